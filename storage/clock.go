@@ -1,0 +1,81 @@
+package storage
+
+import (
+	"sync"
+	"time"
+)
+
+// Clock tells the time in two ways, so that a wall clock that jumps can be told from time that passes.
+type Clock interface {
+	// Wall is what the machine's clock says, in UTC. It may jump either way.
+	Wall() time.Time
+	// Steady is the time passed since some fixed start. It never jumps.
+	Steady() time.Duration
+}
+
+// SystemClock is the machine's clock: the wall, and the monotonic clock since the call.
+func SystemClock() Clock { return systemClock{start: time.Now()} }
+
+type systemClock struct{ start time.Time }
+
+func (c systemClock) Wall() time.Time { return time.Now().Round(0).UTC() }
+
+func (c systemClock) Steady() time.Duration { return time.Since(c.start) }
+
+// FakeClock is a clock for tests, which moves only when told. Safe for concurrent use.
+type FakeClock struct {
+	mu     sync.Mutex
+	wall   time.Time
+	steady time.Duration
+}
+
+// NewFakeClock makes a clock whose wall shows start.
+func NewFakeClock(start time.Time) *FakeClock { return &FakeClock{wall: start.UTC()} }
+
+// Wall is the time that the clock was told.
+func (c *FakeClock) Wall() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wall
+}
+
+// Steady is the sum of all that the clock was advanced.
+func (c *FakeClock) Steady() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.steady
+}
+
+// Advance lets d pass.
+func (c *FakeClock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall, c.steady = c.wall.Add(d), c.steady+d
+}
+
+// Jump sets the wall d forward (or back), while no time passes.
+func (c *FakeClock) Jump(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall = c.wall.Add(d)
+}
+
+// houseClock is the house's time: base, moved on by the steady clock. base is the wall at opening, or the latest time
+// that the store had seen when that is later, so that a step back across a restart counts as no time passed.
+type houseClock struct {
+	source Clock
+	base   time.Time
+	start  time.Duration
+}
+
+func newHouseClock(source Clock, seen time.Time) *houseClock {
+	base := source.Wall()
+	if seen.After(base) {
+		base = seen
+	}
+	return &houseClock{source: source, base: base, start: source.Steady()}
+}
+
+func (c *houseClock) now() time.Time { return c.base.Add(c.source.Steady() - c.start) }
+
+func (c *houseClock) wall() time.Time { return c.source.Wall() }

@@ -1,0 +1,144 @@
+package storage
+
+import (
+	"context"
+	"io"
+	"sort"
+)
+
+// Engine is an ordered byte store with serializable transactions: all that tables need of a database. Every engine
+// passes the suite in storagetest. Safe for concurrent use.
+type Engine interface {
+	// Update runs fn alone, as if no other transaction ran, and makes the write set that it returns durable before
+	// it returns nil. fn may run more than once; its last run counts. An error of fn is returned as it is and
+	// nothing is written; a panic of fn is raised again in the caller, and nothing of it is written; a group of
+	// transactions that shares a commit is otherwise unharmed. ctx counts until fn is taken up.
+	Update(ctx context.Context, fn func(Reader) (*WriteSet, error)) error
+
+	// View runs fn on one state of the store, which holds every commit acknowledged before View was called.
+	View(ctx context.Context, fn func(Reader) error) error
+
+	// Peek scans without isolation, in chunks, and so neither conflicts with writers nor holds a snapshot for long.
+	// What it shows may be gone or changed already: act on it by point transactions. Each key is seen at most once;
+	// a key that is there throughout is seen. fn returns false to stop, and may itself call the engine; key and
+	// value are fn's to keep.
+	Peek(ctx context.Context, r Range, fn func(key, value []byte) bool) error
+
+	// Shards is over how many places appended keys should be spread (at least 1, at most 256, constant), so that
+	// transactions that append do not conflict with each other.
+	Shards() int
+
+	// Close waits for what was taken up, and closes. Calls after it are Unavailable.
+	Close() error
+}
+
+// Reader is one state of an engine, inside a transaction. For the goroutine that runs the closure alone.
+type Reader interface {
+	// Get returns the value of key, or nil when there is none. The value is valid until the closure returns and
+	// must not be changed. An empty value is not nil.
+	Get(key []byte) ([]byte, error)
+
+	// Scan calls fn for the keys of r in order until fn returns false. Key and value are valid until fn returns.
+	Scan(r Range, fn func(key, value []byte) bool) error
+}
+
+// Range is the keys from From (inclusive) to To (exclusive; nil: to the end), ascending, or descending with
+// Reverse.
+type Range struct {
+	From, To []byte
+	Reverse  bool
+}
+
+// Prefix is the range of the keys that begin with p.
+func Prefix(p []byte) Range {
+	end := append([]byte(nil), p...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i] < 0xff {
+			end[i]++
+			return Range{From: p, To: end[:i+1]}
+		}
+	}
+	return Range{From: p}
+}
+
+// Contains tells whether key lies in the range.
+func (r Range) Contains(key []byte) bool {
+	return string(key) >= string(r.From) && (r.To == nil || string(key) < string(r.To))
+}
+
+// WriteSet is what one transaction wants written: at most one operation a key, the last one. It is what lets a
+// transaction be rolled back alone inside a commit that it shares with others, and be replayed after a snapshot.
+// Not safe for concurrent use.
+type WriteSet struct {
+	ops map[string][]byte // nil: delete
+}
+
+// NewWriteSet makes an empty write set.
+func NewWriteSet() *WriteSet { return &WriteSet{ops: make(map[string][]byte, 8)} }
+
+// Put sets key to value. The write set keeps both: the caller must not change them afterwards.
+func (ws *WriteSet) Put(key, value []byte) {
+	if value == nil {
+		value = []byte{}
+	}
+	ws.ops[string(key)] = value
+}
+
+// Delete removes key; a key that is not there is no error.
+func (ws *WriteSet) Delete(key []byte) { ws.ops[string(key)] = nil }
+
+// Get returns what the write set says of key: its new value, or nil with known when it is deleted.
+func (ws *WriteSet) Get(key []byte) (value []byte, known bool) {
+	value, known = ws.ops[string(key)]
+	return value, known
+}
+
+// Len is the number of keys that are put or deleted.
+func (ws *WriteSet) Len() int { return len(ws.ops) }
+
+// Each calls fn for every operation in the order of keys, which keeps an engine's pages warm; value is nil for a
+// deletion.
+func (ws *WriteSet) Each(fn func(key string, value []byte) error) error {
+	for _, key := range ws.keys(Range{}) {
+		if err := fn(key, ws.ops[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keys returns the keys in r in the order of r.
+func (ws *WriteSet) keys(r Range) []string {
+	keys := make([]string, 0, len(ws.ops))
+	for key := range ws.ops {
+		if r.Contains([]byte(key)) {
+			keys = append(keys, key)
+		}
+	}
+	sort.Strings(keys)
+	if r.Reverse {
+		for i, j := 0, len(keys)-1; i < j; i, j = i+1, j-1 {
+			keys[i], keys[j] = keys[j], keys[i]
+		}
+	}
+	return keys
+}
+
+// Copier is an engine that can write a consistent copy of itself while it serves.
+type Copier interface {
+	// CopyTo writes one state of the store to w, in the form of the engine's own file, and returns its size.
+	CopyTo(ctx context.Context, w io.Writer) (bytes int64, err error)
+}
+
+// Compacter is an engine whose file keeps removed bytes until it is written anew.
+type Compacter interface {
+	// Compact writes the file anew while it serves: afterwards nothing that was removed before the call is left in
+	// it.
+	Compact(ctx context.Context) (Compaction, error)
+}
+
+// Compaction tells what a Compact did, in bytes of the file.
+type Compaction struct {
+	Before int64 `json:"before"`
+	After  int64 `json:"after"`
+}

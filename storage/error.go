@@ -1,0 +1,108 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Code is the kind of an error, few and stable, by which the edge decides what the caller is told. An error without
+// a code is internal: it is logged, and the caller sees only the request's id.
+type Code string
+
+// The codes.
+const (
+	NotFound    Code = "not_found"   // it is not there, or not for this caller
+	Invalid     Code = "invalid"     // the input cannot be right, whatever is stored
+	Conflict    Code = "conflict"    // the input does not fit what is stored
+	Expired     Code = "expired"     // it was there, and is too late
+	Denied      Code = "denied"      // the proof is wrong, or the caller may not
+	Limited     Code = "limited"     // too many tries; RetryAfter says how long to wait
+	Exhausted   Code = "exhausted"   // a bound of the installation is reached
+	Unavailable Code = "unavailable" // the store cannot be reached or written now; nothing was done
+)
+
+// Error is an error that crosses the layers intact and is turned into a wire error at the edge. A domain package
+// declares one for each thing that can go wrong and that a caller can tell apart; errors.Is finds it again under
+// [Error.With], [Error.After] and wrapping.
+type Error struct {
+	Code       Code
+	Message    string        // for people: lower-case, names the thing, never a secret
+	RetryAfter time.Duration // with Limited: how long to wait; 0 when that is not known
+
+	kind *Error // what it was made from
+}
+
+// NewError declares a kind of error.
+func NewError(code Code, message string) *Error { return &Error{Code: code, Message: message} }
+
+func (e *Error) Error() string { return e.Message }
+
+// Is tells whether e was made from target.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && (e == t || e.kind == t)
+}
+
+// With returns an error of this kind that says more: message is formatted as by fmt.Sprintf.
+func (e *Error) With(format string, args ...any) *Error {
+	c := e.derive()
+	c.Message = fmt.Sprintf(format, args...)
+	return c
+}
+
+// After returns an error of this kind that says when to come back.
+func (e *Error) After(d time.Duration) *Error {
+	c := e.derive()
+	c.RetryAfter = d
+	return c
+}
+
+func (e *Error) derive() *Error {
+	c := *e
+	if c.kind == nil {
+		c.kind = e
+	}
+	return &c
+}
+
+// CodeOf returns the code of the first [Error] in err's chain, or "" for an internal error.
+func CodeOf(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+// RetryAfter returns how long the caller should wait by the first [Error] in err's chain; 0 when it does not say.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// Kept marks an error as a refusal that counts: the transaction commits, and the caller of Update gets err. A wrong
+// code is counted so, before the answer leaves.
+func Kept(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &keptError{err}
+}
+
+type keptError struct{ err error }
+
+func (k *keptError) Error() string { return k.err.Error() }
+func (k *keptError) Unwrap() error { return k.err }
+
+// Errors of the storage itself.
+var (
+	ErrNotFound    = NewError(NotFound, "no such row")
+	ErrExists      = NewError(Conflict, "the row exists already")
+	ErrUnique      = NewError(Conflict, "another row has this value")
+	ErrUnavailable = NewError(Unavailable, "the store is not available; try again later")
+	ErrForeign     = NewError(Invalid, "this is no data of tutela")
+)

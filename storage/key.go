@@ -1,0 +1,99 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"time"
+)
+
+// The spaces of the store. The first byte of a key says which one it lies in; the rest is:
+//
+//	u  uid ‖ table ‖ 0 ‖ key      a row; all rows of a user lie beside each other
+//	i  table.index ‖ 0 ‖ value    an index entry; its value is the row's key in u, without the u
+//	x  shard ‖ time ‖ row key     an expiry entry, appended; its value is empty
+//	l  log ‖ 0 ‖ shard ‖ key      an entry of a log, appended
+//	m  name                       what storage keeps about itself
+const (
+	spaceRow    = 'u'
+	spaceIndex  = 'i'
+	spaceExpiry = 'x'
+	spaceLog    = 'l'
+	spaceMeta   = 'm'
+)
+
+// maxKeyBytes bounds what a caller may use as a row's key or as an index value. Engines take keys of 32 KiB.
+const maxKeyBytes = 4096
+
+// rowKey is the key of a row in the store.
+func rowKey(uid UID, table, key string) []byte {
+	k := make([]byte, 0, 1+len(uid)+len(table)+1+len(key))
+	k = append(k, spaceRow)
+	k = append(k, uid[:]...)
+	k = append(k, table...)
+	k = append(k, 0)
+	return append(k, key...)
+}
+
+// splitRowKey takes a row's key apart again.
+func splitRowKey(k []byte) (uid UID, table, key string, err error) {
+	if len(k) < 1+len(uid) || k[0] != spaceRow {
+		return uid, "", "", fmt.Errorf("row key %x has no owner", k)
+	}
+	copy(uid[:], k[1:])
+	name, rest, found := bytes.Cut(k[1+len(uid):], []byte{0})
+	if !found {
+		return uid, "", "", fmt.Errorf("row key %x has no table", k)
+	}
+	return uid, string(name), string(rest), nil
+}
+
+// userPrefix is what the keys of all rows of uid begin with.
+func userPrefix(uid UID) []byte { return append([]byte{spaceRow}, uid[:]...) }
+
+// indexKey is the key of an index entry. The value is escaped so that entries sort as their values and none is the
+// prefix of another; row, the row's key, is part of it where several rows may have the same value.
+func indexKey(index, value string, row []byte) []byte {
+	k := append(indexPrefix(index), escape(value)...)
+	return append(k, row...)
+}
+
+func indexPrefix(index string) []byte {
+	k := append(make([]byte, 0, len(index)+64), spaceIndex)
+	k = append(k, index...)
+	return append(k, 0)
+}
+
+// escape makes value self-delimiting and keeps its order: 0 becomes 0 255, and 0 1 ends it.
+func escape(value string) []byte {
+	e := make([]byte, 0, len(value)+2)
+	for i := range len(value) {
+		e = append(e, value[i])
+		if value[i] == 0 {
+			e = append(e, 0xff)
+		}
+	}
+	return append(e, 0, 1)
+}
+
+func expiryKey(shard byte, at time.Time, row []byte) []byte {
+	k := append(make([]byte, 0, 10+len(row)), spaceExpiry, shard)
+	k = binary.BigEndian.AppendUint64(k, uint64(max(at.UnixNano(), 0)))
+	return append(k, row...)
+}
+
+// splitExpiryKey takes an expiry entry's key apart into the time and the row's key.
+func splitExpiryKey(k []byte) (at time.Time, row []byte, err error) {
+	if len(k) < 10 || k[0] != spaceExpiry {
+		return time.Time{}, nil, fmt.Errorf("expiry key %x is too short", k)
+	}
+	return time.Unix(0, int64(binary.BigEndian.Uint64(k[2:10]))).UTC(), k[10:], nil
+}
+
+func logPrefix(name string, shard byte) []byte {
+	k := append(make([]byte, 0, len(name)+40), spaceLog)
+	k = append(k, name...)
+	return append(k, 0, shard)
+}
+
+func metaKey(name string) []byte { return append([]byte{spaceMeta}, name...) }

@@ -1,0 +1,109 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+)
+
+// A stored row begins with a header that says, without decoding the record, when the row expires and which index
+// entries point at it: so a row can be removed by code that knows nothing of its table, and an index function that
+// changes between versions leaves no stale entry behind.
+//
+//	format (1) ‖ expiry (8, unix ns, 0: never) ‖ count (uvarint) ‖ { length (uvarint) ‖ index key } … ‖ record
+type row struct {
+	expires time.Time // zero: never
+	indexes [][]byte  // whole keys of index entries
+	record  []byte
+}
+
+const rowFormat = 1
+
+var errRow = errors.New("a stored row is damaged")
+
+func (r row) encode() []byte {
+	n := 10 + len(r.record)
+	for _, k := range r.indexes {
+		n += len(k) + 2
+	}
+	b := append(make([]byte, 0, n), rowFormat)
+	b = binary.BigEndian.AppendUint64(b, unixNano(r.expires))
+	b = binary.AppendUvarint(b, uint64(len(r.indexes)))
+	for _, k := range r.indexes {
+		b = binary.AppendUvarint(b, uint64(len(k)))
+		b = append(b, k...)
+	}
+	return append(b, r.record...)
+}
+
+func decodeRow(b []byte) (row, error) {
+	if len(b) < 10 || b[0] != rowFormat {
+		return row{}, errRow
+	}
+	var r row
+	if ns := binary.BigEndian.Uint64(b[1:9]); ns != 0 {
+		r.expires = time.Unix(0, int64(ns)).UTC()
+	}
+	b = b[9:]
+	count, n := binary.Uvarint(b)
+	if n <= 0 || count > uint64(len(b)) {
+		return row{}, errRow
+	}
+	b = b[n:]
+	for range count {
+		size, n := binary.Uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return row{}, errRow
+		}
+		r.indexes = append(r.indexes, b[n:n+int(size)])
+		b = b[n+int(size):]
+	}
+	r.record = b
+	return r, nil
+}
+
+// entries is what points at the row, in memory of its own: the row without its record.
+func (r row) entries() row {
+	e := row{expires: r.expires, indexes: make([][]byte, len(r.indexes))}
+	for i, k := range r.indexes {
+		e.indexes[i] = append([]byte(nil), k...)
+	}
+	return e
+}
+
+// expired tells whether the row is past its expiry at now.
+func (r row) expired(now time.Time) bool { return !r.expires.IsZero() && !now.Before(r.expires) }
+
+func unixNano(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(max(t.UnixNano(), 1))
+}
+
+// removeRow deletes a row with its index and expiry entries. stored is its value as read.
+func (tx *Tx) removeRow(key, stored []byte) error {
+	r, err := decodeRow(stored)
+	if err != nil {
+		return err
+	}
+	return errors.Join(tx.removeEntries(key, r), tx.delete(key))
+}
+
+// removeEntries deletes what points at a row: its index entries and its expiry entry.
+func (tx *Tx) removeEntries(key []byte, r row) error {
+	for _, k := range r.indexes {
+		if err := tx.delete(append([]byte(nil), k...)); err != nil {
+			return err
+		}
+	}
+	if r.expires.IsZero() {
+		return nil
+	}
+	return tx.delete(expiryKey(tx.shardOf(key), r.expires, key))
+}
+
+// shardOf spreads the appended entries of rows by the owner.
+func (tx *Tx) shardOf(rowKey []byte) byte {
+	return rowKey[1] % byte(min(tx.store.engine.Shards(), 255))
+}

@@ -1,0 +1,141 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// schemaVersion is the version of the layout that this program writes. A change of the layout adds a migration and
+// raises it.
+const schemaVersion = 1
+
+// migration brings a store from the version before to the version to.
+type migration struct {
+	to  int
+	run func(*Tx) error
+}
+
+// migrations are in the order of their versions. The first version needs none.
+var migrations = []migration{}
+
+// schema is what a store says of itself under the meta key "schema".
+type schema struct {
+	Product string    `json:"product"`
+	Version int       `json:"version"`
+	Created time.Time `json:"created"`
+}
+
+const product = "tutela"
+
+// prepare checks the schema, initialises or migrates, and sets the clock.
+func (s *Store) prepare(ctx context.Context, o Options) error {
+	tables.RLock()
+	twice := tables.twice
+	tables.RUnlock()
+	if len(twice) > 0 {
+		return fmt.Errorf("tables declared twice: %v", twice)
+	}
+	s.clock = newHouseClock(o.Clock, time.Time{})
+	found, seen, err := s.readSchema(ctx)
+	if err != nil {
+		return err
+	}
+	s.clock = newHouseClock(o.Clock, seen)
+	if found.Version > o.schema {
+		return ErrForeign.With("the data was written by a newer tutela (schema %d; this one knows up to %d): use that version",
+			found.Version, o.schema)
+	}
+	if found.Version == 0 {
+		return s.Update(ctx, func(tx *Tx) error {
+			return tx.putMeta("schema", schema{Product: product, Version: o.schema, Created: tx.now})
+		})
+	}
+	for _, m := range o.migrations {
+		if m.to <= found.Version {
+			continue
+		}
+		if err := s.migrate(ctx, m); err != nil {
+			return fmt.Errorf("bring the data to schema %d: %w", m.to, err)
+		}
+	}
+	return nil
+}
+
+// readSchema reads the schema (version 0 for an empty store) and the latest time that the store has seen.
+func (s *Store) readSchema(ctx context.Context) (found schema, seen time.Time, err error) {
+	err = s.View(ctx, func(tx *Tx) error {
+		has, err := tx.getMeta("schema", &found)
+		if err != nil {
+			return err
+		}
+		if !has {
+			return tx.mustBeEmpty()
+		}
+		if found.Product != product || found.Version < 1 {
+			return ErrForeign
+		}
+		_, err = tx.getMeta("time", &seen)
+		return err
+	})
+	return found, seen, err
+}
+
+func (tx *Tx) mustBeEmpty() error {
+	empty := true
+	err := tx.scan(Range{}, func(_, _ []byte) bool {
+		empty = false
+		return false
+	})
+	if err == nil && !empty {
+		return ErrForeign
+	}
+	return err
+}
+
+// migrate runs one step, once: a step that another server has done meanwhile is passed over.
+func (s *Store) migrate(ctx context.Context, m migration) error {
+	return s.Update(ctx, func(tx *Tx) error {
+		var at schema
+		if _, err := tx.getMeta("schema", &at); err != nil {
+			return err
+		}
+		if at.Version != m.to-1 {
+			return nil
+		}
+		at.Version = m.to
+		return errors.Join(m.run(tx), tx.putMeta("schema", at))
+	})
+}
+
+// markTime writes the house's time down, for the next opening.
+func (s *Store) markTime(ctx context.Context) error {
+	return s.Update(ctx, func(tx *Tx) error {
+		var seen time.Time
+		if _, err := tx.getMeta("time", &seen); err != nil || !tx.now.After(seen) {
+			return err
+		}
+		return tx.putMeta("time", tx.now)
+	})
+}
+
+func (tx *Tx) getMeta(name string, into any) (bool, error) {
+	value, err := tx.get(metaKey(name))
+	if err != nil || value == nil {
+		return false, err
+	}
+	if err := json.Unmarshal(value, into); err != nil {
+		return false, ErrForeign
+	}
+	return true, nil
+}
+
+func (tx *Tx) putMeta(name string, value any) error {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return tx.put(metaKey(name), b)
+}

@@ -1,0 +1,151 @@
+// Package storage keeps typed tables in serializable transactions over a small ordered byte store.
+//
+// It knows no word of the domain. A package that owns records declares a [Table] for them; storage keeps the
+// table's indexes, expiry and owner in step inside the same transaction, seals the fields that the table names,
+// and removes everything of an owner at once ([Purge]) without a list that somebody must remember to extend.
+//
+// Three things always hold:
+//
+//   - Acknowledged is durable: when [Store.Update] returns nil, or an error made by [Kept], what the closure wrote
+//     is on disk (or committed by the database). There is no mode in which it is not.
+//   - A transaction is alone: it sees one state of the store, and its writes take effect together or not at all.
+//     The closure may run more than once, so it has no effect but through its [Tx].
+//   - A row past its expiry is not found, swept or not.
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// Store is a set of tables over an engine. Safe for concurrent use.
+type Store struct {
+	engine Engine
+	clock  *houseClock
+	sealer atomic.Pointer[Sealer]
+	wakes  *watchers
+	log    *slog.Logger
+
+	writes atomic.Uint64 // commits since Open; tells the sweeper whether the clock's mark is worth a write
+}
+
+// Options says how to open a store. The zero value is right for production.
+type Options struct {
+	Clock  Clock        // default: the machine's
+	Logger *slog.Logger // default: slog.Default()
+
+	migrations []migration // default: those of schema.go; tests give their own
+	schema     int
+}
+
+// Open makes an engine's bytes a store: it checks that they are tutela's and of a schema that this program knows,
+// initialises an empty engine, and brings an older schema up to date, one transaction a step.
+//
+// Errors: Invalid with a message for the operator when the bytes are of another product or of a newer schema; they
+// are then left untouched.
+func Open(ctx context.Context, engine Engine, o Options) (*Store, error) {
+	if o.Clock == nil {
+		o.Clock = SystemClock()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.migrations == nil {
+		o.migrations, o.schema = migrations, schemaVersion
+	}
+	s := &Store{engine: engine, wakes: newWatchers(), log: o.Logger}
+	if err := s.prepare(ctx, o); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Update runs fn in a transaction and commits what it wrote. fn may run more than once.
+//
+// An error of fn rolls back and is returned; one made by [Kept] commits, and the error inside it is returned. A
+// panic of fn rolls back its own writes and is raised again here. ctx counts until the engine takes the closure;
+// from then on Update waits for the true outcome, so an error of ctx means that nothing was written.
+//
+// Errors: those of fn; ctx's; Unavailable when the engine cannot write.
+func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
+	var kept error
+	var last *Tx
+	err := s.engine.Update(ctx, func(r Reader) (*WriteSet, error) {
+		tx := s.begin(r, true)
+		last, kept = tx, nil
+		err := fn(tx)
+		tx.done = true
+		var k *keptError
+		if errors.As(err, &k) {
+			kept, err = k.err, nil
+		}
+		return tx.ws, err
+	})
+	if err != nil {
+		return err
+	}
+	s.writes.Add(1)
+	for uid := range last.wakes {
+		s.wakes.wake(uid)
+	}
+	return kept
+}
+
+// View runs fn in a read-only transaction: one state of the store, which no writer changes under it.
+//
+// Errors: those of fn; ctx's; Unavailable when the engine cannot read.
+func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
+	return s.engine.View(ctx, func(r Reader) error {
+		tx := s.begin(r, false)
+		defer func() { tx.done = true }()
+		return fn(tx)
+	})
+}
+
+func (s *Store) begin(r Reader, writable bool) *Tx {
+	tx := &Tx{store: s, r: r, now: s.Now()}
+	if writable {
+		tx.ws = NewWriteSet()
+	}
+	return tx
+}
+
+// Now is the house's time: the wall's when the store was opened, moved on by the monotonic clock since, and never
+// before a time that the store has already seen. Waits and expiries are measured by it, so a clock that jumps
+// opens nothing. It differs from [Store.Wall] after a jump.
+func (s *Store) Now() time.Time { return s.clock.now() }
+
+// Wall is what the machine's clock says, for claims that other machines will compare with theirs.
+func (s *Store) Wall() time.Time { return s.clock.wall() }
+
+// ClockSkew is how far the wall has moved away from the house's time since the store was opened; about 0 on a
+// machine whose clock has not jumped.
+func (s *Store) ClockSkew() time.Duration { return s.Wall().Sub(s.Now()) }
+
+// Engine is the byte store below, for what only some engines offer ([Copier], [Compacter]).
+func (s *Store) Engine() Engine { return s.engine }
+
+// SetSealer gives the store the keys for sealed fields. Until then a row with one can be neither written nor read.
+func (s *Store) SetSealer(sealer Sealer) { s.sealer.Store(&sealer) }
+
+// Watch returns a channel that receives after a commit that woke uid ([Tx.Wake], and every [Purge]), and the
+// function that ends the watch. The channel holds one wake: a watcher looks at the store after Watch and after
+// each wake, and misses nothing.
+func (s *Store) Watch(uid UID) (woken <-chan struct{}, stop func()) { return s.wakes.watch(uid) }
+
+// Close writes the time down and closes the engine. Transactions that the engine has taken end first.
+func (s *Store) Close() error {
+	if s.writes.Load() > 0 {
+		if err := s.markTime(context.Background()); err != nil {
+			s.log.Warn("write the time down", "err", err)
+		}
+	}
+	if err := s.engine.Close(); err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,427 @@
+package storage
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Class says what removes a user's row.
+type Class string
+
+// The classes.
+const (
+	MFA      Class = "mfa"      // a reset removes it
+	Account  Class = "account"  // only the deletion of the user does
+	Evidence Class = "evidence" // it stays, and holds no personal data but the uid
+	Settings Class = "settings" // it is the house's: no user has it
+)
+
+// Spec declares a table of records of type T.
+type Spec[T any] struct {
+	Name  string // unique; part of every key; never changed once released
+	Class Class  // Settings makes it a table of the house, any other class a table of users
+
+	// Expires tells when a record is over; the zero time, or no function, is never.
+	Expires func(*T) time.Time
+
+	// Sealed names the fields that are kept encrypted. They lie in the record itself, not behind a pointer, and
+	// are []byte, which hold the plain value in memory.
+	Sealed func(*T) []Field
+
+	// Raw keeps a T of []byte as it is, instead of as JSON: for large opaque values.
+	Raw bool
+}
+
+// Field is a sealed field of a record. Name is bound into the seal.
+type Field struct {
+	Name  string
+	Value *[]byte
+}
+
+// Sealer seals fields. ad, the associated data, names the table, the row and the field: a sealed value that was moved
+// elsewhere does not open.
+type Sealer interface {
+	Seal(plain, ad []byte) ([]byte, error)
+	Unseal(sealed, ad []byte) ([]byte, error)
+}
+
+// Table is where records of type T are kept. A method that takes a uid wants House for a table of the house, and
+// somebody for any other. Records are returned as copies of what is stored. Safe for concurrent use.
+type Table[T any] struct {
+	spec    Spec[T]
+	indexes []index[T]
+}
+
+type index[T any] struct {
+	name   string
+	unique bool
+	values func(*T) []string
+}
+
+// Row is a record with its key in the table.
+type Row[T any] struct {
+	UID    UID
+	Key    string
+	Record *T
+}
+
+// tables are all that were declared, by name: what purge, sweep and reseal need of a table of unknown type.
+var tables = struct {
+	sync.RWMutex
+	byName map[string]declared
+	twice  []string
+}{byName: make(map[string]declared)}
+
+type declared interface {
+	class() Class
+	reseal(tx *Tx, uid UID, key string) error
+	sealed() bool
+}
+
+// Declare makes a table. It is called once for each, from a package-level variable; a name that is declared twice
+// is an error of [Open].
+func Declare[T any](spec Spec[T]) *Table[T] {
+	t := &Table[T]{spec: spec}
+	tables.Lock()
+	defer tables.Unlock()
+	if _, ok := tables.byName[spec.Name]; ok {
+		tables.twice = append(tables.twice, spec.Name)
+	}
+	tables.byName[spec.Name] = t
+	return t
+}
+
+func tableNamed(name string) (declared, error) {
+	tables.RLock()
+	defer tables.RUnlock()
+	t, ok := tables.byName[name]
+	if !ok {
+		return nil, fmt.Errorf("the store has rows of a table %q, which this program does not know", name)
+	}
+	return t, nil
+}
+
+// Tables returns the class of every declared table by name.
+func Tables() map[string]Class {
+	tables.RLock()
+	defer tables.RUnlock()
+	classes := make(map[string]Class, len(tables.byName))
+	for name, t := range tables.byName {
+		classes[name] = t.class()
+	}
+	return classes
+}
+
+func (t *Table[T]) class() Class { return t.spec.Class }
+
+func (t *Table[T]) sealed() bool { return t.spec.Sealed != nil }
+
+// Get returns the record, or ErrNotFound.
+func (t *Table[T]) Get(tx *Tx, uid UID, key string) (*T, error) {
+	r, err := t.stored(tx, uid, key)
+	if err != nil {
+		return nil, err
+	}
+	return t.decode(tx, uid, key, r)
+}
+
+// Has tells whether there is a record.
+func (t *Table[T]) Has(tx *Tx, uid UID, key string) (bool, error) {
+	_, err := t.stored(tx, uid, key)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Put writes the record over what may be there.
+//
+// Errors: ErrUnique when another row has a value that a unique index holds.
+func (t *Table[T]) Put(tx *Tx, uid UID, key string, record *T) error {
+	k, err := t.key(uid, key)
+	if err != nil {
+		return err
+	}
+	old, err := tx.get(k)
+	if err != nil {
+		return err
+	}
+	return t.write(tx, uid, key, k, old, record)
+}
+
+// Insert writes a record that is not there yet, else it is ErrExists.
+func (t *Table[T]) Insert(tx *Tx, uid UID, key string, record *T) error {
+	if has, err := t.Has(tx, uid, key); err != nil || has {
+		return errors.Join(err, existsIf(has))
+	}
+	return t.Put(tx, uid, key, record)
+}
+
+func existsIf(has bool) error {
+	if has {
+		return ErrExists
+	}
+	return nil
+}
+
+// Delete removes the record; one that is not there is no error.
+func (t *Table[T]) Delete(tx *Tx, uid UID, key string) error {
+	k, err := t.key(uid, key)
+	if err != nil {
+		return err
+	}
+	stored, err := tx.get(k)
+	if err != nil || stored == nil {
+		return err
+	}
+	return tx.removeRow(k, stored)
+}
+
+// All returns the records of uid in the order of their keys.
+func (t *Table[T]) All(tx *Tx, uid UID) ([]Row[T], error) { return t.Prefixed(tx, uid, "") }
+
+// Prefixed returns the records of uid whose keys begin with prefix, in the order of their keys.
+func (t *Table[T]) Prefixed(tx *Tx, uid UID, prefix string) ([]Row[T], error) {
+	k, err := t.key(uid, prefix)
+	if err != nil {
+		return nil, err
+	}
+	var rows []Row[T]
+	var failed error
+	err = tx.scan(Prefix(k), func(rk, value []byte) bool {
+		key := string(rk[len(k)-len(prefix):])
+		r, err := decodeRow(value)
+		if err == nil && r.expired(tx.now) {
+			return true
+		}
+		var record *T
+		if err == nil {
+			record, err = t.decode(tx, uid, key, r)
+		}
+		if err != nil {
+			failed = fmt.Errorf("%s %q: %w", t.spec.Name, key, err)
+			return false
+		}
+		rows = append(rows, Row[T]{UID: uid, Key: key, Record: record})
+		return true
+	})
+	return rows, errors.Join(err, failed)
+}
+
+// stored returns the row under key as it is stored, when it is there and not past its expiry.
+func (t *Table[T]) stored(tx *Tx, uid UID, key string) (row, error) {
+	k, err := t.key(uid, key)
+	if err != nil {
+		return row{}, err
+	}
+	value, err := tx.get(k)
+	if err != nil {
+		return row{}, err
+	}
+	if value == nil {
+		return row{}, ErrNotFound
+	}
+	r, err := decodeRow(value)
+	if err != nil {
+		return row{}, fmt.Errorf("%s %q: %w", t.spec.Name, key, err)
+	}
+	if r.expired(tx.now) {
+		return row{}, ErrNotFound
+	}
+	return r, nil
+}
+
+// key checks the owner and returns the row's key in the store.
+func (t *Table[T]) key(uid UID, key string) ([]byte, error) {
+	if uid.IsZero() != (t.spec.Class == Settings) {
+		return nil, fmt.Errorf("table %s: the owner %s does not fit class %s", t.spec.Name, uid, t.spec.Class)
+	}
+	if len(key) > maxKeyBytes {
+		return nil, fmt.Errorf("table %s: a key of %d bytes is too long", t.spec.Name, len(key))
+	}
+	return rowKey(uid, t.spec.Name, key), nil
+}
+
+// write puts the row and brings its index and expiry entries in step with it.
+func (t *Table[T]) write(tx *Tx, uid UID, key string, k, old []byte, record *T) error {
+	r := row{expires: t.expiry(record)}
+	var err error
+	if r.record, err = t.encode(tx, uid, key, record); err != nil {
+		return fmt.Errorf("%s: %w", t.spec.Name, err)
+	}
+	for _, ix := range t.indexes {
+		for _, value := range ix.values(record) {
+			r.indexes = append(r.indexes, ix.key(value, k))
+		}
+	}
+	if err := tx.moveEntries(k, old, r); err != nil {
+		return err
+	}
+	return tx.put(k, r.encode())
+}
+
+func (t *Table[T]) expiry(record *T) time.Time {
+	if t.spec.Expires == nil {
+		return time.Time{}
+	}
+	return t.spec.Expires(record)
+}
+
+// moveEntries removes the entries of the old row that the new one has not, and adds those that are new.
+func (tx *Tx) moveEntries(k, old []byte, r row) error {
+	var was row
+	if old != nil {
+		var err error
+		if was, err = decodeRow(old); err != nil {
+			return err
+		}
+	}
+	gone := row{}
+	if !was.expires.Equal(r.expires) {
+		gone.expires = was.expires
+	}
+	had := make(map[string]bool, len(was.indexes))
+	for _, entry := range was.indexes {
+		had[string(entry)] = true
+	}
+	for _, entry := range r.indexes {
+		if !had[string(entry)] {
+			if err := tx.claim(entry, k); err != nil {
+				return err
+			}
+		}
+		delete(had, string(entry))
+	}
+	for entry := range had {
+		gone.indexes = append(gone.indexes, []byte(entry))
+	}
+	if err := tx.removeEntries(k, gone); err != nil {
+		return err
+	}
+	if r.expires.IsZero() || was.expires.Equal(r.expires) {
+		return nil
+	}
+	return tx.put(expiryKey(tx.shardOf(k), r.expires, k), nil)
+}
+
+// claim adds an index entry for the row k. An entry that a row holds which has expired and is not swept yet is taken
+// from it, with the row.
+func (tx *Tx) claim(entry, k []byte) error {
+	holder, err := tx.get(entry)
+	if err != nil {
+		return err
+	}
+	if holder != nil && string(holder) != string(k) {
+		stored, err := tx.get(holder)
+		if err != nil {
+			return err
+		}
+		r, err := decodeRow(stored)
+		if err != nil {
+			return err
+		}
+		if !r.expired(tx.now) {
+			return ErrUnique
+		}
+		if err := tx.removeRow(append([]byte(nil), holder...), stored); err != nil {
+			return err
+		}
+	}
+	return tx.put(entry, k)
+}
+
+func (t *Table[T]) encode(tx *Tx, uid UID, key string, record *T) ([]byte, error) {
+	if t.spec.Raw {
+		raw, ok := any(record).(*[]byte)
+		if !ok {
+			return nil, errors.New("a raw table holds []byte")
+		}
+		return *raw, nil
+	}
+	copied := *record
+	if t.spec.Sealed != nil {
+		for _, f := range t.spec.Sealed(&copied) {
+			if err := t.seal(tx, uid, key, f); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return json.Marshal(&copied)
+}
+
+func (t *Table[T]) decode(tx *Tx, uid UID, key string, r row) (*T, error) {
+	record := new(T)
+	if t.spec.Raw {
+		raw, ok := any(record).(*[]byte)
+		if !ok {
+			return nil, errors.New("a raw table holds []byte")
+		}
+		*raw = append([]byte(nil), r.record...)
+		return record, nil
+	}
+	if err := json.Unmarshal(r.record, record); err != nil {
+		return nil, fmt.Errorf("%s %q: %w: %w", t.spec.Name, key, errRow, err)
+	}
+	if t.spec.Sealed != nil {
+		for _, f := range t.spec.Sealed(record) {
+			if err := t.unseal(tx, uid, key, f); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return record, nil
+}
+
+func (t *Table[T]) seal(tx *Tx, uid UID, key string, f Field) error {
+	if len(*f.Value) == 0 {
+		*f.Value = nil
+		return nil
+	}
+	sealer := tx.store.sealer.Load()
+	if sealer == nil {
+		return errNoSealer
+	}
+	sealed, err := (*sealer).Seal(*f.Value, t.associated(uid, key, f.Name))
+	*f.Value = sealed
+	return err
+}
+
+func (t *Table[T]) unseal(tx *Tx, uid UID, key string, f Field) error {
+	if len(*f.Value) == 0 {
+		return nil
+	}
+	sealer := tx.store.sealer.Load()
+	if sealer == nil {
+		return errNoSealer
+	}
+	plain, err := (*sealer).Unseal(*f.Value, t.associated(uid, key, f.Name))
+	if err != nil {
+		return fmt.Errorf("unseal %s.%s: %w", t.spec.Name, f.Name, err)
+	}
+	*f.Value = plain
+	return nil
+}
+
+var errNoSealer = errors.New("the store has no keys for sealed fields yet")
+
+// associated is the associated data of a sealed field: which table, whose row, which field.
+func (t *Table[T]) associated(uid UID, key, field string) []byte {
+	ad := rowKey(uid, t.spec.Name, key)
+	ad = append(ad, 0)
+	return append(ad, field...)
+}
+
+// reseal writes a row again, so that its sealed fields are under the newest key.
+func (t *Table[T]) reseal(tx *Tx, uid UID, key string) error {
+	record, err := t.Get(tx, uid, key)
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return t.Put(tx, uid, key, record)
+}

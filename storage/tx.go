@@ -1,0 +1,137 @@
+package storage
+
+import (
+	"errors"
+	"time"
+)
+
+// Tx is an open transaction: what the closure of [Store.Update] or [Store.View] works on, and nowhere else. It
+// buffers its writes and reads through them. For one goroutine.
+type Tx struct {
+	store *Store
+	r     Reader
+	ws    *WriteSet // nil in a View
+	now   time.Time
+	wakes map[UID]struct{}
+	done  bool // the closure has returned; a Tx that was carried out of it is of no use
+}
+
+var (
+	errReadOnly = errors.New("a View cannot write")
+	errTxDone   = errors.New("the transaction is over; its Tx was carried out of the closure")
+)
+
+// Now is the house's time ([Store.Now]), the same throughout the transaction.
+func (tx *Tx) Now() time.Time { return tx.now }
+
+// Wall is the machine's clock, for claims that other machines will compare with theirs.
+func (tx *Tx) Wall() time.Time { return tx.store.Wall() }
+
+// Wake has everybody who watches uid woken when the transaction has been committed.
+func (tx *Tx) Wake(uid UID) {
+	if tx.wakes == nil {
+		tx.wakes = make(map[UID]struct{}, 1)
+	}
+	tx.wakes[uid] = struct{}{}
+}
+
+// get reads through the write set.
+func (tx *Tx) get(key []byte) ([]byte, error) {
+	if tx.done {
+		return nil, errTxDone
+	}
+	if tx.ws != nil {
+		if value, known := tx.ws.Get(key); known {
+			return value, nil
+		}
+	}
+	return tx.r.Get(key)
+}
+
+func (tx *Tx) put(key, value []byte) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	tx.ws.Put(key, value)
+	return nil
+}
+
+func (tx *Tx) delete(key []byte) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	tx.ws.Delete(key)
+	return nil
+}
+
+func (tx *Tx) writable() error {
+	switch {
+	case tx.done:
+		return errTxDone
+	case tx.ws == nil:
+		return errReadOnly
+	}
+	return nil
+}
+
+// scan merges what is stored with the write set, in the order of r. fn may write: what it writes is not seen by
+// this scan.
+func (tx *Tx) scan(r Range, fn func(key, value []byte) bool) error {
+	if tx.done {
+		return errTxDone
+	}
+	if tx.ws == nil || tx.ws.Len() == 0 {
+		return tx.r.Scan(r, fn)
+	}
+	m := merge{ws: tx.ws, pending: tx.ws.keys(r), reverse: r.Reverse, fn: fn}
+	if err := tx.r.Scan(r, m.stored); err != nil {
+		return err
+	}
+	m.upTo(nil)
+	return nil
+}
+
+// merge weaves the write set's keys into a scan of the stored ones.
+type merge struct {
+	ws      *WriteSet
+	pending []string // keys of the write set that are not reached yet, in order
+	reverse bool
+	stopped bool
+	fn      func(key, value []byte) bool
+}
+
+// stored takes the next stored key. It returns false when the scan is over.
+func (m *merge) stored(key, value []byte) bool {
+	m.upTo(key)
+	if m.stopped {
+		return false
+	}
+	if len(m.pending) > 0 && m.pending[0] == string(key) {
+		m.next()
+		return !m.stopped
+	}
+	m.stopped = !m.fn(key, value)
+	return !m.stopped
+}
+
+// upTo gives out the write set's keys that come before key; all that are left when key is nil.
+func (m *merge) upTo(key []byte) {
+	for !m.stopped && len(m.pending) > 0 && (key == nil || m.before(m.pending[0], key)) {
+		m.next()
+	}
+}
+
+func (m *merge) next() {
+	key := m.pending[0]
+	m.pending = m.pending[1:]
+	if value, _ := m.ws.Get([]byte(key)); value != nil {
+		m.stopped = !m.fn([]byte(key), value)
+	}
+}
+
+func (m *merge) before(a string, b []byte) bool {
+	if m.reverse {
+		return a > string(b)
+	}
+	return a < string(b)
+}
