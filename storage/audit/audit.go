@@ -1,0 +1,149 @@
+// Package audit keeps the event log: what happened, when, to whom, by whom. An event holds ids and words from fixed
+// lists, never an address or a name: those lie in a row of the user's beside it, are joined when it is read, and are
+// gone when the user's rows are.
+package audit
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"tutela/storage"
+)
+
+// Type is what happened, in the field's names.
+type Type string
+
+// The types of events.
+const (
+	StartEnroll       Type = "gd_start_enroll"
+	EnrollComplete    Type = "gd_enrollment_complete"
+	UpdateDevice      Type = "gd_update_device_account"
+	Unenroll          Type = "gd_unenroll"
+	StartAuth         Type = "gd_start_auth"
+	SendPush          Type = "gd_send_pn"
+	SendPushFailure   Type = "gd_send_pn_failure"
+	AuthSucceed       Type = "gd_auth_succeed"
+	AuthFailed        Type = "gd_auth_failed"
+	AuthRejected      Type = "gd_auth_rejected"
+	RecoverySucceed   Type = "gd_recovery_succeed"
+	RecoveryFailed    Type = "gd_recovery_failed"
+	RecoveryRateLimit Type = "gd_recovery_rate_limit_exceed"
+	UserDelete        Type = "gd_user_delete"
+	TenantUpdate      Type = "gd_tenant_update"
+	ManagementCall    Type = "sapi"
+	ManagementFailed  Type = "fapi"
+	TokenGiven        Type = "seccft"
+	TokenRefused      Type = "feccft"
+	BackupPut         Type = "td_backup_put"
+	BackupDeleted     Type = "td_backup_deleted"
+	RestoreStarted    Type = "td_restore_started"
+	RestoreDone       Type = "td_restore_done"
+	RestoreVetoed     Type = "td_restore_vetoed"
+	Reset             Type = "td_reset"
+	PushMuted         Type = "td_push_muted"
+	TapApproval       Type = "td_tap_approval"
+	ConcurrentLogin   Type = "td_concurrent_login"
+	DeviceMoved       Type = "td_device_moved"
+	ClientAdded       Type = "td_client_added"
+	KeyRotated        Type = "td_key_rotated"
+)
+
+// Event is one line of the log.
+type Event struct {
+	ID     string            `json:"id"` // digits that sort as time
+	Type   Type              `json:"type"`
+	Time   time.Time         `json:"time"`
+	UID    storage.UID       `json:"uid,omitempty"`    // to whom; none for what concerns the installation
+	Client string            `json:"client,omitempty"` // the client's id
+	By     string            `json:"by,omitempty"`     // who did it, when not the user: "operator:<uid>", "client:<id>", "user:<uid>"
+	Facts  map[string]string `json:"facts,omitempty"`  // words from fixed lists and ids of ours, nothing personal
+}
+
+// Detail is what an event knows about a person. It is kept beside the event as long as the user's rows of its
+// class.
+type Detail struct {
+	IP        string `json:"ip,omitempty"`
+	UserAgent string `json:"user_agent,omitempty"`
+	Device    string `json:"device,omitempty"` // the phone's name
+	Text      string `json:"text,omitempty"`   // a reason, in somebody's words
+}
+
+// Entry is an event as read, with its detail when that is still there.
+type Entry struct {
+	Event
+	Detail Detail
+}
+
+var (
+	events = storage.DeclareLog("event")
+	// ofUser points from a user to the events about him; the value is empty.
+	ofUser  = storage.Declare(storage.Spec[[]byte]{Name: "event", Class: storage.Evidence, Raw: true})
+	details = storage.Declare(storage.Spec[Detail]{Name: "event_detail", Class: storage.MFA})
+	// accountDetails outlive a reset.
+	accountDetails = storage.Declare(storage.Spec[Detail]{Name: "event_account_detail", Class: storage.Account})
+)
+
+// Record writes an event, and its detail among the user's rows of class mfa. ID and Time are set by Record.
+func Record(tx *storage.Tx, e Event, d Detail) error { return record(tx, e, d, details) }
+
+// RecordAccount is Record for a detail that outlives a reset: class account.
+func RecordAccount(tx *storage.Tx, e Event, d Detail) error { return record(tx, e, d, accountDetails) }
+
+func record(tx *storage.Tx, e Event, d Detail, in *storage.Table[Detail]) error {
+	e.ID, e.Time = newID(tx.Now()), tx.Now()
+	value, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("record %s: %w", e.Type, err)
+	}
+	if err := events.Append(tx, e.UID, e.ID, value); err != nil || e.UID.IsZero() {
+		return err
+	}
+	if err := ofUser.Put(tx, e.UID, e.ID, &[]byte{}); err != nil || d == (Detail{}) {
+		return err
+	}
+	return in.Put(tx, e.UID, e.ID, &d)
+}
+
+// newID makes 25 digits: nanoseconds of Unix time, then six random ones, so that two events of one instant differ.
+func newID(at time.Time) string {
+	var random [4]byte
+	_, _ = rand.Read(random[:])
+	return fmt.Sprintf("%019d%06d", at.UnixNano(), binary.BigEndian.Uint32(random[:])%1_000_000)
+}
+
+// idAt is the smallest id of an instant.
+func idAt(at time.Time) string { return fmt.Sprintf("%019d", max(at.UnixNano(), 0)) }
+
+// validID tells whether s could be an event's id.
+func validID(s string) bool {
+	if len(s) != 25 {
+		return false
+	}
+	_, err := strconv.ParseUint(s[:19], 10, 64)
+	_, err2 := strconv.ParseUint(s[19:], 10, 64)
+	return err == nil && err2 == nil
+}
+
+// join reads what is still known about the person.
+func join(tx *storage.Tx, e Event) (Entry, error) {
+	entry := Entry{Event: e}
+	if e.UID.IsZero() {
+		return entry, nil
+	}
+	for _, in := range []*storage.Table[Detail]{details, accountDetails} {
+		d, err := in.Get(tx, e.UID, e.ID)
+		if err == nil {
+			entry.Detail = *d
+			return entry, nil
+		}
+		if !errors.Is(err, storage.ErrNotFound) {
+			return entry, err
+		}
+	}
+	return entry, nil
+}

@@ -1,0 +1,138 @@
+package keyring
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"strconv"
+	"strings"
+
+	"tutela/storage"
+)
+
+// A purpose is the name under which a key is derived: what was made for one is worth nothing for another.
+
+// Hash returns the keyed hash (HMAC-SHA-256) of a secret for a purpose under the newest version, as text that names
+// the version: "1.<base64url>". A secret of a user is hashed together with the uid, as parts: each part is
+// length-framed.
+func (r *Ring) Hash(purpose string, parts ...[]byte) string { return r.newest().hash(purpose, parts) }
+
+// Hashes returns the keyed hash under every version, newest first: a secret that is looked up by its hash is tried
+// under all.
+func (r *Ring) Hashes(purpose string, parts ...[]byte) []string {
+	versions := r.keys.Load().versions
+	hashes := make([]string, 0, len(versions))
+	for i := len(versions) - 1; i >= 0; i-- {
+		hashes = append(hashes, versions[i].hash(purpose, parts))
+	}
+	return hashes
+}
+
+// Matches tells in constant time whether hash is the keyed hash of the secret, under the version that hash names.
+// Whatever is wrong with hash, one HMAC is computed.
+func (r *Ring) Matches(hash, purpose string, parts ...[]byte) bool {
+	v := r.newest()
+	if number, _, ok := strings.Cut(hash, "."); ok {
+		if n, err := strconv.ParseUint(number, 10, 32); err == nil {
+			if named, err := r.at(uint32(n)); err == nil {
+				v = named
+			}
+		}
+	}
+	return subtle.ConstantTimeCompare([]byte(hash), []byte(v.hash(purpose, parts))) == 1
+}
+
+func (v *version) hash(purpose string, parts [][]byte) string {
+	return strconv.FormatUint(uint64(v.number), 10) + "." +
+		base64.RawURLEncoding.EncodeToString(v.mac("hash "+purpose, parts))
+}
+
+func (v *version) mac(purpose string, parts [][]byte) []byte {
+	m := hmac.New(sha256.New, v.derive(purpose))
+	for _, part := range parts {
+		var size [8]byte
+		for i := range size {
+			size[i] = byte(len(part) >> (8 * (7 - i)))
+		}
+		m.Write(size[:])
+		m.Write(part)
+	}
+	return m.Sum(nil)
+}
+
+// Key returns the key of a purpose under the newest version, with the version's number, for a MAC of a form of its
+// own (a JWT). [Ring.KeyAt] finds it again.
+func (r *Ring) Key(purpose string) (version uint32, key []byte) {
+	v := r.newest()
+	return v.number, v.derive(purpose)
+}
+
+// KeyAt returns the key of a purpose under a version; ok is false for a version that does not exist.
+func (r *Ring) KeyAt(purpose string, number uint32) (key []byte, ok bool) {
+	v, err := r.at(number)
+	if err != nil {
+		return nil, false
+	}
+	return v.derive(purpose), true
+}
+
+// Ids that carry their owner.
+//
+// An id of ours that has room says whose it is under a MAC, so it is found without an index and cannot be made up:
+// prefix ‖ base64url(version (1, low byte) ‖ uid (16) ‖ random (16) ‖ MAC (16)).
+const (
+	idRandomBytes = 16
+	idMACBytes    = 16
+	idBytes       = 1 + 16 + idRandomBytes + idMACBytes
+)
+
+// NewID makes an id for a row of uid. key is the row's key.
+func (r *Ring) NewID(prefix string, uid storage.UID) (id, key string) {
+	return r.IDFor(prefix, uid, storage.NewUID())
+}
+
+// IDFor is NewID with the random part given.
+func (r *Ring) IDFor(prefix string, uid, random storage.UID) (id, key string) {
+	v := r.newest()
+	b := append(make([]byte, 0, idBytes), byte(v.number))
+	b = append(b, uid[:]...)
+	b = append(b, random[:]...)
+	b = append(b, v.mac("id "+prefix, [][]byte{b})[:idMACBytes]...)
+	return prefix + base64.RawURLEncoding.EncodeToString(b), random.String()
+}
+
+// ParseID reads an id back; ok is false for one that we did not make.
+func (r *Ring) ParseID(prefix, id string) (uid storage.UID, key string, ok bool) {
+	encoded, found := strings.CutPrefix(id, prefix)
+	if !found || len(encoded) != base64.RawURLEncoding.EncodedLen(idBytes) {
+		return uid, "", false
+	}
+	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
+	if err != nil {
+		return uid, "", false
+	}
+	signed, mac := b[:idBytes-idMACBytes], b[idBytes-idMACBytes:]
+	for _, v := range r.keys.Load().versions {
+		if byte(v.number) == b[0] && hmac.Equal(mac, v.mac("id "+prefix, [][]byte{signed})[:idMACBytes]) {
+			copy(uid[:], b[1:17])
+			var random storage.UID
+			copy(random[:], b[17:33])
+			return uid, random.String(), true
+		}
+	}
+	return uid, "", false
+}
+
+// DerivedUID returns a uid that belongs to no user, made from a secret by a keyed hash: under it lies what must be
+// kept for a stranger's secret as it would be for a known one. It is of the first version, so that a rotation of
+// keys does not forget.
+func (r *Ring) DerivedUID(purpose string, secret []byte) storage.UID {
+	first, err := r.at(1)
+	if err != nil {
+		first = r.newest()
+	}
+	var uid storage.UID
+	copy(uid[:], first.mac("uid "+purpose, [][]byte{secret}))
+	return uid
+}

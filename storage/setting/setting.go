@@ -1,0 +1,177 @@
+// Package setting keeps what an operator can set: each setting is declared by the package that it rules, with its
+// default and its bounds, and read inside a transaction.
+package setting
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"tutela/storage"
+)
+
+type value struct {
+	Value string `json:"value"`
+}
+
+var table = storage.Declare(storage.Spec[value]{Name: "setting", Class: storage.Settings})
+
+// Errors of this package.
+var (
+	ErrUnknown = storage.NewError(storage.NotFound, "no such policy")
+	ErrValue   = storage.NewError(storage.Invalid, "the policy does not take this value")
+)
+
+// Setting is one declared setting of type T. Safe for concurrent use.
+type Setting[T any] struct {
+	name     string
+	fallback T
+	parse    func(string) (T, error)
+}
+
+// Info describes a setting to people.
+type Info struct {
+	Name    string `json:"name"`
+	Value   string `json:"value"`
+	Default string `json:"default"`
+	Accepts string `json:"accepts"` // what it takes, in words
+	About   string `json:"about"`   // what it rules, one sentence
+}
+
+type entry struct {
+	Info
+	check func(string) error
+}
+
+var declared = struct {
+	sync.RWMutex
+	byName map[string]entry
+}{byName: make(map[string]entry)}
+
+func declare[T any](info Info, parse func(string) (T, error)) *Setting[T] {
+	declared.Lock()
+	defer declared.Unlock()
+	declared.byName[info.Name] = entry{Info: info, check: func(s string) error { _, err := parse(s); return err }}
+	fallback, _ := parse(info.Default) // a default that does not parse is found by the test of every declaration
+	return &Setting[T]{name: info.Name, fallback: fallback, parse: parse}
+}
+
+// OneOf declares a setting that is one of a few words; the first is the default.
+func OneOf(name, about string, words ...string) *Setting[string] {
+	accepts := strings.Join(words, ", ")
+	return declare(Info{Name: name, Default: words[0], Accepts: accepts, About: about}, func(s string) (string, error) {
+		for _, word := range words {
+			if s == word {
+				return s, nil
+			}
+		}
+		return "", ErrValue.With("%s is one of %s", name, accepts)
+	})
+}
+
+// Int declares a whole number from low to high.
+func Int(name, about string, fallback, low, high int) *Setting[int] {
+	accepts := fmt.Sprintf("%d to %d", low, high)
+	return declare(Info{Name: name, Default: strconv.Itoa(fallback), Accepts: accepts, About: about}, func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < low || n > high {
+			return 0, ErrValue.With("%s is a whole number from %s", name, accepts)
+		}
+		return n, nil
+	})
+}
+
+// Duration declares a span of time from low to high, written as Go does ("90s", "10m").
+func Duration(name, about string, fallback, low, high time.Duration) *Setting[time.Duration] {
+	accepts := fmt.Sprintf("%s to %s", short(low), short(high))
+	return declare(Info{Name: name, Default: short(fallback), Accepts: accepts, About: about}, func(s string) (time.Duration, error) {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < low || d > high {
+			return 0, ErrValue.With("%s is a time from %s, such as 90s or 10m", name, accepts)
+		}
+		return d, nil
+	})
+}
+
+// short writes a duration without its zero parts: 10m, not 10m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// Get returns the setting's value, its default when it was never set.
+func (s *Setting[T]) Get(tx *storage.Tx) (T, error) {
+	stored, err := table.Get(tx, storage.House, s.name)
+	if storage.CodeOf(err) == storage.NotFound {
+		return s.fallback, nil
+	}
+	if err != nil {
+		return s.fallback, err
+	}
+	return s.parse(stored.Value)
+}
+
+// List returns all settings by name.
+func List(tx *storage.Tx) ([]Info, error) {
+	declared.RLock()
+	defer declared.RUnlock()
+	infos := make([]Info, 0, len(declared.byName))
+	for name := range declared.byName {
+		info, err := get(tx, name)
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, info)
+	}
+	sort.Slice(infos, func(i, j int) bool { return infos[i].Name < infos[j].Name })
+	return infos, nil
+}
+
+// Get returns one setting by name, or ErrUnknown.
+func Get(tx *storage.Tx, name string) (Info, error) {
+	declared.RLock()
+	defer declared.RUnlock()
+	return get(tx, name)
+}
+
+func get(tx *storage.Tx, name string) (Info, error) {
+	e, ok := declared.byName[name]
+	if !ok {
+		return Info{}, ErrUnknown.With("there is no policy %q", name)
+	}
+	info := e.Info
+	info.Value = info.Default
+	stored, err := table.Get(tx, storage.House, name)
+	if storage.CodeOf(err) == storage.NotFound {
+		return info, nil
+	}
+	if err == nil {
+		info.Value = stored.Value
+	}
+	return info, err
+}
+
+// Set sets a setting by name.
+//
+// Errors: ErrUnknown; ErrValue.
+func Set(tx *storage.Tx, name, to string) error {
+	declared.RLock()
+	e, ok := declared.byName[name]
+	declared.RUnlock()
+	if !ok {
+		return ErrUnknown.With("there is no policy %q", name)
+	}
+	if err := e.check(to); err != nil {
+		return err
+	}
+	return table.Put(tx, storage.House, name, &value{Value: to})
+}
