@@ -1,0 +1,88 @@
+# `make run` and `make test` are the whole set-up: each installs what it needs, and says in one line what it cannot.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test check format vet lint demo bench fuzz soak build go gcc clean
+
+# Where the official tarball puts Go, and where Debian does not look.
+export PATH := $(PATH):/usr/local/go/bin
+# A checkout that belongs to another user makes git refuse, and a build that stamps the commit fail with it.
+export GOFLAGS := $(strip -buildvcs=false $(GOFLAGS))
+
+GO_WANTED     := 1.26
+LINT_VERSION  := v2.15.0
+LINT          := .bin/golangci-lint-$(LINT_VERSION)
+TUTELA        := .bin/tutela
+ARGS          ?=
+FUZZTIME      ?= 10s
+SOAK          ?= 10m
+BENCH         ?= .
+BENCHTIME     ?= 1s
+
+help: ## this list
+	@echo "tutela: a backend for authenticator apps. make targets:"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo 'Flags for the server: make run ARGS="--dev --listen 127.0.0.1:9090"'
+
+run: build ## build, and serve on http://localhost:8080 with the data in ./data
+	@exec $(TUTELA) serve --data ./data $(ARGS)
+
+test: check gcc ## check the format, vet, lint, and run every test with the race detector
+	@race=-race; command -v gcc >/dev/null || race=; \
+	go test $$race -p 2 -timeout 14m ./...
+
+demo: build ## the whole story, with real processes: enrol, approve, back up, reinstall, recover, reset
+	@exec $(TUTELA) demo $(ARGS)
+
+bench: go ## run every benchmark, one package at a time (BENCH=regexp BENCHTIME=1s)
+	@packages=$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u); \
+	[ -n "$$packages" ] || { echo "no benchmark yet"; exit 0; }; \
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -p 1 -timeout 60m $$packages
+
+fuzz: go ## fuzz every decoder for a short time each (FUZZTIME=10s)
+	@grep -r --include='*_test.go' -oE '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file func; do \
+		package=$$(dirname "$$file"); target=$${func#func }; \
+		echo "$$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+	done
+
+soak: gcc ## the long tests, TestSoak…, for SOAK=10m each
+	@race=-race; command -v gcc >/dev/null || race=; \
+	TUTELA_SOAK=$(SOAK) go test $$race -count 1 -p 1 -v -timeout 0 -run '^TestSoak' ./...
+
+clean: ## remove what make built (never ./data)
+	@rm -rf .bin
+
+build: go
+	@CGO_ENABLED=0 go build -trimpath -o $(TUTELA) ./cmd/tutela
+
+check: format vet lint
+
+format: go
+	@unformatted=$$(gofmt -l .); \
+	[ -z "$$unformatted" ] || { echo "not formatted (gofmt -w .):"; echo "$$unformatted"; exit 1; }
+
+# Without a C compiler go vet works all the same, as long as cgo is off.
+vet: go
+	@CGO_ENABLED=0 go vet ./...
+
+# In CI nothing is left out. Elsewhere a machine without the module proxy says so and goes on.
+lint: go
+	@[ -x $(LINT) ] || { \
+		echo "building golangci-lint $(LINT_VERSION), once: about 90 s"; \
+		mkdir -p .bin/install && \
+		GOFLAGS= CGO_ENABLED=0 GOBIN="$$PWD/.bin/install" go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION) 2>.bin/lint.log && \
+		mv .bin/install/golangci-lint $(LINT); \
+	} || { echo "cannot build golangci-lint $(LINT_VERSION) (see .bin/lint.log): not linted"; [ -z "$${CI:-}" ]; }
+	@[ ! -x $(LINT) ] || CGO_ENABLED=0 $(LINT) run ./...
+
+go:
+	@command -v go >/dev/null || { echo "cannot find Go: install $(GO_WANTED) or newer from https://go.dev/dl"; exit 1; }
+
+# The race detector needs a C compiler.
+gcc: go
+	@command -v gcc >/dev/null || { \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+		{ $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends gcc libc6-dev; } >/dev/null 2>&1; \
+	} || { echo "cannot install gcc: tests run without the race detector"; [ -z "$${CI:-}" ]; }
