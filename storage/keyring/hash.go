@@ -5,11 +5,15 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/binary"
+	"hash"
 	"strconv"
 	"strings"
 
 	"tutela/storage"
 )
+
+func newHash() hash.Hash { return sha256.New() }
 
 // A purpose is the name under which a key is derived: what was made for one is worth nothing for another.
 
@@ -49,13 +53,9 @@ func (v *version) hash(purpose string, parts [][]byte) string {
 }
 
 func (v *version) mac(purpose string, parts [][]byte) []byte {
-	m := hmac.New(sha256.New, v.derive(purpose))
+	m := hmac.New(newHash, v.derive(purpose))
 	for _, part := range parts {
-		var size [8]byte
-		for i := range size {
-			size[i] = byte(len(part) >> (8 * (7 - i)))
-		}
-		m.Write(size[:])
+		m.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		m.Write(part)
 	}
 	return m.Sum(nil)

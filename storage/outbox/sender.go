@@ -127,9 +127,17 @@ func (s *Sender) due(ctx context.Context, wait *time.Duration) []work {
 }
 
 func (s *Sender) do(ctx context.Context, w work) {
-	if err := s.attempt(ctx, w); err != nil && ctx.Err() == nil {
-		s.log.Warn("outbox", "entry", w.ID, "err", err)
+	err := s.attempt(ctx, w)
+	if err == nil || ctx.Err() != nil {
+		s.release(w)
+		return
 	}
+	s.log.Warn("outbox", "entry", w.ID, "err", err)
+	// It is still due: were it let go at once, a store that cannot be written would be asked without a pause.
+	time.AfterFunc(firstRetry, func() { s.release(w) })
+}
+
+func (s *Sender) release(w work) {
 	s.mu.Lock()
 	delete(s.inHand, w.key)
 	s.mu.Unlock()
