@@ -1,0 +1,78 @@
+package recovery
+
+import (
+	"crypto/rand"
+	"strings"
+	"unicode"
+
+	"tutela/storage"
+)
+
+// alphabet is Crockford's base 32: no I, L, O or U.
+const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+const (
+	codeLength   = 24
+	codeRandom   = codeLength - 1 // 23 × 5 = 115 bits, over the 112 from which NIST asks for no password hash
+	maxCodeInput = 256            // bytes of what a person may have typed or pasted
+)
+
+// Code is a recovery code in its plain form: 24 characters of the alphabet, the last of which checks the others.
+type Code string
+
+// ErrTypo is that of a string that can be no code: it costs no attempt.
+var ErrTypo = storage.NewError(storage.Invalid, "the recovery code is not right")
+
+// newCode draws a code.
+func newCode() Code {
+	random := make([]byte, codeRandom)
+	_, _ = rand.Read(random) // never fails: see crypto/rand
+	code := make([]byte, codeRandom, codeLength)
+	for i, b := range random {
+		code[i] = alphabet[b%32] // 256 is a multiple of 32: no character is likelier than another
+	}
+	return Code(append(code, checkCharacter(string(code))))
+}
+
+// ParseCode reads a code as a person typed it: case, spaces and dashes do not matter, and I, L and O are taken for
+// the digits that they look like.
+//
+// Errors: ErrTypo, when the check character is wrong or the string can be no code.
+func ParseCode(typed string) (Code, error) {
+	if len(typed) > maxCodeInput {
+		return "", ErrTypo
+	}
+	plain := strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) || unicode.Is(unicode.Pd, r) {
+			return -1
+		}
+		switch r = unicode.ToUpper(r); r {
+		case 'I', 'L':
+			return '1'
+		case 'O':
+			return '0'
+		}
+		return r
+	}, typed)
+	if len(plain) != codeLength || strings.Trim(plain, alphabet) != "" {
+		return "", ErrTypo
+	}
+	if plain[codeRandom] != checkCharacter(plain[:codeRandom]) {
+		return "", ErrTypo
+	}
+	return Code(plain), nil
+}
+
+// checkCharacter is Luhn's algorithm in base 32, in the alphabet's order: it finds every single wrong character and
+// nearly every swap of two neighbours.
+//
+// Source: ISO/IEC 7812-1 annex B, generalised to base 32.
+func checkCharacter(body string) byte {
+	sum, factor := 0, 2
+	for i := len(body) - 1; i >= 0; i-- {
+		addend := factor * strings.IndexByte(alphabet, body[i])
+		sum += addend/32 + addend%32
+		factor = 3 - factor
+	}
+	return alphabet[(32-sum%32)%32]
+}

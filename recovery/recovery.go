@@ -1,0 +1,237 @@
+// Package recovery keeps the way back for a person who has lost an authenticator: the saved recovery code, the
+// limits on guessing it, the answers kept for a caller who did not get the first, and the admin's reset with its
+// receipt.
+package recovery
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/keyring"
+	"tutela/storage/outbox"
+)
+
+// adminIssuedLife is how long a code counts that an admin has seen.
+const adminIssuedLife = 24 * time.Hour
+
+// saved is a user's recovery code as it is stored: there is at most one. The row of a code that has expired stays,
+// and with it the user's state: an admin must act again.
+type saved struct {
+	Hash        string    `json:"hash"` // keyed, with the uid: HMAC-SHA-256 over 115 random bits
+	Issued      time.Time `json:"issued"`
+	AdminIssued bool      `json:"admin_issued,omitempty"`
+	Confirmed   bool      `json:"confirmed,omitempty"` // the person has shown to have saved it
+}
+
+func (s *saved) valid(now time.Time) bool {
+	return s != nil && (!s.AdminIssued || now.Before(s.Issued.Add(adminIssuedLife)))
+}
+
+var codes = storage.Declare(storage.Spec[saved]{Name: "recovery_code", Class: storage.MFA})
+
+// theCode is the key of the one row a user has in the table.
+const theCode = ""
+
+// ErrWrongCode is that of a code that is not the user's. It says nothing more.
+var ErrWrongCode = storage.NewError(storage.Denied, "the recovery code is not right")
+
+// Notice is the kind of outbox entry that tells a user's phones something and asks nothing. Package device fans it
+// out.
+const Notice outbox.Kind = "notice"
+
+// NoticePayload is the payload of a Notice.
+type NoticePayload struct {
+	Notice     string `json:"notice"`               // restore_started, restored, push_token_changed, code_changed
+	Restore    string `json:"restore,omitempty"`    // the restore's id
+	Enrollment string `json:"enrollment,omitempty"` // only this one is told, though it may be retired; else all active ones
+	OldToken   bool   `json:"old_token,omitempty"`  // by the push token that it had before
+}
+
+// noticeLife is how long a notice is worth delivering.
+const noticeLife = 24 * time.Hour
+
+// Notify has the user's phones told, when the transaction has been committed.
+func Notify(tx *storage.Tx, uid storage.UID, notice NoticePayload) error {
+	return outbox.Add(tx, uid, Notice, notice, tx.Now().Add(noticeLife))
+}
+
+// Signer signs receipts: a compact JWS over payload.
+type Signer func(ctx context.Context, payload []byte) (jws string, err error)
+
+// Service is the use cases of recovery. Safe for concurrent use.
+type Service struct {
+	store *storage.Store
+	ring  *keyring.Ring
+	sign  Signer
+}
+
+// New makes the service. sign signs the receipts of resets.
+func New(store *storage.Store, ring *keyring.Ring, sign Signer) *Service {
+	return &Service{store: store, ring: ring, sign: sign}
+}
+
+// Origin says where a call came from, for the event log.
+type Origin struct {
+	By     string // who acts, when not the user: "operator:<uid>", "client:<id>", "user:<uid>"
+	Client string // the login system's client id
+	IP     string
+	Agent  string
+}
+
+func (o Origin) event(t audit.Type, uid storage.UID, facts map[string]string) audit.Event {
+	return audit.Event{Type: t, UID: uid, Client: o.Client, By: o.By, Facts: facts}
+}
+
+func (o Origin) detail() audit.Detail { return audit.Detail{IP: o.IP, UserAgent: o.Agent} }
+
+// HasCode tells whether the user has a code that counts; an expired admin-issued one does not.
+func HasCode(tx *storage.Tx, uid storage.UID) (bool, error) {
+	s, err := codeOf(tx, uid)
+	return s.valid(tx.Now()), err
+}
+
+// CodeIssued tells whether a code was issued since the last reset, whatever has become of it.
+func CodeIssued(tx *storage.Tx, uid storage.UID) (bool, error) {
+	s, err := codeOf(tx, uid)
+	return s != nil, err
+}
+
+// Issue gives the user a new code; the old one, if any, is dead from the commit on, and so are all kept answers that
+// might show one.
+func (s *Service) Issue(tx *storage.Tx, uid storage.UID) (Code, error) {
+	return s.issue(tx, uid, false)
+}
+
+func (s *Service) issue(tx *storage.Tx, uid storage.UID, byAdmin bool) (Code, error) {
+	code := newCode()
+	row := &saved{Hash: s.ring.Hash(codePurpose, uid[:], []byte(code)), Issued: tx.Now(), AdminIssued: byAdmin}
+	return code, errors.Join(
+		codes.Put(tx, uid, theCode, row),
+		forgetAnswers(tx, uid, func(*Answer) bool { return true }),
+	)
+}
+
+const codePurpose = "recovery-code"
+
+// HashOfAnswered is the keyed hash by which a kept answer knows the code that it answered.
+func (s *Service) HashOfAnswered(uid storage.UID, code Code) string {
+	return s.ring.Hash("answered-code", uid[:], []byte(code))
+}
+
+// Answered tells whether a kept answer answered this code.
+func (s *Service) Answered(a *Answer, uid storage.UID, code Code) bool {
+	return s.ring.Matches(a.Code, "answered-code", uid[:], []byte(code))
+}
+
+// Spend uses the user's recovery code up and issues the next one.
+//
+// code is as ParseCode returned it: a typo never comes here and costs no attempt. A wrong code is Denied and counts
+// towards the channel's limit; past that Spend is Limited, with the time to wait, whatever the code. Both are to be
+// returned from the transaction as they are: the count is kept. Spending and issuing are one step of tx, and the
+// user's phones are told.
+//
+// Errors: ErrLimited; ErrWrongCode (kept).
+//
+// Source: NIST SP 800-63B-4 §4.2 (saved recovery codes).
+func (s *Service) Spend(tx *storage.Tx, uid storage.UID, ch Channel, code Code, from Origin) (next Code, err error) {
+	if err := s.try(tx, uid, ch, code, from); err != nil {
+		return "", err
+	}
+	next, err = s.Issue(tx, uid)
+	return next, errors.Join(err,
+		Notify(tx, uid, NoticePayload{Notice: "code_changed"}),
+		audit.Record(tx, from.event(audit.RecoverySucceed, uid, map[string]string{"channel": string(ch)}), from.detail()))
+}
+
+// try compares a code with the user's, within the channel's limit.
+func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, from Origin) error {
+	if err := Admit(tx, uid, ch); err != nil {
+		return err
+	}
+	row, err := codeOf(tx, uid)
+	if err != nil {
+		return err
+	}
+	hash := ""
+	if row.valid(tx.Now()) {
+		hash = row.Hash
+	}
+	// A user without a code costs the same hash.
+	if s.ring.Matches(hash, codePurpose, uid[:], []byte(code)) {
+		return clearLimit(tx, uid, ch)
+	}
+	waits, err := fail(tx, uid, ch)
+	if err != nil {
+		return err
+	}
+	facts := map[string]string{"channel": string(ch)}
+	err = audit.Record(tx, from.event(audit.RecoveryFailed, uid, facts), from.detail())
+	if waits {
+		err = errors.Join(err, audit.Record(tx, from.event(audit.RecoveryRateLimit, uid, facts), from.detail()))
+	}
+	if err != nil {
+		return err
+	}
+	return storage.Kept(ErrWrongCode)
+}
+
+// Practise tells whether a code is the user's, without spending it. A typo is false and not counted; a wrong code
+// counts on its own channel. A right one is thereby confirmed as saved.
+//
+// Errors: ErrLimited.
+func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, from Origin) (bool, error) {
+	if err := Admit(tx, uid, PracticeChannel); err != nil {
+		return false, err
+	}
+	code, err := ParseCode(typed)
+	if err != nil {
+		return false, nil
+	}
+	err = s.try(tx, uid, PracticeChannel, code, from)
+	if errors.Is(err, ErrWrongCode) {
+		return false, nil // the count is written with the answer: the transaction commits
+	}
+	if err != nil {
+		return false, err
+	}
+	row, err := codeOf(tx, uid)
+	if err != nil || row == nil || row.Confirmed {
+		return err == nil, err
+	}
+	row.Confirmed = true
+	return true, codes.Put(tx, uid, theCode, row)
+}
+
+// Regenerate gives the user a new code that an admin sees: it is marked so and counts for 24 hours. The user's
+// phones are told.
+//
+// Errors: user.ErrUnknown; those of may, which is asked in the transaction whether the caller may do it.
+func (s *Service) Regenerate(ctx context.Context, userID string, from Origin, may func(storage.UID, *user.User) error) (Code, error) {
+	var code Code
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, u, err := user.Find(tx, userID)
+		if err != nil {
+			return err
+		}
+		if err := may(uid, u); err != nil {
+			return err
+		}
+		code, err = s.issue(tx, uid, true)
+		return errors.Join(err,
+			Notify(tx, uid, NoticePayload{Notice: "code_changed"}),
+			audit.Record(tx, from.event(audit.ManagementCall, uid, map[string]string{"call": "recovery_code_regeneration"}), from.detail()))
+	})
+	return code, err
+}
+
+func codeOf(tx *storage.Tx, uid storage.UID) (*saved, error) {
+	row, err := codes.Get(tx, uid, theCode)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	return row, err
+}

@@ -1,0 +1,257 @@
+package recovery
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// MaxReasonBytes bounds the reason of a reset.
+const MaxReasonBytes = 1000
+
+// CallerChecks are the ways in which the one who called for a reset can have been checked.
+var CallerChecks = []string{"device_answered", "no_answer", "document", "in_person", "other"}
+
+// ResetRequest is what an admin asks for.
+type ResetRequest struct {
+	UserID      string
+	Reason      string
+	CallerCheck string // one of CallerChecks, or empty
+	DryRun      bool   // remove nothing; the receipt says what would go
+	From        Origin
+}
+
+// Receipt is the proof of a reset. Its signed bytes, the payload of Signature, are the receipt without residue and
+// signature; residue changes when the file is compacted.
+type Receipt struct {
+	ID          string         `json:"id"`
+	UserID      string         `json:"user_id"`
+	UID         storage.UID    `json:"uid"`
+	By          string         `json:"by"`
+	Reason      string         `json:"reason"`
+	CallerCheck string         `json:"caller_check,omitempty"`
+	At          time.Time      `json:"at"`
+	DryRun      bool           `json:"dry_run"`
+	Removed     []RemovedCount `json:"removed"`
+	Digest      string         `json:"digest"` // "<ring version>.<base64url of HMAC-SHA-256>" over the sorted pairs of table and key
+	Residue     bool           `json:"residue"`
+	Signature   string         `json:"signature,omitempty"` // compact JWS (EdDSA); none on a dry run, which proves nothing
+}
+
+// RemovedCount is how many rows of a table a reset removed.
+type RemovedCount struct {
+	Table string `json:"table"`
+	Rows  int    `json:"rows"`
+}
+
+// receiptEvidence is what stays of a receipt for ever: no personal data but the uid.
+type receiptEvidence struct {
+	ID      string         `json:"id"`
+	At      time.Time      `json:"at"`
+	Removed []RemovedCount `json:"removed"`
+	Digest  string         `json:"digest"`
+}
+
+// compaction says when the file was last written anew.
+type compaction struct {
+	At time.Time `json:"at"`
+}
+
+var (
+	receipts    = storage.Declare(storage.Spec[Receipt]{Name: "receipt", Class: storage.Account})
+	evidence    = storage.Declare(storage.Spec[receiptEvidence]{Name: "receipt_evidence", Class: storage.Evidence})
+	compactions = storage.Declare(storage.Spec[compaction]{Name: "compaction", Class: storage.Settings})
+)
+
+// Errors of a reset.
+var (
+	ErrReason      = storage.NewError(storage.Invalid, fmt.Sprintf("a reset needs a reason of 1 to %d bytes", MaxReasonBytes))
+	ErrCallerCheck = storage.NewError(storage.Invalid, "caller_check is device_answered, no_answer, document, in_person or other")
+)
+
+// Reset removes every record of a user's MFA in one transaction and leaves a receipt. A second reset removes nothing
+// and its receipt says so. may is asked in the transaction whether the caller may do it.
+//
+// Errors: user.ErrUnknown; ErrReason; ErrCallerCheck; those of may.
+func (s *Service) Reset(ctx context.Context, req ResetRequest, may func(storage.UID, *user.User) error) (Receipt, error) {
+	if err := req.validate(); err != nil {
+		return Receipt{}, err
+	}
+	var receipt Receipt
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, u, err := user.Find(tx, req.UserID)
+		if err != nil {
+			return err
+		}
+		if err := may(uid, u); err != nil {
+			return err
+		}
+		receipt, err = s.ResetIn(ctx, tx, uid, req)
+		return err
+	})
+	return receipt, err
+}
+
+func (req ResetRequest) validate() error {
+	if req.Reason == "" || len(req.Reason) > MaxReasonBytes || !utf8.ValidString(req.Reason) {
+		return ErrReason
+	}
+	if req.CallerCheck == "" {
+		return nil
+	}
+	for _, known := range CallerChecks {
+		if req.CallerCheck == known {
+			return nil
+		}
+	}
+	return ErrCallerCheck
+}
+
+// ResetIn is Reset inside a transaction that has already found that the caller may: the removal of a user's last
+// factor by an admin is a reset too.
+func (s *Service) ResetIn(ctx context.Context, tx *storage.Tx, uid storage.UID, req ResetRequest) (Receipt, error) {
+	u, err := user.Get(tx, uid)
+	if err != nil {
+		return Receipt{}, err
+	}
+	removed, err := storage.Purge(tx, uid, req.DryRun, storage.MFA)
+	if err != nil {
+		return Receipt{}, err
+	}
+	r := Receipt{
+		ID: storage.NewID("rcp_", 16), UserID: u.ID, UID: uid, By: req.From.By, Reason: req.Reason,
+		CallerCheck: req.CallerCheck, At: tx.Now().Truncate(time.Millisecond), DryRun: req.DryRun,
+		Removed: count(removed), Digest: s.digest(removed),
+	}
+	if r.Residue, err = residue(tx, uid, len(removed) > 0 && !req.DryRun); err != nil || req.DryRun {
+		return r, err
+	}
+	return r, s.keepReceipt(ctx, tx, uid, &r, req.From)
+}
+
+// keepReceipt signs the receipt and writes it with its event.
+func (s *Service) keepReceipt(ctx context.Context, tx *storage.Tx, uid storage.UID, r *Receipt, from Origin) error {
+	payload, err := r.signed()
+	if err != nil {
+		return err
+	}
+	if r.Signature, err = s.sign(ctx, payload); err != nil {
+		return fmt.Errorf("sign the receipt: %w", err)
+	}
+	e := from.event(audit.Reset, uid, map[string]string{"receipt": r.ID})
+	return errors.Join(
+		receipts.Put(tx, uid, r.ID, r),
+		evidence.Put(tx, uid, r.ID, &receiptEvidence{ID: r.ID, At: r.At, Removed: r.Removed, Digest: r.Digest}),
+		audit.RecordAccount(tx, e, audit.Detail{Text: r.Reason, IP: from.IP, UserAgent: from.Agent}),
+	)
+}
+
+// signed is what the signature covers: all but residue and the signature itself.
+func (r Receipt) signed() ([]byte, error) {
+	r.Signature = ""
+	encoded, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(encoded, &members); err != nil {
+		return nil, err
+	}
+	delete(members, "residue")
+	return json.Marshal(members)
+}
+
+func count(removed []storage.Removed) []RemovedCount {
+	counts := []RemovedCount{}
+	for _, r := range removed { // sorted by table
+		if n := len(counts); n > 0 && counts[n-1].Table == r.Table {
+			counts[n-1].Rows++
+			continue
+		}
+		counts = append(counts, RemovedCount{Table: r.Table, Rows: 1})
+	}
+	return counts
+}
+
+// digest is the keyed hash over the sorted pairs of table and key, each length-framed: it shows, to whoever holds
+// the keys, exactly which rows went, and tells nobody else anything.
+func (s *Service) digest(removed []storage.Removed) string {
+	h := sha256.New()
+	for _, r := range removed {
+		for _, part := range []string{r.Table, r.Key} {
+			h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+			h.Write([]byte(part))
+		}
+	}
+	return s.ring.Hash("receipt", h.Sum(nil))
+}
+
+// residue tells whether freed pages of the file may still hold bytes of what was reset for this user: something went
+// just now, or in a reset since the file was last written anew.
+func residue(tx *storage.Tx, uid storage.UID, now bool) (bool, error) {
+	if now {
+		return true, nil
+	}
+	done, err := compactions.Get(tx, storage.House, "")
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return false, err
+	}
+	rows, err := evidence.All(tx, uid)
+	for _, row := range rows {
+		if len(row.Record.Removed) > 0 && (done == nil || !row.Record.At.Before(done.At)) {
+			return true, err
+		}
+	}
+	return false, err
+}
+
+// Compacted notes that the file was written anew by a run that began at began: what was removed before is gone.
+func Compacted(tx *storage.Tx, began time.Time) error {
+	return compactions.Put(tx, storage.House, "", &compaction{At: began.Truncate(time.Millisecond)}) // as receipts are
+}
+
+// Receipts returns the user's receipts, oldest first, each with its residue as of now.
+func Receipts(tx *storage.Tx, uid storage.UID) ([]Receipt, error) {
+	rows, err := receipts.All(tx, uid)
+	if err != nil {
+		return nil, err
+	}
+	left, err := residue(tx, uid, false)
+	list := make([]Receipt, 0, len(rows))
+	for _, row := range rows {
+		row.Record.Residue = left && len(row.Record.Removed) > 0
+		list = append(list, *row.Record)
+	}
+	return list, err
+}
+
+// Delete removes a user with all rows but evidence; nobody by that id is no error.
+//
+// Errors: those of may.
+func (s *Service) Delete(ctx context.Context, userID string, from Origin, may func(storage.UID, *user.User) error) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, u, err := user.Find(tx, userID)
+		if errors.Is(err, user.ErrUnknown) {
+			return nil
+		}
+		if err == nil {
+			err = may(uid, u)
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := storage.Purge(tx, uid, false, storage.MFA, storage.Account); err != nil {
+			return err
+		}
+		return audit.Record(tx, from.event(audit.UserDelete, uid, nil), audit.Detail{})
+	})
+}

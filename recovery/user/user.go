@@ -1,0 +1,182 @@
+// Package user keeps who a user is: the record of a person known by a login system's opaque id, the role, and the
+// rule by which the MFA state follows from facts.
+package user
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"tutela/storage"
+)
+
+// MaxIDBytes bounds a login system's user id.
+const MaxIDBytes = 255
+
+// Role is what a user may do as an admin. The zero value is none.
+type Role string
+
+// The roles.
+const (
+	NoRole   Role = ""
+	Viewer   Role = "viewer"
+	Helpdesk Role = "helpdesk"
+	Admin    Role = "admin"
+	Owner    Role = "owner"
+)
+
+// ParseRole reads a role as people write it ("none" is NoRole).
+//
+// Errors: ErrRole.
+func ParseRole(s string) (Role, error) {
+	switch r := Role(s); r {
+	case "none", NoRole:
+		return NoRole, nil
+	case Viewer, Helpdesk, Admin, Owner:
+		return r, nil
+	}
+	return NoRole, ErrRole.With("a role is none, viewer, helpdesk, admin or owner, not %q", s)
+}
+
+// User is the record of a person. It holds no factor and no state of one.
+type User struct {
+	ID           string         `json:"id"` // the login system's
+	Name         string         `json:"name,omitempty"`
+	Nickname     string         `json:"nickname,omitempty"`
+	Email        string         `json:"email,omitempty"`
+	Verified     bool           `json:"email_verified,omitempty"`
+	Username     string         `json:"username,omitempty"`
+	GivenName    string         `json:"given_name,omitempty"`
+	FamilyName   string         `json:"family_name,omitempty"`
+	Picture      string         `json:"picture,omitempty"`
+	Connection   string         `json:"connection,omitempty"`
+	AppMetadata  map[string]any `json:"app_metadata,omitempty"`
+	UserMetadata map[string]any `json:"user_metadata,omitempty"`
+	Role         Role           `json:"role,omitempty"`
+	Blocked      bool           `json:"blocked,omitempty"`
+	Created      time.Time      `json:"created"`
+	Updated      time.Time      `json:"updated"`
+	Logins       int            `json:"logins,omitempty"` // that were approved and collected
+	LastLogin    time.Time      `json:"last_login,omitzero"`
+}
+
+var (
+	users = storage.Declare(storage.Spec[User]{Name: "user", Class: storage.Account})
+	byID  = users.Unique("id", func(u *User) []string { return []string{u.ID} })
+	_     = users.Plain("email", emailIndex)
+)
+
+// record is the key of the one row a user has in the table.
+const record = ""
+
+func emailIndex(u *User) []string {
+	if u.Email == "" {
+		return nil
+	}
+	return []string{strings.ToLower(u.Email)}
+}
+
+// Errors of this package.
+var (
+	ErrUnknown = storage.NewError(storage.NotFound, "the user does not exist")
+	ErrExists  = storage.NewError(storage.Conflict, "the user already exists")
+	ErrID      = storage.NewError(storage.Invalid, "a user id has 1 to 255 bytes of UTF-8 without control characters")
+	ErrRole    = storage.NewError(storage.Invalid, "no such role")
+)
+
+// ValidateID tells whether id can be a login system's user id.
+//
+// Errors: ErrID.
+func ValidateID(id string) error {
+	if id == "" || len(id) > MaxIDBytes || !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl) {
+		return ErrID
+	}
+	return nil
+}
+
+// Find returns the user with a login system's id.
+//
+// Errors: ErrUnknown, also for an id that can be nobody's.
+func Find(tx *storage.Tx, id string) (storage.UID, *User, error) {
+	if ValidateID(id) != nil {
+		return storage.UID{}, nil, ErrUnknown
+	}
+	row, err := byID.Find(tx, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.UID{}, nil, ErrUnknown
+	}
+	return row.UID, row.Record, err
+}
+
+// Get returns the user with a uid.
+//
+// Errors: ErrUnknown.
+func Get(tx *storage.Tx, uid storage.UID) (*User, error) {
+	u, err := users.Get(tx, uid, record)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, ErrUnknown
+	}
+	return u, err
+}
+
+// Create makes a user and returns the uid. Created and Updated are set.
+//
+// Errors: ErrID; ErrExists.
+func Create(tx *storage.Tx, u User) (storage.UID, *User, error) {
+	if err := ValidateID(u.ID); err != nil {
+		return storage.UID{}, nil, err
+	}
+	uid := storage.NewUID()
+	u.Created, u.Updated = tx.Now(), tx.Now()
+	err := users.Insert(tx, uid, record, &u)
+	if errors.Is(err, storage.ErrUnique) {
+		return storage.UID{}, nil, ErrExists
+	}
+	return uid, &u, err
+}
+
+// Ensure returns the user with u.ID, and makes that user when there is none. A user who is there stays as he is.
+//
+// Errors: ErrID.
+func Ensure(tx *storage.Tx, u User) (storage.UID, *User, error) {
+	uid, found, err := Find(tx, u.ID)
+	if errors.Is(err, ErrUnknown) {
+		return Create(tx, u)
+	}
+	return uid, found, err
+}
+
+// Change reads the user, lets change work on the record, and writes it. The id cannot be changed.
+//
+// Errors: ErrUnknown; those of change.
+func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, error) {
+	u, err := Get(tx, uid)
+	if err != nil {
+		return nil, err
+	}
+	id := u.ID
+	if err := change(u); err != nil {
+		return nil, err
+	}
+	u.ID, u.Updated = id, tx.Now()
+	return u, users.Put(tx, uid, record, u)
+}
+
+// Merge sets the members of change in metadata; null removes one. Only the first level is merged.
+func Merge(metadata, change map[string]any) map[string]any {
+	merged := maps.Clone(metadata)
+	if merged == nil {
+		merged = make(map[string]any, len(change))
+	}
+	for key, value := range change {
+		if value == nil {
+			delete(merged, key)
+		} else {
+			merged[key] = value
+		}
+	}
+	return merged
+}
