@@ -1,0 +1,99 @@
+package device
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+	"time"
+
+	"tutela/storage"
+)
+
+// Claims are the registered claims of a JWT that a phone signs.
+//
+// Source: RFC 7519 §4.1; Guardian wire protocol §2.1 and §4.2.
+type Claims struct {
+	Issuer   string   `json:"iss"`
+	Subject  string   `json:"sub"`
+	Audience audience `json:"aud"`
+	Issued   *float64 `json:"iat"` // iOS sends fractions of a second
+	Expires  *float64 `json:"exp"`
+}
+
+// audience is one string or an array of them.
+type audience []string
+
+// UnmarshalJSON reads either form.
+func (a *audience) UnmarshalJSON(b []byte) error {
+	var one string
+	if err := json.Unmarshal(b, &one); err == nil {
+		*a = audience{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(a))
+}
+
+// maxNumericDate is the last second of the year 9999: a date past it is nonsense, and would overflow.
+const maxNumericDate = 253402300799
+
+// Life returns what the claims' times say, checked against each other and not against a clock: a phone's clock is
+// never trusted, in either direction.
+//
+// Errors: ErrClaims, when a time is missing, nonsense, or exp lies not after iat or more than max after it.
+func (c *Claims) Life(longest time.Duration) (issued, expires time.Time, err error) {
+	if c.Issued == nil || c.Expires == nil {
+		return issued, expires, ErrClaims.With("the token lacks iat or exp")
+	}
+	for _, t := range []float64{*c.Issued, *c.Expires} {
+		if math.IsNaN(t) || t < 0 || t > maxNumericDate {
+			return issued, expires, ErrClaims.With("iat or exp is no time")
+		}
+	}
+	life := time.Duration((*c.Expires - *c.Issued) * float64(time.Second))
+	if *c.Expires <= *c.Issued || *c.Expires-*c.Issued > longest.Seconds() || life > longest {
+		return issued, expires, ErrClaims.With("exp must lie after iat, by at most %v", longest)
+	}
+	return numericDate(*c.Issued), numericDate(*c.Expires), nil
+}
+
+func numericDate(seconds float64) time.Time {
+	whole, fraction := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(fraction*1e9)).UTC()
+}
+
+// Errors of claims.
+var (
+	ErrClaims    = storage.NewError(storage.Denied, "the token's claims are not right")
+	ErrClockSkew = storage.NewError(storage.Denied, "the phone's clock is more than 5 minutes off; sign with the time of the Date header")
+)
+
+// Bases are the URLs under which the app API is reached: each public URL, with and without /appliance-mfa. A token's
+// aud names the one that its client was built with.
+type Bases []string
+
+// NewBases makes the list of public URLs, the first of which is the one that we print.
+func NewBases(publicURLs []string) Bases {
+	bases := make(Bases, 0, len(publicURLs))
+	for _, u := range publicURLs {
+		bases = append(bases, strings.TrimRight(u, "/"))
+	}
+	return bases
+}
+
+// Public is the first public URL.
+func (b Bases) Public() string { return b[0] }
+
+// API is the base URL that apps are given.
+func (b Bases) API() string { return b[0] + "/appliance-mfa" }
+
+// Names tells whether aud names the path under one of the bases.
+func (b Bases) Names(aud []string, path string) bool {
+	for _, a := range aud {
+		for _, base := range b {
+			if a == base+path || a == base+"/appliance-mfa"+path {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,200 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+)
+
+// pageCodeLife is how long the page's own copy of a recovery code waits to be shown.
+const pageCodeLife = 10 * time.Minute
+
+// TicketPage is what the enrolment page shows of a ticket.
+type TicketPage struct {
+	Account string    // whom the ticket is for, as people write it
+	Expires time.Time // until when it can be used
+	Spent   bool
+	Started *StartedTicket // by this browser; nil when it has not
+}
+
+// StartedTicket is a ticket as a browser has started it.
+type StartedTicket struct {
+	URI      string // of the QR code; empty once enrolled
+	TxID     string // set only by StartTicket: it is shown once and kept as a hash
+	Expires  time.Time
+	Enrolled bool
+	Phone    string // the name of the phone that has enrolled
+	CodeKept bool   // its recovery code waits to be shown, once
+}
+
+// OpenTicket returns what the page shows. Opening changes nothing: mail scanners open links. session is the
+// browser's own, or empty.
+//
+// Errors: ErrTicket, for a ticket that is unknown, or spent or expired and not this browser's.
+func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page TicketPage, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		t, u, err := s.rootTicket(tx, secret)
+		if err != nil {
+			return err
+		}
+		page = TicketPage{Account: accountLabel(u), Expires: t.row.Expires, Spent: t.spent()}
+		started, err := s.startedBy(tx, t, session)
+		if err != nil {
+			return err
+		}
+		if started != nil {
+			page.Started, err = s.showStarted(tx, started)
+			return err
+		}
+		if page.Spent || u.Blocked || !tx.Now().Before(t.row.Expires) {
+			return ErrTicket
+		}
+		return nil
+	})
+	return page, err
+}
+
+// rootTicket finds a ticket that was handed out, not one that a page has started.
+func (s *Service) rootTicket(tx *storage.Tx, secret string) (*foundTicket, *user.User, error) {
+	t, err := s.findTicket(tx, secret)
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.row.Root != "" {
+		return nil, nil, ErrTicket
+	}
+	u, err := user.Get(tx, t.uid)
+	return t, u, err
+}
+
+// startedBy finds the newest ticket below t that a browser session has started, nil when there is none.
+func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (*foundTicket, error) {
+	if session == "" {
+		return nil, nil
+	}
+	rows, err := tickets.All(tx, t.uid)
+	if err != nil {
+		return nil, err
+	}
+	var newest *foundTicket
+	for _, row := range rows {
+		r := row.Record
+		if r.Root != t.key || !s.ring.Matches(r.Page, pagePurpose, t.uid[:], []byte(session)) {
+			continue
+		}
+		if newest == nil || r.Created.After(newest.row.Created) {
+			newest = &foundTicket{uid: t.uid, key: row.Key, row: r, root: t.row}
+		}
+	}
+	return newest, nil
+}
+
+func (s *Service) showStarted(tx *storage.Tx, t *foundTicket) (*StartedTicket, error) {
+	shown := &StartedTicket{Expires: t.row.Expires, Enrolled: t.row.SpentBy != nil}
+	if !shown.Enrolled {
+		return shown, nil
+	}
+	e, err := Get(tx, t.uid, t.row.Enrollment)
+	if err == nil {
+		shown.Phone = e.Name
+	} else if !errors.Is(err, ErrNoEnrollment) {
+		return nil, err
+	}
+	_, err = recovery.KeptAnswer(tx, t.uid, t.pageKey())
+	shown.CodeKept = err == nil
+	if errors.Is(err, storage.ErrNotFound) {
+		err = nil
+	}
+	return shown, err
+}
+
+// StartTicket makes the enrollment_tx_id that the page draws as a QR code, bound to the browser session.
+//
+// Errors: ErrTicket.
+func (s *Service) StartTicket(ctx context.Context, secret, session string) (started StartedTicket, err error) {
+	txID := storage.NewID("", ticketLength)
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		t, u, err := s.rootTicket(tx, secret)
+		if err != nil {
+			return err
+		}
+		if t.spent() {
+			return ErrTicket
+		}
+		if err := s.mayEnroll(tx, t); err != nil {
+			return err
+		}
+		r := Reserved{}.orNew()
+		child := &ticket{
+			Hash: s.ring.Hash(ticketPurpose, []byte(txID)), Root: t.key, Factor: t.row.Factor,
+			Page:       s.ring.Hash(pagePurpose, t.uid[:], []byte(session)),
+			Enrollment: r.ID, Secret: r.Secret, Created: tx.Now(), Expires: tx.Now().Add(startedLife),
+		}
+		started = StartedTicket{URI: s.EnrollmentURI(accountLabel(u), txID, r), TxID: txID, Expires: child.Expires}
+		return tickets.Insert(tx, t.uid, storage.NewUID().String(), child)
+	})
+	return started, err
+}
+
+// WatchTicket returns the watch of the ticket's user, for a page that waits for the phone.
+//
+// Errors: ErrTicket.
+func (s *Service) WatchTicket(ctx context.Context, secret string) (woken <-chan struct{}, stop func(), err error) {
+	var uid storage.UID
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		t, _, err := s.rootTicket(tx, secret)
+		if err == nil {
+			uid = t.uid
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	woken, stop = s.store.Watch(uid)
+	return woken, stop, nil
+}
+
+// pageKey is the key of the page's own copy of the recovery code.
+func (t *foundTicket) pageKey() string { return "page:" + t.key }
+
+// keepForPage keeps the code for the page that drew the QR code, if one did.
+func (s *Service) keepForPage(tx *storage.Tx, t *foundTicket, code string) error {
+	if t.row.Page == "" || code == "" {
+		return nil
+	}
+	return recovery.KeepAnswer(tx, t.uid, t.pageKey(), recovery.Answer{Body: []byte(code)}, pageCodeLife)
+}
+
+// ShowCode hands out the recovery code of an enrolment, once, to the browser session that drew its QR code.
+//
+// Errors: ErrTicket, also when the code was shown, replaced, or waited too long.
+func (s *Service) ShowCode(ctx context.Context, secret, session string) (code string, err error) {
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		t, _, err := s.rootTicket(tx, secret)
+		if err != nil {
+			return err
+		}
+		started, err := s.startedBy(tx, t, session)
+		if err != nil {
+			return err
+		}
+		if started == nil {
+			return ErrTicket
+		}
+		kept, err := recovery.KeptAnswer(tx, t.uid, started.pageKey())
+		if errors.Is(err, storage.ErrNotFound) {
+			return ErrTicket
+		}
+		if err != nil {
+			return err
+		}
+		code = string(kept.Body)
+		return recovery.ForgetAnswer(tx, t.uid, started.pageKey())
+	})
+	return code, err
+}

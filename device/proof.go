@@ -1,0 +1,214 @@
+package device
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+)
+
+// The bounds of a device JWT's times. Apps take the time twice, so a minute is added to the two hours of the SDKs.
+const (
+	maxDeviceJWTLife = 2*time.Hour + time.Minute
+	maxClockSkew     = 5 * time.Minute
+)
+
+// Proof is what a phone has proven: which enrollment it is, and by what. It was true when it was made; a transaction
+// that acts on it looks again ([Service.Check]).
+type Proof struct {
+	UID     storage.UID
+	ID      string // the enrollment's
+	ByToken bool   // by the device token alone, which opens only the enrollment's own record
+	key     Key
+}
+
+// ErrToken is that of a device token or JWT that is not the enrollment's, or of a call that wants the JWT.
+var ErrToken = storage.NewError(storage.Denied, "the device token or JWT is not valid for this enrollment")
+
+// Prove checks a bearer token that a call to an enrollment came with: a JWT signed by the enrolled key or, unless
+// signedOnly, the device token. The first call of an enrollment erases the answers kept for it; a signed one is
+// noticed by a restore that watches, and revives an enrollment that Left within seven days. Safe for concurrent use.
+//
+// Errors: ErrNoEnrollment; ErrSuspended; ErrToken, ErrSignature, ErrClaims; ErrClockSkew.
+func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool) (Proof, error) {
+	var e *Enrollment
+	var u *user.User
+	p := Proof{ID: id}
+	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
+		if p.UID, e, err = Find(tx, id); err != nil {
+			return err
+		}
+		u, err = user.Get(tx, p.UID)
+		return err
+	})
+	if err != nil {
+		return p, err
+	}
+	p.key = e.Key
+	switch {
+	case strings.Count(bearer, ".") == 2:
+		err = s.checkDeviceJWT(e, u.ID, bearer)
+	case signedOnly || !s.ring.Matches(e.Token, tokenPurpose, p.UID[:], []byte(e.ID), []byte(bearer)):
+		err = ErrToken
+	default:
+		p.ByToken = true
+	}
+	if err != nil {
+		return p, err
+	}
+	if e.wantsTouch(s.store.Now(), p.ByToken) {
+		return p, s.touch(ctx, p)
+	}
+	return p, e.usable()
+}
+
+// checkDeviceJWT verifies a device JWT.
+//
+// Source: Guardian wire protocol §2.1.
+func (s *Service) checkDeviceJWT(e *Enrollment, userID, token string) error {
+	payload, err := e.Key.Verify(token)
+	if err != nil {
+		return err
+	}
+	var c Claims
+	if err := json.Unmarshal(payload, &c); err != nil {
+		return ErrClaims
+	}
+	if c.Issuer != e.ID || c.Subject != userID || !s.bases.Names(c.Audience, "/api/device-accounts") {
+		return ErrClaims.With("the token's iss, sub or aud is not that of this enrollment")
+	}
+	issued, expires, err := c.Life(maxDeviceJWTLife)
+	if err != nil {
+		return err
+	}
+	if now := s.store.Wall(); issued.After(now.Add(maxClockSkew)) || expires.Before(now.Add(-maxClockSkew)) {
+		return ErrClockSkew
+	}
+	return nil
+}
+
+// usable tells whether an enrollment may be used as it stands.
+func (e *Enrollment) usable() error {
+	switch e.Status {
+	case Active:
+		return nil
+	case Suspended:
+		return ErrSuspended
+	default:
+		return ErrNoEnrollment
+	}
+}
+
+// wantsTouch tells whether a proven call changes something of the enrollment.
+func (e *Enrollment) wantsTouch(now time.Time, byToken bool) bool {
+	if e.Status == Active && !e.Seen {
+		return true
+	}
+	return !byToken && (e.revivable(now) || e.watched(now))
+}
+
+func (e *Enrollment) revivable(now time.Time) bool {
+	return e.Status == Left && now.Before(e.Changed.Add(reviveFor))
+}
+
+// touch writes down that the enrollment has made a proven call.
+func (s *Service) touch(ctx context.Context, p Proof) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		e, err := Get(tx, p.UID, p.ID)
+		if err != nil {
+			return err
+		}
+		if !e.Key.Same(p.key) {
+			return ErrNoEnrollment
+		}
+		if !p.ByToken && e.revivable(tx.Now()) {
+			e.Status, e.Changed = Active, tx.Now()
+			tx.Wake(p.UID)
+		}
+		if !p.ByToken {
+			e.answerWatches(tx.Now())
+		}
+		if err := e.usable(); err != nil {
+			return err
+		}
+		e.Seen = true
+		return errors.Join(Put(tx, p.UID, e), recovery.ForgetAnswersOf(tx, p.UID, e.ID))
+	})
+}
+
+// Check looks at a proof again inside a transaction: the enrollment is still there, its key the same, and usable.
+//
+// Errors: ErrNoEnrollment; ErrSuspended.
+func (s *Service) Check(tx *storage.Tx, p Proof) (*Enrollment, error) {
+	e, err := Get(tx, p.UID, p.ID)
+	if err != nil {
+		return nil, err
+	}
+	if !e.Key.Same(p.key) {
+		return nil, ErrNoEnrollment
+	}
+	return e, e.usable()
+}
+
+// Watch is a restore's wish to know whether the old phone still calls.
+type Watch struct {
+	Restore string    `json:"restore"`
+	Until   time.Time `json:"until"`
+	Called  time.Time `json:"called,omitzero"` // the first call signed by the key before Until
+}
+
+// watchesKept bounds the watches of an enrollment; watchLife is how long one is remembered.
+const (
+	watchesKept = 64
+	watchLife   = time.Hour
+)
+
+// WatchCalls has the first signed call of the enrollment before until written down for a restore.
+func WatchCalls(tx *storage.Tx, uid storage.UID, e *Enrollment, restore string, until time.Time) error {
+	kept := e.Watches[:0:0]
+	for _, w := range e.Watches {
+		if tx.Now().Before(w.Until.Add(watchLife)) {
+			kept = append(kept, w)
+		}
+	}
+	w := Watch{Restore: restore, Until: until}
+	if len(kept) >= watchesKept {
+		// A flood of restores must not hide that the phone is there: assume that it is.
+		w.Called = tx.Now()
+		kept = kept[1:]
+	}
+	e.Watches = append(kept, w)
+	return Put(tx, uid, e)
+}
+
+// CalledDuring tells whether the enrollment's phone made a signed call while the restore's watch ran.
+func (e *Enrollment) CalledDuring(restore string) bool {
+	for _, w := range e.Watches {
+		if w.Restore == restore {
+			return !w.Called.IsZero()
+		}
+	}
+	return false
+}
+
+func (e *Enrollment) watched(now time.Time) bool {
+	for _, w := range e.Watches {
+		if w.Called.IsZero() && now.Before(w.Until) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Enrollment) answerWatches(now time.Time) {
+	for i := range e.Watches {
+		if w := &e.Watches[i]; w.Called.IsZero() && now.Before(w.Until) {
+			w.Called = now
+		}
+	}
+}

@@ -1,0 +1,121 @@
+// Package push gets a message to a phone. It only delivers: what a message says, and whether it is still to be sent,
+// is decided by those who send it.
+package push
+
+import (
+	"context"
+	"encoding/json"
+
+	"tutela/storage"
+)
+
+// Service is the kind of address that an app gave.
+type Service string
+
+// The push services of the Guardian wire protocol.
+const (
+	GCM  Service = "GCM" // Android still calls FCM so
+	FCM  Service = "FCM"
+	APNs Service = "APNS"
+)
+
+// Valid tells whether s is a service of the protocol.
+func (s Service) Valid() bool { return s == GCM || s == FCM || s == APNs }
+
+// Target is where a phone is reached.
+type Target struct {
+	Service Service
+	Token   string
+}
+
+// Message is what a phone is told. Keys that are empty are left out.
+//
+// Source: Guardian wire protocol §3; nm, notice and rst are tutela's.
+type Message struct {
+	TransactionToken string    // txtkn
+	Enrollment       string    // dai
+	Challenge        string    // c
+	Started          string    // d, as 2006-01-02T15:04:05.000Z: Android drops a push with any other form
+	Server           string    // sh: a URL, since a host with a port and without a scheme throws in the Android SDK
+	Source           *Source   // s
+	Location         *Location // l
+	ConsentID        string    // txlnkid
+	NumberMatching   bool      // nm
+	BindingMessage   string    // bm
+	ClientName       string    // cn
+	Notice           string    // notice
+	Restore          string    // rst
+}
+
+// TimeFormat is the form of Started.
+const TimeFormat = "2006-01-02T15:04:05.000Z"
+
+// Source is the browser and system of a login.
+type Source struct {
+	Browser Named `json:"b"`
+	System  Named `json:"os"`
+}
+
+// Named is a name with a version, as far as they are known.
+type Named struct {
+	Name    string `json:"n,omitempty"`
+	Version string `json:"v,omitempty"`
+}
+
+// Location is where a login comes from.
+type Location struct {
+	Name string  `json:"n,omitempty"`
+	Lat  float64 `json:"lat,omitempty"`
+	Long float64 `json:"long,omitempty"`
+}
+
+// Object returns the message with nested objects, as APNs and a pulling app get it.
+func (m Message) Object() map[string]any {
+	o := make(map[string]any, 12)
+	for key, value := range map[string]string{
+		"txtkn": m.TransactionToken, "dai": m.Enrollment, "c": m.Challenge, "d": m.Started, "sh": m.Server,
+		"txlnkid": m.ConsentID, "bm": m.BindingMessage, "cn": m.ClientName, "notice": m.Notice, "rst": m.Restore,
+	} {
+		if value != "" {
+			o[key] = value
+		}
+	}
+	if m.Source != nil {
+		o["s"] = m.Source
+	}
+	if m.Location != nil {
+		o["l"] = m.Location
+	}
+	if m.NumberMatching {
+		o["nm"] = true
+	}
+	return o
+}
+
+// Strings returns the message as an FCM data message: every value a string, objects as JSON text.
+func (m Message) Strings() (map[string]string, error) {
+	flat := make(map[string]string, 12)
+	for key, value := range m.Object() {
+		if text, ok := value.(string); ok {
+			flat[key] = text
+			continue
+		}
+		encoded, err := json.Marshal(value)
+		if err != nil {
+			return nil, err
+		}
+		flat[key] = string(encoded)
+	}
+	return flat, nil
+}
+
+// Deliverer gets messages to phones. Safe for concurrent use.
+type Deliverer interface {
+	// Deliver returns nil when the push service has taken the message.
+	//
+	// Errors: ErrTokenGone; anything else may go better later.
+	Deliver(ctx context.Context, to Target, m Message) error
+}
+
+// ErrTokenGone is the push service's word that a token is dead: it is not to be used again.
+var ErrTokenGone = storage.NewError(storage.NotFound, "the push token is gone")

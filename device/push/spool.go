@@ -1,0 +1,72 @@
+package push
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+)
+
+// Spool is the push service of development: each message becomes a file of JSON in a folder, and a line of the log.
+// A file is whole when it appears. Safe for concurrent use.
+type Spool struct {
+	dir string
+	log *slog.Logger
+	n   atomic.Uint64
+}
+
+// NewSpool makes the folder, mode 0700, when it is not there.
+func NewSpool(dir string, log *slog.Logger) (*Spool, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the push folder: %w", err)
+	}
+	return &Spool{dir: dir, log: log}, nil
+}
+
+// Deliver writes the message as one JSON object: its keys as the service would carry them, and "service".
+func (s *Spool) Deliver(_ context.Context, to Target, m Message) error {
+	content, err := spoolContent(to, m)
+	if err != nil {
+		return err
+	}
+	name := fmt.Sprintf("%019d-%06d.json", time.Now().UnixNano(), s.n.Add(1))
+	if err := writeThenRename(filepath.Join(s.dir, name), content); err != nil {
+		return fmt.Errorf("spool a push message: %w", err)
+	}
+	s.log.Info("push", "file", name, "service", to.Service, "enrollment", m.Enrollment, "notice", m.Notice)
+	return nil
+}
+
+func spoolContent(to Target, m Message) ([]byte, error) {
+	object := m.Object()
+	if to.Service != APNs {
+		flat, err := m.Strings()
+		if err != nil {
+			return nil, err
+		}
+		for key, value := range flat {
+			object[key] = value
+		}
+	}
+	object["service"] = to.Service
+	return json.MarshalIndent(object, "", "  ")
+}
+
+// writeThenRename makes a file appear whole. It is not synced: a message that a crash takes is sent again, since its
+// outbox entry is still there.
+func writeThenRename(path string, content []byte) error {
+	part := path + ".part"
+	err := os.WriteFile(part, content, 0o600)
+	if err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(part))
+	}
+	return nil
+}

@@ -1,0 +1,221 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// Lives of a ticket.
+//
+// Source: NIST SP 800-63B-4 §4.1 (a binding code of fewer than 112 bits lives 10 minutes; a ticket has 190 bits).
+const (
+	ticketLife  = 5 * 24 * time.Hour
+	startedLife = 10 * time.Minute // of an enrollment_tx_id, which a page shows as a QR code
+)
+
+const (
+	ticketLength  = 32
+	ticketPurpose = "ticket"
+	pagePurpose   = "page-session"
+)
+
+// ticket is a single-use secret that lets its holder enrol for one user. Starting one on a page makes another below
+// it, for the page's QR code, which lives shorter; whichever is used first spends the root.
+type ticket struct {
+	Hash       string    `json:"hash"`             // keyed
+	Root       string    `json:"root,omitempty"`   // key of the ticket that this one was started from
+	Page       string    `json:"page,omitempty"`   // keyed hash of the page session that started it
+	Factor     string    `json:"factor,omitempty"` // asked for; empty: any
+	Enrollment string    `json:"enrollment"`       // id reserved for the enrollment to come
+	Secret     []byte    `json:"secret"`           // one-time-code secret reserved for it; sealed
+	Created    time.Time `json:"created"`
+	Expires    time.Time `json:"expires"`
+	SpentBy    *Key      `json:"spent_by,omitempty"`
+	Spent      time.Time `json:"spent,omitzero"`
+}
+
+var (
+	tickets = storage.Declare(storage.Spec[ticket]{
+		Name: "ticket", Class: storage.MFA,
+		// Longer than the ticket itself, for the answer that a spent one still gives.
+		Expires: func(t *ticket) time.Time { return t.Expires.Add(recovery.AnswerLife) },
+		Sealed:  func(t *ticket) []storage.Field { return []storage.Field{{Name: "secret", Value: &t.Secret}} },
+	})
+	ticketByHash = tickets.Unique("hash", func(t *ticket) []string { return []string{t.Hash} })
+)
+
+// Errors of tickets.
+var (
+	ErrTicket = storage.NewError(storage.NotFound, "the enrolment ticket is unknown, spent or expired: ask for a new one")
+	ErrFactor = storage.NewError(storage.Invalid, "this factor is not available here")
+	ErrEnrolled = storage.NewError(storage.Conflict,
+		"the user is enrolled already; allow_multiple_enrollments lets him add another phone")
+)
+
+// TicketRequest is what a ticket is asked for with.
+type TicketRequest struct {
+	User          user.User // the id, and what is known about a user not seen before
+	Factor        string
+	AllowMultiple bool // also for a user who is enrolled
+	From          recovery.Origin
+}
+
+// NewTicket makes a ticket, and the user when there is none of that id. may is asked in the transaction whether the
+// caller may do it. The ticket is 32 characters of A–Z a–z 0–9, and this is the only time that it is seen.
+//
+// Errors: ErrFactor; user.ErrID; ErrEnrolled; those of may.
+func (s *Service) NewTicket(ctx context.Context, req TicketRequest, may func(storage.UID, *user.User) error) (string, error) {
+	if req.Factor != "" && req.Factor != "push-notification" {
+		return "", ErrFactor.With("the factor %q is not available here; push-notification is", req.Factor)
+	}
+	secret := storage.NewID("", ticketLength)
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, u, err := user.Ensure(tx, req.User)
+		if err != nil {
+			return err
+		}
+		if err := may(uid, u); err != nil {
+			return err
+		}
+		state, err := State(tx, uid)
+		if err != nil {
+			return err
+		}
+		if state == user.Enrolled && !req.AllowMultiple {
+			return ErrEnrolled
+		}
+		r := Reserved{}.orNew()
+		t := &ticket{
+			Hash: s.ring.Hash(ticketPurpose, []byte(secret)), Factor: req.Factor,
+			Enrollment: r.ID, Secret: r.Secret, Created: tx.Now(), Expires: tx.Now().Add(ticketLife),
+		}
+		return errors.Join(tickets.Insert(tx, uid, storage.NewUID().String(), t),
+			audit.Record(tx, event(req.From, audit.StartEnroll, uid, nil), audit.Detail{IP: req.From.IP, UserAgent: req.From.Agent}))
+	})
+	return secret, err
+}
+
+// foundTicket is a ticket with where it lies and, when it was started from another, that other.
+type foundTicket struct {
+	uid  storage.UID
+	key  string
+	row  *ticket
+	root *ticket // row itself when it has no root
+}
+
+// answerKey is the key of the answer kept for whoever spent the ticket.
+func (t *foundTicket) answerKey() string { return "ticket:" + t.key }
+
+func (t *foundTicket) spent() bool { return t.root.SpentBy != nil }
+
+// spentBy tells whether it was this ticket, not another of the same root, that the key spent.
+func (t *foundTicket) spentBy(key Key) bool { return t.row.SpentBy != nil && t.row.SpentBy.Same(key) }
+
+// findTicket looks a ticket up by its secret.
+//
+// Errors: ErrTicket.
+func (s *Service) findTicket(tx *storage.Tx, secret string) (*foundTicket, error) {
+	for _, hash := range s.ring.Hashes(ticketPurpose, []byte(secret)) {
+		row, err := ticketByHash.Find(tx, hash)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		t := &foundTicket{uid: row.UID, key: row.Key, row: row.Record, root: row.Record}
+		if row.Record.Root != "" {
+			if t.root, err = tickets.Get(tx, row.UID, row.Record.Root); errors.Is(err, storage.ErrNotFound) {
+				err = ErrTicket
+			}
+		}
+		return t, err
+	}
+	return nil, ErrTicket
+}
+
+// mayEnroll tells whether a ticket that is not spent enrols now.
+func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
+	if !tx.Now().Before(t.row.Expires) {
+		return ErrTicket
+	}
+	u, err := user.Get(tx, t.uid)
+	if err == nil && u.Blocked {
+		err = ErrTicket
+	}
+	return err
+}
+
+// spend marks the ticket and its root as spent by a key for an enrollment.
+func (s *Service) spend(tx *storage.Tx, t *foundTicket, key Key, enrollment string) error {
+	t.row.SpentBy, t.row.Spent, t.row.Enrollment = &key, tx.Now(), enrollment
+	err := tickets.Put(tx, t.uid, t.key, t.row)
+	if t.row.Root == "" {
+		return err
+	}
+	t.root.SpentBy, t.root.Spent, t.root.Enrollment = &key, tx.Now(), enrollment
+	return errors.Join(err, tickets.Put(tx, t.uid, t.row.Root, t.root))
+}
+
+// TicketURL is the link to the page of a ticket.
+func (s *Service) TicketURL(secret string) string {
+	return s.bases.Public() + "/mfa/enrollment?ticket=" + url.QueryEscape(secret)
+}
+
+// EnrollmentURI is the text of the QR code that a started ticket is shown as. Apps take enrollment_tx_id; a plain
+// TOTP app takes secret.
+//
+// Source: Guardian wire protocol §1.1.
+func (s *Service) EnrollmentURI(account, txID string, r Reserved) string {
+	pairs := [][2]string{
+		{"enrollment_tx_id", txID}, {"secret", encodeSecret(r.Secret)}, {"issuer", s.issuer}, {"id", r.ID},
+		{"base_url", s.bases.API()}, {"algorithm", totpAlgorithm}, {"digits", "6"}, {"counter", "0"}, {"period", "30"},
+	}
+	var query strings.Builder
+	for i, pair := range pairs {
+		if i > 0 {
+			query.WriteByte('&')
+		}
+		query.WriteString(pair[0] + "=" + escapePart(pair[1]))
+	}
+	return "otpauth://totp/" + escapePart(s.issuer) + ":" + escapePart(account) + "?" + query.String()
+}
+
+// escapePart percent-encodes as JavaScript's encodeURIComponent does: a space is %20, which every reader takes for a
+// space, where + is one only in forms.
+func escapePart(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
+
+// TicketURI is the text of the QR code of a bare ticket, for a terminal.
+//
+// Errors: ErrTicket.
+func (s *Service) TicketURI(ctx context.Context, secret string) (uri string, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		t, err := s.findTicket(tx, secret)
+		if err != nil {
+			return err
+		}
+		u, err := user.Get(tx, t.uid)
+		if err == nil {
+			uri = s.EnrollmentURI(accountLabel(u), secret, Reserved{ID: t.row.Enrollment, Secret: t.row.Secret})
+		}
+		return err
+	})
+	return uri, err
+}
+
+func accountLabel(u *user.User) string {
+	for _, label := range []string{u.Email, u.Name, u.ID} {
+		if label != "" {
+			return label
+		}
+	}
+	return ""
+}
