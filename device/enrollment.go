@@ -141,12 +141,12 @@ func State(tx *storage.Tx, uid storage.UID) (user.State, error) {
 	return user.MFAState(facts), nil
 }
 
-// Retire ends an enrollment: its key and token die, its kept answers are erased, who waits for it is woken. A notice,
+// Retire ends an enrollment: its key and token die, the user's kept answers are erased, who waits is woken. A notice,
 // when it has one, tells its phone.
 func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
 	e.Status, e.Changed, e.Watches = Retired, tx.Now(), nil
 	tx.Wake(uid)
-	err := errors.Join(Put(tx, uid, e), recovery.ForgetAnswersOf(tx, uid, e.ID))
+	err := errors.Join(Put(tx, uid, e), recovery.ForgetAnswers(tx, uid))
 	if notice != nil && len(e.PushToken) > 0 {
 		notice.Enrollment = e.ID
 		err = errors.Join(err, recovery.Notify(tx, uid, *notice))

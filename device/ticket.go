@@ -54,8 +54,8 @@ var (
 
 // Errors of tickets.
 var (
-	ErrTicket = storage.NewError(storage.NotFound, "the enrolment ticket is unknown, spent or expired: ask for a new one")
-	ErrFactor = storage.NewError(storage.Invalid, "this factor is not available here")
+	ErrTicket   = storage.NewError(storage.NotFound, "the enrolment ticket is unknown, spent or expired: ask for a new one")
+	ErrFactor   = storage.NewError(storage.Invalid, "this factor is not available here")
 	ErrEnrolled = storage.NewError(storage.Conflict,
 		"the user is enrolled already; allow_multiple_enrollments lets him add another phone")
 )

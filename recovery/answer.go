@@ -44,9 +44,14 @@ func ForgetAnswer(tx *storage.Tx, uid storage.UID, key string) error {
 	return answers.Delete(tx, uid, key)
 }
 
-// ForgetAnswersOf erases the answers of an enrollment.
+// ForgetAnswersOf erases the answers of an enrollment: its first authenticated call shows that they arrived.
 func ForgetAnswersOf(tx *storage.Tx, uid storage.UID, enrollment string) error {
 	return forgetAnswers(tx, uid, func(a *Answer) bool { return a.Enrollment == enrollment })
+}
+
+// ForgetAnswers erases all answers of the user: a rotation of the code or the retirement of an enrollment does.
+func ForgetAnswers(tx *storage.Tx, uid storage.UID) error {
+	return forgetAnswers(tx, uid, func(*Answer) bool { return true })
 }
 
 // forgetAnswers erases those of the user's answers that which picks.

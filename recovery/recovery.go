@@ -111,7 +111,7 @@ func (s *Service) issue(tx *storage.Tx, uid storage.UID, byAdmin bool) (Code, er
 	row := &saved{Hash: s.ring.Hash(codePurpose, uid[:], []byte(code)), Issued: tx.Now(), AdminIssued: byAdmin}
 	return code, errors.Join(
 		codes.Put(tx, uid, theCode, row),
-		forgetAnswers(tx, uid, func(*Answer) bool { return true }),
+		ForgetAnswers(tx, uid),
 	)
 }
 
