@@ -1,0 +1,283 @@
+package phone
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// Enrollment is the binding of this installation to a user. Its key never leaves the phone.
+type Enrollment struct {
+	ID     string `json:"id"`
+	UserID string `json:"user_id"`
+	Issuer string `json:"issuer"` // what the server calls itself
+	Token  string `json:"token"`  // the device token: reads, renames and suspends the enrollment, nothing else
+	Key    *Key   `json:"key"`
+	TOTP   *TOTP  `json:"totp,omitempty"`
+}
+
+// TOTP is the one-time-code secret that comes with an enrollment. Secret is Base32; Period is in seconds.
+type TOTP struct {
+	Secret    string `json:"secret"`
+	Algorithm string `json:"algorithm"`
+	Digits    int    `json:"digits"`
+	Period    int    `json:"period"`
+}
+
+// enrolling is an enrolment that was sent, or is about to be. The same ticket with the same key gets the same answer
+// again, so the key is kept from before the first try.
+type enrolling struct {
+	Ticket  string `json:"ticket"`
+	BaseURL string `json:"base_url"`
+	Key     *Key   `json:"key"`
+}
+
+// installation is what a new installation says of itself, at enrolment and at a restore.
+type installation struct {
+	Identifier   string           `json:"identifier"`
+	Name         string           `json:"name"`
+	Push         *PushCredentials `json:"push_credentials,omitempty"`
+	PublicKey    JWK              `json:"public_key"`
+	Capabilities []string         `json:"capabilities,omitempty"`
+}
+
+// enrolmentAnswer is what the server says to an enrolment, and to a restore that succeeded.
+type enrolmentAnswer struct {
+	ID            string   `json:"id"`
+	URL           string   `json:"url"`
+	Issuer        string   `json:"issuer"`
+	UserID        string   `json:"user_id"`
+	Token         string   `json:"token"`
+	RecoveryCode  string   `json:"recovery_code"`
+	TOTP          *TOTP    `json:"totp"`
+	RestoreHandle string   `json:"restore_handle"` // only of a restore
+	Backup        *Version `json:"backup"`         // only of a restore
+}
+
+func (a *enrolmentAnswer) enrollment(key *Key) (*Enrollment, error) {
+	if a.ID == "" || a.UserID == "" || a.Token == "" || a.Issuer == "" || a.URL == "" {
+		return nil, errors.New("server's answer to the enrolment lacks one of id, url, issuer, user_id, token")
+	}
+	return &Enrollment{ID: a.ID, UserID: a.UserID, Issuer: a.Issuer, Token: a.Token, Key: key, TOTP: a.TOTP}, nil
+}
+
+// ticketOf takes the ticket, and the server's address where it is told, out of what a person scans or pastes: the text
+// of a QR code, the link of a ticket, or the ticket itself.
+//
+// Source: Guardian wire protocol, "What the QR code holds".
+func ticketOf(text string) (ticket, baseURL string, err error) {
+	text = strings.TrimSpace(text)
+	if !strings.Contains(text, "://") {
+		if text == "" {
+			return "", "", errors.New("there is no ticket in an empty text")
+		}
+		return text, "", nil
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", "", errors.New("this is no address that can be read")
+	}
+	q := u.Query()
+	if ticket := q.Get("enrollment_tx_id"); ticket != "" {
+		return ticket, q.Get("base_url"), nil
+	}
+	if ticket := q.Get("ticket"); ticket != "" {
+		prefix, _, _ := strings.Cut(u.Path, "/mfa/")
+		return ticket, u.Scheme + "://" + u.Host + prefix, nil
+	}
+	return "", "", errors.New("there is no ticket in this address")
+}
+
+// Enrolled is what the person sees after an enrolment.
+type Enrolled struct {
+	EnrollmentID string
+	UserID       string
+	RecoveryCode string // to be saved by the person; empty when an earlier one still holds
+}
+
+// Enroll binds this installation to a user. uriOrTicket is the text of the QR code, the link of a ticket, or a bare ticket.
+//
+// The new key is kept before the call: when the answer was lost, Enroll with the same ticket gets it again. An earlier
+// enrollment of this phone is replaced, by the server as well, since the identifier is the same. Its errors are
+// ErrNoServer, one about the text, and *Error: enrollment_transaction_not_found (the ticket is unknown, spent or
+// expired), device_account_conflict, invalid_body.
+//
+// Source: Guardian wire protocol, POST /api/enroll.
+func (p *Phone) Enroll(ctx context.Context, uriOrTicket string) (Enrolled, error) {
+	ticket, baseURL, err := ticketOf(uriOrTicket)
+	if err != nil {
+		return Enrolled{}, err
+	}
+	end, err := p.begin()
+	if err != nil {
+		return Enrolled{}, err
+	}
+	defer end()
+	trying, err := p.prepareEnrolment(ticket, baseURL)
+	if err != nil {
+		return Enrolled{}, err
+	}
+	body, err := p.installation(trying.Key)
+	if err != nil {
+		return Enrolled{}, err
+	}
+	reply, err := p.Do(ctx, Call{
+		Method: http.MethodPost, Path: "/api/enroll", URL: trying.BaseURL + "/api/enroll",
+		Authorization: `Ticket id="` + ticket + `"`, JSON: body,
+	})
+	if err != nil {
+		return Enrolled{}, err
+	}
+	var answer enrolmentAnswer
+	if err := reply.decode(&answer); err != nil {
+		return Enrolled{}, err
+	}
+	return p.finishEnrolment(trying, &answer)
+}
+
+// prepareEnrolment writes the key that the enrolment will bind, or finds the one of an earlier try with this ticket.
+func (p *Phone) prepareEnrolment(ticket, baseURL string) (*enrolling, error) {
+	s := p.snapshot()
+	base := p.fixed
+	if base == "" && baseURL != "" {
+		base = apiBase(baseURL)
+	}
+	if base == "" {
+		base = s.platform.BaseURL
+	}
+	if base == "" {
+		return nil, ErrNoServer
+	}
+	if earlier := s.hardware.Enrolling; earlier != nil && earlier.Ticket == ticket {
+		return &enrolling{Ticket: ticket, BaseURL: base, Key: earlier.Key}, nil
+	}
+	key, err := NewKey(s.device.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	trying := &enrolling{Ticket: ticket, BaseURL: base, Key: key}
+	return trying, p.change(func(s *state) { s.hardware.Enrolling = trying })
+}
+
+// finishEnrolment keeps the answer. What belonged to an earlier enrollment's backup is let go: a new enrollment starts its own.
+func (p *Phone) finishEnrolment(trying *enrolling, answer *enrolmentAnswer) (Enrolled, error) {
+	e, err := answer.enrollment(trying.Key)
+	if err != nil {
+		return Enrolled{}, err
+	}
+	err = p.change(func(s *state) {
+		s.platform = PlatformBackup{
+			BaseURL: trying.BaseURL, UserID: e.UserID, Issuer: e.Issuer,
+			NoAutomaticRestore: s.platform.NoAutomaticRestore,
+		}
+		s.hardware = hardware{Enrollment: e, Accounts: s.hardware.Accounts, UnseenRecoveryCode: answer.RecoveryCode}
+	})
+	return Enrolled{EnrollmentID: e.ID, UserID: e.UserID, RecoveryCode: answer.RecoveryCode}, err
+}
+
+func (p *Phone) installation(key *Key) (installation, error) {
+	public, err := key.Public(p.quirk().LeadingZero)
+	if err != nil {
+		return installation{}, err
+	}
+	d := p.snapshot().device
+	return installation{
+		Identifier: d.Identifier, Name: d.Name, Push: d.Push, PublicKey: public, Capabilities: d.capabilities(),
+	}, nil
+}
+
+// DeviceAccount is what the server knows of this phone.
+type DeviceAccount struct {
+	ID         string           `json:"id"`
+	Identifier string           `json:"identifier"`
+	Name       string           `json:"name"`
+	Push       *PushCredentials `json:"push_credentials,omitempty"`
+}
+
+// Status asks the server what it knows of this phone. Its *Error is device_account_not_found when the enrollment was
+// retired or reset, and enrollment_suspended when an admin has suspended it: then the app keeps it and waits.
+func (p *Phone) Status(ctx context.Context) (DeviceAccount, error) {
+	return p.deviceAccount(ctx, http.MethodGet, nil)
+}
+
+// Changes are what an app tells the server of itself. What is empty stays as it is; Capabilities that are empty but not
+// nil take them all away.
+type Changes struct {
+	Identifier   string           `json:"identifier,omitempty"`
+	Name         string           `json:"name,omitempty"`
+	Push         *PushCredentials `json:"push_credentials,omitempty"`
+	Capabilities []string         `json:"capabilities,omitzero"`
+}
+
+// Patch tells the server of a new push token, name, identifier or capabilities, and keeps them once the server has them.
+func (p *Phone) Patch(ctx context.Context, c Changes) (DeviceAccount, error) {
+	end, err := p.begin()
+	if err != nil {
+		return DeviceAccount{}, err
+	}
+	defer end()
+	account, err := p.deviceAccount(ctx, http.MethodPatch, c)
+	if err != nil {
+		return DeviceAccount{}, err
+	}
+	return account, p.change(func(s *state) { s.device.apply(c) })
+}
+
+func (d *device) apply(c Changes) {
+	if c.Identifier != "" {
+		d.Identifier = c.Identifier
+	}
+	if c.Name != "" {
+		d.Name = c.Name
+	}
+	if c.Push != nil {
+		d.Push = c.Push
+	}
+	if c.Capabilities != nil {
+		d.NoNumberMatching = len(c.Capabilities) == 0
+	}
+}
+
+func (p *Phone) deviceAccount(ctx context.Context, method string, body any) (DeviceAccount, error) {
+	e, err := p.enrolled()
+	if err != nil {
+		return DeviceAccount{}, err
+	}
+	reply, err := p.deviceCall(ctx, Call{Method: method, Path: e.devicePath(""), JSON: body})
+	if err != nil {
+		return DeviceAccount{}, err
+	}
+	var account DeviceAccount
+	return account, reply.decode(&account)
+}
+
+// Unenroll removes the enrollment from the server and, once it is gone there, from the phone. The accounts stay on the phone.
+func (p *Phone) Unenroll(ctx context.Context) error {
+	end, err := p.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	e, err := p.enrolled()
+	if err != nil {
+		return err
+	}
+	_, err = p.deviceCall(ctx, Call{Method: http.MethodDelete, Path: e.devicePath("")})
+	if err != nil && CodeOf(err) != "device_account_not_found" {
+		return err
+	}
+	return p.change(func(s *state) { s.hardware.Enrollment = nil })
+}
+
+// SuspendByToken deletes the enrollment with the device token alone, as a thief of a platform backup might. The phone
+// keeps its enrollment: any call with the device's key within seven days brings it back.
+func (p *Phone) SuspendByToken(ctx context.Context) error {
+	e, err := p.enrolled()
+	if err != nil {
+		return err
+	}
+	_, err = p.Do(ctx, Call{Method: http.MethodDelete, Path: e.devicePath(""), Authorization: "Bearer " + e.Token})
+	return err
+}

@@ -1,0 +1,90 @@
+package phone
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Message is what a push brings: an approval, or a notice that tells something and asks nothing.
+type Message struct {
+	Approval *Approval
+	Notice   *Notice
+}
+
+// Notice tells the phone what happened to its user. Kind is restore_started, restored, push_token_changed or
+// code_changed; RestoreID names the restore, if it is about one.
+type Notice struct {
+	EnrollmentID string    `json:"dai"`
+	Server       string    `json:"sh"`
+	At           time.Time `json:"d"`
+	Kind         string    `json:"notice"`
+	RestoreID    string    `json:"rst,omitempty"`
+}
+
+// Messages reads the push messages for this phone out of a folder in which a server in development leaves them, in the
+// order of their names. Messages for other phones are passed over.
+func (p *Phone) Messages(dir string) ([]Message, error) {
+	e, err := p.enrolled()
+	if err != nil {
+		return nil, err
+	}
+	names, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return nil, fmt.Errorf("read push messages: %w", err)
+	}
+	var messages []Message
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("read a push message: %w", err)
+		}
+		body := messageIn(data)
+		var to struct {
+			EnrollmentID string `json:"dai"`
+		}
+		if json.Unmarshal(body, &to) != nil || to.EnrollmentID != e.ID {
+			continue
+		}
+		m, err := ParseMessage(body)
+		if err != nil {
+			return nil, fmt.Errorf("push message %s: %w", filepath.Base(name), err)
+		}
+		messages = append(messages, m)
+	}
+	return messages, nil
+}
+
+// ParseMessage reads one push message, in the shape for Android or for iOS.
+func ParseMessage(data []byte) (Message, error) {
+	data = messageIn(data)
+	var notice Notice
+	if json.Unmarshal(data, &notice) == nil && notice.Kind != "" {
+		return Message{Notice: &notice}, nil
+	}
+	var approval Approval
+	if err := json.Unmarshal(data, &approval); err != nil {
+		return Message{}, err
+	}
+	return Message{Approval: &approval}, nil
+}
+
+// messageIn finds the object that holds the message's keys: the whole, or one inside it (iOS: under "mfa"). It returns
+// nil when there is none.
+func messageIn(data []byte) []byte {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(data, &members) != nil {
+		return nil
+	}
+	if _, ok := members["dai"]; ok {
+		return data
+	}
+	for _, member := range members {
+		if inner := messageIn(member); inner != nil {
+			return inner
+		}
+	}
+	return nil
+}

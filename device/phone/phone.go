@@ -1,0 +1,380 @@
+// Package phone is a simulated authenticator app: the other side of the app API, for demonstration, tests and load.
+//
+// It is a foreign client on purpose. It shares no code with the server, imports nothing of this module, and speaks HTTP
+// only, so what it needs is what any app needs. It keeps its state as a phone does, in a folder of three files:
+//
+//   - phone.json: the phone itself (identifier, name, push token). A reinstall of the app does not change it.
+//   - platform-backup.json: what iCloud or Google carry to the next installation: whose phone this is, the restore
+//     handle, the key of the backups, the names of the accounts, the last generation seen.
+//   - hardware-keys.json: what lives and dies with this installation: the device's private key, the enrollment, the
+//     accounts' secrets, and the calls whose answer has not been seen yet.
+//
+// Two rules keep the person's accounts safe, and every method follows them. What must not be lost is on disk before
+// the call that needs it is sent. And of an answer, the platform backup is written first and the hardware keys last, so
+// that a crash between the two leaves a call that can be made again for the same answer.
+//
+// Without a folder a Phone lives in memory and costs little: thousands of them fit into one load generator.
+package phone
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Errors of a phone that asks for something its state does not allow. Nothing was sent.
+var (
+	ErrNotEnrolled = errors.New("this phone is not enrolled")
+	ErrNoRestore   = errors.New("no restore is under way on this phone")
+	ErrNoServer    = errors.New("no server is known: give its address, or enrol with a QR code's text")
+	ErrNoBlobKey   = errors.New("this phone does not hold the key of the backup")
+)
+
+// NumberMatching is the capability of an app that asks for the digits on the login screen.
+const NumberMatching = "number-matching"
+
+// Options say what a phone is. The zero value is a pull-only phone in memory with a P-256 key and number matching.
+// What an existing folder says holds unless an option that is set says otherwise.
+type Options struct {
+	BaseURL          string           // public URL of the server, with or without /appliance-mfa; empty: from the QR code or the folder
+	Folder           string           // where the state is kept; empty: in memory
+	Client           *http.Client     // empty: one shared pool of connections, sized for load
+	Algorithm        Algorithm        // of new keys; empty: ES256
+	Name             string           // shown to the person and to admins; empty: "Simulated phone"
+	Identifier       string           // the app's own id of the phone; empty: drawn at random
+	NoNumberMatching bool             // an older app, which can only be tapped
+	Push             *PushCredentials // nil: the app only pulls
+	Now              func() time.Time // nil: time.Now
+	Quirks           Quirks
+}
+
+// PushCredentials is where the phone's push service finds it. Service is GCM, FCM or APNS.
+type PushCredentials struct {
+	Service string `json:"service"`
+	Token   string `json:"token"`
+}
+
+// Phone is one simulated phone with one installation of the app. It is safe for concurrent use; methods that change the
+// installation (enrol, back up, restore, …) run one after another, also across processes that share a folder.
+type Phone struct {
+	client *http.Client
+	wall   func() time.Time
+	folder folder
+	fixed  string // Options.BaseURL, which wins over every other
+
+	changing sync.Mutex // held by begin: one change of the installation at a time
+
+	mu       sync.Mutex // guards what follows
+	state    state
+	quirks   Quirks
+	offset   time.Duration // what the server's Date header taught us about our clock
+	jwt      string        // the cached device JWT
+	jwtUntil time.Time     // by our clock: when to sign another
+}
+
+// New opens the phone of o.Folder, or makes a new one. It speaks to nobody. A state file that cannot be read is an
+// error and is left as it is.
+func New(o Options) (*Phone, error) {
+	p := &Phone{client: o.Client, quirks: o.Quirks, wall: o.Now, folder: folder{path: o.Folder}}
+	if p.client == nil {
+		p.client = sharedClient()
+	}
+	if p.wall == nil {
+		p.wall = time.Now
+	}
+	if o.BaseURL != "" {
+		p.fixed = apiBase(o.BaseURL)
+	}
+	if err := p.folder.load(&p.state); err != nil {
+		return nil, err
+	}
+	p.state.device.configure(o)
+	return p, nil
+}
+
+// configure lays the options over what the folder said, and fills in what neither names.
+func (d *device) configure(o Options) {
+	for _, v := range []struct {
+		field            *string
+		option, fallback string
+	}{
+		{&d.Name, o.Name, "Simulated phone"},
+		{&d.Identifier, o.Identifier, ""},
+		{(*string)(&d.Algorithm), string(o.Algorithm), string(ES256)},
+	} {
+		if v.option != "" {
+			*v.field = v.option
+		} else if *v.field == "" {
+			*v.field = v.fallback
+		}
+	}
+	if d.Identifier == "" {
+		d.Identifier = newIdentifier()
+	}
+	if o.NoNumberMatching {
+		d.NoNumberMatching = true
+	}
+	if o.Push != nil {
+		d.Push = o.Push
+	}
+}
+
+func newIdentifier() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand.Read crashes the program rather than return an error
+	return hex.EncodeToString(b[:])
+}
+
+func (d device) capabilities() []string {
+	if d.NoNumberMatching {
+		return nil
+	}
+	return []string{NumberMatching}
+}
+
+// begin starts a change of the installation: it waits for other changes, reads the folder again, and returns the
+// function that ends it.
+func (p *Phone) begin() (end func(), err error) {
+	p.changing.Lock()
+	unlock, err := p.folder.lock()
+	if err != nil {
+		p.changing.Unlock()
+		return nil, err
+	}
+	end = func() { unlock(); p.changing.Unlock() }
+	if err := p.reload(); err != nil {
+		end()
+		return nil, err
+	}
+	return end, nil
+}
+
+// reload takes over what another process wrote. The phone's own settings stay as New configured them.
+func (p *Phone) reload() error {
+	if p.folder.path == "" {
+		return nil
+	}
+	var fresh state
+	if err := p.folder.load(&fresh); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !sameEnrollment(fresh.hardware.Enrollment, p.state.hardware.Enrollment) {
+		p.jwt = ""
+	}
+	p.state.platform, p.state.hardware = fresh.platform, fresh.hardware
+	return nil
+}
+
+func sameEnrollment(a, b *Enrollment) bool {
+	return a == b || a != nil && b != nil && a.ID == b.ID
+}
+
+// change applies f to a copy of the state, writes it, and only then lets it count. Callers hold begin.
+func (p *Phone) change(f func(*state)) error {
+	p.mu.Lock()
+	next := p.state
+	p.mu.Unlock()
+	f(&next)
+	if err := p.folder.save(&next); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !sameEnrollment(next.hardware.Enrollment, p.state.hardware.Enrollment) {
+		p.jwt = ""
+	}
+	p.state = next
+	return nil
+}
+
+func (p *Phone) snapshot() state {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state
+}
+
+// now is the phone's clock, put right by what the server taught it.
+func (p *Phone) now() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wall().Add(p.offset + p.quirks.ClockOffset)
+}
+
+func (p *Phone) quirk() Quirks {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.quirks
+}
+
+// SetQuirks changes how the phone behaves from here on. It also forgets what the phone learnt of its clock.
+func (p *Phone) SetQuirks(q Quirks) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.quirks, p.offset, p.jwt = q, 0, ""
+}
+
+// Base is the address that calls go to: the public URL with /appliance-mfa, or empty when no server is known yet.
+func (p *Phone) Base() string {
+	if p.fixed != "" {
+		return p.fixed
+	}
+	return p.snapshot().platform.BaseURL
+}
+
+// Enrollment is the phone's binding to a user, or nil. The caller must not change it.
+func (p *Phone) Enrollment() *Enrollment { return p.snapshot().hardware.Enrollment }
+
+// PlatformBackup is a copy of what the platform would carry to the next installation.
+func (p *Phone) PlatformBackup() PlatformBackup { return p.snapshot().platform }
+
+// Identifier is the app's own id of this phone: the issuer of its answers.
+func (p *Phone) Identifier() string { return p.snapshot().device.Identifier }
+
+// Name is what the phone is called.
+func (p *Phone) Name() string { return p.snapshot().device.Name }
+
+// Accounts are the one-time-code accounts of the app on this phone. The caller must not change them.
+func (p *Phone) Accounts() []Account { return p.snapshot().hardware.Accounts }
+
+// UnseenRecoveryCode is the recovery code of the last answer that brought one, until RecoveryCodeSeen: so a crash
+// between the answer and the screen loses no code. Empty when there is none.
+func (p *Phone) UnseenRecoveryCode() string { return p.snapshot().hardware.UnseenRecoveryCode }
+
+// RecoveryCodeSeen says that the person has seen the recovery code. The phone forgets it.
+func (p *Phone) RecoveryCodeSeen() error {
+	end, err := p.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	return p.change(func(s *state) { s.hardware.UnseenRecoveryCode = "" })
+}
+
+// Reinstallation says what happens to the phone when the app is removed and installed again.
+type Reinstallation struct {
+	WithoutBackup bool // no platform backup comes back
+	NewPhone      bool // on another phone: it has an identifier of its own
+}
+
+// Reinstall removes the app and installs it again: the hardware keys are gone, the platform backup comes back unless r
+// says otherwise. The server learns nothing of it.
+func (p *Phone) Reinstall(r Reinstallation) error {
+	end, err := p.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	return p.change(func(s *state) {
+		s.hardware = hardware{}
+		if r.WithoutBackup {
+			s.platform = PlatformBackup{}
+		}
+		if r.NewPhone {
+			s.device.Identifier = newIdentifier()
+		}
+	})
+}
+
+// SetAutomaticRestore is the switch in the phone's settings that lets the platform backup come back by itself.
+func (p *Phone) SetAutomaticRestore(on bool) error {
+	end, err := p.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	return p.change(func(s *state) { s.platform.NoAutomaticRestore = !on })
+}
+
+// enrolled returns the enrollment or ErrNotEnrolled.
+func (p *Phone) enrolled() (*Enrollment, error) {
+	e := p.Enrollment()
+	if e == nil {
+		return nil, ErrNotEnrolled
+	}
+	return e, nil
+}
+
+// apiBase is the address that the API hangs on. Source: Guardian.Android, appendingPathComponentIfNeeded.
+func apiBase(url string) string {
+	url = strings.TrimRight(url, "/")
+	if !strings.Contains(url, "://") {
+		url = "https://" + url
+	}
+	if strings.Contains(url, "/appliance-mfa") {
+		return url
+	}
+	return url + "/appliance-mfa"
+}
+
+// DeviceJWT is the bearer of the device's own calls: signed by its key, good for two hours, and used for half an hour.
+//
+// It returns ErrNotEnrolled, or the error of signing.
+//
+// Source: Guardian wire protocol, basic JWT.
+func (p *Phone) DeviceJWT() (string, error) {
+	e, err := p.enrolled()
+	if err != nil {
+		return "", err
+	}
+	now := p.now()
+	p.mu.Lock()
+	cached, until := p.jwt, p.jwtUntil
+	p.mu.Unlock()
+	if cached != "" && now.Before(until) {
+		return cached, nil
+	}
+	token, err := p.sign(DeviceToken, e.Key, map[string]any{
+		"iss": e.ID, "sub": e.UserID, "aud": p.Base() + "/api/device-accounts",
+		"iat": p.seconds(now), "exp": p.seconds(now.Add(2 * time.Hour)),
+	})
+	if err != nil {
+		return "", err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if sameEnrollment(e, p.state.hardware.Enrollment) {
+		p.jwt, p.jwtUntil = token, now.Add(30*time.Minute)
+	}
+	return token, nil
+}
+
+// deviceCall makes a call with the device JWT. When the server says that our clock is wrong it takes the time of the
+// answer's Date header and makes the call once more.
+func (p *Phone) deviceCall(ctx context.Context, c Call) (*Answer, error) {
+	for attempt := 0; ; attempt++ {
+		token, err := p.DeviceJWT()
+		if err != nil {
+			return nil, err
+		}
+		c.Authorization = "Bearer " + token
+		answer, err := p.Do(ctx, c)
+		if attempt > 0 || CodeOf(err) != "clock_skew" || p.quirk().KeepClock || !p.learnClock(err) {
+			return answer, err
+		}
+	}
+}
+
+func (p *Phone) learnClock(err error) bool {
+	var refused *Error
+	if !errors.As(err, &refused) || refused.Date.IsZero() {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.offset = refused.Date.Sub(p.wall().Add(p.quirks.ClockOffset))
+	p.jwt = ""
+	return true
+}
+
+// devicePath is the path of the enrollment, with what hangs below it.
+func (e *Enrollment) devicePath(below string) string {
+	return fmt.Sprintf("/api/device-accounts/%s%s", e.ID, below)
+}

@@ -1,0 +1,276 @@
+package phone
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// The steps of a restore: what comes next.
+const (
+	StepFirstTimeSetup = "first_time_setup"
+	StepRecoveryCode   = "recovery_code"
+	StepAskAdmin       = "ask_admin"
+	StepWait           = "wait"
+	StepDone           = "done"
+)
+
+// Restore is the server's decision on a restore, made anew at every call. Times are as the server wrote them.
+type Restore struct {
+	ID        string `json:"id"`
+	Step      string `json:"step"`
+	Reason    string `json:"reason"`
+	ExpiresAt string `json:"expires_at"`
+	WaitUntil string `json:"wait_until,omitempty"`
+}
+
+// restoring is a restore under way. The new installation's key is kept from before the first call; the recovery code is
+// never kept, since a lost answer is asked for again by a proof of the key.
+type restoring struct {
+	Key   *Key   `json:"key"`
+	ID    string `json:"id,omitempty"`
+	Token string `json:"token,omitempty"`
+}
+
+// Restored is what the person sees when the phone has come back.
+type Restored struct {
+	EnrollmentID string
+	UserID       string
+	RecoveryCode string   // the next one, to be saved by the person
+	Backup       *Version // what can be fetched now; nil when the server said nothing of it
+}
+
+// Restoring is the id of the restore under way, or empty.
+func (p *Phone) Restoring() string {
+	if r := p.snapshot().hardware.Restoring; r != nil {
+		return r.ID
+	}
+	return ""
+}
+
+// StartRestore begins to bring this installation back, with what the platform backup brought. cleanStart says that the
+// person wants to start over. Each start draws a key of its own, for the server takes each key once.
+//
+// Source: app API, POST /api/restores.
+func (p *Phone) StartRestore(ctx context.Context, cleanStart bool) (Restore, error) {
+	end, err := p.begin()
+	if err != nil {
+		return Restore{}, err
+	}
+	defer end()
+	key, err := NewKey(p.snapshot().device.Algorithm)
+	if err != nil {
+		return Restore{}, err
+	}
+	if err := p.change(func(s *state) { s.hardware.Restoring = &restoring{Key: key} }); err != nil {
+		return Restore{}, err
+	}
+	call, err := p.startCall(key, cleanStart)
+	if err != nil {
+		return Restore{}, err
+	}
+	reply, err := p.Do(ctx, call)
+	if err != nil {
+		return Restore{}, err
+	}
+	var answer struct {
+		Restore
+		Token string `json:"token"`
+	}
+	if err := reply.decode(&answer); err != nil {
+		return Restore{}, err
+	}
+	if answer.ID == "" || answer.Token == "" || answer.Step == "" {
+		return Restore{}, errors.New("server's answer to the restore lacks one of id, token, step")
+	}
+	return answer.Restore, p.change(func(s *state) {
+		s.hardware.Restoring = &restoring{Key: key, ID: answer.ID, Token: answer.Token}
+	})
+}
+
+// startCall is the request that starts a restore. It always carries the proof of the new key, which the server asks for
+// when many have used the handle.
+func (p *Phone) startCall(key *Key, cleanStart bool) (Call, error) {
+	about, err := p.installation(key)
+	if err != nil {
+		return Call{}, err
+	}
+	platform := p.snapshot().platform
+	body := struct {
+		installation
+		RestoreHandle    string `json:"restore_handle,omitempty"`
+		AutomaticRestore bool   `json:"automatic_restore"`
+	}{about, platform.RestoreHandle, !platform.NoAutomaticRestore && !cleanStart}
+	call := Call{Method: http.MethodPost, Path: "/api/restores", JSON: body}
+	if platform.RestoreHandle != "" {
+		sum := sha256.Sum256([]byte(platform.RestoreHandle))
+		proof, err := p.sign(RestoreProof, key, map[string]any{"handle": hex.EncodeToString(sum[:]), "iat": p.seconds(p.now())})
+		if err != nil {
+			return Call{}, err
+		}
+		call.Header = map[string]string{"Restore-Proof": proof}
+	}
+	return call, nil
+}
+
+// RestoreWithCode redeems the recovery code: this installation takes over, the old one is retired, and the code is
+// replaced by the next. When the answer is lost, the same call or RestoreState gets it again for fifteen minutes.
+//
+// Its errors are ErrNoRestore and *Error: invalid_recovery_code, too_many_attempts (RetryAfter says how long),
+// restore_not_ready (the step asks for something else), restore_not_found (too late, or another restore won).
+func (p *Phone) RestoreWithCode(ctx context.Context, code string) (Restored, error) {
+	end, err := p.begin()
+	if err != nil {
+		return Restored{}, err
+	}
+	defer end()
+	r := p.snapshot().hardware.Restoring
+	if r == nil || r.Token == "" {
+		return Restored{}, ErrNoRestore
+	}
+	reply, err := p.restoreCall(ctx, r, http.MethodPost, "/recovery-code", map[string]string{"recovery_code": code})
+	if err != nil {
+		return Restored{}, err
+	}
+	var answer enrolmentAnswer
+	if err := reply.decode(&answer); err != nil {
+		return Restored{}, err
+	}
+	return p.finishRestore(r, &answer)
+}
+
+// RestoreState asks how the restore stands. When it is done and its answer was lost, the answer is in it again: the phone
+// is then restored, and restored is not nil. Its *Error is restore_not_found when the restore is over.
+func (p *Phone) RestoreState(ctx context.Context) (r Restore, restored *Restored, err error) {
+	end, err := p.begin()
+	if err != nil {
+		return Restore{}, nil, err
+	}
+	defer end()
+	under := p.snapshot().hardware.Restoring
+	if under == nil || under.Token == "" {
+		return Restore{}, nil, ErrNoRestore
+	}
+	reply, err := p.restoreCall(ctx, under, http.MethodGet, "", nil)
+	if err != nil {
+		return Restore{}, nil, err
+	}
+	var answer struct {
+		Restore
+		Result *enrolmentAnswer `json:"result"`
+	}
+	if err := reply.decode(&answer); err != nil || answer.Result == nil {
+		return answer.Restore, nil, err
+	}
+	done, err := p.finishRestore(under, answer.Result)
+	return answer.Restore, &done, err
+}
+
+// FirstTimeSetup gives the restore up: the person lost the code, or wants a clean start. The old installation stays as it
+// is; this one needs a ticket.
+func (p *Phone) FirstTimeSetup(ctx context.Context) (Restore, error) {
+	end, err := p.begin()
+	if err != nil {
+		return Restore{}, err
+	}
+	defer end()
+	r := p.snapshot().hardware.Restoring
+	if r == nil || r.Token == "" {
+		return Restore{}, ErrNoRestore
+	}
+	reply, err := p.restoreCall(ctx, r, http.MethodPost, "/first-time-setup", nil)
+	if err != nil {
+		return Restore{}, err
+	}
+	var answer Restore
+	if err := reply.decode(&answer); err != nil {
+		return Restore{}, err
+	}
+	return answer, p.change(func(s *state) { s.hardware.Restoring = nil })
+}
+
+// restoreCall is a call about the restore under way, with its token and the proof of the new key.
+func (p *Phone) restoreCall(ctx context.Context, r *restoring, method, below string, body any) (*Answer, error) {
+	proof, err := p.sign(RestoreProof, r.Key, map[string]any{"restore": r.ID, "iat": p.seconds(p.now())})
+	if err != nil {
+		return nil, err
+	}
+	return p.Do(ctx, Call{
+		Method: method, Path: "/api/restores/" + url.PathEscape(r.ID) + below, Authorization: "Bearer " + r.Token,
+		Header: map[string]string{"Restore-Proof": proof}, JSON: body,
+	})
+}
+
+// finishRestore keeps the answer. What the phone remembers of the backup stays: it is what the server is measured by
+// when the backup is fetched.
+func (p *Phone) finishRestore(r *restoring, answer *enrolmentAnswer) (Restored, error) {
+	e, err := answer.enrollment(r.Key)
+	if err != nil {
+		return Restored{}, err
+	}
+	base := p.Base()
+	err = p.change(func(s *state) {
+		s.platform.BaseURL, s.platform.UserID, s.platform.Issuer = base, e.UserID, e.Issuer
+		if answer.RestoreHandle != "" {
+			s.platform.RestoreHandle = answer.RestoreHandle
+		}
+		s.hardware = hardware{Enrollment: e, Accounts: s.hardware.Accounts, UnseenRecoveryCode: answer.RecoveryCode}
+	})
+	return Restored{EnrollmentID: e.ID, UserID: e.UserID, RecoveryCode: answer.RecoveryCode, Backup: answer.Backup}, err
+}
+
+// OpenRestore is a restore that another installation has started to take over from this one.
+type OpenRestore struct {
+	Restore
+	Name      string `json:"name"`
+	StartedAt string `json:"started_at"`
+}
+
+// OpenRestoresOfMine lists the restores that would retire this installation. It answers at once when there are some,
+// else after wait (at most 60 s).
+func (p *Phone) OpenRestoresOfMine(ctx context.Context, wait time.Duration) ([]OpenRestore, error) {
+	e, err := p.enrolled()
+	if err != nil {
+		return nil, err
+	}
+	path := e.devicePath("/restores")
+	if wait > 0 {
+		path += "?wait=" + strconv.Itoa(int(wait/time.Second))
+	}
+	reply, err := p.deviceCall(ctx, Call{Method: http.MethodGet, Path: path, Wait: wait})
+	if err != nil {
+		return nil, err
+	}
+	var open []OpenRestore
+	return open, reply.decode(&open)
+}
+
+// Veto stops a restore from this, the old, installation: "that is not me".
+func (p *Phone) Veto(ctx context.Context, restoreID string) error {
+	_, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: "/api/restores/" + url.PathEscape(restoreID) + "/veto"})
+	return err
+}
+
+// CheckCode tells whether the saved recovery code is the right one, without spending it. A typo is false. Its *Error is
+// too_many_attempts.
+func (p *Phone) CheckCode(ctx context.Context, code string) (bool, error) {
+	e, err := p.enrolled()
+	if err != nil {
+		return false, err
+	}
+	reply, err := p.deviceCall(ctx, Call{
+		Method: http.MethodPost, Path: e.devicePath("/recovery-code/check"), JSON: map[string]string{"recovery_code": code},
+	})
+	if err != nil {
+		return false, err
+	}
+	var answer struct {
+		Valid bool `json:"valid"`
+	}
+	return answer.Valid, reply.decode(&answer)
+}

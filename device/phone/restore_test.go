@@ -1,0 +1,132 @@
+package phone
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func restoreWith(t testing.TB, p *Phone, code string) Restored {
+	t.Helper()
+	if r := must(p.StartRestore(ctx, false))(t); r.Step != StepRecoveryCode {
+		t.Fatalf("the restore is at %s (%s)", r.Step, r.Reason)
+	}
+	return must(p.RestoreWithCode(ctx, code))(t)
+}
+
+// lost is a server with a phone that backed three accounts up and was then reinstalled.
+func lost(t testing.TB) (*fakeServer, *Phone) {
+	t.Helper()
+	s := newServer(t)
+	p := enrolledPhone(t, s)
+	must(p.Backup(ctx, sample(3), BackupOptions{}))(t)
+	if err := p.Reinstall(Reinstallation{}); err != nil {
+		t.Fatal(err)
+	}
+	return s, p
+}
+
+func TestRestore_BringsTheAccountsBackToANewInstallation(t *testing.T) {
+	s, p := lost(t)
+	restored := restoreWith(t, p, "FIRST")
+	if restored.UserID != "maria/1" || restored.RecoveryCode != "NEXT" || restored.Backup.Generation != 1 {
+		t.Errorf("got %+v", restored)
+	}
+	if p.PlatformBackup().RestoreHandle != s.handle {
+		t.Error("the platform backup holds the old handle")
+	}
+	_, accounts, err := p.FetchBackup(ctx)
+	if err != nil || !cmp.Equal(accounts, sample(3)) || !cmp.Equal(p.Accounts(), sample(3)) {
+		t.Errorf("got %v, %v", accounts, err)
+	}
+	if v := must(p.Backup(ctx, sample(4), BackupOptions{}))(t); v.Generation != 2 {
+		t.Errorf("the next backup is generation %d", v.Generation)
+	}
+}
+
+func TestRestore_GetsALostAnswerAgainByProofOfItsKey(t *testing.T) {
+	s, p := lost(t)
+	must(p.StartRestore(ctx, false))(t)
+	s.lose["POST recovery-code"] = true
+	if _, err := p.RestoreWithCode(ctx, "FIRST"); err == nil {
+		t.Fatal("the answer was to be lost")
+	}
+	p = open(t, s, p.folder.path)
+	r, restored, err := p.RestoreState(ctx)
+	if err != nil || r.Step != StepDone || restored == nil || restored.RecoveryCode != "NEXT" {
+		t.Fatalf("got %+v, %+v, %v", r, restored, err)
+	}
+	if _, accounts, err := p.FetchBackup(ctx); err != nil || len(accounts) != 3 {
+		t.Errorf("got %v, %v", accounts, err)
+	}
+}
+
+func TestRestore_GetsALostAnswerAgainByTheSameCode(t *testing.T) {
+	s, p := lost(t)
+	must(p.StartRestore(ctx, false))(t)
+	s.lose["POST recovery-code"] = true
+	_, _ = p.RestoreWithCode(ctx, "FIRST")
+	p = open(t, s, p.folder.path)
+	if restored := must(p.RestoreWithCode(ctx, "FIRST"))(t); restored.RecoveryCode != "NEXT" {
+		t.Errorf("got %+v", restored)
+	}
+}
+
+func TestRestore_ComesRightAfterACrashBetweenTheTwoFiles(t *testing.T) {
+	s, p := lost(t)
+	must(p.StartRestore(ctx, false))(t)
+	file := filepath.Join(p.folder.path, hardwareFile)
+	before := must(os.ReadFile(file))(t)
+	must(p.RestoreWithCode(ctx, "FIRST"))(t)
+	if err := os.WriteFile(file, before, 0o600); err != nil { // as if the second write had not happened
+		t.Fatal(err)
+	}
+	p = open(t, s, p.folder.path)
+	if _, restored, err := p.RestoreState(ctx); err != nil || restored == nil {
+		t.Fatalf("got %v, %v", restored, err)
+	}
+	if _, accounts, err := p.FetchBackup(ctx); err != nil || len(accounts) != 3 {
+		t.Errorf("got %v, %v", accounts, err)
+	}
+}
+
+func TestRestore_NeverWritesTheRecoveryCodeThatWasTyped(t *testing.T) {
+	_, p := lost(t)
+	must(p.StartRestore(ctx, false))(t)
+	_, _ = p.RestoreWithCode(ctx, "TYPEDCODE")
+	for _, entry := range must(os.ReadDir(p.folder.path))(t) {
+		if data := must(os.ReadFile(filepath.Join(p.folder.path, entry.Name())))(t); bytes.Contains(data, []byte("TYPEDCODE")) {
+			t.Errorf("the code stands in %s", entry.Name())
+		}
+	}
+}
+
+func TestRestore_AsksForFirstTimeSetupWhenNothingCameBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(*Phone) error
+		clean   bool
+		reason  string
+	}{
+		"no platform backup":    {func(p *Phone) error { return p.Reinstall(Reinstallation{WithoutBackup: true}) }, false, "no_backup_restored"},
+		"switched off":          {func(p *Phone) error { return p.SetAutomaticRestore(false) }, false, "restore_disabled"},
+		"a clean start":         {func(*Phone) error { return nil }, true, "restore_disabled"},
+		"backup deleted before": {func(p *Phone) error { return p.change(func(s *state) { s.platform.RestoreHandle = "dead" }) }, false, "no_backup"},
+	} {
+		_, p := lost(t)
+		if err := c.prepare(p); err != nil {
+			t.Fatal(err)
+		}
+		if r := must(p.StartRestore(ctx, c.clean))(t); r.Step != StepFirstTimeSetup || r.Reason != c.reason {
+			t.Errorf("%s: got %s, %s", name, r.Step, r.Reason)
+		}
+		must(p.FirstTimeSetup(ctx))(t)
+		if _, err := p.RestoreWithCode(ctx, "FIRST"); !errors.Is(err, ErrNoRestore) {
+			t.Errorf("%s: the restore goes on: %v", name, err)
+		}
+		must(p.Enroll(ctx, "another ticket"))(t)
+	}
+}
