@@ -170,12 +170,12 @@ func (e *Enrollment) setPush(to *push.Target) {
 
 // admits tells whether the presence policy lets the app enrol.
 func (s *Service) admits(tx *storage.Tx, in Installation) error {
-	policy, err := presence.Get(tx)
+	policy, err := PresencePolicy(tx)
 	if err != nil {
 		return err
 	}
 	e := &Enrollment{Capabilities: in.Capabilities}
-	if Presence(policy) == PresenceNumber && !e.Can(NumberMatching) {
+	if policy == PresenceNumber && !e.Can(NumberMatching) {
 		return ErrInstallation.With("this installation asks for number matching, which the app does not offer")
 	}
 	return nil
@@ -427,4 +427,18 @@ func (s *Service) removeByAdmin(ctx context.Context, tx *storage.Tx, uid storage
 	facts := map[string]string{"enrollment": e.ID, "why": "admin"}
 	return errors.Join(Retire(tx, uid, e, nil),
 		audit.Record(tx, event(from, audit.Unenroll, uid, facts), detail(from, e)))
+}
+
+// Practise tells whether a code is the recovery code of the caller's user, without spending it.
+//
+// Errors: those of Check; recovery.ErrLimited.
+func (s *Service) Practise(ctx context.Context, p Proof, typed string, from recovery.Origin) (valid bool, err error) {
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		if _, err := s.Check(tx, p); err != nil {
+			return err
+		}
+		valid, err = s.recovery.Practise(tx, p.UID, typed, from)
+		return err
+	})
+	return valid, err
 }

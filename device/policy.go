@@ -1,6 +1,9 @@
 package device
 
-import "tutela/storage/setting"
+import (
+	"tutela/storage"
+	"tutela/storage/setting"
+)
 
 // Presence is the policy by which an approval shows that the person who answers is the one who logs in.
 type Presence string
@@ -18,3 +21,9 @@ var presence = setting.OneOf("approval.presence",
 
 // NumberMatching is the capability of an app that asks for the number and sends it along.
 const NumberMatching = "number-matching"
+
+// PresencePolicy is the policy in force.
+func PresencePolicy(tx *storage.Tx) (Presence, error) {
+	p, err := presence.Get(tx)
+	return Presence(p), err
+}

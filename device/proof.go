@@ -155,6 +155,17 @@ func (s *Service) Check(tx *storage.Tx, p Proof) (*Enrollment, error) {
 	return e, e.usable()
 }
 
+// Answered notes that the enrollment, as read in tx, has answered an approval: that is an authenticated call too.
+func Answered(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
+	first := !e.Seen
+	e.LastAuth, e.Seen = tx.Now(), true
+	err := Put(tx, uid, e)
+	if first {
+		err = errors.Join(err, recovery.ForgetAnswersOf(tx, uid, e.ID))
+	}
+	return err
+}
+
 // Watch is a restore's wish to know whether the old phone still calls.
 type Watch struct {
 	Restore string    `json:"restore"`

@@ -154,6 +154,21 @@ func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
 	return err
 }
 
+// HoldsTicket tells whether secret is a ticket of the user that would enrol now.
+func (s *Service) HoldsTicket(tx *storage.Tx, uid storage.UID, secret string) (bool, error) {
+	t, err := s.findTicket(tx, secret)
+	if err == nil && (t.uid != uid || t.spent()) {
+		return false, nil
+	}
+	if err == nil {
+		err = s.mayEnroll(tx, t)
+	}
+	if errors.Is(err, ErrTicket) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // spend marks the ticket and its root as spent by a key for an enrollment.
 func (s *Service) spend(tx *storage.Tx, t *foundTicket, key Key, enrollment string) error {
 	t.row.SpentBy, t.row.Spent, t.row.Enrollment = &key, tx.Now(), enrollment

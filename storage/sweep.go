@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -72,19 +73,32 @@ func (s *Store) sweepShard(ctx context.Context, shard byte) (int, error) {
 	if err != nil || len(due) == 0 {
 		return 0, err
 	}
-	// Rows of one user share a transaction; no transaction writes two users' rows.
+	return len(due), s.sweepRows(ctx, due)
+}
+
+// sweepRows removes the rows of expiry entries. Those of one user share a transaction, since none writes two users'
+// rows; the transactions run side by side, so that they can share a commit.
+func (s *Store) sweepRows(ctx context.Context, due [][]byte) error {
+	var failed error
+	var mu sync.Mutex
+	var group sync.WaitGroup
 	for start := 0; start < len(due); {
 		end := start + 1
 		for end < len(due) && sameOwner(due[start], due[end]) {
 			end++
 		}
 		batch := due[start:end]
-		if err := s.Update(ctx, func(tx *Tx) error { return tx.sweep(batch) }); err != nil {
-			return start, err
-		}
+		group.Go(func() {
+			if err := s.Update(ctx, func(tx *Tx) error { return tx.sweep(batch) }); err != nil {
+				mu.Lock()
+				failed = errors.Join(failed, err)
+				mu.Unlock()
+			}
+		})
 		start = end
 	}
-	return len(due), nil
+	group.Wait()
+	return failed
 }
 
 func sameOwner(a, b []byte) bool {

@@ -1,0 +1,242 @@
+package login
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"tutela/device"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/keyring"
+)
+
+// maxAnswerLife is the longest that exp may lie after iat in an answer: 30 s by the SDKs, and room for the time
+// that passes between the two times that they take.
+const maxAnswerLife = 60 * time.Second
+
+// maxReasonBytes bounds the reason of a denial; it is only for the event log.
+const maxReasonBytes = 256
+
+// answerClaims are the claims of a signed answer.
+//
+// Source: Guardian wire protocol §4.2; tutela_number is ours.
+type answerClaims struct {
+	device.Claims
+	Method   string `json:"auth0_guardian_method"`
+	Accepted *bool  `json:"auth0_guardian_accepted"`
+	Reason   string `json:"auth0_guardian_reason"`
+	Number   string `json:"tutela_number"`
+}
+
+// signedAnswer is an answer whose signature holds.
+type signedAnswer struct {
+	uid        storage.UID
+	key        string // of the login
+	enrollment string
+	signedBy   device.Key
+	claims     answerClaims
+	hash       string // of the JWT, to know a repeat
+}
+
+// Answer decides a login by the answer that a phone has signed. The same answer again gets the same outcome again.
+// The server's nonce and clock decide freshness: the claims' times are checked against each other alone.
+//
+// Errors: keyring.ErrToken, for a txtkn of no make of ours; ErrAnswer, device.ErrSignature, device.ErrClaims;
+// ErrNoLogin; ErrNumberMissing, which decides nothing; ErrNumber, which denies (kept).
+func (s *Service) Answer(ctx context.Context, txtkn, challengeResponse string, from recovery.Origin) error {
+	a, err := s.verify(ctx, txtkn, challengeResponse)
+	if err != nil {
+		return err
+	}
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		l, e, err := s.decidable(tx, a)
+		if err != nil {
+			return err
+		}
+		if l.State != Pending {
+			return l.outcomeOf(a)
+		}
+		return s.decide(tx, a, l, e, from)
+	})
+}
+
+// verify does all that needs no transaction: the token, the signature and the claims.
+func (s *Service) verify(ctx context.Context, txtkn, response string) (signedAnswer, error) {
+	var a signedAnswer
+	var t transactionClaims
+	if err := s.ring.VerifyToken(keyring.TransactionToken, txtkn, &t); err != nil {
+		return a, err
+	}
+	var challenge string
+	err := s.store.View(ctx, func(tx *storage.Tx) error {
+		uid, key, l, err := s.find(tx, transactionPrefix, t.ID)
+		if errors.Is(err, ErrGrant) || errors.Is(err, ErrExpired) {
+			return ErrNoLogin
+		}
+		if err != nil {
+			return err
+		}
+		e, err := device.Get(tx, uid, t.Enrollment)
+		if errors.Is(err, device.ErrNoEnrollment) {
+			return ErrNoLogin
+		}
+		if err != nil {
+			return err
+		}
+		a.uid, a.key, a.enrollment, a.signedBy, challenge = uid, key, e.ID, e.Key, l.Challenge
+		return nil
+	})
+	if err != nil {
+		return a, err
+	}
+	payload, err := a.signedBy.Verify(response)
+	if err != nil {
+		return a, err
+	}
+	if err := json.Unmarshal(payload, &a.claims); err != nil {
+		return a, ErrAnswer
+	}
+	sum := sha256.Sum256([]byte(response))
+	a.hash = base64.RawURLEncoding.EncodeToString(sum[:])
+	return a, a.check(challenge, s.bases)
+}
+
+// check looks at the claims. A different iss under a good signature is accepted: iOS changes its identifier after a
+// restore.
+func (a *signedAnswer) check(challenge string, bases device.Bases) error {
+	c := &a.claims
+	if subtle.ConstantTimeCompare([]byte(c.Subject), []byte(challenge)) != 1 {
+		return ErrAnswer.With("the answer is not to this challenge")
+	}
+	if !bases.Names(c.Audience, "/api/resolve-transaction") {
+		return ErrAnswer.With("the answer's aud is not this server")
+	}
+	if c.Method != "push" || c.Accepted == nil {
+		return ErrAnswer.With("the answer lacks auth0_guardian_method or auth0_guardian_accepted")
+	}
+	_, _, err := c.Life(maxAnswerLife)
+	return err
+}
+
+// decidable looks again at what was proven: the login is there, the enrollment active, asked, its key the same, and
+// the user not blocked.
+func (s *Service) decidable(tx *storage.Tx, a signedAnswer) (*Login, *device.Enrollment, error) {
+	l, err := logins.Get(tx, a.uid, a.key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil, ErrNoLogin
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	blocked, err := isBlocked(tx, a.uid)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := device.Get(tx, a.uid, a.enrollment)
+	if errors.Is(err, device.ErrNoEnrollment) || blocked {
+		return nil, nil, ErrNoLogin
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if e.Status == device.Suspended {
+		return nil, nil, device.ErrSuspended
+	}
+	if e.Status != device.Active || !e.Key.Same(a.signedBy) || !slices.Contains(l.Asked, e.ID) {
+		return nil, nil, ErrNoLogin
+	}
+	if l.State == Pending && !l.pending(tx.Now()) {
+		return nil, nil, ErrNoLogin.With("the login is too old to be answered")
+	}
+	return l, e, nil
+}
+
+// outcomeOf is the outcome of a login that is decided, for the answer that decided it; for any other it is too late.
+func (l *Login) outcomeOf(a signedAnswer) error {
+	switch {
+	case l.Answer != a.hash:
+		return ErrNoLogin.With("the login was decided already")
+	case l.Wrong:
+		return ErrNumber
+	default:
+		return nil
+	}
+}
+
+// decide writes the decision, once.
+func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrollment, from recovery.Origin) error {
+	accepted := *a.claims.Accepted
+	if accepted && l.Number != "" && a.claims.Number == "" {
+		return ErrNumberMissing
+	}
+	l.Wrong = accepted && l.Number != "" && subtle.ConstantTimeCompare([]byte(l.Number), []byte(a.claims.Number)) != 1
+	l.Decided, l.By, l.Answer = tx.Now(), e.ID, a.hash
+	tx.Wake(a.uid)
+	if !accepted || l.Wrong {
+		return s.deny(tx, a, l, e, from)
+	}
+	l.State, l.Method = Approved, ByKey
+	facts := a.facts(l, e)
+	if l.Number == "" {
+		if err := audit.Record(tx, l.event(audit.TapApproval, a.uid, facts), audit.Detail{}); err != nil {
+			return err
+		}
+	}
+	return errors.Join(
+		logins.Put(tx, a.uid, a.key, l),
+		device.Answered(tx, a.uid, e),
+		recovery.OpenAll(tx, a.uid),
+		succeeded(tx, a.uid, l.Client),
+		audit.Record(tx, l.event(audit.AuthSucceed, a.uid, facts), a.detail(e, from)))
+}
+
+func (s *Service) deny(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrollment, from recovery.Origin) error {
+	l.State = Denied
+	notMe := a.claims.Reason == "not_me" || a.claims.Reason == "hack"
+	kind, facts := audit.AuthRejected, a.facts(l, e)
+	if l.Wrong {
+		kind, facts["why"] = audit.AuthFailed, "number"
+	} else if notMe {
+		facts["why"] = a.claims.Reason
+	}
+	err := errors.Join(
+		logins.Put(tx, a.uid, a.key, l),
+		denied(tx, a.uid, l, notMe),
+		audit.Record(tx, l.event(kind, a.uid, facts), a.detail(e, from)))
+	if err == nil && l.Wrong {
+		return storage.Kept(ErrNumber)
+	}
+	return err
+}
+
+func (a *signedAnswer) facts(l *Login, e *device.Enrollment) map[string]string {
+	facts := map[string]string{"enrollment": e.ID, "presence": presenceOf(l)}
+	if a.claims.Issuer != e.Identifier {
+		facts["identifier"] = "changed"
+	}
+	return facts
+}
+
+func (a *signedAnswer) detail(e *device.Enrollment, from recovery.Origin) audit.Detail {
+	reason := a.claims.Reason
+	if len(reason) > maxReasonBytes {
+		reason = reason[:maxReasonBytes]
+	}
+	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name, Text: reason}
+}
+
+func isBlocked(tx *storage.Tx, uid storage.UID) (bool, error) {
+	u, err := user.Get(tx, uid)
+	if err != nil {
+		return false, err
+	}
+	return u.Blocked, nil
+}

@@ -1,0 +1,215 @@
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"tutela/device"
+	"tutela/device/push"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/keyring"
+	"tutela/storage/outbox"
+)
+
+// transactionClaims are the claims of a txtkn. Its payload has exp and txid, which apps may read.
+type transactionClaims struct {
+	ID         string `json:"txid"`
+	Enrollment string `json:"dai"`
+	Expires    int64  `json:"exp"`
+}
+
+// message is the approval of a login as a phone is shown it, with a transaction token of its own. Times are the
+// wall's: the phone compares them with a clock.
+func (s *Service) message(uid storage.UID, l keyed, e *device.Enrollment) (push.Message, error) {
+	left := l.Expires.Sub(s.store.Now())
+	token, err := s.ring.SignToken(keyring.TransactionToken, transactionClaims{
+		ID: s.idOf(transactionPrefix, uid, l.key), Enrollment: e.ID, Expires: s.store.Wall().Add(left).Unix(),
+	})
+	m := push.Message{
+		TransactionToken: token, Enrollment: e.ID, Challenge: l.Challenge,
+		Started: l.Created.UTC().Format(push.TimeFormat), Server: s.bases.Public(),
+		Source: source(l.Agent), NumberMatching: l.Number != "", BindingMessage: l.Message,
+	}
+	if l.IP != "" {
+		m.Location = &push.Location{Name: l.IP}
+	}
+	return m, err
+}
+
+// queue has the approval pushed after the commit.
+func (s *Service) queue(tx *storage.Tx, uid storage.UID, key string, l *Login) error {
+	return outbox.Add(tx, uid, approvalOutbox, key, l.Expires)
+}
+
+// Handlers are what the outbox's sender does with the entries of this package.
+func (s *Service) Handlers() map[outbox.Kind]outbox.Handler {
+	return map[outbox.Kind]outbox.Handler{approvalOutbox: s.deliverApproval}
+}
+
+// deliverApproval pushes an approval to the phones that are asked, when it still waits for an answer. The token is
+// made at the moment of sending: what lies in the outbox opens nothing.
+func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry) (func(*storage.Tx) error, error) {
+	var key string
+	if err := json.Unmarshal(entry.Payload, &key); err != nil || s.deliver == nil {
+		return nil, outbox.ErrGone
+	}
+	var l *Login
+	var asked []*device.Enrollment
+	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
+		l, asked, err = s.stillAsked(tx, entry.UID, key)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sent, gone, err := s.pushTo(ctx, entry.UID, keyed{key, l}, asked)
+	return func(tx *storage.Tx) error {
+		for _, id := range gone {
+			if err := device.DropPushToken(tx, entry.UID, id); err != nil {
+				return err
+			}
+		}
+		if err != nil || sent == 0 {
+			return audit.Record(tx, l.event(audit.SendPushFailure, entry.UID, nil), audit.Detail{})
+		}
+		return audit.Record(tx, l.event(audit.SendPush, entry.UID, nil), audit.Detail{})
+	}, err
+}
+
+// stillAsked reads a login that waits, with the enrollments that it asks and that can still answer.
+func (s *Service) stillAsked(tx *storage.Tx, uid storage.UID, key string) (*Login, []*device.Enrollment, error) {
+	l, err := logins.Get(tx, uid, key)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !l.pending(tx.Now()) {
+		return nil, nil, outbox.ErrGone
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	active, err := device.Of(tx, uid, device.Active)
+	asked := slices.DeleteFunc(active, func(e *device.Enrollment) bool { return !slices.Contains(l.Asked, e.ID) })
+	return l, asked, err
+}
+
+// pushTo delivers the approval and returns to how many, and whose push token is gone.
+func (s *Service) pushTo(ctx context.Context, uid storage.UID, l keyed, asked []*device.Enrollment) (sent int, gone []string, failed error) {
+	for _, e := range asked {
+		to, ok := e.PushTarget()
+		if !ok {
+			continue
+		}
+		m, err := s.message(uid, l, e)
+		if err == nil {
+			err = s.deliver.Deliver(ctx, to, m)
+		}
+		switch {
+		case err == nil:
+			sent++
+		case errors.Is(err, push.ErrTokenGone):
+			gone = append(gone, e.ID)
+		default:
+			failed = errors.Join(failed, err)
+		}
+	}
+	return sent, gone, failed
+}
+
+// Approvals returns the pending approvals of the caller's phone, without those whose challenge is in seen. When there
+// are none it first waits, up to wait, for one to come that is not silent; when done is closed it answers at once. It
+// ends at once when the enrollment is reset or retired.
+//
+// Errors: those of device.Service.Check.
+func (s *Service) Approvals(ctx context.Context, p device.Proof, seen []string, wait time.Duration, done <-chan struct{}) ([]push.Message, error) {
+	woken, stop := s.store.Watch(p.UID)
+	defer stop()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	list, err := s.listed(ctx, p, seen)
+	for waiting := wait > 0 && len(list) == 0; waiting && err == nil; {
+		select {
+		case <-woken:
+			list, err = s.listed(ctx, p, seen)
+			waiting = !slices.ContainsFunc(list, func(l listed) bool { return l.Delivery != Silent })
+			continue
+		case <-done:
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		list, err = s.listed(context.WithoutCancel(ctx), p, seen)
+		waiting = false
+	}
+	return s.messages(p.UID, list, err)
+}
+
+// listed is an approval with the enrollment that it is shown to.
+type listed struct {
+	keyed
+	to *device.Enrollment
+}
+
+// listed reads what the phone is asked and has not seen.
+func (s *Service) listed(ctx context.Context, p device.Proof, seen []string) (list []listed, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		e, err := s.devices.Check(tx, p)
+		if err != nil {
+			return err
+		}
+		blocked, err := isBlocked(tx, p.UID)
+		if err != nil || blocked {
+			return err // nothing is asked of a blocked user
+		}
+		pending, err := pendingOf(tx, p.UID)
+		for _, l := range pending {
+			if slices.Contains(l.Asked, e.ID) && !slices.Contains(seen, l.Challenge) {
+				list = append(list, listed{l, e})
+			}
+		}
+		return err
+	})
+	return list, err
+}
+
+func (s *Service) messages(uid storage.UID, list []listed, err error) ([]push.Message, error) {
+	if err != nil {
+		return nil, err
+	}
+	messages := make([]push.Message, 0, len(list))
+	for _, l := range list {
+		m, err := s.message(uid, l.keyed, l.to)
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, m)
+	}
+	return messages, nil
+}
+
+// AskInstead has the pending approvals that ask one enrollment ask another, which takes its place. It costs no push
+// budget.
+func (s *Service) AskInstead(tx *storage.Tx, uid storage.UID, old string, e *device.Enrollment) error {
+	pending, err := pendingOf(tx, uid)
+	if err != nil {
+		return err
+	}
+	for _, l := range pending {
+		at := slices.Index(l.Asked, old)
+		if at < 0 {
+			continue
+		}
+		l.Asked = slices.Delete(l.Asked, at, at+1)
+		if l.Number == "" || e.Can(device.NumberMatching) {
+			l.Asked = append(l.Asked, e.ID)
+			if _, ok := e.PushTarget(); ok && s.deliver != nil && l.Delivery != Silent {
+				err = s.queue(tx, uid, l.key, l.Login)
+			}
+		}
+		if err = errors.Join(err, logins.Put(tx, uid, l.key, l.Login)); err != nil {
+			return err
+		}
+	}
+	tx.Wake(uid)
+	return nil
+}

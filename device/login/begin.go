@@ -1,0 +1,275 @@
+package login
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"tutela/device"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// approvalOutbox is the kind of the outbox entries of pushes.
+const approvalOutbox = "approval"
+
+// Request is what a login system asks with.
+type Request struct {
+	Client   string // its id
+	TapOnly  bool   // it cannot show a number
+	UserID   string
+	Scope    string
+	Audience string
+	Message  string // shown on both screens
+	Details  json.RawMessage
+	IP       string // of the browser that logs in
+	Agent    string
+	LoginID  string // one a browser session; a repeat gets the same login
+	Life     time.Duration
+}
+
+// Begun is a login that waits for its answer.
+type Begun struct {
+	ID       string // auth_req_id
+	Expires  time.Duration
+	Number   string // the digits to show; empty when the approval is tapped
+	Delivery Delivery
+}
+
+// Begin asks a user's phones for an approval. Every request is an approval of its own, with a number of its own: were
+// two merged, somebody who has the password could join the owner's own login and be let in by one honest answer.
+// Only a repeat by the same client with the same LoginID and parameters, while pending, gets the same login.
+//
+// Errors: ErrUnknownUser; ErrRecovery; ErrBlocked; ErrPresence; ErrTapOnly; ErrLoginID; ErrTooMany.
+func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
+	params := req.hash()
+	random := storage.NewUID()
+	challenge := newChallenge()
+	var begun Begun
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, err := s.askable(tx, req.UserID)
+		if err != nil {
+			return err
+		}
+		p, err := paceOf(tx, uid)
+		if err != nil {
+			return err
+		}
+		pending, err := p.pending(tx, uid)
+		if err != nil {
+			return err
+		}
+		if again, err := repeated(pending, req, params); err != nil || again != nil {
+			if again != nil {
+				begun = s.begun(tx, uid, again)
+			}
+			return err
+		}
+		l := &Login{
+			Client: req.Client, LoginID: req.LoginID, Params: params, Scope: req.Scope, Audience: req.Audience,
+			Message: req.Message, Details: req.Details, IP: req.IP, Agent: req.Agent,
+			Created: tx.Now(), Expires: tx.Now().Add(req.Life), Challenge: challenge, State: Pending,
+		}
+		if err := p.admit(tx.Now(), recent{Key: random.String(), Began: tx.Now(), Expires: l.Expires}); err != nil {
+			return err
+		}
+		if err := s.ask(tx, uid, random.String(), l, req.TapOnly, len(pending) > 0); err != nil {
+			return err
+		}
+		begun = s.begun(tx, uid, &keyed{random.String(), l})
+		return errors.Join(paces.Put(tx, uid, thePace, p), logins.Insert(tx, uid, random.String(), l))
+	})
+	return begun, err
+}
+
+// askable finds a user who has a phone that can be asked.
+func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, error) {
+	uid, u, err := user.Find(tx, userID)
+	if errors.Is(err, user.ErrUnknown) {
+		return uid, ErrUnknownUser.With("the user is unknown")
+	}
+	if err != nil {
+		return uid, err
+	}
+	if u.Blocked {
+		return uid, ErrBlocked
+	}
+	state, err := device.State(tx, uid)
+	switch {
+	case err != nil:
+		return uid, err
+	case state == user.New:
+		return uid, ErrUnknownUser.With("the user has nothing enrolled: ask for a ticket")
+	case state == user.RecoveryOnly:
+		return uid, ErrRecovery
+	}
+	return uid, nil
+}
+
+// hash is the hash of what a repeat under the same LoginID must have in common.
+func (r Request) hash() string {
+	if r.LoginID == "" {
+		return ""
+	}
+	r.LoginID = ""
+	encoded, err := json.Marshal(r)
+	if err != nil {
+		return "" // only for Details that are no JSON, which the edge has refused
+	}
+	sum := sha256.Sum256(encoded)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// repeated finds the pending login that the request repeats.
+func repeated(pending []keyed, req Request, params string) (*keyed, error) {
+	if req.LoginID == "" {
+		return nil, nil
+	}
+	for _, l := range pending {
+		if l.Client != req.Client || l.LoginID != req.LoginID {
+			continue
+		}
+		if l.Params != params {
+			return nil, ErrLoginID
+		}
+		return &l, nil
+	}
+	return nil, nil
+}
+
+func (s *Service) begun(tx *storage.Tx, uid storage.UID, l *keyed) Begun {
+	return Begun{
+		ID:      s.idOf(requestPrefix, uid, l.key),
+		Expires: l.Expires.Sub(tx.Now()), Number: l.Number, Delivery: l.Delivery,
+	}
+}
+
+// idOf is the id by which a login is known outside.
+func (s *Service) idOf(prefix string, uid storage.UID, key string) string {
+	var random storage.UID
+	_ = random.UnmarshalText([]byte(key)) // a key of ours, 32 hex digits
+	id, _ := s.ring.IDFor(prefix, uid, random)
+	return id
+}
+
+// ask fills in the approval: who is asked, with which number, and how they learn of it.
+func (s *Service) ask(tx *storage.Tx, uid storage.UID, key string, l *Login, tapOnly, concurrent bool) error {
+	active, err := device.Of(tx, uid, device.Active)
+	if err != nil {
+		return err
+	}
+	asked, matching, err := choose(tx, active, tapOnly)
+	if err != nil {
+		return err
+	}
+	if matching {
+		if l.Number, err = newNumber(tx); err != nil {
+			return err
+		}
+	}
+	for _, e := range asked {
+		l.Asked = append(l.Asked, e.ID)
+	}
+	if concurrent {
+		if err := audit.Record(tx, l.event(audit.ConcurrentLogin, uid, nil), audit.Detail{}); err != nil {
+			return err
+		}
+	}
+	facts := map[string]string{"presence": presenceOf(l)}
+	return errors.Join(s.send(tx, uid, key, l, asked),
+		audit.Record(tx, l.event(audit.StartAuth, uid, facts), audit.Detail{IP: l.IP, UserAgent: l.Agent}))
+}
+
+// choose picks the enrollments to ask, and tells whether they match a number.
+//
+// Errors: ErrTapOnly; ErrPresence.
+func choose(tx *storage.Tx, active []*device.Enrollment, tapOnly bool) (asked []*device.Enrollment, matching bool, err error) {
+	policy, err := device.PresencePolicy(tx)
+	if err != nil {
+		return nil, false, err
+	}
+	if policy == device.PresenceTap || policy == device.PresencePreferNumber && tapOnly {
+		return active, false, nil
+	}
+	if tapOnly {
+		return nil, false, ErrTapOnly
+	}
+	for _, e := range active {
+		if e.Can(device.NumberMatching) {
+			asked = append(asked, e)
+		}
+	}
+	switch {
+	case len(asked) > 0:
+		return asked, true, nil
+	case policy == device.PresenceNumber:
+		return nil, false, ErrPresence
+	default:
+		return active, false, nil
+	}
+}
+
+// send decides how the phones learn of the approval, within the push budget.
+func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, asked []*device.Enrollment) error {
+	b, err := budgetOf(tx, uid, l.Client)
+	if err != nil {
+		return err
+	}
+	ok, why, err := b.take(tx, uid, l.Client, l.IP)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		l.Delivery = Silent
+		return audit.Record(tx, l.event(audit.PushMuted, uid, map[string]string{"why": why}), audit.Detail{})
+	}
+	tx.Wake(uid)
+	l.Delivery = Pull
+	if s.deliver == nil || !reachable(asked) {
+		return nil
+	}
+	l.Delivery = Push
+	return s.queue(tx, uid, key, l)
+}
+
+func reachable(asked []*device.Enrollment) bool {
+	for _, e := range asked {
+		if _, ok := e.PushTarget(); ok {
+			return true
+		}
+	}
+	return false
+}
+
+func presenceOf(l *Login) string {
+	if l.Number == "" {
+		return "tap"
+	}
+	return "number"
+}
+
+func newChallenge() string {
+	var nonce [32]byte
+	_, _ = rand.Read(nonce[:])
+	return base64.RawURLEncoding.EncodeToString(nonce[:])
+}
+
+// newNumber draws the digits of a login.
+func newNumber(tx *storage.Tx) (string, error) {
+	n, err := digits.Get(tx)
+	if err != nil {
+		return "", err
+	}
+	drawn, err := rand.Int(rand.Reader, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(n)), nil))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%0*d", n, drawn), nil
+}

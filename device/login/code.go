@@ -1,0 +1,184 @@
+package login
+
+import (
+	"context"
+	"errors"
+
+	"tutela/device"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/keyring"
+)
+
+// mfaClaims are the claims of an mfa_token. Browsers read its exp.
+type mfaClaims struct {
+	ID      string `json:"txid"`
+	Client  string `json:"azp"`
+	Expires int64  `json:"exp"`
+}
+
+// MFAStart is what a client starts a login by grant with.
+type MFAStart struct {
+	Client string
+	User   user.User // the id, and what is known about a user not seen before
+	Ticket string    // lets a new user set up where the policy asks for one
+	From   recovery.Origin
+}
+
+// MFAStarted is a login that a grant will satisfy.
+type MFAStarted struct {
+	Token string // the mfa_token
+	State user.State
+	Codes bool // the user has a recovery code that counts
+}
+
+// StartMFA begins a login that a grant is to satisfy, and makes the user when there is none of that id.
+//
+// Errors: user.ErrID; ErrBlocked; ErrTooMany; ErrTicketRequired.
+func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, error) {
+	random := storage.NewUID()
+	var started MFAStarted
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, u, err := user.Ensure(tx, start.User)
+		if err != nil {
+			return err
+		}
+		if u.Blocked {
+			return ErrBlocked
+		}
+		if started.State, err = device.State(tx, uid); err != nil {
+			return err
+		}
+		if started.Codes, err = recovery.HasCode(tx, uid); err != nil {
+			return err
+		}
+		if err := s.maySetUp(tx, uid, started.State, start.Ticket); err != nil {
+			return err
+		}
+		if err := s.startMFA(tx, uid, random, start); err != nil {
+			return err
+		}
+		started.Token, err = s.ring.SignToken(keyring.MFAToken, mfaClaims{
+			ID: s.idOf(mfaPrefix, uid, random.String()), Client: start.Client,
+			Expires: s.store.Wall().Add(mfaTokenLife).Unix(),
+		})
+		return err
+	})
+	return started, err
+}
+
+func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFAStart) error {
+	p, err := paceOf(tx, uid)
+	if err != nil {
+		return err
+	}
+	l := &Login{
+		Client: start.Client, IP: start.From.IP, Agent: start.From.Agent,
+		Created: tx.Now(), Expires: tx.Now().Add(mfaTokenLife), State: Pending,
+	}
+	if err := p.admit(tx.Now(), recent{Key: random.String(), Began: tx.Now(), Expires: l.Expires}); err != nil {
+		return err
+	}
+	return errors.Join(
+		paces.Put(tx, uid, thePace, p),
+		logins.Insert(tx, uid, random.String(), l),
+		audit.Record(tx, l.event(audit.StartAuth, uid, map[string]string{"presence": "mfa"}), audit.Detail{IP: l.IP, UserAgent: l.Agent}))
+}
+
+// maySetUp tells whether a user who is new may set up here without more.
+func (s *Service) maySetUp(tx *storage.Tx, uid storage.UID, state user.State, ticket string) error {
+	policy, err := afterReset.Get(tx)
+	if err != nil || state != user.New || policy == "open" {
+		return err
+	}
+	holds, err := s.devices.HoldsTicket(tx, uid, ticket)
+	if err == nil && !holds {
+		err = ErrTicketRequired
+	}
+	return err
+}
+
+// CodeOutcome is a login that a recovery code satisfied.
+type CodeOutcome struct {
+	Outcome
+	Next recovery.Code // the code that replaces the one that was spent
+}
+
+// RedeemCode satisfies the login of an mfa_token by the user's recovery code, which is spent and replaced. The same
+// call again while the mfa_token lives gets the same next code, before limits are looked at: the first answer may
+// have been lost.
+//
+// Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; recovery.ErrTypo, which counts nothing; recovery.ErrLimited;
+// recovery.ErrWrongCode (kept); ErrGrant when the login is decided already.
+func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string, from recovery.Origin) (CodeOutcome, error) {
+	var t mfaClaims
+	if err := s.ring.VerifyToken(keyring.MFAToken, mfaToken, &t); err != nil || t.Client != client {
+		return CodeOutcome{}, ErrMFAToken
+	}
+	code, err := recovery.ParseCode(typed)
+	if err != nil {
+		return CodeOutcome{}, err
+	}
+	var o CodeOutcome
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, key, l, err := s.find(tx, mfaPrefix, t.ID)
+		switch {
+		case errors.Is(err, ErrExpired) || err == nil && !tx.Now().Before(l.Expires):
+			return ErrMFATokenExpired
+		case err != nil:
+			return err
+		}
+		blocked, err := isBlocked(tx, uid)
+		if err != nil {
+			return err
+		}
+		if blocked {
+			return ErrBlocked
+		}
+		if l.State != Pending {
+			o, err = s.redeemedBefore(tx, uid, key, l, code)
+			return err
+		}
+		o, err = s.redeem(tx, uid, key, l, code, from)
+		return err
+	})
+	return o, err
+}
+
+func (s *Service) redeem(tx *storage.Tx, uid storage.UID, key string, l *Login, code recovery.Code, from recovery.Origin) (CodeOutcome, error) {
+	from.Client = l.Client
+	next, err := s.codes.Spend(tx, uid, recovery.LoginChannel, code, from)
+	if err != nil {
+		return CodeOutcome{}, err
+	}
+	l.State, l.Method, l.Decided, l.Collected = Approved, ByRecoveryCode, tx.Now(), tx.Now()
+	tx.Wake(uid)
+	u, err := countLogin(tx, uid)
+	if err != nil {
+		return CodeOutcome{}, err
+	}
+	kept := recovery.Answer{Code: s.codes.HashOfAnswered(uid, code), Body: []byte(next)}
+	return CodeOutcome{Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}, next}, errors.Join(
+		logins.Put(tx, uid, key, l),
+		recovery.KeepAnswer(tx, uid, "mfa:"+key, kept, l.Expires.Sub(tx.Now())),
+		audit.Record(tx, l.event(audit.AuthSucceed, uid, map[string]string{"presence": "recovery_code"}),
+			audit.Detail{IP: from.IP, UserAgent: from.Agent}))
+}
+
+// redeemedBefore is the outcome of a login that a code has satisfied, for the same code.
+func (s *Service) redeemedBefore(tx *storage.Tx, uid storage.UID, key string, l *Login, code recovery.Code) (CodeOutcome, error) {
+	kept, err := recovery.KeptAnswer(tx, uid, "mfa:"+key)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.Answered(kept, uid, code) {
+		return CodeOutcome{}, ErrGrant
+	}
+	if err != nil {
+		return CodeOutcome{}, err
+	}
+	u, err := user.Get(tx, uid)
+	if err != nil {
+		return CodeOutcome{}, err
+	}
+	return CodeOutcome{Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}, recovery.Code(kept.Body)}, nil
+}

@@ -1,0 +1,120 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tutela/recovery/user"
+	"tutela/storage"
+)
+
+// Outcome is an approved login as its client collects it, once.
+type Outcome struct {
+	UserID  string
+	Login   Login
+	Decided time.Time // when, by the house's time
+}
+
+// Collect hands the outcome of a login to the client that began it, once. While it is undecided, and wait is not
+// over, it waits; when done is closed it answers at once.
+//
+// Errors: ErrGrant; ErrExpired; ErrUndecided; ErrDenied; ErrBlocked.
+func (s *Service) Collect(ctx context.Context, client, id string, wait time.Duration, done <-chan struct{}) (Outcome, error) {
+	uid, _, ok := s.ring.ParseID(requestPrefix, id)
+	if !ok {
+		return Outcome{}, ErrGrant
+	}
+	woken, stop := s.store.Watch(uid)
+	defer stop()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		left, err := s.decided(ctx, client, id)
+		if err == nil {
+			return s.collect(ctx, client, id)
+		}
+		if !errors.Is(err, ErrUndecided) || wait <= 0 {
+			return Outcome{}, err
+		}
+		expiry := time.NewTimer(left)
+		select {
+		case <-woken:
+			expiry.Stop()
+			continue
+		case <-expiry.C:
+			continue
+		case <-done:
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+		expiry.Stop()
+		return Outcome{}, ErrUndecided
+	}
+}
+
+// decided tells, without a write, whether the login can be collected; while it is undecided, how long it has left.
+func (s *Service) decided(ctx context.Context, client, id string) (left time.Duration, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		uid, _, l, err := s.find(tx, requestPrefix, id)
+		if err != nil {
+			return err
+		}
+		left = l.Expires.Sub(tx.Now())
+		return l.collectable(tx, uid, client)
+	})
+	return left, err
+}
+
+func (l *Login) collectable(tx *storage.Tx, uid storage.UID, client string) error {
+	if l.Client != client || !l.Collected.IsZero() || l.Challenge == "" {
+		return ErrGrant
+	}
+	blocked, err := isBlocked(tx, uid)
+	switch {
+	case errors.Is(err, user.ErrUnknown):
+		return ErrExpired
+	case err != nil:
+		return err
+	case blocked:
+		return ErrBlocked
+	case l.State == Denied:
+		return ErrDenied
+	case l.State == Approved:
+		return nil
+	case l.pending(tx.Now()):
+		return ErrUndecided
+	default:
+		return ErrExpired
+	}
+}
+
+func (s *Service) collect(ctx context.Context, client, id string) (Outcome, error) {
+	var o Outcome
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, key, l, err := s.find(tx, requestPrefix, id)
+		if err != nil {
+			return err
+		}
+		if err := l.collectable(tx, uid, client); err != nil {
+			return err
+		}
+		l.Collected = tx.Now()
+		u, err := countLogin(tx, uid)
+		if err != nil {
+			return err
+		}
+		o = Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}
+		return logins.Put(tx, uid, key, l)
+	})
+	return o, err
+}
+
+// countLogin notes on the user's record that a login was completed.
+func countLogin(tx *storage.Tx, uid storage.UID) (*user.User, error) {
+	return user.Change(tx, uid, func(u *user.User) error {
+		u.Logins++
+		u.LastLogin = tx.Now()
+		return nil
+	})
+}

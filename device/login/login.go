@@ -1,0 +1,160 @@
+// Package login decides whether a person who is logging in somewhere is let in: a login system asks, the approval is
+// shown on her phones, one of them answers with a signature, and the login system collects the outcome, once.
+package login
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"tutela/device"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/keyring"
+	"tutela/storage/setting"
+)
+
+// Service is the use cases of logins. Safe for concurrent use.
+type Service struct {
+	store   *storage.Store
+	ring    *keyring.Ring
+	devices *device.Service
+	codes   *recovery.Service
+	bases   device.Bases
+	deliver push.Deliverer
+}
+
+// New makes the service. deliver is nil without a push service: apps pull.
+func New(store *storage.Store, ring *keyring.Ring, devices *device.Service, codes *recovery.Service, bases device.Bases, deliver push.Deliverer) *Service {
+	return &Service{store: store, ring: ring, devices: devices, codes: codes, bases: bases, deliver: deliver}
+}
+
+var (
+	digits     = setting.Int("approval.digits", "how many digits a login shows for number matching; NIST asks for 6", 6, 2, 8)
+	pushBudget = setting.Int("push.budget", "pushes per user and client since the last success; past it approvals are silent", 5, 1, 100)
+	afterReset = setting.OneOf("enrollment.after_reset",
+		"whether a user who is new, or was reset, sets up alone (open) or needs a ticket", "open", "ticket")
+)
+
+// State is how a login stands.
+type State string
+
+// The states of a login. It leaves Pending once.
+const (
+	Pending  State = "pending"
+	Approved State = "approved"
+	Denied   State = "denied"
+)
+
+// Method is what satisfied a login, as its amr says (RFC 8176; rc is tutela's).
+type Method string
+
+// The methods.
+const (
+	ByKey          Method = "swk" // a signature of the key on the phone
+	ByRecoveryCode Method = "rc"
+)
+
+const (
+	collectFor   = 60 * time.Second // after its expiry, a login that was decided in time can still be collected
+	mfaTokenLife = 10 * time.Minute
+)
+
+// Delivery is how the phones of a user learn of an approval.
+type Delivery string
+
+// The deliveries.
+const (
+	Push   Delivery = "push"
+	Pull   Delivery = "pull"
+	Silent Delivery = "silent" // past the push budget: only the app's own list shows it
+)
+
+// Login is one authentication in progress. It is one row, so that whatever happens to it is one write.
+type Login struct {
+	Client   string          `json:"client"`
+	LoginID  string          `json:"login_id,omitempty"` // the client's own, one a browser session
+	Params   string          `json:"params,omitempty"`   // hash of the request, to tell a repeat under the same LoginID
+	Scope    string          `json:"scope,omitempty"`
+	Audience string          `json:"audience,omitempty"`
+	Message  string          `json:"message,omitempty"` // the binding message
+	Details  json.RawMessage `json:"details,omitempty"` // RFC 9396 authorization_details
+	IP       string          `json:"ip,omitempty"`      // of the browser
+	Agent    string          `json:"agent,omitempty"`
+	Created  time.Time       `json:"created"`
+	Expires  time.Time       `json:"expires"`
+
+	// The approval; none in a login that only a code can satisfy.
+	Challenge string   `json:"challenge,omitempty"` // base64url of 32 random bytes
+	Number    string   `json:"number,omitempty"`    // to be typed on the phone; empty: the approval is tapped
+	Asked     []string `json:"asked,omitempty"`     // enrollments that may answer
+	Delivery  Delivery `json:"delivery,omitempty"`
+
+	State     State     `json:"state"`
+	Decided   time.Time `json:"decided,omitzero"`
+	By        string    `json:"by,omitempty"`     // the enrollment that decided
+	Answer    string    `json:"answer,omitempty"` // hash of the signed answer that decided, to know a repeat
+	Wrong     bool      `json:"wrong,omitempty"`  // denied for a wrong number
+	Method    Method    `json:"method,omitempty"`
+	Collected time.Time `json:"collected,omitzero"`
+}
+
+var logins = storage.Declare(storage.Spec[Login]{
+	Name: "login", Class: storage.MFA,
+	Expires: func(l *Login) time.Time { return l.Expires.Add(collectFor) },
+})
+
+// pending tells whether the login can still be decided.
+func (l *Login) pending(now time.Time) bool { return l.State == Pending && now.Before(l.Expires) }
+
+// Errors of logins.
+var (
+	ErrUnknownUser     = storage.NewError(storage.NotFound, "the user is unknown or has nothing enrolled")
+	ErrRecovery        = storage.NewError(storage.Conflict, "the user has no phone that can be asked: offer the recovery code")
+	ErrBlocked         = storage.NewError(storage.Denied, "the user is blocked")
+	ErrPresence        = storage.NewError(storage.Denied, "no phone of the user can match numbers, which this installation asks for")
+	ErrTapOnly         = storage.NewError(storage.Invalid, "this installation asks for number matching, which the client cannot show")
+	ErrLoginID         = storage.NewError(storage.Invalid, "the login_id is in use for a login with other parameters")
+	ErrTooMany         = storage.NewError(storage.Limited, "too many logins of this user; wait before you try again")
+	ErrNoLogin         = storage.NewError(storage.NotFound, "there is no such login, it is too late, or somebody decided it first")
+	ErrGrant           = storage.NewError(storage.Denied, "the id is not of a login of this client, or was used already")
+	ErrUndecided       = storage.NewError(storage.Unavailable, "the login is not decided yet")
+	ErrExpired         = storage.NewError(storage.Expired, "the login is over")
+	ErrDenied          = storage.NewError(storage.Denied, "the login was denied")
+	ErrAnswer          = storage.NewError(storage.Denied, "the answer does not verify")
+	ErrNumberMissing   = storage.NewError(storage.Invalid, "the answer lacks the number that the login shows (tutela_number)")
+	ErrNumber          = storage.NewError(storage.Denied, "the number is not the one that the login shows: the login was denied")
+	ErrMFAToken        = storage.NewError(storage.Denied, "the mfa_token is not valid for this client")
+	ErrMFATokenExpired = storage.NewError(storage.Expired, "the mfa_token has expired: start again")
+	ErrTicketRequired  = storage.NewError(storage.Denied, "a user with nothing enrolled needs a ticket to set up here")
+)
+
+// The prefixes of the ids that carry a login: what its client holds of an approval, what phones hold of it, and what
+// an mfa_token holds of a login by grant.
+const (
+	requestPrefix     = "arq_"
+	transactionPrefix = "txn_"
+	mfaPrefix         = "mfa_"
+)
+
+// find reads the login that an id of ours names.
+//
+// Errors: ErrGrant for an id that is none of ours; ErrExpired when there is no row: swept, reset, user deleted.
+func (s *Service) find(tx *storage.Tx, prefix, id string) (uid storage.UID, key string, l *Login, err error) {
+	uid, key, ok := s.ring.ParseID(prefix, id)
+	if !ok {
+		return uid, "", nil, ErrGrant
+	}
+	l, err = logins.Get(tx, uid, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		err = ErrExpired
+	}
+	return uid, key, l, err
+}
+
+// eventOf is an event about the login of a client.
+func (l *Login) event(t audit.Type, uid storage.UID, facts map[string]string) audit.Event {
+	return audit.Event{Type: t, UID: uid, Client: l.Client, Facts: facts}
+}

@@ -1,0 +1,227 @@
+// Package bolt is the embedded engine: one data file of bbolt, one writer that commits in groups.
+//
+// What always holds, and who keeps it so:
+//
+//   - Nothing is acknowledged, and no reader sees a commit, before bbolt has synced it: the writer answers a group
+//     after its commit returned ([Engine.Update]), and a reader that meets a commit whose sync is still on its way
+//     waits for it (data.settled).
+//   - Transactions run one after the other on the writer's goroutine, so each is alone by construction. What a
+//     closure was told, its error included, may rest on what the closures before it in its group wrote: so when the
+//     commit fails, everybody in the group is told Unavailable.
+//   - The data file is whole at every instant: bbolt writes its pages beside the old ones and then one meta page;
+//     a new file and a compacted one are built under another name, synced, and renamed.
+//   - bbolt opens only a file that [Inspect] has walked through. bbolt reads through a memory map and trusts what it
+//     finds there; on a damaged file it ends the process, from a goroutine where nobody can catch it.
+//   - One process has the file: lock.go.
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"tutela/storage"
+)
+
+// Errors of opening a data file; each message names the file and what to do. A file that is not tutela's at all is
+// [storage.ErrForeign].
+var (
+	ErrInUse   = storage.NewError(storage.Conflict, "the data file is in use by another process")
+	ErrDamaged = storage.NewError(storage.Invalid, "the data file is damaged")
+)
+
+// ErrNested is what an Update gets that is called from inside the closure of another: it would wait for itself.
+var ErrNested = errors.New("update called inside a transaction, which it would wait for")
+
+// Options says how to open a data file. The zero value is right for production.
+type Options struct {
+	Logger *slog.Logger // default: slog.Default()
+
+	commit func(*bbolt.Tx) error // default: (*bbolt.Tx).Commit; tests let it fail
+	step   func(name string)     // called at the steps of building a file; tests look at the disk there
+}
+
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.commit == nil {
+		o.commit = (*bbolt.Tx).Commit
+	}
+	if o.step == nil {
+		o.step = func(string) {}
+	}
+	return o
+}
+
+// Engine is an open data file: a [storage.Engine], [storage.Copier] and [storage.Compacter]. Safe for concurrent use.
+type Engine struct {
+	path    string
+	options Options
+	lock    *fileLock
+
+	queue   queue
+	running atomic.Bool // a closure is being run
+	stopped chan struct{}
+	fault   atomic.Pointer[fault]
+
+	committing sync.Mutex // held from the beginning of a group to its end; Compact holds it to pause the writer
+	replay     *replayLog // what was committed since Compact's snapshot, or nil; guarded by committing
+
+	swap sync.RWMutex // guards file; held only to look at it and begin a transaction
+	file *data        // nil when closed
+
+	compacting sync.Mutex
+	closing    context.Context // ends when Close is called: what takes long stops then
+	close      context.CancelFunc
+	retired    sync.WaitGroup // data files that were replaced, and whose last reader is not done
+}
+
+// fault is why the last commit failed. A lasting one ends all use of the file until a restart.
+type fault struct {
+	err     error
+	lasting bool
+}
+
+// Open opens the data file at path, or makes a new one, and removes what a crash left beside it.
+//
+// Every error is one line for the operator, and leaves an existing file as it is: [ErrInUse] with the other
+// process's number, [ErrDamaged] with what is wrong and where, [storage.ErrForeign], and the plain errors of the
+// file system (a folder, no permission).
+func Open(ctx context.Context, path string, o Options) (*Engine, error) {
+	o = o.withDefaults()
+	lock, err := lockFile(path)
+	if err != nil {
+		return nil, err
+	}
+	file, err := openOrCreate(ctx, path, o)
+	if err != nil {
+		return nil, errors.Join(err, lock.release())
+	}
+	e := &Engine{path: path, options: o, lock: lock, file: file, stopped: make(chan struct{})}
+	e.closing, e.close = context.WithCancel(context.Background())
+	e.queue.wake = make(chan struct{}, 1)
+	go e.write(nil)
+	return e, nil
+}
+
+// View runs fn on a bbolt snapshot. The writer goes on meanwhile, but cannot use the pages again that it frees: a
+// long View lets the file grow.
+//
+// Errors: those of fn; ctx's, which also end a scan; Unavailable.
+func (e *Engine) View(ctx context.Context, fn func(storage.Reader) error) error {
+	tx, _, err := e.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // ends a read transaction, which cannot fail
+	r := &reader{bucket: tx.Bucket(bucketName), ctx: ctx}
+	defer r.end()
+	return fn(r)
+}
+
+// begin starts a read transaction on the newest commit, and returns when that commit is durable.
+func (e *Engine) begin(ctx context.Context) (*bbolt.Tx, *data, error) {
+	tx, file, err := e.beginNow(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := file.settled(ctx, tx.ID()); err != nil {
+		return nil, nil, errors.Join(err, tx.Rollback())
+	}
+	if err := e.usable(); err != nil {
+		return nil, nil, errors.Join(err, tx.Rollback())
+	}
+	return tx, file, nil
+}
+
+// beginNow starts a read transaction on the newest commit, whose sync may still be on its way.
+func (e *Engine) beginNow(ctx context.Context) (*bbolt.Tx, *data, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	if err := e.usable(); err != nil {
+		return nil, nil, err
+	}
+	e.swap.RLock()
+	defer e.swap.RUnlock()
+	if e.file == nil {
+		return nil, nil, errClosed
+	}
+	tx, err := e.file.db.Begin(false)
+	if err != nil {
+		return nil, nil, unavailable(err)
+	}
+	return tx, e.file, nil
+}
+
+// Shards is 1: there is a single writer, which nothing appended in the same place can conflict with, and each
+// further place would be one more page to write in every group.
+func (e *Engine) Shards() int { return 1 }
+
+// Healthy tells whether the engine can write: nil, or Unavailable with the cause. After a full disk it is healthy
+// again with the first commit that succeeds; after any other failed commit only a restart helps.
+func (e *Engine) Healthy() error {
+	e.swap.RLock()
+	closed := e.file == nil
+	e.swap.RUnlock()
+	if closed {
+		return errClosed
+	}
+	if f := e.fault.Load(); f != nil {
+		return f.err
+	}
+	return nil
+}
+
+// usable returns why the file may not be used any more, or nil.
+//
+// When a commit fails in its sync nobody knows what is on the disk: the kernel reports a failed write-back once and
+// then takes the pages for clean, so a later sync that succeeds proves nothing. What readers would be shown, and
+// what later commits would build on, may be gone after a power cut. So neither goes on until a new process has read
+// the file again.
+func (e *Engine) usable() error {
+	if f := e.fault.Load(); f != nil && f.lasting {
+		return f.err
+	}
+	return nil
+}
+
+// Close refuses what is queued, waits for the closures that were taken, ends a Compact, waits for readers, and
+// closes the file. A second Close does nothing. Not to be called inside a transaction.
+func (e *Engine) Close() error {
+	if !e.queue.close() {
+		<-e.stopped
+		return nil
+	}
+	e.close()
+	<-e.stopped
+	e.compacting.Lock()
+	defer e.compacting.Unlock()
+	e.swap.Lock()
+	file := e.file
+	e.file = nil
+	e.swap.Unlock()
+	err := file.close()
+	e.retired.Wait()
+	if err := errors.Join(err, e.lock.release()); err != nil {
+		return fmt.Errorf("close %s: %w", e.path, err)
+	}
+	return nil
+}
+
+var errClosed = storage.ErrUnavailable.With("the store is closed")
+
+// unavailable wraps an error of bbolt or of the file system, which says nothing to a caller of tutela.
+func unavailable(err error) error {
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return errClosed
+	}
+	return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+}

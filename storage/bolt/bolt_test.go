@@ -1,0 +1,522 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"go.etcd.io/bbolt"
+
+	"tutela/storage"
+	"tutela/storage/storagetest"
+)
+
+func open(t testing.TB, path string, o Options) *Engine {
+	t.Helper()
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	e, err := Open(t.Context(), path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { must(t, e.Close()) })
+	return e
+}
+
+func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "tutela.db") }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func write(e *Engine, pairs ...string) error {
+	return e.Update(context.Background(), func(storage.Reader) (*storage.WriteSet, error) {
+		ws := storage.NewWriteSet()
+		for i := 0; i < len(pairs); i += 2 {
+			ws.Put([]byte(pairs[i]), []byte(pairs[i+1]))
+		}
+		return ws, nil
+	})
+}
+
+// fill writes n rows with the prefix, of about 300 bytes each.
+func fill(t testing.TB, e *Engine, prefix string, n int) {
+	t.Helper()
+	must(t, e.Update(context.Background(), func(storage.Reader) (*storage.WriteSet, error) {
+		ws := storage.NewWriteSet()
+		for i := range n {
+			ws.Put(fmt.Appendf(nil, "%s%06d", prefix, i), []byte(strings.Repeat(prefix+".", 300/(len(prefix)+1))))
+		}
+		return ws, nil
+	}))
+}
+
+func content(t testing.TB, e *Engine) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	must(t, e.View(t.Context(), func(r storage.Reader) error {
+		return r.Scan(storage.Range{}, func(key, value []byte) bool {
+			all[string(key)] = string(value)
+			return true
+		})
+	}))
+	return all
+}
+
+func TestEngine_PassesTheConformanceSuite(t *testing.T) {
+	storagetest.Engine(t, func(t testing.TB) storage.Engine { return open(t, newPath(t), Options{}) })
+}
+
+func TestEngine_KeepsItsContent(t *testing.T) {
+	path := newPath(t)
+	storagetest.Durable(t, func(t testing.TB) storage.Engine { return open(t, path, Options{}) })
+}
+
+func TestOpen_MakesAFileForItsOwnerAlone(t *testing.T) {
+	path := newPath(t)
+	e := open(t, path, Options{})
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode of a new file: %v, %v", info.Mode(), err)
+	}
+	must(t, e.Close())
+	if left := files(t, path); !slices.Equal(left, []string{"tutela.db"}) {
+		t.Errorf("files after Close: %v", left)
+	}
+}
+
+// files are the names in the folder of path.
+func files(t testing.TB, path string) (names []string) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	must(t, err)
+	for _, entry := range entries {
+		names = append(names, entry.Name())
+	}
+	return names
+}
+
+func TestOpen_CrashWhileMakingAFileLeavesNoneOrAWholeOne(t *testing.T) {
+	path := newPath(t)
+	open(t, path, Options{step: func(step string) {
+		after := copyFolder(t, path)
+		e := open(t, after, Options{})
+		if n := len(content(t, e)); n != 0 {
+			t.Errorf("at %q: %d rows", step, n)
+		}
+		must(t, write(e, "a", "1"))
+		must(t, e.Close())
+		if left := files(t, after); !slices.Equal(left, []string{"tutela.db"}) {
+			t.Errorf("at %q: files %v", step, left)
+		}
+	}})
+}
+
+// copyFolder copies the folder of path as a crash would leave it now, without the lock, and returns path's copy.
+func copyFolder(t testing.TB, path string) string {
+	to := filepath.Join(t.TempDir(), filepath.Base(path))
+	for _, name := range files(t, path) {
+		if strings.HasSuffix(name, lockSuffix) {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(path), name))
+		must(t, err)
+		must(t, os.WriteFile(filepath.Join(filepath.Dir(to), name), data, 0o600))
+	}
+	return to
+}
+
+func TestOpen_RemovesWhatACrashLeft(t *testing.T) {
+	path := newPath(t)
+	must(t, os.WriteFile(path+newSuffix, []byte("half"), 0o600))
+	must(t, os.WriteFile(path+compactSuffix, []byte("half"), 0o600))
+	open(t, path, Options{})
+	if left := files(t, path); !slices.Equal(left, []string{"tutela.db", "tutela.db.lock"}) {
+		t.Errorf("files after Open: %v", left)
+	}
+}
+
+func TestOpen_SecondServerIsToldTheFirst(t *testing.T) {
+	path := newPath(t)
+	e := open(t, path, Options{})
+	must(t, write(e, "a", "1"))
+	for range 2 {
+		_, err := Open(t.Context(), path, Options{})
+		if !errors.Is(err, ErrInUse) || !strings.Contains(fmt.Sprint(err), fmt.Sprintf("process %d", os.Getpid())) {
+			t.Errorf("second open: %v", err)
+		}
+		if _, err := e.Compact(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	must(t, e.Close())
+	if got := content(t, open(t, path, Options{}))["a"]; got != "1" {
+		t.Errorf("value after the refused open: %q", got)
+	}
+}
+
+func TestOpen_OnlyOneOfManyAtOnceSucceeds(t *testing.T) {
+	path := newPath(t)
+	for range 20 {
+		var all sync.WaitGroup
+		var mu sync.Mutex
+		var opened []*Engine
+		for range 8 {
+			all.Go(func() {
+				e, err := Open(t.Context(), path, Options{})
+				mu.Lock()
+				defer mu.Unlock()
+				if err == nil {
+					opened = append(opened, e)
+				} else if !errors.Is(err, ErrInUse) {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if len(opened) != 1 {
+			t.Errorf("%d opens of 8 succeeded", len(opened))
+		}
+		for _, e := range opened {
+			must(t, e.Close())
+		}
+	}
+}
+
+func TestOpen_FileOpenInAnotherProgramIsRefused(t *testing.T) {
+	path := newPath(t)
+	must(t, open(t, path, Options{}).Close())
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := Open(t.Context(), path, Options{}); !errors.Is(err, ErrInUse) {
+		t.Errorf("open: %v", err)
+	}
+}
+
+func TestOpen_PlacesWhereNoFileCanBe(t *testing.T) {
+	dir := t.TempDir()
+	pipe, file := filepath.Join(dir, "pipe"), filepath.Join(dir, "file")
+	must(t, syscall.Mkfifo(pipe, 0o600))
+	must(t, os.WriteFile(file, nil, 0o600))
+	for path, want := range map[string]error{
+		dir:                                 storage.ErrForeign,
+		pipe:                                storage.ErrForeign,
+		filepath.Join(dir, "missing", "db"): fs.ErrNotExist,
+		filepath.Join(file, "db"):           syscall.ENOTDIR,
+	} {
+		if _, err := Open(t.Context(), path, Options{}); !errors.Is(err, want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("open %s: %v; want %v", path, err, want)
+		}
+	}
+	if left := files(t, pipe); !slices.Equal(left, []string{"file", "pipe"}) {
+		t.Errorf("files after the refusals: %v", left)
+	}
+}
+
+// TestOpen_WithoutPermissionIsRefused gives up the rights of root for the thread that it runs on.
+func TestOpen_WithoutPermissionIsRefused(t *testing.T) {
+	path := newPath(t)
+	must(t, open(t, path, Options{}).Close())
+	must(t, os.Chmod(path, 0o400))
+	must(t, os.Chmod(filepath.Dir(path), 0o777))
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		if os.Geteuid() == 0 {
+			syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
+		}
+		_, err = Open(context.Background(), path, Options{})
+	}()
+	<-done
+	if !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("open a file that may not be written: %v", err)
+	}
+	if left := files(t, path); !slices.Equal(left, []string{"tutela.db"}) {
+		t.Errorf("files after the refusal: %v", left)
+	}
+}
+
+func TestUpdate_RefusesWhatBboltCannotHoldForItsCallerAlone(t *testing.T) {
+	e := open(t, newPath(t), Options{})
+	keys := []string{"", strings.Repeat("k", bbolt.MaxKeySize+1), strings.Repeat("k", bbolt.MaxKeySize), "a"}
+	var all sync.WaitGroup
+	for i, key := range keys {
+		all.Go(func() {
+			if err := write(e, "row of "+fmt.Sprint(i), "", key, "value"); (err != nil) != (i < 2) {
+				t.Errorf("key of %d bytes: %v", len(key), err)
+			}
+		})
+	}
+	all.Wait()
+	if n := len(content(t, e)); n != 4 {
+		t.Errorf("%d rows; want those of two callers, 4", n)
+	}
+	must(t, e.Healthy())
+}
+
+func TestUpdate_InsideAnUpdateIsRefused(t *testing.T) {
+	e := open(t, newPath(t), Options{})
+	var inner error
+	must(t, e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
+		inner = write(e, "a", "1")
+		return nil, nil
+	}))
+	if inner != ErrNested {
+		t.Errorf("inner update: %v", inner)
+	}
+}
+
+func TestUpdate_PanicCarriesTheStackOfItsClosure(t *testing.T) {
+	e := open(t, newPath(t), Options{})
+	defer func() {
+		p, _ := recover().(*Panic)
+		if p == nil || p.Value != "boom" || !strings.Contains(p.Error(), "PanicCarriesTheStackOfItsClosure.func") {
+			t.Errorf("panic: %v", p)
+		}
+	}()
+	_ = e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) { panic("boom") })
+}
+
+func TestUpdate_LogsAClosureThatHoldsTheWriterWithItsCaller(t *testing.T) {
+	var log bytes.Buffer
+	e := open(t, newPath(t), Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	wait := make(chan struct{})
+	must(t, e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
+		go func() {
+			defer close(wait)
+			for i := 0; i < 3; { // longer than the bound
+				var spent syscall.Timespec
+				must(t, syscall.Nanosleep(&syscall.Timespec{Nsec: int64(slow)}, &spent))
+				i++
+			}
+		}()
+		<-wait
+		return nil, nil
+	}))
+	if !strings.Contains(log.String(), "held the writer") || !strings.Contains(log.String(), "took=") {
+		t.Errorf("log: %q", log.String())
+	}
+}
+
+func TestReader_IsDeadAfterItsTransaction(t *testing.T) {
+	e := open(t, newPath(t), Options{})
+	must(t, write(e, "a", "1"))
+	var leaked []storage.Reader
+	must(t, e.View(t.Context(), func(r storage.Reader) error { leaked = append(leaked, r); return nil }))
+	must(t, e.Update(t.Context(), func(r storage.Reader) (*storage.WriteSet, error) {
+		leaked = append(leaked, r)
+		return nil, nil
+	}))
+	for _, r := range leaked {
+		if _, err := r.Get([]byte("a")); err != errEnded {
+			t.Errorf("get: %v", err)
+		}
+		if err := r.Scan(storage.Range{}, func(_, _ []byte) bool { return true }); err != errEnded {
+			t.Errorf("scan: %v", err)
+		}
+	}
+}
+
+func TestView_ScanEndsWithItsContext(t *testing.T) {
+	e := open(t, newPath(t), Options{})
+	fill(t, e, "row", 3*scansPerCheck)
+	ctx, cancel := context.WithCancel(t.Context())
+	seen := 0
+	err := e.View(ctx, func(r storage.Reader) error {
+		return r.Scan(storage.Range{}, func(_, _ []byte) bool { seen++; cancel(); return true })
+	})
+	if !errors.Is(err, context.Canceled) || seen != scansPerCheck {
+		t.Errorf("scan whose context ended: %v after %d rows", err, seen)
+	}
+}
+
+// TestView_WaitsForTheSyncOfWhatItSees stops a commit where its meta page is written, but nobody was told.
+func TestView_WaitsForTheSyncOfWhatItSees(t *testing.T) {
+	visible, sync := make(chan struct{}), make(chan struct{})
+	slow := false
+	e := open(t, newPath(t), Options{commit: func(tx *bbolt.Tx) error {
+		err := tx.Commit()
+		if slow {
+			close(visible)
+			<-sync
+		}
+		return err
+	}})
+	must(t, write(e, "a", "old"))
+	slow = true
+	written := make(chan error, 1)
+	go func() { written <- write(e, "a", "new") }()
+	<-visible
+	ctx, cancel := context.WithCancel(t.Context())
+	cancelled := make(chan error, 1)
+	go func() { cancelled <- e.View(ctx, func(storage.Reader) error { return nil }) }()
+	cancel()
+	if err := <-cancelled; !errors.Is(err, context.Canceled) {
+		t.Errorf("view of a commit that is not synced: %v", err)
+	}
+	viewed := make(chan string)
+	go func() { viewed <- content(t, e)["a"] }()
+	select {
+	case got := <-viewed:
+		t.Errorf("view showed %q before its sync", got)
+	default:
+	}
+	close(sync)
+	if got := <-viewed; got != "new" {
+		t.Errorf("view after the sync: %q", got)
+	}
+	must(t, <-written)
+}
+
+func TestUpdate_FullDiskFailsTheGroupAndTheNextMaySucceed(t *testing.T) {
+	full := false
+	e := open(t, newPath(t), Options{commit: func(tx *bbolt.Tx) error {
+		if full {
+			return errors.Join(tx.Rollback(), &fs.PathError{Op: "write", Path: "data", Err: syscall.ENOSPC})
+		}
+		return tx.Commit()
+	}})
+	must(t, write(e, "a", "1"))
+	full = true
+	err := write(e, "a", "2")
+	if storage.CodeOf(err) != storage.Unavailable || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("update on a full disk: %v", err)
+	}
+	if err := e.Healthy(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("health on a full disk: %v", err)
+	}
+	if got := content(t, e)["a"]; got != "1" {
+		t.Errorf("value after the failed commit: %q", got)
+	}
+	full = false
+	must(t, write(e, "a", "3"))
+	must(t, e.Healthy())
+}
+
+func TestUpdate_CommitWithUnknownOutcomeEndsTheUseOfTheFile(t *testing.T) {
+	for name, fail := range map[string]func(*bbolt.Tx) error{
+		"before the meta page": func(tx *bbolt.Tx) error { return errors.Join(tx.Rollback(), syscall.EIO) },
+		"after the meta page":  func(tx *bbolt.Tx) error { return errors.Join(tx.Commit(), syscall.ENOSPC) },
+		"by a panic":           func(*bbolt.Tx) error { panic("page 7 already freed") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, failing := newPath(t), false
+			e := open(t, path, Options{commit: func(tx *bbolt.Tx) error {
+				if failing {
+					return fail(tx)
+				}
+				return tx.Commit()
+			}})
+			must(t, write(e, "a", "1"))
+			failing = true
+			for _, err := range failTogether(e) {
+				if storage.CodeOf(err) != storage.Unavailable {
+					t.Errorf("update: %v", err)
+				}
+			}
+			failing = false
+			if err := write(e, "a", "3"); storage.CodeOf(err) != storage.Unavailable {
+				t.Errorf("update afterwards: %v", err)
+			}
+			if err := e.View(t.Context(), func(storage.Reader) error { return nil }); storage.CodeOf(err) != storage.Unavailable {
+				t.Errorf("view afterwards: %v", err)
+			}
+			if storage.CodeOf(e.Healthy()) != storage.Unavailable {
+				t.Errorf("health afterwards: %v", e.Healthy())
+			}
+			must(t, e.Close())
+			must(t, write(open(t, path, Options{}), "a", "4"))
+		})
+	}
+}
+
+// failTogether has a group with a writer, a reader, and a closure that fails, and returns their errors: what the
+// latter two were told rests on what the first wrote.
+func failTogether(e *Engine) []error {
+	errs := make([]error, 3)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() {
+			errs[i] = e.Update(context.Background(), func(storage.Reader) (*storage.WriteSet, error) {
+				ws := storage.NewWriteSet()
+				ws.Put([]byte("a"), []byte("2"))
+				return ws, nil
+			})
+		})
+	}
+	all.Wait()
+	return errs
+}
+
+// TestEngine_SurvivesAFullFileSystem fills a small file system of its own, in a namespace of its own.
+func TestEngine_SurvivesAFullFileSystem(t *testing.T) {
+	if dir := os.Getenv("TUTELA_TEST_FULL"); dir != "" {
+		fillFileSystem(t, dir)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "TUTELA_TEST_FULL="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) || bytes.Contains(out, []byte("no mount")) {
+		t.Skipf("needs a kernel that gives unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone): %v", err)
+	}
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func fillFileSystem(t *testing.T, dir string) {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
+		t.Fatalf("no mount: %v", err)
+	}
+	ballast := filepath.Join(dir, "ballast")
+	must(t, os.WriteFile(ballast, make([]byte, 4<<20), 0o600))
+	path := filepath.Join(dir, "tutela.db")
+	e := open(t, path, Options{})
+	acknowledged, value := 0, strings.Repeat("v", 64<<10)
+	for ; ; acknowledged++ {
+		if err := write(e, fmt.Sprint(acknowledged), value); err != nil {
+			if storage.CodeOf(err) != storage.Unavailable || !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("update on a full file system: %v", err)
+			}
+			break
+		}
+	}
+	if n := len(content(t, e)); n != acknowledged || n < 100 {
+		t.Errorf("%d rows; %d were acknowledged", n, acknowledged)
+	}
+	if _, err := e.Compact(t.Context()); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("compact on a full file system: %v", err)
+	}
+	must(t, os.Remove(ballast))
+	must(t, write(e, "small", "1"))
+	must(t, write(e, "large", value))
+	must(t, e.Healthy())
+	must(t, e.Close())
+	must(t, Inspect(path))
+}

@@ -1,0 +1,60 @@
+package bolt
+
+import (
+	"context"
+	"slices"
+
+	"tutela/storage"
+)
+
+// A chunk of Peek: what is read in one transaction and copied.
+const (
+	peekKeys  = 512
+	peekBytes = 256 << 10
+)
+
+type pair struct{ key, value []byte }
+
+// Peek reads chunk after chunk, each in a transaction of its own, and calls fn in between, outside of them.
+//
+// Errors: ctx's; Unavailable.
+func (e *Engine) Peek(ctx context.Context, r storage.Range, fn func(key, value []byte) bool) error {
+	for {
+		chunk, more, err := e.peekChunk(ctx, r)
+		if err != nil {
+			return err
+		}
+		for _, p := range chunk {
+			if !fn(p.key, p.value) {
+				return nil
+			}
+		}
+		if !more {
+			return nil
+		}
+		// Where the next chunk begins: behind the last key, in the direction of the scan.
+		last := chunk[len(chunk)-1].key
+		if r.Reverse {
+			r.To = slices.Clone(last)
+		} else {
+			r.From = append(slices.Clone(last), 0)
+		}
+	}
+}
+
+// peekChunk reads the first keys of r, and tells whether there may be more.
+func (e *Engine) peekChunk(ctx context.Context, r storage.Range) (chunk []pair, more bool, err error) {
+	tx, _, err := e.beginNow(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	defer tx.Rollback() //nolint:errcheck // ends a read transaction, which cannot fail
+	view, bytes := &reader{bucket: tx.Bucket(bucketName)}, 0
+	err = view.Scan(r, func(key, value []byte) bool {
+		bytes += len(key) + len(value)
+		chunk = append(chunk, pair{slices.Clone(key), slices.Clone(value)})
+		more = len(chunk) == peekKeys || bytes >= peekBytes
+		return !more
+	})
+	return chunk, more, err
+}

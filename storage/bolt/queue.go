@@ -1,0 +1,129 @@
+package bolt
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tutela/storage"
+)
+
+// The states of a call. Whoever moves it out of queued owns what becomes of it: the writer, or the caller whose
+// context ended.
+const (
+	queued int32 = iota
+	taken
+	abandoned
+)
+
+// call is one Update on its way. Until done is closed its results are the writer's, afterwards the caller's.
+type call struct {
+	fn    func(storage.Reader) (*storage.WriteSet, error)
+	state atomic.Int32
+	done  chan struct{}
+
+	writes   *storage.WriteSet // what fn returned; nil unless it succeeded
+	err      error
+	panicked *Panic        // fn panicked
+	exited   bool          // fn ended its goroutine
+	took     time.Duration // how long fn held the writer
+}
+
+// Panic is what Update panics with when its closure did: the value, and the stack on the writer's goroutine, which
+// the caller's own stack does not show.
+type Panic struct {
+	Value any
+	Stack []byte
+}
+
+// Error is the value and the stack, so that whatever prints the panic shows where it came from.
+func (p *Panic) Error() string { return fmt.Sprint(p.Value) + "\n\n" + string(p.Stack) }
+
+// Unwrap returns the value when it is an error.
+func (p *Panic) Unwrap() error {
+	err, _ := p.Value.(error)
+	return err
+}
+
+// finish turns what the writer left into what Update does, on the caller's goroutine.
+func (c *call) finish() error {
+	switch {
+	case c.panicked != nil:
+		panic(c.panicked)
+	case c.exited:
+		runtime.Goexit()
+	}
+	return c.err
+}
+
+// queue holds the calls that wait for the writer.
+type queue struct {
+	mu     sync.Mutex
+	calls  []*call
+	closed bool
+	wake   chan struct{} // holds one: calls is not empty, or closed
+}
+
+// add puts c at the end, and reports whether the queue is open.
+func (q *queue) add(c *call) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.calls = append(q.calls, c)
+	if len(q.calls) == 1 {
+		q.signal()
+	}
+	return true
+}
+
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take appends up to n calls to into, the oldest first.
+func (q *queue) take(into []*call, n int) []*call {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n = min(n, len(q.calls))
+	into = append(into, q.calls[:n]...)
+	rest := copy(q.calls, q.calls[n:])
+	clear(q.calls[rest:])
+	q.calls = q.calls[:rest]
+	return into
+}
+
+// wait returns when there is a call to take, or false when the queue is closed.
+func (q *queue) wait() bool {
+	for {
+		q.mu.Lock()
+		n, closed := len(q.calls), q.closed
+		q.mu.Unlock()
+		if closed || n > 0 {
+			return !closed
+		}
+		<-q.wake
+	}
+}
+
+// close refuses all that is queued and all that comes, and reports whether it was open.
+func (q *queue) close() bool {
+	q.mu.Lock()
+	calls, first := q.calls, !q.closed
+	q.calls, q.closed = nil, true
+	q.signal()
+	q.mu.Unlock()
+	for _, c := range calls {
+		if c.state.CompareAndSwap(queued, taken) {
+			c.err = errClosed
+			close(c.done)
+		}
+	}
+	return first
+}

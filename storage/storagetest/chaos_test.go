@@ -1,0 +1,90 @@
+package storagetest_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"tutela/storage"
+	"tutela/storage/bolt"
+	"tutela/storage/storagetest"
+)
+
+func open(t testing.TB) storage.Engine {
+	e, err := bolt.Open(t.Context(), filepath.Join(t.TempDir(), "data"), bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() }) //nolint:errcheck // closed by the test; this is for tests that fail
+	return e
+}
+
+func TestChaos_PassesTheConformanceSuite(t *testing.T) {
+	storagetest.Engine(t, func(t testing.TB) storage.Engine { return storagetest.Chaos(t, open(t)) })
+}
+
+func TestChaos_CatchesAClosureWithASideEffect(t *testing.T) {
+	e := storagetest.Chaos(t, open(t))
+	counted := 0
+	for range 50 {
+		err := e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
+			counted++
+			return nil, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if counted <= 50 {
+		t.Errorf("50 updates ran their closures %d times", counted)
+	}
+}
+
+func TestChaos_WritesOnlyWhatTheLastRunWrote(t *testing.T) {
+	e := storagetest.Chaos(t, open(t))
+	for range 50 {
+		run, key := 0, byte(0)
+		err := e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
+			run++
+			key = byte(run)
+			ws := storage.NewWriteSet()
+			ws.Put([]byte{key}, nil)
+			return ws, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = e.Update(t.Context(), func(r storage.Reader) (*storage.WriteSet, error) {
+			ws := storage.NewWriteSet()
+			return ws, r.Scan(storage.Range{}, func(found, _ []byte) bool {
+				if found[0] != key {
+					t.Errorf("found what run %d wrote; the last was %d", found[0], key)
+				}
+				ws.Delete([]byte{found[0]})
+				return true
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestChaos_RefusesWithoutRunningTheClosure(t *testing.T) {
+	e := storagetest.Chaos(t, open(t)).Refusing(3)
+	refused := 0
+	for range 100 {
+		ran := false
+		err := e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) { ran = true; return nil, nil })
+		if err != nil && (!errors.Is(err, context.Canceled) || ran) {
+			t.Fatalf("%v, ran: %t", err, ran)
+		}
+		if err != nil {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Error("no update of 100 was refused, one in 3 should be")
+	}
+}
