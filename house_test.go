@@ -1,0 +1,182 @@
+// Package tutela_test holds the rules of the house: which package may import which, and who runs transactions.
+package tutela_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// floors are the packages from the ground up. A package may import those of lower floors, and no other. A name that
+// ends in /* stands for all packages below it that are not named themselves.
+var floors = [][]string{
+	{"storage"},
+	{"storage/*"},
+	{"storage/storagetest"},
+	{"recovery/user"},
+	{"recovery"},
+	{"device/push"},
+	{"device"},
+	{"device/*"},
+	{"backup"},
+	{"backup/restore"},
+	{"server"},
+	{"server/access"},
+	{"server/*"},
+	{"device/phone"}, // a foreign client: see TestHouse_ThePhoneSharesNoCode
+	{"cmd/*"},
+}
+
+// goFile is one Go file of the tree that is no test.
+type goFile struct {
+	pkg  string // folder, from the root
+	path string
+	ast  *ast.File
+}
+
+// readHouse parses the tree's Go files, tests left out: a test may bring the engine or the neighbour that it needs.
+func readHouse(t *testing.T, mode parser.Mode) []goFile {
+	t.Helper()
+	var files []goFile
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if base := d.Name(); name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "data") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, mode)
+		if err != nil {
+			return err
+		}
+		files = append(files, goFile{path.Dir(filepath.ToSlash(name)), name, parsed})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// imports are the packages of this module that the file imports, as folders from the root.
+func (f goFile) imports(t *testing.T) []string {
+	t.Helper()
+	var ours []string
+	for _, spec := range f.ast.Imports {
+		name, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if folder, ok := strings.CutPrefix(name, "tutela/"); ok {
+			ours = append(ours, folder)
+		}
+	}
+	return ours
+}
+
+// floorOf is where a package lives; ok is false when the house has no place for it.
+func floorOf(pkg string) (floor int, ok bool) {
+	for i, names := range floors {
+		for _, name := range names {
+			if name == pkg {
+				return i, true
+			}
+		}
+	}
+	for i, names := range floors {
+		for _, name := range names {
+			if below, all := strings.CutSuffix(name, "*"); all && strings.HasPrefix(pkg, below) {
+				return i, true
+			}
+		}
+	}
+	return 0, false
+}
+
+func TestHouse_ImportsPointOneWayOnly(t *testing.T) {
+	for _, f := range readHouse(t, parser.ImportsOnly) {
+		floor, ok := floorOf(f.pkg)
+		if !ok {
+			t.Errorf("%s: the house has no floor for %s", f.path, f.pkg)
+			continue
+		}
+		for _, imported := range f.imports(t) {
+			below, ok := floorOf(imported)
+			if !ok || below >= floor {
+				t.Errorf("%s: %s must not import %s", f.path, f.pkg, imported)
+			}
+		}
+	}
+}
+
+func TestHouse_OnlyCommandsImportTheServer(t *testing.T) {
+	isServer := func(pkg string) bool { return pkg == "server" || strings.HasPrefix(pkg, "server/") }
+	for _, f := range readHouse(t, parser.ImportsOnly) {
+		for _, imported := range f.imports(t) {
+			if isServer(imported) && !isServer(f.pkg) && !strings.HasPrefix(f.pkg, "cmd/") {
+				t.Errorf("%s: %s imports %s", f.path, f.pkg, imported)
+			}
+		}
+	}
+}
+
+func TestHouse_TheFoundationOfHTTPKnowsNoDomain(t *testing.T) {
+	for _, f := range readHouse(t, parser.ImportsOnly) {
+		for _, imported := range f.imports(t) {
+			if f.pkg == "server" && imported != "storage" {
+				t.Errorf("%s imports %s", f.path, imported)
+			}
+		}
+	}
+}
+
+func TestHouse_ThePhoneSharesNoCode(t *testing.T) {
+	for _, f := range readHouse(t, parser.ImportsOnly) {
+		for _, imported := range f.imports(t) {
+			if f.pkg == "device/phone" {
+				t.Errorf("%s imports %s", f.path, imported)
+			}
+			if imported == "device/phone" && !strings.HasPrefix(f.pkg, "cmd/") {
+				t.Errorf("%s: %s imports the phone", f.path, f.pkg)
+			}
+		}
+	}
+}
+
+// A transaction is a closure over a *storage.Tx: who names that type, or hands a closure to Update or View, runs one.
+func TestHouse_InTheServerOnlyAccessRunsTransactions(t *testing.T) {
+	for _, f := range readHouse(t, parser.SkipObjectResolution) {
+		if f.pkg == "server/access" || f.pkg != "server" && !strings.HasPrefix(f.pkg, "server/") {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.SelectorExpr:
+				if of, ok := n.X.(*ast.Ident); ok && of.Name == "storage" && n.Sel.Name == "Tx" {
+					t.Errorf("%s names storage.Tx", f.path)
+				}
+			case *ast.CallExpr:
+				called, ok := n.Fun.(*ast.SelectorExpr)
+				if !ok || called.Sel.Name != "Update" && called.Sel.Name != "View" || len(n.Args) == 0 {
+					break
+				}
+				if _, closure := n.Args[len(n.Args)-1].(*ast.FuncLit); closure {
+					t.Errorf("%s runs a transaction by %s", f.path, called.Sel.Name)
+				}
+			}
+			return true
+		})
+	}
+}

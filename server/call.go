@@ -1,0 +1,113 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// mount is the second place where everything is served. Guardian's mobile SDKs append it to the base URL that they were
+// given.
+//
+// Source: Guardian wire protocol.
+const mount = "/appliance-mfa"
+
+// cutMount takes the second mount off the front of a path, and tells whether it was there.
+func cutMount(path []byte) (routed []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(path, []byte(mount))
+	switch {
+	case !ok:
+		return path, false
+	case len(rest) == 0:
+		return []byte("/"), true
+	case rest[0] == '/':
+		return rest, true
+	default:
+		return path, false
+	}
+}
+
+// Call is one request as the edge sees it. It ends with its handler: nothing may keep it.
+type Call struct {
+	ID      string     // random; in the answer as X-Request-Id, and in the log
+	Address netip.Addr // who calls, behind the declared proxies
+
+	server  *Server
+	ctx     *fasthttp.RequestCtx
+	api     API
+	path    string    // as asked for, without the query
+	began   time.Time // when the request had been read
+	exempt  bool      // not counted by the limit per address
+	failure error     // an error of ours, for the log
+}
+
+// callKey finds the call in a request's context.
+type callKey struct{}
+
+// CallOf returns the call that ctx belongs to: the context of a typed operation, or c.UserContext() of a Fiber handler.
+// It returns nil for a context that is no call's.
+//
+// A handler must pass no c.Context() on: the engine uses that one again for another request while contexts made from it
+// still live.
+func CallOf(ctx context.Context) *Call {
+	call, _ := ctx.Value(callKey{}).(*Call)
+	return call
+}
+
+// newCall begins a call: it names it, finds out who calls, and takes the second mount off the path.
+func (s *Server) newCall(ctx *fasthttp.RequestCtx) *Call {
+	call := &Call{ID: rand.Text(), server: s, ctx: ctx, began: time.Now()}
+	path := ctx.URI().PathOriginal()
+	call.path = string(path[:min(len(path), maxLoggedPath)])
+	routed, mounted := cutMount(path)
+	call.api = apiOf(string(routed))
+	if mounted {
+		target := append([]byte(nil), routed...)
+		if query := ctx.URI().QueryString(); len(query) > 0 {
+			target = append(append(target, '?'), query...)
+		}
+		ctx.Request.SetRequestURIBytes(target)
+	}
+	s.locate(call)
+	ctx.SetUserValue(callKey{}, call)
+	return call
+}
+
+// locate finds out who calls, and whether that counts.
+func (s *Server) locate(call *Call) {
+	header := &call.ctx.Request.Header
+	peer := netip.IPv6Loopback() // a socket without addresses is on this machine
+	if tcp, ok := call.ctx.RemoteAddr().(*net.TCPAddr); ok {
+		peer = tcp.AddrPort().Addr().Unmap().WithZone("")
+	}
+	forwarded := header.PeekAll("X-Forwarded-For")
+	call.Address = s.proxies.caller(peer, forwarded)
+	relayed := len(forwarded) > 0 || len(header.Peek("Forwarded")) > 0
+	undeclared := relayed && !s.proxies.trust(peer)
+	call.exempt = call.Address.IsLoopback() && !undeclared
+	if undeclared && peer.IsLoopback() {
+		s.proxySeen.Do(func() {
+			s.log.Warn("calls come through a proxy on this machine that is not declared: all its callers share one limit; "+
+				"declare it with --trusted-proxy", "proxy", peer)
+		})
+	}
+}
+
+// SetHeader sets a header field of the answer.
+func (c *Call) SetHeader(name, value string) { c.ctx.Response.Header.Set(name, value) }
+
+// write makes p the answer.
+func (c *Call) write(p *Problem) {
+	c.ctx.Response.ResetBody()
+	c.ctx.SetStatusCode(p.Status)
+	for _, field := range p.header() {
+		c.SetHeader(field[0], field[1])
+	}
+	c.ctx.SetContentType(jsonType)
+	c.ctx.SetBody(p.body(c.api))
+}

@@ -1,0 +1,137 @@
+package server_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tutela/server"
+)
+
+// writeCertificate makes a certificate with the serial number for 127.0.0.1 and writes it over the files.
+func writeCertificate(t *testing.T, certFile, keyFile string, serial int64) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial),
+		NotAfter:     time.Now().Add(time.Hour),
+		IPAddresses:  []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		certFile: {Type: "CERTIFICATE", Bytes: cert},
+		keyFile:  {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// serial is the serial number of the certificate that the server shows now.
+func (r *running) serial() int64 {
+	r.t.Helper()
+	c, err := tls.Dial("tcp", r.addr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	return c.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+}
+
+func startTLS(t *testing.T, limits server.Limits) (r *running, certFile, keyFile string) {
+	t.Helper()
+	certFile, keyFile = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	writeCertificate(t, certFile, keyFile, 1)
+	return start(t, server.Config{CertFile: certFile, KeyFile: keyFile, Limits: limits}, nil), certFile, keyFile
+}
+
+func TestCertificate_IsReadAgainOnHangup(t *testing.T) {
+	r, certFile, keyFile := startTLS(t, server.Limits{})
+	if got := r.serial(); got != 1 {
+		t.Fatalf("serial %d", got)
+	}
+	hangup := func() {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(keyFile, []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hangup()
+	for !strings.Contains(r.log.String(), "the old one stays") {
+		_ = r.serial() // until the signal has arrived
+	}
+	if got := r.serial(); got != 1 {
+		t.Errorf("after broken files: serial %d", got)
+	}
+	writeCertificate(t, certFile, keyFile, 2)
+	hangup()
+	for r.serial() != 2 { // until the signal has arrived
+	}
+}
+
+func TestCertificate_ServesOverTLSAndLingers(t *testing.T) {
+	r, _, _ := startTLS(t, server.Limits{})
+	const size = 8 << 20
+	c, err := tls.Dial("tcp", r.addr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := fmt.Fprintf(c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nPOST /oauth/token HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", size); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(c, strings.Repeat("x", size)); err != nil {
+		t.Fatal(err)
+	}
+	back, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(back), "200 OK") || !strings.Contains(string(back), "413 Request Entity Too Large") {
+		t.Errorf("%s", back)
+	}
+}
+
+func TestCertificate_CutsAHandshakeThatNeverComes(t *testing.T) {
+	r, _, _ := startTLS(t, server.Limits{HeaderTime: 50 * time.Millisecond, IdleTime: 50 * time.Millisecond})
+	r.send("\x16")
+}
+
+func TestCertificate_NeedsBothFiles(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing.pem")
+	for _, config := range []server.Config{
+		{CertFile: missing},
+		{KeyFile: missing},
+		{CertFile: missing, KeyFile: missing},
+	} {
+		if _, err := server.New(config); err == nil {
+			t.Errorf("%+v was taken", config)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+)
+
+// Bodies: what any call may send, and what a backup may. A backup has 1 MiB at most, and the policy in force says less:
+// a body a little over it still reaches the handler, which knows the policy.
+const (
+	maxBodyBytes       = 64 << 10
+	maxBackupBodyBytes = 1<<20 + 64<<10
+)
+
+// DefaultBodyLimit allows 64 KiB, and a PUT of a backup 1 MiB and some.
+func DefaultBodyLimit(method, path string) int {
+	if method == http.MethodPut && strings.HasPrefix(path, "/api/device-accounts/") && strings.HasSuffix(path, "/backup") {
+		return maxBackupBodyBytes
+	}
+	return maxBodyBytes
+}
+
+// newFiber makes the router.
+func newFiber(s *Server) *fiber.App {
+	app := fiber.New(fiber.Config{
+		Immutable:                    true, // a string taken from a call may outlive it
+		ReduceMemoryUsage:            true, // a held connection keeps no buffers
+		DisableStartupMessage:        true,
+		CaseSensitive:                true,  // as the choice of the error body by path is
+		UnescapePath:                 false, // an id in a path may hold %2F, %25 and +
+		DisablePreParseMultipartForm: true,  // would write files before anybody looked at the call
+		ReadBufferSize:               maxHeaderBytes,
+		BodyLimit:                    maxBodyBytes,
+		Concurrency:                  s.config.Limits.Connections + 1, // the listener's bound comes first and answers better
+		ReadTimeout:                  s.config.Limits.HeaderTime,
+		WriteTimeout:                 s.config.Limits.WriteTime,
+		IdleTimeout:                  s.config.Limits.IdleTime,
+		ErrorHandler: func(c *fiber.Ctx, err error) error {
+			call := CallOf(c.Context())
+			call.write(s.problem(call, err))
+			return nil
+		},
+	})
+	app.Use(func(c *fiber.Ctx) error {
+		c.SetUserContext(context.WithValue(context.Background(), callKey{}, CallOf(c.Context())))
+		return c.Next()
+	})
+	return app
+}
+
+// newEngine makes the HTTP engine ready: the edge before Fiber's router, limits by path, and our words for what fails
+// before a call can be routed. All handlers are mounted by now.
+func newEngine(s *Server) *fasthttp.Server {
+	route := s.app.Handler()
+	engine := s.app.Server()
+	engine.Handler = func(ctx *fasthttp.RequestCtx) { s.serve(ctx, route) }
+	engine.ErrorHandler = s.unreadable
+	engine.HeaderReceived = s.headerReceived
+	engine.SecureErrorLogMessage = true
+	return engine
+}
+
+// headerReceived sets the bounds of one request's body, which is read only after this. The deadline is for the whole
+// body: drops that keep coming do not move it.
+func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))
+	routed, _ := cutMount(path)
+	return fasthttp.RequestConfig{
+		ReadTimeout:        s.config.Limits.BodyTime,
+		MaxRequestBodySize: s.config.Limits.Body(string(h.Method()), string(routed)),
+	}
+}
+
+// unreadable answers a request that could not be read: too large, too slow, or no HTTP. The connection is closed after
+// it. The engine has often forgotten the request by now, so the connection's own record tells which API was meant.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	var (
+		status      = http.StatusBadRequest
+		message     = "the request cannot be read"
+		small       *fasthttp.ErrSmallBuffer
+		ours, known = ctx.Conn().(interface{ connection() *conn })
+	)
+	switch {
+	case known && ours.connection().late:
+		status, message = http.StatusRequestTimeout, "the request took too long to arrive"
+	case errors.As(err, &small):
+		status, message = http.StatusRequestHeaderFieldsTooLarge, "the header is too large"
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		status, message = http.StatusRequestEntityTooLarge, "the body is too large"
+	}
+	call := s.newCall(ctx)
+	defer s.finish(call)
+	if known {
+		c := ours.connection()
+		call.path = c.target()
+		call.api = apiOf(call.path)
+		// More may be on its way: without reading it the close would be a reset, and the answer lost.
+		c.unread = !c.late
+	}
+	call.write(refusal(call.api, status, message))
+}

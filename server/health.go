@@ -1,0 +1,113 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+const (
+	healthPath = "/healthz"
+	readyPath  = "/readyz"
+)
+
+// checkTime bounds one round of checks. A round's outcome serves all who ask within checkAge: asking is free, checking
+// writes to a disk.
+const (
+	checkTime = 2 * time.Second
+	checkAge  = time.Second
+)
+
+// Check is one thing that must be well for the server to be ready. Run returns what is wrong; it must heed its context.
+type Check struct {
+	Name string
+	Run  func(ctx context.Context) error
+}
+
+// health answers /healthz, which says that the process runs, and /readyz, which says that it can do its work.
+type health struct {
+	checks []Check
+	log    *slog.Logger
+
+	mu      sync.Mutex // guards what is below; held while checking, so that one checks for all
+	checked time.Time
+	latest  readiness
+}
+
+// readiness is the body of /readyz.
+type readiness struct {
+	Status string            `json:"status"` // ready or not_ready
+	Checks map[string]string `json:"checks"` // by name: ok, or what is wrong
+}
+
+func newHealth(checks []Check, log *slog.Logger) *health { return &health{checks: checks, log: log} }
+
+func (h *health) mount(s *Server) {
+	s.app.Get(healthPath, func(c *fiber.Ctx) error {
+		return c.JSON(map[string]string{"status": "ok"})
+	})
+	s.app.Get(readyPath, func(c *fiber.Ctx) error {
+		state := h.look()
+		if state.Status != "ready" {
+			c.Status(http.StatusServiceUnavailable)
+		}
+		return c.JSON(state)
+	})
+}
+
+// look returns the outcome of a round of checks that is at most checkAge old.
+func (h *health) look() readiness {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.checked.IsZero() && time.Since(h.checked) < checkAge {
+		return h.latest
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
+	defer cancel()
+	state := readiness{Status: "ready", Checks: make(map[string]string, len(h.checks))}
+	for i, err := range h.run(ctx) {
+		name := h.checks[i].Name
+		state.Checks[name] = "ok"
+		if err != nil {
+			state.Status, state.Checks[name] = "not_ready", publicReason(err)
+			h.log.Error("not ready", "check", name, "err", err)
+		}
+	}
+	h.latest, h.checked = state, time.Now()
+	return state
+}
+
+// run runs all checks at once. One that does not heed its context is left behind, and counts as failed.
+func (h *health) run(ctx context.Context) []error {
+	outcomes := make([]chan error, len(h.checks))
+	for i, check := range h.checks {
+		outcomes[i] = make(chan error, 1)
+		go func() { outcomes[i] <- check.Run(ctx) }()
+	}
+	errs := make([]error, len(h.checks))
+	for i, outcome := range outcomes {
+		select {
+		case errs[i] = <-outcome:
+		case <-ctx.Done():
+			errs[i] = ctx.Err()
+		}
+	}
+	return errs
+}
+
+// publicReason is what anybody may read about a failed check; an error without a code may name paths.
+func publicReason(err error) string {
+	switch message := Message(err); {
+	case message != "":
+		return message
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time"
+	default:
+		return "failed"
+	}
+}

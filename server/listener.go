@@ -1,0 +1,285 @@
+package server
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// How long, and for how many bytes, the server reads on from a caller whose request it has refused, so that the caller
+// gets to read why.
+const (
+	lingerTime  = 5 * time.Second
+	lingerBytes = 16 << 20
+)
+
+// The pause after an accept that failed because the machine is short of something, doubling from the first to the last.
+const (
+	firstPause = 5 * time.Millisecond
+	lastPause  = time.Second
+)
+
+// listener accepts connections, at most max at once, and can close those that it handed out.
+type listener struct {
+	net.Listener
+	tls  *tls.Config // nil: none
+	idle time.Duration
+	max  int
+	log  *slog.Logger
+
+	stopped chan struct{} // closed by stop
+	once    sync.Once
+
+	mu    sync.Mutex // guards conns and full
+	conns map[*conn]struct{}
+	full  bool // the last connection was turned away
+}
+
+func newListener(inner net.Listener, limits Limits, cert *certificate, log *slog.Logger) *listener {
+	l := &listener{
+		Listener: inner,
+		idle:     limits.IdleTime,
+		max:      limits.Connections,
+		log:      log,
+		stopped:  make(chan struct{}),
+		conns:    map[*conn]struct{}{},
+	}
+	if cert != nil {
+		l.tls = cert.config()
+	}
+	return l
+}
+
+// Accept returns the next connection. A machine that is out of file descriptors or buffers makes it wait, not fail:
+// the engine takes any failure for the end. After stop it fails with net.ErrClosed.
+func (l *listener) Accept() (net.Conn, error) {
+	pause := firstPause
+	for {
+		inner, err := l.Listener.Accept()
+		select {
+		case <-l.stopped:
+			if err == nil {
+				err = inner.Close()
+			}
+			return nil, errors.Join(net.ErrClosed, err)
+		default:
+		}
+		switch {
+		case errors.Is(err, net.ErrClosed):
+			return nil, err
+		case err != nil:
+			l.log.Error("cannot accept a connection", "err", err, "pause", pause)
+			select {
+			case <-time.After(pause):
+			case <-l.stopped:
+			}
+			pause = min(2*pause, lastPause)
+			continue
+		}
+		pause = firstPause
+		if c := l.adopt(inner); c != nil {
+			return c, nil
+		}
+	}
+}
+
+// adopt takes a connection among the open ones; nil when there are too many, and then it is closed.
+func (l *listener) adopt(inner net.Conn) net.Conn {
+	// The engine sets no deadline for a connection's first byte.
+	if err := inner.SetReadDeadline(time.Now().Add(l.idle)); err != nil {
+		l.discard(inner)
+		return nil
+	}
+	c := &conn{Conn: inner, raw: inner, listener: l}
+	var handed net.Conn = c
+	if l.tls != nil {
+		secured := tls.Server(inner, l.tls)
+		c.Conn = secured
+		handed = &tlsConn{conn: c, secured: secured}
+	}
+	l.mu.Lock()
+	wasFull := l.full
+	if l.full = len(l.conns) >= l.max; !l.full {
+		l.conns[c] = struct{}{}
+	}
+	isFull := l.full
+	l.mu.Unlock()
+	if !isFull {
+		return handed
+	}
+	if !wasFull {
+		l.log.Error("too many connections are open: new ones are turned away", "max", l.max)
+	}
+	l.turnAway(inner)
+	return nil
+}
+
+// turnAway tells a caller that there are too many, before any of the request is read. It must not block: a new socket
+// has room for this much.
+func (l *listener) turnAway(inner net.Conn) {
+	if l.tls == nil && inner.SetWriteDeadline(time.Now().Add(time.Second)) == nil {
+		p := &Problem{Status: 503, Code: "unavailable", Message: "too many connections; try again later"}
+		body := p.body(AppAPI)
+		_, err := fmt.Fprintf(inner, "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"+
+			"Content-Type: %s\r\nContent-Length: %d\r\n\r\n%s", jsonType, len(body), body)
+		if err != nil {
+			l.log.Debug("a caller that was turned away did not hear why", "err", err)
+		}
+	}
+	l.discard(inner)
+}
+
+func (l *listener) discard(inner net.Conn) {
+	if err := inner.Close(); err != nil {
+		l.log.Debug("close a connection", "err", err)
+	}
+}
+
+// stop ends Accept, and closes the connections on which nothing was ever asked: nobody waits for an answer there.
+func (l *listener) stop() {
+	l.once.Do(func() { close(l.stopped) })
+	if err := l.Listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		l.log.Warn("close the listener", "err", err)
+	}
+	l.closeIf(func(c *conn) bool { return !c.used.Load() })
+}
+
+// closeAll closes every connection, whatever it is doing.
+func (l *listener) closeAll() {
+	l.closeIf(func(*conn) bool { return true })
+}
+
+func (l *listener) closeIf(pick func(*conn) bool) {
+	l.mu.Lock()
+	picked := make([]*conn, 0, len(l.conns))
+	for c := range l.conns {
+		if pick(c) {
+			picked = append(picked, c)
+		}
+	}
+	l.mu.Unlock()
+	for _, c := range picked {
+		l.discard(c.raw)
+	}
+}
+
+// open is the number of open connections.
+func (l *listener) open() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
+}
+
+func (l *listener) forget(c *conn) {
+	l.mu.Lock()
+	delete(l.conns, c)
+	l.mu.Unlock()
+}
+
+// conn is one connection. Reads and writes come from the one goroutine that serves it; Close may come from any.
+type conn struct {
+	net.Conn          // what is read and written: raw, or TLS over it
+	raw      net.Conn // the socket
+	listener *listener
+	used     atomic.Bool // something was read
+	closed   sync.Once
+	closeErr error
+
+	// Owned by the serving goroutine.
+	late     bool     // a read ran into its deadline; the engine wraps that error beyond finding
+	unread   bool     // the request was refused before it was all read
+	answered bool     // something was written since the head began
+	headSize int      // bytes of head in use
+	head     [64]byte // how the request being read begins, for the error body of one that cannot be read
+}
+
+func (c *conn) connection() *conn { return c }
+
+// Read reads, and keeps how the request begins.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.late = errors.Is(err, os.ErrDeadlineExceeded)
+	if n > 0 {
+		if !c.used.Load() {
+			c.used.Store(true)
+		}
+		if c.answered {
+			c.headSize, c.answered = 0, false
+		}
+		c.headSize += copy(c.head[c.headSize:], p[:n])
+	}
+	return n, err
+}
+
+// Write writes an answer; what is read after it begins a new request, unless it only said to go on.
+func (c *conn) Write(p []byte) (int, error) {
+	if !bytes.HasPrefix(p, []byte("HTTP/1.1 100 ")) {
+		c.answered = true
+	}
+	return c.Conn.Write(p)
+}
+
+// target is the beginning of the path that the request asks for, as routed; "" when that much did not arrive.
+func (c *conn) target() string {
+	_, rest, _ := bytes.Cut(c.head[:c.headSize], []byte(" "))
+	if end := bytes.IndexAny(rest, " ?\r\n"); end >= 0 {
+		rest = rest[:end]
+	}
+	routed, _ := cutMount(rest)
+	return string(routed)
+}
+
+// Close closes the connection, after the caller has had the time to read why its request was refused.
+func (c *conn) Close() error {
+	c.closed.Do(func() {
+		if c.unread {
+			c.linger()
+		}
+		c.closeErr = c.Conn.Close()
+		c.listener.forget(c)
+	})
+	return c.closeErr
+}
+
+// linger says that no more is written, and reads on for a while. Closing a socket with unread input resets it, and a
+// reset can overtake the answer.
+func (c *conn) linger() {
+	if secured, ok := c.Conn.(*tls.Conn); ok && secured.CloseWrite() != nil {
+		return
+	}
+	if socket, ok := c.raw.(interface{ CloseWrite() error }); !ok || socket.CloseWrite() != nil {
+		return
+	}
+	if c.raw.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	if _, err := io.CopyN(io.Discard, c.raw, lingerBytes); err != nil && !errors.Is(err, io.EOF) {
+		c.listener.log.Debug("a refused caller did not stop sending", "err", err)
+	}
+}
+
+// tlsConn is a connection over TLS. The engine knows one by these two methods.
+type tlsConn struct {
+	*conn
+	secured *tls.Conn
+}
+
+// Handshake runs the TLS handshake, if it has not run.
+func (c *tlsConn) Handshake() error {
+	err := c.secured.Handshake() //nolint:noctx // the engine has set a deadline on the connection
+	if err != nil {
+		return fmt.Errorf("TLS handshake: %w", err)
+	}
+	return nil
+}
+
+// ConnectionState tells what the handshake agreed on.
+func (c *tlsConn) ConnectionState() tls.ConnectionState { return c.secured.ConnectionState() }

@@ -1,0 +1,228 @@
+// Package server is the HTTP foundation under the APIs: the listener with its limits, the edge that every call passes,
+// errors in the body of the API they belong to, the caller's address, long waits, health, and TLS.
+//
+// It knows no rule of the domain. The packages below it mount their handlers on [Server.App] and [Server.API], return
+// errors as they got them, and say in one table each ([Server.Translate]) what the caller is told.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+
+	"tutela/storage"
+)
+
+// maxHeaderBytes bounds a request's line and header fields together; past it the answer is 431. Fiber's own 4 KiB is
+// too little for a device JWT of a large RSA key beside a manifest.
+const maxHeaderBytes = 16 << 10
+
+// Config is what a server is made from. The zero value of each field is a usable default, but for Listen or Listener.
+type Config struct {
+	Listen         string                   // host:port; port 0 takes a free one
+	Listener       net.Listener             // taken instead of Listen
+	PublicURLs     []string                 // named in /openapi.json, first one first
+	CertFile       string                   // PEM; with KeyFile, serves TLS. Both are read again on SIGHUP
+	KeyFile        string                   // PEM
+	TrustedProxies []netip.Prefix           // whose X-Forwarded-For is believed
+	Origin         func(origin string) bool // whether a page from there may call /api and /mfa; nil: none may
+	Checks         []Check                  // what /readyz looks at
+	Limits         Limits
+	Clock          storage.Clock
+	Log            *slog.Logger // nil: nothing is logged
+	Version        string
+}
+
+// Server serves the APIs over HTTP. Its methods are safe for concurrent use, but for mounting: what mounts handlers
+// does so before Serve.
+type Server struct {
+	config       Config
+	log          *slog.Logger
+	app          *fiber.App
+	api          huma.API
+	proxies      proxies
+	waits        *Waits
+	limit        *AddressLimit
+	translations map[API]Translation
+	certificate  *certificate // nil: no TLS
+	health       *health
+	listener     *listener // set by Listen
+	proxySeen    sync.Once // an undeclared proxy is logged once
+	closing      atomic.Bool
+}
+
+// New makes a server. It fails when the TLS files cannot be read, or only one of them is named.
+func New(config Config) (*Server, error) {
+	config.Limits = config.Limits.withDefaults()
+	if config.Log == nil {
+		config.Log = slog.New(slog.DiscardHandler)
+	}
+	if config.Clock == nil {
+		config.Clock = storage.SystemClock()
+	}
+	if config.Origin == nil {
+		config.Origin = func(string) bool { return false }
+	}
+	s := &Server{
+		config:       config,
+		log:          config.Log,
+		proxies:      config.TrustedProxies,
+		waits:        NewWaits(config.Limits.Waits),
+		limit:        newAddressLimit(config.Limits.CallsPerAddress, config.Clock),
+		translations: map[API]Translation{},
+	}
+	if config.CertFile != "" || config.KeyFile != "" {
+		var err error
+		if s.certificate, err = loadCertificate(config.CertFile, config.KeyFile); err != nil {
+			return nil, err
+		}
+	}
+	s.app = newFiber(s)
+	s.api = newHuma(s)
+	s.health = newHealth(config.Checks, s.log)
+	s.health.mount(s)
+	return s, nil
+}
+
+// App is where plain Fiber handlers are mounted. A handler returns errors; it writes none.
+func (s *Server) App() *fiber.App { return s.app }
+
+// API is where typed operations are mounted. All packages share it, so that /openapi.json tells of all.
+func (s *Server) API() huma.API { return s.api }
+
+// Waits holds the long waits of all APIs.
+func (s *Server) Waits() *Waits { return s.waits }
+
+// AddressLimit bounds the calls without valid authorization, per address.
+func (s *Server) AddressLimit() *AddressLimit { return s.limit }
+
+// Translate sets the table by which the errors of one API become wire errors. Before Serve only.
+func (s *Server) Translate(api API, t Translation) { s.translations[api] = t }
+
+// Listen opens the listening socket and returns its address. Serve calls it when nobody has; calling it first tells
+// the port when the configured one is 0.
+func (s *Server) Listen(ctx context.Context) (net.Addr, error) {
+	if s.listener != nil {
+		return s.listener.Addr(), nil
+	}
+	inner := s.config.Listener
+	if inner == nil {
+		var err error
+		if inner, err = new(net.ListenConfig).Listen(ctx, "tcp", s.config.Listen); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", s.config.Listen, err)
+		}
+	}
+	s.listener = newListener(inner, s.config.Limits, s.certificate, s.log)
+	return inner.Addr(), nil
+}
+
+// Serve answers calls until ctx ends, then shuts down: it takes no new connections, tells all waiting callers to answer
+// now, lets running calls finish for Limits.Grace, and closes what is left. It returns nil after such a shutdown, and
+// else why it could not listen or go on. A server serves once.
+func (s *Server) Serve(ctx context.Context) error {
+	if _, err := s.Listen(ctx); err != nil {
+		return err
+	}
+	stopReload := s.reloadOnHangup()
+	defer stopReload()
+
+	engine := newEngine(s)
+	ended := make(chan error, 1)
+	go func() { ended <- engine.Serve(s.listener) }()
+	select {
+	case err := <-ended:
+		s.listener.closeAll()
+		return fmt.Errorf("serve: %w", errors.Join(err, net.ErrClosed))
+	case <-ctx.Done():
+	}
+
+	s.closing.Store(true)
+	s.waits.Close()
+	s.listener.stop()
+	// The caller's context is over: that is why the server stops.
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Limits.Grace)
+	defer cancel()
+	if err := engine.ShutdownWithContext(grace); err != nil {
+		s.log.Warn("calls were cut off at shutdown", "open", s.listener.open(), "err", err)
+	}
+	s.listener.closeAll()
+	return <-ended
+}
+
+// reloadOnHangup reads the TLS files again at each SIGHUP, until the function that it returns is called. Files that
+// cannot be read leave the old certificate in use.
+func (s *Server) reloadOnHangup() (stop func()) {
+	if s.certificate == nil {
+		return func() {}
+	}
+	hangups, done := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(hangups, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-hangups:
+			}
+			if err := s.certificate.load(); err != nil {
+				s.log.Error("the TLS certificate is not read again; the old one stays", "err", err)
+				continue
+			}
+			s.log.Info("the TLS certificate was read again")
+		}
+	}()
+	return func() { signal.Stop(hangups); close(done) }
+}
+
+// Limits bound what callers can make the server hold. The zero value of each field is its default.
+type Limits struct {
+	Connections     int           // open at once; 100 000
+	Waits           int           // held answers at once; 20 000
+	CallsPerAddress int           // calls a minute without valid authorization, per address; 600. Negative: no limit
+	Body            BodyLimit     // DefaultBodyLimit
+	HeaderTime      time.Duration // from a request's first byte to the end of its header; 10 s
+	BodyTime        time.Duration // from there to the end of its body; 30 s
+	WriteTime       time.Duration // for the caller to take the answer; 30 s
+	IdleTime        time.Duration // until a connection without a request is closed; 75 s
+	Grace           time.Duration // for running calls at shutdown; 10 s
+}
+
+// BodyLimit is the number of bytes that the body of a request may have. path is the path as routed, without a query.
+type BodyLimit func(method, path string) int
+
+func (l Limits) withDefaults() Limits {
+	setInt := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	setTime := func(v *time.Duration, d time.Duration) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	setInt(&l.Connections, 100_000)
+	setInt(&l.Waits, 20_000)
+	setInt(&l.CallsPerAddress, 600)
+	setTime(&l.HeaderTime, 10*time.Second)
+	setTime(&l.BodyTime, 30*time.Second)
+	setTime(&l.WriteTime, 30*time.Second)
+	setTime(&l.IdleTime, 75*time.Second)
+	setTime(&l.Grace, 10*time.Second)
+	if l.Body == nil {
+		l.Body = DefaultBodyLimit
+	}
+	return l
+}
