@@ -1,0 +1,111 @@
+// Package access says who may call: the clients with their secrets, scopes and grants; the keys that sign what we
+// tell other programs, and the tokens and receipts signed by them; and the rule on who may change whose factors.
+//
+// What always holds:
+//
+//   - A client's secret is in the store as a keyed hash alone, and no number of wrong ones locks a client out.
+//   - The algorithm and the typ of a token follow from its kind and our key, and are never read from the token; so a
+//     token of one kind is not taken for another ([Kinds]).
+//   - A management token is worth what its client may at the moment of use, and nothing when the client is gone.
+//   - A token about a user never has an audience of ours.
+package access
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"tutela/storage"
+	"tutela/storage/keyring"
+)
+
+// Options says where the installation is reached.
+type Options struct {
+	// PublicURLs are the URLs under which clients know us, without a slash at the end. The first makes the issuer
+	// and the documents; the others count in audiences only.
+	PublicURLs []string
+}
+
+// Service is the use cases of access. Safe for concurrent use.
+type Service struct {
+	store     *storage.Store
+	ring      *keyring.Ring
+	public    []string // without a slash at the end
+	issuer    string
+	discovery []byte
+	decoy     decoy
+
+	loading sync.Mutex // held while the store is read for keys
+	keys    atomic.Pointer[keySet]
+}
+
+// ErrPublicURL is that of a public URL that cannot be one.
+var ErrPublicURL = storage.NewError(storage.Invalid, "a public URL is http or https, a host, and no query")
+
+// New makes the service, and the first signing keys in a new store.
+//
+// Errors: ErrPublicURL; those of the store.
+func New(ctx context.Context, store *storage.Store, ring *keyring.Ring, o Options) (*Service, error) {
+	s := &Service{store: store, ring: ring}
+	for _, public := range o.PublicURLs {
+		u, err := url.Parse(public)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" ||
+			u.Fragment != "" || u.User != nil {
+			return nil, ErrPublicURL.With("%q is no public URL: it is http or https, a host, and no query", public)
+		}
+		s.public = append(s.public, strings.TrimRight(public, "/"))
+	}
+	if len(s.public) == 0 {
+		return nil, ErrPublicURL.With("there is no public URL")
+	}
+	s.issuer = s.public[0] + "/"
+	var err error
+	if s.discovery, err = json.Marshal(discoveryOf(s.public[0])); err != nil {
+		return nil, err
+	}
+	if s.decoy, err = newDecoy(ring); err != nil {
+		return nil, err
+	}
+	if _, err := s.reload(ctx, nil); err != nil {
+		return nil, err
+	}
+	return s, s.ensureKeys(ctx, "", es256, edDSA)
+}
+
+// Issuer is the iss of every token: the first public URL and a slash.
+func (s *Service) Issuer() string { return s.issuer }
+
+// ManagementAudience is the audience of the management tokens for the first public URL.
+func (s *Service) ManagementAudience() string { return s.public[0] + managementPath }
+
+// The paths below a public URL that are audiences of our own.
+const (
+	managementPath = "/api/v2/"
+	enrollmentPath = "/mfa/" // of an enrolment token
+)
+
+// isManagement tells whether audience is that of a management token: of any public URL, compared exactly.
+func (s *Service) isManagement(audience string) bool {
+	for _, public := range s.public {
+		if audience == public+managementPath {
+			return true
+		}
+	}
+	return false
+}
+
+// isOurs tells whether audience is one of ours, or could pass for one with somebody who compares loosely.
+func (s *Service) isOurs(audience string) bool {
+	loose := strings.TrimRight(audience, "/")
+	for _, public := range s.public {
+		for _, path := range []string{managementPath, enrollmentPath} {
+			if strings.EqualFold(loose, strings.TrimRight(public+path, "/")) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,124 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/bolt"
+	"tutela/storage/keyring"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+const (
+	public = "https://mfa.example.org"
+	second = "http://localhost:8080/sub"
+)
+
+// house is a real store with its services.
+type house struct {
+	*Service
+	t     testing.TB
+	clock *storage.FakeClock
+	path  string
+	store *storage.Store
+	ring  *keyring.Ring
+}
+
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	h := &house{t: t, clock: storage.NewFakeClock(noon), path: filepath.Join(t.TempDir(), "tutela.db")}
+	engine, err := bolt.Open(t.Context(), h.path, bolt.Options{})
+	must(t, err)
+	h.store, err = storage.Open(t.Context(), engine, storage.Options{Clock: h.clock})
+	must(t, err)
+	t.Cleanup(func() { must(t, h.store.Close()) })
+	h.ring, err = keyring.Open(t.Context(), h.store, []byte(strings.Repeat("k", keyring.KeyBytes)))
+	must(t, err)
+	h.Service = h.server()
+	return h
+}
+
+// server is one more server over the same store.
+func (h *house) server() *Service {
+	h.t.Helper()
+	s, err := New(h.t.Context(), h.store, h.ring, Options{PublicURLs: []string{public, second}})
+	must(h.t, err)
+	return s
+}
+
+func (h *house) ctx() context.Context { return h.t.Context() }
+
+// client registers a client by an operator.
+func (h *house) client(c Client) (Client, string) {
+	h.t.Helper()
+	if c.Name == "" {
+		c.Name = "a program"
+	}
+	added, secret, err := h.AddClient(h.ctx(), Operator(1000), c)
+	must(h.t, err)
+	return added, secret
+}
+
+// user makes a user.
+func (h *house) user(id string) storage.UID {
+	h.t.Helper()
+	var uid storage.UID
+	must(h.t, h.store.Update(h.ctx(), func(tx *storage.Tx) (err error) {
+		uid, _, err = user.Create(tx, user.User{ID: id})
+		return err
+	}))
+	return uid
+}
+
+// events returns the events of some types, the oldest first.
+func (h *house) events(types ...audit.Type) []audit.Event {
+	h.t.Helper()
+	entries, _, err := audit.List(h.ctx(), h.store, audit.Query{Types: types}, false)
+	must(h.t, err)
+	events := make([]audit.Event, 0, len(entries))
+	for i := len(entries) - 1; i >= 0; i-- {
+		events = append(events, entries[i].Event)
+	}
+	return events
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantErr(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("error %v, want %v", err, want)
+	}
+}
+
+func TestNew_RefusesPublicURLsThatCannotBe(t *testing.T) {
+	h := newHouse(t)
+	for _, urls := range [][]string{nil, {""}, {"mfa.example.org"}, {"ftp://x"}, {"https://"}, {"https://x/?q=1"}, {"https://u:p@x"}, {public, "x"}} {
+		_, err := New(h.ctx(), h.store, h.ring, Options{PublicURLs: urls})
+		wantErr(t, err, ErrPublicURL)
+	}
+}
+
+func TestIssuer_IsTheFirstPublicURLAndASlash(t *testing.T) {
+	h := newHouse(t)
+	for _, given := range []string{public, public + "/"} {
+		s, err := New(h.ctx(), h.store, h.ring, Options{PublicURLs: []string{given, second}})
+		must(t, err)
+		if s.Issuer() != public+"/" || s.ManagementAudience() != public+"/api/v2/" {
+			t.Errorf("for %s: issuer %s, audience %s", given, s.Issuer(), s.ManagementAudience())
+		}
+	}
+}

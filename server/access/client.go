@@ -1,0 +1,367 @@
+package access
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/keyring"
+)
+
+// Client is a program with credentials: a login system, or an admin's program.
+type Client struct {
+	ID           string      `json:"client_id"`
+	Name         string      `json:"name"`
+	Scopes       []string    `json:"scopes"`
+	Grants       []string    `json:"grants"` // whole grant_types
+	RedirectURIs []string    `json:"redirect_uris,omitempty"`
+	WebOrigins   []string    `json:"web_origins,omitempty"`
+	IDTokenAlg   string      `json:"id_token_alg"`       // ES256 or RS256: signs its ID tokens and the access tokens of its users
+	Presence     Presence    `json:"presence,omitempty"` // empty: as the policy says
+	ActsAs       storage.UID `json:"acts_as,omitzero"`   // the user for whom it makes management calls
+	Created      time.Time   `json:"created"`
+}
+
+// Presence is how the approvals of a client show that the person is at the login's screen.
+type Presence string
+
+// The presences.
+const (
+	PresenceNumber Presence = "number" // the digits on the screen are typed on the phone
+	PresenceTap    Presence = "tap"    // for a login system that cannot show digits
+)
+
+// registered is a client as it is stored.
+type registered struct {
+	Client
+	SecretHash string `json:"secret_hash"` // keyed, over id and secret
+}
+
+var (
+	clients  = storage.Declare(storage.Spec[registered]{Name: "client", Class: storage.Settings})
+	byOrigin = clients.Plain("web_origin", func(c *registered) []string { return c.WebOrigins })
+)
+
+// Errors about clients.
+var (
+	ErrClient       = storage.NewError(storage.Denied, "the client is unknown, or its secret is wrong")
+	ErrNoClient     = storage.NewError(storage.NotFound, "there is no such client")
+	ErrNewClient    = storage.NewError(storage.Invalid, "the client cannot be registered so")
+	ErrBeyondCaller = storage.NewError(storage.Denied, "this caller cannot give a client that much")
+	ErrGrant        = storage.NewError(storage.Denied, "the client may not use this grant")
+)
+
+const (
+	clientIDLength      = 32 // 190 bits
+	clientSecretLength  = 48 // 285 bits
+	secretPurpose       = "client_secret"
+	maxClientNameBytes  = 255
+	maxClientURLs       = 100
+	maxClientURLBytes   = 2000
+	maxCredentialLength = 255 // of a client id that can be somebody's
+)
+
+// AddClient registers a client, and returns it with its secret, which nobody can be told again. new has no ID and no
+// Created. IDTokenAlg is ES256 by default; the first client with RS256 has an RS256 key made. Without Grants a client
+// with scope openid gets CIBA and the three MFA grants, and one with a management scope gets client_credentials.
+//
+// Errors: ErrNewClient, which says what is wrong; ErrBeyondCaller when a client gives a scope that it lacks, or
+// anybody but an operator sets ActsAs or presence tap; user.ErrUnknown for ActsAs.
+func (s *Service) AddClient(ctx context.Context, caller Caller, c Client) (added Client, secret string, err error) {
+	if err := c.complete(); err != nil {
+		return Client{}, "", err
+	}
+	if err := caller.mayAdd(c); err != nil {
+		return Client{}, "", err
+	}
+	if c.IDTokenAlg == string(rs256) {
+		if err := s.ensureKeys(ctx, caller.By(), rs256); err != nil {
+			return Client{}, "", err
+		}
+	}
+	c.ID, secret = storage.NewID("", clientIDLength), storage.NewID("", clientSecretLength)
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		if !c.ActsAs.IsZero() {
+			if _, err := user.Get(tx, c.ActsAs); err != nil {
+				return err
+			}
+		}
+		c.Created = tx.Now().Truncate(time.Millisecond)
+		hash := s.ring.Hash(secretPurpose, []byte(c.ID), []byte(secret))
+		return errors.Join(
+			clients.Insert(tx, storage.House, c.ID, &registered{Client: c, SecretHash: hash}),
+			audit.Record(tx, audit.Event{Type: audit.ClientAdded, Client: c.ID, By: caller.By(), Facts: c.facts()}, audit.Detail{}),
+		)
+	})
+	if err != nil {
+		return Client{}, "", fmt.Errorf("add client: %w", err)
+	}
+	return c, secret, nil
+}
+
+// complete checks a client that is to be registered and fills in what was left out.
+func (c *Client) complete() error {
+	if c.Name == "" || len(c.Name) > maxClientNameBytes || !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unicode.IsControl) {
+		return ErrNewClient.With("a client's name has 1 to %d bytes and no control characters", maxClientNameBytes)
+	}
+	for _, scope := range c.Scopes {
+		if !knownScope(scope) {
+			return ErrNewClient.With("there is no scope %q", scope)
+		}
+	}
+	for _, grant := range c.Grants {
+		if !slices.Contains(grants, grant) {
+			return ErrNewClient.With("there is no grant %q: a grant is one of %s", grant, strings.Join(grants, ", "))
+		}
+	}
+	c.Scopes, c.Grants = distinct(c.Scopes), distinct(c.Grants)
+	if len(c.Grants) == 0 {
+		c.Grants = defaultGrants(c.Scopes)
+	}
+	if len(c.Grants) == 0 {
+		return ErrNewClient.With("a client with no scope and no grant could do nothing: give it a scope")
+	}
+	switch c.IDTokenAlg {
+	case "":
+		c.IDTokenAlg = string(es256)
+	case string(es256), string(rs256):
+	default:
+		return ErrNewClient.With("ID tokens are signed by ES256 or RS256, not %q", c.IDTokenAlg)
+	}
+	if c.Presence != "" && c.Presence != PresenceNumber && c.Presence != PresenceTap {
+		return ErrNewClient.With("presence is number or tap, not %q", c.Presence)
+	}
+	return c.completeURLs()
+}
+
+func (c *Client) completeURLs() error {
+	if len(c.RedirectURIs) > maxClientURLs || len(c.WebOrigins) > maxClientURLs {
+		return ErrNewClient.With("a client has at most %d redirect URIs, and as many web origins", maxClientURLs)
+	}
+	for _, uri := range c.RedirectURIs {
+		if !validRedirect(uri) {
+			return ErrNewClient.With("%q is no redirect URI: it is absolute, has no fragment, and is http, https, "+
+				"or of a private-use scheme with a dot", uri)
+		}
+	}
+	origins := make([]string, 0, len(c.WebOrigins))
+	for _, given := range c.WebOrigins {
+		origin, ok := webOrigin(given)
+		if !ok {
+			return ErrNewClient.With("%q is no web origin: it is http or https, a host, and no path", given)
+		}
+		origins = append(origins, origin)
+	}
+	c.RedirectURIs, c.WebOrigins = distinct(c.RedirectURIs), distinct(origins)
+	return nil
+}
+
+// validRedirect tells whether uri can be a redirect URI. Sources: RFC 6749 §3.1.2; RFC 8252 §7.1 (private-use
+// schemes are a reversed domain name, so javascript: and data: are none).
+func validRedirect(uri string) bool {
+	u, err := url.Parse(uri)
+	if err != nil || len(uri) > maxClientURLBytes || strings.Contains(uri, "#") || u.User != nil {
+		return false
+	}
+	if u.Scheme == "http" || u.Scheme == "https" {
+		return u.Host != ""
+	}
+	return strings.Contains(u.Scheme, ".")
+}
+
+// webOrigin returns an origin as browsers write it in the header Origin. Source: RFC 6454 §6.2.
+func webOrigin(given string) (origin string, ok bool) {
+	u, err := url.Parse(strings.ToLower(given))
+	if err != nil || len(given) > maxClientURLBytes || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||
+		strings.TrimRight(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return "", false
+	}
+	host := u.Host
+	if u.Port() == map[string]string{"http": "80", "https": "443"}[u.Scheme] {
+		host = strings.TrimSuffix(host, ":"+u.Port())
+	}
+	return u.Scheme + "://" + host, true
+}
+
+// distinct returns the values without repeats, in their order.
+func distinct(values []string) []string {
+	var once []string
+	for _, value := range values {
+		if !slices.Contains(once, value) {
+			once = append(once, value)
+		}
+	}
+	return once
+}
+
+// mayAdd tells whether the caller may give a client so much.
+func (c Caller) mayAdd(added Client) error {
+	if c.IsOperator() {
+		return nil
+	}
+	for _, scope := range added.Scopes {
+		if !c.Has(scope) {
+			return ErrBeyondCaller.With("a client gives other clients no scope that it lacks: %s", scope)
+		}
+	}
+	if !added.ActsAs.IsZero() || added.Presence == PresenceTap {
+		return ErrBeyondCaller.With("for whom a client acts, and presence tap, are set by an operator")
+	}
+	return nil
+}
+
+// facts are what the event says of a client beside its id.
+func (c Client) facts() map[string]string {
+	facts := map[string]string{"scope": strings.Join(c.Scopes, " "), "id_token_alg": c.IDTokenAlg}
+	if c.Presence != "" {
+		facts["presence"] = string(c.Presence)
+	}
+	if !c.ActsAs.IsZero() {
+		facts["acts_as"] = c.ActsAs.String()
+	}
+	return facts
+}
+
+// ListClients returns all clients, the oldest first.
+func (s *Service) ListClients(ctx context.Context) ([]Client, error) {
+	list := []Client{}
+	err := s.store.View(ctx, func(tx *storage.Tx) error {
+		rows, err := clients.All(tx, storage.House)
+		for _, row := range rows {
+			list = append(list, row.Record.Client)
+		}
+		return err
+	})
+	slices.SortStableFunc(list, func(a, b Client) int {
+		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
+	})
+	return list, err
+}
+
+// RemoveClient removes a client: its secret and every management token of its die with it.
+//
+// Errors: ErrNoClient.
+func (s *Service) RemoveClient(ctx context.Context, caller Caller, id string) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		if _, err := client(tx, id); err != nil {
+			return err
+		}
+		e := audit.Event{Type: audit.TenantUpdate, Client: id, By: caller.By(), Facts: map[string]string{"change": "client_removed"}}
+		return errors.Join(clients.Delete(tx, storage.House, id), audit.Record(tx, e, audit.Detail{}))
+	})
+}
+
+// Client returns a client.
+//
+// Errors: ErrNoClient.
+func (s *Service) Client(ctx context.Context, id string) (Client, error) {
+	var found Client
+	err := s.store.View(ctx, func(tx *storage.Tx) error {
+		c, err := client(tx, id)
+		if err == nil {
+			found = c.Client
+		}
+		return err
+	})
+	return found, err
+}
+
+// client reads a client, or returns ErrNoClient, also for an id that can be nobody's.
+func client(tx *storage.Tx, id string) (*registered, error) {
+	if len(id) > maxCredentialLength {
+		id = id[:maxCredentialLength] // of no client, and looked up like any other
+	}
+	c, err := clients.Get(tx, storage.House, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, ErrNoClient
+	}
+	return c, err
+}
+
+// AllowedOrigin tells whether a client has origin, a browser's header Origin, among its web origins.
+func (s *Service) AllowedOrigin(ctx context.Context, origin string) (allowed bool, err error) {
+	if len(origin) > maxClientURLBytes {
+		return false, nil
+	}
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		rows, err := byOrigin.Find(tx, origin, 1)
+		allowed = len(rows) > 0
+		return err
+	})
+	return allowed, err
+}
+
+// Authenticate returns the client that has this id and secret. A client that does not exist costs the same work as
+// a wrong secret, and no number of wrong secrets locks a client out.
+//
+// Errors: ErrClient, whatever is wrong.
+func (s *Service) Authenticate(ctx context.Context, id, secret string) (Client, error) {
+	var found *registered
+	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
+		found, err = client(tx, id)
+		return err
+	})
+	known := err == nil
+	if errors.Is(err, ErrNoClient) {
+		found, err = s.decoy.open()
+	}
+	if err != nil {
+		return Client{}, err
+	}
+	if !s.ring.Matches(found.SecretHash, secretPurpose, []byte(id), []byte(secret)) || !known {
+		return Client{}, ErrClient
+	}
+	return found.Client, nil
+}
+
+// decoy is a client that is in no store, as the store would give it: who asks for a client that does not exist has
+// this one decoded and its hash compared.
+type decoy []byte
+
+func newDecoy(ring *keyring.Ring) (decoy, error) {
+	return json.Marshal(registered{
+		Client: Client{
+			ID: storage.NewID("", clientIDLength), Name: "a login system", Scopes: []string{ScopeOpenID},
+			Grants: defaultGrants([]string{ScopeOpenID}), IDTokenAlg: string(es256), Created: time.Unix(0, 0).UTC(),
+		},
+		SecretHash: ring.Hash(secretPurpose, []byte(storage.NewID("", clientSecretLength))),
+	})
+}
+
+func (d decoy) open() (*registered, error) {
+	c := new(registered)
+	return c, json.Unmarshal(d, c)
+}
+
+// MayUse tells whether the client is registered for a grant.
+//
+// Errors: ErrGrant.
+func (c Client) MayUse(grant string) error {
+	if !slices.Contains(c.Grants, grant) {
+		return ErrGrant
+	}
+	return nil
+}
+
+// Granted returns those of the requested scopes that the client has, each once: what it has not is left out, not
+// refused.
+func (c Client) Granted(requested []string) []string {
+	var granted []string
+	for _, scope := range distinct(requested) {
+		if slices.Contains(c.Scopes, scope) {
+			granted = append(granted, scope)
+		}
+	}
+	return granted
+}

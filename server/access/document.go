@@ -1,0 +1,66 @@
+package access
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// JWKS returns the JSON Web Key Set of /.well-known/jwks.json: every public key that something still valid is signed
+// with, or will be within [KeyLead]. Nobody should keep it for longer than half of that. Source: RFC 7517 §5.
+func (s *Service) JWKS(ctx context.Context) ([]byte, error) {
+	set, err := s.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return set.jwks, nil
+}
+
+func (set *keySet) document() ([]byte, error) {
+	document := jose.JSONWebKeySet{Keys: make([]jose.JSONWebKey, 0, len(set.keys))}
+	for _, k := range set.keys {
+		document.Keys = append(document.Keys, k.stored.Public)
+	}
+	return json.Marshal(document)
+}
+
+// Discovery returns the document of /.well-known/openid-configuration. It does not change while the server runs.
+func (s *Service) Discovery() []byte { return s.discovery }
+
+// discovery is what we say of ourselves. Sources: OpenID Connect Discovery 1.0 §3, CIBA Core 1.0 §4.
+type discovery struct {
+	Issuer              string   `json:"issuer"`
+	TokenEndpoint       string   `json:"token_endpoint"`
+	BackchannelEndpoint string   `json:"backchannel_authentication_endpoint"`
+	JWKSURI             string   `json:"jwks_uri"`
+	ScopesSupported     []string `json:"scopes_supported"`
+	ResponseTypes       []string `json:"response_types_supported"` // required; none, since no login begins at an authorization endpoint
+	GrantTypes          []string `json:"grant_types_supported"`
+	SubjectTypes        []string `json:"subject_types_supported"`
+	IDTokenAlgs         []string `json:"id_token_signing_alg_values_supported"`
+	AuthMethods         []string `json:"token_endpoint_auth_methods_supported"`
+	Claims              []string `json:"claims_supported"`
+	DeliveryModes       []string `json:"backchannel_token_delivery_modes_supported"`
+	UserCode            bool     `json:"backchannel_user_code_parameter_supported"`
+	ClaimsParameter     bool     `json:"claims_parameter_supported"`
+	RequestParameter    bool     `json:"request_parameter_supported"`
+	RequestURIParameter bool     `json:"request_uri_parameter_supported"` // left out it would mean true
+}
+
+func discoveryOf(public string) discovery {
+	return discovery{
+		Issuer:              public + "/",
+		TokenEndpoint:       public + "/oauth/token",
+		BackchannelEndpoint: public + "/bc-authorize",
+		JWKSURI:             public + "/.well-known/jwks.json",
+		ScopesSupported:     []string{ScopeOpenID},
+		ResponseTypes:       []string{},
+		GrantTypes:          []string{GrantCIBA, GrantClientCredentials, GrantRecoveryCode},
+		SubjectTypes:        []string{"public"},
+		IDTokenAlgs:         []string{string(es256), string(rs256)},
+		AuthMethods:         []string{"client_secret_basic", "client_secret_post"},
+		Claims:              []string{"iss", "sub", "aud", "iat", "exp", "auth_time", "amr"},
+		DeliveryModes:       []string{"poll"},
+	}
+}

@@ -1,0 +1,41 @@
+package access
+
+import "tutela/storage/keyring"
+
+// Kind is a kind of token: something that a caller shows as a proof.
+type Kind struct {
+	Name string // a word for it
+	Typ  string // of the JWS; empty for a kind that is opaque: random characters of which a keyed hash is kept
+}
+
+// The typ of each JWS that our signing keys make. ID tokens have the one that libraries of OpenID Connect expect.
+const (
+	typID      = "JWT"
+	typAccess  = "at+jwt" // RFC 9068 §2.1
+	typReceipt = "tutela-receipt+jws"
+)
+
+// Kinds lists every kind of token of the house. Whoever adds a kind adds it here, and a row to each test that offers
+// every kind in the place of every other. (Kinds of the keyring come by themselves.)
+var Kinds = append([]Kind{
+	{Name: "id_token", Typ: typID},
+	{Name: "access_token", Typ: typAccess},
+	{Name: "management_token", Typ: typAccess}, // told from an access token by its audience and gty
+	{Name: "receipt", Typ: typReceipt},
+	{Name: "client_secret"},
+	{Name: "ticket"},
+	{Name: "enrollment_tx_id"},
+	{Name: "device_token"},
+	{Name: "restore_token"},
+	{Name: "restore_handle"},
+	{Name: "auth_req_id"},
+}, ringKinds()...)
+
+// ringKinds are the kinds of the keyring, named by their typ.
+func ringKinds() []Kind {
+	kinds := make([]Kind, 0, len(keyring.Kinds))
+	for _, kind := range keyring.Kinds {
+		kinds = append(kinds, Kind{Name: string(kind), Typ: string(kind)})
+	}
+	return kinds
+}
