@@ -3,13 +3,11 @@ package server_test
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/google/go-cmp/cmp"
 
 	"tutela/server"
 )
@@ -173,11 +171,30 @@ func TestHuma_DescribesTheAPI(t *testing.T) {
 	if description.Paths["/api/things/{id}"]["post"] == nil || !strings.Contains(got.body, `"errorCode"`) {
 		t.Errorf("paths %v", description.Paths)
 	}
-	var statuses []int
-	for _, path := range []string{"/docs", "/schemas/Thing.json", "/openapi.yaml"} {
-		statuses = append(statuses, r.ask("GET", path, "").status)
+}
+
+func TestHuma_TheDocsPageLoadsNothing(t *testing.T) {
+	r := start(t, server.Config{Version: "1.2.3"}, mountThings)
+	got := r.ask("GET", "/docs", "")
+	if got.status != 200 || got.header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("%d %s", got.status, got.header.Get("Content-Type"))
 	}
-	if diff := cmp.Diff([]int{http.StatusNotFound, http.StatusNotFound, http.StatusNotFound}, statuses); diff != "" {
-		t.Error(diff)
+	for _, part := range []string{"tutela API 1.2.3", "POST /api/things/{id}", "PUT /api/device-accounts/{id}/backup", `<code>name</code>`, `id="Server_testThing"`} {
+		if !strings.Contains(got.body, part) {
+			t.Errorf("the page lacks %s", part)
+		}
+	}
+	for _, part := range []string{"<script", "src=", "http://", "https://", "url(", "<link"} {
+		if strings.Contains(got.body, part) {
+			t.Errorf("the page has %s", part)
+		}
+	}
+	if policy := got.header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'") {
+		t.Errorf("policy %q", policy)
+	}
+	for _, path := range []string{"/schemas/Thing.json", "/openapi.yaml"} {
+		if got := r.ask("GET", path, ""); got.status != 404 {
+			t.Errorf("%s: %d", path, got.status)
+		}
 	}
 }

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+)
+
+// What passes the edge parses, as Huma's adapter takes for granted.
+func FuzzInspect(f *testing.F) {
+	f.Add("/api/things/a%2Fb?q=%41", "application/json; charset=utf-8")
+	f.Add("//[::1/%zz", "Text/Plain ;")
+	f.Add("http://[::1]:x/?%", "+;")
+	f.Add("*", "a+b;c+d")
+	f.Fuzz(func(t *testing.T, target, kind string) {
+		var ctx fasthttp.RequestCtx
+		ctx.Request.SetRequestURI(target)
+		ctx.Request.Header.SetContentType(kind)
+		if p := inspect(&ctx, AppAPI); p != nil {
+			if p.Status < 400 || p.Status > 499 {
+				t.Errorf("status %d", p.Status)
+			}
+			return
+		}
+		if _, err := url.Parse(string(ctx.Request.RequestURI())); err != nil {
+			t.Errorf("%q passed, but: %v", target, err)
+		}
+		_, query, _ := strings.Cut(string(ctx.Request.Header.RequestURI()), "?")
+		if _, err := url.ParseQuery(strings.ReplaceAll(query, ";", "")); err != nil {
+			t.Errorf("query %q passed, but: %v", query, err)
+		}
+	})
+}
+
+// Text that the JSON decoder takes never nests deeper than depth says.
+func FuzzDepth(f *testing.F) {
+	f.Add(`{"a":[1,"]}",{"b":"\"[["}]}`)
+	f.Add(`[[[`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var v any
+		if unmarshal([]byte(text), &v) == nil && nesting(v) > depth([]byte(text)) {
+			t.Errorf("%q nests %d deep, depth says %d", text, nesting(v), depth([]byte(text)))
+		}
+	})
+}
+
+func nesting(v any) (deepest int) {
+	switch v := v.(type) {
+	case []any:
+		for _, element := range v {
+			deepest = max(deepest, nesting(element))
+		}
+	case map[string]any:
+		for _, member := range v {
+			deepest = max(deepest, nesting(member))
+		}
+	default:
+		return 0
+	}
+	return deepest + 1
+}
