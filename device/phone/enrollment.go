@@ -184,7 +184,7 @@ func (p *Phone) installation(key *Key) (installation, error) {
 	}
 	d := p.snapshot().device
 	return installation{
-		Identifier: d.Identifier, Name: d.Name, Push: d.Push, PublicKey: public, Capabilities: d.capabilities(),
+		Identifier: d.Identifier, Name: d.Name, Push: d.Push, PublicKey: public, Capabilities: d.Capabilities,
 	}, nil
 }
 
@@ -236,7 +236,7 @@ func (d *device) apply(c Changes) {
 		d.Push = c.Push
 	}
 	if c.Capabilities != nil {
-		d.NoNumberMatching = len(c.Capabilities) == 0
+		d.Capabilities = c.Capabilities
 	}
 }
 

@@ -28,11 +28,11 @@ type state struct {
 
 // device is the phone itself. A reinstall leaves it alone.
 type device struct {
-	Identifier       string           `json:"identifier"`
-	Name             string           `json:"name"`
-	Algorithm        Algorithm        `json:"algorithm"`
-	NoNumberMatching bool             `json:"no_number_matching,omitempty"`
-	Push             *PushCredentials `json:"push_credentials,omitempty"`
+	Identifier   string           `json:"identifier"`
+	Name         string           `json:"name"`
+	Algorithm    Algorithm        `json:"algorithm"`
+	Capabilities []string         `json:"capabilities"`
+	Push         *PushCredentials `json:"push_credentials,omitempty"`
 }
 
 // PlatformBackup is what iCloud or Google carry from one installation to the next. It opens no login: whoever steals it

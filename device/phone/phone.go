@@ -42,16 +42,16 @@ const NumberMatching = "number-matching"
 // Options say what a phone is. The zero value is a pull-only phone in memory with a P-256 key and number matching.
 // What an existing folder says holds unless an option that is set says otherwise.
 type Options struct {
-	BaseURL          string           // public URL of the server, with or without /appliance-mfa; empty: from the QR code or the folder
-	Folder           string           // where the state is kept; empty: in memory
-	Client           *http.Client     // empty: one shared pool of connections, sized for load
-	Algorithm        Algorithm        // of new keys; empty: ES256
-	Name             string           // shown to the person and to admins; empty: "Simulated phone"
-	Identifier       string           // the app's own id of the phone; empty: drawn at random
-	NoNumberMatching bool             // an older app, which can only be tapped
-	Push             *PushCredentials // nil: the app only pulls
-	Now              func() time.Time // nil: time.Now
-	Quirks           Quirks
+	BaseURL      string           // public URL of the server, with or without /appliance-mfa; empty: from the QR code or the folder
+	Folder       string           // where the state is kept; empty: in memory
+	Client       *http.Client     // empty: one shared pool of connections, sized for load
+	Algorithm    Algorithm        // of new keys; empty: ES256
+	Name         string           // shown to the person and to admins; empty: "Simulated phone"
+	Identifier   string           // the app's own id of the phone; empty: drawn at random
+	Capabilities []string         // nil: number matching; empty: an older app, which can only be tapped
+	Push         *PushCredentials // nil: the app only pulls
+	Now          func() time.Time // nil: time.Now
+	Quirks       Quirks
 }
 
 // PushCredentials is where the phone's push service finds it. Service is GCM, FCM or APNS.
@@ -117,8 +117,10 @@ func (d *device) configure(o Options) {
 	if d.Identifier == "" {
 		d.Identifier = newIdentifier()
 	}
-	if o.NoNumberMatching {
-		d.NoNumberMatching = true
+	if o.Capabilities != nil {
+		d.Capabilities = o.Capabilities
+	} else if d.Capabilities == nil {
+		d.Capabilities = []string{NumberMatching}
 	}
 	if o.Push != nil {
 		d.Push = o.Push
@@ -129,13 +131,6 @@ func newIdentifier() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand.Read crashes the program rather than return an error
 	return hex.EncodeToString(b[:])
-}
-
-func (d device) capabilities() []string {
-	if d.NoNumberMatching {
-		return nil
-	}
-	return []string{NumberMatching}
 }
 
 // begin starts a change of the installation: it waits for other changes, reads the folder again, and returns the

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tutela/device/phone"
+)
+
+type phoneBackupCmd struct {
+	Add              []string `help:"Add an account first, by the text of its QR code. Repeatable." placeholder:"URI"`
+	Remove           []string `help:"Remove an account first, by its name as status shows it. Repeatable." placeholder:"NAME"`
+	Provider         string   `help:"Who keeps the backup: server (encrypted there), icloud or google (the server only tracks it)." enum:"server,icloud,google," default:""`
+	AutomaticRestore string   `help:"Switch the phone's automatic restore on or off." enum:"on,off," default:""`
+	Shrink           bool     `help:"Yes, most accounts are to go."`
+	AcceptRollback   bool     `help:"Go on from what a server has that was rolled back."`
+	List             bool     `help:"List the generations that the server keeps, and back nothing up."`
+	Delete           bool     `help:"Delete the backup from the server. The accounts stay on the phone."`
+}
+
+// Help is the long help of "tutela phone backup".
+func (phoneBackupCmd) Help() string {
+	return `Encrypts the accounts with a key that only the phone and its platform backup hold, and sends them as the next generation.
+When the answer is lost on the way, the same command sends the same bytes again.
+
+  tutela phone backup --add "otpauth://totp/Example:maria?secret=JBSWY3DPEHPK3PXP"
+  tutela phone backup --provider icloud
+  tutela phone backup --list`
+}
+
+// Run backs the accounts up.
+func (b *phoneBackupCmd) Run(c *phoneCmd) error {
+	ctx, cancel := phoneContext()
+	defer cancel()
+	p, err := c.open(phone.Options{})
+	if err != nil {
+		return err
+	}
+	if b.List {
+		return b.list(ctx, c, p)
+	}
+	if b.Delete {
+		if err := p.DeleteBackup(ctx); err != nil {
+			return c.explain(p, err)
+		}
+		c.say("The backup was deleted from the server. The accounts are still on this phone.\n")
+		return nil
+	}
+	version, err := b.backup(ctx, p)
+	if err != nil {
+		return c.explain(p, err)
+	}
+	if c.JSON {
+		return c.printJSON(version)
+	}
+	c.say("Backed up %s, as generation %d.\n", plural(version.Items, "account"), version.Generation)
+	switch version.Provider {
+	case phone.Server:
+		c.say("%d bytes went to the server, which cannot read them.\n", version.Size)
+	default:
+		c.say("The accounts are in the phone's own backup (%s); the server only knows that there is one.\n", version.Provider)
+	}
+	return nil
+}
+
+// backup settles the switches and the accounts, and backs up. When another installation was faster, it takes that one's
+// accounts in and tries again.
+func (b *phoneBackupCmd) backup(ctx context.Context, p *phone.Phone) (phone.Version, error) {
+	if b.AcceptRollback {
+		if err := p.AcceptRollback(ctx); err != nil {
+			return phone.Version{}, err
+		}
+	}
+	if b.AutomaticRestore != "" {
+		if err := p.SetAutomaticRestore(b.AutomaticRestore == "on"); err != nil {
+			return phone.Version{}, err
+		}
+	}
+	accounts, err := b.edit(p.Accounts())
+	if err != nil {
+		return phone.Version{}, err
+	}
+	o := phone.BackupOptions{Provider: phone.Provider(b.Provider), Shrink: b.Shrink}
+	version, err := p.Backup(ctx, accounts, o)
+	if phone.CodeOf(err) != "backup_conflict" {
+		return version, err
+	}
+	if _, _, err := p.FetchBackup(ctx); err != nil {
+		return phone.Version{}, fmt.Errorf("take in the newer backup on the server: %w", err)
+	}
+	if accounts, err = b.edit(p.Accounts()); err != nil {
+		return phone.Version{}, err
+	}
+	return p.Backup(ctx, accounts, o)
+}
+
+// edit applies --add and --remove.
+func (b *phoneBackupCmd) edit(accounts []phone.Account) ([]phone.Account, error) {
+	var added []phone.Account
+	for _, text := range b.Add {
+		account, err := accountOf(text)
+		if err != nil {
+			return nil, err
+		}
+		added = append(added, account)
+	}
+	accounts = phone.Merge(added, accounts)
+	for _, name := range b.Remove {
+		at := slices.Index(accountNames(accounts), name)
+		if at < 0 {
+			return nil, fmt.Errorf("this phone has no account %q", name)
+		}
+		accounts = slices.Delete(accounts, at, at+1)
+	}
+	return accounts, nil
+}
+
+func (b *phoneBackupCmd) list(ctx context.Context, c *phoneCmd, p *phone.Phone) error {
+	versions, err := p.Generations(ctx)
+	if err != nil {
+		return c.explain(p, err)
+	}
+	if c.JSON {
+		return c.printJSON(versions)
+	}
+	for _, v := range versions {
+		c.say("generation %-4d  %s  %-11s  %6d bytes  %s\n", v.Generation, v.CreatedAt, plural(v.Items, "account"), v.Size, v.Provider)
+	}
+	return nil
+}
+
+type phoneRestoreCmd struct {
+	Code           string `help:"The saved recovery code. Without it the command says what the server asks for." placeholder:"CODE"`
+	CleanStart     bool   `help:"Do not take the old installation over; start as new."`
+	FirstTimeSetup bool   `help:"Give the restore up: the code is lost."`
+}
+
+// Help is the long help of "tutela phone restore".
+func (phoneRestoreCmd) Help() string {
+	return `After a reinstall: asks the server for the next step, redeems the recovery code, and brings the accounts back.
+The old installation is retired, and a new recovery code is shown, once. When the answer is lost on the way, the same
+command gets it again, also without the code.
+
+  tutela phone restore                       what is to be done?
+  tutela phone restore --code "7V3K Q9X2 M4T8 R6W5 Y1ZJ 0ABV"
+  tutela phone restore --first-time-setup    the code is lost; then: tutela phone enroll TICKET`
+}
+
+// Run restores the phone, as far as the server lets it.
+func (r *phoneRestoreCmd) Run(c *phoneCmd) error {
+	ctx, cancel := phoneContext()
+	defer cancel()
+	p, err := c.openAnywhere(phone.Options{}, false)
+	if err != nil {
+		return err
+	}
+	if p.Enrollment() != nil {
+		return errors.New("this phone is enrolled and needs no restore (tutela phone reinstall simulates the loss)")
+	}
+	decision, restored, err := r.decide(ctx, p)
+	if err != nil {
+		return c.explain(p, err)
+	}
+	switch {
+	case restored != nil:
+	case decision.Step == phone.StepRecoveryCode && r.FirstTimeSetup:
+		if decision, err = p.FirstTimeSetup(ctx); err != nil {
+			return c.explain(p, err)
+		}
+	case decision.Step == phone.StepRecoveryCode && r.Code != "":
+		done, err := p.RestoreWithCode(ctx, r.Code)
+		if err != nil {
+			return c.explain(p, err)
+		}
+		restored = &done
+	}
+	if restored == nil {
+		return c.showDecision(decision, r.Code != "")
+	}
+	return r.finish(ctx, c, p, restored)
+}
+
+// decide goes on with the restore under way, or starts one.
+func (r *phoneRestoreCmd) decide(ctx context.Context, p *phone.Phone) (phone.Restore, *phone.Restored, error) {
+	if p.Restoring() != "" && !r.CleanStart {
+		decision, restored, err := p.RestoreState(ctx)
+		over := phone.CodeOf(err) == "restore_not_found" || err == nil && decision.Step == phone.StepFirstTimeSetup
+		if !over {
+			return decision, restored, err
+		}
+	}
+	decision, err := p.StartRestore(ctx, r.CleanStart)
+	return decision, nil, err
+}
+
+// finish shows the next recovery code before anything else is asked of the server: its first authenticated call ends the
+// time in which a lost answer can be had again.
+func (r *phoneRestoreCmd) finish(ctx context.Context, c *phoneCmd, p *phone.Phone, restored *phone.Restored) error {
+	var err error
+	if c.JSON {
+		err = c.printEnrolled(p, enrolledJSON{restored.EnrollmentID, restored.UserID, restored.RecoveryCode})
+	} else {
+		c.say("Welcome back, %s. This phone has taken over; the old installation no longer works.\n", restored.UserID)
+		err = c.showRecoveryCode(p)
+	}
+	if err != nil {
+		return err
+	}
+	version, accounts, err := p.FetchBackup(ctx)
+	if err != nil {
+		return c.explain(p, err)
+	}
+	if c.JSON {
+		return nil
+	}
+	c.say("\n%s came back from generation %d:\n", plural(len(accounts), "account"), version.Generation)
+	for _, name := range accountNames(accounts) {
+		c.say("  %s\n", name)
+	}
+	return nil
+}
+
+type phoneRestoresCmd struct {
+	Wait time.Duration `help:"Wait this long for one to come, at most 60s." default:"0s"`
+}
+
+// Help is the long help of "tutela phone restores".
+func (phoneRestoresCmd) Help() string {
+	return `  tutela phone restores --wait 60s
+  tutela phone veto rst_…`
+}
+
+// Run lists the restores of others that would retire this phone.
+func (r *phoneRestoresCmd) Run(c *phoneCmd) error {
+	ctx, cancel := phoneContext()
+	defer cancel()
+	p, err := c.open(phone.Options{})
+	if err != nil {
+		return err
+	}
+	open, err := p.OpenRestoresOfMine(ctx, r.Wait)
+	if err != nil {
+		return c.explain(p, err)
+	}
+	if c.JSON {
+		return c.printJSON(open)
+	}
+	if len(open) == 0 {
+		c.say("No other phone tries to take over from this one.\n")
+	}
+	for _, o := range open {
+		c.say("%s wants to take over from this phone, since %s. Not you?\n  tutela phone veto %s\n", o.Name, o.StartedAt, o.ID)
+	}
+	return nil
+}
+
+type phoneVetoCmd struct {
+	Restore string `arg:"" help:"Id of the restore, as restores shows it."`
+}
+
+// Help is the long help of "tutela phone veto".
+func (phoneVetoCmd) Help() string {
+	return `Says "that is not me" from the old phone. The other one then needs an admin.
+
+  tutela phone veto rst_…`
+}
+
+// Run vetoes a restore.
+func (v *phoneVetoCmd) Run(c *phoneCmd) error {
+	ctx, cancel := phoneContext()
+	defer cancel()
+	p, err := c.open(phone.Options{})
+	if err != nil {
+		return err
+	}
+	if err := p.Veto(ctx, v.Restore); err != nil {
+		return c.explain(p, err)
+	}
+	c.say("Stopped. Nobody can take over from this phone for a day without an admin.\n")
+	return nil
+}

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"tutela/device/phone"
+)
+
+// say prints to the person.
+func (c *phoneCmd) say(format string, args ...any) {
+	if c.stdout == nil {
+		c.stdout = os.Stdout
+	}
+	_, _ = fmt.Fprintf(c.stdout, format, args...)
+}
+
+// printJSON prints to a script.
+func (c *phoneCmd) printJSON(v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("print as JSON: %w", err)
+	}
+	c.say("%s\n", text)
+	return nil
+}
+
+// enrolledJSON is what enroll and restore print for scripts.
+type enrolledJSON struct {
+	EnrollmentID string `json:"enrollment_id"`
+	UserID       string `json:"user_id"`
+	RecoveryCode string `json:"recovery_code,omitempty"`
+}
+
+// printEnrolled prints an enrolment to a script, which counts as having seen the recovery code.
+func (c *phoneCmd) printEnrolled(p *phone.Phone, e enrolledJSON) error {
+	if err := c.printJSON(e); err != nil || e.RecoveryCode == "" {
+		return err
+	}
+	return p.RecoveryCodeSeen()
+}
+
+// issuer is the server as a person knows it.
+func (c *phoneCmd) issuer(p *phone.Phone) string {
+	address := strings.TrimSuffix(p.Base(), "/appliance-mfa")
+	if name := p.PlatformBackup().Issuer; name != "" && !strings.HasPrefix(address, strings.TrimRight(name, "/")) {
+		return name + " (" + address + ")"
+	}
+	return address
+}
+
+// showRecoveryCode shows the code that the person has not seen yet, and has the phone forget it.
+func (c *phoneCmd) showRecoveryCode(p *phone.Phone) error {
+	code := p.UnseenRecoveryCode()
+	if code == "" {
+		return nil
+	}
+	c.say("\n  Save this recovery code. It brings you back when this phone is lost:\n\n      %s\n\n", grouped(code))
+	c.say("  It is shown this once. Keep it on paper, away from this phone; an earlier one no longer holds.\n")
+	return p.RecoveryCodeSeen()
+}
+
+// grouped sets a code in fours, as a person copies it.
+func grouped(code string) string {
+	var b strings.Builder
+	for i, r := range code {
+		if i > 0 && i%4 == 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// showApproval shows an approval as the phone's screen would. named: the commands below it say which one is meant.
+func (c *phoneCmd) showApproval(ctx context.Context, p *phone.Phone, a phone.Approval, named bool) {
+	c.say("\nIs this you, signing in to %s?\n\n", c.issuer(p))
+	line := func(label, text string) {
+		if text != "" {
+			c.say("  %-6s %s\n", label, text)
+		}
+	}
+	line("who", p.PlatformBackup().UserID)
+	if a.ConsentID != "" {
+		if consent, err := p.Consent(ctx, a); err == nil { // no details to show is an ordinary answer
+			line("what", consent.Requested.BindingMessage)
+		}
+	}
+	if a.Location != nil {
+		line("where", a.Location.Name)
+	}
+	line("with", browserOn(a.Source))
+	line("when", a.Started.Local().Format("15:04:05")+", "+ago(time.Since(a.Started)))
+	which := ""
+	if named {
+		which = " " + a.Challenge[:min(8, len(a.Challenge))]
+	}
+	if a.NumberMatching {
+		c.say("\n  Type the number that the other screen shows\n      tutela phone approve%s --number NUMBER\n", which)
+	} else {
+		c.say("\n  Yes\n      tutela phone approve%s\n", which)
+	}
+	c.say("  Not you?\n      tutela phone deny%s --reason not_me\n", which)
+}
+
+func browserOn(s phone.Source) string {
+	browser, system := s.Browser.String(), s.System.String()
+	if browser != "" && system != "" {
+		return browser + " on " + system
+	}
+	return browser + system
+}
+
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "just now"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s ago", int(d.Seconds()))
+	}
+	return fmt.Sprintf("%d min ago", int(d.Minutes()))
+}
+
+// showNotice shows what a push tells.
+func (c *phoneCmd) showNotice(n phone.Notice) {
+	text := map[string]string{
+		"restore_started":    "Another phone wants to take over from this one. Not you?  tutela phone veto " + n.RestoreID,
+		"restored":           "Another phone has taken over from this one.",
+		"push_token_changed": "The push token of this phone was changed.",
+		"code_changed":       "Your recovery code was changed.",
+	}[n.Kind]
+	if text == "" {
+		text = n.Kind
+	}
+	c.say("\n%s  %s\n", n.At.Local().Format("15:04:05"), text)
+}
+
+func accountNames(accounts []phone.Account) []string {
+	names := make([]string, len(accounts))
+	for i, a := range accounts {
+		names[i] = a.Name
+		if a.Issuer != "" {
+			names[i] = a.Issuer + ":" + a.Name
+		}
+	}
+	return names
+}
+
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// showStatus shows the phone as it is.
+func (c *phoneCmd) showStatus(p *phone.Phone, s phoneStatus) {
+	c.say("%s\n", s.Name)
+	switch {
+	case s.EnrollmentID != "":
+		c.say("  enrolled   as %s at %s, as %s\n", s.UserID, c.issuer(p), s.EnrollmentID)
+		c.say("  server     %s\n", map[string]string{
+			"yes":       "knows this phone",
+			"no":        "no longer knows this phone: it was removed, replaced or reset",
+			"suspended": "has suspended this phone; an admin can bring it back",
+			"unknown":   "did not answer",
+		}[s.KnownToServer])
+	case s.UserID != "":
+		c.say("  not enrolled; the platform backup is of %s at %s\n", s.UserID, c.issuer(p))
+	default:
+		c.say("  not enrolled\n")
+	}
+	if s.Generation > 0 {
+		c.say("  backup     generation %d\n", s.Generation)
+	}
+	if s.RestoreUnderWay != "" {
+		c.say("  restore    %s is under way\n", s.RestoreUnderWay)
+	}
+	for i, name := range s.Accounts {
+		label := ""
+		if i == 0 {
+			label = "accounts"
+		}
+		c.say("  %-10s %s\n", label, name)
+	}
+}
+
+// showDecision shows why a restore cannot go on at once, and what the person can do. It is an error when the person gave a
+// code that was not asked for.
+func (c *phoneCmd) showDecision(r phone.Restore, gaveCode bool) error {
+	if c.JSON {
+		return c.printJSON(r)
+	}
+	why := map[string]string{
+		"no_backup_restored": "No platform backup came back to this phone.",
+		"restore_disabled":   "Automatic restore is off, or a clean start was chosen.",
+		"no_backup":          "The server has no backup for this phone.",
+		"chosen":             "A clean start was chosen.",
+		"user_blocked":       "This user is blocked.",
+		"vetoed":             "The old phone said that this is not you.",
+		"no_recovery_code":   "There is no recovery code.",
+		"recovery_locked":    "Too many wrong codes were tried.",
+		"old_device_asked":   "The old phone is being asked.",
+		"backup_found":       "A backup was found.",
+	}[r.Reason]
+	what := map[string]string{
+		phone.StepFirstTimeSetup: "Set this phone up as a new one:  tutela phone enroll TICKET",
+		phone.StepAskAdmin:       "Ask an admin.",
+		phone.StepWait:           "Try again after " + r.WaitUntil + ".",
+		phone.StepRecoveryCode:   "Type the recovery code:  tutela phone restore --code CODE\nIt is lost?              tutela phone restore --first-time-setup",
+	}[r.Step]
+	text := strings.TrimSpace(why + " " + what)
+	if text == "" {
+		text = r.Step + ": " + r.Reason
+	}
+	if gaveCode {
+		return errors.New("not restored. " + text)
+	}
+	c.say("%s\n", text)
+	return nil
+}
+
+// explain says what an error means to the person with the phone in hand.
+func (c *phoneCmd) explain(p *phone.Phone, err error) error {
+	var refused *phone.Error
+	var rolledBack *phone.RolledBackError
+	hint := ""
+	switch {
+	case errors.Is(err, phone.ErrNotEnrolled):
+		hint = "tutela phone enroll TICKET enrols it, tutela phone restore brings it back after a reinstall"
+	case errors.As(err, &rolledBack):
+		hint = "nothing on this phone was changed. Tell an admin; to go on from what the server has: tutela phone backup --accept-rollback"
+	case errors.As(err, &refused):
+		hint = explanations[refused.Code]
+		if refused.RetryAfter > 0 {
+			hint = "try again in " + refused.RetryAfter.String()
+		}
+	case errors.Is(err, context.Canceled):
+		hint = "stopped; the same command goes on from here"
+	}
+	if hint == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, hint)
+}
+
+// explanations say what an errorCode means to the person.
+var explanations = map[string]string{
+	"enrollment_transaction_not_found": "ask for a new ticket",
+	"device_account_not_found":         "the phone was removed, replaced or reset; enrol it again with a new ticket",
+	"enrollment_suspended":             "an admin can bring it back",
+	"login_transaction_not_found":      "nothing was decided by this answer",
+	"invalid_otp":                      "the number was wrong, so the login is denied; start it again",
+	"invalid_recovery_code":            "take the code that was saved last",
+	"restore_not_found":                "start again with tutela phone restore",
+	"backup_shrinks":                   "if most accounts are meant to go, give --shrink",
+}
