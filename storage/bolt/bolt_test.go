@@ -16,6 +16,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -300,20 +301,13 @@ func TestUpdate_PanicCarriesTheStackOfItsClosure(t *testing.T) {
 func TestUpdate_LogsAClosureThatHoldsTheWriterWithItsCaller(t *testing.T) {
 	var log bytes.Buffer
 	e := open(t, newPath(t), Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	wait := make(chan struct{})
 	must(t, e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
-		go func() {
-			defer close(wait)
-			for i := 0; i < 3; { // longer than the bound
-				var spent syscall.Timespec
-				must(t, syscall.Nanosleep(&syscall.Timespec{Nsec: int64(slow)}, &spent))
-				i++
-			}
-		}()
-		<-wait
+		for begun := time.Now(); time.Since(begun) <= slow; {
+			runtime.Gosched()
+		}
 		return nil, nil
 	}))
-	if !strings.Contains(log.String(), "held the writer") || !strings.Contains(log.String(), "took=") {
+	if !strings.Contains(log.String(), "held the writer") || !strings.Contains(log.String(), "at=") {
 		t.Errorf("log: %q", log.String())
 	}
 }
@@ -450,18 +444,29 @@ func TestUpdate_CommitWithUnknownOutcomeEndsTheUseOfTheFile(t *testing.T) {
 	}
 }
 
-// failTogether has a group with a writer, a reader, and a closure that fails, and returns their errors: what the
-// latter two were told rests on what the first wrote.
+// failTogether has a writer, a reader and a closure that fails in one group, and returns their errors. What the latter
+// two were told rests on what the first wrote.
 func failTogether(e *Engine) []error {
 	errs := make([]error, 3)
 	var all sync.WaitGroup
-	for i := range errs {
+	first := make(chan struct{})
+	all.Go(func() {
+		errs[0] = e.Update(context.Background(), func(storage.Reader) (*storage.WriteSet, error) {
+			close(first)
+			for queued := 0; queued < 2; runtime.Gosched() {
+				e.queue.mu.Lock()
+				queued = len(e.queue.calls)
+				e.queue.mu.Unlock()
+			}
+			ws := storage.NewWriteSet()
+			ws.Put([]byte("a"), []byte("2"))
+			return ws, nil
+		})
+	})
+	<-first
+	for i, err := range []error{nil, errors.New("refused")} {
 		all.Go(func() {
-			errs[i] = e.Update(context.Background(), func(storage.Reader) (*storage.WriteSet, error) {
-				ws := storage.NewWriteSet()
-				ws.Put([]byte("a"), []byte("2"))
-				return ws, nil
-			})
+			errs[i+1] = e.Update(context.Background(), func(storage.Reader) (*storage.WriteSet, error) { return nil, err })
 		})
 	}
 	all.Wait()

@@ -226,6 +226,7 @@ func TestOpen_SurvivesAnyCorruption(t *testing.T) {
 	}
 }
 
+// FuzzInspect has bbolt open and check whatever passes.
 func FuzzInspect(f *testing.F) {
 	path := newPath(f)
 	e := open(f, path, Options{})
@@ -233,18 +234,42 @@ func FuzzInspect(f *testing.F) {
 	must(f, e.Close())
 	small, err := os.ReadFile(path)
 	must(f, err)
-	f.Add(small[:6*pageSize])
+	f.Add(small)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		// The meta pages' checksums would stop nearly every input: they are made right.
-		for at := pageHeaderSize; at+metaSize <= len(data) && at < 2*pageSize; at += pageSize {
-			order.PutUint64(data[at+metaSize-8:], metaSum(data[at:]))
+		// The meta pages' checksums would stop nearly every input, and bbolt's check (nothing else of it) stops at
+		// their headers: both are made right.
+		for id := range uint64(2) {
+			if page := data[min(id*pageSize, uint64(len(data))):]; len(page) >= pageSize {
+				order.PutUint64(page, id)
+				order.PutUint16(page[8:], metaFlag)
+				order.PutUint64(page[pageHeaderSize+metaSize-8:], metaSum(page[pageHeaderSize:]))
+			}
 		}
 		s, err := newestState(bytes.NewReader(data), int64(len(data)))
 		if err == nil {
 			_, err = s.walk(context.Background())
 		}
-		if err == nil && refused(t, newPath(t), data) != nil {
-			t.Error("a file that passed was refused when it was opened")
+		if err == nil {
+			checkByBbolt(t, data)
 		}
 	})
+}
+
+// checkByBbolt reports what bbolt's own check finds, but for pages that are lost: they only waste room.
+func checkByBbolt(t *testing.T, data []byte) {
+	path := newPath(t)
+	must(t, os.WriteFile(path, data, 0o600))
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, db.View(func(tx *bbolt.Tx) error {
+		for err := range tx.Check() {
+			if !strings.Contains(err.Error(), "unreachable unfreed") {
+				t.Error(err)
+			}
+		}
+		return tx.Bucket(bucketName).ForEach(func(_, _ []byte) error { return nil })
+	}))
+	must(t, db.Close())
 }

@@ -119,6 +119,9 @@ func readMetas(file io.ReaderAt, size int64) (meta, error) {
 			return meta{}, err
 		}
 		magic = magic || m.magic
+		if first.valid() && m.valid() && m.pageSize != first.pageSize {
+			return meta{}, flaw("its meta pages contradict each other")
+		}
 		if m.valid() && int64(m.pageSize) == off {
 			second = m
 			break
