@@ -118,11 +118,11 @@ func (s *Service) pushTo(ctx context.Context, uid storage.UID, l keyed, asked []
 }
 
 // Approvals returns the pending approvals of the caller's phone, without those whose challenge is in seen. When there
-// are none it first waits, up to wait, for one to come that is not silent; when done is closed it answers at once. It
-// ends at once when the enrollment is reset or retired.
+// are none it first waits, up to wait or the end of ctx, for one to come that is not silent. It ends at once when the
+// enrollment is reset or retired.
 //
 // Errors: those of device.Service.Check.
-func (s *Service) Approvals(ctx context.Context, p device.Proof, seen []string, wait time.Duration, done <-chan struct{}) ([]push.Message, error) {
+func (s *Service) Approvals(ctx context.Context, p device.Proof, seen []string, wait time.Duration) ([]push.Message, error) {
 	woken, stop := s.store.Watch(p.UID)
 	defer stop()
 	timer := time.NewTimer(wait)
@@ -134,7 +134,6 @@ func (s *Service) Approvals(ctx context.Context, p device.Proof, seen []string, 
 			list, err = s.listed(ctx, p, seen)
 			waiting = !slices.ContainsFunc(list, func(l listed) bool { return l.Delivery != Silent })
 			continue
-		case <-done:
 		case <-ctx.Done():
 		case <-timer.C:
 		}

@@ -17,10 +17,10 @@ type Outcome struct {
 }
 
 // Collect hands the outcome of a login to the client that began it, once. While it is undecided, and wait is not
-// over, it waits; when done is closed it answers at once.
+// over nor ctx, it waits.
 //
 // Errors: ErrGrant; ErrExpired; ErrUndecided; ErrDenied; ErrBlocked.
-func (s *Service) Collect(ctx context.Context, client, id string, wait time.Duration, done <-chan struct{}) (Outcome, error) {
+func (s *Service) Collect(ctx context.Context, client, id string, wait time.Duration) (Outcome, error) {
 	uid, _, ok := s.ring.ParseID(requestPrefix, id)
 	if !ok {
 		return Outcome{}, ErrGrant
@@ -30,9 +30,10 @@ func (s *Service) Collect(ctx context.Context, client, id string, wait time.Dura
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
-		left, err := s.decided(ctx, client, id)
+		// The end of ctx is an answer too: what is looked at after it still counts.
+		left, err := s.decided(context.WithoutCancel(ctx), client, id)
 		if err == nil {
-			return s.collect(ctx, client, id)
+			return s.collect(context.WithoutCancel(ctx), client, id)
 		}
 		if !errors.Is(err, ErrUndecided) || wait <= 0 {
 			return Outcome{}, err
@@ -44,7 +45,6 @@ func (s *Service) Collect(ctx context.Context, client, id string, wait time.Dura
 			continue
 		case <-expiry.C:
 			continue
-		case <-done:
 		case <-ctx.Done():
 		case <-timer.C:
 		}

@@ -1,0 +1,278 @@
+package loginapi
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gofiber/fiber/v2"
+
+	"tutela/device/login"
+	"tutela/server"
+	"tutela/server/access"
+)
+
+// What CIBA fixes, or we within it.
+const (
+	maxBindingMessage = 64 // characters
+	maxExpiry         = 300
+	defaultExpiry     = 120
+	maxWait           = 60 // seconds that a token request may be held
+	waitsPerLogin     = 2
+	pollInterval      = 5 * time.Second
+	maxLoginIDBytes   = 255
+	maxDetailsBytes   = 8 << 10
+)
+
+// authorized is the answer of the backchannel authentication endpoint; number and delivery are ours.
+type authorized struct {
+	ID       string         `json:"auth_req_id"`
+	Expires  int            `json:"expires_in"`
+	Interval int            `json:"interval"`
+	Number   string         `json:"number,omitempty"`
+	Delivery login.Delivery `json:"delivery"`
+}
+
+// authorize is the backchannel authentication endpoint.
+//
+// Source: CIBA Core 1.0 §7.
+func (a *API) authorize(c *fiber.Ctx) error {
+	p, client, err := a.read(c)
+	if err != nil {
+		return err
+	}
+	if err := client.MayUse(access.GrantCIBA); err != nil {
+		return err
+	}
+	req, err := a.cibaRequest(c, p, client)
+	if err != nil {
+		return err
+	}
+	begun, err := a.logins.Begin(c.UserContext(), req)
+	if err != nil {
+		return unknownUser(client, err)
+	}
+	return c.JSON(authorized{
+		ID: begun.ID, Expires: int((begun.Expires + time.Second - 1) / time.Second), Interval: int(pollInterval.Seconds()),
+		Number: begun.Number, Delivery: begun.Delivery,
+	})
+}
+
+// unknownUser hides, from a client that may not read users, whether a user is unknown or has nothing enrolled.
+func unknownUser(client access.Client, err error) error {
+	if errors.Is(err, login.ErrUnknownUser) && slices.Contains(client.Scopes, access.ScopeReadUsers) {
+		return &server.Problem{Status: http.StatusBadRequest, Code: "unknown_user_id", Message: server.Message(err)}
+	}
+	return err
+}
+
+func (a *API) cibaRequest(c *fiber.Ctx, p params, client access.Client) (login.Request, error) {
+	req := login.Request{Client: client.ID, TapOnly: client.Presence == access.PresenceTap}
+	scopes, err := p.scopes()
+	if err != nil {
+		return req, err
+	}
+	if !slices.Contains(scopes, access.ScopeOpenID) {
+		return req, badRequest("openid scope must be requested")
+	}
+	req.Scope = joined(client.Granted(scopes))
+	if req.UserID, err = loginHint(p); err != nil {
+		return req, err
+	}
+	if req.Message, err = bindingMessage(p); err != nil {
+		return req, err
+	}
+	expiry, err := p.number("requested_expiry", defaultExpiry, 1, maxExpiry)
+	if err != nil {
+		return req, err
+	}
+	req.Life = time.Duration(expiry) * time.Second
+	if req.Audience, err = p.text("audience", maxLongBytes); err != nil {
+		return req, err
+	}
+	if err := a.access.CheckAudience(c.UserContext(), client, req.Audience); err != nil {
+		return req, err
+	}
+	if req.Details, err = authorizationDetails(p); err != nil {
+		return req, err
+	}
+	return req, aboutLogin(p, &req)
+}
+
+// aboutLogin reads what the login system says about the browser that logs in.
+func aboutLogin(p params, req *login.Request) (err error) {
+	if req.IP, err = p.text("ip", maxShortBytes); err != nil {
+		return err
+	}
+	if req.IP != "" {
+		addr, err := netip.ParseAddr(req.IP)
+		if err != nil {
+			return badRequest("ip is no IP address")
+		}
+		req.IP = addr.Unmap().WithZone("").String()
+	}
+	if req.Agent, err = p.text("user_agent", maxLongBytes); err != nil {
+		return err
+	}
+	req.Agent = server.Clip(req.Agent, maxAgentBytes)
+	req.LoginID, err = p.text("login_id", maxLoginIDBytes)
+	return err
+}
+
+// loginHint reads whom the request is about: iss_sub as JSON text, whose iss is not compared, or the plain user id.
+func loginHint(p params) (string, error) {
+	hint, err := p.text("login_hint", maxLongBytes)
+	if err != nil {
+		return "", err
+	}
+	if !strings.HasPrefix(strings.TrimSpace(hint), "{") {
+		if hint == "" {
+			err = badRequest("login_hint is missing")
+		}
+		return hint, err
+	}
+	var named struct {
+		Format  string `json:"format"`
+		Subject string `json:"sub"`
+	}
+	if err := server.Unmarshal([]byte(hint), &named); err != nil || named.Format != "iss_sub" || named.Subject == "" {
+		return "", badRequest("login_hint is no {\"format\":\"iss_sub\",\"iss\",\"sub\"}")
+	}
+	return named.Subject, nil
+}
+
+func bindingMessage(p params) (string, error) {
+	message, err := p.text("binding_message", maxLongBytes)
+	if err != nil || utf8.RuneCountInString(message) > maxBindingMessage || strings.ContainsFunc(message, unicode.IsControl) {
+		return "", &server.Problem{
+			Status: http.StatusBadRequest, Code: "invalid_binding_message",
+			Message: "binding_message is plain text of at most 64 characters",
+		}
+	}
+	return message, nil
+}
+
+// authorizationDetails reads an array of objects that each have a type; in a form it is JSON text.
+//
+// Source: RFC 9396 §2, §5.
+func authorizationDetails(p params) (json.RawMessage, error) {
+	raw, ok := p["authorization_details"]
+	if !ok {
+		return nil, nil
+	}
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		raw = json.RawMessage(text)
+	}
+	var details []struct {
+		Type string `json:"type"`
+	}
+	err := server.Unmarshal(raw, &details)
+	if err == nil && len(raw) > maxDetailsBytes {
+		err = errors.New("too large")
+	}
+	for _, d := range details {
+		if d.Type == "" {
+			err = errors.New("no type")
+		}
+	}
+	if err != nil || len(details) == 0 {
+		return nil, &server.Problem{
+			Status: http.StatusBadRequest, Code: "invalid_authorization_details",
+			Message: "authorization_details is an array of objects with a type, of at most 8 KiB",
+		}
+	}
+	return raw, nil
+}
+
+// tokenAnswer is the answer of the token endpoint; recovery_code only of the grant that spends one.
+type tokenAnswer struct {
+	AccessToken  string          `json:"access_token"`
+	IDToken      string          `json:"id_token,omitempty"`
+	TokenType    string          `json:"token_type"`
+	ExpiresIn    int             `json:"expires_in"`
+	Scope        string          `json:"scope,omitempty"`
+	Details      json.RawMessage `json:"authorization_details,omitempty"`
+	RecoveryCode string          `json:"recovery_code,omitempty"`
+}
+
+// collect is the CIBA grant.
+func (a *API) collect(c *fiber.Ctx, p params, client access.Client) error {
+	if err := client.MayUse(access.GrantCIBA); err != nil {
+		return err
+	}
+	id, err := p.required("auth_req_id", maxShortBytes)
+	if err != nil {
+		return err
+	}
+	wait, err := p.number("wait", 0, 0, maxWait)
+	if err != nil {
+		return err
+	}
+	outcome, err := a.await(c, client, id, time.Duration(wait)*time.Second)
+	if errors.Is(err, login.ErrUndecided) && wait == 0 {
+		return a.pollers.polled(client.ID, id)
+	}
+	if err != nil {
+		return err
+	}
+	return a.tokens(c, client, outcome, tokenRequest{authReqID: id, scopes: strings.Fields(outcome.Login.Scope), audience: outcome.Login.Audience})
+}
+
+// await waits for a login's outcome. Two calls at most wait for one; over that, or when the server has enough, the
+// answer comes at once.
+func (a *API) await(c *fiber.Ctx, client access.Client, id string, wait time.Duration) (login.Outcome, error) {
+	ctx := c.UserContext()
+	if wait > 0 {
+		waiting, leave, ok := a.waits.Enter(ctx, "login:"+client.ID+":"+id, waitsPerLogin)
+		defer leave()
+		ctx = waiting
+		if !ok {
+			wait = 0
+		}
+	}
+	return a.logins.Collect(ctx, client.ID, id, wait)
+}
+
+// tokenRequest is what the tokens of a login are asked for with.
+type tokenRequest struct {
+	authReqID string
+	scopes    []string
+	audience  string
+}
+
+// tokens answers with the tokens of a login.
+func (a *API) tokens(c *fiber.Ctx, client access.Client, o login.Outcome, req tokenRequest) error {
+	answer, err := a.makeTokens(c, client, o, req)
+	if err != nil {
+		return err
+	}
+	return c.JSON(answer)
+}
+
+func (a *API) makeTokens(c *fiber.Ctx, client access.Client, o login.Outcome, req tokenRequest) (tokenAnswer, error) {
+	ctx := c.UserContext()
+	l := access.Login{
+		UserID: o.UserID, AMR: []string{"mfa", string(o.Login.Method)}, AuthReqID: req.authReqID,
+		// The house's time differs from the wall after a jump; how long ago it was does not.
+		At: a.store.Wall().Add(o.Decided.Sub(a.store.Now())),
+	}
+	token, err := a.access.AccessToken(ctx, client, l, req.audience, req.scopes)
+	if err != nil {
+		return tokenAnswer{}, err
+	}
+	answer := tokenAnswer{
+		AccessToken: token, TokenType: "Bearer", ExpiresIn: int(access.TokenLife.Seconds()),
+		Scope: joined(client.Granted(req.scopes)), Details: o.Login.Details,
+	}
+	if slices.Contains(req.scopes, access.ScopeOpenID) {
+		answer.IDToken, err = a.access.IDToken(ctx, client, l)
+	}
+	return answer, err
+}

@@ -1,0 +1,63 @@
+package loginapi
+
+import (
+	"errors"
+	"net/http"
+
+	"tutela/device/login"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server"
+	"tutela/server/access"
+	"tutela/storage"
+)
+
+// wireErrors is what login systems are told about each error of the domain. An empty message is the error's own.
+//
+// Source: RFC 6749 §5.2; CIBA Core 1.0 §11, §13; the MFA API of Auth0.
+var wireErrors = []struct {
+	err     error
+	status  int
+	code    string
+	message string
+}{
+	{login.ErrUnknownUser, http.StatusBadRequest, "unknown_user_id", "User ID is malformed or unknown"},
+	{user.ErrID, http.StatusBadRequest, "invalid_request", ""},
+	{login.ErrRecovery, http.StatusBadRequest, "recovery_required", ""},
+	{login.ErrBlocked, http.StatusBadRequest, "access_denied", ""},
+	{login.ErrPresence, http.StatusBadRequest, "access_denied", ""},
+	{login.ErrTapOnly, http.StatusBadRequest, "invalid_request", ""},
+	{login.ErrLoginID, http.StatusBadRequest, "invalid_request", ""},
+	{login.ErrGrant, http.StatusBadRequest, "invalid_grant", ""},
+	{login.ErrUndecided, http.StatusBadRequest, "authorization_pending", ""},
+	{login.ErrExpired, http.StatusBadRequest, "expired_token", ""},
+	{login.ErrDenied, http.StatusBadRequest, "access_denied", ""},
+	{login.ErrMFAToken, http.StatusBadRequest, "invalid_grant", ""},
+	{login.ErrMFATokenExpired, http.StatusBadRequest, "expired_token", ""},
+	{login.ErrTicketRequired, http.StatusForbidden, "ticket_required", ""},
+	{recovery.ErrTypo, http.StatusForbidden, "invalid_grant", ""},
+	{recovery.ErrWrongCode, http.StatusForbidden, "invalid_grant", ""},
+	{access.ErrAudience, http.StatusBadRequest, "invalid_request", ""},
+	{access.ErrManagementAudience, http.StatusForbidden, "access_denied", ""},
+	{access.ErrGrant, http.StatusBadRequest, "unauthorized_client", ""},
+	{access.ErrClient, http.StatusUnauthorized, "invalid_client", ""},
+}
+
+func translate(err error) *server.Problem {
+	if storage.CodeOf(err) == storage.Limited {
+		return &server.Problem{
+			Status: http.StatusTooManyRequests, Code: "too_many_attempts",
+			Message: server.Message(err), RetryAfter: storage.RetryAfter(err),
+		}
+	}
+	for _, w := range wireErrors {
+		if errors.Is(err, w.err) {
+			message := w.message
+			if message == "" {
+				message = server.Message(err)
+			}
+			return &server.Problem{Status: w.status, Code: w.code, Message: message}
+		}
+	}
+	return nil
+}

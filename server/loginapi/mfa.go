@@ -1,0 +1,104 @@
+package loginapi
+
+import (
+	"github.com/gofiber/fiber/v2"
+
+	"tutela/device/login"
+	"tutela/recovery/user"
+	"tutela/server/access"
+)
+
+// requirements is what a user can be challenged with, or has to enrol.
+type requirements struct {
+	Challenge []factor `json:"challenge,omitempty"`
+	Enroll    []factor `json:"enroll,omitempty"`
+}
+
+type factor struct {
+	Type string `json:"type"`
+}
+
+// mfaStarted is the answer of POST /mfa/start.
+type mfaStarted struct {
+	Token        string       `json:"mfa_token"`
+	Requirements requirements `json:"mfa_requirements"`
+}
+
+// startMFA begins a login that a grant is to satisfy. The client needs no grant of its own for it.
+func (a *API) startMFA(c *fiber.Ctx) error {
+	p, client, err := a.read(c)
+	if err != nil {
+		return err
+	}
+	start := login.MFAStart{Client: client.ID, From: origin(c)}
+	start.From.Client = client.ID
+	for name, into := range map[string]*string{
+		"email": &start.User.Email, "name": &start.User.Name, "ticket": &start.Ticket,
+	} {
+		if *into, err = p.text(name, maxShortBytes); err != nil {
+			return err
+		}
+	}
+	if start.User.ID, err = p.required("user_id", maxLongBytes); err != nil {
+		return err
+	}
+	started, err := a.logins.StartMFA(c.UserContext(), start)
+	if err != nil {
+		return err
+	}
+	return c.JSON(mfaStarted{Token: started.Token, Requirements: required(started)})
+}
+
+// required says what is asked of a user in a state. A recovery_only user is offered the recovery code alone, with or
+// without one: never first-time set-up.
+func required(s login.MFAStarted) requirements {
+	const pushFactor, codeFactor = "push-notification", "recovery-code"
+	switch {
+	case s.State == user.New:
+		return requirements{Enroll: []factor{{pushFactor}}}
+	case s.State == user.RecoveryOnly:
+		return requirements{Challenge: []factor{{codeFactor}}}
+	case s.Codes:
+		return requirements{Challenge: []factor{{pushFactor}, {codeFactor}}}
+	default:
+		return requirements{Challenge: []factor{{pushFactor}}}
+	}
+}
+
+// redeemCode is the grant mfa-recovery-code.
+func (a *API) redeemCode(c *fiber.Ctx, p params, client access.Client) error {
+	if err := client.MayUse(access.GrantRecoveryCode); err != nil {
+		return err
+	}
+	token, err := p.required("mfa_token", maxLongBytes)
+	if err != nil {
+		return err
+	}
+	code, err := p.required("recovery_code", maxLongBytes)
+	if err != nil {
+		return err
+	}
+	req := tokenRequest{scopes: []string{access.ScopeOpenID}}
+	if scopes, err := p.scopes(); err != nil {
+		return err
+	} else if len(scopes) > 0 {
+		req.scopes = scopes
+	}
+	if req.audience, err = p.text("audience", maxLongBytes); err != nil {
+		return err
+	}
+	// A code must not be spent on a request that cannot be answered.
+	if err := a.access.CheckAudience(c.UserContext(), client, req.audience); err != nil {
+		return err
+	}
+	o, err := a.logins.RedeemCode(c.UserContext(), client.ID, token, code, origin(c))
+	if err != nil {
+		return err
+	}
+	answer, err := a.makeTokens(c, client, o.Outcome, req)
+	if err != nil {
+		return err
+	}
+	answer.RecoveryCode = string(o.Next)
+	return c.JSON(answer)
+}
