@@ -1,0 +1,27 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// diskWritable tells whether the folder can be written and has room: a file is made there, written, synced and
+// removed.
+func diskWritable(dir string) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("look at the data folder's disk: %w", err)
+	}
+	if free := fs.Bavail * uint64(fs.Bsize); free < minFree {
+		return fmt.Errorf("the data folder's disk has %d MiB left", free>>20)
+	}
+	f, err := os.CreateTemp(dir, ".ready.*")
+	if err != nil {
+		return fmt.Errorf("write to the data folder: %w", err)
+	}
+	_, err = f.WriteString("ready")
+	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
+}

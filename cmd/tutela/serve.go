@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/server"
+	"tutela/server/loginapi"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/outbox"
+	"tutela/storage/setting"
+)
+
+// version is what the server says it is; a release sets it with -ldflags "-X main.version=…".
+var version = "0.1.0-dev"
+
+// serveCmd is "tutela serve".
+type serveCmd struct {
+	dataFlags
+	Listen       string         `default:"127.0.0.1:8080" env:"TUTELA_LISTEN" placeholder:"HOST:PORT" help:"Where to listen."`
+	PublicURL    []string       `name:"public-url" env:"TUTELA_PUBLIC_URL" placeholder:"URL" help:"URL under which apps and login systems reach this server; repeatable. The first is the one that is printed in links and tokens. Default: http://localhost and the port."`
+	Name         string         `default:"tutela" env:"TUTELA_NAME" placeholder:"TEXT" help:"The organisation's name, as apps show it."`
+	Dev          bool           `env:"TUTELA_DEV" help:"For development: push messages become files in DATA/push and lines of the log. Only on a loopback address."`
+	TLSCert      string         `name:"tls-cert" type:"path" env:"TUTELA_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain; read again on SIGHUP."`
+	TLSKey       string         `name:"tls-key" type:"path" env:"TUTELA_TLS_KEY" placeholder:"FILE" help:"PEM key of the certificate."`
+	TrustedProxy []netip.Prefix `name:"trusted-proxy" env:"TUTELA_TRUSTED_PROXY" placeholder:"CIDR" help:"Address range of a reverse proxy whose X-Forwarded-For is believed; repeatable."`
+	LogLevel     slog.Level     `default:"info" env:"TUTELA_LOG_LEVEL" placeholder:"LEVEL" help:"debug, info, warn or error. Every call is a line at info."`
+}
+
+// Help is the long help of "tutela serve".
+func (serveCmd) Help() string {
+	return `The data folder is made when it is missing: the data file, and a master key of its own. Keep a copy of the
+master key elsewhere: without it the data file cannot be read.
+
+On a laptop:      tutela serve --dev
+For real people:  tutela serve --listen :443 --tls-cert cert.pem --tls-key key.pem --public-url https://mfa.example.com
+Behind a proxy:   tutela serve --public-url https://mfa.example.com --trusted-proxy 10.0.0.0/8`
+}
+
+// Run serves until ctx ends.
+func (c *serveCmd) Run(ctx context.Context) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	deliver, err := c.deliverer(log)
+	if err != nil {
+		return err
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", c.Listen, err)
+	}
+	defer func() { _ = listener.Close() }()
+	public := c.publicURLs(listener.Addr())
+	h, err := openHouse(ctx, houseOptions{
+		dataFlags: c.dataFlags, PublicURLs: public, Issuer: c.Name, Deliver: deliver, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	s, err := server.New(server.Config{
+		Listener: listener, PublicURLs: public, CertFile: c.TLSCert, KeyFile: c.TLSKey, TrustedProxies: c.TrustedProxy,
+		Origin: h.allowsOrigin, Checks: h.checks(c.Data), Log: log, Version: version,
+	})
+	if err != nil {
+		return errors.Join(err, h.Close())
+	}
+	h.mount(s)
+	c.greet(os.Stdout, public[0])
+	return errors.Join(h.run(ctx, s, log), h.Close())
+}
+
+func (c *serveCmd) validate() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen %q is no HOST:PORT", c.Listen)
+	}
+	if c.Dev && !loopback(host) {
+		return fmt.Errorf("--dev is for this machine alone, and --listen %s is not: use 127.0.0.1", c.Listen)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// deliverer is the push service: with --dev the spool, else none yet, and apps pull.
+func (c *serveCmd) deliverer(log *slog.Logger) (push.Deliverer, error) {
+	if !c.Dev {
+		return nil, nil
+	}
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	return push.NewSpool(c.pushFolder(), log)
+}
+
+// publicURLs are the given ones, or localhost and the port: an IP address can be no WebAuthn RP id. A client on this
+// machine may have either written in its configuration, so 127.0.0.1 counts too.
+func (c *serveCmd) publicURLs(addr net.Addr) []string {
+	if len(c.PublicURL) > 0 {
+		return c.PublicURL
+	}
+	scheme := "http"
+	if c.TLSCert != "" {
+		scheme = "https"
+	}
+	_, port, _ := net.SplitHostPort(addr.String())
+	return []string{
+		scheme + "://localhost:" + port, scheme + "://127.0.0.1:" + port, scheme + "://[::1]:" + port,
+	}
+}
+
+// greet says what to open and do next.
+func (c *serveCmd) greet(w io.Writer, public string) {
+	fmt.Fprintf(w, "tutela serves on %s  (data in %s)\n", public, c.Data)
+	fmt.Fprintf(w, "  next:  tutela ticket maria --data %s     a link and a QR code: maria's phone enrols\n", c.Data)
+	fmt.Fprintf(w, "         tutela client add shop --scope openid --data %s     a login system that may ask her phone\n", c.Data)
+	fmt.Fprintf(w, "  look:  %s/openapi.json   %s/readyz\n", public, public)
+}
+
+// retention is how long events are kept.
+var retention = setting.Duration("events.keep", "how long events are kept", 400*24*time.Hour, 24*time.Hour, 10*365*24*time.Hour)
+
+const (
+	trimInterval = 10 * time.Minute
+	trimBatch    = 1000
+)
+
+// run serves, and does the work behind it, until ctx ends. The work goes on until the last call is answered.
+func (h *house) run(ctx context.Context, s *server.Server, log *slog.Logger) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	handlers := map[outbox.Kind]outbox.Handler{recovery.Notice: h.devices.DeliverNotice}
+	maps.Copy(handlers, h.logins.Handlers())
+	var group sync.WaitGroup
+	group.Go(func() { h.store.RunSweeper(work) })
+	group.Go(func() { outbox.NewSender(h.store, handlers, log).Run(work) })
+	group.Go(func() { h.trimEvents(work, log) })
+	err := s.Serve(ctx)
+	stop()
+	group.Wait()
+	return err
+}
+
+// trimEvents removes events past their retention now and then.
+func (h *house) trimEvents(ctx context.Context, log *slog.Logger) {
+	ticker := time.NewTicker(trimInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		var keep time.Duration
+		err := h.store.View(ctx, func(tx *storage.Tx) (err error) {
+			keep, err = retention.Get(tx)
+			return err
+		})
+		for n := trimBatch; err == nil && n == trimBatch; {
+			n, err = audit.Trim(ctx, h.store, h.store.Now().Add(-keep), trimBatch)
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Warn("trim events", "err", err)
+		}
+	}
+}
+
+// allowsOrigin tells whether a page from an origin may call the APIs that browsers call.
+func (h *house) allowsOrigin(origin string) bool {
+	allowed, err := h.access.AllowedOrigin(context.Background(), origin)
+	return err == nil && allowed
+}
+
+// minFree is the room on the data's disk below which the server says that it is not ready, in bytes.
+const minFree = 64 << 20
+
+// maxClockSkew is how far the clock may have jumped since the start.
+const maxClockSkew = 10 * time.Second
+
+// checks are what /readyz looks at.
+func (h *house) checks(dir string) []server.Check {
+	return []server.Check{
+		{Name: "store", Run: func(ctx context.Context) error {
+			return errors.Join(h.engine.Healthy(), h.store.View(ctx, func(*storage.Tx) error { return nil }))
+		}},
+		{Name: "disk", Run: func(context.Context) error { return diskWritable(dir) }},
+		{Name: "clock", Run: func(context.Context) error {
+			if skew := h.store.ClockSkew(); skew > maxClockSkew || skew < -maxClockSkew {
+				return fmt.Errorf("the clock has jumped by %v since the server was started; set it right and restart", skew)
+			}
+			return nil
+		}},
+	}
+}
+
+// mount puts the APIs and pages on the server.
+func (h *house) mount(s *server.Server) {
+	loginapi.Mount(s, h.store, h.access, h.logins)
+}
