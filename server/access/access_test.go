@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -22,6 +23,9 @@ const (
 	second = "http://localhost:8080/sub"
 )
 
+// quiet keeps warnings of a slow machine out of the tests' output.
+var quiet = slog.New(slog.DiscardHandler)
+
 // house is a real store with its services.
 type house struct {
 	*Service
@@ -35,9 +39,9 @@ type house struct {
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t, clock: storage.NewFakeClock(noon), path: filepath.Join(t.TempDir(), "tutela.db")}
-	engine, err := bolt.Open(t.Context(), h.path, bolt.Options{})
+	engine, err := bolt.Open(t.Context(), h.path, bolt.Options{Logger: quiet})
 	must(t, err)
-	h.store, err = storage.Open(t.Context(), engine, storage.Options{Clock: h.clock})
+	h.store, err = storage.Open(t.Context(), engine, storage.Options{Clock: h.clock, Logger: quiet})
 	must(t, err)
 	t.Cleanup(func() { must(t, h.store.Close()) })
 	h.ring, err = keyring.Open(t.Context(), h.store, []byte(strings.Repeat("k", keyring.KeyBytes)))

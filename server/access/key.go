@@ -1,7 +1,6 @@
 package access
 
 import (
-	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -122,8 +121,8 @@ func addKey(tx *storage.Tx, k *signingKey, by string) error {
 	k.Made, k.From = tx.Now(), tx.Now()
 	if newest != nil {
 		k.From = k.From.Add(KeyLead + keyRefresh)
-		if newest.Record.From.After(k.From) {
-			k.From = newest.Record.From // made by a server whose time is ahead of ours
+		if !k.From.After(newest.Record.From) { // rotated twice at one instant, or by a server whose time is ahead of ours
+			k.From = newest.Record.From.Add(time.Nanosecond)
 		}
 		newest.Record.Until = k.From
 		if err := signingKeys.Put(tx, storage.House, newest.Key, newest.Record); err != nil {
@@ -137,10 +136,8 @@ func addKey(tx *storage.Tx, k *signingKey, by string) error {
 	return audit.Record(tx, e, audit.Detail{})
 }
 
-// newestFirst orders keys by when they begin to sign. Of two that begin at one instant every server takes the same.
-func newestFirst(a, b *signingKey) int {
-	return cmp.Or(b.From.Compare(a.From), cmp.Compare(b.Public.KeyID, a.Public.KeyID))
-}
+// newestFirst orders keys by when they begin to sign: no two of an algorithm begin at one instant.
+func newestFirst(a, b *signingKey) int { return b.From.Compare(a.From) }
 
 // Rotate makes a successor for the key of every algorithm that is in use. It is in the JWKS at once and signs after
 // [KeyLead]; its predecessor stays in the JWKS until all that it signed has expired, a receipts' key for ever.
@@ -278,7 +275,7 @@ func (s *Service) reload(ctx context.Context, seen *keySet) (*keySet, error) {
 		}
 		set.keys = append(set.keys, k)
 	}
-	slices.SortFunc(set.keys, func(a, b *key) int { return newestFirst(a.stored, b.stored) })
+	slices.SortStableFunc(set.keys, func(a, b *key) int { return newestFirst(a.stored, b.stored) })
 	if set.jwks, err = set.document(); err != nil {
 		return nil, err
 	}
