@@ -206,7 +206,7 @@ func TestOpen_FileOpenInAnotherProgramIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer func() { must(t, db.Close()) }()
 	if _, err := Open(t.Context(), path, Options{}); !errors.Is(err, ErrInUse) {
 		t.Errorf("open: %v", err)
 	}
@@ -244,7 +244,7 @@ func TestOpen_WithoutPermissionIsRefused(t *testing.T) {
 		defer close(done)
 		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
 		if os.Geteuid() == 0 {
-			syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
+			_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
 		}
 		_, err = Open(context.Background(), path, Options{})
 	}()
@@ -282,7 +282,7 @@ func TestUpdate_InsideAnUpdateIsRefused(t *testing.T) {
 		inner = write(e, "a", "1")
 		return nil, nil
 	}))
-	if inner != ErrNested {
+	if !errors.Is(inner, ErrNested) {
 		t.Errorf("inner update: %v", inner)
 	}
 }
@@ -322,10 +322,10 @@ func TestReader_IsDeadAfterItsTransaction(t *testing.T) {
 		return nil, nil
 	}))
 	for _, r := range leaked {
-		if _, err := r.Get([]byte("a")); err != errEnded {
+		if _, err := r.Get([]byte("a")); !errors.Is(err, errEnded) {
 			t.Errorf("get: %v", err)
 		}
-		if err := r.Scan(storage.Range{}, func(_, _ []byte) bool { return true }); err != errEnded {
+		if err := r.Scan(storage.Range{}, func(_, _ []byte) bool { return true }); !errors.Is(err, errEnded) {
 			t.Errorf("scan: %v", err)
 		}
 	}

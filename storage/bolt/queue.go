@@ -51,7 +51,7 @@ func (p *Panic) Unwrap() error {
 func (c *call) finish() error {
 	switch {
 	case c.panicked != nil:
-		panic(c.panicked)
+		panic(c.panicked) //nolint:forbidigo // the closure's own, raised in its caller as storage.Engine promises
 	case c.exited:
 		runtime.Goexit()
 	}

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -221,7 +222,7 @@ func testRollbackAlone(t *testing.T, e storage.Engine) {
 				}
 				return nil
 			})
-			if (i%3 == 0) != (err == errRefused) {
+			if (i%3 == 0) != errors.Is(err, errRefused) {
 				t.Errorf("caller %d: %v", i, err)
 			}
 		})
@@ -267,13 +268,8 @@ func checkRaised(t *testing.T, kind int, raised any, boom error) {
 	case raised == nil || !strings.Contains(fmt.Sprint(raised), "boom"):
 		t.Errorf("panic of the closure arrived as %v", raised)
 	case kind == 0:
-		for err, _ := raised.(error); err != boom; {
-			wrapped, ok := err.(interface{ Unwrap() error })
-			if !ok {
-				t.Errorf("panic with an error arrived without it: %v", raised)
-				return
-			}
-			err = wrapped.Unwrap()
+		if err, _ := raised.(error); !errors.Is(err, boom) {
+			t.Errorf("panic with an error arrived without it: %v", raised)
 		}
 	}
 }
@@ -309,87 +305,98 @@ func testShards(t *testing.T, e storage.Engine) {
 
 // testModel compares the engine, step for step, with a map.
 func testModel(t *testing.T, e storage.Engine) {
-	keys := rapid.StringOfN(rapid.SampledFrom([]rune{0, 1, 'a', 'b', 0x7f}), 0, 3, -1)
-	values := rapid.SliceOfN(rapid.Byte(), 0, 300)
 	rapid.Check(t, func(rt *rapid.T) {
-		prefix, model := string(random(8)), map[string]string{}
-		drawRange := func(rt *rapid.T) storage.Range {
-			r := storage.Prefix([]byte(prefix))
-			if rapid.Bool().Draw(rt, "bounded") {
-				r.From = []byte(prefix + keys.Draw(rt, "from"))
-				r.To = []byte(prefix + keys.Draw(rt, "to"))
-			}
-			r.Reverse = rapid.Bool().Draw(rt, "reverse")
-			return r
-		}
-		rt.Repeat(map[string]func(*rapid.T){
-			"update": func(rt *rapid.T) {
-				puts := rapid.MapOfN(keys, values, 0, 20).Draw(rt, "puts")
-				deletes := rapid.SliceOfN(keys, 0, 20).Draw(rt, "deletes")
-				fail := rapid.IntRange(0, 4).Draw(rt, "fail") == 0
-				err := update(context.Background(), e, func(_ storage.Reader, ws *storage.WriteSet) error {
-					for key, value := range puts {
-						ws.Put([]byte(prefix+key), value)
-					}
-					for _, key := range deletes {
-						ws.Delete([]byte(prefix + key))
-					}
-					if fail {
-						return errRefused
-					}
-					return nil
-				})
-				if fail != (err != nil) {
-					rt.Fatalf("update: %v", err)
-				}
-				if fail {
-					return
-				}
-				for key, value := range puts {
-					model[prefix+key] = string(value)
-				}
-				for _, key := range deletes {
-					delete(model, prefix+key)
-				}
-			},
-			"scan": func(rt *rapid.T) {
-				in := drawRange(rt)
-				var got, peeked []pair
-				err := e.View(context.Background(), func(r storage.Reader) (err error) {
-					got, err = scan(r, in)
-					return err
-				})
-				if err == nil {
-					err = e.Peek(context.Background(), in, func(key, value []byte) bool {
-						peeked = append(peeked, pair{string(key), string(value)})
-						return true
-					})
-				}
-				want := modelScan(model, in)
-				if err != nil || !slices.Equal(got, want) || !slices.Equal(peeked, want) {
-					rt.Fatalf("scan of %+v: %v, %v, %v; want %v", in, got, peeked, err, want)
-				}
-			},
-			"get": func(rt *rapid.T) {
-				key := prefix + keys.Draw(rt, "key")
-				want, known := model[key]
-				err := e.View(context.Background(), func(r storage.Reader) error {
-					value, err := r.Get([]byte(key))
-					if known != (value != nil) || !bytes.Equal(value, []byte(want)) {
-						rt.Fatalf("value of %q: %q, want %q", key, value, want)
-					}
-					return err
-				})
-				if err != nil {
-					rt.Fatal(err)
-				}
-			},
-		})
+		m := &model{engine: e, prefix: string(random(8)), rows: map[string]string{}}
+		rt.Repeat(map[string]func(*rapid.T){"update": m.update, "scan": m.scan, "get": m.get})
 	})
 }
 
-func modelScan(model map[string]string, in storage.Range) (pairs []pair) {
-	for key, value := range model {
+// model is what an engine should hold under a prefix.
+type model struct {
+	engine storage.Engine
+	prefix string
+	rows   map[string]string
+}
+
+var (
+	modelKeys   = rapid.StringOfN(rapid.SampledFrom([]rune{0, 1, 'a', 'b', 0x7f}), 0, 3, -1)
+	modelValues = rapid.SliceOfN(rapid.Byte(), 0, 300)
+)
+
+// update puts and deletes, in this order; one in five is refused by its closure.
+func (m *model) update(rt *rapid.T) {
+	puts := rapid.MapOfN(modelKeys, modelValues, 0, 20).Draw(rt, "puts")
+	deletes := rapid.SliceOfN(modelKeys, 0, 20).Draw(rt, "deletes")
+	refused := rapid.IntRange(0, 4).Draw(rt, "refused") == 0
+	err := update(context.Background(), m.engine, func(_ storage.Reader, ws *storage.WriteSet) error {
+		for key, value := range puts {
+			ws.Put([]byte(m.prefix+key), value)
+		}
+		for _, key := range deletes {
+			ws.Delete([]byte(m.prefix + key))
+		}
+		if refused {
+			return errRefused
+		}
+		return nil
+	})
+	if refused != (err != nil) {
+		rt.Fatalf("update: %v", err)
+	}
+	if refused {
+		return
+	}
+	for key, value := range puts {
+		m.rows[m.prefix+key] = string(value)
+	}
+	for _, key := range deletes {
+		delete(m.rows, m.prefix+key)
+	}
+}
+
+// scan compares a range, as View and as Peek show it.
+func (m *model) scan(rt *rapid.T) {
+	in := storage.Prefix([]byte(m.prefix))
+	if rapid.Bool().Draw(rt, "bounded") {
+		in.From = []byte(m.prefix + modelKeys.Draw(rt, "from"))
+		in.To = []byte(m.prefix + modelKeys.Draw(rt, "to"))
+	}
+	in.Reverse = rapid.Bool().Draw(rt, "reverse")
+	var viewed, peeked []pair
+	err := m.engine.View(context.Background(), func(r storage.Reader) (err error) {
+		viewed, err = scan(r, in)
+		return err
+	})
+	if err == nil {
+		err = m.engine.Peek(context.Background(), in, func(key, value []byte) bool {
+			peeked = append(peeked, pair{string(key), string(value)})
+			return true
+		})
+	}
+	want := modelScan(m.rows, in)
+	if err != nil || !slices.Equal(viewed, want) || !slices.Equal(peeked, want) {
+		rt.Fatalf("scan of %+v: %v, %v, %v; want %v", in, viewed, peeked, err, want)
+	}
+}
+
+// get compares one row.
+func (m *model) get(rt *rapid.T) {
+	key := m.prefix + modelKeys.Draw(rt, "key")
+	want, known := m.rows[key]
+	err := m.engine.View(context.Background(), func(r storage.Reader) error {
+		value, err := r.Get([]byte(key))
+		if known != (value != nil) || !bytes.Equal(value, []byte(want)) {
+			rt.Fatalf("value of %q: %q, want %q", key, value, want)
+		}
+		return err
+	})
+	if err != nil {
+		rt.Fatal(err)
+	}
+}
+
+func modelScan(rows map[string]string, in storage.Range) (pairs []pair) {
+	for key, value := range rows {
 		if in.Contains([]byte(key)) {
 			pairs = append(pairs, pair{key, value})
 		}

@@ -334,7 +334,7 @@ func move(r storage.Reader, ws *storage.WriteSet, from, to byte) error {
 }
 
 func testViewError(t *testing.T, e storage.Engine) {
-	if err := e.View(t.Context(), func(storage.Reader) error { return errRefused }); err != errRefused {
+	if err := e.View(t.Context(), func(storage.Reader) error { return errRefused }); !errors.Is(err, errRefused) {
 		t.Errorf("error of the closure came back as %v", err)
 	}
 }
