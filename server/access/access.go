@@ -72,7 +72,10 @@ func New(ctx context.Context, store *storage.Store, ring *keyring.Ring, o Option
 	if _, err := s.reload(ctx, nil); err != nil {
 		return nil, err
 	}
-	return s, s.ensureKeys(ctx, "", es256, edDSA)
+	if err := s.ensureKeys(ctx, "", es256, edDSA); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Issuer is the iss of every token: the first public URL and a slash.

@@ -45,7 +45,7 @@ func kidOf(t testing.TB, jws string) string {
 
 func headerOf(t testing.TB, jws string) jose.Header {
 	t.Helper()
-	parsed, err := jose.ParseSigned(jws, []jose.SignatureAlgorithm{es256, rs256, edDSA, jose.HS256})
+	parsed, err := jose.ParseSignedCompact(jws, []jose.SignatureAlgorithm{es256, rs256, edDSA, jose.HS256})
 	must(t, err)
 	return parsed.Signatures[0].Protected
 }

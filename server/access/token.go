@@ -345,7 +345,7 @@ func appendText(b []byte, value string) []byte {
 			encoded := bytes.NewBuffer(b)
 			encoder := json.NewEncoder(encoded)
 			encoder.SetEscapeHTML(false)
-			if encoder.Encode(value) != nil {
+			if err := encoder.Encode(value); err != nil {
 				return append(b, `""`...) // no string fails
 			}
 			return bytes.TrimSuffix(encoded.Bytes(), []byte("\n"))
