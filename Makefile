@@ -85,4 +85,4 @@ gcc: go
 	@command -v gcc >/dev/null || { \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
 		{ $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends gcc libc6-dev; } >/dev/null 2>&1; \
-	} || { echo "cannot install gcc: tests run without the race detector"; [ -z "$${CI:-}" ]; }
+	} || { echo "cannot install gcc, which the race detector needs: tests run without it, in CI not at all"; [ -z "$${CI:-}" ]; }
