@@ -178,3 +178,19 @@ func bytesWritten(b *testing.B) int64 {
 	}
 	return n
 }
+
+// BenchmarkInspect measures how fast a file is read before it is opened, in bytes of the file.
+func BenchmarkInspect(b *testing.B) {
+	path := newPath(b)
+	e := open(b, path, Options{})
+	for i := range 40 {
+		fill(b, e, fmt.Sprint("row", i), 5000)
+	}
+	must(b, e.Close())
+	info, err := os.Stat(path)
+	must(b, err)
+	b.SetBytes(info.Size())
+	for b.Loop() {
+		must(b, Inspect(path))
+	}
+}

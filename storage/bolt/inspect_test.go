@@ -226,7 +226,8 @@ func TestOpen_SurvivesAnyCorruption(t *testing.T) {
 	}
 }
 
-// FuzzInspect has bbolt open and check whatever passes.
+// FuzzInspect has bbolt open and check whatever passes. Its inputs are large: -fuzzminimizetime 10x keeps go from
+// spending its time on making them small.
 func FuzzInspect(f *testing.F) {
 	path := newPath(f)
 	e := open(f, path, Options{})

@@ -15,7 +15,8 @@ const (
 
 type pair struct{ key, value []byte }
 
-// Peek reads chunk after chunk, each in a transaction of its own, and calls fn in between, outside of them.
+// Peek reads chunk after chunk, each in a transaction of its own, and calls fn in between, outside of them. Unlike
+// View it does not wait for the sync of a commit that it sees: who acts on it by a transaction does.
 //
 // Errors: ctx's; Unavailable.
 func (e *Engine) Peek(ctx context.Context, r storage.Range, fn func(key, value []byte) bool) error {
