@@ -320,10 +320,10 @@ func (s *Service) Read(ctx context.Context, p Proof) (e *Enrollment, err error) 
 
 // Patch changes the caller's enrollment. A new push token or identifier is an event, and the old push token is told.
 //
-// Errors: those of Check; ErrInstallation.
+// Errors: those of Check; ErrInstallation; ErrUnsigned, for capabilities by the device token.
 func (s *Service) Patch(ctx context.Context, p Proof, c Change, from recovery.Origin) (e *Enrollment, err error) {
 	if c.Capabilities != nil && p.ByToken {
-		return nil, ErrInstallation.With("capabilities are changed only by a call that the device key signs")
+		return nil, ErrUnsigned.With("capabilities are changed only by a call that the device key signs")
 	}
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		if e, err = s.Check(tx, p); err != nil {

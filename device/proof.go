@@ -27,14 +27,18 @@ type Proof struct {
 	key     Key
 }
 
-// ErrToken is that of a device token or JWT that is not the enrollment's, or of a call that wants the JWT.
-var ErrToken = storage.NewError(storage.Denied, "the device token or JWT is not valid for this enrollment")
+// Errors of proofs.
+var (
+	ErrToken    = storage.NewError(storage.Denied, "the device token or JWT is not valid for this enrollment")
+	ErrUnsigned = storage.NewError(storage.Denied, "this call wants a JWT that the device key signs, not the device token")
+)
 
 // Prove checks a bearer token that a call to an enrollment came with: a JWT signed by the enrolled key or, unless
 // signedOnly, the device token. The first call of an enrollment erases the answers kept for it; a signed one is
 // noticed by a restore that watches, and revives an enrollment that Left within seven days. Safe for concurrent use.
 //
-// Errors: ErrNoEnrollment; ErrSuspended; ErrToken, ErrSignature, ErrClaims; ErrClockSkew.
+// Errors: ErrNoEnrollment; ErrSuspended; ErrToken, ErrSignature, ErrClaims; ErrClockSkew; ErrUnsigned, for the right
+// device token where the JWT is wanted.
 func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool) (Proof, error) {
 	var e *Enrollment
 	var u *user.User
@@ -53,8 +57,10 @@ func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool)
 	switch {
 	case strings.Count(bearer, ".") == 2:
 		err = s.checkDeviceJWT(e, u.ID, bearer)
-	case signedOnly || !s.ring.Matches(e.Token, tokenPurpose, p.UID[:], []byte(e.ID), []byte(bearer)):
+	case !s.ring.Matches(e.Token, tokenPurpose, p.UID[:], []byte(e.ID), []byte(bearer)):
 		err = ErrToken
+	case signedOnly:
+		err = ErrUnsigned
 	default:
 		p.ByToken = true
 	}
