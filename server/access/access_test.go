@@ -14,6 +14,7 @@ import (
 	"tutela/storage/audit"
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
+	"tutela/storage/storagetest"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -26,7 +27,7 @@ const (
 // quiet keeps warnings of a slow machine out of the tests' output.
 var quiet = slog.New(slog.DiscardHandler)
 
-// house is a real store with its services.
+// house is a real store with its services. In tests the engine reruns closures at random.
 type house struct {
 	*Service
 	t     testing.TB
@@ -39,8 +40,12 @@ type house struct {
 func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t, clock: storage.NewFakeClock(noon), path: filepath.Join(t.TempDir(), "tutela.db")}
-	engine, err := bolt.Open(t.Context(), h.path, bolt.Options{Logger: quiet})
+	file, err := bolt.Open(t.Context(), h.path, bolt.Options{Logger: quiet})
 	must(t, err)
+	var engine storage.Engine = file
+	if _, ok := t.(*testing.T); ok {
+		engine = storagetest.Chaos(t, file)
+	}
 	h.store, err = storage.Open(t.Context(), engine, storage.Options{Clock: h.clock, Logger: quiet})
 	must(t, err)
 	t.Cleanup(func() { must(t, h.store.Close()) })
