@@ -1,0 +1,189 @@
+// Package backup keeps what lets an app come back after a reinstall: the tracked state of a platform backup, and an
+// end-to-end encrypted blob in numbered versions.
+//
+// Four things always hold:
+//
+//   - The versions of a backup are numbered from 1 without a gap up to Backup.Generation, of which the newest are kept;
+//     each names its parent by digest, so a phone that remembers one sees a server that was rolled back. Put alone
+//     writes versions, and compares before it writes, in one transaction.
+//   - An enrollment writes to one backup, which the enrollment's row names; no two that are not retired name the same.
+//     Put, Delete and Move keep it so, and package device when it hands a backup on.
+//   - A backup stays, restorable by its handle, whatever becomes of its enrollment, until Delete or a reset.
+//   - The handle is kept as a keyed hash. Its plain form is kept sealed, apart, for 15 minutes after it was made.
+package backup
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"tutela/device"
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/keyring"
+	"tutela/storage/setting"
+)
+
+// The sizes of a blob, in bytes.
+const (
+	chunkBytes   = 64 << 10
+	minMaxBytes  = 1 << 10
+	fallbackMax  = 256 << 10
+	MaxBlobBytes = 1 << 20 // what no setting exceeds
+)
+
+var (
+	maxBytes = setting.Int("backup.max_bytes", "how many bytes a backup may have", fallbackMax, minMaxBytes, MaxBlobBytes)
+	keep     = setting.Int("backup.keep", "how many generations of a backup are kept", 10, 1, 100)
+)
+
+// Backup is one backup of a user. What is in it is in its versions.
+type Backup struct {
+	ID         string    `json:"id"`              // bkp_ and 16 characters
+	Handle     string    `json:"handle"`          // keyed hash of the restore handle
+	Generation int64     `json:"generation"`      // of the latest version
+	Moves      int       `json:"moves,omitempty"` // restores that succeeded: each closes the others that were open
+	Created    time.Time `json:"created"`
+	Changed    time.Time `json:"changed"` // when it was last put or moved
+}
+
+const (
+	idPrefix     = "bkp_"
+	idCharacters = 16
+)
+
+// NewID draws a backup's id.
+func NewID() string { return storage.NewID(idPrefix, idCharacters) }
+
+var (
+	backups = storage.Declare(storage.Spec[Backup]{Name: "backup", Class: storage.MFA})
+	byHash  = backups.Unique("handle", func(b *Backup) []string { return []string{b.Handle} })
+)
+
+// Errors of backups. A Put whose generation does not follow gets a [*Conflict].
+var (
+	ErrNone     = storage.NewError(storage.NotFound, "there is no backup")
+	ErrInvalid  = storage.NewError(storage.Invalid, "the backup is not valid")
+	ErrConflict = storage.NewError(storage.Conflict, "another generation of the backup is there")
+	ErrShrinks  = storage.NewError(storage.Conflict,
+		"this backup has none or under half of the accounts of the one before; say that it is meant to shrink")
+	ErrTooLarge = storage.NewError(storage.Exhausted, "the backup is too large")
+)
+
+// Service is the use cases of backups. Safe for concurrent use.
+type Service struct {
+	store   *storage.Store
+	ring    *keyring.Ring
+	devices *device.Service
+}
+
+// New makes the service.
+func New(store *storage.Store, ring *keyring.Ring, devices *device.Service) *Service {
+	return &Service{store: store, ring: ring, devices: devices}
+}
+
+// Get returns a user's backup.
+//
+// Errors: ErrNone.
+func Get(tx *storage.Tx, uid storage.UID, id string) (*Backup, error) {
+	b, err := backups.Get(tx, uid, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, ErrNone
+	}
+	return b, err
+}
+
+// Of returns the backup that an enrollment writes to, with its latest version.
+//
+// Errors: ErrNone.
+func Of(tx *storage.Tx, uid storage.UID, e *device.Enrollment) (*Backup, *Version, error) {
+	if e.BackupID == "" {
+		return nil, nil, ErrNone
+	}
+	b, err := Get(tx, uid, e.BackupID)
+	if err != nil {
+		return nil, nil, err
+	}
+	v, err := b.version(tx, uid, b.Generation)
+	return b, v, err
+}
+
+// Latest returns the latest version of a backup.
+func (b *Backup) Latest(tx *storage.Tx, uid storage.UID) (*Version, error) {
+	return b.version(tx, uid, b.Generation)
+}
+
+// Installation returns the user's enrollment that writes to a backup and is not retired; nil when there is none.
+func Installation(tx *storage.Tx, uid storage.UID, id string) (*device.Enrollment, error) {
+	live, err := device.Of(tx, uid, device.Active, device.Suspended, device.Left)
+	for _, e := range live {
+		if e.BackupID == id {
+			return e, err
+		}
+	}
+	return nil, err
+}
+
+// Move hands a backup from one installation to another, within a transaction that has found that it may: to writes to
+// it from here on, under a new handle, and every restore of it that is still open is closed. from is nil when the old
+// installation is gone already; else it no longer names the backup, and is the caller's to write back.
+func (s *Service) Move(tx *storage.Tx, uid storage.UID, b *Backup, from, to *device.Enrollment, handle string) error {
+	if from != nil {
+		from.BackupID = ""
+	}
+	to.BackupID = b.ID
+	b.Handle, b.Moves, b.Changed = s.hash(handle), b.Moves+1, tx.Now()
+	return errors.Join(
+		device.Put(tx, uid, to),
+		freshHandles.Delete(tx, uid, b.ID),
+		backups.Put(tx, uid, b.ID, b))
+}
+
+// Delete removes the caller's backup with all its versions; its handle is from then on like one that never was.
+//
+// Errors: those of device.Service.Check; ErrNone.
+func (s *Service) Delete(ctx context.Context, p device.Proof, from recovery.Origin) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		e, err := s.check(tx, p)
+		if err != nil {
+			return err
+		}
+		b, _, err := Of(tx, p.UID, e)
+		if err != nil {
+			return err
+		}
+		e.BackupID = ""
+		return errors.Join(
+			device.Put(tx, p.UID, e),
+			b.prune(tx, p.UID, b.Generation+1),
+			freshHandles.Delete(tx, p.UID, b.ID),
+			backups.Delete(tx, p.UID, b.ID),
+			audit.Record(tx, event(from, audit.BackupDeleted, p.UID, e, b), detail(from, e)))
+	})
+}
+
+// check looks at a proof again and takes none by a device token alone, which a platform backup may carry to a thief.
+func (s *Service) check(tx *storage.Tx, p device.Proof) (*device.Enrollment, error) {
+	if p.ByToken {
+		return nil, device.ErrToken
+	}
+	return s.devices.Check(tx, p)
+}
+
+func event(from recovery.Origin, t audit.Type, uid storage.UID, e *device.Enrollment, b *Backup) audit.Event {
+	return audit.Event{
+		Type: t, UID: uid, Client: from.Client, By: from.By,
+		Facts: map[string]string{"enrollment": e.ID, "backup": b.ID},
+	}
+}
+
+func detail(from recovery.Origin, e *device.Enrollment) audit.Detail {
+	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name}
+}
+
+// generationKey is the key of a version: generations sort as numbers.
+func generationKey(backup string, generation int64) string {
+	return backup + string(binary.BigEndian.AppendUint64(nil, uint64(generation)))
+}

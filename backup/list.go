@@ -1,0 +1,120 @@
+package backup
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"tutela/device"
+	"tutela/recovery/user"
+	"tutela/storage"
+)
+
+// Tracked is what an admin sees of a backup: its latest version, and where it comes from.
+type Tracked struct {
+	ID               string
+	Generation       int64
+	Size             int
+	Items            int
+	Provider         Provider
+	AutomaticRestore bool // what the phone said with the latest version
+	Created          time.Time
+	Updated          time.Time // when the latest version was put
+	Enrollment       string    // that writes to it, or did last
+	Device           string    // that phone's name
+	Orphaned         bool      // its installation is gone; it is restorable by its handle all the same
+}
+
+// Backups returns the user's backups, oldest first.
+//
+// Errors: user.ErrUnknown.
+func (s *Service) Backups(ctx context.Context, userID string) (list []Tracked, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		uid, _, err := user.Find(tx, userID)
+		if err == nil {
+			list, err = List(tx, uid)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// List returns a user's backups, oldest first.
+func List(tx *storage.Tx, uid storage.UID) ([]Tracked, error) {
+	all, err := backups.All(tx, uid)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Tracked, 0, len(all))
+	for _, row := range all {
+		t, err := track(tx, uid, row.Record)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, t)
+	}
+	slices.SortFunc(list, func(a, b Tracked) int {
+		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.ID, b.ID))
+	})
+	return list, nil
+}
+
+func track(tx *storage.Tx, uid storage.UID, b *Backup) (Tracked, error) {
+	v, err := b.Latest(tx, uid)
+	if err != nil {
+		return Tracked{}, err
+	}
+	t := Tracked{
+		ID: b.ID, Generation: b.Generation, Size: v.Size, Items: v.Items, Provider: v.Provider,
+		AutomaticRestore: v.AutomaticRestore, Created: b.Created, Updated: v.Created, Enrollment: v.Enrollment,
+	}
+	e, err := Installation(tx, uid, b.ID)
+	if err == nil && e == nil {
+		t.Orphaned = true
+		e, err = device.Get(tx, uid, v.Enrollment)
+	}
+	if errors.Is(err, device.ErrNoEnrollment) {
+		return t, nil
+	}
+	if err == nil {
+		t.Enrollment, t.Device = e.ID, e.Name
+	}
+	return t, err
+}
+
+// orphansWhole is how many of a user's orphaned backups, the newest, keep their older generations.
+const orphansWhole = 10
+
+// thin bounds what a user's backups take. None is ever dropped: an orphaned backup is what a person whose phone is gone
+// comes back by, and each of them stands for an enrolment that somebody let happen. But of orphans past the newest
+// orphansWhole only the latest generation is kept.
+func thin(tx *storage.Tx, uid storage.UID) error {
+	all, err := backups.All(tx, uid)
+	if err != nil || len(all) <= orphansWhole {
+		return err
+	}
+	slices.SortFunc(all, func(a, b storage.Row[Backup]) int { return b.Record.Changed.Compare(a.Record.Changed) })
+	orphans := 0
+	for _, row := range all {
+		e, err := Installation(tx, uid, row.Record.ID)
+		if err != nil {
+			return err
+		}
+		if e != nil {
+			continue
+		}
+		if orphans++; orphans <= orphansWhole {
+			continue
+		}
+		if err := row.Record.prune(tx, uid, row.Record.Generation); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,257 @@
+package backup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"tutela/device"
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// Precondition is what a Put expects to find: nothing, or one generation. Exactly one is said.
+//
+// Source: RFC 9110 §13.1 (If-None-Match: *; If-Match).
+type Precondition struct {
+	None  bool
+	Match *int64
+}
+
+// noGeneration is what a tag that names no generation of ours matches.
+const noGeneration = -1
+
+// ParsePrecondition reads the two header fields, empty when absent. An If-Match that names no generation of ours
+// matches none; an If-None-Match other than * says nothing.
+func ParsePrecondition(ifMatch, ifNoneMatch string) Precondition {
+	p := Precondition{None: strings.TrimSpace(ifNoneMatch) == "*"}
+	tag := strings.TrimSpace(ifMatch)
+	if tag == "" {
+		return p
+	}
+	match := int64(noGeneration)
+	if n, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64); err == nil && tag == ETag(n) {
+		match = n
+	}
+	p.Match = &match
+	return p
+}
+
+// ETag is the entity tag of a generation.
+func ETag(generation int64) string { return `"` + strconv.FormatInt(generation, 10) + `"` }
+
+func (p Precondition) valid() bool { return p.None != (p.Match != nil) }
+
+// holds tells whether the precondition holds where the latest generation is this; 0 for none.
+func (p Precondition) holds(generation int64) bool {
+	if p.None {
+		return generation == 0
+	}
+	return *p.Match == generation && generation > 0
+}
+
+// Conflict is the error of a Put whose generation does not follow. It is an ErrConflict, and says what is there.
+type Conflict struct {
+	Generation int64  // of the latest version; 0: there is none
+	Manifest   string // its compact JWS
+}
+
+func (c *Conflict) Error() string {
+	if c.Generation == 0 {
+		return "there is no backup yet: send the first one with If-None-Match: *"
+	}
+	return fmt.Sprintf("the latest generation of the backup is %d", c.Generation)
+}
+
+// Unwrap returns ErrConflict.
+func (c *Conflict) Unwrap() error { return ErrConflict }
+
+// PutRequest is one version as a phone sends it.
+type PutRequest struct {
+	Precondition Precondition
+	Manifest     string // compact JWS by the device key
+	Body         []byte // ciphertext; empty for a platform's backup
+}
+
+// Stored is the answer to a Put.
+type Stored struct {
+	Generation int64
+	Digest     string // hex SHA-256 of the body
+	Created    time.Time
+	Handle     string // the restore handle; with generation 1 only, and to a repeat for 15 minutes
+}
+
+// Put adds the next version to the caller's backup, and makes the backup with the first. The same Put again gets the
+// same answer.
+//
+// Errors, the first that is so: those of device.Service.Check; ErrInvalid (no precondition or two, a manifest that does
+// not parse); *Conflict; ErrInvalid (body and manifest differ, the signature is not by this device's key, the parent
+// does not chain); ErrShrinks; ErrTooLarge.
+func (s *Service) Put(ctx context.Context, p device.Proof, req PutRequest, from recovery.Origin) (*Stored, error) {
+	next, err := s.examine(ctx, p, req)
+	if err != nil {
+		return nil, err
+	}
+	var stored *Stored
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		e, err := s.check(tx, p)
+		if err != nil {
+			return err
+		}
+		b, latest, err := Of(tx, p.UID, e)
+		if err != nil && !errors.Is(err, ErrNone) {
+			return err
+		}
+		if latest != nil && latest.Manifest == req.Manifest && latest.Digest == next.digest {
+			stored, err = b.stored(tx, p.UID, latest)
+			return err
+		}
+		if err := next.refuse(tx, e, latest); err != nil {
+			return err
+		}
+		stored, err = s.add(tx, p.UID, e, b, next, from)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return stored, nil
+}
+
+// candidate is a version to come, with all about it that no transaction is needed for.
+type candidate struct {
+	PutRequest
+	manifest   *manifest // nil when it does not parse
+	unparsed   error     // why it does not
+	unverified error     // why its signature is not by the device's key
+	digest     string    // of the body
+	first      string    // the handle, should it be the first of a backup
+	id         string    // that backup's id
+}
+
+// examine verifies the signature by the key that the proof was made with; a transaction that then checks the proof has
+// found the key the same.
+func (s *Service) examine(ctx context.Context, p device.Proof, req PutRequest) (*candidate, error) {
+	var key device.Key
+	err := s.store.View(ctx, func(tx *storage.Tx) error {
+		e, err := s.check(tx, p)
+		if err == nil {
+			key = e.Key
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	next := &candidate{PutRequest: req, digest: digest(req.Body), first: NewHandle(), id: NewID()}
+	if next.manifest, next.unparsed = parseManifest(req.Manifest); next.unparsed == nil {
+		_, next.unverified = key.Verify(req.Manifest)
+	}
+	return next, nil
+}
+
+// refuse goes through the reasons to refuse a version, in the order of the protocol.
+func (c *candidate) refuse(tx *storage.Tx, e *device.Enrollment, latest *Version) error {
+	if latest == nil {
+		latest = &Version{}
+	}
+	m := c.manifest
+	switch {
+	case !c.Precondition.valid():
+		return ErrInvalid.With("a backup is sent with one of If-None-Match: * and If-Match")
+	case c.unparsed != nil:
+		return c.unparsed
+	case !c.Precondition.holds(latest.Generation) || *m.Generation != latest.Generation+1:
+		return &Conflict{Generation: latest.Generation, Manifest: latest.Manifest}
+	}
+	if err := c.mismatch(e, latest); err != nil {
+		return err
+	}
+	if latest.Items >= fewItems && *m.Items*2 < int64(latest.Items) && !m.Shrink {
+		return ErrShrinks
+	}
+	most, err := maxBytes.Get(tx)
+	if err == nil && len(c.Body) > most {
+		err = ErrTooLarge.With("a backup has at most %d bytes", most)
+	}
+	return err
+}
+
+// fewItems is from how many accounts on the loss of more than half needs a word.
+const fewItems = 4
+
+// mismatch tells what the manifest says that is not so.
+func (c *candidate) mismatch(e *device.Enrollment, latest *Version) error {
+	m := c.manifest
+	parent := ""
+	if latest.Manifest != "" {
+		parent = digest(latest.Manifest)
+	}
+	switch {
+	case !strings.EqualFold(m.Digest, c.digest) || *m.Size != int64(len(c.Body)):
+		return ErrInvalid.With("the body is not the one that the manifest describes")
+	case m.Provider != Server && len(c.Body) > 0:
+		return ErrInvalid.With("a backup that the platform keeps is tracked with an empty body")
+	case c.unverified != nil || m.Issuer != e.ID:
+		return ErrInvalid.With("the manifest is not signed by this device")
+	case !strings.EqualFold(m.Parent, parent):
+		return ErrInvalid.With("the manifest does not name the one before as its parent")
+	}
+	return nil
+}
+
+// add writes the version; b is nil when it is the first of its backup.
+func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *Backup, next *candidate, from recovery.Origin) (*Stored, error) {
+	m := next.manifest
+	v := &Version{
+		Generation: *m.Generation, Digest: next.digest, Size: len(next.Body), Items: int(*m.Items), Provider: m.Provider,
+		AutomaticRestore: m.AutomaticRestore, Manifest: next.Manifest, Key: e.Key, Enrollment: e.ID,
+		Created: tx.Now().Truncate(time.Millisecond),
+	}
+	var err error
+	if b == nil {
+		if b, err = s.begin(tx, uid, e, next); err != nil {
+			return nil, err
+		}
+	}
+	most, err := keep.Get(tx)
+	if err != nil {
+		return nil, err
+	}
+	b.Generation, b.Changed = v.Generation, tx.Now()
+	told := event(from, audit.BackupPut, uid, e, b)
+	told.Facts["provider"] = string(v.Provider)
+	err = errors.Join(
+		b.put(tx, uid, v, next.Body),
+		b.prune(tx, uid, v.Generation-int64(most)+1),
+		backups.Put(tx, uid, b.ID, b),
+		audit.Record(tx, told, detail(from, e)))
+	if err != nil {
+		return nil, err
+	}
+	return b.stored(tx, uid, v)
+}
+
+// begin makes the backup that the enrollment writes to from here on.
+func (s *Service) begin(tx *storage.Tx, uid storage.UID, e *device.Enrollment, next *candidate) (*Backup, error) {
+	b := &Backup{ID: next.id, Handle: s.hash(next.first), Created: tx.Now()}
+	e.BackupID = b.ID
+	return b, errors.Join(
+		thin(tx, uid),
+		device.Put(tx, uid, e),
+		b.keepFresh(tx, uid, next.first))
+}
+
+// stored is the answer to the Put that brought v, its first time and again.
+func (b *Backup) stored(tx *storage.Tx, uid storage.UID, v *Version) (*Stored, error) {
+	answer := &Stored{Generation: v.Generation, Digest: v.Digest, Created: v.Created}
+	var err error
+	if v.Generation == 1 {
+		answer.Handle, err = b.fresh(tx, uid)
+	}
+	return answer, err
+}
