@@ -85,6 +85,7 @@ func TestPut_IsRefusedForTheFirstReasonThatHolds(t *testing.T) {
 		{"a digest that differs", good(func(c map[string]any) { c["digest"] = hexDigest(nil) }), backup.ErrInvalid},
 		{"a size that differs, and it shrinks", good(func(c map[string]any) { c["size"] = 49; c["items"] = 0 }), backup.ErrInvalid},
 		{"another phone's manifest", with(good(nil), func(r *backup.PutRequest) { r.Manifest = other.version(t, 3, manifest, body, 5, nil).Manifest }), backup.ErrInvalid},
+		{"another phone's name on this phone's manifest", good(func(c map[string]any) { c["iss"] = other.answer.ID }), backup.ErrInvalid},
 		{"this phone's name on another phone's manifest", with(good(nil), func(r *backup.PutRequest) {
 			r.Manifest = other.version(t, 3, manifest, body, 5, func(c map[string]any) { c["iss"] = p.answer.ID }).Manifest
 		}), backup.ErrInvalid},
@@ -434,12 +435,12 @@ func TestParsePrecondition(t *testing.T) {
 
 // model is what one enrollment's backup should be.
 type model struct {
+	proof      device.Proof // one will do: a transaction looks at it again
 	generation int64
 	manifests  []string // of the generations that are kept, newest last
 	bodies     [][]byte
 	keep       int
-	handle     string // "" when the test does not know it
-	created    bool
+	handle     string
 }
 
 // TestBackup_GenerationsAreAsTheModelSays lets two phones of a user put, repeat, delete, rotate and read at random, and
@@ -451,7 +452,7 @@ func TestBackup_GenerationsAreAsTheModelSays(t *testing.T) {
 		n++
 		userID := fmt.Sprintf("user-%d", n)
 		phones := []*phone{h.enroll(t, userID), h.enroll(t, userID)}
-		models := []*model{{}, {}}
+		models := []*model{{proof: phones[0].prove(t)}, {proof: phones[1].prove(t)}}
 		keep := rapid.IntRange(1, 4).Draw(rt, "keep")
 		h.set(t, "backup.keep", fmt.Sprint(keep))
 		pick := func() (*phone, *model) {
@@ -483,9 +484,9 @@ func (m *model) parent() string {
 }
 
 func (m *model) put(t *testing.T, rt *rapid.T, p *phone) {
-	body := random(rapid.SampledFrom([]int{0, 1, 64 << 10, 64<<10 + 1, 200_000}).Draw(rt, "size"))
+	body := random(rapid.SampledFrom([]int{0, 1, 100, 1000, 64 << 10, 64<<10 + 1}).Draw(rt, "size"))
 	req := p.version(t, m.generation+1, m.parent(), body, rapid.IntRange(0, 3).Draw(rt, "items"), nil)
-	stored, err := p.h.backups.Put(context.Background(), p.prove(t), req, recovery.Origin{})
+	stored, err := p.h.backups.Put(context.Background(), m.proof, req, recovery.Origin{})
 	if err != nil {
 		rt.Fatal(err)
 	}
@@ -507,7 +508,7 @@ func (m *model) repeat(t *testing.T, rt *rapid.T, p *phone) {
 	}
 	last := len(m.manifests) - 1
 	req := backup.PutRequest{Manifest: m.manifests[last], Body: m.bodies[last]}
-	stored, err := p.h.backups.Put(context.Background(), p.prove(t), req, recovery.Origin{})
+	stored, err := p.h.backups.Put(context.Background(), m.proof, req, recovery.Origin{})
 	if err != nil || stored.Generation != m.generation {
 		rt.Fatalf("repeat of generation %d: %+v, %v", m.generation, stored, err)
 	}
@@ -518,7 +519,7 @@ func (m *model) repeat(t *testing.T, rt *rapid.T, p *phone) {
 
 func (m *model) stale(t *testing.T, rt *rapid.T, p *phone) {
 	wrong := rapid.Int64Range(0, 20).Filter(func(g int64) bool { return g != m.generation }).Draw(rt, "generation")
-	_, err := p.h.backups.Put(context.Background(), p.prove(t), p.version(t, wrong+1, m.parent(), nil, 0, nil), recovery.Origin{})
+	_, err := p.h.backups.Put(context.Background(), m.proof, p.version(t, wrong+1, m.parent(), nil, 0, nil), recovery.Origin{})
 	var conflict *backup.Conflict
 	if !errors.As(err, &conflict) || conflict.Generation != m.generation || conflict.Manifest != m.parent() {
 		rt.Fatalf("put after generation %d where %d is: %v", wrong, m.generation, err)
@@ -526,7 +527,7 @@ func (m *model) stale(t *testing.T, rt *rapid.T, p *phone) {
 }
 
 func (m *model) rotate(t *testing.T, rt *rapid.T, p *phone) {
-	handle, err := p.h.backups.NewHandle(context.Background(), p.prove(t))
+	handle, err := p.h.backups.NewHandle(context.Background(), m.proof)
 	if (m.generation == 0) != errors.Is(err, backup.ErrNone) {
 		rt.Fatal(err)
 	}
@@ -539,15 +540,15 @@ func (m *model) rotate(t *testing.T, rt *rapid.T, p *phone) {
 }
 
 func (m *model) remove(t *testing.T, rt *rapid.T, p *phone) {
-	err := p.h.backups.Delete(context.Background(), p.prove(t), recovery.Origin{})
+	err := p.h.backups.Delete(context.Background(), m.proof, recovery.Origin{})
 	if (m.generation == 0) != errors.Is(err, backup.ErrNone) {
 		rt.Fatal(err)
 	}
-	*m = model{}
+	*m = model{proof: m.proof}
 }
 
 func (m *model) compare(t *testing.T, rt *rapid.T, p *phone) {
-	list, err := p.h.backups.Generations(context.Background(), p.prove(t))
+	list, err := p.h.backups.Generations(context.Background(), m.proof)
 	if m.generation == 0 {
 		if !errors.Is(err, backup.ErrNone) {
 			rt.Fatalf("there should be no backup: %v", err)
@@ -559,7 +560,7 @@ func (m *model) compare(t *testing.T, rt *rapid.T, p *phone) {
 	}
 	for i, v := range list {
 		want := m.generation - int64(i)
-		_, body, err := p.h.backups.Generation(context.Background(), p.prove(t), want)
+		_, body, err := p.h.backups.Generation(context.Background(), m.proof, want)
 		if err != nil || v.Generation != want || v.Manifest != m.manifests[len(m.manifests)-1-i] || !bytes.Equal(body, m.bodies[len(m.bodies)-1-i]) {
 			rt.Fatalf("generation %d is another: %v", want, err)
 		}

@@ -60,6 +60,7 @@ type Conflict struct {
 	Manifest   string // its compact JWS
 }
 
+// Error says which generation is there.
 func (c *Conflict) Error() string {
 	if c.Generation == 0 {
 		return "there is no backup yet: send the first one with If-None-Match: *"

@@ -1,0 +1,84 @@
+package restore
+
+import "time"
+
+// Step is what comes next in a restore.
+type Step string
+
+// The steps.
+const (
+	StepFirstTimeSetup Step = "first_time_setup"
+	StepRecoveryCode   Step = "recovery_code"
+	StepAskAdmin       Step = "ask_admin"
+	StepWait           Step = "wait"
+	StepDone           Step = "done"
+)
+
+// Reason is why that step comes next. A restore that is done has none.
+type Reason string
+
+// The reasons.
+const (
+	NoBackupRestored Reason = "no_backup_restored" // the platform brought no handle along
+	Disabled         Reason = "restore_disabled"   // the phone, or the person, wants a clean start
+	NoBackup         Reason = "no_backup"          // there is none under the handle: never made, deleted, reset, or made up
+	UserBlocked      Reason = "user_blocked"
+	Vetoed           Reason = "vetoed"
+	NoRecoveryCode   Reason = "no_recovery_code"
+	RecoveryLocked   Reason = "recovery_locked"  // too many wrong codes
+	OldDeviceAsked   Reason = "old_device_asked" // the old installation has time to veto
+	BackupFound      Reason = "backup_found"
+	Chosen           Reason = "chosen" // the person chose first-time setup
+)
+
+// Decision is what comes next, and why.
+type Decision struct {
+	Step   Step   `json:"step"`
+	Reason Reason `json:"reason,omitempty"`
+}
+
+// Facts are what a decision follows from. They are gathered anew, in the transaction that acts on the decision.
+type Facts struct {
+	Done      bool      // a right code was given
+	Chosen    bool      // first-time setup was chosen
+	NoHandle  bool      // the restore came without a handle
+	Disabled  bool      // it said that automatic_restore is false
+	Found     bool      // there is a backup under the handle now
+	Blocked   bool      // the user is
+	Vetoed    bool      // a restore of this backup was, in the last 24 hours
+	HasCode   bool      // the user has a recovery code that counts
+	Locked    bool      // the user's restore channel is closed
+	VetoOn    bool      // the policy gives the old installation time to veto
+	WaitUntil time.Time // the end of that time
+	Now       time.Time
+}
+
+// Decide is the rule: the first line that holds. It has no other input than the facts.
+//
+// Source: app API, restore after a reinstall.
+func Decide(f Facts) Decision {
+	switch {
+	case f.Done:
+		return Decision{StepDone, ""}
+	case f.Chosen:
+		return Decision{StepFirstTimeSetup, Chosen}
+	case f.NoHandle:
+		return Decision{StepFirstTimeSetup, NoBackupRestored}
+	case f.Disabled:
+		return Decision{StepFirstTimeSetup, Disabled}
+	case !f.Found:
+		return Decision{StepFirstTimeSetup, NoBackup}
+	case f.Blocked:
+		return Decision{StepAskAdmin, UserBlocked}
+	case f.Vetoed:
+		return Decision{StepAskAdmin, Vetoed}
+	case !f.HasCode:
+		return Decision{StepAskAdmin, NoRecoveryCode}
+	case f.Locked:
+		return Decision{StepAskAdmin, RecoveryLocked}
+	case f.VetoOn && f.Now.Before(f.WaitUntil):
+		return Decision{StepWait, OldDeviceAsked}
+	default:
+		return Decision{StepRecoveryCode, BackupFound}
+	}
+}

@@ -1,0 +1,371 @@
+package restore_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tutela/backup"
+	"tutela/backup/restore"
+	"tutela/device"
+	"tutela/device/login"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/bolt"
+	"tutela/storage/keyring"
+	"tutela/storage/setting"
+	"tutela/storage/storagetest"
+)
+
+const publicURL = "http://localhost:8080"
+
+// house is the services over a real data file, with a clock that the test owns.
+type house struct {
+	store    *storage.Store
+	engine   *countingEngine
+	clock    *storage.FakeClock
+	ring     *keyring.Ring
+	codes    *recovery.Service
+	devices  *device.Service
+	logins   *login.Service
+	backups  *backup.Service
+	restores *restore.Service
+}
+
+// onEveryEngine runs a test on the bolt engine, bare and with closures that are run again.
+func onEveryEngine(t *testing.T, test func(t *testing.T, h *house)) {
+	t.Run("bolt", func(t *testing.T) { test(t, openHouse(t, false)) })
+	t.Run("chaos", func(t *testing.T) { test(t, openHouse(t, true)) })
+}
+
+func openHouse(t testing.TB, chaos bool) *house {
+	t.Helper()
+	ctx := context.Background()
+	quiet := slog.New(slog.DiscardHandler)
+	file, err := bolt.Open(ctx, filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{Logger: quiet})
+	must(t, err)
+	h := &house{clock: storage.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC))}
+	h.engine = &countingEngine{Engine: file}
+	if chaos {
+		h.engine.Engine = storagetest.Chaos(t, file)
+	}
+	h.store, err = storage.Open(ctx, h.engine, storage.Options{Clock: h.clock, Logger: quiet})
+	must(t, err)
+	t.Cleanup(func() { must(t, h.store.Close()) })
+	h.ring, err = keyring.Open(ctx, h.store, random(keyring.KeyBytes))
+	must(t, err)
+	bases := device.NewBases([]string{publicURL})
+	h.codes = recovery.New(h.store, h.ring, func(context.Context, []byte) (string, error) { return "signed", nil })
+	h.devices = device.New(h.store, h.ring, h.codes, device.Options{Bases: bases, Issuer: "Example"})
+	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, nil)
+	h.backups = backup.New(h.store, h.ring, h.devices)
+	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
+	return h
+}
+
+// phone is one installation with its key, and what it would have kept.
+type phone struct {
+	h      *house
+	secret ed25519.PrivateKey
+	key    device.Key
+	answer *device.Answer
+	code   string // the user's recovery code
+	handle string
+}
+
+func may(storage.UID, *user.User) error { return nil }
+
+var from = recovery.Origin{IP: "192.0.2.1", Agent: "test"}
+
+// newPhone makes a key and no more.
+func (h *house) newPhone(t testing.TB) *phone {
+	t.Helper()
+	public, secret, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	jwk := `{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}`
+	key, err := device.ParseKey(json.RawMessage(jwk))
+	must(t, err)
+	return &phone{h: h, secret: secret, key: key}
+}
+
+// enroll makes a phone of a user, who may have others.
+func (h *house) enroll(t testing.TB, userID string) *phone {
+	t.Helper()
+	p := h.newPhone(t)
+	ctx := context.Background()
+	ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true}, may)
+	must(t, err)
+	p.answer, err = h.devices.Enroll(ctx, ticket, p.installation("old phone"), recovery.Origin{})
+	must(t, err)
+	p.code = p.answer.RecoveryCode
+	return p
+}
+
+func (p *phone) installation(name string) device.Installation {
+	return device.Installation{
+		Identifier: "ident-" + storage.NewID("", 12), Name: name, Key: p.key, Capabilities: []string{device.NumberMatching},
+		Push: &push.Target{Service: push.FCM, Token: "push-token-" + name},
+	}
+}
+
+// sign makes a compact JWS by the phone's key.
+func (p *phone) sign(t testing.TB, claims map[string]any) string {
+	t.Helper()
+	payload, err := json.Marshal(claims)
+	must(t, err)
+	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"EdDSA"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload)
+	return signed + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(p.secret, []byte(signed)))
+}
+
+// call makes an authenticated call by the phone's device JWT.
+func (p *phone) call(t testing.TB) (device.Proof, error) {
+	t.Helper()
+	now := p.h.clock.Wall().Unix()
+	return p.h.devices.Prove(context.Background(), p.answer.ID, p.sign(t, map[string]any{
+		"iss": p.answer.ID, "sub": p.answer.UserID, "aud": publicURL + "/api/device-accounts", "iat": now, "exp": now + 60,
+	}), true)
+}
+
+func (p *phone) prove(t testing.TB) device.Proof {
+	t.Helper()
+	proof, err := p.call(t)
+	must(t, err)
+	return proof
+}
+
+func hexDigest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+// backUp puts the first generation and keeps its handle.
+func (p *phone) backUp(t testing.TB, body string) *phone {
+	t.Helper()
+	manifest := p.sign(t, map[string]any{
+		"iss": p.answer.ID, "generation": 1, "parent": "", "digest": hexDigest(body), "size": len(body), "items": 5,
+		"provider": "server", "automatic_restore": true, "iat": p.h.clock.Wall().Unix(),
+	})
+	req := backup.PutRequest{Manifest: manifest, Body: []byte(body), Precondition: backup.Precondition{None: true}}
+	stored, err := p.h.backups.Put(context.Background(), p.prove(t), req, from)
+	must(t, err)
+	p.handle = stored.Handle
+	return p
+}
+
+// started is a restore as its phone has it.
+type started struct {
+	*restore.Started
+	phone *phone
+}
+
+// start starts a restore of a handle on a new phone.
+func (h *house) start(t testing.TB, handle string) *started {
+	t.Helper()
+	return h.newPhone(t).start(t, handle)
+}
+
+func (p *phone) start(t testing.TB, handle string) *started {
+	t.Helper()
+	s, err := p.h.restores.Start(context.Background(), p.request(t, handle), from)
+	must(t, err)
+	return &started{Started: s, phone: p}
+}
+
+// request is a start with everything in it.
+func (p *phone) request(t testing.TB, handle string) restore.StartRequest {
+	t.Helper()
+	proof := p.sign(t, map[string]any{"handle": hexDigest(handle), "iat": 1})
+	return restore.StartRequest{Handle: handle, Installation: p.installation("new phone"), Proof: proof}
+}
+
+// state is what a GET of the restore says.
+func (s *started) state(t testing.TB) restore.State {
+	t.Helper()
+	state, err := s.phone.h.restores.State(context.Background(), s.ID, s.Token, "")
+	must(t, err)
+	return *state
+}
+
+func (s *started) expect(t testing.TB, step restore.Step, reason restore.Reason) {
+	t.Helper()
+	if now := s.state(t); now.Step != step || now.Reason != reason {
+		t.Errorf("the step is %s (%s), want %s (%s)", now.Step, now.Reason, step, reason)
+	}
+}
+
+func (s *started) redeem(code string) (*restore.Outcome, error) {
+	return s.phone.h.restores.RestoreWithCode(context.Background(), s.ID, s.Token, code, from)
+}
+
+// restored redeems a code and makes the phone the enrolled one.
+func (s *started) restored(t testing.TB, code string) *restore.Outcome {
+	t.Helper()
+	o, err := s.redeem(code)
+	must(t, err)
+	s.phone.answer, s.phone.code, s.phone.handle = &o.Answer, o.RecoveryCode, o.RestoreHandle
+	return o
+}
+
+// wrongCodes gives n wrong codes, none of which may be limited.
+func (s *started) wrongCodes(t testing.TB, n int) {
+	t.Helper()
+	for range n {
+		if _, err := s.redeem(wrongCode); !errors.Is(err, recovery.ErrWrongCode) {
+			t.Fatalf("a wrong code got %v", err)
+		}
+	}
+}
+
+// wrongCode is a code that is well formed and nobody's; typo one whose check character is wrong.
+const (
+	wrongCode = "0123456789ABCDEFGHJKMNPV"
+	typo      = "0123456789ABCDEFGHJKMNPW"
+)
+
+func (h *house) update(t testing.TB, fn func(*storage.Tx) error) {
+	t.Helper()
+	must(t, h.store.Update(context.Background(), fn))
+}
+
+// set sets a policy.
+func (h *house) set(t testing.TB, name, value string) {
+	t.Helper()
+	h.update(t, func(tx *storage.Tx) error { return setting.Set(tx, name, value) })
+}
+
+// block blocks a user.
+func (h *house) block(t testing.TB, userID string, blocked bool) {
+	t.Helper()
+	h.update(t, func(tx *storage.Tx) error {
+		uid, _, err := user.Find(tx, userID)
+		if err == nil {
+			_, err = user.Change(tx, uid, func(u *user.User) error { u.Blocked = blocked; return nil })
+		}
+		return err
+	})
+}
+
+func (h *house) reset(t testing.TB, userID string) {
+	t.Helper()
+	_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: userID, Reason: "test"}, may)
+	must(t, err)
+}
+
+// rows returns the stored rows of a table, whoever has them.
+func (h *house) rows(t testing.TB, table string) (values []string) {
+	t.Helper()
+	for key, value := range h.dump(t) {
+		if name, _, _ := strings.Cut(key[min(17, len(key)):], "\x00"); key[0] == 'u' && name == table {
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
+// dump is the whole store.
+func (h *house) dump(t testing.TB) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	must(t, h.store.Engine().Peek(context.Background(), storage.Range{}, func(key, value []byte) bool {
+		all[string(key)] = string(value)
+		return true
+	}))
+	return all
+}
+
+// holds tells whether any byte of the store, keys or values, holds a string.
+func (h *house) holds(t testing.TB, planted string) bool {
+	t.Helper()
+	for key, value := range h.dump(t) {
+		if strings.Contains(key, planted) || strings.Contains(value, planted) {
+			return true
+		}
+	}
+	return false
+}
+
+// notices counts the entries of the outbox that hold all the strings.
+func (h *house) notices(t testing.TB, all ...string) (n int) {
+	t.Helper()
+	for _, row := range h.rows(t, "outbox") {
+		has := true
+		for _, s := range all {
+			has = has && strings.Contains(row, `"`+s+`"`)
+		}
+		if has {
+			n++
+		}
+	}
+	return n
+}
+
+func (h *house) events(t testing.TB, types ...audit.Type) []audit.Entry {
+	t.Helper()
+	entries, _, err := audit.List(context.Background(), h.store, audit.Query{Types: types}, false)
+	must(t, err)
+	return entries
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return b
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// countingEngine counts the operations of the last Update.
+type countingEngine struct {
+	storage.Engine
+	mu   sync.Mutex
+	last work
+}
+
+// work is the operations of one transaction, and the bytes that it wrote.
+type work struct{ Gets, Scans, Writes, Bytes int }
+
+func (e *countingEngine) Update(ctx context.Context, fn func(storage.Reader) (*storage.WriteSet, error)) error {
+	return e.Engine.Update(ctx, func(r storage.Reader) (*storage.WriteSet, error) {
+		c := &countingReader{Reader: r}
+		ws, err := fn(c)
+		if ws != nil {
+			c.Writes = ws.Len()
+			_ = ws.Each(func(key string, value []byte) error { c.Bytes += len(key) + len(value); return nil })
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.last = c.work
+		return ws, err
+	})
+}
+
+type countingReader struct {
+	storage.Reader
+	work
+}
+
+func (r *countingReader) Get(key []byte) ([]byte, error) { r.Gets++; return r.Reader.Get(key) }
+
+func (r *countingReader) Scan(in storage.Range, fn func(key, value []byte) bool) error {
+	r.Scans++
+	return r.Reader.Scan(in, fn)
+}

@@ -1,0 +1,144 @@
+package restore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"tutela/backup"
+	"tutela/device"
+	"tutela/recovery/user"
+	"tutela/storage"
+)
+
+// mostListed bounds a list of restores, whose newest are shown: a thief of a platform backup can make many.
+const mostListed = 100
+
+// End is how a restore ended, for an admin. One that is still open has none.
+type End string
+
+// The ends.
+const (
+	EndDone    End = "done"
+	EndChosen  End = "chosen"  // first-time setup was
+	EndVetoed  End = "vetoed"  // by the old installation
+	EndClosed  End = "closed"  // another restore of the same backup was done; later it counts as expired
+	EndExpired End = "expired" // nothing came of it in its time
+)
+
+// Listed is a restore in a list.
+type Listed struct {
+	ID         string
+	Step       Step // of one that is over: as it was at its start, but for done and chosen
+	Reason     Reason
+	Name       string // of the phone that wants to take over
+	Started    time.Time
+	Expires    time.Time
+	WaitUntil  time.Time // with StepWait; else zero
+	Backup     string
+	Enrollment string // the new installation's, when done
+	End        End
+}
+
+// Waiting returns the restores of the caller's backup that are neither done, nor given up, nor over: newest first, at most
+// 100. Whoever waits for one watches the user ([storage.Store.Watch]).
+//
+// Errors: those of device.Service.Check.
+func (s *Service) Waiting(ctx context.Context, p device.Proof) (list []Listed, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		e, err := s.check(tx, p)
+		if err != nil {
+			return err
+		}
+		b, err := backup.Get(tx, p.UID, e.BackupID)
+		if errors.Is(err, backup.ErrNone) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		list, err = s.list(tx, p.UID, func(r *restore) bool {
+			return r.Backup == b.ID && r.Moves == b.Moves && r.Done.IsZero() && r.Chosen.IsZero() && tx.Now().Before(r.Expires)
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// Restores returns the user's restores of the last day, and of the last thirty those that were done or vetoed: newest
+// first, at most 100.
+//
+// Errors: user.ErrUnknown.
+func (s *Service) Restores(ctx context.Context, userID string) (list []Listed, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		uid, _, err := user.Find(tx, userID)
+		if err == nil {
+			list, err = s.list(tx, uid, func(*restore) bool { return true })
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// list returns the user's restores that which picks.
+func (s *Service) list(tx *storage.Tx, uid storage.UID, which func(*restore) bool) ([]Listed, error) {
+	rows, err := restores.All(tx, uid)
+	if err != nil {
+		return nil, err
+	}
+	rows = slices.DeleteFunc(rows, func(row storage.Row[restore]) bool { return !which(row.Record) })
+	slices.SortFunc(rows, func(a, b storage.Row[restore]) int {
+		return cmp.Or(b.Record.Started.Compare(a.Record.Started), strings.Compare(a.Key, b.Key))
+	})
+	scenes := make(map[string]*scene, 1)
+	list := make([]Listed, 0, min(len(rows), mostListed))
+	for _, row := range rows[:min(len(rows), mostListed)] {
+		r := row.Record
+		sc := scenes[r.Backup]
+		if sc == nil {
+			if sc, err = s.scene(tx, uid, r.Backup); err != nil {
+				return nil, err
+			}
+			scenes[r.Backup] = sc
+		}
+		list = append(list, r.listed(sc))
+	}
+	return list, nil
+}
+
+// listed describes the restore.
+func (r *restore) listed(sc *scene) Listed {
+	now := r.state(sc.of(r))
+	l := Listed{
+		ID: r.ID, Step: now.Step, Reason: now.Reason, Name: r.Name, Started: r.Started, Expires: r.Expires,
+		WaitUntil: now.WaitUntil, Backup: r.Backup, Enrollment: r.Enrollment,
+	}
+	switch expired := !sc.facts.Now.Before(r.Expires); {
+	case !r.Done.IsZero():
+		l.End = EndDone
+	case !r.Chosen.IsZero():
+		l.End = EndChosen
+	case expired && !r.Vetoed.IsZero():
+		l.End = EndVetoed
+	case expired:
+		l.End = EndExpired
+	case sc.closed(r):
+		l.End = EndClosed
+	}
+	switch l.End {
+	case EndClosed, EndExpired:
+		l.Step, l.Reason, l.WaitUntil = r.First.Step, r.First.Reason, time.Time{}
+	case EndVetoed:
+		l.Step, l.Reason = StepAskAdmin, Vetoed
+	}
+	return l
+}

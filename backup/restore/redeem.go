@@ -1,0 +1,240 @@
+package restore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"tutela/backup"
+	"tutela/device"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// Outcome is what a new installation gets when it has taken over: the answer of an enrolment, with the next recovery
+// code.
+type Outcome struct {
+	device.Answer
+	RestoreHandle string         `json:"restore_handle"` // a new one; the old one is dead
+	Backup        backup.Version `json:"backup"`         // the latest, to be read with the new enrollment
+}
+
+// RestoreWithCode has the new installation take over by the user's recovery code, in one step: the code is spent and the
+// next one issued, pending approvals are asked of the new installation, the old one is retired, the backup moves to the
+// new one, and every other open restore of it is closed. The same call again, with the same code, gets the same answer
+// until the new installation's first authenticated call, for at most 15 minutes.
+//
+// typed is the code as a person typed it; a typo costs no attempt.
+//
+// Errors: ErrNone; ErrToken; ErrNotReady; recovery.ErrLimited; recovery.ErrTypo; recovery.ErrWrongCode (counted);
+// device.ErrKeyInUse and device.ErrInstallation, which spend nothing.
+func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, from recovery.Origin) (*Outcome, error) {
+	code, typo := recovery.ParseCode(typed)
+	handle := backup.NewHandle()
+	var outcome *Outcome
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		f, sc, err := s.look(tx, id, token)
+		if err != nil {
+			return err
+		}
+		if !f.Done.IsZero() {
+			outcome, err = s.again(tx, f, code, typo)
+			return err
+		}
+		if err := f.admit(tx, sc); err != nil {
+			return err
+		}
+		if typo != nil {
+			return typo
+		}
+		outcome, err = s.redeem(tx, f, sc, code, handle, from)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return outcome, nil
+}
+
+// again returns the kept answer to the code that it answered.
+//
+// Errors: ErrNotReady.
+func (s *Service) again(tx *storage.Tx, f *found, code recovery.Code, typo error) (*Outcome, error) {
+	kept, err := recovery.KeptAnswer(tx, f.uid, f.answerKey())
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, ErrNotReady.With("the restore is done, and its answer is kept no longer")
+	}
+	if err != nil {
+		return nil, err
+	}
+	if typo != nil || !s.recovery.Answered(kept, f.uid, code) {
+		return nil, ErrNotReady.With("the restore is done already")
+	}
+	return readOutcome(kept)
+}
+
+// answerKey is the key of the answer that is kept for the restore.
+func (f *found) answerKey() string { return "restore:" + f.key }
+
+func readOutcome(kept *recovery.Answer) (*Outcome, error) {
+	var o Outcome
+	return &o, json.Unmarshal(kept.Body, &o)
+}
+
+// admit tells whether a code is looked at now. A closed channel is told as the wait that it is.
+//
+// Errors: ErrNotReady; recovery.ErrLimited.
+func (f *found) admit(tx *storage.Tx, sc *scene) error {
+	d := Decide(sc.of(f.restore))
+	if d.Step != StepRecoveryCode && d.Reason != RecoveryLocked {
+		return ErrNotReady.With("the restore's step is %s: %s", d.Step, d.Reason)
+	}
+	return recovery.Admit(tx, f.uid, recovery.RestoreChannel)
+}
+
+// redeem does what RestoreWithCode promises for a restore whose step asks for a code.
+func (s *Service) redeem(tx *storage.Tx, f *found, sc *scene, code recovery.Code, handle string, from recovery.Origin) (*Outcome, error) {
+	next, err := s.recovery.Spend(tx, f.uid, recovery.RestoreChannel, code, from)
+	if err != nil {
+		return nil, err
+	}
+	old := ""
+	if sc.old != nil {
+		old = sc.old.ID
+	}
+	e, answer, err := s.devices.Bind(tx, f.uid, f.installation(), device.Reserved{}, old, from)
+	if err != nil {
+		return nil, err
+	}
+	answer.RecoveryCode = string(next)
+	latest, err := sc.backup.Latest(tx, f.uid)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.takeOver(tx, f, sc, e, handle); err != nil {
+		return nil, err
+	}
+	outcome := &Outcome{Answer: *answer, RestoreHandle: handle, Backup: *latest}
+	body, err := json.Marshal(outcome)
+	if err != nil {
+		return nil, err
+	}
+	// After the rotation and the retirement, which erase every answer that is kept.
+	kept := recovery.Answer{Enrollment: e.ID, Code: s.recovery.HashOfAnswered(f.uid, code), Body: body}
+	return outcome, errors.Join(
+		recovery.KeepAnswer(tx, f.uid, f.answerKey(), kept, recovery.AnswerLife),
+		record(tx, f, sc, e, from))
+}
+
+func (r *restore) installation() device.Installation {
+	in := device.Installation{Identifier: r.Identifier, Name: r.Name, Key: r.Key, Capabilities: r.Capabilities}
+	if len(r.PushToken) > 0 {
+		in.Push = &push.Target{Service: r.PushService, Token: string(r.PushToken)}
+	}
+	return in
+}
+
+// takeOver puts e in the place of the old installation and ends the restore. The user's phones are told, and the old one,
+// which is none of them any more.
+func (s *Service) takeOver(tx *storage.Tx, f *found, sc *scene, e *device.Enrollment, handle string) error {
+	if err := s.backups.Move(tx, f.uid, sc.backup, sc.old, e, handle); err != nil {
+		return err
+	}
+	if sc.old != nil {
+		err := errors.Join(
+			s.logins.AskInstead(tx, f.uid, sc.old.ID, e),
+			device.Retire(tx, f.uid, sc.old, &recovery.NoticePayload{Notice: "restored", Restore: f.ID}))
+		if err != nil {
+			return err
+		}
+	}
+	f.Done, f.Enrollment, f.Kept = tx.Now(), e.ID, tx.Now().Add(keptDecided)
+	f.PushToken, f.PushService = nil, "" // they are the enrollment's now
+	tx.Wake(f.uid)
+	return errors.Join(f.put(tx), recovery.Notify(tx, f.uid, recovery.NoticePayload{Notice: "restored", Restore: f.ID}))
+}
+
+// record writes the events of a restore that is done.
+func record(tx *storage.Tx, f *found, sc *scene, e *device.Enrollment, from recovery.Origin) error {
+	facts := map[string]string{"enrollment": e.ID, "backup": sc.backup.ID}
+	err := audit.Record(tx, event(from, audit.RestoreDone, f.uid, facts), detail(from))
+	if sc.old == nil {
+		return err
+	}
+	facts = map[string]string{"from": sc.old.ID, "to": e.ID, "why": "restored"}
+	return errors.Join(err, audit.Record(tx, event(from, audit.DeviceMoved, f.uid, facts), detail(from)))
+}
+
+// State returns how a restore stands. proof may be a compact JWS by the new installation's key, with which a restore that
+// is done gives its answer again.
+//
+// Errors: ErrNone; ErrToken; of a restore that is done, with a proof: ErrProof; ErrNotReady, when the answer is kept no
+// longer.
+func (s *Service) State(ctx context.Context, id, token, proof string) (*State, error) {
+	var state State
+	var key device.Key
+	var kept *recovery.Answer
+	err := s.store.View(ctx, func(tx *storage.Tx) error {
+		f, sc, err := s.look(tx, id, token)
+		if err != nil {
+			return err
+		}
+		state, key = f.state(sc.of(f.restore)), f.Key
+		if state.Step != StepDone || proof == "" {
+			return nil
+		}
+		kept, err = recovery.KeptAnswer(tx, f.uid, f.answerKey())
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if state.Step != StepDone || proof == "" {
+		return &state, nil
+	}
+	if !proves(key, proof, "restore", id) {
+		return nil, ErrProof
+	}
+	if kept == nil {
+		return nil, ErrNotReady.With("the restore is done, and its answer is kept no longer")
+	}
+	state.Result, err = readOutcome(kept)
+	if err != nil {
+		return nil, err
+	}
+	return &state, nil
+}
+
+// FirstTimeSetup ends a restore because the person has lost the code, or wants a clean start. Nothing of the old
+// installation changes. Once more is no error.
+//
+// Errors: ErrNone; ErrToken; ErrNotReady, when it is done.
+func (s *Service) FirstTimeSetup(ctx context.Context, id, token string) (*State, error) {
+	var state State
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		f, sc, err := s.look(tx, id, token)
+		if err != nil {
+			return err
+		}
+		if !f.Done.IsZero() {
+			return ErrNotReady.With("the restore is done already")
+		}
+		if f.Chosen.IsZero() {
+			f.Chosen = tx.Now()
+			f.PushToken, f.PushService = nil, ""
+			err = f.put(tx)
+			tx.Wake(f.uid)
+		}
+		state = f.state(sc.of(f.restore))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &state, nil
+}

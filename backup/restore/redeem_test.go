@@ -1,0 +1,456 @@
+package restore_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tutela/backup"
+	"tutela/backup/restore"
+	"tutela/device"
+	"tutela/device/login"
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+func TestRestoreWithCode_PutsTheNewInstallationInThePlaceOfTheOld(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "ciphertext")
+		asked, err := h.logins.Begin(ctx, login.Request{Client: "vpn", UserID: "ada", Scope: "openid", Life: time.Minute})
+		must(t, err)
+		s := h.start(t, old.handle)
+		o := s.restored(t, old.code)
+
+		if o.UserID != "ada" || o.ID == old.answer.ID || o.Token == "" || o.TOTP == nil || o.RestoreHandle == old.handle {
+			t.Errorf("the answer is %+v", o)
+		}
+		if o.Backup.Generation != 1 || o.Backup.Items != 5 || o.Backup.Digest != hexDigest("ciphertext") {
+			t.Errorf("its backup is %+v", o.Backup)
+		}
+		s.expect(t, restore.StepDone, "")
+		if _, err := old.call(t); !errors.Is(err, device.ErrNoEnrollment) {
+			t.Errorf("the old installation's call: %v", err)
+		}
+		if _, err := h.devices.Prove(ctx, old.answer.ID, old.answer.Token, false); !errors.Is(err, device.ErrNoEnrollment) {
+			t.Errorf("the old installation's token: %v", err)
+		}
+		proof := s.phone.prove(t)
+		if v, body, err := h.backups.Latest(ctx, proof); err != nil || string(body) != "ciphertext" || v.Enrollment != old.answer.ID {
+			t.Errorf("the new installation reads %q: %v", body, err)
+		}
+		pending, err := h.logins.Approvals(ctx, proof, nil, 0)
+		if err != nil || len(pending) != 1 {
+			t.Errorf("%d approvals are asked of the new installation for %s: %v", len(pending), asked.ID, err)
+		}
+		if n := strings.Count(strings.Join(h.rows(t, "enrollment"), ""), `"backup_id"`); n != 1 {
+			t.Errorf("%d enrollments write to the backup", n)
+		}
+		checkNotices(t, h, old, s)
+		h.start(t, old.handle).expect(t, restore.StepFirstTimeSetup, restore.NoBackup)
+		h.start(t, o.RestoreHandle).expect(t, restore.StepRecoveryCode, restore.BackupFound)
+	})
+}
+
+// checkNotices tells whether a restore that is done was told of.
+func checkNotices(t *testing.T, h *house, old *phone, s *started) {
+	t.Helper()
+	if h.notices(t, "restored", s.ID, old.answer.ID) != 1 {
+		t.Error("the old phone is not told")
+	}
+	if h.notices(t, "restored", s.ID) != 2 || h.notices(t, "code_changed") != 1 {
+		t.Error("the user's phones are not told")
+	}
+	done, moved := h.events(t, audit.RestoreDone), h.events(t, audit.DeviceMoved)
+	if len(done) != 1 || done[0].Facts["enrollment"] != s.phone.answer.ID {
+		t.Errorf("events of the restore: %+v", done)
+	}
+	if len(moved) != 1 || moved[0].Facts["from"] != old.answer.ID || moved[0].Facts["to"] != s.phone.answer.ID {
+		t.Errorf("events of the move: %+v", moved)
+	}
+}
+
+func TestRestoreWithCode_RotatesTheCode(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		old := h.enroll(t, "ada").backUp(t, "body")
+		first := h.start(t, old.handle)
+		first.restored(t, old.code)
+		first.phone.prove(t)
+		second := h.start(t, first.phone.handle)
+		if _, err := second.redeem(old.code); !errors.Is(err, recovery.ErrWrongCode) {
+			t.Errorf("the spent code: %v", err)
+		}
+		second.restored(t, first.phone.code)
+		manifests, err := h.backups.Generations(context.Background(), second.phone.prove(t))
+		must(t, err)
+		if len(manifests) != 1 || !manifests[0].Key.Same(old.key) {
+			t.Error("a backup that moved does not say which key signed its manifest")
+		}
+	})
+}
+
+func TestRestoreWithCode_ChainsTheNextVersionOfABackupThatMoved(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		s.restored(t, old.code)
+		list, err := h.backups.Generations(ctx, s.phone.prove(t))
+		must(t, err)
+		one := int64(1)
+		manifest := s.phone.sign(t, map[string]any{
+			"iss": s.phone.answer.ID, "generation": 2, "parent": hexDigest(list[0].Manifest), "digest": hexDigest("next"),
+			"size": 4, "items": 5, "provider": "server",
+		})
+		req := backup.PutRequest{Manifest: manifest, Body: []byte("next"), Precondition: backup.Precondition{Match: &one}}
+		stored, err := h.backups.Put(ctx, s.phone.prove(t), req, from)
+		if err != nil || stored.Generation != 2 || stored.Handle != "" {
+			t.Errorf("the next version: %+v, %v", stored, err)
+		}
+	})
+}
+
+func TestRestoreWithCode_GivesALostAnswerAgain(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		h.clock.Advance(14 * time.Minute)
+		first, err := s.redeem(old.code)
+		must(t, err)
+		h.clock.Advance(14 * time.Minute) // past the restore's own time
+		again, err := s.redeem(" " + old.code[:12] + "-" + old.code[12:])
+		must(t, err)
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Errorf("the same call got another answer: %s", diff)
+		}
+		proof := s.phone.sign(t, map[string]any{"restore": s.ID, "iat": 12345.5})
+		state, err := h.restores.State(ctx, s.ID, s.Token, proof)
+		must(t, err)
+		if diff := cmp.Diff(first, state.Result); diff != "" {
+			t.Errorf("the proof got another answer: %s", diff)
+		}
+		if state := s.state(t); state.Step != restore.StepDone || state.Result != nil {
+			t.Errorf("without the proof it is %+v", state)
+		}
+		for name, claims := range map[string]map[string]any{
+			"another restore's": {"restore": "rst_x", "iat": 1}, "no iat": {"restore": s.ID}, "a start's": {"handle": s.ID, "iat": 1},
+		} {
+			if _, err := h.restores.State(ctx, s.ID, s.Token, s.phone.sign(t, claims)); !errors.Is(err, restore.ErrProof) {
+				t.Errorf("the proof is %s: %v", name, err)
+			}
+		}
+		byOld := old.sign(t, map[string]any{"restore": s.ID, "iat": 1})
+		if _, err := h.restores.State(ctx, s.ID, s.Token, byOld); !errors.Is(err, restore.ErrProof) {
+			t.Errorf("the old key's proof: %v", err)
+		}
+	})
+}
+
+func TestRestoreWithCode_WhenDoneTakesNoOtherCodeAndCountsNothing(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		o, err := s.redeem(old.code)
+		must(t, err)
+		before := h.dump(t)
+		for _, code := range []string{wrongCode, typo, o.RecoveryCode, ""} {
+			if _, err := s.redeem(code); !errors.Is(err, restore.ErrNotReady) {
+				t.Errorf("code %q: %v", code, err)
+			}
+		}
+		if _, err := h.restores.FirstTimeSetup(context.Background(), s.ID, s.Token); !errors.Is(err, restore.ErrNotReady) {
+			t.Errorf("first-time setup: %v", err)
+		}
+		if diff := cmp.Diff(before, h.dump(t)); diff != "" {
+			t.Errorf("something was written: %s", diff)
+		}
+	})
+}
+
+func TestRestoreWithCode_ForgetsItsAnswer(t *testing.T) {
+	ctx := context.Background()
+	cases := map[string]func(t *testing.T, h *house, s *started){
+		"at the first call of the new installation": func(t *testing.T, _ *house, s *started) { s.phone.prove(t) },
+		"after a quarter of an hour":                func(_ *testing.T, h *house, _ *started) { h.clock.Advance(recovery.AnswerLife) },
+		"at a rotation of the code": func(t *testing.T, h *house, _ *started) {
+			_, err := h.codes.Regenerate(ctx, "ada", from, may)
+			must(t, err)
+		},
+	}
+	for name, happen := range cases {
+		t.Run(name, func(t *testing.T) {
+			onEveryEngine(t, func(t *testing.T, h *house) {
+				old := h.enroll(t, "ada").backUp(t, "body")
+				s := h.start(t, old.handle)
+				s.restored(t, old.code)
+				happen(t, h, s)
+				if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
+					t.Errorf("the same call: %v", err)
+				}
+				proof := s.phone.sign(t, map[string]any{"restore": s.ID, "iat": 1})
+				if _, err := h.restores.State(ctx, s.ID, s.Token, proof); !errors.Is(err, restore.ErrNotReady) {
+					t.Errorf("the proof: %v", err)
+				}
+				s.expect(t, restore.StepDone, "")
+			})
+		})
+	}
+}
+
+func TestRestoreWithCode_CountsWrongCodesAndNoTypos(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		for range 20 {
+			if _, err := s.redeem(typo); !errors.Is(err, recovery.ErrTypo) {
+				t.Fatalf("a typo: %v", err)
+			}
+		}
+		s.wrongCodes(t, 10)
+		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
+		for _, code := range []string{old.code, wrongCode, typo} {
+			_, err := s.redeem(code)
+			if !errors.Is(err, recovery.ErrLimited) || storage.RetryAfter(err) != 30*time.Second {
+				t.Errorf("a code while the channel waits: %v", err)
+			}
+		}
+		h.clock.Advance(30 * time.Second)
+		s.restored(t, old.code)
+		next := h.start(t, s.phone.handle)
+		next.wrongCodes(t, 9) // a right code has cleared the channel
+	})
+}
+
+func TestRestoreWithCode_IsLimitedWhileTheChannelIsClosed(t *testing.T) {
+	h := openHouse(t, false)
+	old := h.enroll(t, "ada").backUp(t, "body")
+	h.lock(t, old)
+	s := h.start(t, old.handle)
+	s.expect(t, restore.StepAskAdmin, restore.RecoveryLocked)
+	if _, err := s.redeem(old.code); !errors.Is(err, recovery.ErrLimited) || storage.RetryAfter(err) != 24*time.Hour {
+		t.Errorf("the right code on a closed channel: %v", err)
+	}
+	must(t, h.restores.Unblock(context.Background(), "ada", from, may))
+	s.restored(t, old.code)
+}
+
+func TestRestoreWithCode_SpendsNothingOnAKeyThatIsInUse(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		old := h.enroll(t, "ada").backUp(t, "body")
+		other := h.enroll(t, "ada")
+		s := other.start(t, old.handle)
+		before := h.dump(t)
+		if _, err := s.redeem(old.code); !errors.Is(err, device.ErrKeyInUse) {
+			t.Fatalf("another phone's key: %v", err)
+		}
+		if diff := cmp.Diff(before, h.dump(t)); diff != "" {
+			t.Errorf("something was written: %s", diff)
+		}
+		own := old.start(t, old.handle) // the old installation's own key is allowed
+		own.restored(t, old.code)
+	})
+}
+
+func TestRestoreWithCode_ClosesTheOtherRestoresOfTheBackup(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		second := h.enroll(t, "ada").backUp(t, "other")
+		s, closed, elsewhere := h.start(t, old.handle), h.start(t, old.handle), h.start(t, second.handle)
+		s.restored(t, old.code)
+		if _, err := closed.redeem(wrongCode); !errors.Is(err, restore.ErrNone) {
+			t.Errorf("a code: %v", err)
+		}
+		if _, err := h.restores.State(ctx, closed.ID, closed.Token, ""); !errors.Is(err, restore.ErrNone) {
+			t.Errorf("its state: %v", err)
+		}
+		if _, err := h.restores.FirstTimeSetup(ctx, closed.ID, closed.Token); !errors.Is(err, restore.ErrNone) {
+			t.Errorf("first-time setup: %v", err)
+		}
+		if err := h.restores.Veto(ctx, s.phone.prove(t), closed.ID, from); !errors.Is(err, restore.ErrNone) {
+			t.Errorf("a veto: %v", err)
+		}
+		if n := len(h.rows(t, "limit")); n != 0 {
+			t.Errorf("%d wrong codes were counted", n)
+		}
+		elsewhere.expect(t, restore.StepRecoveryCode, restore.BackupFound)
+	})
+}
+
+func TestRestoreWithCode_BySixtyFourAtOnceHasOneOutcome(t *testing.T) {
+	t.Run("of one restore", func(t *testing.T) {
+		h := openHouse(t, false)
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		outcomes := make([]*restore.Outcome, 64)
+		var group sync.WaitGroup
+		for i := range outcomes {
+			group.Go(func() {
+				o, err := s.redeem(old.code)
+				if err != nil {
+					t.Error(err)
+				}
+				outcomes[i] = o
+			})
+		}
+		group.Wait()
+		for _, o := range outcomes {
+			if !cmp.Equal(o, outcomes[0]) {
+				t.Fatal("two outcomes of one restore differ")
+			}
+		}
+		h.expectOneInstallation(t)
+	})
+	t.Run("of 64 restores", func(t *testing.T) {
+		h := openHouse(t, false)
+		old := h.enroll(t, "ada").backUp(t, "body")
+		all := make([]*started, 64)
+		for i := range all {
+			all[i] = h.start(t, old.handle)
+		}
+		var won, closed atomic.Int32
+		var group sync.WaitGroup
+		for _, s := range all {
+			group.Go(func() {
+				switch _, err := s.redeem(old.code); {
+				case err == nil:
+					won.Add(1)
+				case errors.Is(err, restore.ErrNone):
+					closed.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if won.Load() != 1 || closed.Load() != 63 {
+			t.Errorf("%d won and %d were closed", won.Load(), closed.Load())
+		}
+		h.expectOneInstallation(t)
+	})
+}
+
+// expectOneInstallation tells whether the house's one user has been restored once.
+func (h *house) expectOneInstallation(t *testing.T) {
+	t.Helper()
+	if n := len(h.events(t, audit.RestoreDone)); n != 1 {
+		t.Errorf("%d restores are done", n)
+	}
+	if n := len(h.rows(t, "enrollment")); n != 2 { // the retired one stays as a row
+		t.Errorf("%d enrollments were made", n)
+	}
+}
+
+func TestRestoreWithCode_BringsBackTheBackupOfAnEnrollmentThatIsGone(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		must(t, h.devices.Leave(ctx, old.prove(t), from))
+		later := h.enroll(t, "ada").backUp(t, "other")
+		s := h.start(t, old.handle)
+		if h.notices(t, "restore_started", s.ID) != 1 || h.notices(t, "restore_started", old.answer.ID) != 0 {
+			t.Error("the user's phones are not told where the old one is gone")
+		}
+		s.restored(t, old.code)
+		if _, body, err := h.backups.Latest(ctx, s.phone.prove(t)); err != nil || string(body) != "body" {
+			t.Errorf("it reads %q: %v", body, err)
+		}
+		if _, body, err := h.backups.Latest(ctx, later.prove(t)); err != nil || string(body) != "other" {
+			t.Errorf("the later installation, which nobody retired, reads %q: %v", body, err)
+		}
+	})
+}
+
+func TestRestoreWithCode_RetiresAnOldInstallationThatIsSuspendedOrLeft(t *testing.T) {
+	ctx := context.Background()
+	cases := map[string]func(t *testing.T, h *house, old *phone){
+		"suspended": func(t *testing.T, h *house, old *phone) {
+			h.update(t, func(tx *storage.Tx) error {
+				uid, e, err := device.Find(tx, old.answer.ID)
+				if err != nil {
+					return err
+				}
+				e.Status = device.Suspended
+				return device.Put(tx, uid, e)
+			})
+		},
+		"left by its token": func(t *testing.T, h *house, old *phone) {
+			stolen, err := h.devices.Prove(ctx, old.answer.ID, old.answer.Token, false)
+			must(t, err)
+			must(t, h.devices.Leave(ctx, stolen, from))
+		},
+	}
+	for name, happen := range cases {
+		t.Run(name, func(t *testing.T) {
+			onEveryEngine(t, func(t *testing.T, h *house) {
+				old := h.enroll(t, "ada").backUp(t, "body")
+				happen(t, h, old)
+				h.start(t, old.handle).restored(t, old.code)
+				if _, err := old.call(t); !errors.Is(err, device.ErrNoEnrollment) {
+					t.Errorf("the old installation's call: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestFirstTimeSetup_ChangesNothingOfTheOldInstallation(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		for range 2 {
+			state, err := h.restores.FirstTimeSetup(ctx, s.ID, s.Token)
+			must(t, err)
+			if state.ID != s.ID || state.Step != restore.StepFirstTimeSetup || state.Reason != restore.Chosen {
+				t.Errorf("the answer is %+v", state)
+			}
+		}
+		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
+			t.Errorf("a code after it: %v", err)
+		}
+		if _, _, err := h.backups.Latest(ctx, old.prove(t)); err != nil {
+			t.Errorf("the old installation's backup: %v", err)
+		}
+		h.start(t, old.handle).restored(t, old.code)
+	})
+}
+
+func TestRestore_IsOverAfterAQuarterOfAnHour(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		h.clock.Advance(15*time.Minute - 1)
+		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
+		h.clock.Advance(1)
+		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNone) {
+			t.Errorf("a code: %v", err)
+		}
+		if _, err := h.restores.State(ctx, s.ID, s.Token, ""); !errors.Is(err, restore.ErrNone) {
+			t.Errorf("its state: %v", err)
+		}
+		if err := h.restores.Veto(ctx, old.prove(t), s.ID, from); !errors.Is(err, restore.ErrNone) {
+			t.Errorf("a veto: %v", err)
+		}
+	})
+}
+
+func TestRestore_TakesNoOtherTokenThanItsOwn(t *testing.T) {
+	h := openHouse(t, false)
+	old := h.enroll(t, "ada").backUp(t, "body")
+	s, other := h.start(t, old.handle), h.start(t, old.handle)
+	for _, token := range []string{"", other.Token, old.answer.Token, s.Token + "x"} {
+		if _, err := h.restores.RestoreWithCode(context.Background(), s.ID, token, old.code, from); !errors.Is(err, restore.ErrToken) {
+			t.Errorf("got %v", err)
+		}
+	}
+}

@@ -1,0 +1,292 @@
+// Package restore decides how a reinstalled app comes back, and brings it about: a new installation takes over from an
+// old one by the user's recovery code.
+//
+// Four things always hold:
+//
+//   - What comes next is [Decide] of facts gathered in the same transaction, at every call, until the restore is over.
+//     Nothing that was decided before is believed.
+//   - A right code spends itself, binds the new installation, retires the old one, moves the backup and closes the other
+//     restores of that backup in one transaction: nobody ever has two installations by one backup, or none.
+//   - A wrong code is counted before its answer leaves; nothing else that is refused writes anything.
+//   - A restore lies among the rows of the backup's user, or, when its handle is known to nobody, under a uid made from
+//     the handle by a keyed hash, where the same is read and written.
+package restore
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"tutela/backup"
+	"tutela/device"
+	"tutela/device/login"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/keyring"
+	"tutela/storage/setting"
+)
+
+// How long a restore is open, and how long its row is kept for an admin to see.
+const (
+	life        = 15 * time.Minute
+	keptAsked   = 24 * time.Hour
+	keptDecided = 30 * 24 * time.Hour // of one that was done or vetoed
+)
+
+// firstWait is how long the old installation has to show that it is still there.
+const firstWait = time.Minute
+
+var (
+	vetoPolicy = setting.OneOf("restore.veto", "whether a restore waits for a veto of the old phone", "off", "on")
+	vetoWait   = setting.Duration("restore.wait", "how long a restore waits for a veto of an old phone that still calls",
+		10*time.Minute, time.Minute, life-time.Minute)
+)
+
+// restore is one attempt of a new installation to take over from an old one.
+type restore struct {
+	ID       string `json:"id"`     // rst_ and who has it under a MAC
+	Token    string `json:"token"`  // keyed hash of the restore token
+	Backup   string `json:"backup"` // its id; of a handle that is nobody's, a made-up one
+	Handle   string `json:"handle"` // keyed hash of the handle, as the backup had it
+	Moves    int    `json:"moves"`  // the backup's, as they were: another restore that succeeds raises them
+	NoHandle bool   `json:"no_handle,omitempty"`
+	Disabled bool   `json:"disabled,omitempty"`
+
+	// What the new installation says about itself; zeros under a handle that is nobody's.
+	Identifier   string       `json:"identifier"`
+	Name         string       `json:"name"`
+	Key          device.Key   `json:"key"`
+	PushService  push.Service `json:"push_service,omitempty"`
+	PushToken    []byte       `json:"push_token,omitempty"` // sealed
+	Capabilities []string     `json:"capabilities,omitempty"`
+
+	Started    time.Time `json:"started"`
+	Expires    time.Time `json:"expires"`
+	Kept       time.Time `json:"kept"` // until then as a row
+	First      Decision  `json:"first"`
+	Watched    bool      `json:"watched,omitempty"` // the old installation's calls were to be noticed
+	Vetoed     time.Time `json:"vetoed,omitzero"`
+	Chosen     time.Time `json:"chosen,omitzero"`
+	Done       time.Time `json:"done,omitzero"`
+	Enrollment string    `json:"enrollment,omitempty"` // the new installation's, when done
+}
+
+// veto keeps the restores of one backup closed; its key is the backup's id.
+type veto struct {
+	At time.Time `json:"at"`
+}
+
+const vetoLife = 24 * time.Hour
+
+var (
+	restores = storage.Declare(storage.Spec[restore]{
+		Name:    "restore",
+		Class:   storage.MFA,
+		Expires: func(r *restore) time.Time { return r.Kept },
+		Sealed:  func(r *restore) []storage.Field { return []storage.Field{{Name: "push_token", Value: &r.PushToken}} },
+	})
+	vetoes = storage.Declare(storage.Spec[veto]{
+		Name:    "restore_veto",
+		Class:   storage.MFA,
+		Expires: func(v *veto) time.Time { return v.At.Add(vetoLife) },
+	})
+)
+
+const (
+	idPrefix        = "rst_"
+	tokenPurpose    = "restore-token"
+	tokenCharacters = 43 // of 62: 256 bits
+)
+
+// Errors of restores. Of a code they are recovery.ErrWrongCode, recovery.ErrTypo and recovery.ErrLimited; of a key that
+// an enrollment of the user has, device.ErrKeyInUse.
+var (
+	ErrNone     = storage.NewError(storage.NotFound, "there is no such restore, or it is over")
+	ErrNotReady = storage.NewError(storage.Conflict, "this step of the restore does not allow it")
+	ErrToken    = storage.NewError(storage.Denied, "the restore token is not valid")
+	ErrProof    = storage.NewError(storage.Denied, "the restore proof is missing, not valid, or was used before")
+)
+
+// Service is the use cases of restores. Safe for concurrent use.
+type Service struct {
+	store    *storage.Store
+	ring     *keyring.Ring
+	recovery *recovery.Service
+	devices  *device.Service
+	logins   *login.Service
+	backups  *backup.Service
+}
+
+// New makes the service.
+func New(store *storage.Store, ring *keyring.Ring, codes *recovery.Service, devices *device.Service, logins *login.Service, backups *backup.Service) *Service {
+	return &Service{store: store, ring: ring, recovery: codes, devices: devices, logins: logins, backups: backups}
+}
+
+// State is a restore as its caller sees it.
+type State struct {
+	ID        string
+	Step      Step
+	Reason    Reason
+	Expires   time.Time
+	WaitUntil time.Time // with StepWait; else zero
+	Result    *Outcome  // of one that is done, to whoever proves to be the new installation
+}
+
+func (r *restore) state(f Facts) State {
+	d := Decide(f)
+	s := State{ID: r.ID, Step: d.Step, Reason: d.Reason, Expires: r.Expires}
+	if d.Step == StepWait {
+		s.WaitUntil = f.WaitUntil
+	}
+	return s
+}
+
+// found is a restore with where it lies.
+type found struct {
+	uid storage.UID
+	key string
+	*restore
+}
+
+func (f *found) put(tx *storage.Tx) error { return restores.Put(tx, f.uid, f.key, f.restore) }
+
+// find returns the restore with an id to the holder of its token. One that is done is found as long as its row is kept.
+//
+// Errors: ErrNone; ErrToken.
+func (s *Service) find(tx *storage.Tx, id, token string) (*found, error) {
+	f, err := s.byID(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	if !s.ring.Matches(f.Token, tokenPurpose, f.uid[:], []byte(f.key), []byte(token)) {
+		return nil, ErrToken
+	}
+	return f, nil
+}
+
+// byID returns the restore with an id, open or done.
+//
+// Errors: ErrNone.
+func (s *Service) byID(tx *storage.Tx, id string) (*found, error) {
+	uid, key, ok := s.ring.ParseID(idPrefix, id)
+	if !ok {
+		return nil, ErrNone
+	}
+	r, err := restores.Get(tx, uid, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, ErrNone
+	}
+	if err != nil {
+		return nil, err
+	}
+	if r.Done.IsZero() && !tx.Now().Before(r.Expires) {
+		return nil, ErrNone
+	}
+	return &found{uid: uid, key: key, restore: r}, nil
+}
+
+// scene is all but the restore itself that a decision follows from.
+type scene struct {
+	backup *backup.Backup     // nil: there is none
+	old    *device.Enrollment // the installation that writes to it; nil: there is none
+	facts  Facts
+	wait   time.Duration // how long an old installation that still calls has
+}
+
+// scene reads what concerns the restores of a backup. It reads the same for a backup and a user that do not exist.
+func (s *Service) scene(tx *storage.Tx, uid storage.UID, backupID string) (*scene, error) {
+	var sc scene
+	var err error
+	if sc.backup, err = backup.Get(tx, uid, backupID); err != nil && !errors.Is(err, backup.ErrNone) {
+		return nil, err
+	}
+	if sc.old, err = backup.Installation(tx, uid, backupID); err != nil {
+		return nil, err
+	}
+	if sc.facts, err = userFacts(tx, uid); err != nil {
+		return nil, err
+	}
+	if sc.facts.Vetoed, err = vetoes.Has(tx, uid, backupID); err != nil {
+		return nil, err
+	}
+	policy, err := vetoPolicy.Get(tx)
+	if err != nil {
+		return nil, err
+	}
+	sc.facts.VetoOn = policy == "on"
+	sc.wait, err = vetoWait.Get(tx)
+	return &sc, err
+}
+
+// userFacts are the facts about the user alone.
+func userFacts(tx *storage.Tx, uid storage.UID) (Facts, error) {
+	f := Facts{Now: tx.Now()}
+	u, err := user.Get(tx, uid)
+	if err != nil && !errors.Is(err, user.ErrUnknown) {
+		return f, err
+	}
+	f.Blocked = u != nil && u.Blocked
+	if f.HasCode, err = recovery.HasCode(tx, uid); err != nil {
+		return f, err
+	}
+	f.Locked, err = recovery.Closed(tx, uid, recovery.RestoreChannel)
+	return f, err
+}
+
+// closed tells whether another restore of the same backup has succeeded.
+func (sc *scene) closed(r *restore) bool {
+	return r.Done.IsZero() && sc.backup != nil && sc.backup.Moves != r.Moves
+}
+
+// of returns the facts for one restore.
+func (sc *scene) of(r *restore) Facts {
+	f := sc.facts
+	f.Done, f.Chosen = !r.Done.IsZero(), !r.Chosen.IsZero()
+	f.NoHandle, f.Disabled = r.NoHandle, r.Disabled
+	f.Found = sc.backup != nil && sc.backup.Handle == r.Handle
+	f.WaitUntil = r.Started.Add(firstWait)
+	if r.Watched && called(sc.old, r.ID) {
+		f.WaitUntil = r.Started.Add(sc.wait)
+	}
+	return f
+}
+
+// called tells whether the old installation made a signed call while the restore watched it. A watch that is not there
+// any more, for so many others came after it, counts as a call: a flood of restores must not shorten the time.
+func called(old *device.Enrollment, id string) bool {
+	if old == nil {
+		return true
+	}
+	at := slices.IndexFunc(old.Watches, func(w device.Watch) bool { return w.Restore == id })
+	return at < 0 || !old.Watches[at].Called.IsZero()
+}
+
+// look finds a restore by its token, with the facts about it.
+//
+// Errors: ErrNone, also for one that was closed; ErrToken.
+func (s *Service) look(tx *storage.Tx, id, token string) (*found, *scene, error) {
+	f, err := s.find(tx, id, token)
+	if err != nil {
+		return nil, nil, err
+	}
+	sc, err := s.scene(tx, f.uid, f.Backup)
+	if err == nil && sc.closed(f.restore) {
+		err = ErrNone
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return f, sc, nil
+}
+
+func event(from recovery.Origin, t audit.Type, uid storage.UID, facts map[string]string) audit.Event {
+	return audit.Event{Type: t, UID: uid, Client: from.Client, By: from.By, Facts: facts}
+}
+
+// detail leaves the phone's name out, which lies in the restore, so that the event of a stranger's is of the same size.
+func detail(from recovery.Origin) audit.Detail {
+	return audit.Detail{IP: from.IP, UserAgent: from.Agent}
+}

@@ -1,0 +1,345 @@
+package restore_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tutela/backup/restore"
+	"tutela/device"
+	"tutela/storage/audit"
+)
+
+func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
+	cases := []struct {
+		name    string
+		prepare func(t *testing.T, h *house, old *phone, req *restore.StartRequest)
+		step    restore.Step
+		reason  restore.Reason
+	}{
+		{"no handle", func(_ *testing.T, _ *house, _ *phone, r *restore.StartRequest) { r.Handle = "" }, restore.StepFirstTimeSetup, restore.NoBackupRestored},
+		{"disabled", func(_ *testing.T, _ *house, _ *phone, r *restore.StartRequest) { r.Disabled = true }, restore.StepFirstTimeSetup, restore.Disabled},
+		{"made up", func(_ *testing.T, _ *house, _ *phone, r *restore.StartRequest) { r.Handle = "rh_made-up" }, restore.StepFirstTimeSetup, restore.NoBackup},
+		{"deleted", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
+			must(t, h.backups.Delete(context.Background(), old.prove(t), from))
+		}, restore.StepFirstTimeSetup, restore.NoBackup},
+		{"reset", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.reset(t, "ada") }, restore.StepFirstTimeSetup, restore.NoBackup},
+		{"another handle since", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
+			_, err := h.backups.NewHandle(context.Background(), old.prove(t))
+			must(t, err)
+		}, restore.StepFirstTimeSetup, restore.NoBackup},
+		{"blocked", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.block(t, "ada", true) }, restore.StepAskAdmin, restore.UserBlocked},
+		{"vetoed", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
+			s := h.start(t, old.handle)
+			must(t, h.restores.Veto(context.Background(), old.prove(t), s.ID, from))
+		}, restore.StepAskAdmin, restore.Vetoed},
+		{"no code that counts", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) {
+			_, err := h.codes.Regenerate(context.Background(), "ada", from, may)
+			must(t, err)
+			h.clock.Advance(24 * time.Hour)
+		}, restore.StepAskAdmin, restore.NoRecoveryCode},
+		{"locked", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) { h.lock(t, old) }, restore.StepAskAdmin, restore.RecoveryLocked},
+		{"veto on", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.set(t, "restore.veto", "on") }, restore.StepWait, restore.OldDeviceAsked},
+		{"else", func(*testing.T, *house, *phone, *restore.StartRequest) {}, restore.StepRecoveryCode, restore.BackupFound},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			onEveryEngine(t, func(t *testing.T, h *house) {
+				old := h.enroll(t, "ada").backUp(t, "body")
+				p := h.newPhone(t)
+				req := p.request(t, old.handle)
+				c.prepare(t, h, old, &req)
+				s, err := h.restores.Start(context.Background(), req, from)
+				must(t, err)
+				if s.Step != c.step || s.Reason != c.reason {
+					t.Errorf("the step is %s (%s), want %s (%s)", s.Step, s.Reason, c.step, c.reason)
+				}
+				if s.ID == "" || s.Token == "" || !s.Expires.Equal(h.store.Now().Add(15*time.Minute)) {
+					t.Errorf("the answer is %+v", s)
+				}
+				(&started{s, p}).expect(t, c.step, c.reason)
+			})
+		})
+	}
+}
+
+// lock closes the restore channel of a phone's user.
+func (h *house) lock(t *testing.T, old *phone) {
+	t.Helper()
+	for range 100 {
+		h.clock.Advance(time.Hour)
+		h.start(t, old.handle).wrongCodes(t, 1)
+	}
+}
+
+func TestStart_DecidesAnewAtEveryCall(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
+		h.block(t, "ada", true)
+		s.expect(t, restore.StepAskAdmin, restore.UserBlocked)
+		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
+			t.Errorf("a blocked user's code: %v", err)
+		}
+		h.block(t, "ada", false)
+		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
+		_, err := h.backups.NewHandle(context.Background(), old.prove(t))
+		must(t, err)
+		s.expect(t, restore.StepFirstTimeSetup, restore.NoBackup)
+		must(t, h.backups.Delete(context.Background(), old.prove(t), from))
+		s.expect(t, restore.StepFirstTimeSetup, restore.NoBackup)
+		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
+			t.Errorf("a code for a backup that is gone: %v", err)
+		}
+		h.reset(t, "ada")
+		if _, err := h.restores.State(context.Background(), s.ID, s.Token, ""); !errors.Is(err, restore.ErrNone) {
+			t.Errorf("after a reset the restore is %v", err)
+		}
+	})
+}
+
+func TestStart_TellsTheOldPhoneOfTheFirstOfAnHour(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		old := h.enroll(t, "ada").backUp(t, "body")
+		first := h.start(t, old.handle)
+		h.start(t, old.handle)
+		if n := h.notices(t, "restore_started"); n != 1 || h.notices(t, "restore_started", first.ID, old.answer.ID) != 1 {
+			t.Errorf("%d notices, want one of the first restore to the old phone", n)
+		}
+		h.clock.Advance(time.Hour)
+		h.start(t, old.handle)
+		if n := h.notices(t, "restore_started"); n != 2 {
+			t.Errorf("%d notices an hour later", n)
+		}
+		if events := h.events(t, audit.RestoreStarted); len(events) != 3 || events[0].Facts["reason"] != "backup_found" {
+			t.Errorf("events are %+v", events)
+		}
+	})
+}
+
+func TestStart_FromTheSixthAnHourNeedsAProofByANewKey(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		old := h.enroll(t, "ada").backUp(t, "body")
+		for name, handle := range map[string]string{"known": old.handle, "made up": "rh_made-up"} {
+			t.Run(name, func(t *testing.T) { testSixth(t, h, handle) })
+		}
+	})
+}
+
+func testSixth(t *testing.T, h *house, handle string) {
+	ctx := context.Background()
+	first := h.newPhone(t)
+	for i := range 5 { // the same key, and no proof: these are free
+		req := first.request(t, handle)
+		req.Proof, req.Disabled = "", i%2 == 0 // those count alike
+		if s, err := h.restores.Start(ctx, req, from); err != nil || s.Flooded {
+			t.Fatalf("start %d: %+v, %v", i+1, s, err)
+		}
+	}
+	p, other := h.newPhone(t), h.newPhone(t)
+	signed := func(by *phone, claims map[string]any) restore.StartRequest {
+		req := p.request(t, handle)
+		req.Proof = by.sign(t, claims)
+		return req
+	}
+	none := p.request(t, handle)
+	none.Proof = ""
+	refused := map[string]restore.StartRequest{
+		"no proof":                none,
+		"by another key":          signed(other, map[string]any{"handle": hexDigest(handle), "iat": 1}),
+		"of another handle":       signed(p, map[string]any{"handle": hexDigest("other"), "iat": 1}),
+		"without iat":             signed(p, map[string]any{"handle": hexDigest(handle)}),
+		"of a restore":            signed(p, map[string]any{"restore": hexDigest(handle), "iat": 1}),
+		"by a key of an earlier":  first.request(t, handle),
+		"no JWS":                  {Handle: handle, Installation: none.Installation, Proof: "x"},
+		"with a handle of no use": signed(p, map[string]any{"handle": 7, "iat": 1}),
+	}
+	before := h.dump(t)
+	for name, req := range refused {
+		if _, err := h.restores.Start(ctx, req, from); !errors.Is(err, restore.ErrProof) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if diff := cmp.Diff(before, h.dump(t)); diff != "" {
+		t.Errorf("refused starts wrote something: %s", diff)
+	}
+	if s := p.start(t, handle); !s.Flooded {
+		t.Error("the sixth start is not said to count against the address")
+	}
+	if _, err := h.restores.Start(ctx, p.request(t, handle), from); !errors.Is(err, restore.ErrProof) {
+		t.Errorf("the key once more: %v", err)
+	}
+	for range 20 {
+		h.start(t, handle) // none is refused for the handle alone
+	}
+	h.clock.Advance(time.Hour)
+	if _, err := h.restores.Start(ctx, none, from); err != nil {
+		t.Errorf("an hour later: %v", err)
+	}
+}
+
+func TestStart_RefusesAnInstallationThatCannotBe(t *testing.T) {
+	h := openHouse(t, false)
+	req := h.newPhone(t).request(t, "rh_x")
+	req.Installation.Name = ""
+	if _, err := h.restores.Start(context.Background(), req, from); !errors.Is(err, device.ErrInstallation) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestStart_CostsTheSameWhetherTheHandleIsKnown counts what a start does in the store. With automatic_restore false the
+// answer is the same too, so the work must not tell what the answer does not.
+func TestStart_CostsTheSameWhetherTheHandleIsKnown(t *testing.T) {
+	h := openHouse(t, false)
+	ctx := context.Background()
+	known := h.enroll(t, "ada").backUp(t, "body")
+	deleted := h.enroll(t, "bob").backUp(t, "body")
+	must(t, h.backups.Delete(ctx, deleted.prove(t), from))
+	wiped := h.enroll(t, "eve").backUp(t, "body")
+	h.reset(t, "eve")
+	_, err := h.ring.Rotate(ctx) // a look-up tries every version
+	must(t, err)
+	for _, disabled := range []bool{false, true} {
+		var want work
+		for i, handle := range []string{known.handle, deleted.handle, wiped.handle, "rh_" + string(known.handle[3:45]) + "x"} {
+			for n := range 6 {
+				req := h.newPhone(t).request(t, handle)
+				req.Disabled = disabled
+				s, err := h.restores.Start(ctx, req, from)
+				must(t, err)
+				if h.engine.last.Gets == 0 || s.Token == "" {
+					t.Fatal("nothing was counted")
+				}
+				if n > 0 {
+					continue // the first is told to the phone; the rest are alike
+				}
+				got := h.engine.last
+				if i == 0 {
+					want = got
+				}
+				// Ids of enrollments in the notice, and of the words of the decision, differ by a few bytes.
+				if d := got.Bytes - want.Bytes; d < -80 || d > 80 {
+					t.Errorf("handle %d, disabled %v: wrote %d bytes, the known one %d", i, disabled, got.Bytes, want.Bytes)
+				}
+				got.Bytes = want.Bytes
+				if got != want {
+					t.Errorf("handle %d, disabled %v: %+v, the known one %+v", i, disabled, got, want)
+				}
+			}
+		}
+		h.clock.Advance(2 * time.Hour)
+	}
+}
+
+func TestStart_OfAHandleThatIsNobodysIsARowOfTheSameSizeWithoutThePhonesData(t *testing.T) {
+	h := openHouse(t, false)
+	old := h.enroll(t, "ada").backUp(t, "body")
+	p := h.newPhone(t)
+	sizes := map[int]bool{}
+	for _, handle := range []string{old.handle, "rh_" + old.handle[4:] + "x"} {
+		req := p.request(t, handle)
+		req.Installation.Name = `Ada's "<phone>" ☎`
+		req.Installation.Identifier = "planted-identifier-of-a-phone"
+		_, err := h.restores.Start(context.Background(), req, from)
+		must(t, err)
+		if handle == old.handle {
+			continue
+		}
+		for _, row := range h.rows(t, "restore") {
+			sizes[len(row)] = true
+		}
+	}
+	if len(sizes) != 1 {
+		t.Errorf("the rows' sizes are %v", sizes)
+	}
+	h.reset(t, "ada") // takes the known one away
+	if rows := h.rows(t, "restore"); len(rows) != 1 {
+		t.Fatalf("%d rows are left", len(rows))
+	}
+	for _, planted := range []string{"planted-identifier-of-a-phone", "Ada's", p.key.X} {
+		if h.holds(t, planted) {
+			t.Errorf("the store holds %q", planted)
+		}
+	}
+}
+
+// TestStart_LeavesNothingOfAFlood looks at what stays of starts that a thief of a handle, or anybody, can make at will.
+func TestStart_LeavesNothingOfAFlood(t *testing.T) {
+	h := openHouse(t, false)
+	ctx := context.Background()
+	old := h.enroll(t, "ada").backUp(t, "body")
+	for range 20 {
+		h.start(t, old.handle)
+		h.start(t, "rh_made-up")
+		h.start(t, "")
+	}
+	h.clock.Advance(15 * time.Minute)
+	for n := 1; n > 0; {
+		var err error
+		n, err = h.store.Sweep(ctx)
+		must(t, err)
+	}
+	if n := len(h.rows(t, "restore")); n != 5 {
+		t.Errorf("%d restores stay for an admin to see, want the first 5", n)
+	}
+	h.clock.Advance(24 * time.Hour)
+	for n := 1; n > 0; {
+		var err error
+		n, err = h.store.Sweep(ctx)
+		must(t, err)
+	}
+	for _, table := range []string{"restore", "restore_start", "restore_key"} {
+		if n := len(h.rows(t, table)); n != 0 {
+			t.Errorf("%d rows of %s stay", n, table)
+		}
+	}
+}
+
+func TestStart_KeepsNeitherHandleNorTokenInPlainForm(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		u := h.start(t, "rh_made-up-and-looked-for")
+		o := s.restored(t, old.code)
+		for name, secret := range map[string]string{
+			"the old handle": old.handle, "the new handle": o.RestoreHandle, "a made-up handle": "rh_made-up-and-looked-for",
+			"the restore token": s.Token, "a stranger's token": u.Token, "the device token": o.Token,
+			"the spent code": old.code, "the next code": o.RecoveryCode, "a push token": "push-token-new phone",
+		} {
+			if h.holds(t, secret) {
+				t.Errorf("the store holds %s", name)
+			}
+		}
+	})
+}
+
+func TestRestore_OfAStrangerCanBeAskedAboutLikeAnyOther(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		for _, handle := range []string{"", "rh_made-up"} {
+			s := h.start(t, handle)
+			if _, err := s.redeem(wrongCode); !errors.Is(err, restore.ErrNotReady) {
+				t.Errorf("a code: %v", err)
+			}
+			if _, err := h.restores.State(ctx, s.ID, "rt_wrong", ""); !errors.Is(err, restore.ErrToken) {
+				t.Errorf("another token: %v", err)
+			}
+			state, err := h.restores.FirstTimeSetup(ctx, s.ID, s.Token)
+			must(t, err)
+			if state.Step != restore.StepFirstTimeSetup || state.Reason != restore.Chosen {
+				t.Errorf("first-time setup answers %+v", state)
+			}
+			h.clock.Advance(15 * time.Minute)
+			if _, err := h.restores.State(ctx, s.ID, s.Token, ""); !errors.Is(err, restore.ErrNone) {
+				t.Errorf("after 15 minutes: %v", err)
+			}
+		}
+		if _, err := h.restores.State(ctx, "rst_made-up", "rt_x", ""); !errors.Is(err, restore.ErrNone) {
+			t.Errorf("a made-up id: %v", err)
+		}
+	})
+}

@@ -1,0 +1,265 @@
+package restore_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tutela/backup/restore"
+	"tutela/device"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+func TestVeto_KeepsEveryRestoreOfTheBackupClosedForADay(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s, open := h.start(t, old.handle), h.start(t, old.handle)
+		for range 2 {
+			must(t, h.restores.Veto(ctx, old.prove(t), s.ID, from))
+		}
+		s.expect(t, restore.StepAskAdmin, restore.Vetoed)
+		open.expect(t, restore.StepAskAdmin, restore.Vetoed)
+		if _, err := open.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
+			t.Errorf("the right code: %v", err)
+		}
+		if n := len(h.events(t, audit.RestoreVetoed)); n != 1 {
+			t.Errorf("%d events", n)
+		}
+		h.clock.Advance(24*time.Hour - 1)
+		h.start(t, old.handle).expect(t, restore.StepAskAdmin, restore.Vetoed)
+		h.clock.Advance(1)
+		h.start(t, old.handle).restored(t, old.code)
+	})
+}
+
+func TestVeto_IsTheOldInstallationsAlone(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		without, another, stranger := h.enroll(t, "ada"), h.enroll(t, "ada").backUp(t, "x"), h.enroll(t, "bob").backUp(t, "y")
+		s := h.start(t, old.handle)
+		for name, p := range map[string]*phone{"without a backup": without, "of another backup": another, "of another user": stranger} {
+			if err := h.restores.Veto(ctx, p.prove(t), s.ID, from); !errors.Is(err, restore.ErrNone) {
+				t.Errorf("a phone %s: %v", name, err)
+			}
+		}
+		stolen, err := h.devices.Prove(ctx, old.answer.ID, old.answer.Token, false)
+		must(t, err)
+		if err := h.restores.Veto(ctx, stolen, s.ID, from); !errors.Is(err, device.ErrToken) {
+			t.Errorf("a device token: %v", err)
+		}
+		if err := h.restores.Veto(ctx, old.prove(t), h.start(t, "rh_made-up").ID, from); !errors.Is(err, restore.ErrNone) {
+			t.Errorf("a stranger's restore: %v", err)
+		}
+		s.restored(t, old.code)
+		if err := h.restores.Veto(ctx, s.phone.prove(t), s.ID, from); !errors.Is(err, restore.ErrNotReady) {
+			t.Errorf("after the code was right: %v", err)
+		}
+	})
+}
+
+func TestVeto_IsTakenInAnyStepBeforeTheCodeWasRight(t *testing.T) {
+	cases := map[string]func(t *testing.T, h *house, s *started){
+		"recovery_code": func(*testing.T, *house, *started) {},
+		"wait":          func(t *testing.T, h *house, _ *started) { h.set(t, "restore.veto", "on") },
+		"ask_admin":     func(t *testing.T, h *house, _ *started) { h.block(t, "ada", true) },
+		"first_time_setup": func(t *testing.T, h *house, s *started) {
+			_, err := h.restores.FirstTimeSetup(context.Background(), s.ID, s.Token)
+			must(t, err)
+		},
+	}
+	for name, happen := range cases {
+		t.Run(name, func(t *testing.T) {
+			h := openHouse(t, false)
+			old := h.enroll(t, "ada").backUp(t, "body")
+			s := h.start(t, old.handle)
+			happen(t, h, s)
+			must(t, h.restores.Veto(context.Background(), old.prove(t), s.ID, from))
+			h.block(t, "ada", false)
+			h.start(t, old.handle).expect(t, restore.StepAskAdmin, restore.Vetoed)
+		})
+	}
+}
+
+func TestUnblock_LiftsVetoesForWhomeverMay(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		must(t, h.restores.Veto(ctx, old.prove(t), s.ID, from))
+		refused := errors.New("may not")
+		err := h.restores.Unblock(ctx, "ada", from, func(storage.UID, *user.User) error { return refused })
+		if !errors.Is(err, refused) {
+			t.Errorf("got %v", err)
+		}
+		s.expect(t, restore.StepAskAdmin, restore.Vetoed)
+		must(t, h.restores.Unblock(ctx, "ada", from, may))
+		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
+		if err := h.restores.Unblock(ctx, "nobody", from, may); !errors.Is(err, user.ErrUnknown) {
+			t.Errorf("nobody: %v", err)
+		}
+		if events := h.events(t, audit.ManagementCall); len(events) != 1 || events[0].Facts["call"] != "user_blocks" {
+			t.Errorf("events are %+v", events)
+		}
+	})
+}
+
+func TestWait_IsAMinuteWhenTheOldInstallationIsSilent(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		h.set(t, "restore.veto", "on")
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		if want := h.store.Now().Add(time.Minute); !s.WaitUntil.Equal(want) {
+			t.Errorf("the wait ends at %v, want %v", s.WaitUntil, want)
+		}
+		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
+			t.Errorf("a code while waiting: %v", err)
+		}
+		h.clock.Advance(time.Minute)
+		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
+		old.prove(t) // too late to move it
+		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
+		s.restored(t, old.code)
+	})
+}
+
+func TestWait_IsTenMinutesWhenTheOldInstallationCalls(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		h.set(t, "restore.veto", "on")
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		begun := h.store.Now()
+		h.clock.Advance(59 * time.Second)
+		old.prove(t)
+		if state := s.state(t); state.Step != restore.StepWait || !state.WaitUntil.Equal(begun.Add(10*time.Minute)) {
+			t.Errorf("it is %+v", state)
+		}
+		h.set(t, "restore.wait", "2m")
+		if state := s.state(t); !state.WaitUntil.Equal(begun.Add(2 * time.Minute)) {
+			t.Errorf("by another policy it is %+v", state)
+		}
+		h.set(t, "restore.veto", "off")
+		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
+	})
+}
+
+func TestWait_IsAMinuteForARestoreOfBeforeThePolicy(t *testing.T) {
+	h := openHouse(t, false)
+	old := h.enroll(t, "ada").backUp(t, "body")
+	s := h.start(t, old.handle)
+	begun := h.store.Now()
+	h.set(t, "restore.veto", "on")
+	old.prove(t)
+	if state := s.state(t); state.Step != restore.StepWait || !state.WaitUntil.Equal(begun.Add(time.Minute)) {
+		t.Errorf("it is %+v", state)
+	}
+}
+
+func TestWait_IsNotShortenedByAFloodOfRestores(t *testing.T) {
+	h := openHouse(t, false)
+	h.set(t, "restore.veto", "on")
+	old := h.enroll(t, "ada").backUp(t, "body")
+	s := h.start(t, old.handle)
+	begun := h.store.Now()
+	old.prove(t)
+	for range 100 {
+		h.start(t, old.handle)
+	}
+	if state := s.state(t); !state.WaitUntil.Equal(begun.Add(10 * time.Minute)) {
+		t.Errorf("it is %+v", state)
+	}
+}
+
+func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old, without := h.enroll(t, "ada").backUp(t, "body"), h.enroll(t, "ada")
+		other := h.enroll(t, "ada").backUp(t, "x")
+		woken, stop := h.store.Watch(h.uid(t, "ada"))
+		defer stop()
+		s := h.start(t, old.handle)
+		select {
+		case <-woken:
+		default:
+			t.Error("the start wakes nobody")
+		}
+		gone := h.start(t, old.handle)
+		_, err := h.restores.FirstTimeSetup(ctx, gone.ID, gone.Token)
+		must(t, err)
+		list, err := h.restores.Waiting(ctx, old.prove(t))
+		must(t, err)
+		want := []restore.Listed{{
+			ID: s.ID, Step: restore.StepRecoveryCode, Reason: restore.BackupFound, Name: "new phone",
+			Started: h.store.Now(), Expires: h.store.Now().Add(15 * time.Minute), Backup: list[0].Backup,
+		}}
+		if diff := cmp.Diff(want, list); diff != "" {
+			t.Error(diff)
+		}
+		for _, p := range []*phone{without, other} {
+			if list, err := h.restores.Waiting(ctx, p.prove(t)); err != nil || len(list) != 0 {
+				t.Errorf("another phone's list is %v, %v", list, err)
+			}
+		}
+		s.restored(t, old.code)
+		if list, err := h.restores.Waiting(ctx, s.phone.prove(t)); err != nil || len(list) != 0 {
+			t.Errorf("when one is done the list is %v, %v", list, err)
+		}
+	})
+}
+
+func (h *house) uid(t *testing.T, userID string) (uid storage.UID) {
+	t.Helper()
+	must(t, h.store.View(context.Background(), func(tx *storage.Tx) (err error) {
+		uid, _, err = user.Find(tx, userID)
+		return err
+	}))
+	return uid
+}
+
+func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		want := map[string]restore.End{}
+		expired := h.start(t, old.handle)
+		want[expired.ID] = restore.EndExpired
+		vetoed := h.start(t, old.handle)
+		want[vetoed.ID] = restore.EndVetoed
+		must(t, h.restores.Veto(ctx, old.prove(t), vetoed.ID, from))
+		must(t, h.restores.Unblock(ctx, "ada", from, may))
+		h.clock.Advance(time.Hour)
+		chosen, closed, done := h.start(t, old.handle), h.start(t, old.handle), h.start(t, old.handle)
+		want[chosen.ID], want[closed.ID], want[done.ID] = restore.EndChosen, restore.EndClosed, restore.EndDone
+		_, err := h.restores.FirstTimeSetup(ctx, chosen.ID, chosen.Token)
+		must(t, err)
+		done.restored(t, old.code)
+		open := h.start(t, done.phone.handle)
+		want[open.ID] = ""
+
+		list, err := h.restores.Restores(ctx, "ada")
+		must(t, err)
+		got := map[string]restore.End{}
+		for _, l := range list {
+			got[l.ID] = l.End
+			if l.ID == done.ID && l.Enrollment != done.phone.answer.ID {
+				t.Errorf("the one that is done made %q", l.Enrollment)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		h.clock.Advance(24 * time.Hour)
+		if list, err = h.restores.Restores(ctx, "ada"); err != nil || len(list) != 2 {
+			t.Errorf("a day later: %+v, %v", list, err)
+		}
+		if _, err := h.restores.Restores(ctx, "nobody"); !errors.Is(err, user.ErrUnknown) {
+			t.Errorf("nobody: %v", err)
+		}
+	})
+}
