@@ -205,7 +205,7 @@ func TestStart_CostsTheSameWhetherTheHandleIsKnown(t *testing.T) {
 	must(t, err)
 	for _, disabled := range []bool{false, true} {
 		var want work
-		for i, handle := range []string{known.handle, deleted.handle, wiped.handle, "rh_" + string(known.handle[3:45]) + "x"} {
+		for i, handle := range []string{known.handle, deleted.handle, wiped.handle, "rh_" + known.handle[3:45] + "x"} {
 			for n := range 6 {
 				req := h.newPhone(t).request(t, handle)
 				req.Disabled = disabled
