@@ -129,8 +129,8 @@ const (
 // whoever has found, in the same transaction, that the installation may be bound; an active enrollment of the same
 // phone (its identifier) is replaced. id and secret may be given, when a QR code has them already.
 //
-// Errors: ErrKeyInUse, for an active enrollment of the user other than retiring that has the key; ErrInstallation,
-// when the presence policy refuses the app.
+// Errors: ErrKeyInUse, for an active or suspended enrollment of the user other than retiring that has the key;
+// ErrInstallation, when the presence policy refuses the app; ErrTooMany.
 func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reserved, retiring string, from recovery.Origin) (*Enrollment, *Answer, error) {
 	u, err := user.Get(tx, uid)
 	if err != nil {
@@ -181,20 +181,27 @@ func (s *Service) admits(tx *storage.Tx, in Installation) error {
 	return nil
 }
 
-// replace looks at the user's other active enrollments: the same key is a conflict, the same phone is replaced.
+// maxEnrollments bounds the enrollments of a user that are not retired: each is asked and told, and read at every login.
+const maxEnrollments = 50
+
+// replace looks at the user's other enrollments: the same key is a conflict, the same phone is replaced. So is one that
+// Left and has the key, which would else come back beside the new one.
 func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, from recovery.Origin) error {
 	others, err := Of(tx, uid, Active, Suspended, Left)
 	if err != nil {
 		return err
 	}
+	kept := 0
 	for _, other := range others {
 		if other.ID == retiring {
 			continue
 		}
-		if other.Status == Active && other.Key.Same(in.Key) {
+		sameKey := other.Key.Same(in.Key)
+		if sameKey && other.Status != Left {
 			return ErrKeyInUse
 		}
-		if other.Status == Suspended || other.Identifier != in.Identifier {
+		if !sameKey && other.Identifier != in.Identifier {
+			kept++
 			continue
 		}
 		facts := map[string]string{"enrollment": other.ID, "why": "replaced"}
@@ -203,6 +210,9 @@ func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, reti
 		if err != nil {
 			return err
 		}
+	}
+	if kept >= maxEnrollments {
+		return ErrTooMany
 	}
 	return nil
 }
@@ -231,7 +241,7 @@ func encodeSecret(secret []byte) string {
 // Enroll spends a ticket and binds an installation to the ticket's user. A repeat with the same ticket and the same
 // key gets the same answer again, while that is kept: the first may have been lost.
 //
-// Errors: ErrInstallation; ErrTicket; ErrKeyInUse.
+// Errors: ErrInstallation; ErrTicket; ErrKeyInUse; ErrTooMany.
 func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, from recovery.Origin) (*Answer, error) {
 	if err := in.Validate(); err != nil {
 		return nil, err
@@ -288,6 +298,13 @@ func (s *Service) enrolledBefore(tx *storage.Tx, t *foundTicket, key Key) (*Answ
 	if !t.spentBy(key) {
 		return nil, ErrTicket
 	}
+	u, err := user.Get(tx, t.uid)
+	if err != nil {
+		return nil, err
+	}
+	if u.Blocked {
+		return nil, ErrTicket
+	}
 	kept, err := recovery.KeptAnswer(tx, t.uid, t.answerKey())
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, ErrTicket
@@ -341,17 +358,13 @@ func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change
 	if err := after.Validate(); err != nil {
 		return err
 	}
-	moved := e.Identifier != before.Identifier || string(e.PushToken) != string(before.PushToken)
-	if !moved {
+	was, _ := before.PushTarget()
+	is, _ := e.PushTarget()
+	if e.Identifier == before.Identifier && is == was {
 		return Put(tx, uid, e)
 	}
-	var told error
-	if len(before.PushToken) > 0 {
-		e.OldPushToken = before.PushToken
-		told = recovery.Notify(tx, uid, recovery.NoticePayload{Notice: "push_token_changed", Enrollment: e.ID, OldToken: true})
-	}
 	facts := map[string]string{"enrollment": e.ID}
-	return errors.Join(told, Put(tx, uid, e),
+	return errors.Join(tellOldAddress(tx, uid, &before), Put(tx, uid, e),
 		audit.Record(tx, event(from, audit.UpdateDevice, uid, facts), detail(from, e)))
 }
 
@@ -397,7 +410,7 @@ func (s *Service) Leave(ctx context.Context, p Proof, from recovery.Origin) erro
 // Errors: ErrNoEnrollment; those of may.
 func (s *Service) RemoveEnrollment(ctx context.Context, id string, from recovery.Origin, may func(storage.UID, *user.User) error) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, e, err := Find(tx, id)
+		uid, e, err := findShown(tx, id)
 		if err != nil {
 			return err
 		}
@@ -407,9 +420,6 @@ func (s *Service) RemoveEnrollment(ctx context.Context, id string, from recovery
 		}
 		if err != nil {
 			return err
-		}
-		if e.Status != Active && e.Status != Suspended {
-			return ErrNoEnrollment
 		}
 		return s.removeByAdmin(ctx, tx, uid, e, from)
 	})
@@ -426,15 +436,16 @@ func (s *Service) removeByAdmin(ctx context.Context, tx *storage.Tx, uid storage
 	}
 	facts := map[string]string{"enrollment": e.ID, "why": "admin"}
 	return errors.Join(Retire(tx, uid, e, nil),
-		audit.Record(tx, event(from, audit.Unenroll, uid, facts), detail(from, e)))
+		audit.Record(tx, event(from, audit.Unenroll, uid, facts), detail(from, e)),
+		from.RecordCall(tx, uid))
 }
 
 // Practise tells whether a code is the recovery code of the caller's user, without spending it.
 //
-// Errors: those of Check; recovery.ErrLimited.
+// Errors: those of CheckSigned; recovery.ErrLimited.
 func (s *Service) Practise(ctx context.Context, p Proof, typed string, from recovery.Origin) (valid bool, err error) {
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		if _, err := s.Check(tx, p); err != nil {
+		if _, err := s.CheckSigned(tx, p); err != nil {
 			return err
 		}
 		valid, err = s.recovery.Practise(tx, p.UID, typed, from)

@@ -35,9 +35,8 @@ type Enrollment struct {
 	Key          Key          `json:"key"`
 	Token        string       `json:"token"` // keyed hash of the device token
 	PushService  push.Service `json:"push_service,omitempty"`
-	PushToken    []byte       `json:"push_token,omitempty"`     // sealed
-	OldPushToken []byte       `json:"old_push_token,omitempty"` // sealed; the one before, until it was told
-	TOTPSecret   []byte       `json:"totp_secret"`              // sealed
+	PushToken    []byte       `json:"push_token,omitempty"` // sealed
+	TOTPSecret   []byte       `json:"totp_secret"`          // sealed
 	Capabilities []string     `json:"capabilities,omitempty"`
 	Status       Status       `json:"status"`
 	Enrolled     time.Time    `json:"enrolled"`
@@ -54,7 +53,6 @@ var (
 		Sealed: func(e *Enrollment) []storage.Field {
 			return []storage.Field{
 				{Name: "push_token", Value: &e.PushToken},
-				{Name: "old_push_token", Value: &e.OldPushToken},
 				{Name: "totp_secret", Value: &e.TOTPSecret},
 			}
 		},
@@ -67,6 +65,7 @@ var (
 	ErrNoEnrollment = storage.NewError(storage.NotFound, "there is no such enrollment")
 	ErrSuspended    = storage.NewError(storage.Denied, "the enrollment is suspended by an admin")
 	ErrKeyInUse     = storage.NewError(storage.Conflict, "an enrollment of this user has this key already")
+	ErrTooMany      = storage.NewError(storage.Exhausted, "the user has too many enrollments: remove some first")
 )
 
 // Confirmed tells whether the enrollment counts for the user's state.
@@ -144,14 +143,16 @@ func State(tx *storage.Tx, uid storage.UID) (user.State, error) {
 // Retire ends an enrollment: its key and token die, the user's kept answers are erased, who waits is woken. A notice,
 // when it has one, tells its phone.
 func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
-	e.Status, e.Changed, e.Watches = Retired, tx.Now(), nil
+	e.Status, e.Changed, e.Watches, e.TOTPSecret = Retired, tx.Now(), nil, nil
 	tx.Wake(uid)
-	err := errors.Join(Put(tx, uid, e), recovery.ForgetAnswers(tx, uid))
-	if notice != nil && len(e.PushToken) > 0 {
+	var told error
+	if _, ok := e.PushTarget(); ok && notice != nil {
 		notice.Enrollment = e.ID
-		err = errors.Join(err, recovery.Notify(tx, uid, *notice))
+		told = recovery.Notify(tx, uid, *notice)
+	} else {
+		e.PushService, e.PushToken = "", nil // else it is kept until the phone was told
 	}
-	return err
+	return errors.Join(told, Put(tx, uid, e), recovery.ForgetAnswers(tx, uid))
 }
 
 func event(from recovery.Origin, t audit.Type, uid storage.UID, facts map[string]string) audit.Event {

@@ -56,9 +56,16 @@ func ParseKey(jwk json.RawMessage) (Key, error) {
 	if err := json.Unmarshal(jwk, &k); err != nil {
 		return Key{}, ErrKey
 	}
+	if k.Use != "" && k.Use != "sig" {
+		return Key{}, ErrKey
+	}
 	k = k.normal()
-	if _, err := k.public(); err != nil {
+	public, err := k.public()
+	if err != nil {
 		return Key{}, err
+	}
+	if point, ok := public.(ed25519.PublicKey); ok && !validEd25519(point) {
+		return Key{}, ErrKey
 	}
 	return k, nil
 }
@@ -70,19 +77,29 @@ func (k Key) normal() Key {
 	case k.Type == "RSA" && (k.Algorithm == "" || k.Algorithm == string(jose.RS256)):
 		n.Algorithm, n.N, n.E = string(jose.RS256), trimNumber(k.N), trimNumber(k.E)
 	case k.Type == "EC" && k.Curve == "P-256" && (k.Algorithm == "" || k.Algorithm == string(jose.ES256)):
-		n.Algorithm, n.Curve, n.X, n.Y = string(jose.ES256), k.Curve, k.X, k.Y
+		n.Algorithm, n.Curve, n.X, n.Y = string(jose.ES256), k.Curve, canonical(k.X), canonical(k.Y)
 	case k.Type == "OKP" && k.Curve == "Ed25519" && (k.Algorithm == "" || k.Algorithm == string(jose.EdDSA)):
-		n.Algorithm, n.Curve, n.X = string(jose.EdDSA), k.Curve, k.X
+		n.Algorithm, n.Curve, n.X = string(jose.EdDSA), k.Curve, canonical(k.X)
 	}
 	return n
 }
 
+// trimNumber is a number without leading zero bytes, in its one encoding.
 func trimNumber(encoded string) string {
 	b, err := decodeURL(encoded)
 	if err != nil {
 		return ""
 	}
 	return base64.RawURLEncoding.EncodeToString(bytes.TrimLeft(b, "\x00"))
+}
+
+// canonical is a value in the one of its encodings that has no padding, no line breaks and no stray bits.
+func canonical(encoded string) string {
+	b, err := decodeURL(encoded)
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // decodeURL decodes base64url, with padding or without.
@@ -135,8 +152,8 @@ func (k Key) publicP256() (crypto.PublicKey, error) {
 	return key, nil
 }
 
-// Same tells whether both are the same key.
-func (k Key) Same(other Key) bool { return k.normal() == other.normal() }
+// Same tells whether both are the same key, as ParseKey returned them.
+func (k Key) Same(other Key) bool { return k == other }
 
 // Verify checks a compact JWS by this key and returns its payload. The algorithm is the key's and never the
 // header's: none and HMAC do not verify.

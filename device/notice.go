@@ -11,91 +11,107 @@ import (
 	"tutela/storage/outbox"
 )
 
-// DeliverNotice is the handler of recovery.Notice: it tells the user's phones, or the one that the notice names.
+// DeliverNotice is the handler of recovery.Notice: it tells the phone that the notice names. One that names none becomes
+// one for each of the user's phones, so that a phone which cannot be reached does not have the others told again.
 func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry) (func(*storage.Tx) error, error) {
 	var notice recovery.NoticePayload
 	if err := json.Unmarshal(entry.Payload, &notice); err != nil || s.deliver == nil {
 		return nil, outbox.ErrGone
 	}
-	var told []*Enrollment
+	if notice.Enrollment == "" {
+		return func(tx *storage.Tx) error { return fanOut(tx, entry.UID, notice) }, nil
+	}
+	var to push.Target
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
-		told, err = addressees(tx, entry.UID, notice)
+		to, err = whereTo(tx, entry.UID, notice)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	gone, err := s.tell(ctx, told, notice)
-	return func(tx *storage.Tx) error { return afterNotice(tx, entry.UID, notice, gone, err == nil) }, err
+	err = s.deliver.Deliver(ctx, to, push.Message{
+		Enrollment: notice.Enrollment, Server: s.bases.Public(), Started: s.store.Wall().Format(push.TimeFormat),
+		Notice: notice.Notice, Restore: notice.Restore,
+	})
+	if err != nil && !errors.Is(err, push.ErrTokenGone) {
+		return nil, err
+	}
+	gone := err != nil
+	return func(tx *storage.Tx) error { return afterNotice(tx, entry.UID, notice, to, gone) }, nil
 }
 
-// tell delivers a notice to each enrollment and returns those whose push token is gone.
-func (s *Service) tell(ctx context.Context, told []*Enrollment, notice recovery.NoticePayload) (gone []string, err error) {
-	for _, e := range told {
-		to, ok := e.PushTarget()
-		if notice.OldToken {
-			to.Token, ok = string(e.OldPushToken), len(e.OldPushToken) > 0
-		}
-		if !ok {
+// fanOut has each of the user's active phones told that has a push token.
+func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) error {
+	active, err := Of(tx, uid, Active)
+	if err != nil {
+		return err
+	}
+	for _, e := range active {
+		if _, ok := e.PushTarget(); !ok {
 			continue
 		}
-		m := push.Message{
-			Enrollment: e.ID, Server: s.bases.Public(), Started: s.store.Wall().Format(push.TimeFormat),
-			Notice: notice.Notice, Restore: notice.Restore,
-		}
-		if failed := s.deliver.Deliver(ctx, to, m); errors.Is(failed, push.ErrTokenGone) {
-			gone = append(gone, e.ID)
-		} else if failed != nil {
-			err = errors.Join(err, failed)
-		}
-	}
-	return gone, err
-}
-
-func addressees(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) ([]*Enrollment, error) {
-	if notice.Enrollment == "" {
-		return Of(tx, uid, Active)
-	}
-	e, err := Get(tx, uid, notice.Enrollment)
-	if errors.Is(err, ErrNoEnrollment) {
-		return nil, nil
-	}
-	return []*Enrollment{e}, err
-}
-
-// afterNotice forgets the addresses that were kept only to be told, and those that are gone.
-func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, gone []string, done bool) error {
-	if done && notice.Enrollment != "" {
-		e, err := Get(tx, uid, notice.Enrollment)
-		if err != nil {
-			return ignoreGone(err)
-		}
-		e.OldPushToken = nil
-		if e.Status == Retired {
-			e.PushToken = nil
-		}
-		if err := Put(tx, uid, e); err != nil {
-			return err
-		}
-	}
-	if notice.OldToken {
-		return nil // the token that is gone was the old one
-	}
-	for _, id := range gone {
-		if err := DropPushToken(tx, uid, id); err != nil {
+		notice.Enrollment = e.ID
+		if err := recovery.Notify(tx, uid, notice); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// DropPushToken forgets an enrollment's push token, which its service says is gone: the phone is reached by pull.
-func DropPushToken(tx *storage.Tx, uid storage.UID, id string) error {
+// whereTo is the address that a notice goes to.
+//
+// Errors: outbox.ErrGone, when there is none any more.
+func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (push.Target, error) {
+	if notice.Address != "" {
+		a, err := addresses.Get(tx, uid, notice.Address)
+		if errors.Is(err, storage.ErrNotFound) {
+			return push.Target{}, outbox.ErrGone
+		}
+		if err != nil {
+			return push.Target{}, err
+		}
+		return push.Target{Service: a.Service, Token: string(a.Token)}, nil
+	}
+	e, err := Get(tx, uid, notice.Enrollment)
+	if errors.Is(err, ErrNoEnrollment) {
+		return push.Target{}, outbox.ErrGone
+	}
+	if err != nil {
+		return push.Target{}, err
+	}
+	to, ok := e.PushTarget()
+	if !ok {
+		return to, outbox.ErrGone
+	}
+	return to, nil
+}
+
+// afterNotice forgets an address that was kept only to be told, and one that is gone.
+func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, to push.Target, gone bool) error {
+	if notice.Address != "" {
+		return addresses.Delete(tx, uid, notice.Address)
+	}
+	e, err := Get(tx, uid, notice.Enrollment)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	if gone || e.Status == Retired {
+		return DropPushToken(tx, uid, e.ID, to)
+	}
+	return nil
+}
+
+// DropPushToken forgets an enrollment's push token, which its service says is gone: the phone is reached by pull. One
+// that the app has named since then stays.
+func DropPushToken(tx *storage.Tx, uid storage.UID, id string, gone push.Target) error {
 	e, err := Get(tx, uid, id)
 	if err != nil {
 		return ignoreGone(err)
 	}
-	e.PushToken = nil
+	if now, _ := e.PushTarget(); now != gone {
+		return nil
+	}
+	e.PushService, e.PushToken = "", nil
 	return Put(tx, uid, e)
 }
 

@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"tutela/recovery"
@@ -71,7 +72,8 @@ func (s *Service) rootTicket(tx *storage.Tx, secret string) (*foundTicket, *user
 	return t, u, err
 }
 
-// startedBy finds the newest ticket below t that a browser session has started, nil when there is none.
+// startedBy finds the ticket below t that a browser session has started: the spent one, which has a recovery code to
+// show, else the newest, whose QR code the page shows; nil when there is none.
 func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (*foundTicket, error) {
 	if session == "" {
 		return nil, nil
@@ -86,8 +88,12 @@ func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (*fo
 		if r.Root != t.key || !s.ring.Matches(r.Page, pagePurpose, t.uid[:], []byte(session)) {
 			continue
 		}
+		found := &foundTicket{uid: t.uid, key: row.Key, row: r, root: t.row}
+		if r.SpentBy != nil {
+			return found, nil // the only one: with it the root was spent
+		}
 		if newest == nil || r.Created.After(newest.row.Created) {
-			newest = &foundTicket{uid: t.uid, key: row.Key, row: r, root: t.row}
+			newest = found
 		}
 	}
 	return newest, nil
@@ -110,6 +116,26 @@ func (s *Service) showStarted(tx *storage.Tx, t *foundTicket) (*StartedTicket, e
 		err = nil
 	}
 	return shown, err
+}
+
+// startsKept bounds how many tickets started from one may wait at a time: whoever has the link can press Start.
+const startsKept = 16
+
+// forgetStarts makes room for one more ticket started from t: the oldest goes.
+func forgetStarts(tx *storage.Tx, t *foundTicket) error {
+	rows, err := tickets.All(tx, t.uid)
+	if err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(rows, func(row storage.Row[ticket]) bool { return row.Record.Root != t.key })
+	slices.SortFunc(rows, func(a, b storage.Row[ticket]) int { return a.Record.Created.Compare(b.Record.Created) })
+	for len(rows) >= startsKept {
+		if err := tickets.Delete(tx, t.uid, rows[0].Key); err != nil {
+			return err
+		}
+		rows = rows[1:]
+	}
+	return nil
 }
 
 // StartTicket makes the enrollment_tx_id that the page draws as a QR code, bound to the browser session.
@@ -135,7 +161,7 @@ func (s *Service) StartTicket(ctx context.Context, secret, session string) (star
 			Enrollment: r.ID, Secret: r.Secret, Created: tx.Now(), Expires: tx.Now().Add(startedLife),
 		}
 		started = StartedTicket{URI: s.EnrollmentURI(accountLabel(u), txID, r), TxID: txID, Expires: child.Expires}
-		return tickets.Insert(tx, t.uid, storage.NewUID().String(), child)
+		return errors.Join(forgetStarts(tx, t), tickets.Insert(tx, t.uid, storage.NewUID().String(), child))
 	})
 	return started, err
 }

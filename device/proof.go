@@ -10,6 +10,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 // The bounds of a device JWT's times. Apps take the time twice, so a minute is added to the two hours of the SDKs.
@@ -133,8 +134,9 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 			return ErrNoEnrollment
 		}
 		if !p.ByToken && e.revivable(tx.Now()) {
-			e.Status, e.Changed = Active, tx.Now()
-			tx.Wake(p.UID)
+			if err := revive(tx, p.UID, e); err != nil {
+				return err
+			}
 		}
 		if !p.ByToken {
 			e.answerWatches(tx.Now())
@@ -145,6 +147,14 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 		e.Seen = true
 		return errors.Join(Put(tx, p.UID, e), recovery.ForgetAnswersOf(tx, p.UID, e.ID))
 	})
+}
+
+// revive brings back an enrollment that Left.
+func revive(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
+	e.Status, e.Changed = Active, tx.Now()
+	tx.Wake(uid)
+	facts := map[string]string{"enrollment": e.ID, "status": string(Active)}
+	return audit.Record(tx, audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: facts}, audit.Detail{Device: e.Name})
 }
 
 // Check looks at a proof again inside a transaction: the enrollment is still there, its key the same, and usable.
@@ -161,10 +171,26 @@ func (s *Service) Check(tx *storage.Tx, p Proof) (*Enrollment, error) {
 	return e, e.usable()
 }
 
+// CheckSigned is Check for what the device token alone does not open.
+//
+// Errors: those of Check; ErrUnsigned.
+func (s *Service) CheckSigned(tx *storage.Tx, p Proof) (*Enrollment, error) {
+	if p.ByToken {
+		return nil, ErrUnsigned
+	}
+	return s.Check(tx, p)
+}
+
 // Answered notes that the enrollment, as read in tx, has answered an approval: that is an authenticated call too.
-func Answered(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
+func Answered(tx *storage.Tx, uid storage.UID, e *Enrollment, accepted bool) error {
 	first := !e.Seen
-	e.LastAuth, e.Seen = tx.Now(), true
+	if !first && !accepted {
+		return nil
+	}
+	e.Seen = true
+	if accepted {
+		e.LastAuth = tx.Now()
+	}
 	err := Put(tx, uid, e)
 	if first {
 		err = errors.Join(err, recovery.ForgetAnswersOf(tx, uid, e.ID))
@@ -193,24 +219,22 @@ func WatchCalls(tx *storage.Tx, uid storage.UID, e *Enrollment, restore string, 
 			kept = append(kept, w)
 		}
 	}
-	w := Watch{Restore: restore, Until: until}
 	if len(kept) >= watchesKept {
-		// A flood of restores must not hide that the phone is there: assume that it is.
-		w.Called = tx.Now()
-		kept = kept[1:]
+		kept = kept[1:] // CalledDuring assumes of it that the phone called
 	}
-	e.Watches = append(kept, w)
+	e.Watches = append(kept, Watch{Restore: restore, Until: until})
 	return Put(tx, uid, e)
 }
 
-// CalledDuring tells whether the enrollment's phone made a signed call while the restore's watch ran.
+// CalledDuring tells whether the enrollment's phone made a signed call while the restore's watch ran. Of a watch that is
+// not kept any more it assumes so: a flood of restores must not hide that the phone is there.
 func (e *Enrollment) CalledDuring(restore string) bool {
 	for _, w := range e.Watches {
 		if w.Restore == restore {
 			return !w.Called.IsZero()
 		}
 	}
-	return false
+	return true
 }
 
 func (e *Enrollment) watched(now time.Time) bool {

@@ -45,8 +45,9 @@ type ticket struct {
 var (
 	tickets = storage.Declare(storage.Spec[ticket]{
 		Name: "ticket", Class: storage.MFA,
-		// Longer than the ticket itself, for the answer that a spent one still gives.
-		Expires: func(t *ticket) time.Time { return t.Expires.Add(recovery.AnswerLife) },
+		// Longer than the ticket itself: for one that was started from it at the last moment, and for the answer that a
+		// spent one still gives.
+		Expires: func(t *ticket) time.Time { return t.Expires.Add(startedLife + recovery.AnswerLife) },
 		Sealed:  func(t *ticket) []storage.Field { return []storage.Field{{Name: "secret", Value: &t.Secret}} },
 	})
 	ticketByHash = tickets.Unique("hash", func(t *ticket) []string { return []string{t.Hash} })
@@ -98,7 +99,8 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest, may func(sto
 			Enrollment: r.ID, Secret: r.Secret, Created: tx.Now(), Expires: tx.Now().Add(ticketLife),
 		}
 		return errors.Join(tickets.Insert(tx, uid, storage.NewUID().String(), t),
-			audit.Record(tx, event(req.From, audit.StartEnroll, uid, nil), audit.Detail{IP: req.From.IP, UserAgent: req.From.Agent}))
+			audit.Record(tx, event(req.From, audit.StartEnroll, uid, nil), audit.Detail{IP: req.From.IP, UserAgent: req.From.Agent}),
+			req.From.RecordCall(tx, uid))
 	})
 	return secret, err
 }

@@ -42,18 +42,7 @@ func ParseCode(typed string) (Code, error) {
 	if len(typed) > maxCodeInput {
 		return "", ErrTypo
 	}
-	plain := strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || unicode.Is(unicode.Pd, r) {
-			return -1
-		}
-		switch r = unicode.ToUpper(r); r {
-		case 'I', 'L':
-			return '1'
-		case 'O':
-			return '0'
-		}
-		return r
-	}, typed)
+	plain := strings.Map(forgive, typed)
 	if len(plain) != codeLength || strings.Trim(plain, alphabet) != "" {
 		return "", ErrTypo
 	}
@@ -62,6 +51,29 @@ func ParseCode(typed string) (Code, error) {
 	}
 	return Code(plain), nil
 }
+
+// forgive is the character that a person meant by r; -1 for none.
+func forgive(r rune) rune {
+	switch {
+	case unicode.IsSpace(r), unicode.Is(unicode.Dash, r), r == softHyphen, r == zeroWidthSpace:
+		return -1
+	case 'a' <= r && r <= 'z': // and no other alphabet's: the Turkish dotless i is no 1
+		r -= 'a' - 'A'
+	}
+	switch r {
+	case 'I', 'L':
+		return '1'
+	case 'O':
+		return '0'
+	}
+	return r
+}
+
+// What mail programs and web pages break a line at, unseen; Unicode counts neither among its dashes or spaces.
+const (
+	softHyphen     = '\u00ad'
+	zeroWidthSpace = '\u200b'
+)
 
 // checkCharacter is Luhn's algorithm in base 32, in the alphabet's order: it finds every single wrong character and
 // nearly every swap of two neighbours.

@@ -48,7 +48,7 @@ type NoticePayload struct {
 	Notice     string `json:"notice"`               // restore_started, restored, push_token_changed, code_changed
 	Restore    string `json:"restore,omitempty"`    // the restore's id
 	Enrollment string `json:"enrollment,omitempty"` // only this one is told, though it may be retired; else all active ones
-	OldToken   bool   `json:"old_token,omitempty"`  // by the push token that it had before
+	Address    string `json:"address,omitempty"`    // it is told where it was reached before: a key of package device's
 }
 
 // noticeLife is how long a notice is worth delivering.
@@ -80,10 +80,20 @@ type Origin struct {
 	Client string // the login system's client id
 	IP     string
 	Agent  string
+	Call   string // the management call by which it came: a word for the event log; empty when it came otherwise
 }
 
 func (o Origin) event(t audit.Type, uid storage.UID, facts map[string]string) audit.Event {
 	return audit.Event{Type: t, UID: uid, Client: o.Client, By: o.By, Facts: facts}
+}
+
+// RecordCall records that the management call, when it came by one, has changed something of a user. What is known of
+// the caller outlives a reset.
+func (o Origin) RecordCall(tx *storage.Tx, uid storage.UID) error {
+	if o.Call == "" {
+		return nil
+	}
+	return audit.RecordAccount(tx, o.event(audit.ManagementCall, uid, map[string]string{"call": o.Call}), o.detail())
 }
 
 func (o Origin) detail() audit.Detail { return audit.Detail{IP: o.IP, UserAgent: o.Agent} }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -45,6 +46,18 @@ type Receipt struct {
 	Digest      string         `json:"digest"` // "<ring version>.<base64url of HMAC-SHA-256>" over the sorted pairs of table and key
 	Residue     bool           `json:"residue"`
 	Signature   string         `json:"signature,omitempty"` // compact JWS (EdDSA); none on a dry run, which proves nothing
+}
+
+// instantFormat is RFC 3339 with milliseconds.
+const instantFormat = "2006-01-02T15:04:05.000Z07:00"
+
+// MarshalJSON writes the receipt as it is answered, saved and signed: its time always has milliseconds.
+func (r Receipt) MarshalJSON() ([]byte, error) {
+	type members Receipt
+	return json.Marshal(struct {
+		members
+		At string `json:"at"`
+	}{members(r), r.At.UTC().Format(instantFormat)})
 }
 
 // RemovedCount is how many rows of a table a reset removed.
@@ -105,15 +118,10 @@ func (req ResetRequest) validate() error {
 	if req.Reason == "" || len(req.Reason) > MaxReasonBytes || !utf8.ValidString(req.Reason) {
 		return ErrReason
 	}
-	if req.CallerCheck == "" {
-		return nil
+	if req.CallerCheck != "" && !slices.Contains(CallerChecks, req.CallerCheck) {
+		return ErrCallerCheck
 	}
-	for _, known := range CallerChecks {
-		if req.CallerCheck == known {
-			return nil
-		}
-	}
-	return ErrCallerCheck
+	return nil
 }
 
 // ResetIn is Reset inside a transaction that has already found that the caller may: the removal of a user's last
@@ -132,9 +140,10 @@ func (s *Service) ResetIn(ctx context.Context, tx *storage.Tx, uid storage.UID, 
 		CallerCheck: req.CallerCheck, At: tx.Now().Truncate(time.Millisecond), DryRun: req.DryRun,
 		Removed: count(removed), Digest: s.digest(removed),
 	}
-	if r.Residue, err = residue(tx, uid, len(removed) > 0 && !req.DryRun); err != nil || req.DryRun {
+	if r.Residue, err = residue(tx, uid); err != nil || req.DryRun {
 		return r, err
 	}
+	r.Residue = r.Residue || len(removed) > 0
 	return r, s.keepReceipt(ctx, tx, uid, &r, req.From)
 }
 
@@ -152,6 +161,7 @@ func (s *Service) keepReceipt(ctx context.Context, tx *storage.Tx, uid storage.U
 		receipts.Put(tx, uid, r.ID, r),
 		evidence.Put(tx, uid, r.ID, &receiptEvidence{ID: r.ID, At: r.At, Removed: r.Removed, Digest: r.Digest}),
 		audit.RecordAccount(tx, e, audit.Detail{Text: r.Reason, IP: from.IP, UserAgent: from.Agent}),
+		from.RecordCall(tx, uid),
 	)
 }
 
@@ -195,23 +205,37 @@ func (s *Service) digest(removed []storage.Removed) string {
 	return s.ring.Hash("receipt", h.Sum(nil))
 }
 
-// residue tells whether freed pages of the file may still hold bytes of what was reset for this user: something went
-// just now, or in a reset since the file was last written anew.
-func residue(tx *storage.Tx, uid storage.UID, now bool) (bool, error) {
-	if now {
-		return true, nil
-	}
-	done, err := compactions.Get(tx, storage.House, "")
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+// residue tells whether freed pages of the file may still hold bytes of what an earlier reset removed of this user.
+func residue(tx *storage.Tx, uid storage.UID) (bool, error) {
+	compacted, err := lastCompaction(tx)
+	if err != nil {
 		return false, err
 	}
 	rows, err := evidence.All(tx, uid)
 	for _, row := range rows {
-		if len(row.Record.Removed) > 0 && (done == nil || !row.Record.At.Before(done.At)) {
+		if leaves(row.Record.Removed, row.Record.At, compacted) {
 			return true, err
 		}
 	}
 	return false, err
+}
+
+// leaves tells whether a reset that removed so much at an instant may have left bytes in freed pages, when the file was
+// last written anew from compacted on.
+func leaves(removed []RemovedCount, at, compacted time.Time) bool {
+	return len(removed) > 0 && !at.Before(compacted)
+}
+
+// lastCompaction is when the file was last written anew; the zero time when it never was.
+func lastCompaction(tx *storage.Tx) (time.Time, error) {
+	last, err := compactions.Get(tx, storage.House, "")
+	if errors.Is(err, storage.ErrNotFound) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return last.At, nil
 }
 
 // Compacted notes that the file was written anew by a run that began at began: what was removed before is gone.
@@ -225,12 +249,13 @@ func Receipts(tx *storage.Tx, uid storage.UID) ([]Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	left, err := residue(tx, uid, false)
+	compacted, err := lastCompaction(tx)
 	list := make([]Receipt, 0, len(rows))
 	for _, row := range rows {
-		row.Record.Residue = left && len(row.Record.Removed) > 0
+		row.Record.Residue = leaves(row.Record.Removed, row.Record.At, compacted)
 		list = append(list, *row.Record)
 	}
+	slices.SortStableFunc(list, func(a, b Receipt) int { return a.At.Compare(b.At) })
 	return list, err
 }
 
@@ -252,6 +277,8 @@ func (s *Service) Delete(ctx context.Context, userID string, from Origin, may fu
 		if _, err := storage.Purge(tx, uid, false, storage.MFA, storage.Account); err != nil {
 			return err
 		}
-		return audit.Record(tx, from.event(audit.UserDelete, uid, nil), audit.Detail{})
+		// Nothing of the user stays, so the events have no detail.
+		from.IP, from.Agent = "", ""
+		return errors.Join(audit.Record(tx, from.event(audit.UserDelete, uid, nil), audit.Detail{}), from.RecordCall(tx, uid))
 	})
 }

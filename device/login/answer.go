@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"tutela/device"
@@ -192,7 +193,7 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enr
 	}
 	return errors.Join(
 		logins.Put(tx, a.uid, a.key, l),
-		device.Answered(tx, a.uid, e),
+		device.Answered(tx, a.uid, e, true),
 		recovery.OpenAll(tx, a.uid),
 		succeeded(tx, a.uid, l.Client),
 		audit.Record(tx, l.event(audit.AuthSucceed, a.uid, facts), a.detail(e, from)))
@@ -209,6 +210,7 @@ func (s *Service) deny(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrol
 	}
 	err := errors.Join(
 		logins.Put(tx, a.uid, a.key, l),
+		device.Answered(tx, a.uid, e, false),
 		denied(tx, a.uid, l, notMe),
 		audit.Record(tx, l.event(kind, a.uid, facts), a.detail(e, from)))
 	if err == nil && l.Wrong {
@@ -228,7 +230,7 @@ func (a *signedAnswer) facts(l *Login, e *device.Enrollment) map[string]string {
 func (a *signedAnswer) detail(e *device.Enrollment, from recovery.Origin) audit.Detail {
 	reason := a.claims.Reason
 	if len(reason) > maxReasonBytes {
-		reason = reason[:maxReasonBytes]
+		reason = strings.ToValidUTF8(reason[:maxReasonBytes], "")
 	}
 	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name, Text: reason}
 }

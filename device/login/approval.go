@@ -15,6 +15,13 @@ import (
 	"tutela/storage/outbox"
 )
 
+// sending is the payload of an outbox entry: which login is shown to which phone. Each phone has an entry of its own, so
+// that one which cannot be reached does not have the others asked again and again.
+type sending struct {
+	Login      string `json:"login"` // its key
+	Enrollment string `json:"enrollment"`
+}
+
 // transactionClaims are the claims of a txtkn. Its payload has exp and txid, which apps may read.
 type transactionClaims struct {
 	ID         string `json:"txid"`
@@ -31,7 +38,7 @@ func (s *Service) message(uid storage.UID, l keyed, e *device.Enrollment) (push.
 	})
 	m := push.Message{
 		TransactionToken: token, Enrollment: e.ID, Challenge: l.Challenge,
-		Started: l.Created.UTC().Format(push.TimeFormat), Server: s.bases.Public(),
+		Started: s.store.Wall().Add(l.Created.Sub(s.store.Now())).UTC().Format(push.TimeFormat), Server: s.bases.Public(),
 		Source: source(l.Agent), NumberMatching: l.Number != "", BindingMessage: l.Message,
 	}
 	if l.IP != "" {
@@ -40,9 +47,9 @@ func (s *Service) message(uid storage.UID, l keyed, e *device.Enrollment) (push.
 	return m, err
 }
 
-// queue has the approval pushed after the commit.
-func (s *Service) queue(tx *storage.Tx, uid storage.UID, key string, l *Login) error {
-	return outbox.Add(tx, uid, approvalOutbox, key, l.Expires)
+// queue has the approval pushed to a phone after the commit.
+func queue(tx *storage.Tx, uid storage.UID, key string, l *Login, e *device.Enrollment) error {
+	return outbox.Add(tx, uid, approvalOutbox, sending{Login: key, Enrollment: e.ID}, l.Expires)
 }
 
 // Handlers are what the outbox's sender does with the entries of this package.
@@ -50,78 +57,85 @@ func (s *Service) Handlers() map[outbox.Kind]outbox.Handler {
 	return map[outbox.Kind]outbox.Handler{approvalOutbox: s.deliverApproval}
 }
 
-// deliverApproval pushes an approval to the phones that are asked, when it still waits for an answer. The token is
-// made at the moment of sending: what lies in the outbox opens nothing.
+// deliverApproval pushes an approval to a phone, when it still waits for an answer. The token is made at the moment of
+// sending: what lies in the outbox opens nothing.
 func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry) (func(*storage.Tx) error, error) {
-	var key string
-	if err := json.Unmarshal(entry.Payload, &key); err != nil || s.deliver == nil {
+	var what sending
+	if err := json.Unmarshal(entry.Payload, &what); err != nil || s.deliver == nil {
 		return nil, outbox.ErrGone
 	}
 	var l *Login
-	var asked []*device.Enrollment
+	var e *device.Enrollment
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
-		l, asked, err = s.stillAsked(tx, entry.UID, key)
+		l, e, err = stillAsked(tx, entry.UID, what)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	sent, gone, err := s.pushTo(ctx, entry.UID, keyed{key, l}, asked)
-	return func(tx *storage.Tx) error {
-		for _, id := range gone {
-			if err := device.DropPushToken(tx, entry.UID, id); err != nil {
-				return err
-			}
-		}
-		if err != nil || sent == 0 {
-			return audit.Record(tx, l.event(audit.SendPushFailure, entry.UID, nil), audit.Detail{})
-		}
-		return audit.Record(tx, l.event(audit.SendPush, entry.UID, nil), audit.Detail{})
-	}, err
+	to, ok := e.PushTarget()
+	if !ok {
+		return nil, outbox.ErrGone
+	}
+	m, err := s.message(entry.UID, keyed{what.Login, l}, e)
+	if err != nil {
+		return nil, err
+	}
+	err = s.deliver.Deliver(ctx, to, m)
+	return func(tx *storage.Tx) error { return sent(tx, entry.UID, l, e, to, err) }, ignoreTokenGone(err)
 }
 
-// stillAsked reads a login that waits, with the enrollments that it asks and that can still answer.
-func (s *Service) stillAsked(tx *storage.Tx, uid storage.UID, key string) (*Login, []*device.Enrollment, error) {
-	l, err := logins.Get(tx, uid, key)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !l.pending(tx.Now()) {
+// ignoreTokenGone is err, but nil for a token that is gone: to send it again would not help.
+func ignoreTokenGone(err error) error {
+	if errors.Is(err, push.ErrTokenGone) {
+		return nil
+	}
+	return err
+}
+
+// sent writes down how a push went.
+func sent(tx *storage.Tx, uid storage.UID, l *Login, e *device.Enrollment, to push.Target, failed error) error {
+	facts := map[string]string{"enrollment": e.ID}
+	if failed == nil {
+		return audit.Record(tx, l.event(audit.SendPush, uid, facts), audit.Detail{})
+	}
+	err := audit.Record(tx, l.event(audit.SendPushFailure, uid, facts), audit.Detail{})
+	if errors.Is(failed, push.ErrTokenGone) {
+		err = errors.Join(err, device.DropPushToken(tx, uid, e.ID, to))
+	}
+	return err
+}
+
+// stillAsked reads a login that waits and the enrollment that it asks, which can still answer.
+//
+// Errors: outbox.ErrGone.
+func stillAsked(tx *storage.Tx, uid storage.UID, what sending) (*Login, *device.Enrollment, error) {
+	l, err := logins.Get(tx, uid, what.Login)
+	if errors.Is(err, storage.ErrNotFound) {
 		return nil, nil, outbox.ErrGone
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	active, err := device.Of(tx, uid, device.Active)
-	asked := slices.DeleteFunc(active, func(e *device.Enrollment) bool { return !slices.Contains(l.Asked, e.ID) })
-	return l, asked, err
-}
-
-// pushTo delivers the approval and returns to how many, and whose push token is gone.
-func (s *Service) pushTo(ctx context.Context, uid storage.UID, l keyed, asked []*device.Enrollment) (sent int, gone []string, failed error) {
-	for _, e := range asked {
-		to, ok := e.PushTarget()
-		if !ok {
-			continue
-		}
-		m, err := s.message(uid, l, e)
-		if err == nil {
-			err = s.deliver.Deliver(ctx, to, m)
-		}
-		switch {
-		case err == nil:
-			sent++
-		case errors.Is(err, push.ErrTokenGone):
-			gone = append(gone, e.ID)
-		default:
-			failed = errors.Join(failed, err)
-		}
+	e, err := device.Get(tx, uid, what.Enrollment)
+	if errors.Is(err, device.ErrNoEnrollment) {
+		return nil, nil, outbox.ErrGone
 	}
-	return sent, gone, failed
+	if err != nil {
+		return nil, nil, err
+	}
+	blocked, err := isBlocked(tx, uid)
+	if err == nil && (blocked || !l.pending(tx.Now()) || e.Status != device.Active || !slices.Contains(l.Asked, e.ID)) {
+		err = outbox.ErrGone
+	}
+	return l, e, err
 }
 
 // Approvals returns the pending approvals of the caller's phone, without those whose challenge is in seen. When there
 // are none it first waits, up to wait or the end of ctx, for one to come that is not silent. It ends at once when the
 // enrollment is reset or retired.
 //
-// Errors: those of device.Service.Check.
+// Errors: those of device.Service.CheckSigned.
 func (s *Service) Approvals(ctx context.Context, p device.Proof, seen []string, wait time.Duration) ([]push.Message, error) {
 	woken, stop := s.store.Watch(p.UID)
 	defer stop()
@@ -152,7 +166,7 @@ type listed struct {
 // listed reads what the phone is asked and has not seen.
 func (s *Service) listed(ctx context.Context, p device.Proof, seen []string) (list []listed, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		e, err := s.devices.Check(tx, p)
+		e, err := s.devices.CheckSigned(tx, p)
 		if err != nil {
 			return err
 		}
@@ -202,7 +216,7 @@ func (s *Service) AskInstead(tx *storage.Tx, uid storage.UID, old string, e *dev
 		if l.Number == "" || e.Can(device.NumberMatching) {
 			l.Asked = append(l.Asked, e.ID)
 			if _, ok := e.PushTarget(); ok && s.deliver != nil && l.Delivery != Silent {
-				err = s.queue(tx, uid, l.key, l.Login)
+				err = queue(tx, uid, l.key, l.Login, e)
 			}
 		}
 		if err = errors.Join(err, logins.Put(tx, uid, l.key, l.Login)); err != nil {

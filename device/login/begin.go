@@ -232,20 +232,19 @@ func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, as
 	}
 	tx.Wake(uid)
 	l.Delivery = Pull
-	if s.deliver == nil || !reachable(asked) {
+	if s.deliver == nil {
 		return nil
 	}
-	l.Delivery = Push
-	return s.queue(tx, uid, key, l)
-}
-
-func reachable(asked []*device.Enrollment) bool {
 	for _, e := range asked {
-		if _, ok := e.PushTarget(); ok {
-			return true
+		if _, ok := e.PushTarget(); !ok {
+			continue
+		}
+		l.Delivery = Push
+		if err := queue(tx, uid, key, l, e); err != nil {
+			return err
 		}
 	}
-	return false
+	return nil
 }
 
 func presenceOf(l *Login) string {

@@ -2,6 +2,7 @@ package login
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"tutela/storage"
@@ -16,7 +17,7 @@ const mutedFor = time.Hour
 // Source: NIST SP 800-63B-4 §3.1.3 (limit pushes since the last success); OWASP ASVS 6.6.4.
 type budget struct {
 	Used  int                  `json:"used"`            // pushes; a denial counts double
-	Muted map[string]time.Time `json:"muted,omitempty"` // until when, by the address of the login
+	Muted map[string]time.Time `json:"muted,omitempty"` // until when, by the network of the login's address
 }
 
 var budgets = storage.Declare(storage.Spec[budget]{Name: "push_budget", Class: storage.MFA})
@@ -36,7 +37,7 @@ func (b *budget) take(tx *storage.Tx, uid storage.UID, client, ip string) (ok bo
 		return false, "", err
 	}
 	switch {
-	case tx.Now().Before(b.Muted[ip]):
+	case tx.Now().Before(b.Muted[network(ip)]):
 		return false, "muted", nil
 	case b.Used >= most:
 		return false, "budget", nil
@@ -67,7 +68,20 @@ func (b *budget) mute(now time.Time, ip string) {
 	if b.Muted == nil {
 		b.Muted = make(map[string]time.Time, 1)
 	}
-	b.Muted[ip] = now.Add(mutedFor)
+	b.Muted[network(ip)] = now.Add(mutedFor)
+}
+
+// network is what the addresses of one place have in common: an IPv6 address counts by its /64, which whoever holds one
+// of it holds whole.
+func network(ip string) string {
+	addr, err := netip.ParseAddr(ip)
+	if err != nil {
+		return ip
+	}
+	if addr = addr.Unmap().WithZone(""); addr.Is4() {
+		return addr.String()
+	}
+	return netip.PrefixFrom(addr, 64).Masked().String()
 }
 
 // succeeded gives the client its budget back. Addresses that are muted stay so.

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -117,12 +118,9 @@ func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string
 	if err := s.ring.VerifyToken(keyring.MFAToken, mfaToken, &t); err != nil || t.Client != client {
 		return CodeOutcome{}, ErrMFAToken
 	}
-	code, err := recovery.ParseCode(typed)
-	if err != nil {
-		return CodeOutcome{}, err
-	}
+	code, typo := recovery.ParseCode(typed)
 	var o CodeOutcome
-	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
 		uid, key, l, err := s.find(tx, mfaPrefix, t.ID)
 		switch {
 		case errors.Is(err, ErrExpired) || err == nil && !tx.Now().Before(l.Expires):
@@ -140,6 +138,9 @@ func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string
 		if l.State != Pending {
 			o, err = s.redeemedBefore(tx, uid, key, l, code)
 			return err
+		}
+		if typo != nil { // while the channel waits, a typo is not looked at either
+			return cmp.Or(recovery.Admit(tx, uid, recovery.LoginChannel), typo)
 		}
 		o, err = s.redeem(tx, uid, key, l, code, from)
 		return err
@@ -162,6 +163,7 @@ func (s *Service) redeem(tx *storage.Tx, uid storage.UID, key string, l *Login, 
 	kept := recovery.Answer{Code: s.codes.HashOfAnswered(uid, code), Body: []byte(next)}
 	return CodeOutcome{Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}, next}, errors.Join(
 		logins.Put(tx, uid, key, l),
+		succeeded(tx, uid, l.Client),
 		recovery.KeepAnswer(tx, uid, "mfa:"+key, kept, l.Expires.Sub(tx.Now())),
 		audit.Record(tx, l.event(audit.AuthSucceed, uid, map[string]string{"presence": "recovery_code"}),
 			audit.Detail{IP: from.IP, UserAgent: from.Agent}))

@@ -29,27 +29,25 @@ func (s *Service) Collect(ctx context.Context, client, id string, wait time.Dura
 	defer stop()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	for {
+	for waiting := wait > 0; ; {
 		// The end of ctx is an answer too: what is looked at after it still counts.
 		left, err := s.decided(context.WithoutCancel(ctx), client, id)
 		if err == nil {
 			return s.collect(context.WithoutCancel(ctx), client, id)
 		}
-		if !errors.Is(err, ErrUndecided) || wait <= 0 {
+		if !errors.Is(err, ErrUndecided) || !waiting {
 			return Outcome{}, err
 		}
 		expiry := time.NewTimer(left)
 		select {
 		case <-woken:
-			expiry.Stop()
-			continue
 		case <-expiry.C:
-			continue
 		case <-ctx.Done():
+			waiting = false
 		case <-timer.C:
+			waiting = false
 		}
 		expiry.Stop()
-		return Outcome{}, ErrUndecided
 	}
 }
 

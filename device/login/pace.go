@@ -8,11 +8,10 @@ import (
 	"tutela/storage"
 )
 
-// The limit on logins of a user.
-const (
-	pacePeriod = time.Minute
-	paceLimit  = 12
-)
+// PerMinute is how many logins of a user can begin in any 60 seconds.
+const PerMinute = 12
+
+const pacePeriod = time.Minute
 
 // pace is a user's recent logins: those that began within the last minute or are not past their expiry. It bounds
 // how many there are, and finds the pending ones without a scan.
@@ -52,8 +51,8 @@ func (p *pace) admit(now time.Time, added recent) error {
 			within = append(within, r)
 		}
 	}
-	if n := len(within); n >= paceLimit {
-		return ErrTooMany.After(within[n-paceLimit].Began.Add(pacePeriod).Sub(now))
+	if n := len(within); n >= PerMinute {
+		return ErrTooMany.After(within[n-PerMinute].Began.Add(pacePeriod).Sub(now))
 	}
 	p.Recent = append(p.Recent, added)
 	return nil

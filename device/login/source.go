@@ -10,6 +10,7 @@ import (
 var browsers = []struct{ token, name, version string }{
 	{"Edg/", "Edge", "Edg/"},
 	{"EdgA/", "Edge", "EdgA/"},
+	{"EdgiOS/", "Edge", "EdgiOS/"},
 	{"OPR/", "Opera", "OPR/"},
 	{"SamsungBrowser/", "Samsung Internet", "SamsungBrowser/"},
 	{"Firefox/", "Firefox", "Firefox/"},

@@ -52,8 +52,8 @@ const TimeFormat = "2006-01-02T15:04:05.000Z"
 
 // Source is the browser and system of a login.
 type Source struct {
-	Browser Named `json:"b"`
-	System  Named `json:"os"`
+	Browser Named `json:"b,omitzero"`
+	System  Named `json:"os,omitzero"`
 }
 
 // Named is a name with a version, as far as they are known.

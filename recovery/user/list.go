@@ -3,6 +3,8 @@ package user
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"tutela/storage"
 )
@@ -13,21 +15,163 @@ type Listed struct {
 	User
 }
 
-// List calls fn for the users in the order of their ids, from the id from on, until fn returns false. It is no
-// transaction: each user is read as it is when its turn comes.
-func List(ctx context.Context, s *storage.Store, from string, fn func(Listed) bool) error {
-	var failed error
-	err := byID.Peek(ctx, s, from, func(_ string, uid storage.UID, _ string) bool {
-		var u *User
-		failed = s.View(ctx, func(tx *storage.Tx) (err error) {
-			u, err = Get(tx, uid)
-			return err
+// readBatch is how many users are read in one view.
+const readBatch = 256
+
+// Page returns users in the order of their ids: those after the id after ("": from the first), passing over skip of
+// them, at most take. It is no transaction.
+func Page(ctx context.Context, s *storage.Store, after string, skip, take int) ([]Listed, error) {
+	var uids []storage.UID
+	err := byID.Peek(ctx, s, after, func(id string, uid storage.UID, _ string) bool {
+		switch {
+		case id == after:
+		case skip > 0:
+			skip--
+		default:
+			uids = append(uids, uid)
+		}
+		return len(uids) < take
+	})
+	if err != nil || take == 0 {
+		return nil, err
+	}
+	return read(ctx, s, uids)
+}
+
+// Count returns how many users there are, and stops counting at most.
+func Count(ctx context.Context, s *storage.Store, most int) (n int, err error) {
+	err = byID.Peek(ctx, s, "", func(string, storage.UID, string) bool {
+		n++
+		return n < most
+	})
+	return n, err
+}
+
+// ByUID returns those of the uids that are users, by uid.
+func ByUID(ctx context.Context, s *storage.Store, uids []storage.UID) (map[storage.UID]User, error) {
+	list, err := read(ctx, s, uids)
+	found := make(map[storage.UID]User, len(list))
+	for _, u := range list {
+		found[u.UID] = u.User
+	}
+	return found, err
+}
+
+// read returns the users with these uids, in this order; who was deleted meanwhile is left out.
+func read(ctx context.Context, s *storage.Store, uids []storage.UID) (list []Listed, err error) {
+	list = make([]Listed, 0, len(uids))
+	for batch := range slices.Chunk(uids, readBatch) {
+		err := s.View(ctx, func(tx *storage.Tx) error {
+			for _, uid := range batch {
+				u, err := Get(tx, uid)
+				if errors.Is(err, ErrUnknown) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				list = append(list, Listed{UID: uid, User: *u})
+			}
+			return nil
 		})
-		if errors.Is(failed, ErrUnknown) {
-			failed = nil // deleted meanwhile
+		if err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// Field is a member of the record by which users are found.
+type Field string
+
+// The fields. Case counts in an id alone.
+const (
+	ID       Field = "user_id"
+	Email    Field = "email"
+	Username Field = "username"
+	Name     Field = "name"
+	Any      Field = "" // each of the others, from its beginning on
+)
+
+// Term is one condition of a search.
+type Term struct {
+	Field  Field
+	Value  string
+	Prefix bool // the field begins with Value; else it is Value
+}
+
+// Search returns the users for whom all of the terms hold, in the order of their ids. Of the first term, which should be
+// the narrowest, it looks at most users. Without terms it finds nobody. It is no transaction.
+func Search(ctx context.Context, s *storage.Store, terms []Term, most int) ([]Listed, error) {
+	if len(terms) == 0 {
+		return nil, nil
+	}
+	uids, err := terms[0].candidates(ctx, s, most)
+	if err != nil {
+		return nil, err
+	}
+	list, err := read(ctx, s, uids)
+	if err != nil {
+		return nil, err
+	}
+	list = slices.DeleteFunc(list, func(u Listed) bool {
+		return slices.ContainsFunc(terms, func(t Term) bool { return !t.holds(&u.User) })
+	})
+	slices.SortFunc(list, func(a, b Listed) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+// peeker is an index of users.
+type peeker interface {
+	Peek(ctx context.Context, s *storage.Store, from string, fn func(value string, uid storage.UID, key string) bool) error
+}
+
+// candidates are those whom the indexes show for a term, each once, at most so many.
+func (t Term) candidates(ctx context.Context, s *storage.Store, most int) ([]storage.UID, error) {
+	indexes := map[Field][]peeker{
+		ID: {byID}, Email: {byEmail}, Username: {byUsername}, Name: {byName}, Any: {byID, byEmail, byUsername, byName},
+	}[t.Field]
+	var uids []storage.UID
+	seen := map[storage.UID]bool{}
+	for _, index := range indexes {
+		from := folded(t.Value)
+		if index == peeker(byID) {
+			from = t.Value
+		}
+		err := index.Peek(ctx, s, from, func(value string, uid storage.UID, _ string) bool {
+			if !strings.HasPrefix(value, from) || len(uids) == most || value != from && !t.beginning() {
+				return false
+			}
+			if !seen[uid] {
+				seen[uid] = true
+				uids = append(uids, uid)
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return uids, nil
+}
+
+// beginning tells whether the term asks for the beginning of a field alone.
+func (t Term) beginning() bool { return t.Prefix || t.Field == Any }
+
+// holds tells whether the term holds for a user.
+func (t Term) holds(u *User) bool {
+	values := map[Field]string{ID: u.ID, Email: u.Email, Username: u.Username, Name: u.Name}
+	for field, value := range values {
+		if t.Field != Any && t.Field != field {
+			continue
+		}
+		wanted := t.Value
+		if field != ID {
+			value, wanted = strings.ToLower(value), strings.ToLower(wanted)
+		}
+		if value == wanted || t.beginning() && strings.HasPrefix(value, wanted) {
 			return true
 		}
-		return failed == nil && fn(Listed{UID: uid, User: *u})
-	})
-	return errors.Join(err, failed)
+	}
+	return false
 }

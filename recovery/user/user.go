@@ -5,6 +5,7 @@ package user
 import (
 	"errors"
 	"maps"
+	"net/mail"
 	"strings"
 	"time"
 	"unicode"
@@ -64,25 +65,47 @@ type User struct {
 }
 
 var (
-	users = storage.Declare(storage.Spec[User]{Name: "user", Class: storage.Account})
-	byID  = users.Unique("id", func(u *User) []string { return []string{u.ID} })
-	_     = users.Plain("email", emailIndex)
+	users      = storage.Declare(storage.Spec[User]{Name: "user", Class: storage.Account})
+	byID       = users.Unique("id", func(u *User) []string { return []string{u.ID} })
+	byEmail    = users.Plain("email", func(u *User) []string { return indexed(u.Email) })
+	byUsername = users.Plain("username", func(u *User) []string { return indexed(u.Username) })
+	byName     = users.Plain("name", func(u *User) []string { return indexed(u.Name) })
+	_          = users.Unique("account", accountIndex)
 )
 
 // record is the key of the one row a user has in the table.
 const record = ""
 
-func emailIndex(u *User) []string {
-	if u.Email == "" {
+// indexedBytes is how much of a text the indexes hold.
+const indexedBytes = 128
+
+// indexed is a text as it stands in an index; an empty one does not.
+func indexed(text string) []string {
+	if text == "" {
 		return nil
 	}
-	return []string{strings.ToLower(u.Email)}
+	return []string{folded(text)}
+}
+
+// folded is what two texts have in common that differ in case alone, or far behind.
+func folded(text string) string {
+	text = strings.ToLower(text)
+	return text[:min(len(text), indexedBytes)]
+}
+
+// accountIndex keeps an email to one user of a connection.
+func accountIndex(u *User) []string {
+	if u.Email == "" || u.Connection == "" {
+		return nil
+	}
+	return []string{strings.ToLower(u.Email) + "\x00" + u.Connection}
 }
 
 // Errors of this package.
 var (
 	ErrUnknown = storage.NewError(storage.NotFound, "the user does not exist")
 	ErrExists  = storage.NewError(storage.Conflict, "the user already exists")
+	ErrProfile = storage.NewError(storage.Invalid, "the user's profile is not valid")
 	ErrID      = storage.NewError(storage.Invalid, "a user id has 1 to 255 bytes of UTF-8 without control characters")
 	ErrRole    = storage.NewError(storage.Invalid, "no such role")
 )
@@ -95,6 +118,47 @@ func ValidateID(id string) error {
 		return ErrID
 	}
 	return nil
+}
+
+// The bounds of a profile, in bytes.
+const (
+	maxTextBytes    = 300
+	maxPictureBytes = 2048
+)
+
+// Validate checks the id, and the bounds and the form of the profile.
+//
+// Errors: ErrID; ErrProfile, which names the member.
+func (u *User) Validate() error {
+	if err := ValidateID(u.ID); err != nil {
+		return err
+	}
+	if u.Email != "" && !validEmail(u.Email) {
+		return ErrProfile.With("email is no email address")
+	}
+	for _, member := range []struct {
+		name, value string
+		most        int
+	}{
+		{"name", u.Name, maxTextBytes},
+		{"nickname", u.Nickname, maxTextBytes},
+		{"username", u.Username, maxTextBytes},
+		{"given_name", u.GivenName, maxTextBytes},
+		{"family_name", u.FamilyName, maxTextBytes},
+		{"connection", u.Connection, maxTextBytes},
+		{"picture", u.Picture, maxPictureBytes},
+	} {
+		if len(member.value) > member.most || !utf8.ValidString(member.value) || strings.ContainsRune(member.value, 0) {
+			return ErrProfile.With("%s must be text of at most %d bytes", member.name, member.most)
+		}
+	}
+	return nil
+}
+
+// validEmail tells whether email is a bare address. Source: RFC 5321 §4.5.3.1 (at most 254 bytes), RFC 5322 §3.4.1.
+func validEmail(email string) bool {
+	parsed, err := mail.ParseAddress(email)
+	return err == nil && parsed.Address == email && len(email) <= 254 && !strings.ContainsFunc(email, unicode.IsControl)
 }
 
 // Find returns the user with a login system's id.
@@ -124,23 +188,27 @@ func Get(tx *storage.Tx, uid storage.UID) (*User, error) {
 
 // Create makes a user and returns the uid. Created and Updated are set.
 //
-// Errors: ErrID; ErrExists.
+// Errors: ErrID; ErrProfile; ErrExists, for the same id, or the same email in the same connection.
 func Create(tx *storage.Tx, u User) (storage.UID, *User, error) {
-	if err := ValidateID(u.ID); err != nil {
+	if err := u.Validate(); err != nil {
 		return storage.UID{}, nil, err
 	}
 	uid := storage.NewUID()
 	u.Created, u.Updated = tx.Now(), tx.Now()
-	err := users.Insert(tx, uid, record, &u)
+	return uid, &u, taken(users.Insert(tx, uid, record, &u))
+}
+
+// taken says in the words of this package that another user has the id, or the email in the connection.
+func taken(err error) error {
 	if errors.Is(err, storage.ErrUnique) {
-		return storage.UID{}, nil, ErrExists
+		return ErrExists
 	}
-	return uid, &u, err
+	return err
 }
 
 // Ensure returns the user with u.ID, and makes that user when there is none. A user who is there stays as he is.
 //
-// Errors: ErrID.
+// Errors: ErrID; ErrProfile.
 func Ensure(tx *storage.Tx, u User) (storage.UID, *User, error) {
 	uid, found, err := Find(tx, u.ID)
 	if errors.Is(err, ErrUnknown) {
@@ -151,7 +219,7 @@ func Ensure(tx *storage.Tx, u User) (storage.UID, *User, error) {
 
 // Change reads the user, lets change work on the record, and writes it. The id cannot be changed.
 //
-// Errors: ErrUnknown; those of change.
+// Errors: ErrUnknown; ErrProfile; ErrExists, for an email that another user of the connection has; those of change.
 func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, error) {
 	u, err := Get(tx, uid)
 	if err != nil {
@@ -162,7 +230,10 @@ func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, e
 		return nil, err
 	}
 	u.ID, u.Updated = id, tx.Now()
-	return u, users.Put(tx, uid, record, u)
+	if err := u.Validate(); err != nil {
+		return nil, err
+	}
+	return u, taken(users.Put(tx, uid, record, u))
 }
 
 // Merge sets the members of change in metadata; null removes one. Only the first level is merged.

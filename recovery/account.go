@@ -1,0 +1,98 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// Added is a user who was made by a call.
+type Added struct {
+	UID storage.UID
+	user.User
+}
+
+// AddUser makes a user.
+//
+// Errors: user.ErrID; user.ErrProfile; user.ErrExists.
+func (s *Service) AddUser(ctx context.Context, u user.User, from Origin) (added Added, err error) {
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, made, err := user.Create(tx, u)
+		if err != nil {
+			return err
+		}
+		added = Added{UID: uid, User: *made}
+		return from.RecordCall(tx, uid)
+	})
+	return added, err
+}
+
+// SetRole gives a user a role.
+//
+// Errors: user.ErrUnknown; those of may, which is asked in the transaction whether the caller may do it.
+func (s *Service) SetRole(ctx context.Context, userID string, role user.Role, from Origin, may func(storage.UID, *user.User) error) error {
+	facts := map[string]string{"call": "role", "role": string(role)}
+	return s.changeUser(ctx, userID, facts, from, may, func(u *user.User) { u.Role = role })
+}
+
+// SetBlocked blocks a user, who is then asked for nothing and let in nowhere, or takes the block back.
+//
+// Errors: user.ErrUnknown; those of may, which is asked in the transaction whether the caller may do it.
+func (s *Service) SetBlocked(ctx context.Context, userID string, blocked bool, from Origin, may func(storage.UID, *user.User) error) error {
+	facts := map[string]string{"call": "unblock"}
+	if blocked {
+		facts["call"] = "block"
+	}
+	return s.changeUser(ctx, userID, facts, from, may, func(u *user.User) { u.Blocked = blocked })
+}
+
+func (s *Service) changeUser(ctx context.Context, userID string, facts map[string]string, from Origin,
+	may func(storage.UID, *user.User) error, change func(*user.User),
+) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, u, err := user.Find(tx, userID)
+		if err == nil {
+			err = may(uid, u)
+		}
+		if err != nil {
+			return err
+		}
+		_, err = user.Change(tx, uid, func(u *user.User) error { change(u); return nil })
+		tx.Wake(uid) // who waits for a login of the user looks again
+		return errors.Join(err, audit.RecordAccount(tx, from.event(audit.ManagementCall, uid, facts), from.detail()))
+	})
+}
+
+// Standing is what of a user's recovery an admin may see.
+type Standing struct {
+	UserID   string
+	Email    string
+	HasCode  bool    // a recovery code that counts
+	Blocks   []Block // channels that are closed or waiting by the limits on guessing
+	Receipts []Receipt
+}
+
+// StandingOf returns how a user stands.
+//
+// Errors: user.ErrUnknown.
+func (s *Service) StandingOf(ctx context.Context, userID string) (standing Standing, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		uid, u, err := user.Find(tx, userID)
+		if err != nil {
+			return err
+		}
+		standing = Standing{UserID: u.ID, Email: u.Email}
+		if standing.HasCode, err = HasCode(tx, uid); err != nil {
+			return err
+		}
+		if standing.Blocks, err = Blocks(tx, uid); err != nil {
+			return err
+		}
+		standing.Receipts, err = Receipts(tx, uid)
+		return err
+	})
+	return standing, err
+}

@@ -1,0 +1,44 @@
+package recovery
+
+import (
+	"context"
+	"time"
+
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// ErrNoFile is that of a store that keeps no file of its own, which could be written anew.
+var ErrNoFile = storage.NewError(storage.Invalid, "this store has no data file to compact")
+
+// Compact writes the data file anew while it serves, and notes that nothing is left in it of what was removed before:
+// receipts then say that there is no residue.
+//
+// Errors: ErrNoFile; those of the engine, with the old file still in use.
+func (s *Service) Compact(ctx context.Context) (storage.Compaction, error) {
+	engine, ok := s.store.Engine().(storage.Compacter)
+	if !ok {
+		return storage.Compaction{}, ErrNoFile
+	}
+	began := s.store.Now()
+	sizes, err := engine.Compact(ctx)
+	if err != nil {
+		return storage.Compaction{}, err
+	}
+	return sizes, s.store.Update(ctx, func(tx *storage.Tx) error { return Compacted(tx, began) })
+}
+
+// CompactionDue tells whether a user was reset or deleted since the file was last written anew.
+func (s *Service) CompactionDue(ctx context.Context) (bool, error) {
+	var since time.Time
+	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
+		since, err = lastCompaction(tx)
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	removals := audit.Query{Types: []audit.Type{audit.Reset, audit.UserDelete}, Since: since, Take: 1}
+	found, _, err := audit.List(ctx, s.store, removals, false)
+	return len(found) > 0, err
+}

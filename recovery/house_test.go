@@ -1,0 +1,166 @@
+package recovery_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/bolt"
+	"tutela/storage/keyring"
+	"tutela/storage/storagetest"
+)
+
+// house is the service over a real data file, with a clock that the test owns.
+type house struct {
+	*recovery.Service
+	t     *testing.T
+	path  string
+	chaos bool
+	clock *storage.FakeClock
+	store *storage.Store
+	ring  *keyring.Ring
+	key   ed25519.PrivateKey // signs receipts
+
+	master []byte
+}
+
+// onEveryEngine runs a test on the bolt engine, bare and with closures that are run again.
+func onEveryEngine(t *testing.T, test func(h *house)) {
+	for _, chaos := range []bool{false, true} {
+		name := "bolt"
+		if chaos {
+			name = "chaos"
+		}
+		t.Run(name, func(t *testing.T) { test(newHouse(t, chaos)) })
+	}
+}
+
+func newHouse(t *testing.T, chaos bool) *house {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	must(t, err)
+	h := &house{
+		t: t, path: filepath.Join(t.TempDir(), "tutela.db"), chaos: chaos, key: key,
+		clock: storage.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)),
+	}
+	h.master = make([]byte, keyring.KeyBytes)
+	_, _ = rand.Read(h.master)
+	h.open()
+	t.Cleanup(func() { must(t, h.store.Close()) })
+	return h
+}
+
+func (h *house) open() {
+	h.t.Helper()
+	ctx := context.Background()
+	quiet := slog.New(slog.DiscardHandler)
+	file, err := bolt.Open(ctx, h.path, bolt.Options{Logger: quiet})
+	must(h.t, err)
+	var engine storage.Engine = file
+	if h.chaos {
+		engine = storagetest.Chaos(h.t, file)
+	}
+	h.store, err = storage.Open(ctx, engine, storage.Options{Clock: h.clock, Logger: quiet})
+	must(h.t, err)
+	h.ring, err = keyring.Open(ctx, h.store, h.master)
+	must(h.t, err)
+	h.Service = recovery.New(h.store, h.ring, h.sign)
+}
+
+// restart closes the store and opens it again, with the wall moved by jump in between.
+func (h *house) restart(jump time.Duration) {
+	h.t.Helper()
+	must(h.t, h.store.Close())
+	h.clock.Jump(jump)
+	h.open()
+}
+
+func (h *house) sign(_ context.Context, payload []byte) (string, error) {
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: h.key}, nil)
+	if err != nil {
+		return "", err
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		return "", err
+	}
+	return signed.CompactSerialize()
+}
+
+func (h *house) update(fn func(tx *storage.Tx) error) error {
+	return h.store.Update(context.Background(), fn)
+}
+
+func (h *house) view(fn func(tx *storage.Tx) error) {
+	h.t.Helper()
+	must(h.t, h.store.View(context.Background(), fn))
+}
+
+// newUser makes a user with a recovery code.
+func (h *house) newUser(id string) (uid storage.UID, code recovery.Code) {
+	h.t.Helper()
+	must(h.t, h.update(func(tx *storage.Tx) (err error) {
+		if uid, _, err = user.Create(tx, user.User{ID: id}); err != nil {
+			return err
+		}
+		code, err = h.Issue(tx, uid)
+		return err
+	}))
+	return uid, code
+}
+
+func (h *house) spend(uid storage.UID, ch recovery.Channel, code recovery.Code) (next recovery.Code, err error) {
+	err = h.update(func(tx *storage.Tx) (err error) {
+		next, err = h.Spend(tx, uid, ch, code, recovery.Origin{})
+		return err
+	})
+	return next, err
+}
+
+// wrong is a code that is nobody's, and no typo.
+func (h *house) wrong() recovery.Code {
+	h.t.Helper()
+	code, err := recovery.ParseCode("0123456789ABCDEFGHJKMNPV")
+	must(h.t, err)
+	return code
+}
+
+// fail spends a wrong code and fails the test unless it was looked at and counted.
+func (h *house) fail(uid storage.UID, ch recovery.Channel) {
+	h.t.Helper()
+	if _, err := h.spend(uid, ch, h.wrong()); !errors.Is(err, recovery.ErrWrongCode) {
+		h.t.Fatalf("a wrong code got %v", err)
+	}
+}
+
+// wait is how long the channel waits by what a call is told; 0 when it looks at codes.
+func (h *house) wait(uid storage.UID, ch recovery.Channel) (wait time.Duration) {
+	h.t.Helper()
+	h.view(func(tx *storage.Tx) error {
+		err := recovery.Admit(tx, uid, ch)
+		if err != nil && !errors.Is(err, recovery.ErrLimited) {
+			return err
+		}
+		wait = storage.RetryAfter(err)
+		return nil
+	})
+	return wait
+}
+
+func may(storage.UID, *user.User) error { return nil }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
