@@ -102,7 +102,8 @@ func (a *API) cibaRequest(c *fiber.Ctx, p params, client access.Client) (login.R
 	if req.Details, err = authorizationDetails(p); err != nil {
 		return req, err
 	}
-	return req, aboutLogin(p, &req)
+	err = aboutLogin(p, &req)
+	return req, err
 }
 
 // aboutLogin reads what the login system says about the browser that logs in.
@@ -126,36 +127,48 @@ func aboutLogin(p params, req *login.Request) (err error) {
 }
 
 // loginHint reads whom the request is about: iss_sub as JSON text, whose iss is not compared, or the plain user id.
+// No other hint is taken beside it.
+//
+// Source: CIBA Core 1.0 §7.1 (one hint and no more).
 func loginHint(p params) (string, error) {
-	hint, err := p.text("login_hint", maxLongBytes)
+	for _, other := range []string{"login_hint_token", "id_token_hint"} {
+		if _, there := p[other]; there {
+			return "", badRequest("the user is named by login_hint alone, not by " + other)
+		}
+	}
+	hint, err := p.required("login_hint", maxLongBytes)
 	if err != nil {
 		return "", err
 	}
 	if !strings.HasPrefix(strings.TrimSpace(hint), "{") {
-		if hint == "" {
-			err = badRequest("login_hint is missing")
-		}
-		return hint, err
+		return hint, nil
 	}
-	var named struct {
-		Format  string `json:"format"`
-		Subject string `json:"sub"`
-	}
-	if err := server.Unmarshal([]byte(hint), &named); err != nil || named.Format != "iss_sub" || named.Subject == "" {
+	named, errForm := parseJSON([]byte(hint))
+	format, errFormat := named.text("format", maxShortBytes)
+	subject, err := named.required("sub", maxLongBytes)
+	if err := errors.Join(errForm, errFormat, err); err != nil || format != "iss_sub" {
 		return "", badRequest("login_hint is no {\"format\":\"iss_sub\",\"iss\",\"sub\"}")
 	}
-	return named.Subject, nil
+	return subject, nil
 }
 
 func bindingMessage(p params) (string, error) {
 	message, err := p.text("binding_message", maxLongBytes)
-	if err != nil || utf8.RuneCountInString(message) > maxBindingMessage || strings.ContainsFunc(message, unicode.IsControl) {
+	if err != nil || utf8.RuneCountInString(message) > maxBindingMessage || strings.ContainsFunc(message, unseen) {
 		return "", &server.Problem{
 			Status: http.StatusBadRequest, Code: "invalid_binding_message",
 			Message: "binding_message is plain text of at most 64 characters",
 		}
 	}
 	return message, nil
+}
+
+// unseen tells of a character that shows nothing and changes how the others are shown: a control character, a break of
+// lines, or one that overrides the direction in which people read.
+//
+// Source: Unicode Standard Annex #9 §2.
+func unseen(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || '\u202a' <= r && r <= '\u202e' || '\u2066' <= r && r <= '\u2069'
 }
 
 // authorizationDetails reads an array of objects that each have a type; in a form it is JSON text.
@@ -170,17 +183,14 @@ func authorizationDetails(p params) (json.RawMessage, error) {
 	if json.Unmarshal(raw, &text) == nil {
 		raw = json.RawMessage(text)
 	}
-	var details []struct {
-		Type string `json:"type"`
-	}
+	var details []params
 	err := server.Unmarshal(raw, &details)
 	if err == nil && len(raw) > maxDetailsBytes {
 		err = errors.New("too large")
 	}
 	for _, d := range details {
-		if d.Type == "" {
-			err = errors.New("no type")
-		}
+		_, noType := d.required("type", maxDetailsBytes)
+		err = errors.Join(err, noType)
 	}
 	if err != nil || len(details) == 0 {
 		return nil, &server.Problem{
@@ -197,7 +207,7 @@ type tokenAnswer struct {
 	IDToken      string          `json:"id_token,omitempty"`
 	TokenType    string          `json:"token_type"`
 	ExpiresIn    int             `json:"expires_in"`
-	Scope        string          `json:"scope,omitempty"`
+	Scope        string          `json:"scope"` // always there: left out it would mean what was requested (RFC 6749 §5.1)
 	Details      json.RawMessage `json:"authorization_details,omitempty"`
 	RecoveryCode string          `json:"recovery_code,omitempty"`
 }
@@ -221,6 +231,11 @@ func (a *API) collect(c *fiber.Ctx, p params, client access.Client) error {
 	}
 	if err != nil {
 		return err
+	}
+	if wait > 0 { // a minute has room for the client to be removed
+		if client, err = a.authenticate(c, p); err != nil {
+			return err
+		}
 	}
 	return a.tokens(c, client, outcome, tokenRequest{authReqID: id, scopes: strings.Fields(outcome.Login.Scope), audience: outcome.Login.Audience})
 }
@@ -267,11 +282,12 @@ func (a *API) makeTokens(c *fiber.Ctx, client access.Client, o login.Outcome, re
 	if err != nil {
 		return tokenAnswer{}, err
 	}
+	granted := client.Granted(req.scopes)
 	answer := tokenAnswer{
 		AccessToken: token, TokenType: "Bearer", ExpiresIn: int(access.TokenLife.Seconds()),
-		Scope: joined(client.Granted(req.scopes)), Details: o.Login.Details,
+		Scope: joined(granted), Details: o.Login.Details,
 	}
-	if slices.Contains(req.scopes, access.ScopeOpenID) {
+	if slices.Contains(granted, access.ScopeOpenID) {
 		answer.IDToken, err = a.access.IDToken(ctx, client, l)
 	}
 	return answer, err

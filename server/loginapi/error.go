@@ -3,6 +3,8 @@ package loginapi
 import (
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"tutela/device/login"
 	"tutela/recovery"
@@ -43,12 +45,9 @@ var wireErrors = []struct {
 	{access.ErrClient, http.StatusUnauthorized, "invalid_client", ""},
 }
 
-func translate(err error) *server.Problem {
+func (a *API) translate(err error) *server.Problem {
 	if storage.CodeOf(err) == storage.Limited {
-		return &server.Problem{
-			Status: http.StatusTooManyRequests, Code: "too_many_attempts",
-			Message: server.Message(err), RetryAfter: storage.RetryAfter(err),
-		}
+		return a.limited(err)
 	}
 	for _, w := range wireErrors {
 		if errors.Is(err, w.err) {
@@ -60,4 +59,21 @@ func translate(err error) *server.Problem {
 		}
 	}
 	return nil
+}
+
+// limited is what a caller is told who has come too often. The limit per address has written its own header fields.
+func (a *API) limited(err error) *server.Problem {
+	p := &server.Problem{
+		Status: http.StatusTooManyRequests, Code: "too_many_attempts",
+		Message: server.Message(err), RetryAfter: storage.RetryAfter(err),
+	}
+	if errors.Is(err, server.ErrTooManyCalls) {
+		return p
+	}
+	reset := a.store.Wall().Add(p.RetryAfter + time.Second - 1).Unix()
+	p.Header = map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": strconv.FormatInt(reset, 10)}
+	if errors.Is(err, login.ErrTooMany) {
+		p.Header["X-RateLimit-Limit"] = strconv.Itoa(login.PerMinute)
+	}
+	return p
 }

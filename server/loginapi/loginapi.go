@@ -32,7 +32,7 @@ func Mount(s *server.Server, store *storage.Store, a *access.Service, logins *lo
 		store: store, access: a, logins: logins, pollers: newPollers(store.Now),
 		waits: s.Waits(), limit: s.AddressLimit(),
 	}
-	s.Translate(server.LoginAPI, translate)
+	s.Translate(server.LoginAPI, api.translate)
 	app := s.App()
 	app.Get("/.well-known/openid-configuration", api.discovery)
 	app.Get("/.well-known/jwks.json", api.jwks)

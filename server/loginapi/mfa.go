@@ -32,14 +32,16 @@ func (a *API) startMFA(c *fiber.Ctx) error {
 	}
 	start := login.MFAStart{Client: client.ID, From: origin(c)}
 	start.From.Client = client.ID
-	for name, into := range map[string]*string{
-		"email": &start.User.Email, "name": &start.User.Name, "ticket": &start.Ticket,
-	} {
-		if *into, err = p.text(name, maxShortBytes); err != nil {
-			return err
-		}
-	}
 	if start.User.ID, err = p.required("user_id", maxLongBytes); err != nil {
+		return err
+	}
+	if start.User.Email, err = p.text("email", maxShortBytes); err != nil {
+		return err
+	}
+	if start.User.Name, err = p.text("name", maxShortBytes); err != nil {
+		return err
+	}
+	if start.Ticket, err = p.text("ticket", maxShortBytes); err != nil {
 		return err
 	}
 	started, err := a.logins.StartMFA(c.UserContext(), start)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,19 +33,28 @@ func badRequest(message string) error {
 	return &server.Problem{Status: http.StatusBadRequest, Code: "invalid_request", Message: message}
 }
 
-// read reads a call's parameters and authenticates its client.
+// read reads a call's parameters and authenticates its client. A call that comes to nothing here counts against the
+// caller's address.
 func (a *API) read(c *fiber.Ctx) (params, access.Client, error) {
 	p, err := parse(c)
-	if err != nil {
-		return nil, access.Client{}, err
+	var client access.Client
+	if err == nil {
+		client, err = a.authenticate(c, p)
 	}
-	client, err := a.authenticate(c, p)
+	if refused := (*server.Problem)(nil); errors.As(err, &refused) {
+		if limited := a.limit.Charge(server.CallOf(c.UserContext())); limited != nil {
+			err = limited
+		}
+	}
 	return p, client, err
 }
 
 // parse reads a JSON object or a form. A call without a Content-Type is taken by its first character.
 func parse(c *fiber.Ctx) (params, error) {
 	body := bytes.TrimSpace(c.Body())
+	if !utf8.Valid(body) { // decoding JSON would let all that is invalid become the same character
+		return nil, badRequest("the body is no UTF-8")
+	}
 	kind, _, _ := strings.Cut(strings.ToLower(c.Get(fiber.HeaderContentType)), ";")
 	switch strings.TrimSpace(kind) {
 	case fiber.MIMEApplicationJSON:
@@ -63,18 +73,47 @@ func parse(c *fiber.Ctx) (params, error) {
 
 func parseJSON(body []byte) (params, error) {
 	var p params
-	if err := server.Unmarshal(body, &p); err != nil || p == nil {
+	err := server.Unmarshal(body, &p)
+	switch {
+	case errors.Is(err, errTwice):
+		return nil, badRequest(errTwice.Error())
+	case err != nil || p == nil:
 		return nil, badRequest("the body is no JSON object")
-	}
-	for name, value := range p {
-		if bytes.Equal(value, []byte("null")) {
-			delete(p, name)
-		}
 	}
 	return p, nil
 }
 
-// parseForm reads a form, in which no parameter may come twice (RFC 6749 §3.2) and an empty one counts as left out.
+// errTwice is that of a parameter that comes twice, which none may (RFC 6749 §3.2).
+var errTwice = errors.New("a parameter is there twice")
+
+// UnmarshalJSON reads an object's members. Their names count as they are written; one with the value null counts as
+// left out.
+func (p *params) UnmarshalJSON(object []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(object))
+	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+		return errors.New("no object")
+	}
+	members := params{}
+	for decoder.More() {
+		name, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return err
+		}
+		if _, twice := members[name.(string)]; twice {
+			return errTwice
+		}
+		members[name.(string)] = value
+	}
+	maps.DeleteFunc(members, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
+	*p = members
+	return nil
+}
+
+// parseForm reads a form, in which an empty parameter counts as left out.
 func parseForm(body []byte) (params, error) {
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
@@ -83,10 +122,13 @@ func parseForm(body []byte) (params, error) {
 	p := make(params, len(values))
 	for name, list := range values {
 		if len(list) > 1 {
-			return nil, badRequest("a parameter is there twice")
+			return nil, badRequest(errTwice.Error())
 		}
 		if list[0] == "" {
 			continue
+		}
+		if !utf8.ValidString(list[0]) {
+			return nil, badRequest("a parameter is no UTF-8")
 		}
 		if p[name], err = json.Marshal(list[0]); err != nil {
 			return nil, badRequest("the form does not parse")
@@ -102,13 +144,19 @@ func (p params) text(name string, limit int) (string, error) {
 		return "", nil
 	}
 	var s string
-	if err := json.Unmarshal(raw, &s); err != nil || !utf8.ValidString(s) {
+	if err := json.Unmarshal(raw, &s); err != nil || lossy(raw, s) {
 		return "", badRequest(name + " is no text")
 	}
 	if len(s) > limit {
 		return "", badRequest(name + " is longer than " + strconv.Itoa(limit) + " bytes")
 	}
 	return s, nil
+}
+
+// lossy tells whether decoding has put U+FFFD in the place of an escape that is no character, half of a pair.
+func lossy(raw []byte, decoded string) bool {
+	return strings.ContainsRune(decoded, utf8.RuneError) && !bytes.ContainsRune(raw, utf8.RuneError) &&
+		!bytes.Contains(bytes.ToLower(raw), []byte(`\ufffd`))
 }
 
 // required is text for a parameter that must be there.
@@ -131,11 +179,11 @@ func (p params) number(name string, fallback, low, high int) (int, error) {
 	if json.Unmarshal(raw, &s) == nil {
 		digits = s
 	}
-	n, err := strconv.Atoi(digits)
-	if err != nil || n < low || n > high {
+	n, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil || int(n) < low || int(n) > high {
 		return 0, badRequest(name + " is a whole number from " + strconv.Itoa(low) + " to " + strconv.Itoa(high))
 	}
-	return n, nil
+	return int(n), nil
 }
 
 // scopes returns the requested scopes; none when there is no scope parameter.
@@ -146,8 +194,7 @@ func (p params) scopes() ([]string, error) {
 
 func joined(scopes []string) string { return strings.Join(scopes, " ") }
 
-// authenticate finds out which client calls, by client_secret_basic or client_secret_post. A failure counts against
-// the caller's address.
+// authenticate finds out which client calls, by client_secret_basic or client_secret_post.
 func (a *API) authenticate(c *fiber.Ctx, p params) (access.Client, error) {
 	id, secret, basic, err := credentials(c, p)
 	if err != nil {
@@ -156,9 +203,6 @@ func (a *API) authenticate(c *fiber.Ctx, p params) (access.Client, error) {
 	client, err := a.access.Authenticate(c.UserContext(), id, secret)
 	if !errors.Is(err, access.ErrClient) {
 		return client, err
-	}
-	if err := a.limit.Charge(server.CallOf(c.UserContext())); err != nil {
-		return access.Client{}, err
 	}
 	refused := &server.Problem{Status: http.StatusUnauthorized, Code: "invalid_client", Message: server.Message(err)}
 	if basic {
@@ -185,22 +229,24 @@ func credentials(c *fiber.Ctx, p params) (id, secret string, basic bool, err err
 		return "", "", true, badRequest("the client authenticates in two ways at once")
 	}
 	named := id
-	if id, secret, err = decodeBasic(strings.TrimSpace(encoded)); err != nil {
-		return "", "", true, nil // no client has an empty id: it is refused as any unknown one
-	}
-	if named != "" && named != id {
+	if id, secret = decodeBasic(strings.TrimSpace(encoded)); id != "" && named != "" && named != id {
 		return "", "", true, badRequest("client_id is not the client that authenticates")
 	}
 	return id, secret, true, nil
 }
 
-func decodeBasic(encoded string) (id, secret string, err error) {
+// decodeBasic returns the id and the secret of Basic credentials; what cannot be decoded has an empty id, which is no
+// client's.
+func decodeBasic(encoded string) (id, secret string) {
 	decoded, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
-		return "", "", err
+		return "", ""
 	}
 	id, secret, _ = strings.Cut(string(decoded), ":")
 	id, errID := url.QueryUnescape(id)
 	secret, errSecret := url.QueryUnescape(secret)
-	return id, secret, errors.Join(errID, errSecret)
+	if errID != nil || errSecret != nil {
+		return "", ""
+	}
+	return id, secret
 }

@@ -1,0 +1,468 @@
+package loginapi_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"tutela/device"
+	"tutela/device/login"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server"
+	"tutela/server/access"
+	"tutela/server/loginapi"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/bolt"
+	"tutela/storage/keyring"
+	"tutela/storage/setting"
+	"tutela/storage/storagetest"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// public is the first public URL, which makes the issuer; the server listens elsewhere, as behind a proxy.
+const public = "https://mfa.example.org"
+
+// house is the API over a real store, served on loopback. The engine reruns closures at random.
+type house struct {
+	t       testing.TB
+	clock   *storage.FakeClock
+	store   *storage.Store
+	access  *access.Service
+	codes   *recovery.Service
+	devices *device.Service
+	logins  *login.Service
+	srv     *server.Server
+	url     string // where it listens
+	stop    context.CancelFunc
+	caller  *http.Client
+	log     *lines
+}
+
+// lines is a log that a test can read while it is written.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// taken is a push service that takes every message.
+type taken struct{}
+
+func (taken) Deliver(context.Context, push.Target, push.Message) error { return nil }
+
+func newHouse(t testing.TB, change ...func(*server.Config)) *house {
+	t.Helper()
+	h := &house{t: t, clock: storage.NewFakeClock(noon), log: new(lines)}
+	log := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	file, err := bolt.Open(t.Context(), filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{Logger: log})
+	h.must(err)
+	h.store, err = storage.Open(t.Context(), storagetest.Chaos(t, file), storage.Options{Clock: h.clock, Logger: log})
+	h.must(err)
+	t.Cleanup(func() { h.must(h.store.Close()) })
+	ring, err := keyring.Open(t.Context(), h.store, []byte(strings.Repeat("k", keyring.KeyBytes)))
+	h.must(err)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	h.must(err)
+	h.url = "http://" + listener.Addr().String()
+	publicURLs := []string{public, h.url}
+	h.access, err = access.New(t.Context(), h.store, ring, access.Options{PublicURLs: publicURLs})
+	h.must(err)
+	bases := device.NewBases(publicURLs)
+	h.codes = recovery.New(h.store, ring, h.access.SignReceipt)
+	h.devices = device.New(h.store, ring, h.codes, device.Options{Bases: bases, Issuer: "Hafenlicht", Deliver: taken{}})
+	h.logins = login.New(h.store, ring, h.devices, h.codes, bases, taken{})
+	config := server.Config{Listener: listener, Clock: h.clock, Log: log}
+	for _, c := range change {
+		c(&config)
+	}
+	h.serve(config)
+	return h
+}
+
+func (h *house) serve(config server.Config) {
+	h.t.Helper()
+	var err error
+	h.srv, err = server.New(config)
+	h.must(err)
+	loginapi.Mount(h.srv, h.store, h.access, h.logins)
+	ctx, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	done := make(chan error, 1)
+	go func() { done <- h.srv.Serve(ctx) }()
+	transport := &http.Transport{}
+	h.caller = &http.Client{Transport: transport}
+	h.t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		stop()
+		h.must(<-done)
+	})
+}
+
+func (h *house) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// answer is what came back for a call.
+type answer struct {
+	status int
+	header http.Header
+	raw    string
+	body   map[string]any // nil when it is no object
+}
+
+// text is a member of the body that is text; "" when it is not there.
+func (a answer) text(name string) string {
+	s, _ := a.body[name].(string)
+	return s
+}
+
+// send makes a call with a body as it is; header are alternating names and values.
+func (h *house) send(method, path, body string, header ...string) answer {
+	h.t.Helper()
+	a, err := h.try(method, path, body, header...)
+	h.must(err)
+	return a
+}
+
+// try is send for other goroutines than the test's.
+func (h *house) try(method, path, body string, header ...string) (answer, error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, h.url+path, strings.NewReader(body))
+	if err != nil {
+		return answer{}, err
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	resp, err := h.caller.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	a := answer{status: resp.StatusCode, header: resp.Header, raw: string(raw)}
+	_ = json.Unmarshal(raw, &a.body) // what is no object has none
+	return a, err
+}
+
+// The content types that the API reads.
+const (
+	formType = "application/x-www-form-urlencoded"
+	jsonType = "application/json"
+)
+
+// values makes a form of alternating names and values, of which a later one replaces an earlier one.
+func values(pairs ...string) url.Values {
+	v := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		v.Set(pairs[i], pairs[i+1])
+	}
+	return v
+}
+
+func (h *house) form(path string, pairs ...string) answer {
+	h.t.Helper()
+	return h.send("POST", path, values(pairs...).Encode(), "Content-Type", formType)
+}
+
+func (h *house) json(path string, body map[string]any) answer {
+	h.t.Helper()
+	encoded, err := json.Marshal(body)
+	h.must(err)
+	return h.send("POST", path, string(encoded), "Content-Type", jsonType)
+}
+
+// client is a registered program with its secret.
+type client struct {
+	access.Client
+	secret string
+}
+
+// credentials are a client's, to go before the other parameters of a form.
+func (c client) credentials(pairs ...string) []string {
+	return append([]string{"client_id", c.ID, "client_secret", c.secret}, pairs...)
+}
+
+func (c client) basic() string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(c.ID)+":"+url.QueryEscape(c.secret)))
+}
+
+// client registers a client with scopes.
+func (h *house) client(scopes string, change ...func(*access.Client)) client {
+	h.t.Helper()
+	c := access.Client{Name: "shop", Scopes: strings.Fields(scopes)}
+	for _, f := range change {
+		f(&c)
+	}
+	added, secret, err := h.access.AddClient(h.t.Context(), access.Operator(1000), c)
+	h.must(err)
+	return client{added, secret}
+}
+
+// ask asks for an approval of maria, unless pairs say otherwise.
+func (h *house) ask(c client, pairs ...string) answer {
+	h.t.Helper()
+	return h.form("/bc-authorize", c.credentials(append([]string{"scope", "openid", "login_hint", "maria"}, pairs...)...)...)
+}
+
+// asked is ask that must succeed; it returns the auth_req_id.
+func (h *house) asked(c client, pairs ...string) string {
+	h.t.Helper()
+	a := h.ask(c, pairs...)
+	want(h.t, a, 200, "")
+	return a.text("auth_req_id")
+}
+
+// cibaForm is the form that collects a login.
+func cibaForm(c client, id string, pairs ...string) []string {
+	return c.credentials(append([]string{"grant_type", access.GrantCIBA, "auth_req_id", id}, pairs...)...)
+}
+
+func (h *house) collect(c client, id string, pairs ...string) answer {
+	h.t.Helper()
+	return h.form("/oauth/token", cibaForm(c, id, pairs...)...)
+}
+
+// held is a call that is being answered.
+type held chan answer
+
+// hold collects with a wait, in the background, and returns when the server holds n calls.
+func (h *house) hold(n int, c client, id string) held {
+	h.t.Helper()
+	answered := make(held, 1)
+	go func() {
+		a, err := h.try("POST", "/oauth/token", values(cibaForm(c, id, "wait", "60")...).Encode(), "Content-Type", formType)
+		if err != nil {
+			a.raw = err.Error()
+		}
+		answered <- a
+	}()
+	for h.srv.Waits().Len() != n {
+		runtime.Gosched()
+	}
+	return answered
+}
+
+// want checks a status and, unless it is "", the error.
+func want(t testing.TB, a answer, status int, code string) {
+	t.Helper()
+	if a.status != status || a.text("error") != code {
+		t.Fatalf("got %d %s, want %d %s", a.status, a.raw, status, code)
+	}
+	if store := a.header.Get("Cache-Control"); store != "no-store" {
+		t.Errorf("Cache-Control: %q", store)
+	}
+	if kind := a.header.Get("Content-Type"); kind != jsonType {
+		t.Errorf("Content-Type: %q", kind)
+	}
+}
+
+// wantError checks a status, the error, and its description.
+func wantError(t testing.TB, a answer, status int, code, description string) {
+	t.Helper()
+	want(t, a, status, code)
+	if got := a.text("error_description"); got != description {
+		t.Errorf("error_description %q, want %q", got, description)
+	}
+	if len(a.body) != 2 {
+		t.Errorf("an error has two members: %s", a.raw)
+	}
+}
+
+// phone is an enrolled app.
+type phone struct {
+	h     *house
+	key   *ecdsa.PrivateKey
+	proof device.Proof
+	device.Answer
+}
+
+func anyone(storage.UID, *user.User) error { return nil }
+
+// ticket makes a ticket for a user.
+func (h *house) ticket(userID string) string {
+	h.t.Helper()
+	req := device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true}
+	secret, err := h.devices.NewTicket(h.t.Context(), req, anyone)
+	h.must(err)
+	return secret
+}
+
+// enroll enrols a phone for a user, who is made. The phone matches numbers, unless change says otherwise.
+func (h *house) enroll(userID string, change ...func(*device.Installation)) *phone {
+	h.t.Helper()
+	p := &phone{h: h}
+	var err error
+	p.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	h.must(err)
+	jwk, err := json.Marshal(jose.JSONWebKey{Key: p.key.Public()})
+	h.must(err)
+	key, err := device.ParseKey(jwk)
+	h.must(err)
+	in := device.Installation{
+		Identifier: storage.NewID("app_", 8), Name: "Pixel 9", Key: key, Capabilities: []string{device.NumberMatching},
+	}
+	for _, f := range change {
+		f(&in)
+	}
+	enrolled, err := h.devices.Enroll(h.t.Context(), h.ticket(userID), in, recovery.Origin{})
+	h.must(err)
+	p.Answer = *enrolled
+	token := p.sign(map[string]any{
+		"iss": p.ID, "sub": userID, "aud": public + "/api/device-accounts",
+		"iat": h.clock.Wall().Unix(), "exp": h.clock.Wall().Add(time.Hour).Unix(),
+	})
+	p.proof, err = h.devices.Prove(h.t.Context(), p.ID, token, true)
+	h.must(err)
+	return p
+}
+
+func tapOnly(in *device.Installation) { in.Capabilities = nil }
+
+func pushed(in *device.Installation) {
+	in.Push = &push.Target{Service: push.FCM, Token: "the-push-token-of-the-phone"}
+}
+
+func (p *phone) sign(claims map[string]any) string {
+	p.h.t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: p.key}, nil)
+	p.h.must(err)
+	payload, err := json.Marshal(claims)
+	p.h.must(err)
+	signed, err := signer.Sign(payload)
+	p.h.must(err)
+	compact, err := signed.CompactSerialize()
+	p.h.must(err)
+	return compact
+}
+
+// approvals are what the phone is asked.
+func (p *phone) approvals() []push.Message {
+	p.h.t.Helper()
+	list, err := p.h.logins.Approvals(p.h.t.Context(), p.proof, nil, 0)
+	p.h.must(err)
+	return list
+}
+
+// answer answers the newest approval; number and reason may be "".
+func (p *phone) answer(accepted bool, number, reason string) error {
+	p.h.t.Helper()
+	list := p.approvals()
+	if len(list) == 0 {
+		p.h.t.Fatal("nothing is asked")
+	}
+	asked := list[len(list)-1]
+	claims := map[string]any{
+		"iss": "app", "sub": asked.Challenge, "aud": public + "/api/resolve-transaction",
+		"iat": p.h.clock.Wall().Unix(), "exp": p.h.clock.Wall().Add(30 * time.Second).Unix(),
+		"auth0_guardian_method": "push", "auth0_guardian_accepted": accepted,
+	}
+	if number != "" {
+		claims["tutela_number"] = number
+	}
+	if reason != "" {
+		claims["auth0_guardian_reason"] = reason
+	}
+	return p.h.logins.Answer(p.h.t.Context(), asked.TransactionToken, p.sign(claims), recovery.Origin{})
+}
+
+// approve answers a login that a call has asked for.
+func (p *phone) approve(begun answer) {
+	p.h.t.Helper()
+	p.h.must(p.answer(true, begun.text("number"), ""))
+}
+
+func (p *phone) deny(reason string) {
+	p.h.t.Helper()
+	p.h.must(p.answer(false, "", reason))
+}
+
+// leave retires the phone, by which its user is recovery_only when it was the only one.
+func (p *phone) leave() {
+	p.h.t.Helper()
+	p.h.must(p.h.devices.Leave(p.h.t.Context(), p.proof, recovery.Origin{}))
+}
+
+// change changes a user's record.
+func (h *house) change(userID string, f func(*user.User)) {
+	h.t.Helper()
+	h.must(h.store.Update(h.t.Context(), func(tx *storage.Tx) error {
+		uid, _, err := user.Find(tx, userID)
+		if err != nil {
+			return err
+		}
+		_, err = user.Change(tx, uid, func(u *user.User) error { f(u); return nil })
+		return err
+	}))
+}
+
+func (h *house) block(userID string) { h.change(userID, func(u *user.User) { u.Blocked = true }) }
+
+// unknown makes sure that there is no user of an id.
+func (h *house) unknown(userID string) {
+	h.t.Helper()
+	err := h.store.View(h.t.Context(), func(tx *storage.Tx) error {
+		_, _, err := user.Find(tx, userID)
+		return err
+	})
+	if !errors.Is(err, user.ErrUnknown) {
+		h.t.Fatalf("user %s: %v", userID, err)
+	}
+}
+
+func (h *house) reset(userID string) {
+	h.t.Helper()
+	_, err := h.codes.Reset(h.t.Context(), recovery.ResetRequest{UserID: userID, Reason: "lost phone"}, anyone)
+	h.must(err)
+}
+
+// set sets a policy.
+func (h *house) set(name, value string) {
+	h.t.Helper()
+	h.must(h.store.Update(h.t.Context(), func(tx *storage.Tx) error { return setting.Set(tx, name, value) }))
+}
+
+// events returns the events of some types, the oldest first.
+func (h *house) events(types ...audit.Type) []audit.Entry {
+	h.t.Helper()
+	entries, _, err := audit.List(h.t.Context(), h.store, audit.Query{Types: types}, false)
+	h.must(err)
+	slices.Reverse(entries)
+	return entries
+}
