@@ -16,12 +16,16 @@ import (
 const (
 	maxBodyBytes       = 64 << 10
 	maxBackupBodyBytes = 1<<20 + 64<<10
+	maxBulkBodyBytes   = 1 << 20 // a thousand user ids, each of 255 bytes and escaped
 )
 
-// DefaultBodyLimit allows 64 KiB, and a PUT of a backup 1 MiB and some.
+// DefaultBodyLimit allows 64 KiB, a PUT of a backup 1 MiB and some, and a reset of many users 1 MiB.
 func DefaultBodyLimit(method, path string) int {
-	if method == http.MethodPut && strings.HasPrefix(path, "/api/device-accounts/") && strings.HasSuffix(path, "/backup") {
+	switch {
+	case method == http.MethodPut && strings.HasPrefix(path, "/api/device-accounts/") && strings.HasSuffix(path, "/backup"):
 		return maxBackupBodyBytes
+	case method == http.MethodPost && path == "/api/v2/users/mfa-reset":
+		return maxBulkBodyBytes
 	}
 	return maxBodyBytes
 }

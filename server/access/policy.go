@@ -1,0 +1,47 @@
+package access
+
+import (
+	"context"
+	"errors"
+
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/setting"
+)
+
+// Policies returns all policies of the installation by name, with what each accepts.
+func (s *Service) Policies(ctx context.Context) (list []setting.Info, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		list, err = setting.List(tx)
+		return err
+	})
+	return list, err
+}
+
+// Policy returns one policy.
+//
+// Errors: setting.ErrUnknown.
+func (s *Service) Policy(ctx context.Context, name string) (info setting.Info, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		info, err = setting.Get(tx, name)
+		return err
+	})
+	return info, err
+}
+
+// SetPolicy sets a policy and returns it as it stands. Each policy is known by name and takes what its package accepts.
+//
+// Errors: setting.ErrUnknown; setting.ErrValue.
+func (s *Service) SetPolicy(ctx context.Context, caller Caller, name, value string) (info setting.Info, err error) {
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		if err := setting.Set(tx, name, value); err != nil {
+			return err
+		}
+		facts := map[string]string{"change": "policy", "policy": name, "value": value}
+		e := audit.Event{Type: audit.TenantUpdate, Client: caller.ClientID, By: caller.By(), Facts: facts}
+		var read error
+		info, read = setting.Get(tx, name)
+		return errors.Join(read, audit.Record(tx, e, audit.Detail{}))
+	})
+	return info, err
+}

@@ -1,0 +1,123 @@
+package managementapi
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+
+	"tutela/recovery"
+	"tutela/recovery/user"
+)
+
+// blocks is what is closed to a user, or waiting, by the limits on guessing.
+type blocks struct {
+	BlockedFor []block `json:"blocked_for"`
+}
+
+type block struct {
+	Identifier string `json:"identifier"`
+	IP         string `json:"ip,omitempty"`
+	Channel    string `json:"channel" doc:"login, restore or practice."`
+}
+
+type blocksAnswer struct{ Body blocks }
+
+// identifierQuery names a user by what he types at a login: his id, email or username.
+type identifierQuery struct {
+	Identifier string `query:"identifier" doc:"Id, email or username."`
+}
+
+// maxIdentified is how many users with one email are looked at.
+const maxIdentified = 100
+
+func (a *api) mountBlocks() {
+	const path = "/user-blocks"
+	read := []string{"update:users", "read:users"}
+	register(a, call{
+		Word: "get_user_blocks", Method: http.MethodGet, Path: path + "/{id}", Summary: "Get a User's Blocks", Scopes: read,
+	}, a.readBlocks)
+	register(a, call{
+		Word: "get_user_blocks_by_identifier", Method: http.MethodGet, Path: path, Summary: "Get a User's Blocks by Identifier", Scopes: read,
+	}, a.readBlocksBy)
+	register(a, call{
+		Word: "user_blocks", Method: http.MethodDelete, Path: path + "/{id}", Summary: "Unblock a User",
+		Description: "Opens what the limits on guessing have closed, and lifts the vetoes on restores.",
+		Scopes:      []string{"update:users"}, Status: http.StatusNoContent,
+	}, a.unblock)
+	register(a, call{
+		Word: "user_blocks_by_identifier", Method: http.MethodDelete, Path: path, Summary: "Unblock a User by Identifier",
+		Scopes: []string{"update:users"}, Status: http.StatusNoContent,
+	}, a.unblockBy)
+}
+
+func (a *api) readBlocks(ctx context.Context, _ *caller, in *UserPath) (*blocksAnswer, error) {
+	return a.blocksOf(ctx, in.ID)
+}
+
+func (a *api) readBlocksBy(ctx context.Context, _ *caller, in *identifierQuery) (*blocksAnswer, error) {
+	ids, err := a.identify(ctx, in.Identifier)
+	if err != nil {
+		return nil, err
+	}
+	return a.blocksOf(ctx, ids...)
+}
+
+func (a *api) blocksOf(ctx context.Context, ids ...string) (*blocksAnswer, error) {
+	out := &blocksAnswer{blocks{[]block{}}}
+	for _, id := range ids {
+		standing, err := a.Codes.StandingOf(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		out.Body.BlockedFor = append(out.Body.BlockedFor, blocksFor(standing)...)
+	}
+	return out, nil
+}
+
+func blocksFor(s recovery.Standing) []block {
+	list := make([]block, 0, len(s.Blocks))
+	for _, b := range s.Blocks {
+		list = append(list, block{Identifier: cmp.Or(s.Email, s.UserID), Channel: string(b.Channel)})
+	}
+	return list
+}
+
+func (a *api) unblock(ctx context.Context, c *caller, in *UserPath) (*nothing, error) {
+	return nil, a.Restores.Unblock(ctx, in.ID, c.from, anybody)
+}
+
+func (a *api) unblockBy(ctx context.Context, c *caller, in *identifierQuery) (*nothing, error) {
+	ids, err := a.identify(ctx, in.Identifier)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		if err := a.Restores.Unblock(ctx, id, c.from, anybody); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
+}
+
+// identify returns the ids of the users who have an identifier.
+//
+// Errors: errQuery, without one; user.ErrUnknown, for nobody's.
+func (a *api) identify(ctx context.Context, identifier string) ([]string, error) {
+	if identifier == "" {
+		return nil, errQuery.With("identifier is missing")
+	}
+	for _, field := range []user.Field{user.ID, user.Email, user.Username} {
+		found, err := a.Devices.SearchUsers(ctx, []user.Term{{Field: field, Value: identifier}}, maxIdentified)
+		if err != nil {
+			return nil, err
+		}
+		ids := make([]string, 0, len(found))
+		for _, u := range found {
+			ids = append(ids, u.ID)
+		}
+		if len(ids) > 0 {
+			return ids, nil
+		}
+	}
+	return nil, user.ErrUnknown
+}

@@ -1,0 +1,100 @@
+package managementapi
+
+import (
+	"context"
+	"net/http"
+
+	"tutela/device"
+)
+
+// EnrollmentPath names an enrollment.
+type EnrollmentPath struct {
+	ID string `path:"id" doc:"dev_ and 16 characters."`
+}
+
+// enrollment is an enrollment by itself. Times are left out while they are unknown.
+type enrollment struct {
+	ID         string  `json:"id"`
+	Status     string  `json:"status" enum:"pending,confirmed"`
+	Name       string  `json:"name,omitempty"`
+	Identifier string  `json:"identifier,omitempty"`
+	EnrolledAt instant `json:"enrolled_at,omitzero"`
+	LastAuth   instant `json:"last_auth,omitzero"`
+}
+
+// usersEnrollment is an enrollment among those of its user.
+type usersEnrollment struct {
+	enrollment
+	Type       string `json:"type" enum:"push"`
+	AuthMethod string `json:"auth_method" enum:"guardian,authenticator,webauthn-roaming,webauthn-platform"`
+}
+
+// enrollmentOf shows a push enrollment, which is confirmed from its first moment: it comes about with its key.
+func enrollmentOf(e *device.Enrollment) enrollment {
+	return enrollment{
+		ID: e.ID, Status: "confirmed", Name: e.Name, Identifier: e.Identifier,
+		EnrolledAt: instant{e.Enrolled}, LastAuth: instant{e.LastAuth},
+	}
+}
+
+type enrollmentAnswer struct{ Body enrollment }
+
+type enrollmentsAnswer struct{ Body []usersEnrollment }
+
+func (a *api) mountEnrollments() {
+	const path = "/guardian/enrollments/{id}"
+	register(a, call{
+		Word: "get_enrollment", Method: http.MethodGet, Path: path, Summary: "Get a Guardian Enrollment",
+		Scopes: []string{"read:guardian_enrollments"},
+	}, a.readEnrollment)
+	register(a, call{
+		Word: "delete_enrollment", Method: http.MethodDelete, Path: path, Summary: "Delete a Guardian Enrollment",
+		Description: "With the last one the whole of the user's MFA goes, as by a reset.",
+		Scopes:      []string{"delete:guardian_enrollments"}, Status: http.StatusNoContent,
+	}, a.deleteEnrollment)
+	register(a, call{
+		Word: "suspend_enrollment", Method: http.MethodPost, Path: path + "/suspend", Summary: "Suspend an Enrollment",
+		Description: "At once and reversibly, as when a phone is reported lost.",
+		Scopes:      []string{"update:users"}, Status: http.StatusNoContent,
+	}, a.suspendEnrollment)
+	register(a, call{
+		Word: "resume_enrollment", Method: http.MethodPost, Path: path + "/resume", Summary: "Resume an Enrollment",
+		Scopes: []string{"update:users"}, Status: http.StatusNoContent,
+	}, a.resumeEnrollment)
+	register(a, call{
+		Word: "get_user_enrollments", Method: http.MethodGet, Path: "/users/{id}/enrollments", Summary: "Get a User's Enrollments",
+		Scopes: []string{"read:users"},
+	}, a.listEnrollments)
+}
+
+func (a *api) readEnrollment(ctx context.Context, _ *caller, in *EnrollmentPath) (*enrollmentAnswer, error) {
+	e, err := a.Devices.ReadEnrollment(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &enrollmentAnswer{enrollmentOf(e)}, nil
+}
+
+func (a *api) deleteEnrollment(ctx context.Context, c *caller, in *EnrollmentPath) (*nothing, error) {
+	return nil, a.Devices.RemoveEnrollment(ctx, in.ID, c.from, c.mayChange)
+}
+
+func (a *api) suspendEnrollment(ctx context.Context, c *caller, in *EnrollmentPath) (*nothing, error) {
+	return nil, a.Devices.Suspend(ctx, in.ID, c.from, c.mayChange)
+}
+
+func (a *api) resumeEnrollment(ctx context.Context, c *caller, in *EnrollmentPath) (*nothing, error) {
+	return nil, a.Devices.Resume(ctx, in.ID, c.from, c.mayChange)
+}
+
+func (a *api) listEnrollments(ctx context.Context, _ *caller, in *UserPath) (*enrollmentsAnswer, error) {
+	all, err := a.Devices.EnrollmentsOf(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := &enrollmentsAnswer{Body: make([]usersEnrollment, 0, len(all))}
+	for _, e := range all {
+		out.Body = append(out.Body, usersEnrollment{enrollment: enrollmentOf(e), Type: "push", AuthMethod: "guardian"})
+	}
+	return out, nil
+}

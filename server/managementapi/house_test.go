@@ -1,0 +1,241 @@
+package managementapi_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"tutela/backup"
+	"tutela/backup/restore"
+	"tutela/device"
+	"tutela/device/login"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server"
+	"tutela/server/access"
+	"tutela/server/managementapi"
+	"tutela/storage"
+	"tutela/storage/bolt"
+	"tutela/storage/keyring"
+)
+
+const publicURL = "https://mfa.example.com"
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+
+// house is the API served over HTTP on loopback, over a real data file, with a clock that the test owns.
+type house struct {
+	t       *testing.T
+	clock   *storage.FakeClock
+	store   *storage.Store
+	access  *access.Service
+	codes   *recovery.Service
+	devices *device.Service
+	url     string
+	token   string // of a client with every scope of this API, but reset:admin_mfa
+}
+
+// allScopes are those of every call, but the one for admins.
+var allScopes = []string{
+	"read:users", "create:users", "update:users", "delete:users", "read:guardian_enrollments", "delete:guardian_enrollments",
+	"create:guardian_enrollment_tickets", "read:logs", "reset:mfa",
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	ctx := context.Background()
+	quiet := slog.New(slog.DiscardHandler)
+	h := &house{t: t, clock: storage.NewFakeClock(noon)}
+	engine, err := bolt.Open(ctx, filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{Logger: quiet})
+	must(t, err)
+	h.store, err = storage.Open(ctx, engine, storage.Options{Clock: h.clock, Logger: quiet})
+	must(t, err)
+	t.Cleanup(func() { must(t, h.store.Close()) })
+	ring, err := keyring.Open(ctx, h.store, bytes.Repeat([]byte{7}, keyring.KeyBytes))
+	must(t, err)
+	h.access, err = access.New(ctx, h.store, ring, access.Options{PublicURLs: []string{publicURL}})
+	must(t, err)
+	bases := device.NewBases([]string{publicURL})
+	h.codes = recovery.New(h.store, ring, h.access.SignReceipt)
+	h.devices = device.New(h.store, ring, h.codes, device.Options{Bases: bases, Issuer: "Example"})
+	logins := login.New(h.store, ring, h.devices, h.codes, bases, nil)
+	backups := backup.New(h.store, ring, h.devices)
+	h.serve(managementapi.Services{
+		Access: h.access, Codes: h.codes, Devices: h.devices, Store: h.store, Log: quiet,
+		Restores: restore.New(h.store, ring, h.codes, h.devices, logins, backups),
+	})
+	h.token = h.tokenFor(allScopes...)
+	return h
+}
+
+func (h *house) serve(services managementapi.Services) {
+	h.t.Helper()
+	s, err := server.New(server.Config{Listen: "127.0.0.1:0", Clock: h.clock})
+	must(h.t, err)
+	managementapi.Mount(s, services)
+	addr, err := s.Listen(h.t.Context())
+	must(h.t, err)
+	h.url = "http://" + addr.String()
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx) }()
+	h.t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		stop()
+		must(h.t, <-ended)
+	})
+}
+
+// clientFor registers a client and returns it with its management token.
+func (h *house) clientFor(c access.Client) (access.Client, string) {
+	h.t.Helper()
+	c.Name = "admin program"
+	added, _, err := h.access.AddClient(h.t.Context(), access.Operator(0), c)
+	must(h.t, err)
+	token, _, err := h.access.ManagementToken(h.t.Context(), added, h.access.ManagementAudience(), nil)
+	must(h.t, err)
+	return added, token
+}
+
+func (h *house) tokenFor(scopes ...string) string {
+	h.t.Helper()
+	_, token := h.clientFor(access.Client{Scopes: scopes})
+	return token
+}
+
+// answer is what came back for a call.
+type answer struct {
+	t      *testing.T
+	status int
+	header http.Header
+	body   string
+}
+
+// call makes a call below /api/v2 with the token, or that of the house.
+func (h *house) call(method, path, body string, token ...string) answer {
+	h.t.Helper()
+	var reader io.Reader
+	if body != "" {
+		reader = bytes.NewBufferString(body)
+	}
+	req, err := http.NewRequest(method, h.url+"/api/v2"+path, reader)
+	must(h.t, err)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("Auth0-Client", "eyJuYW1lIjoidGVzdCJ9")
+	req.Header.Set("User-Agent", "admin/1.0")
+	bearer := h.token
+	if len(token) > 0 {
+		bearer = token[0]
+	}
+	if bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	must(h.t, err)
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	must(h.t, err)
+	return answer{h.t, resp.StatusCode, resp.Header, string(content)}
+}
+
+// is fails the test when the answer has another status.
+func (a answer) is(status int) answer {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("status %d, not %d: %s", a.status, status, a.body)
+	}
+	return a
+}
+
+// refused fails the test when the answer is not this error.
+func (a answer) refused(status int, code string) answer {
+	a.t.Helper()
+	a.is(status)
+	var e struct {
+		Status  int    `json:"statusCode"`
+		Reason  string `json:"error"`
+		Message string `json:"message"`
+		Code    string `json:"errorCode"`
+	}
+	a.into(&e)
+	if e.Status != status || e.Reason != http.StatusText(status) || e.Message == "" || e.Code != code {
+		a.t.Fatalf("error %+v, not %d %s", e, status, code)
+	}
+	return a
+}
+
+func (a answer) into(v any) {
+	a.t.Helper()
+	if err := json.Unmarshal([]byte(a.body), v); err != nil {
+		a.t.Fatalf("%v: %s", err, a.body)
+	}
+}
+
+// object decodes an answer that is an object.
+func (a answer) object() map[string]any {
+	a.t.Helper()
+	var o map[string]any
+	a.into(&o)
+	return o
+}
+
+// array decodes an answer that is an array of objects.
+func (a answer) array() []map[string]any {
+	a.t.Helper()
+	var o []map[string]any
+	a.into(&o)
+	return o
+}
+
+// enroll makes a phone of a user, who may have others, and returns the enrollment's id.
+func (h *house) enroll(userID string) string {
+	h.t.Helper()
+	ctx := h.t.Context()
+	ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true}, anybody)
+	must(h.t, err)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(h.t, err)
+	point, err := key.PublicKey.Bytes()
+	must(h.t, err)
+	encode := base64.RawURLEncoding.EncodeToString
+	jwk, err := device.ParseKey(json.RawMessage(`{"kty":"EC","crv":"P-256","alg":"ES256","x":"` + encode(point[1:33]) + `","y":"` + encode(point[33:]) + `"}`))
+	must(h.t, err)
+	in := device.Installation{Identifier: storage.NewID("", 12), Name: "Pixel 9", Key: jwk}
+	answer, err := h.devices.Enroll(ctx, ticket, in, recovery.Origin{IP: "192.0.2.7"})
+	must(h.t, err)
+	return answer.ID
+}
+
+// setRole gives a user a role.
+func (h *house) setRole(userID string, role user.Role) {
+	h.t.Helper()
+	must(h.t, h.codes.SetRole(h.t.Context(), userID, role, recovery.Origin{By: "operator:0"}, anybody))
+}
+
+// logsOf returns the events of a type, newest first.
+func (h *house) logsOf(kind string) []map[string]any {
+	h.t.Helper()
+	return h.call("GET", "/logs?q="+url.QueryEscape(`type:"`+kind+`"`), "").is(http.StatusOK).array()
+}
+
+func anybody(storage.UID, *user.User) error { return nil }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,181 @@
+package managementapi
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// maxListed is how many items of a list can be reached by page and counted, and how many a search looks at. Past it
+// there is from and take.
+const maxListed = 10_000
+
+// instant is a time as this API writes it: RFC 3339 with milliseconds and Z.
+type instant struct{ time.Time }
+
+const instantFormat = "2006-01-02T15:04:05.000Z"
+
+// MarshalJSON writes the time.
+func (i instant) MarshalJSON() ([]byte, error) { return json.Marshal(i.UTC().Format(instantFormat)) }
+
+// Schema describes the time.
+func (instant) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
+}
+
+// Paging is how a list is asked for by page. page counts from 0.
+type Paging struct {
+	Page          int  `query:"page" minimum:"0" doc:"Counts from 0."`
+	PerPage       int  `query:"per_page" minimum:"1" maximum:"100" default:"50"`
+	IncludeTotals bool `query:"include_totals" doc:"Answer an object with start, limit, length and total."`
+}
+
+// Checkpoint is how a list is asked for from where the last answer ended. It wins over a page.
+type Checkpoint struct {
+	From string `query:"from" doc:"The next of the answer before."`
+	Take int    `query:"take" minimum:"1" maximum:"100" doc:"How many, with from."`
+}
+
+func (c Checkpoint) wins() bool { return c.From != "" || c.Take > 0 }
+
+func (c Checkpoint) take() int {
+	if c.Take == 0 {
+		return 50
+	}
+	return c.Take
+}
+
+// skip is how many items lie before the page.
+//
+// Errors: errQuery, for a page past maxListed.
+func (p Paging) skip() (int, error) {
+	if p.Page > maxListed/p.PerPage {
+		return 0, errQuery.With("a page ends within the first %d items; go on with from and take", maxListed)
+	}
+	return p.Page * p.PerPage, nil
+}
+
+// pageOf is the page of all the items.
+func pageOf[T any](all []T, skip, most int) []T {
+	skip = min(skip, len(all))
+	return all[skip:min(skip+most, len(all))]
+}
+
+// cursor hides the last item's id in what the caller sends back.
+func cursor(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) }
+
+func readCursor(from string) (string, error) {
+	id, err := base64.RawURLEncoding.Strict().DecodeString(from)
+	if err != nil {
+		return "", errQuery.With("from is not the next of an answer")
+	}
+	return string(id), nil
+}
+
+// list is the answer to a list call in one of its three shapes.
+type list[T any] struct {
+	name  string
+	items []T
+	shape any // nil: the bare array; totals or continued: an object
+}
+
+type totals struct {
+	Start  int `json:"start"`
+	Limit  int `json:"limit"`
+	Length int `json:"length"`
+	Total  int `json:"total"`
+}
+
+type continued struct {
+	Next string `json:"next,omitempty"`
+}
+
+// MarshalJSON writes the list in its shape.
+func (l list[T]) MarshalJSON() ([]byte, error) {
+	if l.items == nil {
+		l.items = []T{}
+	}
+	items, err := json.Marshal(l.items)
+	if err != nil || l.shape == nil {
+		return items, err
+	}
+	shape, err := json.Marshal(l.shape)
+	if err != nil {
+		return nil, err
+	}
+	members := map[string]json.RawMessage{}
+	if err := json.Unmarshal(shape, &members); err != nil {
+		return nil, err
+	}
+	members[l.name] = items
+	return json.Marshal(members)
+}
+
+// Schema describes the shapes.
+func (l list[T]) Schema(r huma.Registry) *huma.Schema {
+	items := &huma.Schema{Type: huma.TypeArray, Items: r.Schema(reflect.TypeFor[T](), true, "")}
+	number, text := &huma.Schema{Type: huma.TypeInteger}, &huma.Schema{Type: huma.TypeString}
+	object := &huma.Schema{
+		Type: huma.TypeObject, Description: "With include_totals: start, limit, length and total; with take: next.",
+		Properties: map[string]*huma.Schema{
+			"start": number, "limit": number, "length": number, "total": number, "next": text,
+		},
+		AdditionalProperties: items, // under the list's name
+	}
+	return &huma.Schema{OneOf: []*huma.Schema{items, object}}
+}
+
+// Selection is which members of an object are wanted.
+type Selection struct {
+	Fields        string `query:"fields" doc:"Members to include, or to leave out; separated by commas."`
+	IncludeFields bool   `query:"include_fields" default:"true"`
+}
+
+// picked is an object of which some members are left out.
+type picked[T any] struct {
+	value T
+	Selection
+}
+
+// MarshalJSON writes the members that are wanted.
+func (p picked[T]) MarshalJSON() ([]byte, error) {
+	whole, err := json.Marshal(p.value)
+	if err != nil || p.Fields == "" {
+		return whole, err
+	}
+	members := map[string]json.RawMessage{}
+	if err := json.Unmarshal(whole, &members); err != nil {
+		return nil, err
+	}
+	names := strings.Split(p.Fields, ",")
+	for i := range names {
+		names[i] = strings.TrimSpace(names[i])
+	}
+	for name := range members {
+		if slices.Contains(names, name) != p.IncludeFields {
+			delete(members, name)
+		}
+	}
+	return json.Marshal(members)
+}
+
+// Schema describes the whole object.
+func (picked[T]) Schema(r huma.Registry) *huma.Schema {
+	return r.Schema(reflect.TypeFor[T](), true, "")
+}
+
+// direction reads "field:1" or "field:-1".
+//
+// Errors: errQuery.
+func direction(sort string) (field string, down bool, err error) {
+	field, way, _ := strings.Cut(sort, ":")
+	if way != "1" && way != "-1" {
+		return "", false, errQuery.With("sort is field:1 or field:-1")
+	}
+	return field, way == "-1", nil
+}

@@ -1,0 +1,185 @@
+package managementapi_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tutela/recovery"
+	"tutela/storage"
+)
+
+// ids are the log_ids of events.
+func ids(events []map[string]any) (list []string) {
+	for _, e := range events {
+		list = append(list, e["log_id"].(string))
+	}
+	return list
+}
+
+func TestLogs_HaveEveryMemberAndNullForWhatIsUnknown(t *testing.T) {
+	h := newHouse(t)
+	h.call("POST", "/users", `{"user_id":"auth0|1","name":"Ann","connection":"db"}`).is(http.StatusCreated)
+	h.enroll("auth0|1")
+	event := h.logsOf("gd_enrollment_complete")[0]
+	want := map[string]any{
+		"log_id": event["log_id"], "_id": event["log_id"], "date": "2026-03-01T12:00:00.123Z", "type": "gd_enrollment_complete",
+		"user_id": "auth0|1", "user_name": "Ann", "client_id": nil, "client_name": nil, "connection": "db", "hostname": nil,
+		"audience": nil, "scope": nil, "ip": "192.0.2.7", "user_agent": nil, "isMobile": nil, "location_info": nil,
+		"description": "An authenticator was enrolled", "details": event["details"],
+	}
+	if diff := cmp.Diff(want, event); diff != "" {
+		t.Errorf("event (-want +got):\n%s", diff)
+	}
+	if details := event["details"].(map[string]any); details["device"] != "Pixel 9" {
+		t.Errorf("details %v", details)
+	}
+	id := event["log_id"].(string)
+	if strings.Trim(id, "0123456789") != "" {
+		t.Errorf("log_id %q", id)
+	}
+	if diff := cmp.Diff(event, h.call("GET", "/logs/"+id, "").is(http.StatusOK).object()); diff != "" {
+		t.Errorf("by itself it differs:\n%s", diff)
+	}
+	for _, bad := range []string{"0", "x", strings.Repeat("9", 25), strings.Repeat("9", 300)} {
+		h.call("GET", "/logs/"+bad, "").is(http.StatusNotFound)
+	}
+	h.call("POST", "/users/auth0%7C1/mfa-reset", `{"reason":"x"}`).is(http.StatusOK)
+	if event := h.logsOf("gd_enrollment_complete")[0]; event["ip"] != nil || event["user_id"] != "auth0|1" {
+		t.Errorf("after the reset: %v", event)
+	}
+}
+
+func TestLogs_PageNewestFirstAndGoOnOldestFirst(t *testing.T) {
+	h := newHouse(t)
+	for i := range 5 {
+		h.clock.Advance(time.Second)
+		h.call("POST", "/users", fmt.Sprintf(`{"user_id":"u%d"}`, i)).is(http.StatusCreated)
+	}
+	all := ids(h.call("GET", "/logs?per_page=100", "").array())
+	if !slices.IsSortedFunc(all, func(a, b string) int { return strings.Compare(b, a) }) || len(all) < 5 {
+		t.Fatalf("events %v", all)
+	}
+	if got := ids(h.call("GET", "/logs?page=1&per_page=2", "").array()); !slices.Equal(got, all[2:4]) {
+		t.Errorf("page 1: %v", got)
+	}
+	oldest := slices.Clone(all)
+	slices.Reverse(oldest)
+	if got := ids(h.call("GET", "/logs?sort=date:1&per_page=2", "").array()); !slices.Equal(got, oldest[:2]) {
+		t.Errorf("sorted: %v", got)
+	}
+	whole := h.call("GET", "/logs?per_page=2&page=1&include_totals=true", "").object()
+	delete(whole, "logs")
+	if diff := cmp.Diff(map[string]any{"start": 2.0, "limit": 2.0, "length": 2.0, "total": float64(len(all))}, whole); diff != "" {
+		t.Errorf("totals (-want +got):\n%s", diff)
+	}
+	if got := ids(h.call("GET", "/logs?take=2", "").array()); !slices.Equal(got, oldest[:2]) {
+		t.Errorf("from the first: %v", got)
+	}
+	if got := ids(h.call("GET", "/logs?take=3&include_totals=true&page=7&from="+oldest[1], "").array()); !slices.Equal(got, oldest[2:5]) {
+		t.Errorf("from the third: %v", got)
+	}
+	if got := strings.TrimSpace(h.call("GET", "/logs?take=3&from="+all[0], "").body); got != "[]" {
+		t.Errorf("after the last: %s", got)
+	}
+}
+
+func TestLogs_AreSearchedByTypeUserClientAndDate(t *testing.T) {
+	h := newHouse(t)
+	for _, id := range []string{"u1", "u2"} {
+		h.call("POST", "/users", `{"user_id":"`+id+`"}`).is(http.StatusCreated)
+		h.enroll(id)
+		h.clock.Advance(24 * time.Hour)
+		h.token = h.tokenFor(allScopes...)
+	}
+	client := h.logsOf("sapi")[0]["client_id"].(string) // each day has its own
+	for q, want := range map[string]int{
+		`type:"gd_enrollment_complete"`:                                           2,
+		`type:"gd_enrollment_complete" AND user_id:"u1"`:                          1,
+		`type:gd_enrollment_complete AND type:sapi`:                               0,
+		`user_id:"nobody"`:                                                        0,
+		`type:sapi AND client_id:"` + client + `"`:                                1,
+		`type:sapi AND client_id:"x"`:                                             0,
+		`type:sapi AND date:[2026-03-01 TO 2026-03-01]`:                           1,
+		`type:sapi AND date:[2026-03-02 TO *]`:                                    1,
+		`type:sapi AND date:[* TO 2026-03-02]`:                                    2,
+		`type:sapi AND date:[2026-03-01T12:00:00.000Z TO 2026-03-02T11:00:00Z]`:   1,
+		`type:sapi AND date:[2026-03-01T12:00:00.123Z TO "2026-03-01T12:00:00Z"]`: 0,
+	} {
+		for _, parameter := range []string{"q", "search"} {
+			if got := h.call("GET", "/logs?"+parameter+"="+url.QueryEscape(q), "").is(http.StatusOK).array(); len(got) != want {
+				t.Errorf("%s: %d events, want %d", q, len(got), want)
+			}
+		}
+	}
+	for _, q := range []string{"date:x", "date:[x TO y]", "date:[2026-03-01]", "type:a*", "ip:1", "free", "type:"} {
+		h.call("GET", "/logs?q="+url.QueryEscape(q), "").refused(http.StatusBadRequest, "invalid_query_string")
+	}
+	h.call("GET", "/logs?from=x", "").refused(http.StatusBadRequest, "invalid_query_string")
+	h.call("GET", "/logs?sort=type:1", "").refused(http.StatusBadRequest, "invalid_query_string")
+}
+
+func TestUserLogs_AreThoseOfTheUserAlone(t *testing.T) {
+	h := newHouse(t)
+	h.enroll("u1")
+	h.enroll("u2")
+	for _, e := range h.call("GET", "/users/u1/logs", "").is(http.StatusOK).array() {
+		if e["user_id"] != "u1" {
+			t.Errorf("event %v", e)
+		}
+	}
+	h.call("GET", "/users/nobody/logs", "").refused(http.StatusNotFound, "inexistent_user")
+	if got := h.call("GET", "/users/u1/logs?fields=type&per_page=1&include_totals=true", "").object(); got["total"] != 2.0 ||
+		!cmp.Equal(got["logs"], []any{map[string]any{"type": "gd_enrollment_complete"}}) {
+		t.Errorf("logs %v", got)
+	}
+}
+
+func TestUserBlocks_AreShownAndOpened(t *testing.T) {
+	h := newHouse(t)
+	h.call("POST", "/users", `{"user_id":"u1","email":"u1@example.com","username":"one"}`).is(http.StatusCreated)
+	h.enroll("u1")
+	p, err := h.devices.ReadUser(t.Context(), "u1")
+	must(t, err)
+	wrong, err := recovery.ParseCode("000000000000000000000000")
+	must(t, err)
+	block := func() {
+		t.Helper()
+		for range 10 {
+			err := h.store.Update(t.Context(), func(tx *storage.Tx) error {
+				_, err := h.codes.Spend(tx, p.UID, recovery.LoginChannel, wrong, recovery.Origin{})
+				return err
+			})
+			if storage.CodeOf(err) != storage.Denied {
+				t.Fatal(err)
+			}
+		}
+	}
+	empty, want := map[string]any{"blocked_for": []any{}}, map[string]any{"blocked_for": []any{
+		map[string]any{"identifier": "u1@example.com", "channel": "login"},
+	}}
+	for _, path := range []string{"/user-blocks/u1", "/user-blocks?identifier=u1", "/user-blocks?identifier=U1@example.com", "/user-blocks?identifier=one"} {
+		if diff := cmp.Diff(empty, h.call("GET", path, "").is(http.StatusOK).object()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+		block()
+		if diff := cmp.Diff(want, h.call("GET", path, "").is(http.StatusOK).object()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+		h.call("DELETE", path, "").is(http.StatusNoContent)
+		if diff := cmp.Diff(empty, h.call("GET", path, "").object()); diff != "" {
+			t.Errorf("%s after it was opened (-want +got):\n%s", path, diff)
+		}
+	}
+	for _, method := range []string{"GET", "DELETE"} {
+		h.call(method, "/user-blocks", "").refused(http.StatusBadRequest, "invalid_query_string")
+		h.call(method, "/user-blocks/nobody", "").refused(http.StatusNotFound, "inexistent_user")
+		h.call(method, "/user-blocks?identifier=nobody", "").refused(http.StatusNotFound, "inexistent_user")
+	}
+}

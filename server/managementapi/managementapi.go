@@ -1,0 +1,173 @@
+// Package managementapi is what admins' programs call: the MFA part of the Auth0 Management API v2, so that its official
+// clients work unmodified, and what is ours. It decodes, authorizes, calls one method of the domain, and encodes.
+//
+// Every call is authorized before its body is read and before anything is looked up ([api.authorize]).
+//
+// Source: the official clients of the Auth0 Management API v2, and their recordings.
+package managementapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"tutela/backup/restore"
+	"tutela/device"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server"
+	"tutela/server/access"
+	"tutela/storage"
+)
+
+// Services are what the calls stand on.
+type Services struct {
+	Access   *access.Service
+	Codes    *recovery.Service
+	Devices  *device.Service
+	Restores *restore.Service
+	Store    *storage.Store // for the event log alone
+	Log      *slog.Logger
+}
+
+// base is where the API lies under a public URL.
+const base = "/api/v2"
+
+// api is the mounted API.
+type api struct {
+	Services
+	huma  huma.API
+	limit *server.AddressLimit
+	calls map[string]call // those that are recorded as events, by their word
+}
+
+// Mount puts the API on a server.
+func Mount(s *server.Server, services Services) {
+	a := &api{Services: services, huma: s.API(), limit: s.AddressLimit(), calls: map[string]call{}}
+	s.Translate(server.ManagementAPI, translate)
+	a.mountTickets()
+	a.mountEnrollments()
+	a.mountUsers()
+	a.mountBlocks()
+	a.mountLogs()
+	a.mountResets()
+}
+
+// call is one operation of the API.
+type call struct {
+	Word        string // in the event log, and the operation's id with dashes for underscores
+	Method      string
+	Path        string // below the base
+	Summary     string // for people; the description of its events
+	Description string
+	Scopes      []string // any of them opens it
+	Status      int      // of success; 200 when it is not set
+}
+
+// isChange tells whether the call changes something, and so is recorded.
+func (c call) isChange() bool { return c.Method != http.MethodGet }
+
+// register mounts an operation. handle runs only for a caller who has one of the scopes.
+func register[I, O any](a *api, c call, handle func(context.Context, *caller, *I) (*O, error)) {
+	if c.Status == 0 {
+		c.Status = http.StatusOK
+	}
+	a.calls[c.Word] = c
+	op := huma.Operation{
+		OperationID: strings.ReplaceAll(c.Word, "_", "-"), Method: c.Method, Path: base + c.Path, Tags: []string{"management"},
+		Summary: c.Summary, Description: strings.TrimSpace(c.Description + "\n\nScope: " + strings.Join(c.Scopes, " or ")),
+		DefaultStatus: c.Status, Middlewares: huma.Middlewares{a.authorize(c), a.recordFailure(c)},
+	}
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) { return handle(ctx, callerOf(ctx), in) })
+}
+
+// caller is who makes a call, with where the call comes from.
+type caller struct {
+	access.Caller
+	from recovery.Origin
+}
+
+// callerKey finds the caller in a call's context.
+type callerKey struct{}
+
+func callerOf(ctx context.Context) *caller {
+	c, _ := ctx.Value(callerKey{}).(*caller)
+	return c
+}
+
+// mayChange is the rule on whose factors the caller may change, for the domain to ask inside its transaction.
+func (c *caller) mayChange(uid storage.UID, u *user.User) error {
+	return access.MayChangeFactors(c.Caller, uid, u.Role)
+}
+
+// anybody lets the caller do to every user what is no change of a factor.
+func anybody(storage.UID, *user.User) error { return nil }
+
+// maxAgentBytes bounds what is kept of a User-Agent.
+const maxAgentBytes = 256
+
+// authorize lets a call pass whose token verifies and has one of the scopes. A call without a token that verifies counts
+// against its address.
+func (a *api) authorize(c call) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		edge := server.CallOf(ctx.Context())
+		who, err := a.authenticate(ctx, edge)
+		if err != nil {
+			a.refuse(ctx, err)
+			return
+		}
+		if err := access.RequireScope(who, c.Scopes...); err != nil {
+			a.refuse(ctx, err)
+			a.failed(ctx, who, c, http.StatusForbidden)
+			return
+		}
+		from := recovery.Origin{
+			By: who.By(), Client: who.ClientID, IP: edge.Address.String(),
+			Agent: server.Clip(ctx.Header("User-Agent"), maxAgentBytes), Call: c.Word,
+		}
+		next(huma.WithValue(ctx, callerKey{}, &caller{who, from}))
+	}
+}
+
+func (a *api) authenticate(ctx huma.Context, edge *server.Call) (access.Caller, error) {
+	scheme, token, _ := strings.Cut(ctx.Header("Authorization"), " ")
+	if strings.EqualFold(scheme, "Bearer") {
+		who, err := a.Access.VerifyManagement(ctx.Context(), strings.TrimSpace(token))
+		if storage.CodeOf(err) != storage.Denied {
+			return who, err
+		}
+	}
+	if err := a.limit.Charge(edge); err != nil {
+		return access.Caller{}, err
+	}
+	return access.Caller{}, access.ErrToken
+}
+
+// refuse answers a call with what an error means to its caller.
+func (a *api) refuse(ctx huma.Context, err error) {
+	// The status tells the error's translation that it comes from us; writing to the answer's buffer does not fail.
+	_ = huma.WriteErr(a.huma, ctx, http.StatusInternalServerError, "", err)
+}
+
+// recordFailure records a change that failed, when the answer is known.
+func (a *api) recordFailure(c call) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		next(ctx)
+		if status := ctx.Status(); c.isChange() && status >= http.StatusBadRequest {
+			a.failed(ctx, callerOf(ctx.Context()).Caller, c, status)
+		}
+	}
+}
+
+// failed records that a call has failed. The caller has his answer whether or not that can be recorded.
+func (a *api) failed(ctx huma.Context, who access.Caller, c call, status int) {
+	if err := a.Access.RecordFailure(ctx.Context(), who, c.Word, status); err != nil {
+		a.Log.Warn("record a failed management call", "call", c.Word, "err", err)
+	}
+}
+
+// nothing is the answer of a call that says no more than its status.
+type nothing struct{}

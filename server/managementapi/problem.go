@@ -1,0 +1,60 @@
+package managementapi
+
+import (
+	"errors"
+	"net/http"
+
+	"tutela/device"
+	"tutela/recovery/user"
+	"tutela/server"
+	"tutela/server/access"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// said is what a caller is told about an error; without a message it is the error's own.
+type said struct {
+	err     error
+	status  int
+	code    string
+	message string
+}
+
+// table is the one place where errors of the domain become wire errors of this API.
+//
+// Source: the recordings of Auth0's official clients, for code and message.
+var table = []said{
+	{access.ErrToken, http.StatusUnauthorized, "invalid_token", "Invalid token."},
+	{access.ErrScope, http.StatusForbidden, "insufficient_scope", ""},
+	{access.ErrAdminResetRefused, http.StatusForbidden, "admin_reset_refused", ""},
+	{user.ErrUnknown, http.StatusNotFound, "inexistent_user", "The user does not exist."},
+	{user.ErrExists, http.StatusConflict, "user_exists", "The user already exists."},
+	{device.ErrNoEnrollment, http.StatusNotFound, "enrollment_not_found", "Enrollment not found"},
+	{device.ErrEnrolled, http.StatusConflict, "already_enrolled", ""},
+	{device.ErrFactor, http.StatusBadRequest, "method_not_available", ""},
+	{audit.ErrNotFound, http.StatusNotFound, "inexistent_event", "The event does not exist."},
+	{errQuery, http.StatusBadRequest, "invalid_query_string", ""},
+	{errPath, http.StatusBadRequest, "invalid_uri", ""},
+	{errBody, http.StatusBadRequest, "invalid_body", ""},
+}
+
+// Errors of this package: input that no domain call would see.
+var (
+	errQuery = storage.NewError(storage.Invalid, "the query is not valid")
+	errPath  = storage.NewError(storage.Invalid, "the path is not valid")
+	errBody  = storage.NewError(storage.Invalid, "the body is not valid")
+)
+
+func translate(err error) *server.Problem {
+	for _, row := range table {
+		if !errors.Is(err, row.err) {
+			continue
+		}
+		p := &server.Problem{Status: row.status, Code: row.code, Message: row.message}
+		if p.Message == "" {
+			p.Message = server.Message(err)
+		}
+		return p
+	}
+	return nil
+}

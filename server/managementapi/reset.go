@@ -1,0 +1,98 @@
+package managementapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server"
+)
+
+// ResetBody says why a user is reset.
+type ResetBody struct {
+	Reason      string `json:"reason" minLength:"1" maxLength:"1000"`
+	CallerCheck string `json:"caller_check,omitempty" enum:"device_answered,no_answer,document,in_person,other" doc:"How the one who called was checked."`
+	DryRun      bool   `json:"dry_run,omitempty" doc:"Remove nothing; the receipt says what would go."`
+}
+
+func (b ResetBody) request(userID string, from recovery.Origin) recovery.ResetRequest {
+	return recovery.ResetRequest{UserID: userID, Reason: b.Reason, CallerCheck: b.CallerCheck, DryRun: b.DryRun, From: from}
+}
+
+type receiptAnswer struct{ Body recovery.Receipt }
+
+// resetOf is what became of one of several users: a receipt, or why not.
+type resetOf struct {
+	UserID  string            `json:"user_id"`
+	Receipt *recovery.Receipt `json:"receipt,omitempty"`
+	Status  int               `json:"statusCode"`
+	Message string            `json:"message,omitempty"`
+	Code    string            `json:"errorCode,omitempty"`
+}
+
+// resetsAtOnce is how many of several resets are under way together, so that they share commits.
+const resetsAtOnce = 32
+
+func (a *api) mountResets() {
+	scopes := []string{"reset:mfa"}
+	register(a, call{
+		Word: "mfa_reset", Method: http.MethodPost, Path: "/users/{id}/mfa-reset", Summary: "Reset a User's MFA", Scopes: scopes,
+		Description: "Removes every record of the user's MFA in one step, and answers the signed receipt. The profile stays. " +
+			"A second one removes nothing and says so.",
+	}, a.reset)
+	register(a, call{
+		Word: "mfa_resets", Method: http.MethodPost, Path: "/users/mfa-reset", Summary: "Reset Several Users' MFA", Scopes: scopes,
+		Description: "One step for each user, at most 1000; the answer says for each, in the order asked.",
+	}, a.resetAll)
+}
+
+func (a *api) reset(ctx context.Context, c *caller, in *struct {
+	UserPath
+	Body ResetBody
+},
+) (*receiptAnswer, error) {
+	receipt, err := a.Codes.Reset(ctx, in.Body.request(in.ID, c.from), c.mayChange)
+	if err != nil {
+		return nil, err
+	}
+	return &receiptAnswer{receipt}, nil
+}
+
+func (a *api) resetAll(ctx context.Context, c *caller, in *struct {
+	Body struct {
+		UserIDs []string `json:"user_ids" minItems:"1" maxItems:"1000"`
+		ResetBody
+	}
+},
+) (*struct{ Body []resetOf }, error) {
+	out := make([]resetOf, len(in.Body.UserIDs))
+	slots := make(chan struct{}, resetsAtOnce)
+	var group sync.WaitGroup
+	for i, id := range in.Body.UserIDs {
+		slots <- struct{}{}
+		group.Go(func() {
+			receipt, err := a.Codes.Reset(ctx, in.Body.request(id, c.from), c.mayChange)
+			out[i] = a.resetOf(id, receipt, err)
+			<-slots
+		})
+	}
+	group.Wait()
+	return &struct{ Body []resetOf }{out}, nil
+}
+
+// resetOf says for one user of several what became of the reset, as the call for that user alone would have.
+func (a *api) resetOf(id string, receipt recovery.Receipt, err error) resetOf {
+	switch problem := translate(err); {
+	case err == nil:
+		return resetOf{UserID: id, Receipt: &receipt, Status: http.StatusOK}
+	case problem != nil:
+		return resetOf{UserID: id, Status: problem.Status, Message: problem.Message, Code: problem.Code}
+	case errors.Is(err, recovery.ErrReason), errors.Is(err, recovery.ErrCallerCheck), errors.Is(err, user.ErrID):
+		return resetOf{UserID: id, Status: http.StatusBadRequest, Message: server.Message(err), Code: "invalid_body"}
+	}
+	a.Log.Error("reset one of several users", "err", err)
+	return resetOf{UserID: id, Status: http.StatusInternalServerError, Message: "internal error", Code: "internal_error"}
+}

@@ -1,0 +1,51 @@
+package managementapi
+
+import (
+	"context"
+	"net/http"
+
+	"tutela/device"
+	"tutela/recovery/user"
+)
+
+// ticketRequest asks for a ticket.
+type ticketRequest struct {
+	Body struct {
+		UserID        string `json:"user_id" minLength:"1" maxLength:"255" doc:"The login system's id; a user not seen before is made."`
+		Email         string `json:"email,omitempty" nullable:"true" doc:"Of a user not seen before."`
+		SendMail      bool   `json:"send_mail,omitempty" doc:"Needs a webhook that mails."`
+		EmailLocale   string `json:"email_locale,omitempty"`
+		Factor        string `json:"factor,omitempty" doc:"push-notification"`
+		AllowMultiple bool   `json:"allow_multiple_enrollments,omitempty" doc:"Also for a user who is enrolled."`
+	}
+}
+
+type ticketAnswer struct {
+	Body struct {
+		ID  string `json:"ticket_id"`
+		URL string `json:"ticket_url"`
+	}
+}
+
+func (a *api) mountTickets() {
+	register(a, call{
+		Word: "create_ticket", Method: http.MethodPost, Path: "/guardian/enrollments/ticket", Summary: "Create a Guardian Enrollment Ticket",
+		Description: "The link lives 5 days and enrols once.", Scopes: []string{"create:guardian_enrollment_tickets"},
+	}, a.createTicket)
+}
+
+func (a *api) createTicket(ctx context.Context, c *caller, in *ticketRequest) (*ticketAnswer, error) {
+	if in.Body.SendMail {
+		return nil, errBody.With("send_mail needs a webhook that mails, and there is none: send the link yourself")
+	}
+	ticket, err := a.Devices.NewTicket(ctx, device.TicketRequest{
+		User:   user.User{ID: in.Body.UserID, Email: in.Body.Email},
+		Factor: in.Body.Factor, AllowMultiple: in.Body.AllowMultiple, From: c.from,
+	}, c.mayChange)
+	if err != nil {
+		return nil, err
+	}
+	var out ticketAnswer
+	out.Body.ID, out.Body.URL = ticket, a.Devices.TicketURL(ticket)
+	return &out, nil
+}

@@ -1,0 +1,346 @@
+package managementapi
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"net/http"
+	"slices"
+	"strings"
+
+	"tutela/device"
+	"tutela/recovery/user"
+)
+
+// UserPath names a user.
+type UserPath struct {
+	ID string `path:"id" doc:"The login system's id, percent-encoded as one segment."`
+}
+
+// profile is a whole user. A member that is unknown is left out.
+type profile struct {
+	UserID        string         `json:"user_id"`
+	Email         string         `json:"email,omitempty"`
+	EmailVerified bool           `json:"email_verified"`
+	Name          string         `json:"name,omitempty"`
+	Nickname      string         `json:"nickname,omitempty"`
+	Picture       string         `json:"picture,omitempty"`
+	Username      string         `json:"username,omitempty"`
+	GivenName     string         `json:"given_name,omitempty"`
+	FamilyName    string         `json:"family_name,omitempty"`
+	Identities    []identity     `json:"identities"`
+	AppMetadata   map[string]any `json:"app_metadata,omitempty"`
+	UserMetadata  map[string]any `json:"user_metadata,omitempty"`
+	Blocked       bool           `json:"blocked,omitempty"`
+	Multifactor   []string       `json:"multifactor,omitempty" doc:"guardian, when the user is enrolled."`
+	CreatedAt     instant        `json:"created_at"`
+	UpdatedAt     instant        `json:"updated_at"`
+	LastLogin     instant        `json:"last_login,omitzero"`
+	LoginsCount   int            `json:"logins_count"`
+}
+
+// identity is where a user comes from, as the id tells.
+type identity struct {
+	Connection string `json:"connection,omitempty"`
+	UserID     string `json:"user_id" doc:"Without its prefix."`
+	Provider   string `json:"provider,omitempty" doc:"The prefix."`
+	IsSocial   bool   `json:"isSocial"`
+}
+
+func profileOf(p device.Profile) profile {
+	out := profile{
+		UserID: p.ID, Email: p.Email, EmailVerified: p.Verified, Name: p.Name, Nickname: p.Nickname, Picture: p.Picture,
+		Username: p.Username, GivenName: p.GivenName, FamilyName: p.FamilyName, AppMetadata: p.AppMetadata,
+		UserMetadata: p.UserMetadata, Blocked: p.Blocked, CreatedAt: instant{p.Created}, UpdatedAt: instant{p.Updated},
+		LastLogin: instant{p.LastLogin}, LoginsCount: p.Logins,
+	}
+	provider, id, found := strings.Cut(p.ID, "|")
+	if !found {
+		provider, id = "", p.ID
+	}
+	out.Identities = []identity{{Connection: p.Connection, UserID: id, Provider: provider}}
+	if p.State == user.Enrolled {
+		out.Multifactor = []string{"guardian"}
+	}
+	return out
+}
+
+func profilesOf(all []device.Profile, s Selection) []picked[profile] {
+	out := make([]picked[profile], 0, len(all))
+	for _, p := range all {
+		out = append(out, picked[profile]{profileOf(p), s})
+	}
+	return out
+}
+
+// newUser is the body that makes a user. What else the field's clients send, a password above all, is not kept.
+type newUser struct {
+	Body struct {
+		UserID       string         `json:"user_id,omitempty" maxLength:"255" doc:"Or connection and email."`
+		Connection   string         `json:"connection,omitempty"`
+		Email        string         `json:"email,omitempty"`
+		Verified     bool           `json:"email_verified,omitempty"`
+		Name         string         `json:"name,omitempty" doc:"By default the email."`
+		Nickname     string         `json:"nickname,omitempty" doc:"By default the email's part before the @."`
+		Username     string         `json:"username,omitempty"`
+		GivenName    string         `json:"given_name,omitempty"`
+		FamilyName   string         `json:"family_name,omitempty"`
+		Picture      string         `json:"picture,omitempty"`
+		Blocked      bool           `json:"blocked,omitempty"`
+		AppMetadata  map[string]any `json:"app_metadata,omitempty"`
+		UserMetadata map[string]any `json:"user_metadata,omitempty"`
+	}
+}
+
+// user is the record to be made, with its defaults.
+//
+// Errors: errBody, without an id and without connection and email.
+func (n *newUser) user() (user.User, error) {
+	b := n.Body
+	local, _, _ := strings.Cut(b.Email, "@")
+	u := user.User{
+		ID: b.UserID, Connection: b.Connection, Email: b.Email, Verified: b.Verified, Name: cmp.Or(b.Name, b.Email),
+		Nickname: cmp.Or(b.Nickname, local), Username: b.Username, GivenName: b.GivenName, FamilyName: b.FamilyName,
+		Picture: b.Picture, Blocked: b.Blocked, AppMetadata: b.AppMetadata, UserMetadata: b.UserMetadata,
+	}
+	if u.ID != "" {
+		return u, nil
+	}
+	if u.Connection == "" || u.Email == "" {
+		return u, errBody.With("a user needs user_id, or connection and email")
+	}
+	var random [12]byte
+	_, _ = rand.Read(random[:]) // never fails: see crypto/rand
+	u.ID = "auth0|" + hex.EncodeToString(random[:])
+	return u, nil
+}
+
+type profileAnswer struct{ Body picked[profile] }
+
+type usersAnswer struct{ Body list[picked[profile]] }
+
+func (a *api) mountUsers() {
+	register(a, call{
+		Word: "create_user", Method: http.MethodPost, Path: "/users", Summary: "Create a User", Status: http.StatusCreated,
+		Description: "We hold no passwords: password and verify_email are taken and dropped.", Scopes: []string{"create:users"},
+	}, a.createUser)
+	register(a, call{
+		Word: "list_users", Method: http.MethodGet, Path: "/users", Summary: "List or Search Users", Scopes: []string{"read:users"},
+		Description: "q takes conditions joined by AND on user_id, email, username and name, such as email:\"maria@example.com\" " +
+			"or name:Mar*, and free text. A search looks at 10000 users, and page ends there; from and take go on for ever.",
+	}, a.listUsers)
+	register(a, call{
+		Word: "get_user", Method: http.MethodGet, Path: "/users/{id}", Summary: "Get a User", Scopes: []string{"read:users"},
+	}, a.readUser)
+	register(a, call{
+		Word: "delete_user", Method: http.MethodDelete, Path: "/users/{id}", Summary: "Delete a User", Status: http.StatusNoContent,
+		Description: "Everything of the user goes but the events. For nobody it is no error.", Scopes: []string{"delete:users"},
+	}, a.deleteUser)
+	register(a, call{
+		Word: "users_by_email", Method: http.MethodGet, Path: "/users-by-email", Summary: "Search Users by Email",
+		Scopes: []string{"read:users"},
+	}, a.usersByEmail)
+}
+
+func (a *api) createUser(ctx context.Context, c *caller, in *newUser) (*profileAnswer, error) {
+	u, err := in.user()
+	if err != nil {
+		return nil, err
+	}
+	added, err := a.Codes.AddUser(ctx, u, c.from)
+	if err != nil {
+		return nil, err
+	}
+	made := device.Profile{UID: added.UID, User: added.User, State: user.New}
+	return &profileAnswer{picked[profile]{value: profileOf(made)}}, nil
+}
+
+func (a *api) readUser(ctx context.Context, _ *caller, in *struct {
+	UserPath
+	Selection
+},
+) (*profileAnswer, error) {
+	p, err := a.Devices.ReadUser(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &profileAnswer{picked[profile]{profileOf(p), in.Selection}}, nil
+}
+
+func (a *api) deleteUser(ctx context.Context, c *caller, in *UserPath) (*nothing, error) {
+	return nil, a.Codes.Delete(ctx, in.ID, c.from, c.mayChange)
+}
+
+func (a *api) usersByEmail(ctx context.Context, _ *caller, in *struct {
+	Email string `query:"email" doc:"Required."`
+	Selection
+},
+) (*struct{ Body []picked[profile] }, error) {
+	if in.Email == "" {
+		return nil, errQuery.With("email is missing")
+	}
+	if err := (&user.User{ID: "x", Email: in.Email}).Validate(); err != nil {
+		return nil, errBody.With("email is no email address")
+	}
+	found, err := a.Devices.SearchUsers(ctx, []user.Term{{Field: user.Email, Value: in.Email}}, maxListed)
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.Devices.Profiles(ctx, found)
+	return &struct{ Body []picked[profile] }{profilesOf(all, in.Selection)}, err
+}
+
+// usersQuery is what a list of users is asked for with.
+type usersQuery struct {
+	Paging
+	Checkpoint
+	Selection
+	Q      string `query:"q"`
+	Engine string `query:"search_engine" doc:"v3 is the only one."`
+	Sort   string `query:"sort" doc:"field:1 or field:-1"`
+}
+
+func (a *api) listUsers(ctx context.Context, _ *caller, in *usersQuery) (*usersAnswer, error) {
+	terms, err := userTerms(in.Q)
+	if err != nil {
+		return nil, err
+	}
+	out := list[picked[profile]]{name: "users"}
+	var shown []user.Listed
+	if in.wins() {
+		shown, out.shape, err = a.continueUsers(ctx, terms, in.Checkpoint)
+	} else {
+		shown, out.shape, err = a.pageUsers(ctx, terms, in)
+	}
+	if err != nil {
+		return nil, err
+	}
+	all, err := a.Devices.Profiles(ctx, shown)
+	out.items = profilesOf(all, in.Selection)
+	return &usersAnswer{out}, err
+}
+
+// continueUsers returns the users after a cursor.
+func (a *api) continueUsers(ctx context.Context, terms []user.Term, at Checkpoint) (shown []user.Listed, shape any, err error) {
+	after, err := readCursor(at.From)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(terms) == 0 {
+		shown, err = a.Devices.PageUsers(ctx, after, 0, at.take()+1)
+	} else {
+		shown, err = a.Devices.SearchUsers(ctx, terms, maxListed)
+		shown = slices.DeleteFunc(shown, func(u user.Listed) bool { return u.ID <= after })
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(shown) <= at.take() {
+		return shown, continued{}, nil
+	}
+	shown = shown[:at.take()]
+	return shown, continued{Next: cursor(shown[len(shown)-1].ID)}, nil
+}
+
+// pageUsers returns a page of the users.
+func (a *api) pageUsers(ctx context.Context, terms []user.Term, in *usersQuery) (shown []user.Listed, shape any, err error) {
+	skip, err := in.skip()
+	if err != nil {
+		return nil, nil, err
+	}
+	total := 0
+	if len(terms) == 0 && in.Sort == "" {
+		if shown, err = a.Devices.PageUsers(ctx, "", skip, in.PerPage); err == nil && in.IncludeTotals {
+			total, err = a.Devices.CountUsers(ctx, maxListed)
+		}
+	} else {
+		var all []user.Listed
+		all, err = a.searchUsers(ctx, terms, in.Sort)
+		shown, total = pageOf(all, skip, in.PerPage), len(all)
+	}
+	if err != nil || !in.IncludeTotals {
+		return shown, nil, err
+	}
+	return shown, totals{Start: skip, Limit: in.PerPage, Length: len(shown), Total: total}, nil
+}
+
+func (a *api) searchUsers(ctx context.Context, terms []user.Term, sort string) (all []user.Listed, err error) {
+	if len(terms) > 0 {
+		all, err = a.Devices.SearchUsers(ctx, terms, maxListed)
+	} else if all, err = a.Devices.PageUsers(ctx, "", 0, maxListed+1); len(all) > maxListed {
+		return nil, errQuery.With("more than %d users are too many to sort: narrow them by q", maxListed)
+	}
+	if err != nil || sort == "" {
+		return all, err
+	}
+	return all, sortUsers(all, sort)
+}
+
+// userTerms turns a query into terms, the narrowest first.
+func userTerms(q string) ([]user.Term, error) {
+	if q == "*" {
+		return nil, nil
+	}
+	clauses, err := parseQuery(q)
+	if err != nil {
+		return nil, err
+	}
+	terms := make([]user.Term, 0, len(clauses))
+	for _, c := range clauses {
+		t := user.Term{Field: user.Field(c.field), Value: c.value, Prefix: c.prefix}
+		switch t.Field {
+		case user.ID, user.Email, user.Username, user.Name, user.Any:
+		default:
+			return nil, errQuery.With("users are not searched by %q", c.field)
+		}
+		if c.isRange || c.value == "" {
+			return nil, errQuery.With("a condition on users is a text")
+		}
+		terms = append(terms, t)
+	}
+	width := map[user.Field]int{user.ID: 0, user.Email: 1, user.Username: 2, user.Name: 3, user.Any: 4}
+	slices.SortStableFunc(terms, func(a, b user.Term) int {
+		if a.Prefix != b.Prefix {
+			if a.Prefix {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(width[a.Field], width[b.Field])
+	})
+	return terms, nil
+}
+
+// userOrders compare two users by the members that a list can be sorted by.
+var userOrders = map[string]func(a, b user.Listed) int{
+	"user_id":      func(a, b user.Listed) int { return cmp.Compare(a.ID, b.ID) },
+	"email":        func(a, b user.Listed) int { return cmp.Compare(a.Email, b.Email) },
+	"name":         func(a, b user.Listed) int { return cmp.Compare(a.Name, b.Name) },
+	"nickname":     func(a, b user.Listed) int { return cmp.Compare(a.Nickname, b.Nickname) },
+	"username":     func(a, b user.Listed) int { return cmp.Compare(a.Username, b.Username) },
+	"given_name":   func(a, b user.Listed) int { return cmp.Compare(a.GivenName, b.GivenName) },
+	"family_name":  func(a, b user.Listed) int { return cmp.Compare(a.FamilyName, b.FamilyName) },
+	"created_at":   func(a, b user.Listed) int { return a.Created.Compare(b.Created) },
+	"updated_at":   func(a, b user.Listed) int { return a.Updated.Compare(b.Updated) },
+	"last_login":   func(a, b user.Listed) int { return a.LastLogin.Compare(b.LastLogin) },
+	"logins_count": func(a, b user.Listed) int { return cmp.Compare(a.Logins, b.Logins) },
+}
+
+func sortUsers(all []user.Listed, sort string) error {
+	field, down, err := direction(sort)
+	if err != nil {
+		return err
+	}
+	order, ok := userOrders[field]
+	if !ok {
+		return errQuery.With("users are not sorted by %q", field)
+	}
+	slices.SortStableFunc(all, func(a, b user.Listed) int {
+		if down {
+			return order(b, a)
+		}
+		return order(a, b)
+	})
+	return nil
+}
