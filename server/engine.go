@@ -75,10 +75,11 @@ func newEngine(s *Server) *fasthttp.Server {
 func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))
 	routed, _ := cutMount(path)
-	return fasthttp.RequestConfig{
-		ReadTimeout:        s.config.Limits.BodyTime,
-		MaxRequestBodySize: s.config.Limits.Body(string(h.Method()), string(routed)),
+	limit := s.config.Limits.Body(string(h.Method()), string(routed))
+	if h.ContentLength() > limit {
+		h.Del("Expect") // the engine would tell the caller to go on before it looks at the length
 	}
+	return fasthttp.RequestConfig{ReadTimeout: s.config.Limits.BodyTime, MaxRequestBodySize: limit}
 }
 
 // unreadable answers a request that could not be read: too large, too slow, or no HTTP. The connection is closed after

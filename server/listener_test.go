@@ -124,6 +124,21 @@ func TestListener_OversizeAfterContinueIsToldInTheBodyOfItsAPI(t *testing.T) {
 	wantJSON(t, got.body, `{"error":"invalid_request","error_description":"the body is too large"}`)
 }
 
+func TestListener_ACallerWhoAnnouncesTooMuchIsNotToldToGoOn(t *testing.T) {
+	r := start(t, server.Config{}, func(s *server.Server) {
+		s.App().Post("/oauth/token", func(c *fiber.Ctx) error { return c.JSON(len(c.Body())) })
+	})
+	const head = "POST /oauth/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: "
+	got := parse(t, r.send(head+"65537\r\n\r\n"))
+	if got.status != 413 {
+		t.Errorf("status %d", got.status)
+	}
+	wantJSON(t, got.body, `{"error":"invalid_request","error_description":"the body is too large"}`)
+	if raw := r.send(head + "5\r\n\r\nhello"); !strings.HasPrefix(raw, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200") {
+		t.Errorf("a body within the limit: %q", raw)
+	}
+}
+
 func TestListener_ABackupMayBeAMebibyte(t *testing.T) {
 	r := start(t, server.Config{}, func(s *server.Server) {
 		s.App().Put("/api/device-accounts/:id/backup", func(c *fiber.Ctx) error {
