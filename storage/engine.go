@@ -3,7 +3,7 @@ package storage
 import (
 	"context"
 	"io"
-	"sort"
+	"slices"
 )
 
 // Engine is an ordered byte store with serializable transactions: all that tables need of a database. Every engine
@@ -38,7 +38,8 @@ type Reader interface {
 	// must not be changed. An empty value is not nil.
 	Get(key []byte) ([]byte, error)
 
-	// Scan calls fn for the keys of r in order until fn returns false. Key and value are valid until fn returns.
+	// Scan calls fn for the keys of r in order until fn returns false. Key and value are valid until fn returns. fn
+	// may call Get.
 	Scan(r Range, fn func(key, value []byte) bool) error
 }
 
@@ -70,7 +71,8 @@ func (r Range) Contains(key []byte) bool {
 // transaction be rolled back alone inside a commit that it shares with others, and be replayed after a snapshot.
 // Not safe for concurrent use.
 type WriteSet struct {
-	ops map[string][]byte // nil: delete
+	ops    map[string][]byte // nil: delete
+	sorted []string          // the keys in order; nil when a key has come since
 }
 
 // NewWriteSet makes an empty write set.
@@ -81,11 +83,19 @@ func (ws *WriteSet) Put(key, value []byte) {
 	if value == nil {
 		value = []byte{}
 	}
-	ws.ops[string(key)] = value
+	ws.set(key, value)
 }
 
 // Delete removes key; a key that is not there is no error.
-func (ws *WriteSet) Delete(key []byte) { ws.ops[string(key)] = nil }
+func (ws *WriteSet) Delete(key []byte) { ws.set(key, nil) }
+
+func (ws *WriteSet) set(key, value []byte) {
+	n := len(ws.ops)
+	ws.ops[string(key)] = value
+	if len(ws.ops) != n {
+		ws.sorted = nil
+	}
+}
 
 // Get returns what the write set says of key: its new value, or nil with known when it is deleted.
 func (ws *WriteSet) Get(key []byte) (value []byte, known bool) {
@@ -99,7 +109,7 @@ func (ws *WriteSet) Len() int { return len(ws.ops) }
 // Each calls fn for every operation in the order of keys, which keeps an engine's pages warm; value is nil for a
 // deletion.
 func (ws *WriteSet) Each(fn func(key string, value []byte) error) error {
-	for _, key := range ws.keys(Range{}) {
+	for _, key := range ws.keys() {
 		if err := fn(key, ws.ops[key]); err != nil {
 			return err
 		}
@@ -107,21 +117,43 @@ func (ws *WriteSet) Each(fn func(key string, value []byte) error) error {
 	return nil
 }
 
-// keys returns the keys in r in the order of r.
-func (ws *WriteSet) keys(r Range) []string {
-	keys := make([]string, 0, len(ws.ops))
-	for key := range ws.ops {
-		if r.Contains([]byte(key)) {
-			keys = append(keys, key)
+// keys returns the keys in order. They are kept: an engine goes through a write set more than once.
+func (ws *WriteSet) keys() []string {
+	if ws.sorted == nil {
+		ws.sorted = make([]string, 0, len(ws.ops))
+		for key := range ws.ops {
+			ws.sorted = append(ws.sorted, key)
 		}
+		slices.Sort(ws.sorted)
 	}
-	sort.Strings(keys)
+	return ws.sorted
+}
+
+// in returns the operations on the keys in r, in the order of r, as they are now.
+func (ws *WriteSet) in(r Range) []operation {
+	keys := ws.keys()
+	from, _ := slices.BinarySearch(keys, string(r.From))
+	to := len(keys)
+	if r.To != nil {
+		to, _ = slices.BinarySearch(keys, string(r.To))
+	}
+	if from >= to {
+		return nil
+	}
+	ops := make([]operation, 0, to-from)
+	for _, key := range keys[from:to] {
+		ops = append(ops, operation{key, ws.ops[key]})
+	}
 	if r.Reverse {
-		for i, j := 0, len(keys)-1; i < j; i, j = i+1, j-1 {
-			keys[i], keys[j] = keys[j], keys[i]
-		}
+		slices.Reverse(ops)
 	}
-	return keys
+	return ops
+}
+
+// operation is what a write set does to one key; value is nil for a deletion.
+type operation struct {
+	key   string
+	value []byte
 }
 
 // Copier is an engine that can write a consistent copy of itself while it serves.

@@ -85,7 +85,8 @@ func RetryAfter(err error) time.Duration {
 }
 
 // Kept marks an error as a refusal that counts: the transaction commits, and the caller of Update gets err. A wrong
-// code is counted so, before the answer leaves.
+// code is counted so, before the answer leaves. Joined with an error that is not marked it rolls back: something went
+// wrong besides.
 func Kept(err error) error {
 	if err == nil {
 		return nil
@@ -97,6 +98,26 @@ type keptError struct{ err error }
 
 func (k *keptError) Error() string { return k.err.Error() }
 func (k *keptError) Unwrap() error { return k.err }
+
+// counted tells whether err is a refusal that counts, and returns it without the mark.
+func counted(err error) (refusal error, counts bool) {
+	switch e := err.(type) { //nolint:errorlint // it looks at each step of the chain itself
+	case *keptError:
+		return e.err, true
+	case interface{ Unwrap() error }:
+		return counted(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		var refusals []error
+		for _, joined := range e.Unwrap() {
+			if refusal, counts = counted(joined); !counts {
+				return nil, false
+			}
+			refusals = append(refusals, refusal)
+		}
+		return errors.Join(refusals...), true
+	}
+	return nil, false
+}
 
 // Errors of the storage itself.
 var (

@@ -42,8 +42,12 @@ func (u *UID) UnmarshalText(text []byte) error {
 	if len(text) != hex.EncodedLen(len(u)) {
 		return fmt.Errorf("a uid has 32 hex digits, not %d characters", len(text))
 	}
-	_, err := hex.Decode(u[:], text)
-	return err
+	var read UID
+	if _, err := hex.Decode(read[:], text); err != nil {
+		return fmt.Errorf("a uid has 32 hex digits: %w", err)
+	}
+	*u = read
+	return nil
 }
 
 const idAlphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Unique is an index by which one row is found.
@@ -15,9 +16,7 @@ type Unique[T any] struct {
 // Unique declares an index whose values belong to one row each. values returns those of a record; none for a record
 // that is not to be found by it.
 func (t *Table[T]) Unique(name string, values func(*T) []string) *Unique[T] {
-	ix := index[T]{name: t.spec.Name + "." + name, unique: true, values: values}
-	t.indexes = append(t.indexes, ix)
-	return &Unique[T]{table: t, name: ix.name}
+	return &Unique[T]{table: t, name: t.addIndex(name, true, values)}
 }
 
 // Find returns the row that has value, or ErrNotFound.
@@ -49,31 +48,49 @@ type Plain[T any] struct {
 
 // Plain declares an index whose values may belong to several rows.
 func (t *Table[T]) Plain(name string, values func(*T) []string) *Plain[T] {
-	ix := index[T]{name: t.spec.Name + "." + name, values: values}
-	t.indexes = append(t.indexes, ix)
-	return &Plain[T]{table: t, name: ix.name}
+	return &Plain[T]{table: t, name: t.addIndex(name, false, values)}
 }
 
-// Find returns the rows that have value, at most limit of them (0: all).
+// addIndex returns the name by which the index is known in the store.
+func (t *Table[T]) addIndex(name string, unique bool, values func(*T) []string) string {
+	full := t.spec.Name + "." + name
+	for _, ix := range t.indexes {
+		if ix.name == full {
+			tables.fault("index %s is declared twice", full)
+		}
+	}
+	if !isName(name) {
+		tables.fault("%q is no name for an index", full)
+	}
+	t.indexes = append(t.indexes, index[T]{name: full, unique: unique, values: values})
+	return full
+}
+
+// Find returns the rows that have value, at most limit of them (0: all), by owner and key.
 func (p *Plain[T]) Find(tx *Tx, value string, limit int) ([]Row[T], error) {
 	if len(value) > maxKeyBytes {
 		return nil, nil
 	}
-	var keys [][]byte
-	err := tx.scan(Prefix(indexKey(p.name, value, nil)), func(_, row []byte) bool {
-		keys = append(keys, append([]byte(nil), row...))
-		return limit == 0 || len(keys) < limit
-	})
-	rows := make([]Row[T], 0, len(keys))
-	for _, k := range keys {
-		r, e := p.table.at(tx, k)
-		if errors.Is(e, ErrNotFound) {
-			continue // past its expiry
+	var rows []Row[T]
+	var failed error
+	err := tx.scan(Prefix(indexKey(p.name, value, nil)), func(_, k []byte) bool {
+		r, err := p.table.at(tx, k)
+		if errors.Is(err, ErrNotFound) {
+			return true // past its expiry
 		}
-		err = errors.Join(err, e)
+		if failed = err; err != nil {
+			return false
+		}
 		rows = append(rows, r)
-	}
-	return rows, err
+		return limit == 0 || len(rows) < limit
+	})
+	return rows, errors.Join(err, failed)
+}
+
+// Peek calls fn for the values from from on, in their order, until it returns false; a value comes once for each row
+// that has it. It is no transaction: look at the row again in one before acting.
+func (p *Plain[T]) Peek(ctx context.Context, s *Store, from string, fn func(value string, uid UID, key string) bool) error {
+	return peekIndex(ctx, s, p.name, from, fn)
 }
 
 // key is the entry of an index for a row.
@@ -100,7 +117,8 @@ func (t *Table[T]) at(tx *Tx, k []byte) (Row[T], error) {
 func peekIndex(ctx context.Context, s *Store, name, from string, fn func(value string, uid UID, key string) bool) error {
 	prefix := indexPrefix(name)
 	r := Prefix(prefix)
-	r.From = append(append([]byte(nil), prefix...), escape(from)[:len(escape(from))-2]...)
+	first := escape(from)
+	r.From = append(slices.Clip(prefix), first[:len(first)-len(escapeEnd)]...)
 	var failed error
 	err := s.engine.Peek(ctx, r, func(entry, row []byte) bool {
 		uid, _, key, err := splitRowKey(row)
@@ -118,7 +136,7 @@ func peekIndex(ctx context.Context, s *Store, name, from string, fn func(value s
 	return errors.Join(err, failed)
 }
 
-// unescape reads back what escape made; ok is false when the end is missing.
+// unescape reads back what escape made; ok is false for anything else. What comes after the end is not looked at.
 func unescape(b []byte) (value string, ok bool) {
 	out := make([]byte, 0, len(b))
 	for i := 0; i < len(b); i++ {
@@ -130,10 +148,14 @@ func unescape(b []byte) (value string, ok bool) {
 			return "", false
 		}
 		i++
-		if b[i] == 1 {
+		switch b[i] {
+		case 0xff:
+			out = append(out, 0)
+		case 1:
 			return string(out), true
+		default:
+			return "", false
 		}
-		out = append(out, 0)
 	}
 	return "", false
 }

@@ -10,8 +10,8 @@ import (
 // The spaces of the store. The first byte of a key says which one it lies in; the rest is:
 //
 //	u  uid ‖ table ‖ 0 ‖ key      a row; all rows of a user lie beside each other
-//	i  table.index ‖ 0 ‖ value    an index entry; its value is the row's key in u, without the u
-//	x  shard ‖ time ‖ row key     an expiry entry, appended; its value is empty
+//	i  table.index ‖ 0 ‖ value    an index entry, of a plain index with the row's key behind it; its value is the row's key
+//	x  shard ‖ time ‖ row's key   an expiry entry, appended; its value is empty
 //	l  log ‖ 0 ‖ shard ‖ key      an entry of a log, appended
 //	m  name                       what storage keeps about itself
 const (
@@ -73,12 +73,15 @@ func escape(value string) []byte {
 			e = append(e, 0xff)
 		}
 	}
-	return append(e, 0, 1)
+	return append(e, escapeEnd...)
 }
+
+// escapeEnd is what ends an escaped value.
+const escapeEnd = "\x00\x01"
 
 func expiryKey(shard byte, at time.Time, row []byte) []byte {
 	k := append(make([]byte, 0, 10+len(row)), spaceExpiry, shard)
-	k = binary.BigEndian.AppendUint64(k, uint64(max(at.UnixNano(), 0)))
+	k = binary.BigEndian.AppendUint64(k, unixNano(at))
 	return append(k, row...)
 }
 

@@ -3,6 +3,8 @@ package storage
 import (
 	"context"
 	"errors"
+	"iter"
+	"slices"
 )
 
 // Log is a run of entries that are appended, for what would be a hot spot in a table: events, pointers to work. Its
@@ -11,7 +13,13 @@ import (
 type Log struct{ name string }
 
 // DeclareLog makes a log. The name is unique among logs and never changed once released.
-func DeclareLog(name string) Log { return Log{name: name} }
+func DeclareLog(name string) Log {
+	if !isName(name) {
+		tables.fault("%q is no name for a log", name)
+	}
+	tables.addLog(name)
+	return Log{name: name}
+}
 
 // Append writes an entry under the shard of uid.
 func (l Log) Append(tx *Tx, uid UID, key string, value []byte) error {
@@ -36,26 +44,61 @@ func (l Log) key(tx *Tx, uid UID, key string) []byte {
 }
 
 // Peek calls fn for the entries whose key is in [from, to) (an empty to: to the end), ascending or, with reverse,
-// descending, until it returns false. With several shards the order is kept within a shard only, one after the
-// other. It is no transaction.
+// descending, until it returns false. It is no transaction: an entry that is appended meanwhile may be missing, also
+// between others.
 func (l Log) Peek(ctx context.Context, s *Store, from, to string, reverse bool, fn func(key string, value []byte) bool) error {
-	stopped := false
-	for shard := range s.engine.Shards() {
-		prefix := logPrefix(l.name, byte(shard))
-		r := Prefix(prefix)
-		r.From, r.Reverse = append(append([]byte(nil), prefix...), from...), reverse
-		if to != "" {
-			r.To = append(append([]byte(nil), prefix...), to...)
-		}
-		err := s.engine.Peek(ctx, r, func(key, value []byte) bool {
-			stopped = !fn(string(key[len(prefix):]), value)
-			return !stopped
+	shards := s.engine.Shards()
+	if shards == 1 {
+		return l.peekShard(ctx, s, 0, from, to, reverse, fn)
+	}
+	heads := make([]head, 0, shards)
+	failures := make([]error, shards)
+	for shard := range shards {
+		next, stop := iter.Pull2(func(yield func(string, []byte) bool) {
+			failures[shard] = l.peekShard(ctx, s, byte(shard), from, to, reverse, yield)
 		})
-		if err != nil || stopped {
-			return err
+		defer stop()
+		if h := (head{next: next}); h.advance() {
+			heads = append(heads, h)
 		}
 	}
-	return nil
+	for len(heads) > 0 && errors.Join(failures...) == nil {
+		first := 0
+		for i := range heads {
+			if reverse && heads[i].key > heads[first].key || !reverse && heads[i].key < heads[first].key {
+				first = i
+			}
+		}
+		if !fn(heads[first].key, heads[first].value) {
+			return nil
+		}
+		if !heads[first].advance() {
+			heads = slices.Delete(heads, first, first+1)
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// head is the next entry of a shard, while shards are merged.
+type head struct {
+	next  func() (string, []byte, bool)
+	key   string
+	value []byte
+}
+
+func (h *head) advance() (more bool) {
+	h.key, h.value, more = h.next()
+	return more
+}
+
+func (l Log) peekShard(ctx context.Context, s *Store, shard byte, from, to string, reverse bool, fn func(string, []byte) bool) error {
+	prefix := logPrefix(l.name, shard)
+	r := Prefix(prefix)
+	r.From, r.Reverse = append(slices.Clip(prefix), from...), reverse
+	if to != "" {
+		r.To = append(slices.Clip(prefix), to...)
+	}
+	return s.engine.Peek(ctx, r, func(key, value []byte) bool { return fn(string(key[len(prefix):]), value) })
 }
 
 // Last returns the greatest key of the log, or "" when it is empty.

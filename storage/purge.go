@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,9 +16,9 @@ type Removed struct {
 }
 
 // Purge removes every row of uid of the given classes, from all tables, with its index and expiry entries, and
-// wakes who watches uid. It returns what it removed, sorted by table and key. It is generic: because every row names
-// its owner and every table its class, it needs no list of tables. With dry it removes nothing and returns what it
-// would.
+// wakes who watches uid. It returns what it removed, sorted by table and key, rows past their expiry that were not
+// swept yet among it. It is generic: because every row names its owner and every table its class, it needs no list of
+// tables. With dry it removes nothing and returns what it would.
 func Purge(tx *Tx, uid UID, dry bool, classes ...Class) ([]Removed, error) {
 	if uid.IsZero() {
 		return nil, errors.New("purge of the house")
@@ -35,7 +37,7 @@ func Purge(tx *Tx, uid UID, dry bool, classes ...Class) ([]Removed, error) {
 			if class, err = classOf(name); err == nil && slices.Contains(classes, class) {
 				var r row
 				r, err = decodeRow(value)
-				rows = append(rows, found{Removed{name, key}, append([]byte(nil), k...), r.entries()})
+				rows = append(rows, found{Removed{name, key}, bytes.Clone(k), r.entries()})
 			}
 		}
 		failed = err
@@ -58,13 +60,13 @@ func Purge(tx *Tx, uid UID, dry bool, classes ...Class) ([]Removed, error) {
 		tx.Wake(uid)
 	}
 	slices.SortFunc(removed, func(a, b Removed) int {
-		return strings.Compare(a.Table+"\x00"+a.Key, b.Table+"\x00"+b.Key)
+		return cmp.Or(strings.Compare(a.Table, b.Table), strings.Compare(a.Key, b.Key))
 	})
 	return removed, nil
 }
 
 func classOf(table string) (Class, error) {
-	t, err := tableNamed(table)
+	t, err := tables.named(table)
 	if err != nil {
 		return "", err
 	}

@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"time"
 )
 
@@ -41,9 +42,7 @@ func decodeRow(b []byte) (row, error) {
 		return row{}, errRow
 	}
 	var r row
-	if ns := binary.BigEndian.Uint64(b[1:9]); ns != 0 {
-		r.expires = time.Unix(0, int64(ns)).UTC()
-	}
+	r.expires = fromUnixNano(binary.BigEndian.Uint64(b[1:9]))
 	b = b[9:]
 	count, n := binary.Uvarint(b)
 	if n <= 0 || count > uint64(len(b)) {
@@ -74,11 +73,29 @@ func (r row) entries() row {
 // expired tells whether the row is past its expiry at now.
 func (r row) expired(now time.Time) bool { return !r.expires.IsZero() && !now.Before(r.expires) }
 
+// unixNano is an expiry as it is stored: 0 for never, and else within what 64 bits hold.
 func unixNano(t time.Time) uint64 {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return 0
+	case t.Before(firstExpiry):
+		return 1
+	case t.After(lastExpiry):
+		return math.MaxInt64
 	}
-	return uint64(max(t.UnixNano(), 1))
+	return uint64(t.UnixNano())
+}
+
+var (
+	firstExpiry = time.Unix(0, 1)
+	lastExpiry  = time.Unix(0, math.MaxInt64)
+)
+
+func fromUnixNano(ns uint64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(ns)).UTC()
 }
 
 // removeRow deletes a row with its index and expiry entries. stored is its value as read.

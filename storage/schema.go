@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -18,7 +19,7 @@ type migration struct {
 	run func(*Tx) error
 }
 
-// migrations are in the order of their versions. The first version needs none.
+// migrations has one step to each version but the first.
 var migrations = []migration{}
 
 // schema is what a store says of itself under the meta key "schema".
@@ -32,36 +33,40 @@ const product = "tutela"
 
 // prepare checks the schema, initialises or migrates, and sets the clock.
 func (s *Store) prepare(ctx context.Context, o Options) error {
-	tables.RLock()
-	twice := tables.twice
-	tables.RUnlock()
-	if len(twice) > 0 {
-		return fmt.Errorf("tables declared twice: %v", twice)
+	if err := tables.check(); err != nil {
+		return err
 	}
 	s.clock = newHouseClock(o.Clock, time.Time{})
 	found, seen, err := s.readSchema(ctx)
+	if err == nil && found.Version == 0 {
+		if err = s.initialise(ctx, o.schema); err == nil {
+			found, seen, err = s.readSchema(ctx)
+		}
+	}
 	if err != nil {
 		return err
 	}
-	s.clock = newHouseClock(o.Clock, seen)
 	if found.Version > o.schema {
 		return ErrForeign.With("the data was written by a newer tutela (schema %d; this one knows up to %d): use that version",
 			found.Version, o.schema)
 	}
-	if found.Version == 0 {
-		return s.Update(ctx, func(tx *Tx) error {
-			return tx.putMeta("schema", schema{Product: product, Version: o.schema, Created: tx.now})
-		})
-	}
-	for _, m := range o.migrations {
-		if m.to <= found.Version {
-			continue
-		}
-		if err := s.migrate(ctx, m); err != nil {
-			return fmt.Errorf("bring the data to schema %d: %w", m.to, err)
+	s.clock = newHouseClock(o.Clock, seen)
+	for version := found.Version + 1; version <= o.schema; version++ {
+		if err := s.migrate(ctx, o.migrations, version); err != nil {
+			return fmt.Errorf("bring the data to schema %d: %w", version, err)
 		}
 	}
 	return nil
+}
+
+// initialise makes an empty store one of ours, unless another server was quicker.
+func (s *Store) initialise(ctx context.Context, version int) error {
+	return s.Update(ctx, func(tx *Tx) error {
+		if has, err := tx.getMeta("schema", new(schema)); err != nil || has {
+			return err
+		}
+		return tx.putMeta("schema", schema{Product: product, Version: version, Created: tx.now})
+	})
 }
 
 // readSchema reads the schema (version 0 for an empty store) and the latest time that the store has seen.
@@ -95,18 +100,19 @@ func (tx *Tx) mustBeEmpty() error {
 	return err
 }
 
-// migrate runs one step, once: a step that another server has done meanwhile is passed over.
-func (s *Store) migrate(ctx context.Context, m migration) error {
+// migrate runs the step to a version, once: one that another server has done meanwhile is passed over.
+func (s *Store) migrate(ctx context.Context, steps []migration, version int) error {
+	i := slices.IndexFunc(steps, func(m migration) bool { return m.to == version })
+	if i < 0 {
+		return errors.New("this program has no step to it")
+	}
 	return s.Update(ctx, func(tx *Tx) error {
 		var at schema
-		if _, err := tx.getMeta("schema", &at); err != nil {
+		if _, err := tx.getMeta("schema", &at); err != nil || at.Version != version-1 {
 			return err
 		}
-		if at.Version != m.to-1 {
-			return nil
-		}
-		at.Version = m.to
-		return errors.Join(m.run(tx), tx.putMeta("schema", at))
+		at.Version = version
+		return errors.Join(steps[i].run(tx), tx.putMeta("schema", at))
 	})
 }
 

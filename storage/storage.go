@@ -15,9 +15,9 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -29,6 +29,8 @@ type Store struct {
 	sealer atomic.Pointer[Sealer]
 	wakes  *watchers
 	log    *slog.Logger
+
+	stamped atomic.Int64 // the last of Tx.Stamp
 
 	writes atomic.Uint64 // commits since Open; tells the sweeper whether the clock's mark is worth a write
 }
@@ -76,12 +78,11 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	var last *Tx
 	err := s.engine.Update(ctx, func(r Reader) (*WriteSet, error) {
 		tx := s.begin(r, true)
+		defer tx.end()
 		last, kept = tx, nil
 		err := fn(tx)
-		tx.done = true
-		var k *keptError
-		if errors.As(err, &k) {
-			kept, err = k.err, nil
+		if refusal, counts := counted(err); counts {
+			kept, err = refusal, nil
 		}
 		return tx.ws, err
 	})
@@ -101,9 +102,30 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	return s.engine.View(ctx, func(r Reader) error {
 		tx := s.begin(r, false)
-		defer func() { tx.done = true }()
+		defer tx.end()
 		return fn(tx)
 	})
+}
+
+// UpdateEach runs fn for 0 to n-1, each in a transaction of its own, many side by side so that they share commits.
+// All are tried; the first error is returned.
+func (s *Store) UpdateEach(ctx context.Context, n int, fn func(tx *Tx, i int) error) error {
+	const atOnce = 64
+	var next atomic.Int64
+	var failed error
+	var once sync.Once
+	var group sync.WaitGroup
+	for range min(n, atOnce) {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if err := s.Update(ctx, func(tx *Tx) error { return fn(tx, i) }); err != nil {
+					once.Do(func() { failed = err })
+				}
+			}
+		})
+	}
+	group.Wait()
+	return failed
 }
 
 func (s *Store) begin(r Reader, writable bool) *Tx {

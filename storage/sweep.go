@@ -3,11 +3,13 @@ package storage
 import (
 	"context"
 	"errors"
-	"sync"
+	"maps"
+	"slices"
 	"time"
 )
 
 const (
+	resealBatch   = 256             // rows resealed side by side
 	sweepBatch    = 64              // rows removed in one transaction of a shard
 	sweepInterval = 2 * time.Second // between rounds that found less than a batch
 	markInterval  = 5 * time.Second // how often the house's time is written down, when something else was written
@@ -25,13 +27,13 @@ func (s *Store) RunSweeper(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("sweep expired rows", "err", err)
 		}
-		if now := s.Now(); now.Sub(marked) >= markInterval && s.writes.Load() != writes {
+		if now, written := s.Now(), s.writes.Load(); now.Sub(marked) >= markInterval && written != writes {
 			if err := s.markTime(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("write the time down", "err", err)
 			}
-			marked, writes = now, s.writes.Load()
+			marked, writes = now, written+1 // one of them is the mark
 		}
-		if swept >= sweepBatch {
+		if swept >= sweepBatch && err == nil {
 			continue
 		}
 		select {
@@ -77,35 +79,22 @@ func (s *Store) sweepShard(ctx context.Context, shard byte) (int, error) {
 }
 
 // sweepRows removes the rows of expiry entries. Those of one user share a transaction, since none writes two users'
-// rows; the transactions run side by side, so that they can share a commit.
+// rows.
 func (s *Store) sweepRows(ctx context.Context, due [][]byte) error {
-	var failed error
-	var mu sync.Mutex
-	var group sync.WaitGroup
-	for start := 0; start < len(due); {
-		end := start + 1
-		for end < len(due) && sameOwner(due[start], due[end]) {
-			end++
+	byOwner := make(map[UID][][]byte, len(due))
+	for _, entry := range due {
+		_, k, err := splitExpiryKey(entry)
+		if err != nil {
+			return err
 		}
-		batch := due[start:end]
-		group.Go(func() {
-			if err := s.Update(ctx, func(tx *Tx) error { return tx.sweep(batch) }); err != nil {
-				mu.Lock()
-				failed = errors.Join(failed, err)
-				mu.Unlock()
-			}
-		})
-		start = end
+		uid, _, _, err := splitRowKey(k)
+		if err != nil {
+			return err
+		}
+		byOwner[uid] = append(byOwner[uid], entry)
 	}
-	group.Wait()
-	return failed
-}
-
-func sameOwner(a, b []byte) bool {
-	_, rowA, errA := splitExpiryKey(a)
-	_, rowB, errB := splitExpiryKey(b)
-	const owner = 1 + len(House)
-	return errA == nil && errB == nil && len(rowA) >= owner && len(rowB) >= owner && string(rowA[:owner]) == string(rowB[:owner])
+	batches := slices.Collect(maps.Values(byOwner))
+	return s.UpdateEach(ctx, len(batches), func(tx *Tx, i int) error { return tx.sweep(batches[i]) })
 }
 
 // sweep removes the rows that the expiry entries point at, as far as they are still past their expiry, and the
@@ -142,18 +131,55 @@ func (tx *Tx) sweep(entries [][]byte) error {
 // Reseal writes every row with sealed fields again, one transaction a row, so that the newest key seals it. It is
 // done when it has returned nil; after an error it may be run again.
 func (s *Store) Reseal(ctx context.Context) (rows int, err error) {
+	// A closure that sealed under the key before may still be on its way to its commit; one that comes after them has
+	// been committed when they have.
+	if err := s.Update(ctx, func(*Tx) error { return nil }); err != nil {
+		return 0, err
+	}
+	var batch []sealedRow
+	reseal := func() error {
+		rows += len(batch)
+		err := s.UpdateEach(ctx, len(batch), func(tx *Tx, i int) error {
+			return batch[i].table.reseal(tx, batch[i].uid, batch[i].key)
+		})
+		batch = batch[:0]
+		return err
+	}
 	var failed error
 	err = s.engine.Peek(ctx, Prefix([]byte{spaceRow}), func(k, _ []byte) bool {
-		uid, name, key, err := splitRowKey(k)
-		if err == nil {
-			var t declared
-			if t, err = tableNamed(name); err == nil && t.sealed() {
-				rows++
-				err = s.Update(ctx, func(tx *Tx) error { return t.reseal(tx, uid, key) })
-			}
+		r, sealed, err := sealedAt(k)
+		if sealed {
+			batch = append(batch, r)
+		}
+		if len(batch) == resealBatch {
+			err = reseal()
 		}
 		failed = err
 		return err == nil
 	})
-	return rows, errors.Join(err, failed)
+	if err = errors.Join(err, failed); err != nil {
+		return rows, err
+	}
+	err = reseal()
+	return rows, err
+}
+
+// sealedRow is where a row with sealed fields lies.
+type sealedRow struct {
+	table declared
+	uid   UID
+	key   string
+}
+
+// sealedAt takes a row's key apart, and tells whether its table has sealed fields.
+func sealedAt(k []byte) (r sealedRow, sealed bool, err error) {
+	uid, name, key, err := splitRowKey(k)
+	if err != nil {
+		return r, false, err
+	}
+	t, err := tables.named(name)
+	if err != nil {
+		return r, false, err
+	}
+	return sealedRow{t, uid, key}, t.sealed(), nil
 }

@@ -1,10 +1,11 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 )
 
@@ -48,7 +49,8 @@ type Sealer interface {
 	Unseal(sealed, ad []byte) ([]byte, error)
 }
 
-// Table is where records of type T are kept. A method that takes a uid wants House for a table of the house, and
+// Table is where records of type T are kept. A record is JSON, unless the table is raw: text in it is UTF-8, and what is
+// not would be another text when it is read, so its owner checks what comes from outside. A method that takes a uid wants House for a table of the house, and
 // somebody for any other. Records are returned as copies of what is stored. Safe for concurrent use.
 type Table[T any] struct {
 	spec    Spec[T]
@@ -68,51 +70,23 @@ type Row[T any] struct {
 	Record *T
 }
 
-// tables are all that were declared, by name: what purge, sweep and reseal need of a table of unknown type.
-var tables = struct {
-	sync.RWMutex
-	byName map[string]declared
-	twice  []string
-}{byName: make(map[string]declared)}
-
-type declared interface {
-	class() Class
-	reseal(tx *Tx, uid UID, key string) error
-	sealed() bool
-}
-
-// Declare makes a table. It is called once for each, from a package-level variable; a name that is declared twice
-// is an error of [Open].
+// Declare makes a table. It is called once for each, from a package-level variable. What is wrong with a declaration
+// (a name that is declared twice, no class, sealed fields in a raw table) is an error of [Open].
 func Declare[T any](spec Spec[T]) *Table[T] {
 	t := &Table[T]{spec: spec}
-	tables.Lock()
-	defer tables.Unlock()
-	if _, ok := tables.byName[spec.Name]; ok {
-		tables.twice = append(tables.twice, spec.Name)
+	if !isName(spec.Name) {
+		tables.fault("%q is no name for a table", spec.Name)
 	}
-	tables.byName[spec.Name] = t
+	switch spec.Class {
+	case MFA, Account, Evidence, Settings:
+	default:
+		tables.fault("table %s has no class", spec.Name)
+	}
+	if _, bytes := any(new(T)).(*[]byte); spec.Raw && (!bytes || spec.Sealed != nil) {
+		tables.fault("table %s is raw, and holds more than plain bytes", spec.Name)
+	}
+	tables.add(spec.Name, t)
 	return t
-}
-
-func tableNamed(name string) (declared, error) {
-	tables.RLock()
-	defer tables.RUnlock()
-	t, ok := tables.byName[name]
-	if !ok {
-		return nil, fmt.Errorf("the store has rows of a table %q, which this program does not know", name)
-	}
-	return t, nil
-}
-
-// Tables returns the class of every declared table by name.
-func Tables() map[string]Class {
-	tables.RLock()
-	defer tables.RUnlock()
-	classes := make(map[string]Class, len(tables.byName))
-	for name, t := range tables.byName {
-		classes[name] = t.class()
-	}
-	return classes
 }
 
 func (t *Table[T]) class() Class { return t.spec.Class }
@@ -137,7 +111,7 @@ func (t *Table[T]) Has(tx *Tx, uid UID, key string) (bool, error) {
 	return err == nil, err
 }
 
-// Put writes the record over what may be there.
+// Put writes the record over what may be there. After an error it has written nothing.
 //
 // Errors: ErrUnique when another row has a value that a unique index holds.
 func (t *Table[T]) Put(tx *Tx, uid UID, key string, record *T) error {
@@ -152,19 +126,28 @@ func (t *Table[T]) Put(tx *Tx, uid UID, key string, record *T) error {
 	return t.write(tx, uid, key, k, old, record)
 }
 
-// Insert writes a record that is not there yet, else it is ErrExists.
+// Insert writes a record that is not there yet.
+//
+// Errors: ErrExists; ErrUnique.
 func (t *Table[T]) Insert(tx *Tx, uid UID, key string, record *T) error {
-	if has, err := t.Has(tx, uid, key); err != nil || has {
-		return errors.Join(err, existsIf(has))
+	k, err := t.key(uid, key)
+	if err != nil {
+		return err
 	}
-	return t.Put(tx, uid, key, record)
-}
-
-func existsIf(has bool) error {
-	if has {
-		return ErrExists
+	old, err := tx.get(k)
+	if err != nil {
+		return err
 	}
-	return nil
+	if old != nil {
+		r, err := decodeRow(old)
+		if err != nil {
+			return fmt.Errorf("%s %q: %w", t.spec.Name, key, err)
+		}
+		if !r.expired(tx.now) {
+			return ErrExists
+		}
+	}
+	return t.write(tx, uid, key, k, old, record)
 }
 
 // Delete removes the record; one that is not there is no error.
@@ -254,6 +237,9 @@ func (t *Table[T]) write(tx *Tx, uid UID, key string, k, old []byte, record *T) 
 	}
 	for _, ix := range t.indexes {
 		for _, value := range ix.values(record) {
+			if len(value) > maxKeyBytes {
+				return fmt.Errorf("index %s: a value of %d bytes is too long", ix.name, len(value))
+			}
 			r.indexes = append(r.indexes, ix.key(value, k))
 		}
 	}
@@ -263,15 +249,20 @@ func (t *Table[T]) write(tx *Tx, uid UID, key string, k, old []byte, record *T) 
 	return tx.put(k, r.encode())
 }
 
+// expiry is when the record is over, as a row holds it.
 func (t *Table[T]) expiry(record *T) time.Time {
 	if t.spec.Expires == nil {
 		return time.Time{}
 	}
-	return t.spec.Expires(record)
+	return fromUnixNano(unixNano(t.spec.Expires(record)))
 }
 
-// moveEntries removes the entries of the old row that the new one has not, and adds those that are new.
+// moveEntries removes the entries of the old row that the new one has not, and adds those that are new. Whether the
+// new ones are free is known before anything is written: a closure may go on after ErrUnique.
 func (tx *Tx) moveEntries(k, old []byte, r row) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
 	var was row
 	if old != nil {
 		var err error
@@ -279,58 +270,61 @@ func (tx *Tx) moveEntries(k, old []byte, r row) error {
 			return err
 		}
 	}
-	gone := row{}
-	if !was.expires.Equal(r.expires) {
-		gone.expires = was.expires
-	}
-	had := make(map[string]bool, len(was.indexes))
-	for _, entry := range was.indexes {
-		had[string(entry)] = true
-	}
-	for _, entry := range r.indexes {
-		if !had[string(entry)] {
-			if err := tx.claim(entry, k); err != nil {
-				return err
-			}
+	added, gone := without(r.indexes, was.indexes), row{indexes: without(was.indexes, r.indexes)}
+	for _, entry := range added {
+		if err := tx.free(entry, k); err != nil {
+			return err
 		}
-		delete(had, string(entry))
 	}
-	for entry := range had {
-		gone.indexes = append(gone.indexes, []byte(entry))
+	moved := !was.expires.Equal(r.expires)
+	if moved {
+		gone.expires = was.expires
 	}
 	if err := tx.removeEntries(k, gone); err != nil {
 		return err
 	}
-	if r.expires.IsZero() || was.expires.Equal(r.expires) {
-		return nil
+	for _, entry := range added {
+		if err := tx.put(entry, k); err != nil {
+			return err
+		}
 	}
-	return tx.put(expiryKey(tx.shardOf(k), r.expires, k), nil)
+	if moved && !r.expires.IsZero() {
+		return tx.put(expiryKey(tx.shardOf(k), r.expires, k), nil)
+	}
+	return nil
 }
 
-// claim adds an index entry for the row k. An entry that a row holds which has expired and is not swept yet is taken
-// from it, with the row.
-func (tx *Tx) claim(entry, k []byte) error {
+// without returns the entries of a that b has not. A row has few.
+func without(a, b [][]byte) (rest [][]byte) {
+	for _, entry := range a {
+		if !slices.ContainsFunc(b, func(other []byte) bool { return bytes.Equal(entry, other) }) {
+			rest = append(rest, entry)
+		}
+	}
+	return rest
+}
+
+// free sees that an index entry can be given to the row k. One that a row holds which has expired and is not swept
+// yet is taken from it, with the row.
+//
+// Errors: ErrUnique.
+func (tx *Tx) free(entry, k []byte) error {
 	holder, err := tx.get(entry)
+	if err != nil || holder == nil || bytes.Equal(holder, k) {
+		return err
+	}
+	stored, err := tx.get(holder)
 	if err != nil {
 		return err
 	}
-	if holder != nil && string(holder) != string(k) {
-		stored, err := tx.get(holder)
-		if err != nil {
-			return err
-		}
-		r, err := decodeRow(stored)
-		if err != nil {
-			return err
-		}
-		if !r.expired(tx.now) {
-			return ErrUnique
-		}
-		if err := tx.removeRow(append([]byte(nil), holder...), stored); err != nil {
-			return err
-		}
+	r, err := decodeRow(stored)
+	if err != nil {
+		return err
 	}
-	return tx.put(entry, k)
+	if !r.expired(tx.now) {
+		return ErrUnique
+	}
+	return tx.removeRow(bytes.Clone(holder), stored)
 }
 
 func (t *Table[T]) encode(tx *Tx, uid UID, key string, record *T) ([]byte, error) {
@@ -341,12 +335,17 @@ func (t *Table[T]) encode(tx *Tx, uid UID, key string, record *T) ([]byte, error
 		}
 		return *raw, nil
 	}
+	if t.spec.Sealed == nil {
+		return json.Marshal(record)
+	}
 	copied := *record
-	if t.spec.Sealed != nil {
-		for _, f := range t.spec.Sealed(&copied) {
-			if err := t.seal(tx, uid, key, f); err != nil {
-				return nil, err
-			}
+	callers := t.spec.Sealed(record)
+	for i, f := range t.spec.Sealed(&copied) {
+		if f.Value == callers[i].Value {
+			return nil, fmt.Errorf("the sealed field %s lies behind a pointer: sealing it would change the caller's record", f.Name)
+		}
+		if err := t.seal(tx, uid, key, f); err != nil {
+			return nil, err
 		}
 	}
 	return json.Marshal(&copied)

@@ -16,6 +16,9 @@ type Tx struct {
 	done  bool // the closure has returned; a Tx that was carried out of it is of no use
 }
 
+// end makes the Tx useless. What the closure read and wrote is no longer reached through it.
+func (tx *Tx) end() { tx.done = true }
+
 var (
 	errReadOnly = errors.New("a View cannot write")
 	errTxDone   = errors.New("the transaction is over; its Tx was carried out of the closure")
@@ -26,6 +29,18 @@ func (tx *Tx) Now() time.Time { return tx.now }
 
 // Wall is the machine's clock, for claims that other machines will compare with theirs.
 func (tx *Tx) Wall() time.Time { return tx.store.Wall() }
+
+// Stamp returns the transaction's time in Unix nanoseconds, moved on as far as it must be for no two stamps of this
+// store to be the same, and for those of one transaction to be in the order of the calls.
+func (tx *Tx) Stamp() int64 {
+	for {
+		last := tx.store.stamped.Load()
+		next := max(tx.now.UnixNano(), last+1)
+		if tx.store.stamped.CompareAndSwap(last, next) {
+			return next
+		}
+	}
+}
 
 // Wake has everybody who watches uid woken when the transaction has been committed.
 func (tx *Tx) Wake(uid UID) {
@@ -83,7 +98,7 @@ func (tx *Tx) scan(r Range, fn func(key, value []byte) bool) error {
 	if tx.ws == nil || tx.ws.Len() == 0 {
 		return tx.r.Scan(r, fn)
 	}
-	m := merge{ws: tx.ws, pending: tx.ws.keys(r), reverse: r.Reverse, fn: fn}
+	m := merge{pending: tx.ws.in(r), reverse: r.Reverse, fn: fn}
 	if err := tx.r.Scan(r, m.stored); err != nil {
 		return err
 	}
@@ -93,8 +108,7 @@ func (tx *Tx) scan(r Range, fn func(key, value []byte) bool) error {
 
 // merge weaves the write set's keys into a scan of the stored ones.
 type merge struct {
-	ws      *WriteSet
-	pending []string // keys of the write set that are not reached yet, in order
+	pending []operation // of the write set as it was at the beginning, not reached yet, in order
 	reverse bool
 	stopped bool
 	fn      func(key, value []byte) bool
@@ -106,7 +120,7 @@ func (m *merge) stored(key, value []byte) bool {
 	if m.stopped {
 		return false
 	}
-	if len(m.pending) > 0 && m.pending[0] == string(key) {
+	if len(m.pending) > 0 && m.pending[0].key == string(key) {
 		m.next()
 		return !m.stopped
 	}
@@ -116,16 +130,16 @@ func (m *merge) stored(key, value []byte) bool {
 
 // upTo gives out the write set's keys that come before key; all that are left when key is nil.
 func (m *merge) upTo(key []byte) {
-	for !m.stopped && len(m.pending) > 0 && (key == nil || m.before(m.pending[0], key)) {
+	for !m.stopped && len(m.pending) > 0 && (key == nil || m.before(m.pending[0].key, key)) {
 		m.next()
 	}
 }
 
 func (m *merge) next() {
-	key := m.pending[0]
+	op := m.pending[0]
 	m.pending = m.pending[1:]
-	if value, _ := m.ws.Get([]byte(key)); value != nil {
-		m.stopped = !m.fn([]byte(key), value)
+	if op.value != nil {
+		m.stopped = !m.fn([]byte(op.key), op.value)
 	}
 }
 

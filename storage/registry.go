@@ -1,0 +1,92 @@
+package storage
+
+import (
+	"fmt"
+	"sync"
+)
+
+// registry is all that was declared, by name: what purge, sweep and reseal need of a table of unknown type, and what
+// was wrong with a declaration, which has nobody to return an error to.
+type registry struct {
+	mu     sync.RWMutex
+	byName map[string]declared
+	logs   map[string]bool
+	faults []string
+}
+
+var tables = registry{byName: make(map[string]declared), logs: make(map[string]bool)}
+
+// declared is a table of any type.
+type declared interface {
+	class() Class
+	sealed() bool
+	reseal(tx *Tx, uid UID, key string) error
+}
+
+func (r *registry) add(name string, t declared) {
+	r.mu.Lock()
+	_, twice := r.byName[name]
+	r.byName[name] = t
+	r.mu.Unlock()
+	if twice {
+		r.fault("table %s is declared twice", name)
+	}
+}
+
+func (r *registry) addLog(name string) {
+	r.mu.Lock()
+	twice := r.logs[name]
+	r.logs[name] = true
+	r.mu.Unlock()
+	if twice {
+		r.fault("log %s is declared twice", name)
+	}
+}
+
+func (r *registry) fault(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.faults = append(r.faults, fmt.Sprintf(format, args...))
+}
+
+// check returns what is wrong with the declarations.
+func (r *registry) check() error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if len(r.faults) > 0 {
+		return fmt.Errorf("wrong declarations: %q", r.faults)
+	}
+	return nil
+}
+
+func (r *registry) named(name string) (declared, error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	t, ok := r.byName[name]
+	if !ok {
+		return nil, fmt.Errorf("the store has rows of a table %q, which this program does not know", name)
+	}
+	return t, nil
+}
+
+// Tables returns the class of every declared table by name.
+func Tables() map[string]Class {
+	tables.mu.RLock()
+	defer tables.mu.RUnlock()
+	classes := make(map[string]Class, len(tables.byName))
+	for name, t := range tables.byName {
+		classes[name] = t.class()
+	}
+	return classes
+}
+
+// isName tells whether s can be the name of a table, an index or a log: lower-case letters, digits and underscores,
+// so that no name is read as two.
+func isName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return s != ""
+}
