@@ -1,0 +1,226 @@
+package device_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"tutela/device"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+func text(s string) *string { return &s }
+
+func TestPatch_ChangesWhatIsNamedAlone(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		byToken, err := p.callByToken()
+		must(h.t, err)
+		for _, proof := range []device.Proof{p.proof(), byToken} {
+			name := fmt.Sprint("by token: ", proof.ByToken)
+			e, err := h.Patch(context.Background(), proof, device.Change{Name: &name}, recovery.Origin{})
+			must(h.t, err)
+			if to, _ := e.PushTarget(); e.Name != name || e.Identifier != "a" || to != *p.in.Push || !e.Can(device.NumberMatching) {
+				h.t.Errorf("%+v", e)
+			}
+		}
+		e, err := h.Patch(context.Background(), p.proof(), device.Change{
+			Identifier: text("new"), Push: &push.Target{Service: push.APNs, Token: "new"}, Capabilities: &[]string{},
+		}, recovery.Origin{})
+		must(h.t, err)
+		if to, _ := e.PushTarget(); e.Identifier != "new" || to != (push.Target{Service: push.APNs, Token: "new"}) || e.Can(device.NumberMatching) {
+			h.t.Errorf("%+v", e)
+		}
+		if read, err := h.Read(context.Background(), p.proof()); err != nil || read.Identifier != "new" {
+			h.t.Errorf("read: %+v, %v", read, err)
+		}
+	})
+}
+
+func TestPatch_RefusesWhatCannotBeAndChangesNothing(t *testing.T) {
+	h := newHouse(t, false)
+	p := h.enroll("ada", "a")
+	proof := p.proof()
+	before := h.content()
+	for name, c := range map[string]device.Change{
+		"no identifier":      {Identifier: text("")},
+		"no name":            {Name: text("")},
+		"a long name":        {Name: text(strings.Repeat("x", 257))},
+		"an unknown service": {Push: &push.Target{Service: "x", Token: "x"}},
+		"an empty token":     {Push: &push.Target{Service: push.FCM}},
+		"many capabilities":  {Capabilities: &[]string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17"}},
+	} {
+		_, err := h.Patch(context.Background(), proof, c, recovery.Origin{})
+		expect(t, name, err, device.ErrInstallation)
+	}
+	if h.content() != before {
+		t.Error("a refused patch wrote something")
+	}
+}
+
+func TestPatch_TellsTheOldAddressOfEachChange(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		patch := func(c device.Change) {
+			_, err := h.Patch(context.Background(), p.proof(), c, recovery.Origin{})
+			must(h.t, err)
+		}
+		patch(device.Change{Name: text("a new name")})
+		if told := h.deliver(); len(told) != 0 {
+			h.t.Errorf("a new name was told: %+v", told)
+		}
+		// Whoever changes it twice at once keeps nobody from hearing of the first.
+		patch(device.Change{Push: &push.Target{Service: push.APNs, Token: "second"}})
+		patch(device.Change{Push: &push.Target{Service: push.FCM, Token: "third"}})
+		patch(device.Change{Identifier: text("b")})
+		patch(device.Change{Identifier: text("b"), Push: &push.Target{Service: push.FCM, Token: "third"}}) // no change
+		told := map[push.Target]int{}
+		for _, d := range h.deliver() {
+			told[d.to]++
+			if d.Notice != "push_token_changed" || d.Enrollment != p.answer.ID || d.TransactionToken != "" || d.Challenge != "" {
+				h.t.Errorf("the notice is %+v", d.Message)
+			}
+		}
+		for _, want := range []push.Target{*p.in.Push, {Service: push.APNs, Token: "second"}, {Service: push.FCM, Token: "third"}} {
+			if told[want] != 1 {
+				h.t.Errorf("%v was told %d times", want, told[want])
+			}
+		}
+		if events := h.events("ada", audit.UpdateDevice); len(events) != 3 {
+			h.t.Errorf("%d events of three changes", len(events))
+		}
+		h.scan(func(key, _ string) {
+			if strings.Contains(key, "push_address\x00") {
+				h.t.Errorf("an address that was told is kept: %q", key)
+			}
+		})
+	})
+}
+
+func TestPatch_FloodOfTokensTellsTheFirst(t *testing.T) {
+	h := newHouse(t, false)
+	p := h.enroll("ada", "a")
+	for i := range 40 {
+		_, err := h.Patch(context.Background(), p.proof(), device.Change{Push: &push.Target{Service: push.GCM, Token: fmt.Sprint("thief ", i)}}, recovery.Origin{})
+		must(t, err)
+	}
+	told := h.deliver()
+	if len(told) != 8 {
+		t.Errorf("%d addresses were told", len(told))
+	}
+	first := false
+	for _, d := range told {
+		first = first || d.to == *p.in.Push
+	}
+	if !first {
+		t.Error("the owner's phone was not told")
+	}
+}
+
+func TestState_FollowsTheLifeOfAUser(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ctx := context.Background()
+		h.ticket("ada")
+		h.expectState("ada", user.New)
+		p := h.enroll("ada", "a")
+		h.expectState("ada", user.Enrolled)
+		p.leave() // a thief with the device token
+		h.expectState("ada", user.RecoveryOnly)
+		p.proof()
+		h.expectState("ada", user.Enrolled)
+		h.suspend(p)
+		h.expectState("ada", user.RecoveryOnly)
+		must(h.t, h.Resume(ctx, p.answer.ID, recovery.Origin{}, may))
+		h.expectState("ada", user.Enrolled)
+		must(h.t, h.Leave(ctx, p.proof(), recovery.Origin{}))
+		h.expectState("ada", user.RecoveryOnly)
+		h.enroll("ada", "b")
+		h.expectState("ada", user.Enrolled)
+		h.reset("ada")
+		h.expectState("ada", user.New)
+		_, err := h.codes.Regenerate(ctx, "ada", recovery.Origin{}, may)
+		must(h.t, err)
+		h.expectState("ada", user.RecoveryOnly)
+		h.clock.Advance(25 * time.Hour) // the code is over, the state stays
+		h.expectState("ada", user.RecoveryOnly)
+		h.reset("ada")
+		h.expectState("ada", user.New)
+	})
+}
+
+func TestRemoveEnrollment_OfTheLastIsAResetWithAReceipt(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ctx := context.Background()
+		a, b := h.enroll("ada", "a"), h.enroll("ada", "b")
+		h.suspend(b)
+		from := recovery.Origin{By: "client:desk"}
+		must(h.t, h.RemoveEnrollment(ctx, a.answer.ID, from, may)) // the suspended one counts as left
+		h.expectState("ada", user.RecoveryOnly)
+		a.expectStatus(device.Retired)
+		expect(h.t, "once more", h.RemoveEnrollment(ctx, a.answer.ID, from, may), device.ErrNoEnrollment)
+		must(h.t, h.RemoveEnrollment(ctx, b.answer.ID, from, may))
+		h.expectState("ada", user.New)
+		h.view(func(tx *storage.Tx) error {
+			list, err := recovery.Receipts(tx, h.uidIn(tx, "ada"))
+			if len(list) != 1 || len(list[0].Removed) == 0 || list[0].By != "client:desk" {
+				h.t.Errorf("receipts: %+v", list)
+			}
+			return err
+		})
+		if resets := h.events("ada", audit.Reset); len(resets) != 1 {
+			h.t.Errorf("%d events of a reset", len(resets))
+		}
+	})
+}
+
+func TestRemoveEnrollment_FindsNeitherRetiredNorLeftAndAsksWhetherTheCallerMay(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ctx := context.Background()
+		p, left := h.enroll("ada", "a"), h.enroll("ada", "b")
+		left.leave()
+		expect(h.t, "one that left", h.RemoveEnrollment(ctx, left.answer.ID, recovery.Origin{}, may), device.ErrNoEnrollment)
+		expect(h.t, "none", h.RemoveEnrollment(ctx, "dev_0000000000000000", recovery.Origin{}, may), device.ErrNoEnrollment)
+		refused := errors.New("refused")
+		err := h.RemoveEnrollment(ctx, p.answer.ID, recovery.Origin{}, func(storage.UID, *user.User) error { return refused })
+		expect(h.t, "somebody who may not", err, refused)
+		p.expectStatus(device.Active)
+	})
+}
+
+func TestPractise_IsForTheCallersOwnCode(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p, other := h.enroll("ada", "a"), h.enroll("ben", "b")
+		for typed, want := range map[string]bool{p.answer.RecoveryCode: true, other.answer.RecoveryCode: false, "x": false} {
+			valid, err := h.Practise(context.Background(), p.proof(), typed, recovery.Origin{})
+			if err != nil || valid != want {
+				h.t.Errorf("%t, %v", valid, err)
+			}
+		}
+	})
+}
+
+func TestReset_RacingCallsLeaveNoRowBehind(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		proof := p.proof()
+		ticket := h.ticket("ada")
+		h.reset("ada")
+		_, err := h.Patch(context.Background(), proof, device.Change{Name: text("x")}, recovery.Origin{})
+		expect(h.t, "a patch proven before", err, device.ErrNoEnrollment)
+		expect(h.t, "leaving, proven before", h.Leave(context.Background(), proof, recovery.Origin{}), device.ErrNoEnrollment)
+		expect(h.t, "a ticket of before", h.newPhone("b").enroll(ticket), device.ErrTicket)
+		_, err = p.call()
+		expect(h.t, "a call", err, device.ErrNoEnrollment)
+		r, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "x"}, may)
+		if err != nil || len(r.Removed) != 0 {
+			h.t.Errorf("a second reset removed %v, %v", r.Removed, err)
+		}
+	})
+}

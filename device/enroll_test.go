@@ -1,0 +1,446 @@
+package device_test
+
+import (
+	"context"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tutela/device"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+func TestEnroll_AnswersWhatTheSDKsNeed(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		for name, signer := range keys(h.t) {
+			p := h.newPhoneWith("phone with "+name, signer)
+			must(h.t, p.enroll(h.ticket("ada")))
+			a := p.answer
+			if !strings.HasPrefix(a.ID, "dev_") || len(a.ID) != 20 || a.URL != publicURL+"/appliance-mfa" ||
+				a.Issuer != "Example & Söhne" || a.UserID != "ada" || len(a.Token) < 40 {
+				h.t.Errorf("%s: %+v", name, a)
+			}
+			secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(a.TOTP.Secret)
+			if err != nil || len(secret) != 20 || a.TOTP.Algorithm != "sha1" || a.TOTP.Digits != 6 || a.TOTP.Period != 30 {
+				h.t.Errorf("%s: totp %+v, %v", name, a.TOTP, err)
+			}
+			if _, err := p.call(); err != nil {
+				h.t.Errorf("%s: its first call got %v", name, err)
+			}
+		}
+		h.expectState("ada", user.Enrolled)
+	})
+}
+
+func TestEnroll_IssuesACodeOnlyToAUserWithoutAValidOne(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		if code := h.enroll("ada", "a").answer.RecoveryCode; len(code) != 24 {
+			h.t.Errorf("the first code is %q", code)
+		}
+		if code := h.enroll("ada", "b").answer.RecoveryCode; code != "" {
+			h.t.Errorf("the second phone got the code %q", code)
+		}
+		_, err := h.codes.Regenerate(context.Background(), "ada", recovery.Origin{}, may)
+		must(h.t, err)
+		if code := h.enroll("ada", "c").answer.RecoveryCode; code != "" {
+			h.t.Errorf("a phone got the code %q beside a valid one of an admin's", code)
+		}
+		h.clock.Advance(24 * time.Hour)
+		if code := h.enroll("ada", "d").answer.RecoveryCode; len(code) != 24 {
+			h.t.Errorf("after an admin's code has expired a phone got %q", code)
+		}
+	})
+}
+
+func TestEnroll_SpendsATicketOnce(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket := h.ticket("ada")
+		must(h.t, h.newPhone("a").enroll(ticket))
+		expect(h.t, "another key", h.newPhone("b").enroll(ticket), device.ErrTicket)
+		expect(h.t, "the same identifier with another key", h.newPhone("a").enroll(ticket), device.ErrTicket)
+		for _, bad := range []string{"", "x", strings.Repeat("A", 32), ticket + "A", ticket[:31], strings.ToLower(ticket), "\x00", strings.Repeat("x", 1<<16)} {
+			expect(h.t, fmt.Sprintf("%.40q", bad), h.newPhone("c").enroll(bad), device.ErrTicket)
+		}
+	})
+}
+
+func TestEnroll_LivesFiveDays(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		early, late := h.ticket("ada"), h.ticket("ada")
+		h.clock.Advance(5*24*time.Hour - time.Nanosecond)
+		must(h.t, h.newPhone("a").enroll(early))
+		h.clock.Advance(time.Nanosecond)
+		expect(h.t, "after five days", h.newPhone("b").enroll(late), device.ErrTicket)
+	})
+}
+
+func TestEnroll_TicketsOfARotatedKeyStillEnrol(t *testing.T) {
+	h := newHouse(t, false)
+	ticket := h.ticket("ada")
+	_, err := h.ring.Rotate(context.Background())
+	must(t, err)
+	p := h.newPhone("a")
+	must(t, p.enroll(ticket))
+	_, err = h.ring.Rotate(context.Background())
+	must(t, err)
+	if _, err := p.callByToken(); err != nil {
+		t.Errorf("its device token got %v", err)
+	}
+}
+
+// again enrols the phone once more and tells whether it got the same answer.
+func (p *phone) again(ticket string) (same bool, err error) {
+	before := p.answer
+	err = p.enroll(ticket)
+	return err == nil && cmp.Equal(before, p.answer), err
+}
+
+func TestEnroll_RepeatByTheSameKeyGetsTheSameAnswer(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket, p := h.ticket("ada"), h.newPhone("a")
+		h.clock.Advance(5*24*time.Hour - time.Second)
+		must(h.t, p.enroll(ticket))
+		for _, wait := range []time.Duration{0, 10 * time.Minute, 5*time.Minute - time.Nanosecond} { // past the end of the ticket
+			h.clock.Advance(wait)
+			if same, err := p.again(ticket); !same {
+				h.t.Errorf("after %v more: %v", wait, err)
+			}
+		}
+		h.clock.Advance(time.Nanosecond)
+		expect(h.t, "after a quarter of an hour", p.enroll(ticket), device.ErrTicket)
+		p.expectStatus(device.Active)
+	})
+}
+
+func TestEnroll_AnswerIsKeptNoLongerThanItIsOfUse(t *testing.T) {
+	for name, end := range map[string]func(h *house, p *phone){
+		"its first call by the JWT":   func(h *house, p *phone) { p.proof() },
+		"its first call by the token": func(h *house, p *phone) { _, err := p.callByToken(); must(h.t, err) },
+		"a rotation of the code": func(h *house, p *phone) {
+			_, err := h.codes.Regenerate(context.Background(), "ada", recovery.Origin{}, may)
+			must(h.t, err)
+		},
+		"the retirement of another phone": func(h *house, p *phone) {
+			other := h.enroll("ada", "other")
+			must(h.t, h.Leave(context.Background(), other.proof(), recovery.Origin{}))
+		},
+		"its replacement": func(h *house, p *phone) { h.enroll("ada", "a") },
+		"a reset":         func(h *house, p *phone) { h.reset("ada") },
+		"a block":         func(h *house, p *phone) { h.block("ada", true) },
+		"the deletion of the user": func(h *house, p *phone) {
+			must(h.t, h.codes.Delete(context.Background(), "ada", recovery.Origin{}, may))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEveryEngine(t, func(h *house) {
+				ticket, p := h.ticket("ada"), h.newPhone("a")
+				must(h.t, p.enroll(ticket))
+				end(h, p)
+				expect(h.t, name, p.enroll(ticket), device.ErrTicket)
+			})
+		})
+	}
+}
+
+func TestEnroll_StoresNoSecretInPlainForm(t *testing.T) {
+	h := newHouse(t, false)
+	ticket, p := h.ticket("ada"), h.newPhone("a")
+	must(t, p.enroll(ticket))
+	for what, secret := range map[string]string{
+		"ticket": ticket, "device token": p.answer.Token, "recovery code": p.answer.RecoveryCode, "TOTP secret": p.answer.TOTP.Secret,
+		"push token": p.in.Push.Token,
+	} {
+		if h.holds(secret) {
+			t.Errorf("the store holds the %s in plain form", what)
+		}
+	}
+}
+
+func TestEnroll_64PhonesSpendOneTicketOnce(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket := h.ticket("ada")
+		phones := make([]*phone, 64)
+		for i := range phones {
+			phones[i] = h.newPhone(fmt.Sprint("phone ", i))
+		}
+		errs := make([]error, len(phones))
+		var all sync.WaitGroup
+		for i, p := range phones {
+			all.Go(func() { errs[i] = p.enroll(ticket) })
+		}
+		all.Wait()
+		enrolled := 0
+		for i, err := range errs {
+			if err == nil {
+				enrolled++
+				if same, err := phones[i].again(ticket); !same {
+					h.t.Errorf("the one that enrolled asked again: %v", err)
+				}
+			} else if !errors.Is(err, device.ErrTicket) {
+				h.t.Error(err)
+			}
+		}
+		if enrolled != 1 {
+			h.t.Errorf("%d of 64 phones spent one ticket", enrolled)
+		}
+		h.view(func(tx *storage.Tx) error {
+			list, err := device.Of(tx, h.uidIn(tx, "ada"), device.Active, device.Retired, device.Left, device.Suspended)
+			if len(list) != 1 {
+				h.t.Errorf("%d enrollments came of one ticket", len(list))
+			}
+			return err
+		})
+	})
+}
+
+func (h *house) uidIn(tx *storage.Tx, id string) storage.UID {
+	uid, _, err := user.Find(tx, id)
+	must(h.t, err)
+	return uid
+}
+
+func TestEnroll_64RepeatsByOneKeyGetOneAnswer(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket, p := h.ticket("ada"), h.newPhone("a")
+		answers := make([]*device.Answer, 64)
+		var all sync.WaitGroup
+		for i := range answers {
+			all.Go(func() {
+				answer, err := h.Enroll(context.Background(), ticket, p.in, recovery.Origin{})
+				if err != nil {
+					h.t.Error(err)
+				}
+				answers[i] = answer
+			})
+		}
+		all.Wait()
+		for _, answer := range answers {
+			if diff := cmp.Diff(answers[0], answer); diff != "" {
+				h.t.Error(diff)
+			}
+		}
+	})
+}
+
+func TestEnroll_BlockedUserIs404AndTheTicketIsNotSpent(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket, p := h.ticket("ada"), h.newPhone("a")
+		h.block("ada", true)
+		expect(h.t, "blocked", p.enroll(ticket), device.ErrTicket)
+		h.block("ada", false)
+		must(h.t, p.enroll(ticket))
+	})
+}
+
+func TestEnroll_SameIdentifierReplacesTheOldEnrollment(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		old, other := h.enroll("ada", "a"), h.enroll("ada", "b")
+		bens := h.enroll("ben", "a")
+		anew := h.enroll("ada", "a")
+		old.expectStatus(device.Retired)
+		for _, p := range []*phone{other, bens, anew} {
+			p.expectStatus(device.Active)
+		}
+		_, err := old.call()
+		expect(h.t, "the old key", err, device.ErrNoEnrollment)
+		_, err = old.callByToken()
+		expect(h.t, "the old token", err, device.ErrNoEnrollment)
+		if left := h.events("ada", audit.Unenroll); len(left) != 1 || left[0].Facts["why"] != "replaced" || left[0].Facts["enrollment"] != old.answer.ID {
+			h.t.Errorf("events: %+v", left)
+		}
+		if e := old.enrollment(); len(e.PushToken)+len(e.TOTPSecret) != 0 {
+			h.t.Error("the retired enrollment keeps its push token or its secret")
+		}
+	})
+}
+
+func TestEnroll_KeyOfTheUsersOwnIsAConflictThatSpendsNothing(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		ticket := h.ticket("ada")
+		twin := h.newPhoneWith("b", p.signer)
+		expect(h.t, "the key of an active one", twin.enroll(ticket), device.ErrKeyInUse)
+		twin.in.Identifier = "a"
+		expect(h.t, "the key of an active one, and its identifier", twin.enroll(ticket), device.ErrKeyInUse)
+		p.expectStatus(device.Active)
+		h.suspend(p)
+		expect(h.t, "the key of a suspended one", twin.enroll(ticket), device.ErrKeyInUse)
+		must(h.t, h.Resume(context.Background(), p.answer.ID, recovery.Origin{}, may))
+		must(h.t, h.Leave(context.Background(), p.proof(), recovery.Origin{}))
+		if err := twin.enroll(ticket); err != nil {
+			h.t.Errorf("the key of a retired one, with the ticket of before: %v", err)
+		}
+		if err := h.newPhoneWith("c", p.signer).enroll(h.ticket("ben")); err != nil {
+			h.t.Errorf("the key of another user's: %v", err)
+		}
+	})
+}
+
+func (h *house) suspend(p *phone) {
+	h.t.Helper()
+	must(h.t, h.Suspend(context.Background(), p.answer.ID, recovery.Origin{}, may))
+}
+
+func TestEnroll_KeyOfOneThatLeftReplacesIt(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		byToken, err := p.callByToken()
+		must(h.t, err)
+		must(h.t, h.Leave(context.Background(), byToken, recovery.Origin{}))
+		must(h.t, h.newPhoneWith("b", p.signer).enroll(h.ticket("ada")))
+		_, err = p.call()
+		expect(h.t, "a call of the one that left", err, device.ErrNoEnrollment)
+		p.expectStatus(device.Retired)
+	})
+}
+
+func TestEnroll_RefusesWhatAnAppCannotSayOfItself(t *testing.T) {
+	h := newHouse(t, false)
+	ticket := h.ticket("ada")
+	for name, change := range map[string]func(in *device.Installation){
+		"no identifier":                  func(in *device.Installation) { in.Identifier = "" },
+		"a long identifier":              func(in *device.Installation) { in.Identifier = strings.Repeat("x", 513) },
+		"an identifier of no text":       func(in *device.Installation) { in.Identifier = "\xff" },
+		"no name":                        func(in *device.Installation) { in.Name = "" },
+		"a long name":                    func(in *device.Installation) { in.Name = strings.Repeat("x", 257) },
+		"an unknown push service":        func(in *device.Installation) { in.Push = &push.Target{Service: "SMS", Token: "x"} },
+		"an empty push token":            func(in *device.Installation) { in.Push = &push.Target{Service: push.FCM} },
+		"a long push token":              func(in *device.Installation) { in.Push.Token = strings.Repeat("x", 4097) },
+		"an empty capability":            func(in *device.Installation) { in.Capabilities = []string{""} },
+		"a long capability":              func(in *device.Installation) { in.Capabilities = []string{strings.Repeat("x", 257)} },
+		"more capabilities than anybody": func(in *device.Installation) { in.Capabilities = strings.Split(strings.Repeat("x,", 16)+"x", ",") },
+	} {
+		p := h.newPhone("a")
+		change(&p.in)
+		expect(t, name, p.enroll(ticket), device.ErrInstallation)
+	}
+	must(t, h.newPhone("a").enroll(ticket))
+}
+
+func TestEnroll_UnderPolicyNumberWantsAnAppThatMatchesNumbers(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		h.set("approval.presence", "number")
+		ticket, p := h.ticket("ada"), h.newPhone("a")
+		p.in.Capabilities = []string{"other"}
+		expect(h.t, "an app that cannot", p.enroll(ticket), device.ErrInstallation)
+		p.in.Capabilities = []string{"other", device.NumberMatching}
+		must(h.t, p.enroll(ticket))
+	})
+}
+
+func TestEnroll_BoundsTheEnrollmentsOfAUser(t *testing.T) {
+	h := newHouse(t, false)
+	for i := range 50 {
+		h.enroll("ada", fmt.Sprint("phone ", i))
+	}
+	ticket := h.ticket("ada")
+	expect(t, "one too many", h.newPhone("one more").enroll(ticket), device.ErrTooMany)
+	h.enroll("ada", "phone 7") // in the place of another
+	must(t, h.newPhone("one more").enroll(h.ticket("ben")))
+}
+
+func TestNewTicket_HandsOutASecretOfTheProtocolsForm(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		seen := map[string]bool{}
+		for range 20 {
+			ticket := h.ticket("ada")
+			if len(ticket) != 32 || strings.Trim(ticket, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789") != "" || seen[ticket] {
+				h.t.Errorf("ticket %q", ticket)
+			}
+			seen[ticket] = true
+		}
+		if got := h.TicketURL("a b"); got != publicURL+"/mfa/enrollment?ticket=a+b" {
+			h.t.Error(got)
+		}
+	})
+}
+
+func TestNewTicket_IsRefusedForTheReasonThatHolds(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		h.enroll("ada", "a")
+		refused := errors.New("refused")
+		for name, c := range map[string]struct {
+			req  device.TicketRequest
+			may  error
+			want error
+		}{
+			"enrolled already":     {device.TicketRequest{User: user.User{ID: "ada"}}, nil, device.ErrEnrolled},
+			"a factor of others":   {device.TicketRequest{User: user.User{ID: "ben"}, Factor: "phone"}, nil, device.ErrFactor},
+			"no user id":           {device.TicketRequest{}, nil, user.ErrID},
+			"a long user id":       {device.TicketRequest{User: user.User{ID: strings.Repeat("x", 256)}}, nil, user.ErrID},
+			"somebody who may not": {device.TicketRequest{User: user.User{ID: "eve"}}, refused, refused},
+		} {
+			_, err := h.NewTicket(context.Background(), c.req, func(storage.UID, *user.User) error { return c.may })
+			expect(h.t, name, err, c.want)
+		}
+		must(h.t, h.store.View(context.Background(), func(tx *storage.Tx) error {
+			if _, _, err := user.Find(tx, "eve"); !errors.Is(err, user.ErrUnknown) {
+				h.t.Errorf("a refused call made a user: %v", err)
+			}
+			return nil
+		}))
+	})
+}
+
+func TestHoldsTicket_IsTrueOfTheUsersOwnThatWouldEnrol(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		adas, spent, bens := h.ticket("ada"), h.ticket("ada"), h.ticket("ben")
+		must(h.t, h.newPhone("a").enroll(spent))
+		holds := func(secret string) (holds bool) {
+			h.view(func(tx *storage.Tx) (err error) {
+				holds, err = h.HoldsTicket(tx, h.uidIn(tx, "ada"), secret)
+				return err
+			})
+			return holds
+		}
+		for secret, want := range map[string]bool{adas: true, spent: false, bens: false, "": false, "x": false} {
+			if holds(secret) != want {
+				h.t.Errorf("%q: %t", secret, !want)
+			}
+		}
+		h.clock.Advance(5 * 24 * time.Hour)
+		if holds(adas) {
+			h.t.Error("an expired one is held")
+		}
+	})
+}
+
+func TestTicketURI_IsWhatAppsAndPlainTOTPAppsRead(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket, err := h.NewTicket(context.Background(), device.TicketRequest{User: user.User{ID: "ada", Email: "a+b@example.com"}}, may)
+		must(h.t, err)
+		uri, err := h.TicketURI(context.Background(), ticket)
+		must(h.t, err)
+		if !strings.HasPrefix(uri, "otpauth://totp/Example%20%26%20S%C3%B6hne:a%2Bb%40example.com?enrollment_tx_id="+ticket+"&secret=") {
+			h.t.Error(uri)
+		}
+		parsed, err := url.Parse(uri)
+		must(h.t, err)
+		q := parsed.Query()
+		for name, want := range map[string]string{
+			"issuer": "Example & Söhne", "base_url": publicURL + "/appliance-mfa", "algorithm": "sha1", "digits": "6", "counter": "0", "period": "30",
+		} {
+			if q.Get(name) != want {
+				h.t.Errorf("%s is %q", name, q.Get(name))
+			}
+		}
+		p := h.newPhone("a")
+		must(h.t, p.enroll(ticket))
+		if p.answer.ID != q.Get("id") || p.answer.TOTP.Secret != q.Get("secret") {
+			h.t.Errorf("the QR code has %s, the answer %s", uri, p.answer.ID)
+		}
+		_, err = h.TicketURI(context.Background(), "x")
+		expect(h.t, "no ticket", err, device.ErrTicket)
+	})
+}

@@ -1,0 +1,156 @@
+package device_test
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"tutela/device"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/storage"
+)
+
+func (h *house) notify(id string, n recovery.NoticePayload) {
+	h.t.Helper()
+	h.update(func(tx *storage.Tx) error { return recovery.Notify(tx, h.uidIn(tx, id), n) })
+}
+
+func TestDeliverNotice_TellsEachActivePhoneOnce(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		a, b := h.enroll("ada", "a"), h.enroll("ada", "b")
+		suspended, silent := h.enroll("ada", "c"), h.newPhone("d")
+		silent.in.Push = nil
+		must(h.t, silent.enroll(h.ticket("ada")))
+		h.suspend(suspended)
+		h.enroll("ben", "e")
+		h.notify("ada", recovery.NoticePayload{Notice: "restore_started", Restore: "rst_1"})
+		told := map[string]int{}
+		for _, d := range h.deliver() {
+			told[d.Enrollment]++
+			encoded, err := json.Marshal(d.Object())
+			must(h.t, err)
+			want := `{"d":"2026-03-01T12:00:00.123Z","dai":"` + d.Enrollment + `","notice":"restore_started","rst":"rst_1","sh":"http://localhost:8080"}`
+			if string(encoded) != want {
+				h.t.Errorf("the notice is %s", encoded)
+			}
+		}
+		if len(told) != 2 || told[a.answer.ID] != 1 || told[b.answer.ID] != 1 {
+			h.t.Errorf("told: %v", told)
+		}
+	})
+}
+
+func TestDeliverNotice_PhoneThatCannotBeReachedHasNoOtherToldAgain(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		h.enroll("ada", "a")
+		broken := h.enroll("ada", "b")
+		h.sent.fail = func(to push.Target) error {
+			if to == *broken.in.Push {
+				return errors.New("the service does not answer")
+			}
+			return nil
+		}
+		h.notify("ada", recovery.NoticePayload{Notice: "code_changed"})
+		h.deliver()
+		for range 5 {
+			h.clock.Advance(2 * time.Minute)
+			for _, d := range h.deliver() {
+				if d.Enrollment != broken.answer.ID {
+					h.t.Errorf("%s was told again", d.Enrollment)
+				}
+			}
+		}
+		h.sent.fail = nil
+		h.clock.Advance(2 * time.Minute)
+		if told := h.deliver(); len(told) != 1 || told[0].Enrollment != broken.answer.ID {
+			h.t.Errorf("when the service answers again: %+v", told)
+		}
+		if left := h.waiting(); len(left) != 0 {
+			h.t.Errorf("left in the outbox: %v", left)
+		}
+	})
+}
+
+func TestDeliverNotice_TokenThatIsGoneIsForgotten(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		h.sent.fail = func(push.Target) error { return push.ErrTokenGone }
+		h.notify("ada", recovery.NoticePayload{Notice: "code_changed"})
+		if told := h.deliver(); len(told) != 1 {
+			h.t.Errorf("told %d times", len(told))
+		}
+		if _, ok := p.enrollment().PushTarget(); ok {
+			h.t.Error("the token that is gone is kept")
+		}
+		if len(h.waiting()) != 0 {
+			h.t.Error("an entry is left in the outbox")
+		}
+		p.proof() // the enrollment works on
+	})
+}
+
+func TestDropPushToken_KeepsOneThatTheAppHasNamedSinceThen(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		drop := func(gone push.Target) {
+			h.update(func(tx *storage.Tx) error { return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.answer.ID, gone) })
+		}
+		drop(push.Target{Service: push.GCM, Token: "an older one"})
+		drop(push.Target{Service: push.APNs, Token: p.in.Push.Token})
+		if _, ok := p.enrollment().PushTarget(); !ok {
+			h.t.Fatal("the token in force was dropped for another")
+		}
+		drop(*p.in.Push)
+		if _, ok := p.enrollment().PushTarget(); ok {
+			h.t.Error("the token that is gone is kept")
+		}
+		h.update(func(tx *storage.Tx) error {
+			return device.DropPushToken(tx, h.uidIn(tx, "ada"), "dev_0000000000000000", *p.in.Push)
+		})
+	})
+}
+
+func TestRetire_TellsThePhoneAndThenForgetsItsAddress(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		h.update(func(tx *storage.Tx) error {
+			return device.Retire(tx, h.uidIn(tx, "ada"), p.enrollmentIn(tx), &recovery.NoticePayload{Notice: "restored"})
+		})
+		if told := h.deliver(); len(told) != 1 || told[0].to != *p.in.Push || told[0].Notice != "restored" {
+			h.t.Errorf("told: %+v", told)
+		}
+		if _, ok := p.enrollment().PushTarget(); ok {
+			h.t.Error("the address of a retired phone that was told is kept")
+		}
+	})
+}
+
+func (p *phone) enrollmentIn(tx *storage.Tx) *device.Enrollment {
+	_, e, err := device.Find(tx, p.answer.ID)
+	must(p.h.t, err)
+	return e
+}
+
+func TestDeliverNotice_OfAUserWhoWasResetTellsNobody(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		h.enroll("ada", "a")
+		h.notify("ada", recovery.NoticePayload{Notice: "code_changed"})
+		h.reset("ada")
+		if told := h.deliver(); len(told) != 0 {
+			h.t.Errorf("told: %+v", told)
+		}
+	})
+}
+
+func TestDeliverNotice_OfAnInstallationWithoutAPushServiceIsDone(t *testing.T) {
+	h := newHouse(t, false)
+	h.Service = device.New(h.store, h.ring, h.codes, device.Options{Bases: device.NewBases([]string{publicURL}), Issuer: "x"})
+	h.enroll("ada", "a")
+	h.notify("ada", recovery.NoticePayload{Notice: "code_changed"})
+	h.deliver()
+	if left := h.waiting(); len(left) != 0 {
+		t.Errorf("left in the outbox: %v", left)
+	}
+}

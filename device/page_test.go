@@ -1,0 +1,252 @@
+package device_test
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tutela/device"
+	"tutela/recovery"
+)
+
+func (h *house) start(ticket, session string) device.StartedTicket {
+	h.t.Helper()
+	started, err := h.StartTicket(context.Background(), ticket, session)
+	must(h.t, err)
+	return started
+}
+
+func (h *house) show(ticket, session string) (string, error) {
+	return h.ShowCode(context.Background(), ticket, session)
+}
+
+func TestOpenTicket_ChangesNothing(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket := h.ticket("ada")
+		before := h.content()
+		page, err := h.OpenTicket(context.Background(), ticket, "session")
+		must(h.t, err)
+		if page.Account != "ada" || page.Started != nil || page.Spent || !page.Expires.Equal(h.store.Now().Add(5*24*time.Hour)) {
+			h.t.Errorf("the page shows %+v", page)
+		}
+		if h.content() != before {
+			h.t.Error("opening a link wrote something")
+		}
+	})
+}
+
+func (h *house) content() string {
+	var all strings.Builder
+	h.scan(func(key, value string) { all.WriteString(key + "\n" + value + "\n") })
+	return all.String()
+}
+
+func TestStartTicket_MakesAQRCodeForTenMinutes(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket := h.ticket("ada")
+		started := h.start(ticket, "session")
+		if started.TxID == ticket || !strings.Contains(started.URI, "enrollment_tx_id="+started.TxID+"&") {
+			h.t.Errorf("started: %+v", started)
+		}
+		h.clock.Advance(10 * time.Minute)
+		expect(h.t, "after ten minutes", h.newPhone("a").enroll(started.TxID), device.ErrTicket)
+		again := h.start(ticket, "session")
+		p := h.newPhone("a")
+		must(h.t, p.enroll(again.TxID))
+		if !strings.Contains(again.URI, "&id="+p.answer.ID+"&") || !strings.Contains(again.URI, "&secret="+p.answer.TOTP.Secret+"&") {
+			h.t.Errorf("the QR code %s, the answer %+v", again.URI, p.answer)
+		}
+	})
+}
+
+func TestStartTicket_RootAndStartedSpendEachOther(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket := h.ticket("ada")
+		one, two := h.start(ticket, "one"), h.start(ticket, "two")
+		must(h.t, h.newPhone("a").enroll(one.TxID))
+		expect(h.t, "the root", h.newPhone("b").enroll(ticket), device.ErrTicket)
+		expect(h.t, "another of the root", h.newPhone("b").enroll(two.TxID), device.ErrTicket)
+		_, err := h.StartTicket(context.Background(), ticket, "three")
+		expect(h.t, "a further start", err, device.ErrTicket)
+
+		ticket = h.ticket("ada")
+		one = h.start(ticket, "one")
+		must(h.t, h.newPhone("c").enroll(ticket))
+		expect(h.t, "one started before the root was spent", h.newPhone("d").enroll(one.TxID), device.ErrTicket)
+	})
+}
+
+func TestStartTicket_OfAStartedOneIsRefused(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		started := h.start(h.ticket("ada"), "session")
+		_, err := h.StartTicket(context.Background(), started.TxID, "session")
+		expect(h.t, "start", err, device.ErrTicket)
+		_, err = h.OpenTicket(context.Background(), started.TxID, "session")
+		expect(h.t, "open", err, device.ErrTicket)
+		_, err = h.show(started.TxID, "session")
+		expect(h.t, "show", err, device.ErrTicket)
+		_, _, err = h.WatchTicket(context.Background(), started.TxID)
+		expect(h.t, "watch", err, device.ErrTicket)
+	})
+}
+
+func TestStartTicket_AtTheLastMomentStillAnswersTwice(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket := h.ticket("ada")
+		h.clock.Advance(5*24*time.Hour - time.Second)
+		started := h.start(ticket, "session")
+		h.clock.Advance(10*time.Minute - time.Second)
+		p := h.newPhone("a")
+		must(h.t, p.enroll(started.TxID))
+		h.clock.Advance(15*time.Minute - time.Nanosecond)
+		if same, err := p.again(started.TxID); !same {
+			h.t.Error(err)
+		}
+	})
+}
+
+func TestStartTicket_KeepsTheNewestOfMany(t *testing.T) {
+	h := newHouse(t, false)
+	ticket := h.ticket("ada")
+	var last device.StartedTicket
+	for range 100 {
+		h.clock.Advance(time.Second)
+		last = h.start(ticket, "session")
+	}
+	rows := 0
+	h.scan(func(key, _ string) {
+		if key[0] == 'u' && strings.HasPrefix(key[17:], "ticket\x00") {
+			rows++
+		}
+	})
+	if rows > 17 {
+		t.Errorf("%d rows came of pressing Start a hundred times", rows)
+	}
+	must(t, h.newPhone("a").enroll(last.TxID))
+}
+
+func TestShowCode_ShowsTheCodeOnceToTheBrowserThatDrewTheQRCode(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket := h.ticket("ada")
+		started := h.start(ticket, "mine")
+		h.start(ticket, "other's")
+		_, err := h.show(ticket, "mine")
+		expect(h.t, "before the phone enrolled", err, device.ErrTicket)
+		p := h.newPhone("a")
+		must(h.t, p.enroll(started.TxID))
+		for _, session := range []string{"", "other's", "nobody's"} {
+			_, err := h.show(ticket, session)
+			expect(h.t, session, err, device.ErrTicket)
+		}
+		page, err := h.OpenTicket(context.Background(), ticket, "mine")
+		must(h.t, err)
+		if !page.Spent || page.Started == nil || !page.Started.Enrolled || !page.Started.CodeKept || page.Started.Phone != "Pixel 9" {
+			h.t.Errorf("the page shows %+v, %+v", page, page.Started)
+		}
+		if code, err := h.show(ticket, "mine"); err != nil || code != p.answer.RecoveryCode {
+			h.t.Errorf("shown is %q, %v", code, err)
+		}
+		_, err = h.show(ticket, "mine")
+		expect(h.t, "once more", err, device.ErrTicket)
+		page, err = h.OpenTicket(context.Background(), ticket, "mine")
+		must(h.t, err)
+		if page.Started.CodeKept {
+			h.t.Error("the page promises a code that was shown")
+		}
+		_, err = h.OpenTicket(context.Background(), ticket, "nobody's")
+		expect(h.t, "another browser, of a spent ticket", err, device.ErrTicket)
+	})
+}
+
+func TestShowCode_OfTheQRCodeThatWasUsedThoughStartWasPressedAgain(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket := h.ticket("ada")
+		first := h.start(ticket, "mine")
+		h.clock.Advance(time.Second)
+		h.start(ticket, "mine")
+		p := h.newPhone("a")
+		must(h.t, p.enroll(first.TxID))
+		if code, err := h.show(ticket, "mine"); err != nil || code != p.answer.RecoveryCode {
+			h.t.Errorf("shown is %q, %v", code, err)
+		}
+	})
+}
+
+func TestShowCode_WaitsTenMinutesAndOutlivesThePhonesFirstCall(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		for wait, want := range map[time.Duration]error{10*time.Minute - time.Nanosecond: nil, 10 * time.Minute: device.ErrTicket} {
+			id := "user " + wait.String()
+			ticket := h.ticket(id)
+			started, p := h.start(ticket, "mine"), h.newPhone("a")
+			must(h.t, p.enroll(started.TxID))
+			p.proof()
+			h.clock.Advance(wait)
+			_, err := h.show(ticket, "mine")
+			expect(h.t, wait.String(), err, want)
+		}
+	})
+}
+
+func TestShowCode_IsGoneWithARotationARetirementOrAReset(t *testing.T) {
+	for name, end := range map[string]func(h *house, p *phone){
+		"rotation": func(h *house, _ *phone) {
+			_, err := h.codes.Regenerate(context.Background(), "ada", recovery.Origin{}, may)
+			must(h.t, err)
+		},
+		"retirement": func(h *house, p *phone) { must(h.t, h.Leave(context.Background(), p.proof(), recovery.Origin{})) },
+		"reset":      func(h *house, _ *phone) { h.reset("ada") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEveryEngine(t, func(h *house) {
+				ticket := h.ticket("ada")
+				started, p := h.start(ticket, "mine"), h.newPhone("a")
+				must(h.t, p.enroll(started.TxID))
+				end(h, p)
+				_, err := h.show(ticket, "mine")
+				expect(h.t, name, err, device.ErrTicket)
+			})
+		})
+	}
+}
+
+func TestShowCode_64AtOnceShowItOnce(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket := h.ticket("ada")
+		started := h.start(ticket, "mine")
+		must(h.t, h.newPhone("a").enroll(started.TxID))
+		var mu sync.Mutex
+		shown := 0
+		var all sync.WaitGroup
+		for range 64 {
+			all.Go(func() {
+				if _, err := h.show(ticket, "mine"); err == nil {
+					mu.Lock()
+					shown++
+					mu.Unlock()
+				}
+			})
+		}
+		all.Wait()
+		if shown != 1 {
+			h.t.Errorf("shown %d times", shown)
+		}
+	})
+}
+
+func TestWatchTicket_WakesThePageWhenThePhoneHasEnrolled(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket := h.ticket("ada")
+		started := h.start(ticket, "mine")
+		woken, stop, err := h.WatchTicket(context.Background(), ticket)
+		must(h.t, err)
+		defer stop()
+		must(h.t, h.newPhone("a").enroll(started.TxID))
+		select {
+		case <-woken:
+		default:
+			h.t.Error("the page was not woken")
+		}
+	})
+}

@@ -1,0 +1,294 @@
+package device_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"tutela/device"
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+func TestProve_TakesTheJWTAsTheSDKsMakeIt(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		now := float64(h.clock.Wall().Unix())
+		const path = "/api/device-accounts"
+		for name, change := range map[string]map[string]any{
+			"as Android":             nil,
+			"fractional, as iOS":     {"iat": now + 0.123456, "exp": now + 7200.123456},
+			"without appliance-mfa":  {"aud": publicURL + path},
+			"the second public URL":  {"aud": "https://mfa.example.com/base/appliance-mfa" + path},
+			"the second, without":    {"aud": "https://mfa.example.com/base" + path},
+			"an array of audiences":  {"aud": []string{"https://other.example", publicURL + path}},
+			"two hours and a minute": {"exp": now + 7260},
+			"a second":               {"exp": now + 1},
+			"five minutes ahead":     {"iat": now + 300, "exp": now + 360},
+			"five minutes over":      {"iat": now - 600, "exp": now - 299},
+			"claims of its own":      {"jti": "x", "nbf": now + 1e6, "scope": []string{"a"}},
+		} {
+			proof, err := h.Prove(context.Background(), p.answer.ID, p.jwt(change), true)
+			if err != nil || proof.ByToken || proof.ID != p.answer.ID || proof.UID != h.uid("ada") {
+				h.t.Errorf("%s: %+v, %v", name, proof, err)
+			}
+		}
+	})
+}
+
+func TestProve_RefusesWhatTheKeyDidNotSignForThisEnrollment(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p, other := h.enroll("ada", "a"), h.enroll("ben", "b")
+		now := float64(h.clock.Wall().Unix())
+		good := p.jwt(nil)
+		payload := encode(h.t, p.claims(nil))
+		for name, c := range map[string]struct {
+			bearer string
+			want   error
+		}{
+			"another enrollment's iss":   {p.jwt(map[string]any{"iss": other.answer.ID}), device.ErrClaims},
+			"the identifier as iss":      {p.jwt(map[string]any{"iss": "a"}), device.ErrClaims},
+			"no iss":                     {p.jwt(map[string]any{"iss": nil}), device.ErrClaims},
+			"another user as sub":        {p.jwt(map[string]any{"sub": "ben"}), device.ErrClaims},
+			"no sub":                     {p.jwt(map[string]any{"sub": nil}), device.ErrClaims},
+			"no aud":                     {p.jwt(map[string]any{"aud": nil}), device.ErrClaims},
+			"an aud with the id":         {p.jwt(map[string]any{"aud": publicURL + "/api/device-accounts/" + p.answer.ID}), device.ErrClaims},
+			"the aud of an answer":       {p.jwt(map[string]any{"aud": publicURL + "/api/resolve-transaction"}), device.ErrClaims},
+			"another server's aud":       {p.jwt(map[string]any{"aud": "https://other.example/api/device-accounts"}), device.ErrClaims},
+			"too long a life":            {p.jwt(map[string]any{"exp": now + 7261}), device.ErrClaims},
+			"no life":                    {p.jwt(map[string]any{"exp": now}), device.ErrClaims},
+			"a life backwards":           {p.jwt(map[string]any{"exp": now - 60}), device.ErrClaims},
+			"no iat":                     {p.jwt(map[string]any{"iat": nil}), device.ErrClaims},
+			"no exp":                     {p.jwt(map[string]any{"exp": nil}), device.ErrClaims},
+			"times as text":              {p.jwt(map[string]any{"iat": "1", "exp": "2"}), device.ErrClaims},
+			"claims that are no object":  {sign(h.t, p.signer, []int{1}), device.ErrClaims},
+			"more than 5 minutes ahead":  {p.jwt(map[string]any{"iat": now + 301, "exp": now + 400}), device.ErrClockSkew},
+			"more than 5 minutes over":   {p.jwt(map[string]any{"iat": now - 400, "exp": now - 300}), device.ErrClockSkew},
+			"days ahead":                 {p.jwt(map[string]any{"iat": now + 86400, "exp": now + 86460}), device.ErrClockSkew},
+			"another phone's signature":  {sign(h.t, other.signer, p.claims(nil)), device.ErrSignature},
+			"none":                       {b64([]byte(`{"alg":"none"}`)) + "." + b64(payload) + ".", device.ErrSignature},
+			"HS256 under the public key": {signAs(h.t, jose.HS256, []byte(p.key.X), payload), device.ErrSignature},
+			"HS256 under the token":      {signAs(h.t, jose.HS256, []byte(p.answer.Token), payload), device.ErrSignature},
+			"a signature cut off":        {good[:strings.LastIndex(good, ".")+1], device.ErrSignature},
+			"a bit of it changed":        {good[:len(good)-3] + flip(good[len(good)-3:]), device.ErrSignature},
+			"nothing":                    {"", device.ErrToken},
+			"a stranger's token":         {other.answer.Token, device.ErrToken},
+			"a token that is longer":     {p.answer.Token + "x", device.ErrToken},
+			"its recovery code":          {p.answer.RecoveryCode, device.ErrToken},
+		} {
+			for _, signedOnly := range []bool{true, false} {
+				_, err := h.Prove(context.Background(), p.answer.ID, c.bearer, signedOnly)
+				expect(h.t, fmt.Sprint(name, ", signed only: ", signedOnly), err, c.want)
+			}
+		}
+		for _, id := range []string{"", "dev_0000000000000000", p.answer.ID + "x", strings.Repeat("x", 1<<14)} {
+			_, err := h.Prove(context.Background(), id, good, false)
+			expect(h.t, fmt.Sprintf("%.30q", id), err, device.ErrNoEnrollment)
+		}
+		if e := p.enrollment(); e.Seen {
+			h.t.Error("calls that proved nothing count as the first call")
+		}
+	})
+}
+
+// flip changes a character of base64url.
+func flip(s string) string {
+	if s[0] == 'A' {
+		return "B" + s[1:]
+	}
+	return "A" + s[1:]
+}
+
+func TestProve_GoesByTheWallForAPhonesClock(t *testing.T) {
+	h := newHouse(t, false)
+	p := h.enroll("ada", "a")
+	p.proof()
+	old := p.jwt(nil)
+	h.clock.Jump(24 * time.Hour)
+	p.proof() // signed by the wall as it is now
+	_, err := h.Prove(context.Background(), p.answer.ID, old, true)
+	expect(t, "signed by the wall as it was", err, device.ErrClockSkew)
+}
+
+func TestProve_DeviceTokenOpensOnlyWhatIsNotSignedOnly(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		proof, err := p.callByToken()
+		must(h.t, err)
+		if !proof.ByToken {
+			h.t.Error("the proof does not say that it is by the token")
+		}
+		_, err = h.Prove(context.Background(), p.answer.ID, p.answer.Token, true)
+		expect(h.t, "a call that wants the JWT", err, device.ErrUnsigned)
+		_, err = h.Practise(context.Background(), proof, p.answer.RecoveryCode, recovery.Origin{})
+		expect(h.t, "practice by the token", err, device.ErrUnsigned)
+		_, err = h.Patch(context.Background(), proof, device.Change{Capabilities: &[]string{"x"}}, recovery.Origin{})
+		expect(h.t, "capabilities by the token", err, device.ErrUnsigned)
+	})
+}
+
+func TestCheck_LooksAgainAtWhatWasProven(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(h *house, p *phone)
+		want error
+	}{
+		"nothing happened": {func(*house, *phone) {}, nil},
+		"suspended":        {func(h *house, p *phone) { h.suspend(p) }, device.ErrSuspended},
+		"replaced":         {func(h *house, p *phone) { h.enroll("ada", "a") }, device.ErrNoEnrollment},
+		"reset":            {func(h *house, p *phone) { h.reset("ada") }, device.ErrNoEnrollment},
+		"left": {func(h *house, p *phone) {
+			byToken, err := p.callByToken()
+			must(h.t, err)
+			must(h.t, h.Leave(context.Background(), byToken, recovery.Origin{}))
+		}, device.ErrNoEnrollment},
+		"blocked, which ends no device call": {func(h *house, p *phone) { h.block("ada", true) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEveryEngine(t, func(h *house) {
+				p := h.enroll("ada", "a")
+				proof := p.proof()
+				c.end(h, p)
+				_, err := h.Read(context.Background(), proof)
+				expect(h.t, name, err, c.want)
+			})
+		})
+	}
+}
+
+// leave deletes the enrollment by its device token, as a thief of a platform backup can.
+func (p *phone) leave() {
+	p.h.t.Helper()
+	proof, err := p.callByToken()
+	must(p.h.t, err)
+	must(p.h.t, p.h.Leave(context.Background(), proof, recovery.Origin{}))
+}
+
+func TestLeave_ByTheTokenIsTakenBackBySignedCallsWithinSevenDaysAlone(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		p.leave()
+		p.expectStatus(device.Left)
+		_, err := p.callByToken()
+		expect(h.t, "a call by the token", err, device.ErrNoEnrollment)
+		h.clock.Advance(7*24*time.Hour - time.Nanosecond)
+		if _, err := p.call(); err != nil {
+			h.t.Errorf("a signed call within seven days: %v", err)
+		}
+		p.expectStatus(device.Active)
+		if events := h.events("ada", audit.UpdateDevice); len(events) != 1 || events[0].Facts["status"] != "active" {
+			h.t.Errorf("events: %+v", events)
+		}
+		p.leave()
+		h.clock.Advance(7 * 24 * time.Hour)
+		_, err = p.call()
+		expect(h.t, "a signed call after seven days", err, device.ErrNoEnrollment)
+		p.expectStatus(device.Left)
+	})
+}
+
+func TestLeave_BySignedCallIsForGood(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		must(h.t, h.Leave(context.Background(), p.proof(), recovery.Origin{}))
+		_, err := p.call()
+		expect(h.t, "a signed call", err, device.ErrNoEnrollment)
+		p.expectStatus(device.Retired)
+	})
+}
+
+func TestSuspend_NothingOfThePhonesOwnRevivesIt(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		proof, err := p.callByToken()
+		must(h.t, err)
+		h.suspend(p)
+		h.suspend(p) // once more is no error
+		_, err = p.call()
+		expect(h.t, "a signed call", err, device.ErrSuspended)
+		_, err = p.callByToken()
+		expect(h.t, "a call by the token", err, device.ErrSuspended)
+		expect(h.t, "leaving", h.Leave(context.Background(), proof, recovery.Origin{}), device.ErrSuspended)
+		_, err = h.Patch(context.Background(), proof, device.Change{}, recovery.Origin{})
+		expect(h.t, "a patch", err, device.ErrSuspended)
+		p.expectStatus(device.Suspended)
+		must(h.t, h.Resume(context.Background(), p.answer.ID, recovery.Origin{}, may))
+		p.proof()
+		if events := h.events("ada", audit.UpdateDevice); len(events) != 2 {
+			h.t.Errorf("%d events of a suspension and its end", len(events))
+		}
+	})
+}
+
+func TestWatchCalls_NoticeTheFirstSignedCallWithinTheTime(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		p.proof()
+		watch := func(restore string) {
+			h.update(func(tx *storage.Tx) error {
+				uid, e, err := device.Find(tx, p.answer.ID)
+				must(h.t, err)
+				return device.WatchCalls(tx, uid, e, restore, tx.Now().Add(time.Minute))
+			})
+		}
+		watch("in time")
+		if p.enrollment().CalledDuring("in time") {
+			h.t.Error("a watch begins with a call")
+		}
+		_, err := p.callByToken()
+		must(h.t, err)
+		if p.enrollment().CalledDuring("in time") {
+			h.t.Error("a call by the device token alone counts")
+		}
+		h.clock.Advance(time.Minute - time.Nanosecond)
+		p.proof()
+		if !p.enrollment().CalledDuring("in time") {
+			h.t.Error("a signed call in time does not count")
+		}
+		h.clock.Advance(time.Minute)
+		watch("late")
+		h.clock.Advance(time.Minute)
+		p.proof()
+		if p.enrollment().CalledDuring("late") {
+			h.t.Error("a signed call after the time counts")
+		}
+		watch("suspended")
+		h.suspend(p)
+		_, _ = p.call()
+		if p.enrollment().CalledDuring("suspended") {
+			h.t.Error("a call of a suspended phone counts")
+		}
+	})
+}
+
+func TestWatchCalls_FloodOfRestoresHidesNoPhone(t *testing.T) {
+	h := newHouse(t, false)
+	p := h.enroll("ada", "a")
+	p.proof()
+	h.update(func(tx *storage.Tx) error {
+		uid, e, err := device.Find(tx, p.answer.ID)
+		must(t, err)
+		for i := range 100 {
+			must(t, device.WatchCalls(tx, uid, e, fmt.Sprint("restore ", i), tx.Now().Add(time.Minute)))
+		}
+		return nil
+	})
+	e := p.enrollment()
+	if len(e.Watches) > 64 {
+		t.Errorf("%d watches are kept", len(e.Watches))
+	}
+	if !e.CalledDuring("restore 0") {
+		t.Error("of a watch that was crowded out it is not assumed that the phone called")
+	}
+	if e.CalledDuring("restore 99") {
+		t.Error("the newest watch begins with a call")
+	}
+	p.proof()
+	if !p.enrollment().CalledDuring("restore 99") {
+		t.Error("the phone's call is not noticed")
+	}
+}
