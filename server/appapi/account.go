@@ -1,0 +1,113 @@
+package appapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"tutela/device"
+)
+
+// account is an enrollment as its own app sees it: the values in force.
+//
+// Source: Guardian wire protocol §2.3.
+type account struct {
+	Body struct {
+		ID         string           `json:"id"`
+		Identifier string           `json:"identifier"`
+		Name       string           `json:"name"`
+		Push       *pushCredentials `json:"push_credentials,omitempty"` // whole or absent: iOS fails on half of it
+	}
+}
+
+func accountOf(e *device.Enrollment) *account {
+	var out account
+	out.Body.ID, out.Body.Identifier, out.Body.Name = e.ID, e.Identifier, e.Name
+	if to, ok := e.PushTarget(); ok {
+		out.Body.Push = &pushCredentials{Service: string(to.Service), Token: to.Token}
+	}
+	return &out
+}
+
+// change is what a PATCH may change; a member that is absent or null stays as it is.
+//
+// Source: Guardian wire protocol §2.2; capabilities are tutela's.
+type change struct {
+	AccountPath
+	Body struct {
+		Identifier   *string          `json:"identifier,omitempty" minLength:"1" maxLength:"512"`
+		Name         *string          `json:"name,omitempty" minLength:"1" maxLength:"256"`
+		Push         *pushCredentials `json:"push_credentials,omitempty"`
+		Capabilities *[]string        `json:"capabilities,omitempty" maxItems:"16" doc:"By device JWT only."`
+	}
+}
+
+// AccountPath is the part of an input that names the enrollment. The guard has looked it up. (Huma passes over embedded
+// types that are not exported.)
+type AccountPath struct {
+	ID string `path:"id" doc:"The enrollment's id."`
+}
+
+func (a *api) mountAccount() {
+	const path = "/api/device-accounts/{id}"
+	register(a, byAnyDevice, huma.Operation{
+		OperationID: "get-device-account", Method: http.MethodGet, Path: path, Summary: "Read this enrollment",
+	}, a.readAccount)
+	register(a, byAnyDevice, huma.Operation{
+		OperationID: "change-device-account", Method: http.MethodPatch, Path: path, Summary: "Change this enrollment",
+		Description: "A new push token or identifier is told to the old push token.",
+	}, a.changeAccount)
+	register(a, byAnyDevice, huma.Operation{
+		OperationID: "delete-device-account", Method: http.MethodDelete, Path: path, Summary: "End this enrollment",
+		Description: "By the device token alone, a call with the device JWT within 7 days brings it back.",
+	}, a.deleteAccount)
+	register(a, byDevice, huma.Operation{
+		OperationID: "check-recovery-code", Method: http.MethodPost, Path: path + "/recovery-code/check",
+		Summary: "Practise: is this the recovery code?", Description: "Nothing is spent.",
+	}, a.checkCode)
+}
+
+func (a *api) readAccount(ctx context.Context, c *caller, _ *AccountPath) (*account, error) {
+	e, err := a.Devices.Read(ctx, c.proof)
+	if err != nil {
+		return nil, err
+	}
+	return accountOf(e), nil
+}
+
+func (a *api) changeAccount(ctx context.Context, c *caller, in *change) (*account, error) {
+	e, err := a.Devices.Patch(ctx, c.proof, device.Change{
+		Identifier: in.Body.Identifier, Name: in.Body.Name, Push: in.Body.Push.target(), Capabilities: in.Body.Capabilities,
+	}, c.from)
+	if err != nil {
+		return nil, err
+	}
+	return accountOf(e), nil
+}
+
+func (a *api) deleteAccount(ctx context.Context, c *caller, _ *AccountPath) (*struct{}, error) {
+	return nil, a.Devices.Leave(ctx, c.proof, c.from)
+}
+
+// typedCode is a recovery code as the person typed it. What can be no code is a typo, and no malformed call.
+type typedCode struct {
+	RecoveryCode string `json:"recovery_code" doc:"24 characters; case, spaces and dashes do not matter."`
+}
+
+type checkedCode struct {
+	Body struct {
+		Valid bool `json:"valid"`
+	}
+}
+
+func (a *api) checkCode(ctx context.Context, c *caller, in *struct {
+	AccountPath
+	Body typedCode
+},
+) (*checkedCode, error) {
+	var out checkedCode
+	var err error
+	out.Body.Valid, err = a.Devices.Practise(ctx, c.proof, in.Body.RecoveryCode, c.from)
+	return &out, err
+}

@@ -1,0 +1,84 @@
+package appapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"tutela/server"
+)
+
+func (a *api) mountApprovals() {
+	register(a, byBearer, huma.Operation{
+		OperationID: "resolve-transaction", Method: http.MethodPost, Path: "/api/resolve-transaction",
+		DefaultStatus: http.StatusNoContent, Summary: "Answer an approval, with its txtkn",
+		Description: "challenge_response is a JWT by the device key. The same one again gets the same answer again.",
+	}, a.resolve)
+	register(a, byDevice, huma.Operation{
+		OperationID: "list-approvals", Method: http.MethodGet, Path: "/api/device-accounts/{id}/approvals",
+		Summary: "Pull the pending approvals", Description: "One call waits per enrollment: the newest.",
+	}, a.approvals)
+}
+
+// answerInput is an answer as a phone sends it.
+//
+// Source: Guardian wire protocol §4.1.
+type answerInput struct {
+	Body struct {
+		Response string `json:"challenge_response" minLength:"1" maxLength:"8192"`
+	}
+}
+
+func (a *api) resolve(ctx context.Context, c *caller, in *answerInput) (*struct{}, error) {
+	return nil, a.Logins.Answer(ctx, c.credential, in.Body.Response, c.from)
+}
+
+// Waiting is the part of an input that says how long a call is willing to wait for an answer.
+type Waiting struct {
+	Wait int `query:"wait" minimum:"0" maximum:"60" doc:"Seconds to wait when there is nothing yet."`
+}
+
+func (w Waiting) duration() time.Duration { return time.Duration(w.Wait) * time.Second }
+
+type approvalsInput struct {
+	AccountPath
+	Waiting
+	Seen []string `query:"seen" doc:"Challenges (c) that the app shows already: they count as none."`
+}
+
+// messages are approvals with the keys of a push message, nested objects as objects.
+type messages struct {
+	Body []map[string]any
+}
+
+func (a *api) approvals(ctx context.Context, c *caller, in *approvalsInput) (*messages, error) {
+	out := &messages{Body: []map[string]any{}}
+	err := a.held(ctx, "approvals:"+c.proof.ID, in.duration(), func(ctx context.Context, wait time.Duration) error {
+		list, err := a.Logins.Approvals(ctx, c.proof, in.Seen, wait)
+		for _, m := range list {
+			out.Body = append(out.Body, m.Object())
+		}
+		return err
+	})
+	return out, err
+}
+
+// held calls ask, which may wait as long as it is told to, as the one held call of key: a newer one or the server's
+// shutdown makes it answer at once, and so does a server on which too many wait.
+func (a *api) held(ctx context.Context, key string, wait time.Duration, ask func(context.Context, time.Duration) error) error {
+	if wait <= 0 {
+		return ask(ctx, 0)
+	}
+	waiting, leave, ok := a.server.Waits().Enter(ctx, key, 1)
+	if !ok {
+		return ask(ctx, 0)
+	}
+	defer leave()
+	err := ask(waiting, wait)
+	if err != nil && server.Cut(waiting) {
+		return ask(ctx, 0) // cut before it had looked
+	}
+	return err
+}

@@ -1,0 +1,257 @@
+package appapi
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tutela/device/phone"
+)
+
+// body is the body of an enrolment with a new key, changed by change.
+func (h *house) body(change func(map[string]any)) string {
+	h.t.Helper()
+	key, err := phone.NewKey(phone.ES256)
+	h.must(err)
+	return h.bodyOf(key, change)
+}
+
+func (h *house) bodyOf(key *phone.Key, change func(map[string]any)) string {
+	h.t.Helper()
+	public, err := key.Public(false)
+	h.must(err)
+	body := map[string]any{"identifier": "9774d56d682e549c", "name": "Pixel 9", "public_key": public}
+	if change != nil {
+		change(body)
+	}
+	return h.json(body)
+}
+
+func ticketField(ticket string) string { return `Ticket id="` + ticket + `"` }
+
+func (h *house) postEnroll(ticket, body string) answer {
+	h.t.Helper()
+	return h.call("POST", "/api/enroll", body, "Authorization", ticketField(ticket), "Content-Type", "application/json; charset=utf-8")
+}
+
+func TestEnroll_AnswersAsTheSDKsNeedIt(t *testing.T) {
+	h := newHouse(t)
+	a := h.postEnroll(h.ticket("maria"), h.body(nil))
+	h.accepted(a, http.StatusCreated)
+	for _, member := range []string{"id", "url", "issuer", "user_id", "token"} {
+		if text, _ := a.body[member].(string); text == "" {
+			t.Errorf("%s is missing: Android cannot do without it", member)
+		}
+	}
+	totp, _ := a.body["totp"].(map[string]any)
+	if totp["algorithm"] != "sha1" || totp["digits"] != 6.0 || totp["period"] != 30.0 || totp["secret"] == "" {
+		t.Errorf("totp is %v", totp)
+	}
+	if code, _ := a.body["recovery_code"].(string); len(code) != 24 {
+		t.Errorf("recovery_code is %q", code)
+	}
+	if a.body["url"] != "https://mfa.example.org/appliance-mfa" || a.body["user_id"] != "maria" {
+		t.Errorf("got %s", a.raw)
+	}
+}
+
+func TestEnroll_AnswersTheSameUnderTheSDKsMount(t *testing.T) {
+	h := newHouse(t)
+	ticket, body := h.ticket("maria"), h.body(nil)
+	first := h.postEnroll(ticket, body)
+	again := h.call("POST", "/appliance-mfa/api/enroll", body, "Authorization", ticketField(ticket))
+	h.accepted(again, http.StatusCreated)
+	if diff := cmp.Diff(first.body, again.body); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEnroll_TakesEveryKindOfKey(t *testing.T) {
+	h := newHouse(t)
+	for _, kind := range []phone.Algorithm{phone.RS256, phone.ES256, phone.EdDSA} {
+		p, _ := h.enroll("user of "+string(kind), withKey(kind))
+		if _, err := p.Status(t.Context()); err != nil {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+}
+
+func TestEnroll_TakesTheLeadingZeroOfAndroidAndTheTimesOfIOS(t *testing.T) {
+	h := newHouse(t)
+	p, _ := h.enroll("maria", withKey(phone.RS256), tapOnly, func(o *phone.Options) {
+		o.Quirks = phone.Quirks{LeadingZero: true, AppleJSON: true}
+	})
+	if _, err := p.Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.ask("maria")
+	h.must(p.Approve(t.Context(), h.approval(p), ""))
+}
+
+func TestEnroll_GivesALostAnswerAgainToTheSameKeyAlone(t *testing.T) {
+	h := newHouse(t)
+	ticket, body := h.ticket("maria"), h.body(nil)
+	first := h.postEnroll(ticket, body)
+	again := h.postEnroll(ticket, body)
+	if diff := cmp.Diff(first.body, again.body); diff != "" {
+		t.Error(diff)
+	}
+	h.refused(h.postEnroll(ticket, h.body(nil)), 404, "enrollment_transaction_not_found")
+	// The first authenticated call shows that the answer has arrived.
+	h.call("GET", "/api/device-accounts/"+first.body["id"].(string), "", "Authorization", "Bearer "+first.body["token"].(string))
+	h.refused(h.postEnroll(ticket, body), 404, "enrollment_transaction_not_found")
+}
+
+func TestEnroll_SpendsATicketByExactlyOneOfManyKeys(t *testing.T) {
+	h := newHouse(t)
+	ticket := h.ticket("maria")
+	var bodies []string
+	for range 16 {
+		bodies = append(bodies, h.body(nil))
+	}
+	statuses := make([]int, len(bodies))
+	var group sync.WaitGroup
+	for i, body := range bodies {
+		group.Go(func() { statuses[i] = h.postEnroll(ticket, body).status })
+	}
+	group.Wait()
+	count := map[int]int{}
+	for _, status := range statuses {
+		count[status]++
+	}
+	if diff := cmp.Diff(map[int]int{201: 1, 404: 15}, count); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEnroll_RefusesWithoutATicketBeforeItLooksAtAnything(t *testing.T) {
+	h := newHouse(t)
+	ticket := h.ticket("maria")
+	for _, field := range []string{
+		"", "Ticket", "Ticket id=", `Ticket id=""`, `Ticket id="` + ticket, "Bearer " + ticket, "Ticket " + ticket,
+		`Ticket id="` + ticket + `\"`, `Ticket id="` + strings.Repeat("a", 300) + `"`, `Ticket name="` + ticket + `"`,
+	} {
+		header := []string{}
+		if field != "" {
+			header = []string{"Authorization", field}
+		}
+		h.unchanged(func() { h.refused(h.call("POST", "/api/enroll", "no json", header...), 401, "invalid_token") })
+	}
+	h.accepted(h.call("POST", "/api/enroll", h.body(nil), "Authorization", "ticket id="+ticket), 201)
+}
+
+func TestEnroll_RefusesAnUnknownSpentOrExpiredTicketAlike(t *testing.T) {
+	h := newHouse(t)
+	spent := h.ticket("maria")
+	h.accepted(h.postEnroll(spent, h.body(nil)), 201)
+	expired := h.ticket("maria")
+	blocked := h.ticket("bert")
+	h.block("bert")
+	want := h.postEnroll("never-made", h.body(nil))
+	h.refused(want, 404, "enrollment_transaction_not_found")
+	h.clock.Advance(5*24*60*60*1e9 + 1)
+	for _, ticket := range []string{spent, expired, blocked} {
+		got := h.postEnroll(ticket, h.body(nil))
+		if got.status != want.status || got.raw != want.raw {
+			t.Errorf("got %s, want %s", got.raw, want.raw)
+		}
+	}
+}
+
+func TestEnroll_RefusesWhatIsMalformedAndChangesNothing(t *testing.T) {
+	h := newHouse(t)
+	ticket := h.ticket("maria")
+	put := func(member string, value any) string {
+		return h.body(func(b map[string]any) { b[member] = value })
+	}
+	nested := strings.Repeat(`{"a":`, 100) + "1" + strings.Repeat("}", 100)
+	for name, body := range map[string]string{
+		"empty":                   "",
+		"no JSON":                 "{",
+		"an array":                "[]",
+		"null":                    "null",
+		"no members":              "{}",
+		"identifier of a number":  put("identifier", 7),
+		"empty identifier":        put("identifier", ""),
+		"long identifier":         put("identifier", strings.Repeat("x", 600)),
+		"no name":                 put("name", nil),
+		"long name in bytes":      put("name", strings.Repeat("ü", 200)),
+		"key of a string":         put("public_key", "key"),
+		"no key":                  put("public_key", nil),
+		"key of an unknown kind":  put("public_key", map[string]any{"kty": "oct", "k": "AAAA"}),
+		"number of the key wrong": put("public_key", map[string]any{"kty": "RSA", "n": 7, "e": "AQAB"}),
+		"short RSA key":           put("public_key", map[string]any{"kty": "RSA", "n": base64.RawURLEncoding.EncodeToString(append([]byte{1}, make([]byte, 127)...)), "e": "AQAB"}),
+		"point off the curve":     put("public_key", map[string]any{"kty": "EC", "crv": "P-256", "x": strings.Repeat("A", 43), "y": strings.Repeat("A", 43)}),
+		"push of a string":        put("push_credentials", "token"),
+		"push service unknown":    put("push_credentials", map[string]any{"service": "WNS", "token": "t"}),
+		"push token missing":      put("push_credentials", map[string]any{"service": "GCM"}),
+		"push token of a number":  put("push_credentials", map[string]any{"service": "GCM", "token": 7}),
+		"capability of a number":  put("capabilities", []any{7}),
+		"too many capabilities":   put("capabilities", strings.Split(strings.Repeat("x,", 40), ",")),
+		"deep nesting":            put("more", json.RawMessage(nested)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h.unchanged(func() { h.refused(h.postEnroll(ticket, body), 400, "invalid_body") })
+		})
+	}
+	h.accepted(h.postEnroll(ticket, h.body(func(b map[string]any) {
+		b["push_credentials"], b["capabilities"], b["unknown"] = nil, nil, map[string]any{"a": 1}
+	})), 201)
+}
+
+func TestEnroll_RefusesAKeyThatTheUserHasAlready(t *testing.T) {
+	h := newHouse(t)
+	key, err := phone.NewKey(phone.EdDSA)
+	h.must(err)
+	h.accepted(h.postEnroll(h.ticket("maria"), h.bodyOf(key, nil)), 201)
+	second := h.ticket("maria")
+	other := func(b map[string]any) { b["identifier"] = "another phone" }
+	h.unchanged(func() { h.refused(h.postEnroll(second, h.bodyOf(key, other)), 409, "device_account_conflict") })
+	h.accepted(h.postEnroll(h.ticket("bert"), h.bodyOf(key, nil)), 201)
+	h.accepted(h.postEnroll(second, h.body(other)), 201) // nothing was spent
+}
+
+func TestEnroll_ReplacesTheEnrollmentOfTheSamePhone(t *testing.T) {
+	h := newHouse(t)
+	old, code := h.enroll("maria")
+	p := h.phone(func(o *phone.Options) { o.Identifier = old.Identifier() })
+	enrolled, err := p.Enroll(t.Context(), h.ticket("maria"))
+	h.must(err)
+	if code == "" || enrolled.RecoveryCode != "" {
+		t.Errorf("codes: first %q, then %q; the first is valid still", code, enrolled.RecoveryCode)
+	}
+	_, err = old.Status(t.Context())
+	if phone.CodeOf(err) != "device_account_not_found" {
+		t.Errorf("the replaced phone got %v", err)
+	}
+}
+
+func TestEnroll_UnderThePolicyNumberRefusesAnAppThatCannot(t *testing.T) {
+	h := newHouse(t)
+	h.set("approval.presence", "number")
+	ticket := h.ticket("maria")
+	h.refused(h.postEnroll(ticket, h.body(nil)), 400, "invalid_body")
+	h.accepted(h.postEnroll(ticket, h.body(func(b map[string]any) { b["capabilities"] = []string{"number-matching"} })), 201)
+}
+
+func TestEnroll_ChargesTheAddressThatGuesses(t *testing.T) {
+	h := newHouse(t, withLimit(3))
+	relayed := func(ticket, body string) answer {
+		return h.call("POST", "/api/enroll", body, "Authorization", ticketField(ticket), "X-Forwarded-For", "203.0.113.9")
+	}
+	for i := range 3 {
+		h.refused(relayed(fmt.Sprint("guess", i), h.body(nil)), 404, "enrollment_transaction_not_found")
+	}
+	tooMany := relayed("guess", h.body(nil))
+	h.refused(tooMany, 429, "too_many_attempts")
+	if tooMany.header.Get("Retry-After") == "" || tooMany.header.Get("X-RateLimit-Remaining") != "0" {
+		t.Errorf("headers are %v", tooMany.header)
+	}
+	h.accepted(relayed(h.ticket("maria"), h.body(nil)), 201) // who has a ticket is not refused for others
+}

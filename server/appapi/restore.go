@@ -1,0 +1,231 @@
+package appapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"tutela/backup/restore"
+	"tutela/device"
+)
+
+func (a *api) mountRestore() {
+	const path = "/api/restores"
+	register(a, byNobody, huma.Operation{
+		OperationID: "start-restore", Method: http.MethodPost, Path: path, DefaultStatus: http.StatusCreated,
+		Summary:     "Begin to come back after a reinstall",
+		Description: "The answer decides what comes next, and why. From the sixth start per handle and hour it wants a Restore-Proof.",
+	}, a.startRestore)
+	register(a, byBearer, huma.Operation{
+		OperationID: "get-restore", Method: http.MethodGet, Path: path + "/{id}", Summary: "How does the restore stand?",
+		Description: "With a Restore-Proof, a restore that is done gives its answer again.",
+	}, a.restoreState)
+	register(a, byBearer, huma.Operation{
+		OperationID: "restore-with-code", Method: http.MethodPost, Path: path + "/{id}/recovery-code",
+		Summary:     "Take over with the recovery code",
+		Description: "The same call again gets the same answer, until the enrollment's first call and for 15 minutes at most.",
+	}, a.restoreWithCode)
+	register(a, byBearer, huma.Operation{
+		OperationID: "restore-as-new", Method: http.MethodPost, Path: path + "/{id}/first-time-setup",
+		Summary: "Give the restore up and start over", Description: "Nothing of the old installation changes.",
+	}, a.firstTimeSetup)
+	register(a, bySigner, huma.Operation{
+		OperationID: "veto-restore", Method: http.MethodPost, Path: path + "/{id}/veto", DefaultStatus: http.StatusNoContent,
+		Summary: "Stop a restore, from the old installation",
+	}, a.veto)
+	register(a, byDevice, huma.Operation{
+		OperationID: "list-restores", Method: http.MethodGet, Path: "/api/device-accounts/{id}/restores",
+		Summary: "List the restores that would retire this installation",
+	}, a.waitingRestores)
+}
+
+// startInput is what a new installation says that it has.
+type startInput struct {
+	Proof string `header:"Restore-Proof" doc:"A compact JWS by public_key: handle (hex SHA-256 of restore_handle) and iat."`
+	Body  struct {
+		installation
+		Handle           *string `json:"restore_handle,omitempty" maxLength:"512" doc:"What the platform brought along."`
+		AutomaticRestore *bool   `json:"automatic_restore,omitempty" doc:"false: the phone says so, or the person wants a clean start."`
+	}
+}
+
+// restoreState is a restore as its holder sees it.
+type restoreState struct {
+	ID        string           `json:"id"`
+	Step      string           `json:"step" enum:"first_time_setup,recovery_code,ask_admin,wait,done"`
+	Reason    string           `json:"reason"`
+	ExpiresAt string           `json:"expires_at" format:"date-time"`
+	WaitUntil string           `json:"wait_until,omitempty" format:"date-time" doc:"With the step wait."`
+	Result    *restoredOutcome `json:"result,omitempty" doc:"Of one that is done, with a Restore-Proof."`
+}
+
+func stateOf(s *restore.State) restoreState {
+	out := restoreState{ID: s.ID, Step: string(s.Step), Reason: string(s.Reason), ExpiresAt: wireTime(s.Expires)}
+	if !s.WaitUntil.IsZero() {
+		out.WaitUntil = wireTime(s.WaitUntil)
+	}
+	if s.Result != nil {
+		out.Result = outcomeOf(s.Result)
+	}
+	return out
+}
+
+// restoredOutcome is the answer of an enrolment, and what a restore adds to it.
+type restoredOutcome struct {
+	device.Answer
+	RestoreHandle string          `json:"restore_handle" doc:"A new one; the old one is dead."`
+	Backup        restoredVersion `json:"backup" doc:"The latest, to be read with the new enrollment."`
+}
+
+type restoredVersion struct {
+	Generation int64  `json:"generation"`
+	Digest     string `json:"digest"`
+	Size       int    `json:"size"`
+	Items      int    `json:"items"`
+	CreatedAt  string `json:"created_at" format:"date-time"`
+}
+
+func outcomeOf(o *restore.Outcome) *restoredOutcome {
+	v := &o.Backup
+	return &restoredOutcome{o.Answer, o.RestoreHandle, restoredVersion{v.Generation, v.Digest, v.Size, v.Items, wireTime(v.Created)}}
+}
+
+type startOutput struct {
+	Body struct {
+		restoreState
+		Token string `json:"token" doc:"For the calls about this restore."`
+	}
+}
+
+func (a *api) startRestore(ctx context.Context, c *caller, in *startInput) (*startOutput, error) {
+	app, err := in.Body.device()
+	if err != nil {
+		return nil, err
+	}
+	req := restore.StartRequest{
+		Disabled: in.Body.AutomaticRestore != nil && !*in.Body.AutomaticRestore, Installation: app, Proof: in.Proof,
+	}
+	if in.Body.Handle != nil {
+		req.Handle = *in.Body.Handle
+	}
+	started, err := a.Restores.Start(ctx, req, c.from)
+	if err != nil {
+		return nil, err
+	}
+	var out startOutput
+	out.Body.restoreState, out.Body.Token = stateOf(&started.State), started.Token
+	return &out, nil
+}
+
+// RestorePath is the part of an input that names the restore.
+type RestorePath struct {
+	ID string `path:"id" doc:"The restore's id."`
+}
+
+type stateOutput struct {
+	Body restoreState
+}
+
+func (a *api) restoreState(ctx context.Context, c *caller, in *struct {
+	RestorePath
+	Proof string `header:"Restore-Proof" doc:"A compact JWS by the new key: restore (its id) and iat."`
+},
+) (*stateOutput, error) {
+	state, err := a.Restores.State(ctx, in.ID, c.credential, in.Proof)
+	if err != nil {
+		return nil, err
+	}
+	return &stateOutput{stateOf(state)}, nil
+}
+
+type outcomeOutput struct {
+	Body *restoredOutcome
+}
+
+func (a *api) restoreWithCode(ctx context.Context, c *caller, in *struct {
+	RestorePath
+	Body typedCode
+},
+) (*outcomeOutput, error) {
+	outcome, err := a.Restores.RestoreWithCode(ctx, in.ID, c.credential, in.Body.RecoveryCode, c.from)
+	if err != nil {
+		return nil, err
+	}
+	return &outcomeOutput{outcomeOf(outcome)}, nil
+}
+
+func (a *api) firstTimeSetup(ctx context.Context, c *caller, in *RestorePath) (*stateOutput, error) {
+	state, err := a.Restores.FirstTimeSetup(ctx, in.ID, c.credential)
+	if err != nil {
+		return nil, err
+	}
+	return &stateOutput{stateOf(state)}, nil
+}
+
+func (a *api) veto(ctx context.Context, c *caller, in *RestorePath) (*struct{}, error) {
+	return nil, a.Restores.Veto(ctx, c.proof, in.ID, c.from)
+}
+
+// waitingRestore is a restore as the old installation sees it.
+type waitingRestore struct {
+	ID        string `json:"id"`
+	Step      string `json:"step"`
+	Reason    string `json:"reason"`
+	Name      string `json:"name" doc:"Of the phone that wants to take over."`
+	StartedAt string `json:"started_at" format:"date-time"`
+	ExpiresAt string `json:"expires_at" format:"date-time"`
+	WaitUntil string `json:"wait_until,omitempty" format:"date-time"`
+}
+
+type waitingOutput struct {
+	Body []waitingRestore
+}
+
+func (a *api) waitingRestores(ctx context.Context, c *caller, in *struct {
+	AccountPath
+	Waiting
+},
+) (*waitingOutput, error) {
+	out := &waitingOutput{Body: []waitingRestore{}}
+	err := a.held(ctx, "restores:"+c.proof.ID, in.duration(), func(ctx context.Context, wait time.Duration) error {
+		list, err := a.awaitRestores(ctx, c.proof, wait)
+		for _, r := range list {
+			item := waitingRestore{
+				ID: r.ID, Step: string(r.Step), Reason: string(r.Reason), Name: r.Name,
+				StartedAt: wireTime(r.Started), ExpiresAt: wireTime(r.Expires),
+			}
+			if !r.WaitUntil.IsZero() {
+				item.WaitUntil = wireTime(r.WaitUntil)
+			}
+			out.Body = append(out.Body, item)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// awaitRestores returns the restores of the caller's backup, after a wait for one to come when there are none.
+func (a *api) awaitRestores(ctx context.Context, p device.Proof, wait time.Duration) ([]restore.Listed, error) {
+	woken, stop := a.Watch(p.UID)
+	defer stop()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		list, err := a.Restores.Waiting(ctx, p)
+		if err != nil || len(list) > 0 || wait <= 0 {
+			return list, err
+		}
+		select {
+		case <-woken:
+		case <-ctx.Done():
+			return nil, nil
+		case <-timer.C:
+			return nil, nil
+		}
+	}
+}
