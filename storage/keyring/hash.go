@@ -6,14 +6,11 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
-	"hash"
 	"strconv"
 	"strings"
 
 	"tutela/storage"
 )
-
-func newHash() hash.Hash { return sha256.New() }
 
 // A purpose is the name under which a key is derived: what was made for one is worth nothing for another.
 
@@ -33,8 +30,8 @@ func (r *Ring) Hashes(purpose string, parts ...[]byte) []string {
 	return hashes
 }
 
-// Matches tells in constant time whether hash is the keyed hash of the secret, under the version that hash names.
-// Whatever is wrong with hash, one HMAC is computed.
+// Matches tells in constant time whether hash, which was kept, is the keyed hash of the secret, under the version
+// that hash names. Whatever is wrong with hash, one HMAC is computed.
 func (r *Ring) Matches(hash, purpose string, parts ...[]byte) bool {
 	v := r.newest()
 	if number, _, ok := strings.Cut(hash, "."); ok {
@@ -53,28 +50,12 @@ func (v *version) hash(purpose string, parts [][]byte) string {
 }
 
 func (v *version) mac(purpose string, parts [][]byte) []byte {
-	m := hmac.New(newHash, v.derive(purpose))
+	m := hmac.New(sha256.New, v.derive(purpose))
 	for _, part := range parts {
 		m.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
 		m.Write(part)
 	}
 	return m.Sum(nil)
-}
-
-// Key returns the key of a purpose under the newest version, with the version's number, for a MAC of a form of its
-// own (a JWT). [Ring.KeyAt] finds it again.
-func (r *Ring) Key(purpose string) (version uint32, key []byte) {
-	v := r.newest()
-	return v.number, v.derive(purpose)
-}
-
-// KeyAt returns the key of a purpose under a version; ok is false for a version that does not exist.
-func (r *Ring) KeyAt(purpose string, number uint32) (key []byte, ok bool) {
-	v, err := r.at(number)
-	if err != nil {
-		return nil, false
-	}
-	return v.derive(purpose), true
 }
 
 // Ids that carry their owner.
@@ -92,7 +73,8 @@ func (r *Ring) NewID(prefix string, uid storage.UID) (id, key string) {
 	return r.IDFor(prefix, uid, storage.NewUID())
 }
 
-// IDFor is NewID with the random part given.
+// IDFor is NewID with the random part given: for the same row it makes the same id until the keys are rotated, and
+// then another; [Ring.ParseID] reads both.
 func (r *Ring) IDFor(prefix string, uid, random storage.UID) (id, key string) {
 	v := r.newest()
 	b := append(make([]byte, 0, idBytes), byte(v.number))

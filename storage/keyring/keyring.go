@@ -41,7 +41,9 @@ type Ring struct {
 	store  *storage.Store
 	master cipher.AEAD
 	keys   atomic.Pointer[keys]
+
 	grow   sync.Mutex // held while keys is replaced
+	looked time.Time  // when a stranger's word last had the ring read again, by the house's time; guarded by grow
 }
 
 // keys are the versions of the ring, 1 to the newest, with what was derived from them.
@@ -106,6 +108,11 @@ func (r *Ring) Rotate(ctx context.Context) (uint32, error) {
 func (r *Ring) load(ctx context.Context) error {
 	r.grow.Lock()
 	defer r.grow.Unlock()
+	return r.read(ctx)
+}
+
+// read is load with grow held.
+func (r *Ring) read(ctx context.Context) error {
 	var rows []storage.Row[wrapped]
 	err := r.store.View(ctx, func(tx *storage.Tx) (err error) {
 		rows, err = ring.All(tx, storage.House)
@@ -142,19 +149,48 @@ func (r *Ring) newest() *version {
 	return versions[len(versions)-1]
 }
 
-// at returns a version by number; one that another server made meanwhile is read from the store.
+// at returns a version that something in the store names; one that another server made meanwhile is read from there.
 func (r *Ring) at(number uint32) (*version, error) {
-	for range 2 {
-		versions := r.keys.Load().versions
-		if number >= 1 && int64(number) <= int64(len(versions)) {
-			return versions[number-1], nil
-		}
-		if err := r.load(context.Background()); err != nil {
+	if v := r.keys.Load().at(number); v != nil {
+		return v, nil
+	}
+	if err := r.load(context.Background()); err != nil {
+		return nil, err
+	}
+	if v := r.keys.Load().at(number); v != nil {
+		return v, nil
+	}
+	return nil, errVersion
+}
+
+// hinted is at for a version that a caller names: whatever strangers send has the store read once a second at most.
+func (r *Ring) hinted(number uint32) (*version, error) {
+	if v := r.keys.Load().at(number); v != nil {
+		return v, nil
+	}
+	r.grow.Lock()
+	defer r.grow.Unlock()
+	if now := r.store.Now(); r.looked.IsZero() || now.Sub(r.looked) >= time.Second {
+		r.looked = now
+		if err := r.read(context.Background()); err != nil {
 			return nil, err
 		}
 	}
-	return nil, errors.New("sealed under a key that is not in the ring")
+	if v := r.keys.Load().at(number); v != nil {
+		return v, nil
+	}
+	return nil, errVersion
 }
+
+// at returns the version, or nil when there is none of that number.
+func (k *keys) at(number uint32) *version {
+	if number < 1 || int64(number) > int64(len(k.versions)) {
+		return nil
+	}
+	return k.versions[number-1]
+}
+
+var errVersion = errors.New("made under a key that is not in the ring")
 
 // derive returns the version's key for a purpose.
 func (v *version) derive(purpose string) []byte {

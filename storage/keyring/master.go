@@ -13,21 +13,27 @@ import (
 )
 
 // MasterKey finds the master key: env, when it is not empty (base64, either alphabet, padding optional), else the
-// file at path (32 raw bytes, or base64 text). With create, a file that is missing is made: written, synced and
-// renamed, mode 0600, so that a crash leaves a whole key or none. Without, a missing file is an error: a new key is
+// file at path (32 raw bytes, or base64 text). With create, a file that is missing is made, mode 0600, whole or not at
+// all; one that another process makes at the same moment is used. Without, a missing file is an error: a new key is
 // never made for data that has one already.
+//
+// Errors: ErrMasterKey; those of the file system when a key cannot be written.
 func MasterKey(env, path string, create bool) ([]byte, error) {
 	if env != "" {
-		key, err := decodeMaster([]byte(env))
+		key, err := decodeText([]byte(env))
 		if err != nil {
 			return nil, ErrMasterKey.With("TUTELA_MASTER_KEY is no master key: it must be %d bytes in base64", KeyBytes)
 		}
 		return key, nil
 	}
 	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && create {
+		if err := makeMaster(path); err != nil {
+			return nil, fmt.Errorf("make the master key: %w", err)
+		}
+		content, err = os.ReadFile(path)
+	}
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && create:
-		return makeMaster(path)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, ErrMasterKey.With("the master key %s is missing, and the data cannot be read without it: "+
 			"put it back, or give it by --master-key-file or TUTELA_MASTER_KEY", path)
@@ -45,6 +51,10 @@ func decodeMaster(content []byte) ([]byte, error) {
 	if len(content) == KeyBytes {
 		return content, nil
 	}
+	return decodeText(content)
+}
+
+func decodeText(content []byte) ([]byte, error) {
 	trimmed := make([]byte, 0, len(content))
 	for _, b := range content {
 		switch b {
@@ -64,29 +74,21 @@ func decodeMaster(content []byte) ([]byte, error) {
 	return key, nil
 }
 
-func makeMaster(path string) ([]byte, error) {
+// makeMaster writes a new key. A file beside path is written and synced and then linked there, which never replaces
+// a key that came in between; then the folder is synced, since a name is only as durable as its folder.
+func makeMaster(path string) error {
 	key := make([]byte, KeyBytes)
-	_, _ = rand.Read(key)
-	text := base64.StdEncoding.EncodeToString(key) + "\n"
-	if err := writeWhole(path, []byte(text)); err != nil {
-		return nil, fmt.Errorf("make the master key: %w", err)
-	}
-	return key, nil
-}
-
-// writeWhole writes a file so that it is there whole or not at all, whatever happens: a new file beside it is
-// written and synced, then renamed, then the folder is synced, since a rename is only as durable as its folder.
-func writeWhole(path string, content []byte) error {
+	_, _ = rand.Read(key)                                                     // never fails: see crypto/rand
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.Write(content)
+	_, err = f.WriteString(base64.StdEncoding.EncodeToString(key) + "\n")
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	dir, err := os.Open(filepath.Dir(path))
