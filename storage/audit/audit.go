@@ -58,14 +58,14 @@ type Event struct {
 	ID     string            `json:"id"` // digits that sort as time
 	Type   Type              `json:"type"`
 	Time   time.Time         `json:"time"`
-	UID    storage.UID       `json:"uid,omitempty"`    // to whom; none for what concerns the installation
+	UID    storage.UID       `json:"uid,omitzero"`     // to whom; none for what concerns the installation
 	Client string            `json:"client,omitempty"` // the client's id
 	By     string            `json:"by,omitempty"`     // who did it, when not the user: "operator:<uid>", "client:<id>", "user:<uid>"
 	Facts  map[string]string `json:"facts,omitempty"`  // words from fixed lists and ids of ours, nothing personal
 }
 
 // Detail is what an event knows about a person. It is kept beside the event as long as the user's rows of its
-// class.
+// class; of an event that is nobody's there is none.
 type Detail struct {
 	IP        string `json:"ip,omitempty"`
 	UserAgent string `json:"user_agent,omitempty"`
@@ -95,7 +95,7 @@ func Record(tx *storage.Tx, e Event, d Detail) error { return record(tx, e, d, d
 func RecordAccount(tx *storage.Tx, e Event, d Detail) error { return record(tx, e, d, accountDetails) }
 
 func record(tx *storage.Tx, e Event, d Detail, in *storage.Table[Detail]) error {
-	e.ID, e.Time = newID(tx.Now()), tx.Now()
+	e.ID, e.Time = newID(tx), tx.Now()
 	value, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("record %s: %w", e.Type, err)
@@ -109,12 +109,16 @@ func record(tx *storage.Tx, e Event, d Detail, in *storage.Table[Detail]) error 
 	return in.Put(tx, e.UID, e.ID, &d)
 }
 
-// newID makes 25 digits: nanoseconds of Unix time, then six random ones, so that two events of one instant differ.
-func newID(at time.Time) string {
+// newID makes 25 digits: nanoseconds of Unix time, which no two events of a server share, then six random ones, so that
+// those of two servers differ.
+func newID(tx *storage.Tx) string {
 	var random [4]byte
-	_, _ = rand.Read(random[:])
-	return fmt.Sprintf("%019d%06d", at.UnixNano(), binary.BigEndian.Uint32(random[:])%1_000_000)
+	_, _ = rand.Read(random[:]) // never fails: see crypto/rand
+	return fmt.Sprintf("%019d%06d", tx.Stamp(), binary.BigEndian.Uint32(random[:])%1_000_000)
 }
+
+// stampSlack is by how much the stamp in an event's id may be after its time.
+const stampSlack = time.Second
 
 // idAt is the smallest id of an instant.
 func idAt(at time.Time) string { return fmt.Sprintf("%019d", max(at.UnixNano(), 0)) }

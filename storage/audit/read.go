@@ -22,9 +22,11 @@ type Query struct {
 	Since  time.Time   // not older
 	Until  time.Time   // not newer
 
-	After string // only those after this id; then oldest first
-	Skip  int    // pass over so many
-	Take  int    // at most so many; 0: all
+	After  string // only those after this id; then oldest first
+	Oldest bool   // oldest first
+	Skip   int    // pass over so many
+	Take   int    // at most so many; 0: all
+	Within int    // look at no more than so many events; 0: at all
 }
 
 func (q Query) matches(e Event) bool {
@@ -39,8 +41,13 @@ func (q Query) matches(e Event) bool {
 func List(ctx context.Context, s *storage.Store, q Query, total bool) (entries []Entry, count int, err error) {
 	var found []Event
 	var failed error
+	q.Oldest = q.Oldest || q.After != ""
+	seen := 0
 	see := func(value []byte) bool {
 		var e Event
+		if seen++; q.Within > 0 && seen > q.Within {
+			return false
+		}
 		if failed = json.Unmarshal(value, &e); failed != nil {
 			return false
 		}
@@ -80,13 +87,16 @@ func peekAll(ctx context.Context, s *storage.Store, q Query, see func([]byte) bo
 		from = idAt(q.Since)
 	}
 	if !q.Until.IsZero() {
-		to = idAt(q.Until.Add(1))
+		to = idAt(q.Until.Add(stampSlack))
 	}
 	if q.After != "" {
-		from = max(from, q.After+"0") // no id has more than 25 digits: this is just after it
+		from = max(from, justAfter(q.After))
 	}
-	return events.Peek(ctx, s, from, to, q.After == "", func(_ string, value []byte) bool { return see(value) })
+	return events.Peek(ctx, s, from, to, !q.Oldest, func(_ string, value []byte) bool { return see(value) })
 }
+
+// justAfter is less than every id after id: none has more than 25 digits.
+func justAfter(id string) string { return id + "0" }
 
 // peekUser goes by the user's own pointers. They are read in one view: a user has thousands, not millions.
 func peekUser(ctx context.Context, s *storage.Store, q Query, see func([]byte) bool) error {
@@ -95,7 +105,7 @@ func peekUser(ctx context.Context, s *storage.Store, q Query, see func([]byte) b
 		if err != nil {
 			return err
 		}
-		if q.After == "" {
+		if !q.Oldest {
 			slices.Reverse(rows)
 		}
 		for _, row := range rows {
@@ -123,7 +133,7 @@ func Get(ctx context.Context, s *storage.Store, id string) (Entry, error) {
 	}
 	var found *Event
 	var failed error
-	err := events.Peek(ctx, s, id, id+"0", false, func(_ string, value []byte) bool {
+	err := events.Peek(ctx, s, id, justAfter(id), false, func(_ string, value []byte) bool {
 		found = &Event{}
 		failed = json.Unmarshal(value, found)
 		return false
@@ -143,7 +153,7 @@ func Get(ctx context.Context, s *storage.Store, id string) (Entry, error) {
 }
 
 // Trim removes events older than before, with their pointers and details, up to limit of them, and returns how many
-// it removed. Ids sort as time, so they are the first of the log.
+// it removed; after an error it may have removed some. Ids sort as time, so they are the first of the log.
 func Trim(ctx context.Context, s *storage.Store, before time.Time, limit int) (int, error) {
 	var old []Event
 	var failed error
@@ -156,17 +166,16 @@ func Trim(ctx context.Context, s *storage.Store, before time.Time, limit int) (i
 	if err = errors.Join(err, failed); err != nil {
 		return 0, err
 	}
-	for i, e := range old {
-		err := s.Update(ctx, func(tx *storage.Tx) error {
-			if err := events.Delete(tx, e.UID, e.ID); err != nil || e.UID.IsZero() {
-				return err
-			}
-			return errors.Join(ofUser.Delete(tx, e.UID, e.ID), details.Delete(tx, e.UID, e.ID),
-				accountDetails.Delete(tx, e.UID, e.ID))
-		})
-		if err != nil {
-			return i, err
+	err = s.UpdateEach(ctx, len(old), func(tx *storage.Tx, i int) error {
+		e := old[i]
+		if err := events.Delete(tx, e.UID, e.ID); err != nil || e.UID.IsZero() {
+			return err
 		}
+		return errors.Join(ofUser.Delete(tx, e.UID, e.ID), details.Delete(tx, e.UID, e.ID),
+			accountDetails.Delete(tx, e.UID, e.ID))
+	})
+	if err != nil {
+		return 0, fmt.Errorf("trim events: %w", err)
 	}
 	return len(old), nil
 }

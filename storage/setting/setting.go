@@ -49,14 +49,30 @@ type entry struct {
 var declared = struct {
 	sync.RWMutex
 	byName map[string]entry
+	faults []string
 }{byName: make(map[string]entry)}
 
 func declare[T any](info Info, parse func(string) (T, error)) *Setting[T] {
 	declared.Lock()
 	defer declared.Unlock()
+	_, twice := declared.byName[info.Name]
+	fallback, err := parse(info.Default)
+	if twice || err != nil {
+		declared.faults = append(declared.faults, info.Name)
+	}
 	declared.byName[info.Name] = entry{Info: info, check: func(s string) error { _, err := parse(s); return err }}
-	fallback, _ := parse(info.Default) // a default that does not parse is found by the test of every declaration
 	return &Setting[T]{name: info.Name, fallback: fallback, parse: parse}
+}
+
+// Check returns what is wrong with the declarations: a name that is declared twice, a default out of bounds. A test
+// that imports all of the program asks it.
+func Check() error {
+	declared.RLock()
+	defer declared.RUnlock()
+	if len(declared.faults) > 0 {
+		return fmt.Errorf("wrong declarations of %q", declared.faults)
+	}
+	return nil
 }
 
 // OneOf declares a setting that is one of a few words; the first is the default.
@@ -108,7 +124,8 @@ func short(d time.Duration) string {
 	return s
 }
 
-// Get returns the setting's value, its default when it was never set.
+// Get returns the setting's value, its default when it was never set. So it is when what was set is no longer a value
+// that it takes, since an earlier version had other bounds.
 func (s *Setting[T]) Get(tx *storage.Tx) (T, error) {
 	stored, err := table.Get(tx, storage.House, s.name)
 	if storage.CodeOf(err) == storage.NotFound {
@@ -117,7 +134,10 @@ func (s *Setting[T]) Get(tx *storage.Tx) (T, error) {
 	if err != nil {
 		return s.fallback, err
 	}
-	return s.parse(stored.Value)
+	if value, err := s.parse(stored.Value); err == nil {
+		return value, nil
+	}
+	return s.fallback, nil
 }
 
 // List returns all settings by name.
@@ -154,7 +174,7 @@ func get(tx *storage.Tx, name string) (Info, error) {
 	if storage.CodeOf(err) == storage.NotFound {
 		return info, nil
 	}
-	if err == nil {
+	if err == nil && e.check(stored.Value) == nil {
 		info.Value = stored.Value
 	}
 	return info, err
