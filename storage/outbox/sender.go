@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -14,8 +16,11 @@ import (
 
 // Handler does the work of an entry, outside any transaction. It looks at the store again first: what the entry
 // speaks of may be over. The function that it returns, which may be nil, is run in the transaction that removes the
-// entry. An error has the entry tried again later, until it expires; ErrGone removes it at once. The function is
-// run in either case.
+// entry, or puts it off. An error, of the handler or of the function, has the entry tried again later, until it
+// expires; so does a panic. ErrGone removes it at once. The function is run in either case, unless the user was reset
+// meanwhile.
+//
+// ctx ends after handlerTimeout, and soon after the sender was told to stop.
 type Handler func(ctx context.Context, e Entry) (then func(*storage.Tx) error, err error)
 
 // ErrGone is a handler's word that an entry cannot be done, now or later.
@@ -26,6 +31,9 @@ const (
 	idleInterval = 5 * time.Second // a look at the outbox without a wake, for entries whose retry is due
 	firstRetry   = time.Second     // doubled with every attempt
 	longestRetry = time.Minute
+
+	handlerTimeout = 30 * time.Second // for one entry: a handler that hangs holds one of the workers
+	grace          = 5 * time.Second  // for the entries in hand when the sender is told to stop
 )
 
 // Sender does the entries of the outbox.
@@ -35,7 +43,8 @@ type Sender struct {
 	log      *slog.Logger
 
 	mu      sync.Mutex
-	inHand  map[string]struct{} // keys of pointers that a worker has
+	inHand  map[string]struct{} // keys of pointers that a worker has, or that wait for the store to be well again
+	stuck   map[string]int      // how often in a row what became of the entry could not be written down
 	pending chan work
 	done    chan struct{} // receives, at most one at a time, when a worker has finished
 }
@@ -49,20 +58,23 @@ type work struct {
 func NewSender(store *storage.Store, handlers map[Kind]Handler, log *slog.Logger) *Sender {
 	return &Sender{
 		store: store, handlers: handlers, log: log,
-		inHand: make(map[string]struct{}), pending: make(chan work), done: make(chan struct{}, 1),
+		inHand: make(map[string]struct{}), stuck: make(map[string]int), pending: make(chan work), done: make(chan struct{}, 1),
 	}
 }
 
 // Run does entries as they become due, those of before first, until ctx is done; then it waits for the work in hand.
-// An entry that was being done when a server died is done again.
+// An entry that was being done when a server died is done again. It is called once.
 func (s *Sender) Run(ctx context.Context) {
 	woken, stop := s.store.Watch(storage.House)
 	defer stop()
+	working, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cut) })()
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() {
 			for w := range s.pending {
-				s.do(ctx, w)
+				s.do(working, w)
 			}
 		})
 	}
@@ -92,7 +104,7 @@ func (s *Sender) dispatch(ctx context.Context) time.Duration {
 		select {
 		case s.pending <- w:
 		case <-ctx.Done():
-			return 0
+			return 0 // to Run, which ends
 		}
 	}
 	return wait
@@ -128,13 +140,20 @@ func (s *Sender) due(ctx context.Context, wait *time.Duration) []work {
 
 func (s *Sender) do(ctx context.Context, w work) {
 	err := s.attempt(ctx, w)
-	if err == nil || ctx.Err() != nil {
+	s.mu.Lock()
+	s.stuck[w.key]++
+	wait := retryAfter(s.stuck[w.key])
+	if err == nil {
+		delete(s.stuck, w.key)
+	}
+	s.mu.Unlock()
+	if err == nil {
 		s.release(w)
 		return
 	}
 	s.log.Warn("outbox", "entry", w.ID, "err", err)
-	// It is still due: were it let go at once, a store that cannot be written would be asked without a pause.
-	time.AfterFunc(firstRetry, func() { s.release(w) })
+	// It is still due: were it let go at once, the same phone would be told again and again while the store is ill.
+	time.AfterFunc(wait, func() { s.release(w) })
 }
 
 func (s *Sender) release(w work) {
@@ -149,32 +168,73 @@ func (s *Sender) release(w work) {
 
 // attempt does one entry and writes down how it went.
 func (s *Sender) attempt(ctx context.Context, w work) error {
-	var entry *Entry
-	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
-		entry, err = payloads.Get(tx, w.UID, w.ID)
-		return err
-	})
-	if errors.Is(err, storage.ErrNotFound) { // purged
-		return s.store.Update(ctx, func(tx *storage.Tx) error { return pointers.Delete(tx, w.UID, w.key) })
-	}
+	entry, err := s.look(ctx, w)
 	if err != nil {
 		return err
 	}
-	handler, ok := s.handlers[entry.Kind]
-	if !ok {
-		return errors.New("no handler for entries of kind " + string(entry.Kind))
+	if entry == nil {
+		return s.store.Update(ctx, func(tx *storage.Tx) error { return pointers.Delete(tx, w.UID, w.key) })
 	}
-	var then func(*storage.Tx) error
-	failed := ErrGone
-	if s.store.Now().Before(entry.Expires) {
-		then, failed = handler(ctx, *entry)
+	then, failed := s.handle(ctx, *entry)
+	// What the handler did is done: it is written down though ctx is over.
+	ctx = context.WithoutCancel(ctx)
+	err = s.settle(ctx, w, then, failed)
+	if err == nil || storage.CodeOf(err) == storage.Unavailable {
+		return err
 	}
-	return s.settle(ctx, w, then, failed)
+	// The transaction cannot be had with then. Without it the entry is put off, and does not come back at once.
+	return s.settle(ctx, w, nil, err)
 }
 
-// settle removes the entry, or puts it off. What the handler did is done: it is written down though ctx is over.
-func (s *Sender) settle(ctx context.Context, w work, then func(*storage.Tx) error, failed error) error {
-	return s.store.Update(context.WithoutCancel(ctx), func(tx *storage.Tx) error {
+// look reads the entry of a pointer: nil when there is none, or when the pointer is gone, since the entry was done or
+// put off in the moment when the pointer was found.
+func (s *Sender) look(ctx context.Context, w work) (entry *Entry, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		pointed, err := pointers.Get(tx, w.UID, w.key)
+		if err != nil || pointed == nil {
+			return err
+		}
+		entry, err = payloads.Get(tx, w.UID, w.ID)
+		if errors.Is(err, storage.ErrNotFound) { // purged
+			return nil
+		}
+		return err
+	})
+	return entry, err
+}
+
+// handle runs the handler. A panic in it is an error: the sender has others' entries in hand.
+func (s *Sender) handle(ctx context.Context, e Entry) (then func(*storage.Tx) error, err error) {
+	if !s.store.Now().Before(e.Expires) {
+		return nil, ErrGone
+	}
+	handler, ok := s.handlers[e.Kind]
+	if !ok {
+		return nil, fmt.Errorf("no handler for entries of kind %s", e.Kind)
+	}
+	ctx, cancel := context.WithTimeout(ctx, handlerTimeout)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			then, err = nil, fmt.Errorf("the handler of %s panicked: %v\n%s", e.Kind, p, debug.Stack())
+		}
+	}()
+	return handler(ctx, e)
+}
+
+// settle removes the entry, or puts it off, and runs then.
+func (s *Sender) settle(ctx context.Context, w work, then func(*storage.Tx) error, failed error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("writing down an entry panicked: %v", p)
+		}
+	}()
+	gone := failed == nil || errors.Is(failed, ErrGone)
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		pointed, err := pointers.Get(tx, w.UID, w.key)
+		if err != nil || pointed == nil {
+			return err // it was settled already
+		}
 		if err := pointers.Delete(tx, w.UID, w.key); err != nil {
 			return err
 		}
@@ -190,14 +250,19 @@ func (s *Sender) settle(ctx context.Context, w work, then func(*storage.Tx) erro
 				return err
 			}
 		}
-		if failed == nil || errors.Is(failed, ErrGone) {
+		if gone {
 			return payloads.Delete(tx, w.UID, w.ID)
 		}
 		entry.Attempts++
 		return errors.Join(payloads.Put(tx, w.UID, w.ID, entry), entry.point(tx, tx.Now().Add(retryAfter(entry.Attempts))))
 	})
+	if err == nil && !gone {
+		s.log.Warn("outbox: to be tried again", "entry", w.ID, "err", failed)
+	}
+	return err
 }
 
+// retryAfter is how long to wait after so many attempts that failed.
 func retryAfter(attempts int) time.Duration {
 	return min(firstRetry<<min(attempts-1, 10), longestRetry)
 }
