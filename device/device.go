@@ -40,6 +40,12 @@ func New(store *storage.Store, ring *keyring.Ring, codes *recovery.Service, o Op
 	return &Service{store: store, ring: ring, recovery: codes, bases: o.Bases, issuer: o.Issuer, deliver: o.Deliver}
 }
 
+// Issuer is the organisation's name, as apps show it.
+func (s *Service) Issuer() string { return s.issuer }
+
+// PublicURL is the URL under which people reach the server.
+func (s *Service) PublicURL() string { return s.bases.Public() }
+
 // The bounds of what an app says about itself, in bytes.
 const (
 	maxIdentifierBytes = 512

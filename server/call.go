@@ -101,6 +101,9 @@ func (s *Server) locate(call *Call) {
 // SetHeader sets a header field of the answer.
 func (c *Call) SetHeader(name, value string) { c.ctx.Response.Header.Set(name, value) }
 
+// Failed notes an error of ours for the log, for a handler that answers it in words of its own.
+func (c *Call) Failed(err error) { c.failure = err }
+
 // write makes p the answer.
 func (c *Call) write(p *Problem) {
 	c.ctx.Response.ResetBody()

@@ -1,0 +1,242 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"html/template"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"tutela/device"
+	"tutela/server"
+	"tutela/storage"
+)
+
+// The enrolment page: opening it shows whom the ticket is for; Start draws the QR code; a frame in the page waits for
+// the phone; then the recovery code is shown, once.
+//
+// The QR code is drawn once, for only a hash of what is in it is kept. So the page stays, and what turns live is a frame
+// inside it, which the server holds until the phone has enrolled. Without a script nothing but a frame can do that.
+//
+// No token against forged forms is needed. A form does something only with a ticket in its body, and for the browser
+// session that its cookie names: showing a code wants the session that drew the QR code, whose cookie no other site can
+// have sent (SameSite=Strict). Whoever has a ticket and could have a form of it sent could send its link just as well.
+func (w *web) mountEnrollment(app *fiber.App) {
+	app.Get("/mfa/enrollment", w.handle(w.open))
+	app.Post("/mfa/enrollment/start", w.handle(w.start))
+	app.Get("/mfa/enrollment/state", w.handle(w.state))
+	app.Post("/mfa/enrollment/code", w.handle(w.code))
+	// Where a browser goes that is sent back to the address of a form.
+	app.Get("/mfa/enrollment/start", w.handle(w.noTicket))
+	app.Get("/mfa/enrollment/code", w.handle(w.noTicket))
+}
+
+func (w *web) noTicket(*fiber.Ctx) (reply, error) { return reply{}, device.ErrTicket }
+
+const (
+	sessionCookie     = "tutela_enrollment"
+	sessionCharacters = 43 // of 62: 256 bits
+	sessionLife       = time.Hour
+)
+
+// session is the browser's session, or "" when it has none.
+func session(c *fiber.Ctx) string {
+	if value := c.Cookies(sessionCookie); len(value) == sessionCharacters {
+		return value
+	}
+	return ""
+}
+
+// newSession gives the browser a session. Only the pages about enrolment see it.
+func (w *web) newSession(c *fiber.Ctx) string {
+	value := storage.NewID("", sessionCharacters)
+	c.Cookie(&fiber.Cookie{
+		Name: sessionCookie, Value: value, Path: w.prefix + "/mfa", MaxAge: int(sessionLife / time.Second),
+		HTTPOnly: true, Secure: w.secure, SameSite: fiber.CookieSameSiteStrictMode,
+	})
+	return value
+}
+
+// posted is a member of the form that a call brought; never of the query, which logs of others may hold.
+func posted(c *fiber.Ctx, name string) string { return string(c.Context().PostArgs().Peek(name)) }
+
+// enrollment is what the pages about one ticket show.
+type enrollment struct {
+	frame
+	device.TicketPage
+	Ticket string
+	Phone  string // that has enrolled
+	Code   string
+	Link   template.URL // data of the code as a file
+}
+
+func (w *web) open(c *fiber.Ctx) (reply, error) {
+	return w.show(c, c.Query("ticket"))
+}
+
+// show shows how a ticket stands for this browser.
+func (w *web) show(c *fiber.Ctx, ticket string) (reply, error) {
+	page, err := w.look(c.UserContext(), ticket, session(c))
+	if err != nil {
+		return reply{}, err
+	}
+	e := enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket}
+	if page.Started == nil || !page.Started.Enrolled {
+		return reply{status: http.StatusOK, page: "start.html", data: e}, nil
+	}
+	e.Phone = page.Started.Phone
+	return reply{status: http.StatusOK, page: "connected.html", data: e}, nil
+}
+
+// look is what the page knows of a ticket: nothing of one that was spent elsewhere than in this browser.
+//
+// Errors: device.ErrTicket.
+func (w *web) look(ctx context.Context, ticket, session string) (device.TicketPage, error) {
+	page, err := w.Devices.OpenTicket(ctx, ticket, session)
+	if err == nil && page.Spent && (page.Started == nil || !page.Started.Enrolled) {
+		err = device.ErrTicket
+	}
+	return page, err
+}
+
+// started is the page with the QR code.
+type started struct {
+	enrollment
+	QR  picture
+	URI template.URL // the text of the QR code, for an app on this very phone
+	Key string       // what can be typed into the app instead
+}
+
+func (w *web) start(c *fiber.Ctx) (reply, error) {
+	ticket, browser := posted(c, "ticket"), session(c)
+	page, err := w.look(c.UserContext(), ticket, browser)
+	if err != nil {
+		return reply{}, err
+	}
+	if page.Spent {
+		return w.show(c, ticket)
+	}
+	if browser == "" {
+		browser = w.newSession(c)
+	}
+	begun, err := w.Devices.StartTicket(c.UserContext(), ticket, browser)
+	if err != nil {
+		return reply{}, err
+	}
+	code, err := draw(begun.URI)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{status: http.StatusOK, page: "scan.html", data: started{
+		enrollment: enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket},
+		QR:         code, URI: link(begun.URI), Key: begun.TxID,
+	}}, nil
+}
+
+// code shows the recovery code, once. It answers a form and not a link: what fetches links ahead does not burn it.
+func (w *web) code(c *fiber.Ctx) (reply, error) {
+	ticket, browser := posted(c, "ticket"), session(c)
+	page, err := w.look(c.UserContext(), ticket, browser)
+	if err != nil {
+		return reply{}, err
+	}
+	code, err := w.Devices.ShowCode(c.UserContext(), ticket, browser)
+	if errors.Is(err, device.ErrTicket) {
+		return w.show(c, ticket) // shown already: the page says so
+	}
+	if err != nil {
+		return reply{}, err
+	}
+	e := enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket, Code: code, Link: w.file(page.Account, code)}
+	e.Phone = page.Started.Phone
+	return reply{status: http.StatusOK, page: "code.html", data: e}, nil
+}
+
+// file is the code as the data of a text file, made with the page: nothing of it is kept here.
+func (w *web) file(account, code string) template.URL {
+	text := w.name + " recovery code\n" + account + "\n\n"
+	for i, group := range groups(code) {
+		if i > 0 {
+			text += "-"
+		}
+		text += group
+	}
+	text += "\n\nIt works once. Issued " + w.Now().Format("2006-01-02") + ".\n"
+	return link("data:text/plain;charset=utf-8," + url.PathEscape(text))
+}
+
+// heldFor is how long the frame's call is held: shorter than proxies allow, on the whole.
+const heldFor = 25 * time.Second
+
+// How soon the frame asks again, in seconds: at once while it is well, later when calls are not held.
+const (
+	soon  = 1
+	later = 5
+)
+
+// waiting is the frame inside the page with the QR code.
+type waiting struct {
+	enrollment
+	Enrolled bool
+	CodeKept bool
+	Over     bool // the QR code works no longer
+	Again    int  // seconds until the frame asks again
+}
+
+// state is the frame: it answers at once the first time, and then only when there is something new.
+func (w *web) state(c *fiber.Ctx) (reply, error) {
+	ticket, browser := c.Query("ticket"), session(c)
+	ctx, again := c.UserContext(), soon
+	if c.Query("wait") != "" {
+		again = w.await(ctx, ticket, browser)
+	}
+	f := waiting{enrollment: enrollment{frame: w.frame(c), Ticket: ticket}, Again: again}
+	page, err := w.look(ctx, ticket, browser)
+	switch {
+	case errors.Is(err, device.ErrTicket):
+		f.Over, err = true, w.server.AddressLimit().Charge(server.CallOf(ctx))
+	case err == nil && page.Started == nil:
+		f.Over = true
+	case err == nil:
+		f.Phone, f.Enrolled, f.CodeKept = page.Started.Phone, page.Started.Enrolled, page.Started.CodeKept
+		f.Over = !f.Enrolled && !w.Now().Before(page.Started.Expires)
+	}
+	return reply{status: http.StatusOK, page: "state.html", data: f}, err
+}
+
+// await waits for the phone of a ticket, and returns how soon the frame is to ask again. It cannot fail: whoever calls
+// it looks again afterwards.
+func (w *web) await(ctx context.Context, ticket, browser string) (again int) {
+	woken, stop, err := w.Devices.WatchTicket(ctx, ticket)
+	if err != nil {
+		return later
+	}
+	defer stop()
+	held, leave, ok := w.server.Waits().Enter(ctx, "enrollment:"+browser, 2)
+	if !ok || browser == "" {
+		leave()
+		return later
+	}
+	defer leave()
+	timer := time.NewTimer(heldFor)
+	defer timer.Stop()
+	for {
+		page, err := w.look(ctx, ticket, browser)
+		if err != nil || page.Started == nil || page.Started.Enrolled || !w.Now().Before(page.Started.Expires) {
+			return soon
+		}
+		select {
+		case <-woken:
+		case <-timer.C:
+			return soon
+		case <-held.Done():
+			if server.Cut(held) {
+				return later
+			}
+			return soon
+		}
+	}
+}

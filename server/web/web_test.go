@@ -1,0 +1,442 @@
+package web
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tutela/device"
+	"tutela/device/phone"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server"
+	"tutela/server/appapi"
+	"tutela/storage"
+	"tutela/storage/bolt"
+	"tutela/storage/keyring"
+	"tutela/storage/storagetest"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// house is the pages, with the API that phones call, over a real store.
+type house struct {
+	t       testing.TB
+	clock   *storage.FakeClock
+	store   *storage.Store
+	devices *device.Service
+	srv     *server.Server
+	url     string
+	stop    context.CancelFunc
+}
+
+func newHouse(t testing.TB, change ...func(*server.Config, *device.Options)) *house {
+	t.Helper()
+	h := &house{t: t, clock: storage.NewFakeClock(time.Now())}
+	file, err := bolt.Open(t.Context(), filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{Logger: quiet})
+	h.must(err)
+	h.store, err = storage.Open(t.Context(), storagetest.Chaos(t, file), storage.Options{Clock: h.clock, Logger: quiet})
+	h.must(err)
+	t.Cleanup(func() { h.must(h.store.Close()) })
+	ring, err := keyring.Open(t.Context(), h.store, []byte(strings.Repeat("k", keyring.KeyBytes)))
+	h.must(err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	h.must(err)
+	h.url = "http://" + listener.Addr().String()
+	codes := recovery.New(h.store, ring, func(context.Context, []byte) (string, error) { return "signed", nil })
+	config := server.Config{Listener: listener, Clock: h.clock}
+	options := device.Options{Bases: device.NewBases([]string{h.url}), Issuer: "Hafenlicht"}
+	for _, c := range change {
+		c(&config, &options)
+	}
+	h.devices = device.New(h.store, ring, codes, options)
+	h.srv, err = server.New(config)
+	h.must(err)
+	appapi.Mount(h.srv, appapi.Services{Devices: h.devices, Watch: h.store.Watch})
+	Mount(h.srv, Services{Devices: h.devices, Now: h.store.Now})
+	ctx, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	done := make(chan error, 1)
+	go func() { done <- h.srv.Serve(ctx) }()
+	t.Cleanup(func() { stop(); h.must(<-done) })
+	return h
+}
+
+func (h *house) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) ticket(u user.User) string {
+	h.t.Helper()
+	ticket, err := h.devices.NewTicket(h.t.Context(), device.TicketRequest{User: u, AllowMultiple: true},
+		func(storage.UID, *user.User) error { return nil })
+	h.must(err)
+	return ticket
+}
+
+// enroll enrols a phone by the text of a QR code, and returns the recovery code that it got.
+func (h *house) enroll(uri string) string {
+	h.t.Helper()
+	p, err := phone.New(phone.Options{BaseURL: h.url, Name: "Galaxy S26", Now: h.clock.Wall, Client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}})
+	h.must(err)
+	enrolled, err := p.Enroll(h.t.Context(), uri)
+	h.must(err)
+	return enrolled.RecoveryCode
+}
+
+func (h *house) rows() []string {
+	h.t.Helper()
+	var rows []string
+	h.must(h.store.Engine().Peek(h.t.Context(), storage.Range{}, func(key, value []byte) bool {
+		rows = append(rows, string(key)+"="+string(value))
+		return true
+	}))
+	slices.Sort(rows)
+	return rows
+}
+
+// browser is a browser with its cookies.
+type browser struct {
+	*house
+	client *http.Client
+	header []string // of every call
+}
+
+func (h *house) browser(header ...string) *browser {
+	h.t.Helper()
+	jar, err := cookiejar.New(nil)
+	h.must(err)
+	transport := &http.Transport{}
+	h.t.Cleanup(transport.CloseIdleConnections)
+	return &browser{h, &http.Client{Jar: jar, Transport: transport}, header}
+}
+
+// page is what a browser got.
+type page struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (b *browser) do(method, path, form string) page {
+	b.t.Helper()
+	req, err := http.NewRequest(method, b.url+path, strings.NewReader(form))
+	b.must(err)
+	if form != "" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i < len(b.header); i += 2 {
+		req.Header.Set(b.header[i], b.header[i+1])
+	}
+	resp, err := b.client.Do(req)
+	b.must(err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	b.must(err)
+	return page{resp.StatusCode, resp.Header, string(body)}
+}
+
+func (b *browser) open(ticket string) page {
+	b.t.Helper()
+	return b.do("GET", "/mfa/enrollment?ticket="+url.QueryEscape(ticket), "")
+}
+
+func (b *browser) start(ticket string) page {
+	b.t.Helper()
+	return b.do("POST", "/mfa/enrollment/start", "ticket="+url.QueryEscape(ticket))
+}
+
+func (b *browser) state(ticket, more string) page {
+	b.t.Helper()
+	return b.do("GET", "/mfa/enrollment/state?ticket="+url.QueryEscape(ticket)+more, "")
+}
+
+func (b *browser) code(ticket string) page {
+	b.t.Helper()
+	return b.do("POST", "/mfa/enrollment/code", "ticket="+url.QueryEscape(ticket))
+}
+
+var (
+	uriIn  = regexp.MustCompile(`href="(otpauth://[^"]*)"`)
+	codeIn = regexp.MustCompile(`(?s)<p class="code">(.*?)</p>`)
+	tags   = regexp.MustCompile(`<[^>]*>|\s`)
+)
+
+// uri is the text of the QR code on a page.
+func (p page) uri() string {
+	found := uriIn.FindStringSubmatch(p.body)
+	if found == nil {
+		return ""
+	}
+	return strings.ReplaceAll(found[1], "&amp;", "&")
+}
+
+// recoveryCode is the recovery code on a page.
+func (p page) recoveryCode() string {
+	found := codeIn.FindStringSubmatch(p.body)
+	if found == nil {
+		return ""
+	}
+	return tags.ReplaceAllString(found[1], "")
+}
+
+// shows fails the test unless p has the status and says text, under the policy that every page has.
+func (b *browser) shows(p page, status int, text string) {
+	b.t.Helper()
+	if p.status != status || !strings.Contains(p.body, text) {
+		b.t.Fatalf("got %d %s\nwant %d and %q", p.status, p.body, status, text)
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
+		"X-Frame-Options": "SAMEORIGIN", "Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff",
+	} {
+		if got := p.header.Get(name); got != want {
+			b.t.Errorf("%s is %q", name, got)
+		}
+	}
+	if strings.Contains(p.body, "<script") || strings.Contains(p.body, "style=") {
+		b.t.Errorf("the policy does not allow what is in %s", p.body)
+	}
+}
+
+func (h *house) untilHeld(n int) {
+	for h.srv.Waits().Len() != n {
+		runtime.Gosched()
+	}
+}
+
+func TestEnrollment_LeadsFromTheLinkToTheCode(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "u1", Email: "b.claasen@werft.example"})
+	b.shows(b.open(ticket), 200, "<b>b.claasen@werft.example</b>")
+	scan := b.start(ticket)
+	b.shows(scan, 200, "<svg viewBox=")
+	b.shows(b.state(ticket, ""), 200, "Waiting for your phone")
+	code := h.enroll(scan.uri())
+	b.shows(b.state(ticket, "&wait=1"), 200, "<strong>Galaxy S26</strong> is connected.")
+	b.shows(b.open(ticket), 200, "Show my recovery code")
+	shown := b.code(ticket)
+	b.shows(shown, 200, "Save your recovery code")
+	if got := shown.recoveryCode(); got != code || len(code) != 24 {
+		t.Errorf("the page shows %q, the phone got %q", got, code)
+	}
+	b.shows(b.open(ticket), 200, "It cannot be shown again here.")
+}
+
+func TestEnrollment_OpeningChangesNothing(t *testing.T) {
+	h := newHouse(t)
+	ticket := h.ticket(user.User{ID: "maria"})
+	before := h.rows()
+	for range 3 {
+		b := h.browser()
+		p := b.open(ticket)
+		b.shows(p, 200, "Start")
+		if p.header.Get("Set-Cookie") != "" {
+			t.Error("opening sets a cookie")
+		}
+	}
+	if !slices.Equal(before, h.rows()) {
+		t.Error("opening has changed the store")
+	}
+}
+
+func TestEnrollment_ShowsTheCodeOnceAndToNoOtherBrowser(t *testing.T) {
+	h := newHouse(t)
+	b, other := h.browser(), h.browser()
+	ticket := h.ticket(user.User{ID: "maria"})
+	other.shows(other.start(ticket), 200, "Scan the code")
+	code := h.enroll(b.start(ticket).uri())
+	other.shows(other.code(ticket), 404, "works no longer")
+	other.shows(other.open(ticket), 404, "works no longer")
+	none := h.browser()
+	none.shows(none.code(ticket), 404, "works no longer")
+	if got := b.code(ticket).recoveryCode(); got != code {
+		t.Errorf("got %q, want %q", got, code)
+	}
+	again := b.code(ticket)
+	b.shows(again, 200, "It cannot be shown again here.")
+	if strings.Contains(tags.ReplaceAllString(again.body, ""), code) {
+		t.Error("the code is shown twice")
+	}
+}
+
+func TestEnrollment_TheCodeWaitsTenMinutes(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "maria"})
+	h.enroll(b.start(ticket).uri())
+	h.clock.Advance(10*time.Minute + time.Second)
+	b.shows(b.code(ticket), 200, "It cannot be shown again here.")
+}
+
+func TestEnrollment_TheFrameIsHeldUntilThePhoneHasEnrolled(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "maria"})
+	uri := b.start(ticket).uri()
+	got := make(chan page, 1)
+	go func() { got <- b.state(ticket, "&wait=1") }()
+	h.untilHeld(1)
+	h.enroll(uri)
+	p := <-got
+	b.shows(p, 200, "Show my recovery code")
+	if strings.Contains(p.body, "http-equiv") {
+		t.Error("the frame goes on asking")
+	}
+}
+
+func TestEnrollment_TheFrameIsLetGoAtShutdown(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "maria"})
+	b.start(ticket)
+	got := make(chan page, 1)
+	go func() { got <- b.state(ticket, "&wait=1") }()
+	h.untilHeld(1)
+	h.stop()
+	b.shows(<-got, 200, `http-equiv="refresh" content="5; url=state?`)
+}
+
+func TestEnrollment_TheFramePastTheCapAsksLater(t *testing.T) {
+	h := newHouse(t, func(c *server.Config, _ *device.Options) { c.Limits.Waits = 1 })
+	ticket := h.ticket(user.User{ID: "maria"})
+	b, other := h.browser(), h.browser()
+	uri := b.start(ticket).uri()
+	other.start(ticket)
+	got := make(chan page, 1)
+	go func() { got <- b.state(ticket, "&wait=1") }()
+	h.untilHeld(1)
+	other.shows(other.state(ticket, "&wait=1"), 200, `content="5; url=state?`)
+	h.enroll(uri)
+	<-got
+}
+
+func TestEnrollment_TheFrameSaysWhenTheCodeIsTooOld(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "maria"})
+	first := b.start(ticket).uri()
+	h.clock.Advance(10 * time.Minute)
+	b.shows(b.state(ticket, "&wait=1"), 200, "This code works no longer.")
+	b.shows(b.open(ticket), 200, "Show a new code")
+	second := b.start(ticket).uri()
+	if first == second {
+		t.Error("the new code is the old one")
+	}
+	h.enroll(second)
+	b.shows(b.state(ticket, ""), 200, "Show my recovery code")
+}
+
+func TestEnrollment_OfAUserWhoHasACodeEndsWithoutOne(t *testing.T) {
+	h := newHouse(t)
+	h.enroll(h.ticket(user.User{ID: "maria"}))
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "maria"})
+	h.enroll(b.start(ticket).uri())
+	b.shows(b.state(ticket, ""), 200, "Continue")
+	b.shows(b.open(ticket), 200, "Your recovery code")
+}
+
+func TestEnrollment_GoneIsOnePageForAllThatIsNoTicket(t *testing.T) {
+	h := newHouse(t)
+	spent := h.ticket(user.User{ID: "maria"})
+	h.enroll(spent)
+	expired := h.ticket(user.User{ID: "bert"})
+	h.clock.Advance(5*24*time.Hour + time.Second)
+	b := h.browser()
+	for _, ticket := range []string{"", "unknown", spent, expired, strings.Repeat("x", 4000), "\x00\xff<script>"} {
+		b.shows(b.open(ticket), 404, "This link works no longer")
+		b.shows(b.start(ticket), 404, "This link works no longer")
+		b.shows(b.code(ticket), 404, "This link works no longer")
+		b.shows(b.state(ticket, ""), 200, "This code works no longer.")
+	}
+	b.shows(b.do("GET", "/mfa/enrollment/start", ""), 404, "This link works no longer")
+	b.shows(b.do("GET", "/mfa/enrollment/code", ""), 404, "This link works no longer")
+	b.shows(b.do("POST", "/mfa/enrollment/start?ticket="+h.ticket(user.User{ID: "clara"}), "x=y"), 404, "This link works no longer")
+}
+
+func TestEnrollment_TheCookieIsForThesePagesAlone(t *testing.T) {
+	for public, want := range map[string][]string{
+		"":                               {"path=/mfa;"},
+		"https://mfa.example.org":        {"path=/mfa;", "secure"},
+		"https://example.org/tutela/sub": {"path=/tutela/sub/mfa;", "secure"},
+	} {
+		h := newHouse(t, func(_ *server.Config, o *device.Options) {
+			if public != "" {
+				o.Bases = device.NewBases([]string{public})
+			}
+		})
+		b := h.browser()
+		cookie := b.start(h.ticket(user.User{ID: "maria"})).header.Get("Set-Cookie")
+		for _, part := range append(want, "HttpOnly", "SameSite=Strict", "max-age=3600") {
+			if !strings.Contains(strings.ToLower(cookie)+";", strings.ToLower(part)) {
+				t.Errorf("%s: %q lacks %s", public, cookie, part)
+			}
+		}
+		if public == "" && strings.Contains(cookie, "secure") {
+			t.Error("a cookie over http cannot be secure")
+		}
+	}
+}
+
+func TestEnrollment_EscapesWhatOthersHaveNamed(t *testing.T) {
+	h := newHouse(t, func(_ *server.Config, o *device.Options) { o.Issuer = `<script>alert(1)</script>` })
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "maria", Name: `"><img src=x onerror=alert(1)>`})
+	for _, p := range []page{b.open(ticket), b.start(ticket)} {
+		b.shows(p, 200, "&lt;script&gt;")
+		if strings.Contains(p.body, "<img") {
+			t.Errorf("got %s", p.body)
+		}
+	}
+}
+
+func TestEnrollment_ChargesTheAddressThatGuesses(t *testing.T) {
+	h := newHouse(t, func(c *server.Config, _ *device.Options) { c.Limits.CallsPerAddress = 3 })
+	b := h.browser("X-Forwarded-For", "203.0.113.9")
+	for range 3 {
+		b.shows(b.open("guess"), 404, "works no longer")
+	}
+	p := b.open("guess")
+	b.shows(p, 429, "Wait a moment")
+	if p.header.Get("Retry-After") == "" {
+		t.Error("Retry-After is missing")
+	}
+	b.shows(b.state("guess", ""), 429, "Wait a moment")
+	b.shows(b.open(h.ticket(user.User{ID: "maria"})), 200, "Start")
+}
+
+func TestEnrollment_AStoreThatIsAwayIsAPageToo(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "maria"})
+	h.must(h.store.Close())
+	p := b.open(ticket)
+	b.shows(p, 503, "Wait a moment")
+}
+
+func TestAssets_MayBeKept(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	for path, kind := range map[string]string{"/mfa/style.css?v=" + styleVersion: "text/css; charset=utf-8", "/mfa/mark.svg": "image/svg+xml"} {
+		p := b.do("GET", path, "")
+		if p.status != 200 || p.header.Get("Content-Type") != kind || !strings.Contains(p.header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%s: %d %v", path, p.status, p.header)
+		}
+	}
+}
