@@ -26,6 +26,7 @@ type Service struct {
 	bases    Bases
 	issuer   string
 	deliver  push.Deliverer
+	verified verified
 }
 
 // Options says how the service presents itself.

@@ -124,20 +124,22 @@ func Put(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 
 // State derives the user's MFA state.
 func State(tx *storage.Tx, uid storage.UID) (user.State, error) {
-	rows, err := enrollments.All(tx, uid)
+	state, _, err := Standing(tx, uid)
+	return state, err
+}
+
+// Standing derives the user's MFA state, and returns the active enrollments, oldest first, from one reading.
+func Standing(tx *storage.Tx, uid storage.UID) (user.State, []*Enrollment, error) {
+	all, err := Of(tx, uid, Active, Suspended, Left, Retired)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
-	facts := user.Facts{EverBound: len(rows) > 0}
-	for _, row := range rows {
-		if row.Record.Confirmed() {
-			facts.Confirmed++
-		}
+	facts := user.Facts{EverBound: len(all) > 0}
+	active := slices.DeleteFunc(all, func(e *Enrollment) bool { return !e.Confirmed() })
+	if facts.Confirmed = len(active); facts.Confirmed == 0 {
+		facts.CodeIssued, err = recovery.CodeIssued(tx, uid)
 	}
-	if facts.CodeIssued, err = recovery.CodeIssued(tx, uid); err != nil {
-		return "", err
-	}
-	return user.MFAState(facts), nil
+	return user.MFAState(facts), active, err
 }
 
 // Retire ends an enrollment: its key and token die, the user's kept answers are erased, who waits is woken. A notice,

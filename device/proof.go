@@ -78,7 +78,7 @@ func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool)
 //
 // Source: Guardian wire protocol §2.1.
 func (s *Service) checkDeviceJWT(e *Enrollment, userID, token string) error {
-	payload, err := e.Key.Verify(token)
+	payload, err := s.verified.payload(e.Key, token)
 	if err != nil {
 		return err
 	}

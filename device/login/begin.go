@@ -54,7 +54,7 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 	challenge := newChallenge()
 	var begun Begun
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, err := s.askable(tx, req.UserID)
+		uid, active, err := s.askable(tx, req.UserID)
 		if err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 		if err := p.admit(tx.Now(), recent{Key: random.String(), Began: tx.Now(), Expires: l.Expires}); err != nil {
 			return err
 		}
-		if err := s.ask(tx, uid, random.String(), l, req.TapOnly, len(pending) > 0); err != nil {
+		if err := s.ask(tx, uid, &keyed{random.String(), l}, active, req.TapOnly, len(pending) > 0); err != nil {
 			return err
 		}
 		begun = s.begun(tx, uid, &keyed{random.String(), l})
@@ -89,28 +89,28 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 	return begun, err
 }
 
-// askable finds a user who has a phone that can be asked.
-func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, error) {
+// askable finds a user who has phones that can be asked, and returns those.
+func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, []*device.Enrollment, error) {
 	uid, u, err := user.Find(tx, userID)
 	if errors.Is(err, user.ErrUnknown) {
-		return uid, ErrUnknownUser.With("the user is unknown")
+		return uid, nil, ErrUnknownUser.With("the user is unknown")
 	}
 	if err != nil {
-		return uid, err
+		return uid, nil, err
 	}
 	if u.Blocked {
-		return uid, ErrBlocked
+		return uid, nil, ErrBlocked
 	}
-	state, err := device.State(tx, uid)
+	state, active, err := device.Standing(tx, uid)
 	switch {
 	case err != nil:
-		return uid, err
+		return uid, nil, err
 	case state == user.New:
-		return uid, ErrUnknownUser.With("the user has nothing enrolled: ask for a ticket")
+		return uid, nil, ErrUnknownUser.With("the user has nothing enrolled: ask for a ticket")
 	case state == user.RecoveryOnly:
-		return uid, ErrRecovery
+		return uid, nil, ErrRecovery
 	}
-	return uid, nil
+	return uid, active, nil
 }
 
 // hash is the hash of what a repeat under the same LoginID must have in common.
@@ -160,11 +160,7 @@ func (s *Service) idOf(prefix string, uid storage.UID, key string) string {
 }
 
 // ask fills in the approval: who is asked, with which number, and how they learn of it.
-func (s *Service) ask(tx *storage.Tx, uid storage.UID, key string, l *Login, tapOnly, concurrent bool) error {
-	active, err := device.Of(tx, uid, device.Active)
-	if err != nil {
-		return err
-	}
+func (s *Service) ask(tx *storage.Tx, uid storage.UID, l *keyed, active []*device.Enrollment, tapOnly, concurrent bool) error {
 	asked, matching, err := choose(tx, active, tapOnly)
 	if err != nil {
 		return err
@@ -182,8 +178,8 @@ func (s *Service) ask(tx *storage.Tx, uid storage.UID, key string, l *Login, tap
 			return err
 		}
 	}
-	facts := map[string]string{"presence": presenceOf(l)}
-	return errors.Join(s.send(tx, uid, key, l, asked),
+	facts := map[string]string{"presence": presenceOf(l.Login)}
+	return errors.Join(s.send(tx, uid, l.key, l.Login, asked),
 		audit.Record(tx, l.event(audit.StartAuth, uid, facts), audit.Detail{IP: l.IP, UserAgent: l.Agent}))
 }
 

@@ -156,7 +156,10 @@ func (s *Service) redeem(tx *storage.Tx, uid storage.UID, key string, l *Login, 
 	}
 	l.State, l.Method, l.Decided, l.Collected = Approved, ByRecoveryCode, tx.Now(), tx.Now()
 	tx.Wake(uid)
-	u, err := countLogin(tx, uid)
+	u, err := user.Change(tx, uid, func(u *user.User) error {
+		countLogin(tx, u)
+		return nil
+	})
 	if err != nil {
 		return CodeOutcome{}, err
 	}

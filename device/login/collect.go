@@ -59,22 +59,20 @@ func (s *Service) decided(ctx context.Context, client, id string) (left time.Dur
 			return err
 		}
 		left = l.Expires.Sub(tx.Now())
-		return l.collectable(tx, uid, client)
+		u, err := user.Get(tx, uid)
+		if err != nil {
+			return err
+		}
+		return l.collectable(tx, u, client)
 	})
 	return left, err
 }
 
-func (l *Login) collectable(tx *storage.Tx, uid storage.UID, client string) error {
-	if l.Client != client || !l.Collected.IsZero() || l.Challenge == "" {
-		return ErrGrant
-	}
-	blocked, err := isBlocked(tx, uid)
+func (l *Login) collectable(tx *storage.Tx, u *user.User, client string) error {
 	switch {
-	case errors.Is(err, user.ErrUnknown):
-		return ErrExpired
-	case err != nil:
-		return err
-	case blocked:
+	case l.Client != client || !l.Collected.IsZero() || l.Challenge == "":
+		return ErrGrant
+	case u.Blocked:
 		return ErrBlocked
 	case l.State == Denied:
 		return ErrDenied
@@ -94,25 +92,22 @@ func (s *Service) collect(ctx context.Context, client, id string) (Outcome, erro
 		if err != nil {
 			return err
 		}
-		if err := l.collectable(tx, uid, client); err != nil {
-			return err
-		}
-		l.Collected = tx.Now()
-		u, err := countLogin(tx, uid)
+		u, err := user.Change(tx, uid, func(u *user.User) error {
+			countLogin(tx, u)
+			return l.collectable(tx, u, client)
+		})
 		if err != nil {
 			return err
 		}
+		l.Collected = tx.Now()
 		o = Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}
 		return logins.Put(tx, uid, key, l)
 	})
 	return o, err
 }
 
-// countLogin notes on the user's record that a login was completed.
-func countLogin(tx *storage.Tx, uid storage.UID) (*user.User, error) {
-	return user.Change(tx, uid, func(u *user.User) error {
-		u.Logins++
-		u.LastLogin = tx.Now()
-		return nil
-	})
+// countLogin notes on a user's record that a login was completed.
+func countLogin(tx *storage.Tx, u *user.User) {
+	u.Logins++
+	u.LastLogin = tx.Now()
 }
