@@ -154,7 +154,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	// The caller's context is over: that is why the server stops.
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Limits.Grace)
 	defer cancel()
-	if err := engine.ShutdownWithContext(grace); err != nil {
+	if err := engine.ShutdownWithContext(grace); err != nil && !errors.Is(err, net.ErrClosed) { // the listener is closed
 		s.log.Warn("calls were cut off at shutdown", "open", s.listener.open(), "err", err)
 	}
 	s.listener.closeAll()

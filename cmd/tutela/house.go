@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"tutela/backup"
+	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/device/push"
@@ -42,6 +43,7 @@ type house struct {
 	devices  *device.Service
 	logins   *login.Service
 	backups  *backup.Service
+	restores *restore.Service
 }
 
 // houseOptions says how to open an installation.
@@ -94,6 +96,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.devices = device.New(h.store, h.ring, h.codes, device.Options{Bases: bases, Issuer: o.Issuer, Deliver: o.Deliver})
 	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, o.Deliver)
 	h.backups = backup.New(h.store, h.ring, h.devices)
+	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
 	return nil
 }
 

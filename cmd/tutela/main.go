@@ -15,6 +15,18 @@ import (
 type commands struct {
 	Serve serveCmd `cmd:"" help:"Serve the APIs and the pages."`
 	Phone phoneCmd `cmd:"" help:"Be a phone: a simulated authenticator app."`
+	Demo  demoCmd  `cmd:"" help:"Tell the whole story, with real processes."`
+
+	Client    clientCmd    `cmd:"" group:"Operate an installation" help:"Register, show and remove clients: login systems and admins' programs."`
+	Ticket    ticketCmd    `cmd:"" group:"Operate an installation" help:"Make a link, and a QR code, with which a user's phone enrols."`
+	User      userCmd      `cmd:"" group:"Operate an installation" help:"Show, block and reset users, and give them roles."`
+	Policy    policyCmd    `cmd:"" group:"Operate an installation" help:"Show and set policies."`
+	Events    eventsCmd    `cmd:"" group:"Operate an installation" help:"Show what happened."`
+	Receipt   receiptCmd   `cmd:"" group:"Operate an installation" help:"Verify the receipt of a reset."`
+	BackupDB  backupDBCmd  `cmd:"" name:"backup-db" group:"Operate an installation" help:"Copy the data file while the server serves."`
+	RestoreDB restoreDBCmd `cmd:"" name:"restore-db" group:"Operate an installation" help:"Put a copy in the place of the data file."`
+	Compact   compactCmd   `cmd:"" group:"Operate an installation" help:"Write the data file anew: nothing removed is left in it."`
+	Key       keyCmd       `cmd:"" group:"Operate an installation" help:"Rotate keys."`
 }
 
 const about = `A backend for authenticator apps: push approvals, backups and restores, recovery codes, resets.

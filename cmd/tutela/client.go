@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"tutela/server/access"
+	"tutela/server/operator"
+)
+
+// clientCmd is "tutela client".
+type clientCmd struct {
+	Add    clientAddCmd    `cmd:"" help:"Register a client; its secret is shown once."`
+	List   clientListCmd   `cmd:"" help:"Show the clients."`
+	Remove clientRemoveCmd `cmd:"" help:"Remove a client; its secret and its tokens die."`
+}
+
+type clientAddCmd struct {
+	dataFlags
+	Name        string   `arg:"" help:"What the client is called."`
+	Scope       []string `sep:"none" placeholder:"\"A B\"" help:"Scopes, separated by spaces; repeatable. openid for a login system, read:users and the like for an admin's program."`
+	Grant       []string `sep:"none" placeholder:"GRANT_TYPE" help:"Whole grant_type that it may use; repeatable. By default those that its scopes need."`
+	RedirectURI []string `name:"redirect-uri" sep:"none" placeholder:"URI" help:"Where a hosted page may send the browser back; repeatable."`
+	WebOrigin   []string `name:"web-origin" sep:"none" placeholder:"ORIGIN" help:"Origin of its pages that call from a browser; repeatable."`
+	IDTokenAlg  string   `name:"id-token-alg" default:"ES256" enum:"ES256,RS256" help:"What signs its users' tokens: ES256 or RS256."`
+	Presence    string   `default:"" enum:",number,tap" placeholder:"number|tap" help:"tap: for a login system that cannot show digits. By default as the policy says."`
+	ActsAs      string   `name:"acts-as" placeholder:"USER" help:"Id of the user for whom it makes management calls: nobody changes his own factors."`
+}
+
+// Help is the long help of "tutela client add".
+func (clientAddCmd) Help() string {
+	return `Prints {"client_id","client_secret"}. The secret is kept as a hash: it cannot be shown again.
+
+  tutela client add shop --scope openid                                    a login system
+  tutela client add vpn --scope openid --presence tap                      one that cannot show digits
+  tutela client add helpdesk --scope "read:users reset:mfa read:logs"      an admin's program
+  tutela client add jobs --scope delete:users --grant client_credentials`
+}
+
+// Run registers the client.
+func (c *clientAddCmd) Run(ctx context.Context) error {
+	added := operator.NewClient{
+		Name: c.Name, Grants: c.Grant, RedirectURIs: c.RedirectURI, WebOrigins: c.WebOrigin, IDTokenAlg: c.IDTokenAlg,
+		Presence: access.Presence(c.Presence), ActsAs: c.ActsAs,
+	}
+	for _, scopes := range c.Scope {
+		added.Scopes = append(added.Scopes, strings.Fields(scopes)...)
+	}
+	return c.operate(ctx, installation{create: true}, func(s operator.Service) error {
+		credentials, err := s.AddClient(ctx, added)
+		if err != nil {
+			return err
+		}
+		return printLine(credentials)
+	})
+}
+
+type clientListCmd struct {
+	dataFlags
+	JSON bool `name:"json" help:"Print JSON, for scripts."`
+}
+
+// Run shows the clients.
+func (c *clientListCmd) Run(ctx context.Context) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		clients, err := s.Clients(ctx)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return printJSON(clients)
+		}
+		if len(clients) == 0 {
+			fmt.Fprintln(os.Stderr, "There is no client yet: tutela client add NAME --scope openid")
+			return nil
+		}
+		table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "CLIENT ID\tNAME\tADDED\tSCOPES")
+		for _, client := range clients {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", client.ID, plain(client.Name), shortTime(client.Created), strings.Join(client.Scopes, " "))
+		}
+		return table.Flush()
+	})
+}
+
+type clientRemoveCmd struct {
+	dataFlags
+	ID string `arg:"" name:"client-id" help:"The client_id, as client list shows it."`
+}
+
+// Run removes the client.
+func (c *clientRemoveCmd) Run(ctx context.Context) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		if err := s.RemoveClient(ctx, c.ID); err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "Removed client %s. Its tokens open nothing any more.\n", plain(c.ID))
+		return nil
+	})
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"tutela/server/operator"
+	"tutela/storage/audit"
+)
+
+// eventsCmd is "tutela events".
+type eventsCmd struct {
+	dataFlags
+	Follow bool     `short:"f" help:"Go on with what happens."`
+	User   string   `placeholder:"USER" help:"Only of this user, by the login system's id."`
+	Type   []string `placeholder:"TYPE" help:"Only of this type, such as gd_auth_succeed; repeatable."`
+	Last   int      `default:"50" placeholder:"N" help:"How many of those that have happened."`
+	JSON   bool     `name:"json" help:"Print JSON, one event a line, for scripts."`
+}
+
+// Help is the long help of "tutela events".
+func (eventsCmd) Help() string {
+	return `Oldest first. An event holds ids alone; names, addresses and reasons are joined to it while the user's rows hold them.
+
+  tutela events --follow
+  tutela events --user maria --last 1000
+  tutela events --type td_reset --type gd_user_delete
+  tutela events --json --follow | jq -c 'select(.type == "gd_auth_rejected")'`
+}
+
+const (
+	followInterval = 500 * time.Millisecond
+	eventsAtOnce   = 500
+)
+
+// Run shows the events.
+func (c *eventsCmd) Run(ctx context.Context) error {
+	q := operator.EventQuery{UserID: c.User, Take: max(c.Last, 1)}
+	for _, t := range c.Type {
+		q.Types = append(q.Types, audit.Type(t))
+	}
+	var last string
+	err := c.operate(ctx, installation{}, func(s operator.Service) (err error) {
+		last, err = c.show(ctx, s, q)
+		return err
+	})
+	if err != nil || !c.Follow {
+		return err
+	}
+	return c.follow(ctx, q, last)
+}
+
+// show shows the events that are wanted, and returns the id of the last one.
+func (c *eventsCmd) show(ctx context.Context, s operator.Service, q operator.EventQuery) (last string, err error) {
+	last = q.After
+	for {
+		events, err := s.Events(ctx, q)
+		if err != nil {
+			return last, err
+		}
+		for _, e := range events {
+			if err := c.print(e); err != nil {
+				return last, err
+			}
+			last = e.ID
+		}
+		if q.After == "" || len(events) < q.Take {
+			return last, nil
+		}
+		q.After = last
+	}
+}
+
+// follow shows what a server does from the event last on, also one that is yet to start, until it is interrupted.
+func (c *eventsCmd) follow(ctx context.Context, q operator.EventQuery, last string) error {
+	q.After, q.Take = cmp.Or(last, "0"), eventsAtOnce
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(followInterval):
+		}
+		client, err := operator.Dial(ctx, c.socket())
+		if err == nil {
+			q.After, err = c.show(ctx, client, q)
+			client.Close()
+		}
+		if err != nil && ctx.Err() == nil && !errors.Is(err, operator.ErrNobodyServes) {
+			return err
+		}
+	}
+}
+
+func (c *eventsCmd) print(e operator.Event) error {
+	if c.JSON {
+		return printLine(e)
+	}
+	var facts []string
+	for _, name := range slices.Sorted(maps.Keys(e.Facts)) {
+		facts = append(facts, name+"="+e.Facts[name])
+	}
+	if e.Client != "" {
+		facts = append(facts, "client="+e.Client)
+	}
+	if e.By != "" {
+		facts = append(facts, "by="+e.By)
+	}
+	for _, known := range [][2]string{{"ip", e.Detail.IP}, {"device", e.Detail.Device}, {"reason", e.Detail.Text}} {
+		if known[1] != "" {
+			facts = append(facts, known[0]+"="+quoted(known[1]))
+		}
+	}
+	who := e.UserID
+	if who == "" && !e.UID.IsZero() {
+		who = e.UID.String()
+	}
+	_, err := fmt.Printf("%s  %-30s %-16s %s\n", e.Time.Local().Format("2006-01-02 15:04:05"), e.Type, orDash(who), strings.Join(facts, " "))
+	return err
+}
+
+// quoted is text in quotes when it has a space.
+func quoted(text string) string {
+	if text = plain(text); strings.Contains(text, " ") {
+		return `"` + text + `"`
+	}
+	return text
+}
+
+// printLine prints a value as one line of JSON.
+func printLine(value any) error {
+	encoder := json.NewEncoder(os.Stdout)
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+
+	"tutela/server/operator"
+	"tutela/storage/bolt"
+)
+
+// A server that starts or stops has the data file, and does not answer on its socket: for so long it is waited for.
+const (
+	inUseWait  = 5 * time.Second
+	inUseRetry = 100 * time.Millisecond
+)
+
+// installation says how a command works on an installation when no server runs there.
+type installation struct {
+	create    bool   // make the data when there is none yet
+	publicURL string // printed in links
+	name      string // the organisation's, in QR codes
+}
+
+// operate runs do with the operator's calls on the installation in the data folder: those of the server that runs there
+// or, when none does, in this process. Whoever else takes the data file meanwhile is kept off by its lock.
+func (f dataFlags) operate(ctx context.Context, i installation, do func(operator.Service) error) error {
+	deadline := time.NewTimer(inUseWait)
+	defer deadline.Stop()
+	for {
+		client, err := operator.Dial(ctx, f.socket())
+		if err == nil {
+			defer client.Close()
+			return do(client)
+		}
+		if !errors.Is(err, operator.ErrNobodyServes) {
+			return err
+		}
+		err = f.operateHere(ctx, i, do)
+		if !errors.Is(err, bolt.ErrInUse) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-deadline.C:
+			return fmt.Errorf("%w, and nobody answers on %s: if that is a server that starts or stops, try again", err, f.socket())
+		case <-time.After(inUseRetry):
+		}
+	}
+}
+
+// operateHere opens the data file in this process.
+func (f dataFlags) operateHere(ctx context.Context, i installation, do func(operator.Service) error) error {
+	if _, err := os.Stat(f.file()); errors.Is(err, fs.ErrNotExist) && !i.create {
+		return fmt.Errorf("there is no installation in %s: give --data, or begin with tutela serve", f.Data)
+	}
+	if i.publicURL == "" {
+		i.publicURL = localServer
+	}
+	if i.name == "" {
+		i.name = "tutela"
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	h, err := openHouse(ctx, houseOptions{dataFlags: f, PublicURLs: []string{i.publicURL}, Issuer: i.name, Log: log})
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(operator.NewLocal(h.operators(), os.Getuid())), h.Close())
+}
+
+// operators is what the operator's calls stand on.
+func (h *house) operators() operator.House {
+	return operator.House{Access: h.access, Codes: h.codes, Devices: h.devices, Store: h.store}
+}
+
+// printJSON prints a value for scripts.
+func printJSON(value any) error {
+	encoder := json.NewEncoder(os.Stdout)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
+}
+
+// plain makes text that somebody gave fit for a terminal: nothing in it moves the cursor or changes a colour.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
+// shortTime is a time as people read it in a table, in the zone of this machine; "-" when it is not known.
+func shortTime(at time.Time) string {
+	if at.IsZero() {
+		return "-"
+	}
+	return at.Local().Format("2006-01-02 15:04")
+}
+
+// orDash is text, or "-" for none, in a table.
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return plain(text)
+}

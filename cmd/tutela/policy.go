@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"text/tabwriter"
+
+	"tutela/server/operator"
+	"tutela/storage/setting"
+)
+
+// policyCmd is "tutela policy".
+type policyCmd struct {
+	List policyListCmd `cmd:"" help:"Show all policies, what they rule and what they take."`
+	Get  policyGetCmd  `cmd:"" help:"Print the value of a policy."`
+	Set  policySetCmd  `cmd:"" help:"Set a policy."`
+}
+
+type policyListCmd struct {
+	dataFlags
+	JSON bool `name:"json" help:"Print JSON, for scripts."`
+}
+
+// Run shows the policies.
+func (c *policyListCmd) Run(ctx context.Context) error {
+	return c.operate(ctx, installation{create: true}, func(s operator.Service) error {
+		policies, err := s.Policies(ctx)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return printJSON(policies)
+		}
+		table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "POLICY\tVALUE\tTAKES\tRULES")
+		for _, p := range policies {
+			mark := ""
+			if p.Value != p.Default {
+				mark = " *"
+			}
+			fmt.Fprintf(table, "%s\t%s%s\t%s\t%s\n", p.Name, p.Value, mark, p.Accepts, p.About)
+		}
+		return table.Flush()
+	})
+}
+
+type policyGetCmd struct {
+	dataFlags
+	Name string `arg:"" help:"The policy, as policy list shows it."`
+}
+
+// Run prints the policy's value alone.
+func (c *policyGetCmd) Run(ctx context.Context) error {
+	return c.operate(ctx, installation{create: true}, func(s operator.Service) error {
+		policies, err := s.Policies(ctx)
+		if err != nil {
+			return err
+		}
+		for _, p := range policies {
+			if p.Name == c.Name {
+				fmt.Println(p.Value)
+				return nil
+			}
+		}
+		return setting.ErrUnknown.With("there is no policy %q: see tutela policy list", c.Name)
+	})
+}
+
+type policySetCmd struct {
+	dataFlags
+	Name  string `arg:"" help:"The policy, as policy list shows it."`
+	Value string `arg:"" help:"What it is to be."`
+}
+
+// Help is the long help of "tutela policy set".
+func (policySetCmd) Help() string {
+	return `Takes effect at once, and is an event.
+
+  tutela policy set approval.presence number       only apps that match numbers are asked, or may enrol
+  tutela policy set restore.veto on                a restore waits while the old phone still calls
+  tutela policy set restore.wait 30m
+  tutela policy set enrollment.after_reset ticket  a user who was reset needs a ticket to enrol again`
+}
+
+// Run sets the policy.
+func (c *policySetCmd) Run(ctx context.Context) error {
+	return c.operate(ctx, installation{create: true}, func(s operator.Service) error {
+		p, err := s.SetPolicy(ctx, c.Name, c.Value)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "%s is %s.\n", p.Name, p.Value)
+		if warning := warningOf(p); warning != "" {
+			fmt.Fprintln(os.Stderr, "Warning: "+warning)
+		}
+		return nil
+	})
+}
+
+// fewestDigits is how many digits an approval should show.
+//
+// Source: NIST SP 800-63B-4 §3.1.3 (at least six decimal digits).
+const fewestDigits = 6
+
+// warningOf is what speaks against a policy as it stands; "" when nothing does.
+func warningOf(p setting.Info) string {
+	digits, err := strconv.Atoi(p.Value)
+	if p.Name != "approval.digits" || err != nil || digits >= fewestDigits {
+		return ""
+	}
+	return fmt.Sprintf("approval.digits is %d: NIST SP 800-63B-4 asks for at least %d, since fewer are guessed too easily",
+		digits, fewestDigits)
+}
+
+// warnOfPolicies says in the log what speaks against the policies in force.
+func (h *house) warnOfPolicies(ctx context.Context, log *slog.Logger) error {
+	policies, err := h.access.Policies(ctx)
+	for _, p := range policies {
+		if warning := warningOf(p); warning != "" {
+			log.Warn(warning)
+		}
+	}
+	return err
+}

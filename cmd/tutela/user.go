@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"golang.org/x/term"
+
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server/operator"
+)
+
+// userCmd is "tutela user".
+type userCmd struct {
+	List  userListCmd  `cmd:"" help:"Show the users."`
+	Show  userShowCmd  `cmd:"" help:"Show one user: phones, recovery code, what is closed, receipts."`
+	Role  userRoleCmd  `cmd:"" help:"Give a user a role: none, viewer, helpdesk, admin or owner."`
+	Block userBlockCmd `cmd:"" help:"Block a user, who is then let in nowhere; --off takes it back."`
+	Reset userResetCmd `cmd:"" help:"Remove every record of a user's MFA; leaves a signed receipt."`
+}
+
+// usersAtOnce is how many users are asked for in one call.
+const usersAtOnce = 500
+
+type userListCmd struct {
+	dataFlags
+	JSON bool `name:"json" help:"Print JSON, one user a line, for scripts."`
+}
+
+// Run shows the users, in the order of their ids.
+func (c *userListCmd) Run(ctx context.Context) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+		if !c.JSON {
+			fmt.Fprintln(table, "USER\tNAME\tMFA\tROLE\tLAST LOGIN\t")
+		}
+		for after := ""; ; {
+			users, err := s.Users(ctx, operator.Page{After: after, Take: usersAtOnce})
+			if err != nil {
+				return err
+			}
+			for _, u := range users {
+				if c.JSON {
+					err = errors.Join(err, printLine(u))
+				} else {
+					fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", plain(u.ID), orDash(cmp.Or(u.Name, u.Email)), u.State,
+						orDash(string(u.Role)), shortTime(u.LastLogin), blockedMark(u.Blocked))
+				}
+			}
+			if err = errors.Join(err, table.Flush()); err != nil || len(users) < usersAtOnce {
+				return err
+			}
+			after = users[len(users)-1].ID
+		}
+	})
+}
+
+func blockedMark(blocked bool) string {
+	if blocked {
+		return "blocked"
+	}
+	return ""
+}
+
+type userShowCmd struct {
+	dataFlags
+	User string `arg:"" help:"The login system's id of the user."`
+	JSON bool   `name:"json" help:"Print JSON, for scripts."`
+}
+
+// Run shows the user.
+func (c *userShowCmd) Run(ctx context.Context) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		u, err := s.User(ctx, c.User)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return printJSON(u)
+		}
+		return showUser(os.Stdout, u)
+	})
+}
+
+func showUser(w io.Writer, u operator.UserDetail) error {
+	code := "none"
+	if u.HasCode {
+		code = "issued"
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, line := range [][2]string{
+		{"user", u.ID}, {"uid", u.UID.String()}, {"name", u.Name}, {"email", u.Email}, {"role", string(u.Role)},
+		{"", blockedMark(u.Blocked)}, {"MFA", string(u.State)}, {"recovery code", code},
+		{"created", shortTime(u.Created)}, {"last login", shortTime(u.LastLogin)},
+	} {
+		if line[1] != "" && line[1] != "-" {
+			fmt.Fprintf(table, "%s\t%s\n", line[0], plain(line[1]))
+		}
+	}
+	for _, e := range u.Enrollments {
+		fmt.Fprintf(table, "phone\t%s  %s, %s, enrolled %s, last used %s\n", e.ID, plain(e.Name), e.Status,
+			shortTime(e.Enrolled), shortTime(e.LastAuth))
+	}
+	for _, b := range u.Blocks {
+		fmt.Fprintf(table, "closed\t%s until %s\n", b.Channel, shortTime(b.Until))
+	}
+	for _, r := range u.Receipts {
+		fmt.Fprintf(table, "reset\t%s  %s by %s: %s%s\n", r.ID, shortTime(r.At), r.By, plain(r.Reason), residueNote(r))
+	}
+	return table.Flush()
+}
+
+// residueNote says that bytes of what was reset may still be in the file.
+func residueNote(r recovery.Receipt) string {
+	if r.Residue {
+		return "  (tutela compact wipes what is left in the file)"
+	}
+	return ""
+}
+
+type userRoleCmd struct {
+	dataFlags
+	User string `arg:"" help:"The login system's id of the user."`
+	Role string `arg:"" help:"none, viewer, helpdesk, admin or owner."`
+}
+
+// Run gives the user the role.
+func (c *userRoleCmd) Run(ctx context.Context) error {
+	role, err := user.ParseRole(c.Role)
+	if err != nil {
+		return err
+	}
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		if err := s.SetRole(ctx, c.User, role); err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "%s has the role %s.\n", plain(c.User), cmp.Or(string(role), "none"))
+		return nil
+	})
+}
+
+type userBlockCmd struct {
+	dataFlags
+	User string `arg:"" help:"The login system's id of the user."`
+	Off  bool   `help:"Take the block back."`
+}
+
+// Run blocks the user, or takes the block back.
+func (c *userBlockCmd) Run(ctx context.Context) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		if err := s.SetBlocked(ctx, c.User, !c.Off); err != nil {
+			return err
+		}
+		is := "is blocked: every login is refused until tutela user block --off"
+		if c.Off {
+			is = "is not blocked any more"
+		}
+		fmt.Fprintf(os.Stderr, "%s %s.\n", plain(c.User), is)
+		return nil
+	})
+}
+
+type userResetCmd struct {
+	dataFlags
+	User        string `arg:"" help:"The login system's id of the user."`
+	Reason      string `required:"" placeholder:"TEXT" help:"Why; it stands in the receipt."`
+	CallerCheck string `name:"caller-check" default:"" enum:",device_answered,no_answer,document,in_person,other" placeholder:"HOW" help:"How the one who asked was checked: device_answered, no_answer, document, in_person or other."`
+	DryRun      bool   `name:"dry-run" help:"Remove nothing; show what would go."`
+	Yes         bool   `help:"Do not ask. Needed where there is nobody to ask."`
+}
+
+// Help is the long help of "tutela user reset".
+func (userResetCmd) Help() string {
+	return `Removes phones, keys, push tokens, tickets, logins, backups, the recovery code and its counters, in one step. The profile
+stays, and the user sets up as a new one. Prints the signed receipt, to be kept:
+
+  tutela user reset maria --reason "lost phone and code" --dry-run
+  tutela user reset maria --reason "lost phone and code" --caller-check document > maria-receipt.json
+  tutela receipt verify maria-receipt.json`
+}
+
+// Run resets the user.
+func (c *userResetCmd) Run(ctx context.Context) error {
+	interactive := term.IsTerminal(int(os.Stdin.Fd()))
+	if !c.DryRun && !c.Yes && !interactive {
+		return errors.New("a reset cannot be taken back: give --yes, or --dry-run to see what would go")
+	}
+	wanted := operator.Reset{UserID: c.User, Reason: c.Reason, CallerCheck: c.CallerCheck, DryRun: true}
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		if !c.DryRun && !c.Yes {
+			would, err := s.Reset(ctx, wanted)
+			if err != nil {
+				return err
+			}
+			sayReceipt(os.Stderr, would)
+			if err := confirm(os.Stdin, os.Stderr, c.User); err != nil {
+				return err
+			}
+		}
+		wanted.DryRun = c.DryRun
+		receipt, err := s.Reset(ctx, wanted)
+		if err != nil {
+			return err
+		}
+		sayReceipt(os.Stderr, receipt)
+		return printJSON(receipt)
+	})
+}
+
+// confirm lets a person type the user's id: a slip of the finger resets nobody.
+func confirm(in io.Reader, out io.Writer, userID string) error {
+	fmt.Fprintf(out, "This cannot be taken back. Type the user's id to go on: ")
+	typed, err := bufio.NewReader(in).ReadString('\n')
+	if (err != nil && !errors.Is(err, io.EOF)) || strings.TrimSpace(typed) != userID {
+		return errors.New("that is not the user's id: nothing was reset")
+	}
+	return nil
+}
+
+// sayReceipt tells in words what a receipt says.
+func sayReceipt(w io.Writer, r recovery.Receipt) {
+	did := "Removed of"
+	if r.DryRun {
+		did = "A reset would remove of"
+	}
+	rows := 0
+	for _, table := range r.Removed {
+		rows += table.Rows
+	}
+	if rows == 0 {
+		fmt.Fprintf(w, "%s %s: nothing. There is no MFA.\n", did, plain(r.UserID))
+		return
+	}
+	fmt.Fprintf(w, "%s %s: %s\n", did, plain(r.UserID), plural(rows, "record"))
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	for _, removed := range r.Removed {
+		fmt.Fprintf(table, "  %d\t\t%s\n", removed.Rows, strings.ReplaceAll(removed.Table, "_", " "))
+	}
+	_ = table.Flush() // like all that is only said
+	if r.Residue && !r.DryRun {
+		fmt.Fprintln(w, "Freed pages of the data file may hold bytes of it until tutela compact has run (the server does it every night).")
+	}
+}

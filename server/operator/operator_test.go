@@ -1,0 +1,358 @@
+package operator_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tutela/device"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server/access"
+	"tutela/server/operator"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/bolt"
+	"tutela/storage/keyring"
+	"tutela/storage/setting"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// house is an installation over a real data file, with the operator's calls both ways.
+type house struct {
+	operator.House
+	dir    string
+	local  *operator.Local
+	client *operator.Client
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	ctx := context.Background()
+	h := &house{dir: t.TempDir()}
+	engine, err := bolt.Open(ctx, filepath.Join(h.dir, "tutela.db"), bolt.Options{Logger: quiet})
+	must(t, err)
+	h.Store, err = storage.Open(ctx, engine, storage.Options{Logger: quiet})
+	must(t, err)
+	t.Cleanup(func() { must(t, h.Store.Close()) })
+	ring, err := keyring.Open(ctx, h.Store, bytes.Repeat([]byte{7}, keyring.KeyBytes))
+	must(t, err)
+	h.Access, err = access.New(ctx, h.Store, ring, access.Options{PublicURLs: []string{"http://localhost:8080"}})
+	must(t, err)
+	h.Codes = recovery.New(h.Store, ring, h.Access.SignReceipt)
+	bases := device.NewBases([]string{"http://localhost:8080"})
+	h.Devices = device.New(h.Store, ring, h.Codes, device.Options{Bases: bases, Issuer: "Example"})
+	h.local = operator.NewLocal(h.House, 4711)
+	serve(t, h.socket(), h.House)
+	h.client, err = operator.Dial(ctx, h.socket())
+	must(t, err)
+	t.Cleanup(h.client.Close)
+	return h
+}
+
+func (h *house) socket() string { return filepath.Join(h.dir, "admin.sock") }
+
+// serve serves the socket until the test ends.
+func serve(t *testing.T, path string, h operator.House) {
+	t.Helper()
+	l, err := operator.Listen(context.Background(), path)
+	must(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- operator.Serve(ctx, l, h, quiet) }()
+	t.Cleanup(func() {
+		stop()
+		must(t, <-ended)
+		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the socket is left behind: %v", err)
+		}
+	})
+}
+
+// both runs a test over the socket and in process.
+func both(t *testing.T, test func(t *testing.T, h *house, s operator.Service, by string)) {
+	t.Run("socket", func(t *testing.T) {
+		h := newHouse(t)
+		test(t, h, h.client, fmt.Sprintf("operator:%d", os.Getuid()))
+	})
+	t.Run("in process", func(t *testing.T) {
+		h := newHouse(t)
+		test(t, h, h.local, "operator:4711")
+	})
+}
+
+func TestEveryCall_StandsInTheLogAsTheOperators(t *testing.T) {
+	both(t, func(t *testing.T, h *house, s operator.Service, by string) {
+		ctx := t.Context()
+		_, err := s.Ticket(ctx, operator.TicketRequest{UserID: "maria"})
+		must(t, err)
+		credentials, err := s.AddClient(ctx, operator.NewClient{Name: "shop", Scopes: []string{"read:users"}, ActsAs: "maria"})
+		must(t, err)
+		must(t, s.RemoveClient(ctx, credentials.ClientID))
+		must(t, s.SetRole(ctx, "maria", user.Owner))
+		must(t, s.SetBlocked(ctx, "maria", true))
+		must(t, s.SetBlocked(ctx, "maria", false))
+		_, err = s.SetPolicy(ctx, "approval.presence", "number")
+		must(t, err)
+		receipt, err := s.Reset(ctx, operator.Reset{UserID: "maria", Reason: "lost"})
+		must(t, err)
+		if receipt.By != by {
+			t.Errorf("the receipt is by %q", receipt.By)
+		}
+		_, err = s.RotateKeys(ctx)
+		must(t, err)
+		events, err := s.Events(ctx, operator.EventQuery{Take: 100})
+		must(t, err)
+		var got []string
+		for _, e := range events {
+			if e.By != by {
+				t.Errorf("%s is by %q, not %q", e.Type, e.By, by)
+			}
+			got = append(got, string(e.Type)+" "+e.UserID)
+		}
+		want := []string{
+			"gd_start_enroll maria", "td_client_added ", "gd_tenant_update ", "sapi maria", "sapi maria", "sapi maria", "gd_tenant_update ",
+			"td_reset maria", "td_key_rotated ", "td_key_rotated ", "td_key_rotated ",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestUsers_AreListedAndShown(t *testing.T) {
+	both(t, func(t *testing.T, h *house, s operator.Service, by string) {
+		ctx := t.Context()
+		for _, id := range []string{"a", "b", "c"} {
+			_, err := s.Ticket(ctx, operator.TicketRequest{UserID: id, Email: id + "@example.com"})
+			must(t, err)
+		}
+		users, err := s.Users(ctx, operator.Page{After: "a", Take: 5})
+		must(t, err)
+		if len(users) != 2 || users[0].ID != "b" || users[0].State != user.New || users[0].Email != "b@example.com" || users[0].UID.IsZero() {
+			t.Errorf("users %+v", users)
+		}
+		_, err = s.Reset(ctx, operator.Reset{UserID: "b", Reason: "lost"})
+		must(t, err)
+		b, err := s.User(ctx, "b")
+		must(t, err)
+		if b.ID != "b" || b.HasCode || len(b.Receipts) != 1 || b.Receipts[0].By != by || len(b.Enrollments) != 0 {
+			t.Errorf("user %+v", b)
+		}
+	})
+}
+
+func TestErrors_KeepCodeAndMessage(t *testing.T) {
+	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
+		ctx := t.Context()
+		_, err := s.User(ctx, "nobody")
+		wantError(t, err, user.ErrUnknown)
+		_, err = s.SetPolicy(ctx, "nosuch", "1")
+		wantError(t, err, setting.ErrUnknown.With("there is no policy %q", "nosuch"))
+		_, err = s.SetPolicy(ctx, "approval.presence", "never")
+		wantError(t, err, setting.ErrValue.With("approval.presence is one of prefer-number, number, tap"))
+		_, err = s.Reset(ctx, operator.Reset{UserID: "nobody"})
+		wantError(t, err, recovery.ErrReason)
+		wantError(t, s.RemoveClient(ctx, "x"), access.ErrNoClient)
+		_, err = s.AddClient(ctx, operator.NewClient{Name: "x", Scopes: []string{"openid"}, ActsAs: "nobody"})
+		wantError(t, err, user.ErrUnknown)
+	})
+}
+
+func wantError(t *testing.T, err error, want *storage.Error) {
+	t.Helper()
+	if err == nil || storage.CodeOf(err) != want.Code || !strings.Contains(err.Error(), want.Message) {
+		t.Errorf("error %v, want %v", err, want)
+	}
+}
+
+func TestEvents_GoOnAfterAnID(t *testing.T) {
+	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
+		ctx := t.Context()
+		for _, id := range []string{"a", "b", "a"} {
+			_, err := s.Ticket(ctx, operator.TicketRequest{UserID: id})
+			must(t, err)
+		}
+		newest, err := s.Events(ctx, operator.EventQuery{Take: 2})
+		must(t, err)
+		if len(newest) != 2 || newest[0].UserID != "b" || newest[1].UserID != "a" {
+			t.Fatalf("the newest: %+v", newest)
+		}
+		after, err := s.Events(ctx, operator.EventQuery{After: newest[0].ID, Take: 10})
+		must(t, err)
+		if len(after) != 1 || after[0].ID != newest[1].ID {
+			t.Errorf("after it: %+v", after)
+		}
+		ofA, err := s.Events(ctx, operator.EventQuery{UserID: "a", Types: []audit.Type{audit.StartEnroll}, Take: 10})
+		must(t, err)
+		if len(ofA) != 2 {
+			t.Errorf("of a: %+v", ofA)
+		}
+	})
+}
+
+func TestCopyTo_IsADataFileThatOpens(t *testing.T) {
+	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
+		_, err := s.Ticket(t.Context(), operator.TicketRequest{UserID: "maria"})
+		must(t, err)
+		path := filepath.Join(t.TempDir(), "copy.db")
+		f, err := os.Create(path)
+		must(t, err)
+		n, err := s.CopyTo(t.Context(), f)
+		must(t, errors.Join(err, f.Close()))
+		if info, err := os.Stat(path); err != nil || info.Size() != n {
+			t.Errorf("%d bytes told: %v", n, err)
+		}
+		must(t, bolt.Inspect(path))
+	})
+}
+
+// failing is a writer that fails in the middle of a copy.
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, errors.New("the disk is full") }
+
+func TestCopyTo_TellsThatItFailed(t *testing.T) {
+	both(t, func(t *testing.T, _ *house, s operator.Service, _ string) {
+		if _, err := s.CopyTo(t.Context(), failing{}); err == nil || !strings.Contains(err.Error(), "the disk is full") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestCompact_EndsTheResidueOfReceipts(t *testing.T) {
+	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
+		ctx := t.Context()
+		_, err := s.Ticket(ctx, operator.TicketRequest{UserID: "maria"})
+		must(t, err)
+		receipt, err := s.Reset(ctx, operator.Reset{UserID: "maria", Reason: "lost"})
+		must(t, err)
+		if !receipt.Residue {
+			t.Error("there is no residue at once")
+		}
+		for !h.Store.Now().After(receipt.At.Add(time.Millisecond)) { // a receipt tells its time by the millisecond
+		}
+		_, err = s.Compact(ctx)
+		must(t, err)
+		maria, err := s.User(ctx, "maria")
+		must(t, err)
+		if maria.Receipts[0].Residue {
+			t.Error("there is residue after a compaction")
+		}
+	})
+}
+
+func TestJWKS_VerifiesAReceiptThatCameOverTheSocket(t *testing.T) {
+	both(t, func(t *testing.T, _ *house, s operator.Service, _ string) {
+		ctx := t.Context()
+		_, err := s.Ticket(ctx, operator.TicketRequest{UserID: "maria"})
+		must(t, err)
+		receipt, err := s.Reset(ctx, operator.Reset{UserID: "maria", Reason: "lost"})
+		must(t, err)
+		jwks, err := s.JWKS(ctx)
+		must(t, err)
+		signed, err := access.VerifyReceipt(receipt.Signature, jwks)
+		must(t, err)
+		printed, err := json.Marshal(receipt)
+		must(t, err)
+		var got, want map[string]any
+		must(t, errors.Join(json.Unmarshal(signed, &want), json.Unmarshal(printed, &got)))
+		delete(got, "signature")
+		delete(got, "residue")
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("what was printed (-signed +printed):\n%s", diff)
+		}
+	})
+}
+
+func TestListen_ClosesTheFolderAndTheSocketToOthers(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	must(t, os.Mkdir(dir, 0o755))
+	path := filepath.Join(dir, "admin.sock")
+	l, err := operator.Listen(t.Context(), path)
+	must(t, err)
+	t.Cleanup(func() { must(t, l.Close()) })
+	for name, want := range map[string]fs.FileMode{dir: 0o700, path: 0o600} {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+}
+
+func TestListen_TakesTheSocketOfAKilledServerAndOfNoOther(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	must(t, err)
+	dead.SetUnlinkOnClose(false)
+	must(t, dead.Close())
+	if _, err := operator.Dial(t.Context(), path); !errors.Is(err, operator.ErrNobodyServes) {
+		t.Fatalf("error %v", err)
+	}
+	living, err := operator.Listen(t.Context(), path)
+	must(t, err)
+	t.Cleanup(func() { must(t, living.Close()) })
+	if _, err := operator.Listen(t.Context(), path); !errors.Is(err, operator.ErrServed) {
+		t.Errorf("error %v", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error("the socket of a living server is gone")
+	}
+	other := filepath.Join(t.TempDir(), "admin.sock")
+	must(t, os.WriteFile(other, []byte("mine"), 0o600))
+	if _, err := operator.Listen(t.Context(), other); !errors.Is(err, operator.ErrFolder) {
+		t.Errorf("error %v", err)
+	}
+	if content, err := os.ReadFile(other); err != nil || string(content) != "mine" {
+		t.Error("a file that is no socket is gone")
+	}
+}
+
+func TestListen_RefusesAFolderOfAll(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "shared")
+	must(t, os.Mkdir(dir, 0o777))
+	must(t, os.Chmod(dir, 0o777|fs.ModeSticky))
+	if _, err := operator.Listen(t.Context(), filepath.Join(dir, "admin.sock")); !errors.Is(err, operator.ErrFolder) {
+		t.Errorf("error %v", err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o777 {
+		t.Errorf("the folder was changed: %v", info.Mode())
+	}
+}
+
+func TestPath_IsOneClearErrorWhenItIsTooLong(t *testing.T) {
+	path := "/" + strings.Repeat("x", 107)
+	_, listening := operator.Listen(t.Context(), path)
+	_, dialling := operator.Dial(t.Context(), path)
+	for _, err := range []error{listening, dialling} {
+		if !errors.Is(err, operator.ErrPath) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "108 bytes") {
+			t.Errorf("error %v", err)
+		}
+	}
+	must(t, operator.CheckPath(path[:107]))
+}
+
+func TestDial_FindsNobodyWhereNothingIs(t *testing.T) {
+	if _, err := operator.Dial(t.Context(), filepath.Join(t.TempDir(), "admin.sock")); !errors.Is(err, operator.ErrNobodyServes) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

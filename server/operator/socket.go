@@ -1,0 +1,230 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"tutela/storage"
+)
+
+// Errors of the socket.
+var (
+	ErrPath   = storage.NewError(storage.Invalid, "the path of the admin socket is too long")
+	ErrFolder = storage.NewError(storage.Invalid, "the folder of the admin socket is not fit for it")
+	ErrServed = storage.NewError(storage.Conflict, "somebody serves on the admin socket already")
+)
+
+const (
+	// maxPathBytes is how long the path of a socket can be. Source: unix(7), sun_path with its final zero byte.
+	maxPathBytes = 107
+
+	// maxCallBytes bounds what goes into one call.
+	maxCallBytes = 1 << 20
+
+	// grace is how long running calls may go on at shutdown.
+	grace = 5 * time.Second
+
+	headerTime = 5 * time.Second
+)
+
+// CheckPath tells whether a socket can have a path.
+//
+// Errors: ErrPath, with what to do.
+func CheckPath(path string) error {
+	if len(path) > maxPathBytes {
+		return ErrPath.With("the admin socket %s would have a path of %d bytes, and a socket's has at most %d: choose a shorter --data",
+			path, len(path), maxPathBytes)
+	}
+	return nil
+}
+
+// Listen opens the admin socket at path, mode 0600, in a folder that is made 0700 first. A socket that a killed server
+// left is removed when nobody answers on it.
+//
+// Errors: ErrPath; ErrFolder; ErrServed; those of the file system.
+func Listen(ctx context.Context, path string) (net.Listener, error) {
+	if err := CheckPath(path); err != nil {
+		return nil, err
+	}
+	if err := closeFolder(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	if err := removeStale(ctx, path); err != nil {
+		return nil, err
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open the admin socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("close the admin socket to others: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// closeFolder takes the folder from everybody but its owner. One that is shared by all, such as /tmp, is not ours to take.
+func closeFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("look at the data folder: %w", err)
+	}
+	switch mode := info.Mode(); {
+	case mode&fs.ModeSticky != 0:
+		return ErrFolder.With("%s is shared by all users of this machine: choose a --data folder of its own", dir)
+	case mode.Perm()&0o077 == 0:
+		return nil
+	}
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder needs its x
+		return fmt.Errorf("close the data folder to others: %w", err)
+	}
+	return nil
+}
+
+func removeStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the admin socket: %w", err)
+	}
+	if info.Mode()&fs.ModeSocket == 0 {
+		return ErrFolder.With("%s is in the way of the admin socket, and is none: remove it", path)
+	}
+	if c, err := dial(ctx, path); err == nil {
+		return errors.Join(ErrServed.With("somebody serves on %s already", path), c.Close())
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("remove the admin socket of a server that is gone: %w", err)
+	}
+	return nil
+}
+
+func dial(ctx context.Context, path string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, "unix", path)
+}
+
+// Serve answers the calls that come over l until ctx ends; it closes l, which removes the socket.
+func Serve(ctx context.Context, l net.Listener, h House, log *slog.Logger) error {
+	mux := http.NewServeMux()
+	for _, c := range calls {
+		c.mount(mux, h)
+	}
+	mux.HandleFunc("GET "+copyPath, func(w http.ResponseWriter, r *http.Request) { serveCopy(w, r, h) })
+	s := &http.Server{
+		Handler: mux, ReadHeaderTimeout: headerTime, ConnContext: identify,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve the admin socket: %w", err)
+	case <-ctx.Done():
+	}
+	// The caller's context is over: that is why the server stops.
+	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if s.Shutdown(waiting) != nil {
+		log.Warn("calls of the operator were cut off at shutdown")
+		return s.Close()
+	}
+	return nil
+}
+
+// peerKey finds the caller's user id in a connection's context.
+type peerKey struct{}
+
+// identify asks the kernel who is at the other end. Source: unix(7), SO_PEERCRED.
+func identify(ctx context.Context, c net.Conn) context.Context {
+	socket, ok := c.(*net.UnixConn)
+	if !ok {
+		return ctx
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return ctx
+	}
+	var peer *unix.Ucred
+	controlled := raw.Control(func(fd uintptr) { peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
+	if controlled != nil || err != nil {
+		return ctx
+	}
+	return context.WithValue(ctx, peerKey{}, int(peer.Uid))
+}
+
+// errNobody is that of a caller whom the kernel does not know.
+var errNobody = storage.NewError(storage.Denied, "the caller's user id is not known")
+
+// serviceFor is the calls of whoever is at the other end.
+func serviceFor(r *http.Request, h House) (*Local, error) {
+	uid, ok := r.Context().Value(peerKey{}).(int)
+	if !ok {
+		return nil, errNobody
+	}
+	return NewLocal(h, uid), nil
+}
+
+// mounter is a call of any types.
+type mounter interface {
+	mount(mux *http.ServeMux, h House)
+}
+
+func (c call[I, O]) mount(mux *http.ServeMux, h House) {
+	mux.HandleFunc("POST /"+c.name, func(w http.ResponseWriter, r *http.Request) {
+		out, err := c.serve(r, h)
+		if err != nil {
+			answer(w, http.StatusBadRequest, wireErrorOf(err))
+			return
+		}
+		answer(w, http.StatusOK, out)
+	})
+}
+
+func (c call[I, O]) serve(r *http.Request, h House) (out O, err error) {
+	s, err := serviceFor(r, h)
+	if err != nil {
+		return out, err
+	}
+	var in I
+	if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxCallBytes)).Decode(&in); err != nil {
+		return out, storage.NewError(storage.Invalid, "the call is malformed")
+	}
+	return c.do(r.Context(), s, in)
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // a caller who is gone needs no answer
+}
+
+// serveCopy streams a copy of the data file. Whether it is whole is told behind it.
+func serveCopy(w http.ResponseWriter, r *http.Request, h House) {
+	s, err := serviceFor(r, h)
+	if err != nil {
+		answer(w, http.StatusBadRequest, wireErrorOf(err))
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Trailer", trailerSize+", "+trailerError)
+	n, err := s.CopyTo(r.Context(), w)
+	if err != nil {
+		told, _ := json.Marshal(wireErrorOf(err)) //nolint:errchkjson // two strings
+		w.Header().Set(trailerError, string(told))
+		return
+	}
+	w.Header().Set(trailerSize, strconv.FormatInt(n, 10))
+}
