@@ -141,17 +141,18 @@ func (s *Service) Approvals(ctx context.Context, p device.Proof, seen []string, 
 	defer stop()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	list, err := s.listed(ctx, p, seen)
+	look := context.WithoutCancel(ctx) // the end of ctx ends the wait; it is no error
+	list, err := s.listed(look, p, seen)
 	for waiting := wait > 0 && len(list) == 0; waiting && err == nil; {
 		select {
 		case <-woken:
-			list, err = s.listed(ctx, p, seen)
+			list, err = s.listed(look, p, seen)
 			waiting = !slices.ContainsFunc(list, func(l listed) bool { return l.Delivery != Silent })
 			continue
 		case <-ctx.Done():
 		case <-timer.C:
 		}
-		list, err = s.listed(context.WithoutCancel(ctx), p, seen)
+		list, err = s.listed(look, p, seen)
 		waiting = false
 	}
 	return s.messages(p.UID, list, err)

@@ -1,0 +1,283 @@
+package login_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tutela/device"
+	"tutela/device/login"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+const wrongCode = "0123456789ABCDEFGHJKMNPV"
+
+func (h *house) redeem(token, code string) (login.CodeOutcome, error) {
+	return h.RedeemCode(context.Background(), "bank", token, code, recovery.Origin{IP: "192.0.2.1"})
+}
+
+func TestRedeemCode_LetsInAndReplacesTheCode(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		code := h.enroll("ada", "a").answer.RecoveryCode
+		started := h.startMFA("ada")
+		o, err := h.redeem(started.Token, strings.ToLower(code[:12]+"-"+code[12:]))
+		must(h.t, err)
+		if o.UserID != "ada" || o.Login.Method != login.ByRecoveryCode || len(o.Next) != 24 || string(o.Next) == code {
+			h.t.Errorf("%+v", o)
+		}
+		_, err = h.redeem(h.startMFA("ada").Token, code)
+		expect(h.t, "the spent code, in another login", err, recovery.ErrWrongCode)
+		if _, err := h.redeem(h.startMFA("ada").Token, string(o.Next)); err != nil {
+			h.t.Errorf("the next code: %v", err)
+		}
+		h.expectEvents("ada", audit.RecoverySucceed, 2)
+	})
+}
+
+func TestRedeemCode_SameAgainGetsTheSameAnswerBeforeLimitsAreLookedAt(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		code := h.enroll("ada", "a").answer.RecoveryCode
+		token := h.startMFA("ada").Token
+		first, err := h.redeem(token, code)
+		must(h.t, err)
+		for range 10 {
+			_, err := h.redeem(h.startMFA("ada").Token, wrongCode)
+			expect(h.t, "a wrong code", err, recovery.ErrWrongCode)
+		}
+		h.clock.Advance(10*time.Minute - time.Nanosecond)
+		for range 3 {
+			again, err := h.redeem(token, code)
+			if err != nil || cmp.Diff(first, again) != "" {
+				h.t.Errorf("again: %v, %s", err, cmp.Diff(first, again))
+			}
+		}
+		_, err = h.redeem(token, wrongCode)
+		expect(h.t, "another code", err, login.ErrGrant)
+		_, err = h.redeem(token, string(first.Next))
+		expect(h.t, "the next code", err, login.ErrGrant)
+		_, err = h.redeem(token, "typo")
+		expect(h.t, "a typo", err, login.ErrGrant)
+		h.clock.Advance(time.Nanosecond)
+		_, err = h.redeem(token, code)
+		expect(h.t, "past the mfa_token", err, login.ErrMFATokenExpired)
+	})
+}
+
+func TestRedeemCode_AnswerIsErasedByRotationRetirementAndReset(t *testing.T) {
+	for name, c := range map[string]struct {
+		end  func(h *house, p *phone)
+		want error
+	}{
+		"rotation": {func(h *house, _ *phone) {
+			_, err := h.codes.Regenerate(context.Background(), "ada", recovery.Origin{}, may)
+			must(h.t, err)
+		}, login.ErrGrant},
+		"retirement": {func(h *house, p *phone) {
+			must(h.t, h.devices.Leave(context.Background(), p.proof(), recovery.Origin{}))
+		}, login.ErrGrant},
+		"reset":   {func(h *house, _ *phone) { h.reset("ada") }, login.ErrMFATokenExpired},
+		"a block": {func(h *house, _ *phone) { h.block("ada", true) }, login.ErrBlocked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEveryEngine(t, func(h *house) {
+				p := h.enroll("ada", "a")
+				token := h.startMFA("ada").Token
+				_, err := h.redeem(token, p.answer.RecoveryCode)
+				must(h.t, err)
+				c.end(h, p)
+				_, err = h.redeem(token, p.answer.RecoveryCode)
+				expect(h.t, name, err, c.want)
+			})
+		})
+	}
+}
+
+func TestRedeemCode_WrongCodesCountAndTyposDoNot(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		code := h.enroll("ada", "a").answer.RecoveryCode
+		token := h.startMFA("ada").Token
+		for range 30 {
+			_, err := h.redeem(token, wrongCode[:23]+"0")
+			expect(h.t, "a typo", err, recovery.ErrTypo)
+		}
+		for range 10 {
+			_, err := h.redeem(token, wrongCode)
+			expect(h.t, "a wrong code", err, recovery.ErrWrongCode)
+		}
+		for _, typed := range []string{code, wrongCode, "typo"} {
+			_, err := h.redeem(token, typed)
+			if !errors.Is(err, recovery.ErrLimited) || storage.RetryAfter(err) != 30*time.Second {
+				h.t.Errorf("while waiting: %v, after %v", err, storage.RetryAfter(err))
+			}
+		}
+		h.clock.Advance(30 * time.Second)
+		if _, err := h.redeem(token, code); err != nil {
+			h.t.Errorf("after the wait, with the same mfa_token: %v", err)
+		}
+	})
+}
+
+func TestRedeemCode_TakesOnlyTheMFATokenOfItsClient(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		code := p.answer.RecoveryCode
+		token := h.startMFA("ada").Token
+		begun := h.begin(request("ada"))
+		_, err := h.RedeemCode(context.Background(), "another client", token, code, recovery.Origin{})
+		expect(h.t, "another client", err, login.ErrMFAToken)
+		for name, bad := range map[string]string{
+			"nothing": "", "a txtkn": p.one().TransactionToken, "an auth_req_id": begun.ID, "the device token": p.answer.Token, "cut off": token[:len(token)-1],
+		} {
+			_, err := h.redeem(bad, code)
+			expect(h.t, name, err, login.ErrMFAToken)
+		}
+		h.clock.Advance(10 * time.Minute)
+		_, err = h.redeem(token, code)
+		expect(h.t, "after ten minutes", err, login.ErrMFATokenExpired)
+		if _, err := h.redeem(h.startMFA("ada").Token, code); err != nil {
+			h.t.Errorf("the code was spent: %v", err)
+		}
+	})
+}
+
+func TestRedeemCode_64AtOnceSpendOneCodeAndGetOneAnswer(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		code := h.enroll("ada", "a").answer.RecoveryCode
+		token := h.startMFA("ada").Token
+		next := make([]recovery.Code, 64)
+		var all sync.WaitGroup
+		for i := range next {
+			all.Go(func() {
+				o, err := h.redeem(token, code)
+				if err != nil {
+					h.t.Error(err)
+				}
+				next[i] = o.Next
+			})
+		}
+		all.Wait()
+		for _, n := range next {
+			if n != next[0] {
+				h.t.Fatal("two next codes were given")
+			}
+		}
+		h.expectEvents("ada", audit.RecoverySucceed, 1)
+	})
+}
+
+func TestRedeemCode_ManyLoginsAtOnceSpendOneCodeOnce(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		code := h.enroll("ada", "a").answer.RecoveryCode
+		tokens := make([]string, 12)
+		for i := range tokens {
+			tokens[i] = h.startMFA("ada").Token
+		}
+		var mu sync.Mutex
+		redeemed := 0
+		var all sync.WaitGroup
+		for i := range 64 {
+			all.Go(func() {
+				token := tokens[i%len(tokens)]
+				_, err := h.redeem(token, code)
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					redeemed |= 1 << (i % len(tokens))
+				case !errors.Is(err, recovery.ErrWrongCode) && !errors.Is(err, recovery.ErrLimited):
+					h.t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if redeemed == 0 || redeemed&(redeemed-1) != 0 {
+			h.t.Errorf("the logins let in by one code: %b", redeemed)
+		}
+	})
+}
+
+func TestRedeemCode_IsASuccessForThePushBudget(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		h.set("push.budget", "1")
+		code := h.enroll("ada", "a").answer.RecoveryCode
+		h.expectDelivery("first", request("ada"), login.Push)
+		h.expectDelivery("second", request("ada"), login.Silent)
+		_, err := h.redeem(h.startMFA("ada").Token, code)
+		must(h.t, err)
+		h.expectDelivery("after the code", request("ada"), login.Push)
+	})
+}
+
+// TestReset_LeavesNothingOfTheUsersMFA plants a word wherever somebody outside can put one, in every table of class mfa
+// that this package and those below it have.
+func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		const planted = "planted-6f1d"
+		ctx := context.Background()
+		p := h.enrollApp("ada", planted+" identifier", newEd25519(h.t), device.NumberMatching, planted+" capability")
+		name := planted + " name"
+		_, err := h.devices.Patch(ctx, p.proof(), device.Change{
+			Name: &name, Push: &push.Target{Service: push.APNs, Token: planted + " push token"},
+		}, recovery.Origin{IP: planted, Agent: planted})
+		must(h.t, err)
+		req := request("ada")
+		req.Client, req.Message, req.IP, req.Agent, req.LoginID = "bank", planted, planted, planted, planted
+		req.Details, req.Audience, req.Scope = json.RawMessage(`[{"type":"`+planted+`"}]`), planted, planted
+		begun := h.begin(req)
+		must(h.t, p.deny(p.one(), planted))
+		token := h.startMFA("ada").Token
+		_, err = h.redeem(token, wrongCode)
+		expect(h.t, "a wrong code", err, recovery.ErrWrongCode)
+		o, err := h.redeem(token, p.answer.RecoveryCode)
+		must(h.t, err)
+		h.begin(req) // the code gave the push budget back
+		_, err = h.devices.Practise(ctx, p.proof(), wrongCode, recovery.Origin{})
+		must(h.t, err)
+		filled := h.tables()
+		for table, class := range storage.Tables() {
+			if class == storage.MFA && filled[table] == 0 {
+				h.t.Errorf("the user has no row of %s: plant something there", table)
+			}
+		}
+		r := h.reset("ada")
+		for _, removed := range r.Removed {
+			if filled[removed.Table] != removed.Rows {
+				h.t.Errorf("of %d rows of %s the receipt counts %d", filled[removed.Table], removed.Table, removed.Rows)
+			}
+		}
+		h.scan(func(key, value string) {
+			for _, secret := range []string{planted, "Pixel 9", p.in.Key.X, p.answer.Token, p.answer.RecoveryCode, string(o.Next), p.answer.TOTP.Secret} {
+				if strings.Contains(key+value, secret) {
+					h.t.Errorf("%q holds %q: %s", key, secret, value)
+				}
+			}
+			if key[0] == 'u' && strings.Contains(value, `"`+begun.Number+`"`) {
+				h.t.Errorf("%q holds the number", key)
+			}
+		})
+		if r := h.reset("ada"); len(r.Removed) != 0 {
+			h.t.Errorf("a second reset removed %v", r.Removed)
+		}
+	})
+}
+
+// tables counts the rows of each table, of all users.
+func (h *house) tables() map[string]int {
+	rows := map[string]int{}
+	h.scan(func(key, _ string) {
+		if key[0] == 'u' {
+			table, _, _ := strings.Cut(key[17:], "\x00")
+			rows[table]++
+		}
+	})
+	return rows
+}

@@ -1,0 +1,348 @@
+package login_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"tutela/device"
+	"tutela/device/login"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+)
+
+// life is a user's life as the protocol has it, beside the house that keeps it: every step is taken in both, and what the
+// house answers is compared with what the model expects.
+type life struct {
+	h       *house
+	id      string
+	phones  []*modelPhone
+	code    string // the one that counts; empty: none
+	issued  bool   // since the last reset
+	failed  int    // wrong codes in a row, on the login channel
+	waitTil time.Duration
+	began   []time.Duration // of the logins of the last minute
+	asked   int             // how often
+	pending []*modelLogin
+	used    int // of the push budget
+	muted   time.Duration
+	now     time.Duration
+}
+
+type modelPhone struct {
+	*phone
+	status device.Status
+	left   time.Duration
+}
+
+type modelLogin struct {
+	login.Begun
+	message string // tells it apart in the phones' lists
+	asked   []*modelPhone
+	until   time.Duration
+}
+
+// TestUser_LivesAsTheModelDoes takes random steps through a user's life.
+func TestUser_LivesAsTheModelDoes(t *testing.T) {
+	for _, chaos := range []bool{false, true} {
+		t.Run(fmt.Sprint("chaos ", chaos), func(t *testing.T) {
+			h := newHouse(t, chaos)
+			n := 0
+			rapid.Check(t, func(r *rapid.T) {
+				n++
+				l := &life{h: h, id: fmt.Sprint("user ", n)}
+				_, err := h.codes.AddUser(context.Background(), user.User{ID: l.id}, recovery.Origin{})
+				must(t, err)
+				r.Repeat(map[string]func(*rapid.T){
+					"":               l.check,
+					"enrol":          l.enrol,
+					"begin":          l.begin,
+					"approve":        func(r *rapid.T) { l.answer(r, "approve") },
+					"wrong number":   func(r *rapid.T) { l.answer(r, "wrong") },
+					"deny":           func(r *rapid.T) { l.answer(r, "deny") },
+					"not me":         func(r *rapid.T) { l.answer(r, "not_me") },
+					"right code":     func(r *rapid.T) { l.redeem(r, true) },
+					"wrong code":     func(r *rapid.T) { l.redeem(r, false) },
+					"leave":          func(r *rapid.T) { l.leave(r, false) },
+					"leave by token": func(r *rapid.T) { l.leave(r, true) },
+					"call":           l.call,
+					"suspend":        l.suspend,
+					"resume":         l.resume,
+					"reset":          l.reset,
+					"time passes":    l.passTime,
+				})
+			})
+		})
+	}
+}
+
+// state is the rule of the MFA state.
+func (l *life) state() user.State {
+	switch {
+	case slices.ContainsFunc(l.phones, func(p *modelPhone) bool { return p.status == device.Active }):
+		return user.Enrolled
+	case len(l.phones) == 0 && !l.issued:
+		return user.New
+	default:
+		return user.RecoveryOnly
+	}
+}
+
+func (l *life) check(r *rapid.T) {
+	l.h.view(func(tx *storage.Tx) error {
+		uid := l.h.uidIn(tx, l.id)
+		state, err := device.State(tx, uid)
+		if err != nil || state != l.state() {
+			r.Fatalf("the state is %s, want %s: %v", state, l.state(), err)
+		}
+		has, err := recovery.HasCode(tx, uid)
+		if err != nil || has != (l.code != "") {
+			r.Fatalf("has a code: %t, %v", has, err)
+		}
+		wait := storage.RetryAfter(recovery.Admit(tx, uid, recovery.LoginChannel))
+		if wait != max(l.waitTil-l.now, 0) {
+			r.Fatalf("after %d wrong codes the wait is %v, want %v", l.failed, wait, l.waitTil-l.now)
+		}
+		return nil
+	})
+	for _, p := range l.phones {
+		if p.status != device.Active {
+			continue
+		}
+		want := 0
+		for _, b := range l.pending {
+			if slices.Contains(b.asked, p) && l.now < b.until {
+				want++
+			}
+		}
+		if got := len(p.pull()); got != want {
+			r.Fatalf("a phone is asked %d approvals, want %d", got, want)
+		}
+	}
+}
+
+func (l *life) enrol(r *rapid.T) {
+	identifier := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(r, "identifier")
+	p := l.h.enroll(l.id, identifier)
+	for _, other := range l.phones {
+		if other.in.Identifier == identifier && other.status != device.Retired {
+			other.status = device.Retired
+		}
+	}
+	if (p.answer.RecoveryCode != "") != (l.code == "") {
+		r.Fatalf("got the code %q, had %q", p.answer.RecoveryCode, l.code)
+	}
+	if l.code == "" {
+		l.code, l.issued = p.answer.RecoveryCode, true
+	}
+	l.phones = append(l.phones, &modelPhone{phone: p, status: device.Active})
+}
+
+// admit tells whether one more login fits into the minute, and counts it.
+func (l *life) admit() bool {
+	l.began = slices.DeleteFunc(l.began, func(at time.Duration) bool { return l.now-at >= time.Minute })
+	if len(l.began) >= login.PerMinute {
+		return false
+	}
+	l.began = append(l.began, l.now)
+	return true
+}
+
+func (l *life) begin(r *rapid.T) {
+	req := request(l.id)
+	l.asked++
+	req.Message = fmt.Sprint("login ", l.asked)
+	b, err := l.h.Begin(context.Background(), req)
+	switch state := l.state(); {
+	case state == user.New:
+		expectIn(r, err, login.ErrUnknownUser)
+		return
+	case state == user.RecoveryOnly:
+		expectIn(r, err, login.ErrRecovery)
+		return
+	case !l.admit():
+		expectIn(r, err, login.ErrTooMany)
+		return
+	}
+	expectIn(r, err, nil)
+	want := login.Push
+	if l.used >= 5 || l.now < l.muted {
+		want = login.Silent
+	} else {
+		l.used++
+	}
+	if b.Delivery != want {
+		r.Fatalf("delivery is %s, want %s: %d used, muted until %v", b.Delivery, want, l.used, l.muted)
+	}
+	m := &modelLogin{Begun: b, message: req.Message, until: l.now + req.Life}
+	for _, p := range l.phones {
+		if p.status == device.Active {
+			m.asked = append(m.asked, p)
+		}
+	}
+	l.pending = append(l.pending, m)
+}
+
+func expectIn(r *rapid.T, err, want error) {
+	if !errors.Is(err, want) {
+		r.Fatalf("got %v, want %v", err, want)
+	}
+}
+
+// answer answers the oldest login that an active phone is asked.
+func (l *life) answer(r *rapid.T, how string) {
+	for i, b := range l.pending {
+		for _, p := range b.asked {
+			if p.status != device.Active || l.now >= b.until {
+				continue
+			}
+			l.pending = slices.Delete(l.pending, i, i+1)
+			l.decide(r, b, p, how)
+			return
+		}
+	}
+	r.Skip("nobody is asked")
+}
+
+func (l *life) decide(r *rapid.T, b *modelLogin, p *modelPhone, how string) {
+	var m push.Message
+	for _, asked := range p.pull() {
+		if asked.BindingMessage == b.message {
+			m = asked
+		}
+	}
+	var err, collected error
+	switch how {
+	case "approve":
+		err = p.approve(m, b.Number)
+		l.used, l.failed, l.waitTil = 0, 0, 0
+	case "wrong":
+		if err = p.approve(m, other(b.Number)); errors.Is(err, login.ErrNumber) {
+			err = nil
+		}
+		collected = login.ErrDenied
+		l.used++
+	default:
+		err = p.deny(m, how)
+		collected = login.ErrDenied
+		l.used++
+		if how == "not_me" {
+			l.muted = l.now + time.Hour
+		}
+	}
+	expectIn(r, err, nil)
+	_, err = l.h.collect(b.Begun)
+	expectIn(r, err, collected)
+}
+
+func (l *life) redeem(r *rapid.T, right bool) {
+	started, err := l.h.StartMFA(context.Background(), login.MFAStart{Client: "bank", User: user.User{ID: l.id}})
+	if !l.admit() {
+		expectIn(r, err, login.ErrTooMany)
+		return
+	}
+	expectIn(r, err, nil)
+	if started.State != l.state() || started.Codes != (l.code != "") {
+		r.Fatalf("started: %+v", started)
+	}
+	typed := wrongCode
+	if right && l.code != "" {
+		typed = l.code
+	}
+	o, err := l.h.redeem(started.Token, typed)
+	switch {
+	case l.now < l.waitTil:
+		expectIn(r, err, recovery.ErrLimited)
+	case typed == l.code:
+		expectIn(r, err, nil)
+		l.code, l.failed, l.waitTil, l.used = string(o.Next), 0, 0, 0
+	default:
+		expectIn(r, err, recovery.ErrWrongCode)
+		if l.failed++; l.failed >= 10 {
+			l.waitTil = l.now + min(30*time.Second<<(l.failed-10), time.Hour)
+		}
+	}
+}
+
+// one draws a phone that is in one of the statuses.
+func (l *life) one(r *rapid.T, statuses ...device.Status) *modelPhone {
+	var fit []*modelPhone
+	for _, p := range l.phones {
+		if slices.Contains(statuses, p.status) {
+			fit = append(fit, p)
+		}
+	}
+	if len(fit) == 0 {
+		r.Skip("no such phone")
+	}
+	return rapid.SampledFrom(fit).Draw(r, "phone")
+}
+
+func (l *life) leave(r *rapid.T, byToken bool) {
+	p := l.one(r, device.Active)
+	proof := p.proof()
+	if byToken {
+		var err error
+		proof, err = l.h.devices.Prove(context.Background(), p.answer.ID, p.answer.Token, false)
+		expectIn(r, err, nil)
+	}
+	expectIn(r, l.h.devices.Leave(context.Background(), proof, recovery.Origin{}), nil)
+	p.status, p.left = device.Retired, l.now
+	if byToken {
+		p.status = device.Left
+	}
+}
+
+// call is a signed call of any phone that there ever was since the last reset.
+func (l *life) call(r *rapid.T) {
+	p := l.one(r, device.Active, device.Left, device.Retired, device.Suspended)
+	now := l.h.clock.Wall().Unix()
+	_, err := l.h.devices.Prove(context.Background(), p.answer.ID, p.sign(map[string]any{
+		"iss": p.answer.ID, "sub": l.id, "aud": publicURL + "/api/device-accounts", "iat": now, "exp": now + 60,
+	}), true)
+	switch {
+	case p.status == device.Suspended:
+		expectIn(r, err, device.ErrSuspended)
+	case p.status == device.Active:
+		expectIn(r, err, nil)
+	case p.status == device.Left && l.now < p.left+7*24*time.Hour:
+		expectIn(r, err, nil)
+		p.status = device.Active
+	default:
+		expectIn(r, err, device.ErrNoEnrollment)
+	}
+}
+
+func (l *life) suspend(r *rapid.T) {
+	p := l.one(r, device.Active)
+	expectIn(r, l.h.devices.Suspend(context.Background(), p.answer.ID, recovery.Origin{}, may), nil)
+	p.status = device.Suspended
+}
+
+func (l *life) resume(r *rapid.T) {
+	p := l.one(r, device.Suspended)
+	expectIn(r, l.h.devices.Resume(context.Background(), p.answer.ID, recovery.Origin{}, may), nil)
+	p.status = device.Active
+}
+
+func (l *life) reset(r *rapid.T) {
+	l.h.reset(l.id)
+	for _, b := range l.pending {
+		_, err := l.h.collect(b.Begun)
+		expectIn(r, err, login.ErrExpired)
+	}
+	*l = life{h: l.h, id: l.id, now: l.now}
+}
+
+func (l *life) passTime(r *rapid.T) {
+	d := rapid.SampledFrom([]time.Duration{time.Second, 30 * time.Second, time.Minute, time.Hour, 25 * time.Hour, 8 * 24 * time.Hour}).Draw(r, "time")
+	l.h.clock.Advance(d)
+	l.now += d
+}
