@@ -109,8 +109,8 @@ func OpenAll(tx *storage.Tx, uid storage.UID) error {
 
 // Block is a channel that is closed or waiting.
 type Block struct {
-	Channel Channel
-	Until   time.Time
+	Channel Channel   `json:"channel"`
+	Until   time.Time `json:"until"`
 }
 
 // Blocks returns the user's channels that are closed or waiting.
