@@ -1,0 +1,126 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"tutela/storage"
+	"tutela/storage/setting"
+)
+
+// notOfPersons are the tables that no purge empties, and why each may be one. A table that is not named here holds data
+// of users: its class must be one that a reset or a deletion removes.
+var notOfPersons = map[string]string{
+	"client":           "programs with credentials",
+	"compaction":       "when the data file was written anew",
+	"keyring":          "the wrapped keys",
+	"setting":          "policies",
+	"signing_key":      "the keys of tokens and receipts",
+	"event":            "of a user's events their ids only",
+	"receipt_evidence": "of a receipt its id, time, counts and digest",
+}
+
+func TestTables_OfUsersAreOfAClassThatIsRemoved(t *testing.T) {
+	tables := storage.Tables()
+	for _, name := range declaredTables(t) {
+		class, known := tables[name]
+		_, exempt := notOfPersons[name]
+		switch {
+		case !known:
+			t.Errorf("table %s is declared in a package that the program does not import", name)
+		case exempt && (class == storage.MFA || class == storage.Account):
+			t.Errorf("table %s is removed with a user (class %s), and need not be named here", name, class)
+		case !exempt && class != storage.MFA && class != storage.Account:
+			t.Errorf("table %s has class %q: no reset or deletion removes it. If it holds nothing of a person, say why in notOfPersons",
+				name, class)
+		}
+	}
+	for name := range notOfPersons {
+		if _, known := tables[name]; !known {
+			t.Errorf("there is no table %s any more", name)
+		}
+	}
+}
+
+func TestSettings_AreDeclaredOnceWithDefaultsInBounds(t *testing.T) {
+	if err := setting.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// declaredTables reads from the source the names in every storage.Spec, so that none is overlooked for want of an import.
+func declaredTables(t *testing.T) (names []string) {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if base := d.Name(); d.IsDir() && path != root && (strings.HasPrefix(base, ".") || base == "testdata" || base == "data") {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if literal, ok := n.(*ast.CompositeLit); ok && isSpec(literal.Type) {
+				names = append(names, nameIn(t, path, literal))
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) < len(notOfPersons) {
+		t.Fatalf("found only the tables %v", names)
+	}
+	return names
+}
+
+// isSpec tells whether a type is storage.Spec[…].
+func isSpec(e ast.Expr) bool {
+	generic, ok := e.(*ast.IndexExpr)
+	if !ok {
+		return false
+	}
+	selected, ok := generic.X.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	of, ok := selected.X.(*ast.Ident)
+	return ok && of.Name == "storage" && selected.Sel.Name == "Spec"
+}
+
+// nameIn is the Name of a Spec, which is always written out.
+func nameIn(t *testing.T, path string, spec *ast.CompositeLit) string {
+	t.Helper()
+	for _, element := range spec.Elts {
+		pair, ok := element.(*ast.KeyValueExpr)
+		if !ok {
+			continue
+		}
+		key, isName := pair.Key.(*ast.Ident)
+		value, isText := pair.Value.(*ast.BasicLit)
+		if isName && isText && key.Name == "Name" {
+			name, err := strconv.Unquote(value.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return name
+		}
+	}
+	t.Errorf("%s: a table without a name that is written out", path)
+	return ""
+}
