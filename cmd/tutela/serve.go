@@ -168,10 +168,11 @@ const (
 
 // run serves, and does the work behind it, until ctx ends. The work goes on until the last call is answered.
 func (h *house) run(ctx context.Context, s *server.Server, admin net.Listener, log *slog.Logger) error {
-	if err := h.warnOfPolicies(ctx, log); err != nil {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	if err := h.warnOfPolicies(work, log); err != nil {
+		stop()
 		return errors.Join(err, admin.Close())
 	}
-	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	handlers := map[outbox.Kind]outbox.Handler{recovery.Notice: h.devices.DeliverNotice}
 	maps.Copy(handlers, h.logins.Handlers())
 	var group sync.WaitGroup

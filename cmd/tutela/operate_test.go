@@ -1,0 +1,525 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/boombuler/barcode/qr"
+	"github.com/google/go-cmp/cmp"
+)
+
+// commandLine runs the real binary on a data folder.
+type commandLine struct {
+	t      *testing.T
+	binary string
+	data   string
+}
+
+func newCommandLine(t *testing.T) *commandLine {
+	t.Helper()
+	binary, err := builtBinary()
+	must(t, err)
+	return &commandLine{t, binary, filepath.Join(t.TempDir(), "data")}
+}
+
+// ran is what a command said.
+type ran struct {
+	t              *testing.T
+	stdout, stderr string
+	status         int
+}
+
+// try runs a command with nobody at the keyboard.
+func (c *commandLine) try(args ...string) ran {
+	c.t.Helper()
+	return c.tryWith(nil, append(args, "--data", c.data)...)
+}
+
+func (c *commandLine) tryWith(environment []string, args ...string) ran {
+	c.t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(c.t.Context(), c.binary, args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(cleanEnvironment(), environment...), &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		c.t.Fatal(err)
+	}
+	return ran{c.t, stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// run runs a command that must succeed, and returns its standard output.
+func (c *commandLine) run(args ...string) string {
+	c.t.Helper()
+	r := c.try(args...)
+	if r.status != 0 {
+		c.t.Fatalf("tutela %s: status %d\n%s%s", strings.Join(args, " "), r.status, r.stdout, r.stderr)
+	}
+	return r.stdout
+}
+
+// refused fails the test unless the command ended with status 1 and one line on stderr that says so.
+func (r ran) refused(says string) {
+	r.t.Helper()
+	lines := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
+	if r.status != 1 || len(lines) != 1 || !strings.HasPrefix(lines[0], "tutela: ") || !strings.Contains(lines[0], says) {
+		r.t.Errorf("status %d, and not one line with %q:\n%s%s", r.status, says, r.stdout, r.stderr)
+	}
+}
+
+// serve starts a server on the data folder, which the test ends.
+func (c *commandLine) serve() *liveServer {
+	c.t.Helper()
+	s := &liveServer{binary: c.binary, data: c.data, http: http.DefaultClient}
+	s.start(c.t)
+	c.t.Cleanup(func() { s.kill(syscall.SIGTERM) })
+	return s
+}
+
+// withAndWithoutServer runs a test through a running server and on the data file itself.
+func withAndWithoutServer(t *testing.T, test func(t *testing.T, c *commandLine)) {
+	t.Run("with a server", func(t *testing.T) {
+		c := newCommandLine(t)
+		c.serve()
+		test(t, c)
+	})
+	t.Run("without a server", func(t *testing.T) { test(t, newCommandLine(t)) })
+}
+
+// decode reads the JSON that a command printed.
+func decode(t *testing.T, printed string) map[string]any {
+	t.Helper()
+	var o map[string]any
+	if err := json.Unmarshal([]byte(printed), &o); err != nil {
+		t.Fatalf("%v: %s", err, printed)
+	}
+	return o
+}
+
+func TestClient_IsAddedListedAndRemoved(t *testing.T) {
+	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
+		added := decode(t, c.run("client", "add", "help desk", "--scope", "openid read:users", "--scope", "read:logs",
+			"--grant", "client_credentials", "--grant", "urn:openid:params:grant-type:ciba", "--id-token-alg", "RS256", "--presence", "tap",
+			"--redirect-uri", "https://example.com/cb?a=1,2", "--web-origin", "https://example.com"))
+		if len(added) != 2 || added["client_id"] == "" || added["client_secret"] == "" {
+			t.Fatalf("added %v", added)
+		}
+		var clients []map[string]any
+		must(t, json.Unmarshal([]byte(c.run("client", "list", "--json")), &clients))
+		delete(clients[0], "created")
+		want := map[string]any{
+			"client_id": added["client_id"], "name": "help desk", "scopes": []any{"openid", "read:users", "read:logs"},
+			"grants":        []any{"client_credentials", "urn:openid:params:grant-type:ciba"},
+			"redirect_uris": []any{"https://example.com/cb?a=1,2"}, "web_origins": []any{"https://example.com"},
+			"id_token_alg": "RS256", "presence": "tap",
+		}
+		if diff := cmp.Diff(want, clients[0]); diff != "" || len(clients) != 1 {
+			t.Errorf("client (-want +got):\n%s", diff)
+		}
+		if shown := c.run("client", "list"); !strings.Contains(shown, "help desk") || strings.Contains(shown, added["client_secret"].(string)) {
+			t.Errorf("shown:\n%s", shown)
+		}
+		c.run("client", "remove", added["client_id"].(string))
+		c.try("client", "remove", added["client_id"].(string)).refused("there is no such client")
+		c.try("client", "add", "x", "--scope", "no:such").refused(`there is no scope "no:such"`)
+	})
+}
+
+func TestTicket_PrintsTheLinkAloneAndThePhoneTakesIt(t *testing.T) {
+	c := newCommandLine(t)
+	c.serve()
+	link := c.run("ticket", "maria", "--email", "maria@example.com")
+	if strings.Count(link, "\n") != 1 || !strings.HasPrefix(link, "http://") || !strings.Contains(link, "/mfa/enrollment?ticket=") {
+		t.Fatalf("printed %q", link)
+	}
+	phone := filepath.Join(t.TempDir(), "phone")
+	if r := c.tryWith(nil, "phone", "--phone", phone, "enroll", strings.TrimSpace(link)); r.status != 0 {
+		t.Fatalf("the phone does not enrol: %s", r.stderr)
+	}
+	c.try("ticket", "maria").refused("enrolled already")
+	c.run("ticket", "maria", "--multiple")
+	if shown := c.run("user", "show", "maria"); !strings.Contains(shown, "maria@example.com") || !strings.Contains(shown, "dev_") ||
+		!strings.Contains(shown, "enrolled") {
+		t.Errorf("shown:\n%s", shown)
+	}
+}
+
+func TestTicket_WithoutAServerHasTheURLThatIsGiven(t *testing.T) {
+	c := newCommandLine(t)
+	if link := c.run("ticket", "maria", "--public-url", "https://mfa.example.com"); !strings.HasPrefix(link, "https://mfa.example.com/mfa/enrollment?ticket=") {
+		t.Errorf("printed %q", link)
+	}
+	ticket := decode(t, c.run("ticket", "maria", "--json"))
+	if uri, _ := ticket["uri"].(string); !strings.HasPrefix(uri, "otpauth://totp/tutela:maria?enrollment_tx_id=") {
+		t.Errorf("ticket %v", ticket)
+	}
+}
+
+func TestUser_IsListedShownBlockedAndGivenARole(t *testing.T) {
+	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
+		c.run("ticket", "maria")
+		c.run("ticket", "auth0|x/y z")
+		c.run("user", "role", "maria", "admin")
+		c.run("user", "block", "maria")
+		users := strings.Split(strings.TrimSpace(c.run("user", "list", "--json")), "\n")
+		if len(users) != 2 || decode(t, users[0])["id"] != "auth0|x/y z" || decode(t, users[1])["role"] != "admin" || decode(t, users[1])["blocked"] != true {
+			t.Errorf("users %v", users)
+		}
+		c.run("user", "block", "maria", "--off")
+		c.run("user", "role", "maria", "none")
+		shown := decode(t, c.run("user", "show", "maria", "--json"))
+		if shown["role"] != nil || shown["blocked"] != nil || shown["mfa_state"] != "new" || shown["has_recovery_code"] != false {
+			t.Errorf("user %v", shown)
+		}
+		c.try("user", "role", "maria", "king").refused(`not "king"`)
+		for _, args := range [][]string{{"show", "nobody"}, {"role", "nobody", "admin"}, {"block", "nobody"}, {"reset", "nobody", "--reason", "x", "--yes"}} {
+			c.try(append([]string{"user"}, args...)...).refused("the user does not exist")
+		}
+	})
+}
+
+func TestReset_PrintsAReceiptThatVerifies(t *testing.T) {
+	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
+		c.run("ticket", "maria")
+		c.try("user", "reset", "maria", "--reason", "lost").refused("give --yes")
+		if dry := decode(t, c.run("user", "reset", "maria", "--reason", "lost", "--dry-run")); dry["dry_run"] != true || dry["signature"] != nil {
+			t.Errorf("dry run %v", dry)
+		}
+		r := c.try("user", "reset", "maria", "--reason", "lost", "--caller-check", "in_person", "--yes")
+		receipt := decode(t, r.stdout)
+		if receipt["user_id"] != "maria" || receipt["by"] != fmt.Sprintf("operator:%d", os.Getuid()) || receipt["caller_check"] != "in_person" {
+			t.Errorf("receipt %v", receipt)
+		}
+		if !strings.Contains(r.stderr, "Removed of maria: ") || !strings.Contains(r.stderr, "ticket") {
+			t.Errorf("said:\n%s", r.stderr)
+		}
+		dir := t.TempDir()
+		write := func(name, content string) string {
+			path := filepath.Join(dir, name)
+			must(t, os.WriteFile(path, []byte(content), 0o600))
+			return path
+		}
+		genuine := write("receipt.json", r.stdout)
+		if said := c.run("receipt", "verify", genuine); !strings.Contains(said, "is genuine") || !strings.Contains(said, "lost") {
+			t.Errorf("said:\n%s", said)
+		}
+		c.run("compact") // residue changes, and is not signed
+		c.run("key", "rotate")
+		c.run("receipt", "verify", genuine)
+		c.run("receipt", "verify", write("signature", receipt["signature"].(string)+"\n"))
+		c.try("receipt", "verify", write("changed.json", strings.Replace(r.stdout, `"lost"`, `"found"`, 1))).refused("reason is not what was signed")
+		c.try("receipt", "verify", write("cut.json", r.stdout[:40])).refused("this is no receipt")
+		c.try("receipt", "verify", write("text", "hello")).refused("this is no receipt")
+		c.try("receipt", "verify", filepath.Join(dir, "nosuch")).refused("no such file")
+	})
+}
+
+func TestReceipt_VerifiesOfflineByASavedKeySet(t *testing.T) {
+	c := newCommandLine(t)
+	s := c.serve()
+	c.run("ticket", "maria")
+	receipt, jwks := filepath.Join(t.TempDir(), "receipt.json"), filepath.Join(t.TempDir(), "jwks.json")
+	must(t, os.WriteFile(receipt, []byte(c.run("user", "reset", "maria", "--reason", "lost", "--yes")), 0o600))
+	resp, err := http.Get(s.public + "/.well-known/jwks.json")
+	must(t, err)
+	defer resp.Body.Close()
+	var document bytes.Buffer
+	_, err = document.ReadFrom(resp.Body)
+	must(t, err)
+	must(t, os.WriteFile(jwks, document.Bytes(), 0o600))
+	elsewhere := newCommandLine(t)
+	if said := elsewhere.run("receipt", "verify", receipt, "--jwks", jwks); !strings.Contains(said, "is genuine") {
+		t.Errorf("said:\n%s", said)
+	}
+	elsewhere.run("policy", "list") // makes another installation, with other keys
+	elsewhere.try("receipt", "verify", receipt).refused("is not in the key set")
+}
+
+func TestPolicy_IsListedReadAndSet(t *testing.T) {
+	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
+		for name, fallback := range map[string]string{
+			"approval.presence": "prefer-number", "approval.digits": "6", "restore.veto": "off", "restore.wait": "10m",
+			"enrollment.after_reset": "open", "backup.max_bytes": "262144", "backup.keep": "10", "push.budget": "5",
+		} {
+			if got := strings.TrimSpace(c.run("policy", "get", name)); got != fallback {
+				t.Errorf("%s is %q on a fresh installation", name, got)
+			}
+		}
+		if r := c.try("policy", "set", "approval.digits", "4"); r.status != 0 || !strings.Contains(r.stderr, "Warning: approval.digits is 4") {
+			t.Errorf("said:\n%s", r.stderr)
+		}
+		if got := strings.TrimSpace(c.run("policy", "get", "approval.digits")); got != "4" {
+			t.Errorf("approval.digits is %q", got)
+		}
+		c.try("policy", "set", "approval.digits", "9").refused("approval.digits is a whole number from 2 to 8")
+		c.try("policy", "set", "nosuch", "1").refused(`there is no policy "nosuch"`)
+		c.try("policy", "get", "nosuch").refused(`there is no policy "nosuch"`)
+		if listed := c.run("policy", "list"); !strings.Contains(listed, "4 *") {
+			t.Errorf("listed:\n%s", listed)
+		}
+		if events := c.run("events", "--type", "gd_tenant_update"); strings.Count(events, "\n") != 1 || !strings.Contains(events, "policy=approval.digits") {
+			t.Errorf("events:\n%s", events)
+		}
+	})
+}
+
+func TestEvents_AreChosenByUserAndType(t *testing.T) {
+	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
+		c.run("ticket", "maria")
+		c.run("ticket", "paul")
+		c.run("user", "reset", "maria", "--reason", "a long story", "--yes")
+		ofMaria := strings.Split(strings.TrimSpace(c.run("events", "--user", "maria", "--json")), "\n")
+		if len(ofMaria) != 2 || decode(t, ofMaria[0])["type"] != "gd_start_enroll" || decode(t, ofMaria[1])["type"] != "td_reset" ||
+			decode(t, ofMaria[1])["user_id"] != "maria" {
+			t.Errorf("events %v", ofMaria)
+		}
+		if last := c.run("events", "--last", "1"); !strings.Contains(last, "td_reset") || !strings.Contains(last, `reason="a long story"`) || strings.Count(last, "\n") != 1 {
+			t.Errorf("the last:\n%s", last)
+		}
+		c.try("events", "--user", "nobody").refused("the user does not exist")
+	})
+}
+
+func TestEvents_FollowWhatAServerDoes(t *testing.T) {
+	c := newCommandLine(t)
+	c.serve()
+	cmd := exec.CommandContext(t.Context(), c.binary, "events", "--follow", "--json", "--data", c.data)
+	cmd.Env = cleanEnvironment()
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	decoder := json.NewDecoder(stdout)
+	for i := range 3 {
+		c.run("ticket", fmt.Sprintf("user%d", i))
+		var e struct {
+			UserID string `json:"user_id"`
+		}
+		must(t, decoder.Decode(&e))
+		if e.UserID != fmt.Sprintf("user%d", i) {
+			t.Errorf("event %d is about %q", i, e.UserID)
+		}
+	}
+	must(t, cmd.Process.Signal(syscall.SIGINT))
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("whoever has followed enough gets %v", err)
+	}
+}
+
+func TestBackupDB_IsRestoredOnlyWhenNoServerRuns(t *testing.T) {
+	c := newCommandLine(t)
+	s := c.serve()
+	c.run("ticket", "before")
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	r := c.try("backup-db", copied)
+	if r.status != 0 || !strings.Contains(r.stderr, "The master key is not in it") {
+		t.Fatalf("said:\n%s", r.stderr)
+	}
+	if info, err := os.Stat(copied); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the copy: %v, %v", info, err)
+	}
+	c.try("backup-db", copied).refused("exists already, and is not overwritten")
+	c.run("ticket", "after")
+	c.try("restore-db", copied).refused("a server runs on")
+	s.kill(syscall.SIGTERM)
+	c.run("restore-db", copied)
+	if users := c.run("user", "list"); !strings.Contains(users, "before") || strings.Contains(users, "after") {
+		t.Errorf("users after the restore:\n%s", users)
+	}
+	kept, err := filepath.Glob(filepath.Join(c.data, "tutela.db.before-*"))
+	must(t, err)
+	if len(kept) != 1 {
+		t.Fatalf("kept %v", kept)
+	}
+	c.run("restore-db", kept[0])
+	if users := c.run("user", "list"); !strings.Contains(users, "after") {
+		t.Errorf("users after going back:\n%s", users)
+	}
+	again := filepath.Join(t.TempDir(), "again.db")
+	c.run("backup-db", again)
+	fresh := newCommandLine(t)
+	must(t, os.Mkdir(fresh.data, 0o700))
+	key, err := os.ReadFile(filepath.Join(c.data, "master.key"))
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(fresh.data, "master.key"), key, 0o600))
+	fresh.run("restore-db", again)
+	if users := fresh.run("user", "list"); !strings.Contains(users, "after") {
+		t.Errorf("users elsewhere:\n%s", users)
+	}
+}
+
+func TestRestoreDB_LeavesEverythingWhenTheCopyIsNoDataFile(t *testing.T) {
+	c := newCommandLine(t)
+	c.run("ticket", "maria")
+	before := c.file()
+	bad := filepath.Join(t.TempDir(), "bad.db")
+	must(t, os.WriteFile(bad, bytes.Repeat([]byte("nonsense"), 4096), 0o600))
+	c.try("restore-db", bad).refused("no data file of tutela")
+	if !bytes.Equal(before, c.file()) {
+		t.Error("the data file was changed")
+	}
+	if left, err := filepath.Glob(filepath.Join(c.data, "*before*")); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// file is the data file as it stands.
+func (c *commandLine) file() []byte {
+	c.t.Helper()
+	content, err := os.ReadFile(filepath.Join(c.data, "tutela.db"))
+	must(c.t, err)
+	return content
+}
+
+func TestCommands_WantAnInstallationToLookAt(t *testing.T) {
+	c := newCommandLine(t)
+	for _, args := range [][]string{
+		{"user", "list"}, {"client", "list"}, {"events"}, {"backup-db", filepath.Join(t.TempDir(), "x.db")}, {"compact"}, {"key", "rotate"},
+		{"user", "reset", "maria", "--reason", "x", "--yes"},
+	} {
+		c.try(args...).refused("there is no installation in " + c.data)
+	}
+	if _, err := os.Stat(c.data); !errors.Is(err, os.ErrNotExist) {
+		t.Error("looking has made the data folder")
+	}
+}
+
+func TestCommands_SayWhenAServerHasTheFileAndDoesNotAnswer(t *testing.T) {
+	c := newCommandLine(t)
+	c.serve()
+	must(t, os.Remove(filepath.Join(c.data, "admin.sock")))
+	c.try("user", "list").refused("nobody answers on " + filepath.Join(c.data, "admin.sock"))
+}
+
+func TestCommands_AtOnceWithoutAServerWaitForEachOther(t *testing.T) {
+	c := newCommandLine(t)
+	c.run("policy", "list")
+	done := make(chan ran)
+	const many = 6
+	for i := range many {
+		go func() { done <- c.try("ticket", fmt.Sprintf("user%d", i)) }()
+	}
+	for range many {
+		if r := <-done; r.status != 0 {
+			t.Errorf("status %d: %s", r.status, r.stderr)
+		}
+	}
+	if users := c.run("user", "list", "--json"); strings.Count(users, "\n") != many {
+		t.Errorf("users:\n%s", users)
+	}
+}
+
+func TestCommands_AreConfiguredByTheEnvironment(t *testing.T) {
+	c := newCommandLine(t)
+	if r := c.tryWith([]string{"TUTELA_DATA=" + c.data, "TUTELA_SCOPE=openid read:users"}, "client", "add", "x"); r.status != 0 {
+		t.Fatal(r.stderr)
+	}
+	if listed := c.run("client", "list"); !strings.Contains(listed, "openid read:users") {
+		t.Errorf("listed:\n%s", listed)
+	}
+}
+
+func TestCompact_LeavesNothingOfAUserWhoWasReset(t *testing.T) {
+	c := newCommandLine(t)
+	c.serve()
+	phone := filepath.Join(t.TempDir(), "phone")
+	if r := c.tryWith(nil, "phone", "--phone", phone, "enroll", "--name", "PLANTED-PHONE-NAME", strings.TrimSpace(c.run("ticket", "maria"))); r.status != 0 {
+		t.Fatal(r.stderr)
+	}
+	if !bytes.Contains(c.file(), []byte("PLANTED-PHONE-NAME")) {
+		t.Fatal("the control: what was planted is not in the file")
+	}
+	c.run("user", "reset", "maria", "--reason", "lost", "--yes")
+	c.run("compact")
+	if bytes.Contains(c.file(), []byte("PLANTED-PHONE-NAME")) {
+		t.Error("what was planted is still in the file")
+	}
+	if receipts := decode(t, c.run("user", "show", "maria", "--json"))["receipts"].([]any); receipts[0].(map[string]any)["residue"] != false {
+		t.Errorf("receipts %v", receipts)
+	}
+}
+
+func TestConfirm_WantsTheUsersID(t *testing.T) {
+	for typed, ok := range map[string]bool{"maria\n": true, " maria \n": true, "maria": true, "y\n": false, "": false, "mario\n": false} {
+		if err := confirm(strings.NewReader(typed), new(bytes.Buffer), "maria"); (err == nil) != ok {
+			t.Errorf("%q: %v", typed, err)
+		}
+	}
+}
+
+func TestDrawQR_DrawsEveryModuleInsideAQuietZone(t *testing.T) {
+	const text = "otpauth://totp/tutela:maria?enrollment_tx_id=abc"
+	code, err := qr.Encode(text, qr.L, qr.Unicode)
+	must(t, err)
+	size := code.Bounds().Dx()
+	var drawn bytes.Buffer
+	must(t, drawQR(&drawn, text, 200))
+	var rows [][]bool // dark or not
+	for line := range strings.Lines(drawn.String()) {
+		line, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), blackOnWhite)
+		line, reset := strings.CutSuffix(line, ownColours)
+		if !ok || !reset {
+			t.Fatalf("a line keeps no colours of its own: %q", line)
+		}
+		var upper, lower []bool
+		for _, r := range line {
+			upper, lower = append(upper, r == '▀' || r == '█'), append(lower, r == '▄' || r == '█')
+		}
+		rows = append(rows, upper, lower)
+	}
+	if len(rows) < size+2*quietZone {
+		t.Fatalf("%d rows for %d modules", len(rows), size)
+	}
+	for y, row := range rows {
+		if len(row) != size+2*quietZone {
+			t.Fatalf("row %d has %d modules", y, len(row))
+		}
+		for x, dark := range row {
+			inX, inY := x-quietZone, y-quietZone
+			want := false
+			if inX >= 0 && inY >= 0 && inX < size && inY < size {
+				r, _, _, _ := code.At(inX, inY).RGBA()
+				want = r == 0
+			}
+			if dark != want {
+				t.Fatalf("module %d,%d: dark %v", inX, inY, dark)
+			}
+		}
+	}
+	drawn.Reset()
+	must(t, drawQR(&drawn, text, 20))
+	if strings.Contains(drawn.String(), "█") {
+		t.Error("it is drawn on a terminal that is too narrow")
+	}
+}
+
+func TestNextNight_IsTheNextThreeOClock(t *testing.T) {
+	zone := time.FixedZone("there", 2*60*60)
+	for now, want := range map[string]string{
+		"2026-03-01T02:59:59+02:00": "2026-03-01T03:00:00+02:00",
+		"2026-03-01T03:00:00+02:00": "2026-03-02T03:00:00+02:00",
+		"2026-12-31T23:00:00+02:00": "2027-01-01T03:00:00+02:00",
+	} {
+		at, err := time.Parse(time.RFC3339, now)
+		must(t, err)
+		if got := nextNight(at.In(zone)).Format(time.RFC3339); got != want {
+			t.Errorf("after %s: %s", now, got)
+		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

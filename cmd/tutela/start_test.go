@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"tutela/storage"
+	"tutela/storage/bolt"
+)
+
+// startIsRefused tries to serve.
+func (c *commandLine) startIsRefused(says string, environment ...string) {
+	c.t.Helper()
+	c.tryWith(environment, "serve", "--listen", "127.0.0.1:0", "--data", c.data).refused(says)
+}
+
+// otherKey is a master key of no installation.
+var otherKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{9}, 32))
+
+func TestServe_RefusesWhatItCannotOpenAndLeavesItUntouched(t *testing.T) {
+	for name, test := range map[string]struct {
+		spoil       func(t *testing.T, c *commandLine)
+		environment []string
+		says        string
+	}{
+		"foreign": {
+			spoil: func(t *testing.T, c *commandLine) {
+				must(t, os.WriteFile(filepath.Join(c.data, "tutela.db"), bytes.Repeat([]byte("SQLite format 3\x00"), 4096), 0o600))
+			},
+			says: "is no data file of tutela",
+		},
+		"empty": {
+			spoil: func(t *testing.T, c *commandLine) {
+				must(t, os.WriteFile(filepath.Join(c.data, "tutela.db"), nil, 0o600))
+			},
+			says: "is damaged",
+		},
+		"truncated": {
+			spoil: func(t *testing.T, c *commandLine) {
+				must(t, os.Truncate(filepath.Join(c.data, "tutela.db"), 8192))
+			},
+			says: "is damaged",
+		},
+		"damaged": {
+			spoil: func(t *testing.T, c *commandLine) {
+				content := c.file()
+				for at := 2 * 4096; at < len(content); at += 4096 {
+					copy(content[at:], "overwritten by a failing disk")
+				}
+				must(t, os.WriteFile(filepath.Join(c.data, "tutela.db"), content, 0o600))
+			},
+			says: "is damaged",
+		},
+		"newer": {spoil: func(t *testing.T, c *commandLine) { c.writeSchema(t, 99) }, says: "was written by a newer tutela (schema 99"},
+		"a missing master key": {
+			spoil: func(t *testing.T, c *commandLine) { must(t, os.Remove(filepath.Join(c.data, "master.key"))) },
+			says:  "is missing, and the data cannot be read without it",
+		},
+		"a wrong master key": {
+			spoil: func(t *testing.T, c *commandLine) {
+				must(t, os.WriteFile(filepath.Join(c.data, "master.key"), []byte(otherKey), 0o600))
+			},
+			says: "the master key is not the one that this data was written with",
+		},
+		"a wrong master key in the environment": {environment: []string{"TUTELA_MASTER_KEY=" + otherKey}, says: "the master key is not the one"},
+		"no master key in the environment":      {environment: []string{"TUTELA_MASTER_KEY=short"}, says: "TUTELA_MASTER_KEY is no master key"},
+		"a cut master key": {
+			spoil: func(t *testing.T, c *commandLine) {
+				must(t, os.Truncate(filepath.Join(c.data, "master.key"), 10))
+			},
+			says: "is no master key",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCommandLine(t)
+			c.run("ticket", "maria")
+			if test.spoil != nil {
+				test.spoil(t, c)
+			}
+			before, names := c.file(), c.names()
+			c.startIsRefused(test.says, test.environment...)
+			if !bytes.Equal(before, c.file()) {
+				t.Error("the data file was changed")
+			}
+			if after := c.names(); after != names {
+				t.Errorf("the folder held %s, and now %s", names, after)
+			}
+			c.tryWith(test.environment, "user", "list", "--data", c.data).refused(test.says)
+			if !bytes.Equal(before, c.file()) {
+				t.Error("a command has changed the data file")
+			}
+		})
+	}
+}
+
+// names are those of the files in the data folder.
+func (c *commandLine) names() string {
+	c.t.Helper()
+	entries, err := os.ReadDir(c.data)
+	must(c.t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, " ")
+}
+
+// writeSchema makes the data file one of another version.
+func (c *commandLine) writeSchema(t *testing.T, version int) {
+	t.Helper()
+	engine, err := bolt.Open(t.Context(), filepath.Join(c.data, "tutela.db"), bolt.Options{Logger: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	must(t, engine.Update(context.Background(), func(storage.Reader) (*storage.WriteSet, error) {
+		ws := storage.NewWriteSet()
+		ws.Put([]byte("mschema"), fmt.Appendf(nil, `{"product":"tutela","version":%d}`, version))
+		return ws, nil
+	}))
+	must(t, engine.Close())
+}
+
+func TestServe_RefusesASecondServerAndLeavesTheFirstAlone(t *testing.T) {
+	c := newCommandLine(t)
+	s := c.serve()
+	c.startIsRefused(fmt.Sprintf("is in use by process %d", s.cmd.Process.Pid))
+	c.run("ticket", "maria")
+}
+
+func TestServe_TakesOverFromAServerThatWasKilled(t *testing.T) {
+	c := newCommandLine(t)
+	s := c.serve()
+	c.run("ticket", "maria")
+	s.kill(syscall.SIGKILL)
+	if _, err := os.Lstat(filepath.Join(c.data, "admin.sock")); err != nil {
+		t.Fatalf("the control: %v", err)
+	}
+	if users := c.run("user", "list"); !strings.Contains(users, "maria") {
+		t.Errorf("users:\n%s", users)
+	}
+	s.start(t)
+	if users := c.run("user", "list"); !strings.Contains(users, "maria") {
+		t.Errorf("users:\n%s", users)
+	}
+}
+
+func TestServe_SaysThatThePathIsTooLongForASocket(t *testing.T) {
+	c := newCommandLine(t)
+	c.data = filepath.Join(c.data, strings.Repeat("x", 100))
+	c.startIsRefused("a socket's has at most 107: choose a shorter --data")
+	if _, err := os.Stat(c.data); err == nil {
+		t.Error("the data folder was made")
+	}
+	c.try("user", "list").refused("a socket's has at most 107")
+}
+
+func TestServe_WarnsOfTooFewDigits(t *testing.T) {
+	c := newCommandLine(t)
+	c.run("policy", "set", "approval.digits", "4")
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), c.binary, "serve", "--listen", "127.0.0.1:0", "--data", c.data)
+	cmd.Env, cmd.Stderr = cleanEnvironment(), &stderr
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	_, err = bufio.NewReader(stdout).ReadString('\n')
+	must(t, errors.Join(err, cmd.Process.Signal(syscall.SIGTERM)))
+	must(t, cmd.Wait())
+	if !strings.Contains(stderr.String(), "approval.digits is 4") {
+		t.Errorf("the log:\n%s", stderr.String())
+	}
+}
