@@ -79,13 +79,18 @@ func grouped(code string) string {
 
 // showApproval shows an approval as the phone's screen would. named: the commands below it say which one is meant.
 func (c *phoneCmd) showApproval(ctx context.Context, p *phone.Phone, a phone.Approval, named bool) {
-	c.say("\nIs this you, signing in to %s?\n\n", c.issuer(p))
+	asks := a.ClientName
+	if asks == "" {
+		asks = c.issuer(p)
+	}
+	c.say("\nIs this you, signing in to %s?\n\n", asks)
 	line := func(label, text string) {
 		if text != "" {
 			c.say("  %-6s %s\n", label, text)
 		}
 	}
 	line("who", p.PlatformBackup().UserID)
+	line("what", a.BindingMessage)
 	if a.ConsentID != "" {
 		if consent, err := p.Consent(ctx, a); err == nil { // no details to show is an ordinary answer
 			line("what", consent.Requested.BindingMessage)

@@ -39,7 +39,7 @@ func (s *Service) message(uid storage.UID, l keyed, e *device.Enrollment) (push.
 	m := push.Message{
 		TransactionToken: token, Enrollment: e.ID, Challenge: l.Challenge,
 		Started: s.store.Wall().Add(l.Created.Sub(s.store.Now())).UTC().Format(push.TimeFormat), Server: s.bases.Public(),
-		Source: source(l.Agent), NumberMatching: l.Number != "", BindingMessage: l.Message,
+		Source: source(l.Agent), NumberMatching: l.Number != "", BindingMessage: l.Message, ClientName: l.ClientName,
 	}
 	if l.IP != "" {
 		m.Location = &push.Location{Name: l.IP}

@@ -23,6 +23,7 @@ const approvalOutbox = "approval"
 // Request is what a login system asks with.
 type Request struct {
 	Client   string // its id
+	Name     string // by which the phone shows it
 	TapOnly  bool   // it cannot show a number
 	UserID   string
 	Scope    string
@@ -73,7 +74,7 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 			return err
 		}
 		l := &Login{
-			Client: req.Client, LoginID: req.LoginID, Params: params, Scope: req.Scope, Audience: req.Audience,
+			Client: req.Client, ClientName: req.Name, LoginID: req.LoginID, Params: params, Scope: req.Scope, Audience: req.Audience,
 			Message: req.Message, Details: req.Details, IP: req.IP, Agent: req.Agent,
 			Created: tx.Now(), Expires: tx.Now().Add(req.Life), Challenge: challenge, State: Pending,
 		}

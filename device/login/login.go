@@ -74,17 +74,18 @@ const (
 
 // Login is one authentication in progress. It is one row, so that whatever happens to it is one write.
 type Login struct {
-	Client   string          `json:"client"`
-	LoginID  string          `json:"login_id,omitempty"` // the client's own, one a browser session
-	Params   string          `json:"params,omitempty"`   // hash of the request, to tell a repeat under the same LoginID
-	Scope    string          `json:"scope,omitempty"`
-	Audience string          `json:"audience,omitempty"`
-	Message  string          `json:"message,omitempty"` // the binding message
-	Details  json.RawMessage `json:"details,omitempty"` // RFC 9396 authorization_details
-	IP       string          `json:"ip,omitempty"`      // of the browser
-	Agent    string          `json:"agent,omitempty"`
-	Created  time.Time       `json:"created"`
-	Expires  time.Time       `json:"expires"`
+	Client     string          `json:"client"`
+	ClientName string          `json:"client_name,omitempty"` // as it was called when it asked
+	LoginID    string          `json:"login_id,omitempty"`    // the client's own, one a browser session
+	Params     string          `json:"params,omitempty"`      // hash of the request, to tell a repeat under the same LoginID
+	Scope      string          `json:"scope,omitempty"`
+	Audience   string          `json:"audience,omitempty"`
+	Message    string          `json:"message,omitempty"` // the binding message
+	Details    json.RawMessage `json:"details,omitempty"` // RFC 9396 authorization_details
+	IP         string          `json:"ip,omitempty"`      // of the browser
+	Agent      string          `json:"agent,omitempty"`
+	Created    time.Time       `json:"created"`
+	Expires    time.Time       `json:"expires"`
 
 	// The approval; none in a login that only a code can satisfy.
 	Challenge string   `json:"challenge,omitempty"` // base64url of 32 random bytes

@@ -23,6 +23,8 @@ type Approval struct {
 	Location       *Location `json:"l,omitempty"`
 	ConsentID      string    `json:"txlnkid,omitempty"`
 	NumberMatching bool      `json:"nm,omitempty"` // the answer must hold the digits of the login screen
+	ClientName     string    `json:"cn,omitempty"` // the login system that asks
+	BindingMessage string    `json:"bm,omitempty"` // what it asks for; the login screen shows the same
 }
 
 // Source is where the login was started.
@@ -62,6 +64,8 @@ func (a *Approval) UnmarshalJSON(data []byte) error {
 		Location  wrapped `json:"l"`
 		Consent   string  `json:"txlnkid"`
 		Number    wrapped `json:"nm"`
+		Client    string  `json:"cn"`
+		Binding   string  `json:"bm"`
 	}
 	if err := json.Unmarshal(data, &wire); err != nil {
 		return fmt.Errorf("approval: %w", err)
@@ -72,7 +76,7 @@ func (a *Approval) UnmarshalJSON(data []byte) error {
 	}
 	*a = Approval{
 		Token: wire.Token, EnrollmentID: wire.Device, Challenge: wire.Challenge, Started: started,
-		Server: wire.Server, ConsentID: wire.Consent,
+		Server: wire.Server, ConsentID: wire.Consent, ClientName: wire.Client, BindingMessage: wire.Binding,
 	}
 	return errors.Join(wire.Source.into(&a.Source), wire.Location.into(&a.Location), wire.Number.into(&a.NumberMatching))
 }

@@ -73,7 +73,7 @@ func unknownUser(client access.Client, err error) error {
 }
 
 func (a *API) cibaRequest(c *fiber.Ctx, p params, client access.Client) (login.Request, error) {
-	req := login.Request{Client: client.ID, TapOnly: client.Presence == access.PresenceTap}
+	req := login.Request{Client: client.ID, Name: client.Name, TapOnly: client.Presence == access.PresenceTap}
 	scopes, err := p.scopes()
 	if err != nil {
 		return req, err

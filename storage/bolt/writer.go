@@ -293,7 +293,9 @@ func (e *Engine) failed(g *group) {
 		if f.lasting {
 			f.err = fmt.Errorf("%w (nothing is read or written until a restart)", f.err)
 		}
-		e.fault.Store(f)
+		if e.fault.Swap(f) == nil { // the first of its run: a full disk fails a thousand times a second
+			e.options.Logger.Error("the data file cannot be written", "err", f.err)
+		}
 		err = f.err
 	}
 	for _, c := range g.calls {
