@@ -91,7 +91,7 @@ func (r *Ring) ParseID(prefix, id string) (uid storage.UID, key string, ok bool)
 		return uid, "", false
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if err != nil {
+	if err != nil || len(b) != idBytes { // the decoder passes over line ends
 		return uid, "", false
 	}
 	signed, mac := b[:idBytes-idMACBytes], b[idBytes-idMACBytes:]

@@ -95,6 +95,8 @@ func TestID_SaysWhoseItIsAndCannotBeMadeUp(t *testing.T) {
 		}
 		refused("arq_", id[:i])
 	}
+	refused("arq_", "arq_"+strings.Repeat("\n", len(id)-4))
+	refused("arq_", id[:len(id)-4]+"\r\n\r\n")
 	refused("arq_", id+"A")
 	refused("arq_", id+"\n")
 	// Another installation's.
