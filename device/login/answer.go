@@ -107,7 +107,8 @@ func (s *Service) verify(ctx context.Context, txtkn, response string) (signedAns
 	}
 	sum := sha256.Sum256([]byte(response))
 	a.hash = base64.RawURLEncoding.EncodeToString(sum[:])
-	return a, a.check(challenge, s.bases)
+	err = a.check(challenge, s.bases)
+	return a, err
 }
 
 // check looks at the claims. A different iss under a good signature is accepted: iOS changes its identifier after a
@@ -181,6 +182,9 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enr
 	l.Wrong = accepted && l.Number != "" && subtle.ConstantTimeCompare([]byte(l.Number), []byte(a.claims.Number)) != 1
 	l.Decided, l.By, l.Answer = tx.Now(), e.ID, a.hash
 	tx.Wake(a.uid)
+	if err := settle(tx, a.uid, a.key); err != nil {
+		return err
+	}
 	if !accepted || l.Wrong {
 		return s.deny(tx, a, l, e, from)
 	}

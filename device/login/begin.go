@@ -78,7 +78,7 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 			Message: req.Message, Details: req.Details, IP: req.IP, Agent: req.Agent,
 			Created: tx.Now(), Expires: tx.Now().Add(req.Life), Challenge: challenge, State: Pending,
 		}
-		if err := p.admit(tx.Now(), recent{Key: random.String(), Began: tx.Now(), Expires: l.Expires}); err != nil {
+		if err := p.admit(tx.Now(), newRecent(random.String(), l)); err != nil {
 			return err
 		}
 		if err := s.ask(tx, uid, &keyed{random.String(), l}, active, req.TapOnly, len(pending) > 0); err != nil {

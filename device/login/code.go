@@ -79,7 +79,7 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 		Client: start.Client, IP: start.From.IP, Agent: start.From.Agent,
 		Created: tx.Now(), Expires: tx.Now().Add(mfaTokenLife), State: Pending,
 	}
-	if err := p.admit(tx.Now(), recent{Key: random.String(), Began: tx.Now(), Expires: l.Expires}); err != nil {
+	if err := p.admit(tx.Now(), newRecent(random.String(), l)); err != nil {
 		return err
 	}
 	return errors.Join(

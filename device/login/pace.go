@@ -19,10 +19,17 @@ type pace struct {
 	Recent []recent `json:"recent"` // oldest first
 }
 
+// recent is a login in short. Its times are Unix nanoseconds: a row is read at every call about a login, and a dozen
+// of RFC 3339 times would be most of its cost.
 type recent struct {
-	Key     string    `json:"key"`
-	Began   time.Time `json:"began"`
-	Expires time.Time `json:"expires"`
+	Key     string `json:"key"`
+	Began   int64  `json:"began"`
+	Expires int64  `json:"expires"`
+	Decided bool   `json:"decided,omitempty"`
+}
+
+func newRecent(key string, l *Login) recent {
+	return recent{Key: key, Began: l.Created.UnixNano(), Expires: l.Expires.UnixNano()}
 }
 
 var paces = storage.Declare(storage.Spec[pace]{Name: "pace", Class: storage.MFA})
@@ -42,17 +49,18 @@ func paceOf(tx *storage.Tx, uid storage.UID) (*pace, error) {
 //
 // Errors: ErrTooMany, with the time to wait.
 func (p *pace) admit(now time.Time, added recent) error {
+	at, periodAgo := now.UnixNano(), now.Add(-pacePeriod).UnixNano()
 	p.Recent = slices.DeleteFunc(p.Recent, func(r recent) bool {
-		return now.Sub(r.Began) >= pacePeriod && !now.Before(r.Expires)
+		return r.Began <= periodAgo && r.Expires <= at
 	})
 	var within []recent
 	for _, r := range p.Recent {
-		if now.Sub(r.Began) < pacePeriod {
+		if r.Began > periodAgo {
 			within = append(within, r)
 		}
 	}
 	if n := len(within); n >= PerMinute {
-		return ErrTooMany.After(within[n-PerMinute].Began.Add(pacePeriod).Sub(now))
+		return ErrTooMany.After(time.Duration(within[n-PerMinute].Began - periodAgo))
 	}
 	p.Recent = append(p.Recent, added)
 	return nil
@@ -76,7 +84,7 @@ func pendingOf(tx *storage.Tx, uid storage.UID) ([]keyed, error) {
 func (p *pace) pending(tx *storage.Tx, uid storage.UID) ([]keyed, error) {
 	var list []keyed
 	for _, r := range p.Recent {
-		if !tx.Now().Before(r.Expires) {
+		if r.Decided || r.Expires <= tx.Now().UnixNano() {
 			continue
 		}
 		l, err := logins.Get(tx, uid, r.Key)
@@ -91,4 +99,18 @@ func (p *pace) pending(tx *storage.Tx, uid storage.UID) ([]keyed, error) {
 		}
 	}
 	return list, nil
+}
+
+// settle notes that a login was decided: it is not looked at again as a pending one.
+func settle(tx *storage.Tx, uid storage.UID, key string) error {
+	p, err := paceOf(tx, uid)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(p.Recent, func(r recent) bool { return r.Key == key })
+	if at < 0 {
+		return nil
+	}
+	p.Recent[at].Decided = true
+	return paces.Put(tx, uid, thePace, p)
 }
