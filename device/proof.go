@@ -168,7 +168,10 @@ func (s *Service) Check(tx *storage.Tx, p Proof) (*Enrollment, error) {
 	if !e.Key.Same(p.key) {
 		return nil, ErrNoEnrollment
 	}
-	return e, e.usable()
+	if err := e.usable(); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // CheckSigned is Check for what the device token alone does not open.
@@ -213,7 +216,7 @@ const (
 
 // WatchCalls has the first signed call of the enrollment before until written down for a restore.
 func WatchCalls(tx *storage.Tx, uid storage.UID, e *Enrollment, restore string, until time.Time) error {
-	kept := e.Watches[:0:0]
+	kept := make([]Watch, 0, len(e.Watches)+1)
 	for _, w := range e.Watches {
 		if tx.Now().Before(w.Until.Add(watchLife)) {
 			kept = append(kept, w)
@@ -222,7 +225,8 @@ func WatchCalls(tx *storage.Tx, uid storage.UID, e *Enrollment, restore string, 
 	if len(kept) >= watchesKept {
 		kept = kept[1:] // CalledDuring assumes of it that the phone called
 	}
-	e.Watches = append(kept, Watch{Restore: restore, Until: until})
+	kept = append(kept, Watch{Restore: restore, Until: until})
+	e.Watches = kept
 	return Put(tx, uid, e)
 }
 

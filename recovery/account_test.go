@@ -108,3 +108,22 @@ func TestCompactionDue_AfterAResetOrADeletionAlone(t *testing.T) {
 	must(t, h.Delete(ctx, "b", recovery.Origin{}, may))
 	due(true, "after a deletion")
 }
+
+func TestStandingOf_TellsWhatAnAdminMaySee(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		uid, _ := h.newUser("ada")
+		h.failUntil(uid, recovery.RestoreChannel, 0, 10)
+		s, err := h.StandingOf(context.Background(), "ada")
+		if err != nil || !s.HasCode || len(s.Blocks) != 1 || s.Blocks[0].Channel != recovery.RestoreChannel || len(s.Receipts) != 0 {
+			h.t.Errorf("%+v, %v", s, err)
+		}
+		h.reset("ada", false)
+		s, err = h.StandingOf(context.Background(), "ada")
+		if err != nil || s.HasCode || len(s.Blocks) != 0 || len(s.Receipts) != 1 {
+			h.t.Errorf("after a reset: %+v, %v", s, err)
+		}
+		if _, err := h.StandingOf(context.Background(), "nobody"); !errors.Is(err, user.ErrUnknown) {
+			h.t.Errorf("nobody: %v", err)
+		}
+	})
+}

@@ -198,7 +198,7 @@ func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, from O
 		return false, err
 	}
 	code, err := ParseCode(typed)
-	if err != nil {
+	if errors.Is(err, ErrTypo) {
 		return false, nil
 	}
 	err = s.try(tx, uid, PracticeChannel, code, from)

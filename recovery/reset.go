@@ -144,7 +144,8 @@ func (s *Service) ResetIn(ctx context.Context, tx *storage.Tx, uid storage.UID, 
 		return r, err
 	}
 	r.Residue = r.Residue || len(removed) > 0
-	return r, s.keepReceipt(ctx, tx, uid, &r, req.From)
+	err = s.keepReceipt(ctx, tx, uid, &r, req.From)
+	return r, err
 }
 
 // keepReceipt signs the receipt and writes it with its event.

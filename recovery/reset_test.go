@@ -86,8 +86,8 @@ func TestReset_DryRunRemovesNothingAndTellsTheRealCounts(t *testing.T) {
 				h.t.Errorf("the dry run does not name %s: %v", table, dry.Removed)
 			}
 		}
-		if real := h.reset("ada", false); cmp.Diff(dry.Removed, real.Removed) != "" || real.Digest != dry.Digest {
-			h.t.Errorf("the dry run said %v, the reset removed %v", dry.Removed, real.Removed)
+		if r := h.reset("ada", false); cmp.Diff(dry.Removed, r.Removed) != "" || r.Digest != dry.Digest {
+			h.t.Errorf("the dry run said %v, the reset removed %v", dry.Removed, r.Removed)
 		}
 		h.expectCode(uid, false, false)
 	})

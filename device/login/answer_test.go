@@ -294,11 +294,12 @@ func TestAnswer_64AtOnceDecideOnce(t *testing.T) {
 		all.Wait()
 		winner := -1
 		for i, err := range errs {
-			if err == nil && winner >= 0 {
+			switch {
+			case err == nil && winner >= 0:
 				h.t.Errorf("answers %d and %d both decided", winner, i)
-			} else if err == nil {
+			case err == nil:
 				winner = i
-			} else if !errors.Is(err, login.ErrNoLogin) {
+			case !errors.Is(err, login.ErrNoLogin):
 				h.t.Error(err)
 			}
 		}
