@@ -249,4 +249,3 @@ func bareLoop(b *testing.B) func(*storage.WriteSet) error {
 		return <-done
 	}
 }
-

@@ -100,23 +100,23 @@ func (k *keptError) Error() string { return k.err.Error() }
 func (k *keptError) Unwrap() error { return k.err }
 
 // counted tells whether err is a refusal that counts, and returns it without the mark.
-func counted(err error) (refusal error, counts bool) {
+func counted(err error) (counts bool, refusal error) {
 	switch e := err.(type) { //nolint:errorlint // it looks at each step of the chain itself
 	case *keptError:
-		return e.err, true
+		return true, e.err
 	case interface{ Unwrap() error }:
 		return counted(e.Unwrap())
 	case interface{ Unwrap() []error }:
 		var refusals []error
 		for _, joined := range e.Unwrap() {
-			if refusal, counts = counted(joined); !counts {
-				return nil, false
+			if counts, refusal = counted(joined); !counts {
+				return false, nil
 			}
 			refusals = append(refusals, refusal)
 		}
-		return errors.Join(refusals...), true
+		return true, errors.Join(refusals...)
 	}
-	return nil, false
+	return false, nil
 }
 
 // Errors of the storage itself.

@@ -37,7 +37,7 @@ func EncodeRow(r StoredRow) []byte { return r.encode() }
 
 // IsKept tells whether err was marked by Kept.
 func IsKept(err error) bool {
-	_, counts := counted(err)
+	counts, _ := counted(err)
 	return counts
 }
 

@@ -52,12 +52,18 @@ func (l Log) Peek(ctx context.Context, s *Store, from, to string, reverse bool, 
 		return l.peekShard(ctx, s, 0, from, to, reverse, fn)
 	}
 	heads := make([]head, 0, shards)
+	ends := make([]func(), 0, shards)
+	defer func() {
+		for _, end := range ends {
+			end()
+		}
+	}()
 	failures := make([]error, shards)
 	for shard := range shards {
-		next, stop := iter.Pull2(func(yield func(string, []byte) bool) {
+		next, end := iter.Pull2(func(yield func(string, []byte) bool) {
 			failures[shard] = l.peekShard(ctx, s, byte(shard), from, to, reverse, yield)
 		})
-		defer stop()
+		ends = append(ends, end)
 		if h := (head{next: next}); h.advance() {
 			heads = append(heads, h)
 		}

@@ -81,7 +81,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 		defer tx.end()
 		last, kept = tx, nil
 		err := fn(tx)
-		if refusal, counts := counted(err); counts {
+		if counts, refusal := counted(err); counts {
 			kept, err = refusal, nil
 		}
 		return tx.ws, err

@@ -255,10 +255,8 @@ func TestSender_TriesAgainWithAGrowingDelay(t *testing.T) {
 		for i := 1; i < len(at); i++ {
 			waits = append(waits, at[i].Sub(at[i-1]).Round(10*time.Millisecond))
 		}
-		want := []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60}
-		for i := range want {
-			want[i] *= time.Second
-		}
+		const s = time.Second
+		want := []time.Duration{1 * s, 2 * s, 4 * s, 8 * s, 16 * s, 32 * s, 60 * s, 60 * s, 60 * s}
 		if !slices.Equal(waits, want) {
 			t.Errorf("waited %v, want %v", waits, want)
 		}
