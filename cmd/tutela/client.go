@@ -78,9 +78,9 @@ func (c *clientListCmd) Run(ctx context.Context) error {
 			return nil
 		}
 		table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "CLIENT ID\tNAME\tADDED\tSCOPES")
+		say(table, "CLIENT ID\tNAME\tADDED\tSCOPES\n")
 		for _, client := range clients {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", client.ID, plain(client.Name), shortTime(client.Created), strings.Join(client.Scopes, " "))
+			say(table, "%s\t%s\t%s\t%s\n", client.ID, plain(client.Name), shortTime(client.Created), strings.Join(client.Scopes, " "))
 		}
 		return table.Flush()
 	})

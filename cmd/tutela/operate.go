@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -35,11 +36,7 @@ func (f dataFlags) operate(ctx context.Context, i installation, do func(operator
 	deadline := time.NewTimer(inUseWait)
 	defer deadline.Stop()
 	for {
-		client, err := operator.Dial(ctx, f.socket())
-		if err == nil {
-			defer client.Close()
-			return do(client)
-		}
+		err := f.operateThere(ctx, do)
 		if !errors.Is(err, operator.ErrNobodyServes) {
 			return err
 		}
@@ -55,6 +52,18 @@ func (f dataFlags) operate(ctx context.Context, i installation, do func(operator
 		case <-time.After(inUseRetry):
 		}
 	}
+}
+
+// operateThere calls the server that runs on the data folder.
+//
+// Errors: operator.ErrNobodyServes, when none does.
+func (f dataFlags) operateThere(ctx context.Context, do func(operator.Service) error) error {
+	client, err := operator.Dial(ctx, f.socket())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return do(client)
 }
 
 // operateHere opens the data file in this process.
@@ -88,6 +97,9 @@ func printJSON(value any) error {
 	encoder.SetEscapeHTML(false)
 	return encoder.Encode(value)
 }
+
+// say writes words for people. A writer that fails is found out when it is flushed or closed, if at all.
+func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 
 // plain makes text that somebody gave fit for a terminal: nothing in it moves the cursor or changes a colour.
 func plain(text string) string {

@@ -232,10 +232,9 @@ func TestReceipt_VerifiesOfflineByASavedKeySet(t *testing.T) {
 	must(t, os.WriteFile(receipt, []byte(c.run("user", "reset", "maria", "--reason", "lost", "--yes")), 0o600))
 	resp, err := http.Get(s.public + "/.well-known/jwks.json")
 	must(t, err)
-	defer resp.Body.Close()
 	var document bytes.Buffer
 	_, err = document.ReadFrom(resp.Body)
-	must(t, err)
+	must(t, errors.Join(err, resp.Body.Close()))
 	must(t, os.WriteFile(jwks, document.Bytes(), 0o600))
 	elsewhere := newCommandLine(t)
 	if said := elsewhere.run("receipt", "verify", receipt, "--jwks", jwks); !strings.Contains(said, "is genuine") {
@@ -449,7 +448,7 @@ func TestCompact_LeavesNothingOfAUserWhoWasReset(t *testing.T) {
 }
 
 func TestConfirm_WantsTheUsersID(t *testing.T) {
-	for typed, ok := range map[string]bool{"maria\n": true, " maria \n": true, "maria": true, "y\n": false, "": false, "mario\n": false} {
+	for typed, ok := range map[string]bool{"maria\n": true, "maria \n": true, "maria": true, "y\n": false, "": false, "mario\n": false} {
 		if err := confirm(strings.NewReader(typed), new(bytes.Buffer), "maria"); (err == nil) != ok {
 			t.Errorf("%q: %v", typed, err)
 		}

@@ -35,13 +35,13 @@ func (c *policyListCmd) Run(ctx context.Context) error {
 			return printJSON(policies)
 		}
 		table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "POLICY\tVALUE\tTAKES\tRULES")
+		say(table, "POLICY\tVALUE\tTAKES\tRULES\n")
 		for _, p := range policies {
 			mark := ""
 			if p.Value != p.Default {
 				mark = " *"
 			}
-			fmt.Fprintf(table, "%s\t%s%s\t%s\t%s\n", p.Name, p.Value, mark, p.Accepts, p.About)
+			say(table, "%s\t%s%s\t%s\t%s\n", p.Name, p.Value, mark, p.Accepts, p.About)
 		}
 		return table.Flush()
 	})

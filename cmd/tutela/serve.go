@@ -152,10 +152,10 @@ func (c *serveCmd) publicURLs(addr net.Addr) []string {
 
 // greet says what to open and do next.
 func (c *serveCmd) greet(w io.Writer, public string) {
-	fmt.Fprintf(w, "tutela serves on %s  (data in %s)\n", public, c.Data)
-	fmt.Fprintf(w, "  next:  tutela ticket maria --data %s     a link and a QR code: maria's phone enrols\n", c.Data)
-	fmt.Fprintf(w, "         tutela client add shop --scope openid --data %s     a login system that may ask her phone\n", c.Data)
-	fmt.Fprintf(w, "  look:  %s/openapi.json   %s/readyz\n", public, public)
+	say(w, "tutela serves on %s  (data in %s)\n", public, c.Data)
+	say(w, "  next:  tutela ticket maria --data %s     a link and a QR code: maria's phone enrols\n", c.Data)
+	say(w, "         tutela client add shop --scope openid --data %s     a login system that may ask her phone\n", c.Data)
+	say(w, "  look:  %s/openapi.json   %s/readyz\n", public, public)
 }
 
 // retention is how long events are kept.

@@ -28,60 +28,63 @@ func (c *commandLine) startIsRefused(says string, environment ...string) {
 // otherKey is a master key of no installation.
 var otherKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{9}, 32))
 
+// spoiled is what can be wrong with an installation, and what the server then says.
+var spoiled = map[string]struct {
+	spoil       func(t *testing.T, c *commandLine)
+	environment []string
+	says        string
+}{
+	"foreign": {
+		spoil: func(t *testing.T, c *commandLine) {
+			must(t, os.WriteFile(filepath.Join(c.data, "tutela.db"), bytes.Repeat([]byte("SQLite format 3\x00"), 4096), 0o600))
+		},
+		says: "is no data file of tutela",
+	},
+	"empty": {
+		spoil: func(t *testing.T, c *commandLine) {
+			must(t, os.WriteFile(filepath.Join(c.data, "tutela.db"), nil, 0o600))
+		},
+		says: "is damaged",
+	},
+	"truncated": {
+		spoil: func(t *testing.T, c *commandLine) {
+			must(t, os.Truncate(filepath.Join(c.data, "tutela.db"), 8192))
+		},
+		says: "is damaged",
+	},
+	"damaged": {
+		spoil: func(t *testing.T, c *commandLine) {
+			content := c.file()
+			for at := 2 * 4096; at < len(content); at += 4096 {
+				copy(content[at:], "overwritten by a failing disk")
+			}
+			must(t, os.WriteFile(filepath.Join(c.data, "tutela.db"), content, 0o600))
+		},
+		says: "is damaged",
+	},
+	"newer": {spoil: func(t *testing.T, c *commandLine) { c.writeSchema(t, 99) }, says: "was written by a newer tutela (schema 99"},
+	"a missing master key": {
+		spoil: func(t *testing.T, c *commandLine) { must(t, os.Remove(filepath.Join(c.data, "master.key"))) },
+		says:  "is missing, and the data cannot be read without it",
+	},
+	"a wrong master key": {
+		spoil: func(t *testing.T, c *commandLine) {
+			must(t, os.WriteFile(filepath.Join(c.data, "master.key"), []byte(otherKey), 0o600))
+		},
+		says: "the master key is not the one that this data was written with",
+	},
+	"a wrong master key in the environment": {environment: []string{"TUTELA_MASTER_KEY=" + otherKey}, says: "the master key is not the one"},
+	"no master key in the environment":      {environment: []string{"TUTELA_MASTER_KEY=short"}, says: "TUTELA_MASTER_KEY is no master key"},
+	"a cut master key": {
+		spoil: func(t *testing.T, c *commandLine) {
+			must(t, os.Truncate(filepath.Join(c.data, "master.key"), 10))
+		},
+		says: "is no master key",
+	},
+}
+
 func TestServe_RefusesWhatItCannotOpenAndLeavesItUntouched(t *testing.T) {
-	for name, test := range map[string]struct {
-		spoil       func(t *testing.T, c *commandLine)
-		environment []string
-		says        string
-	}{
-		"foreign": {
-			spoil: func(t *testing.T, c *commandLine) {
-				must(t, os.WriteFile(filepath.Join(c.data, "tutela.db"), bytes.Repeat([]byte("SQLite format 3\x00"), 4096), 0o600))
-			},
-			says: "is no data file of tutela",
-		},
-		"empty": {
-			spoil: func(t *testing.T, c *commandLine) {
-				must(t, os.WriteFile(filepath.Join(c.data, "tutela.db"), nil, 0o600))
-			},
-			says: "is damaged",
-		},
-		"truncated": {
-			spoil: func(t *testing.T, c *commandLine) {
-				must(t, os.Truncate(filepath.Join(c.data, "tutela.db"), 8192))
-			},
-			says: "is damaged",
-		},
-		"damaged": {
-			spoil: func(t *testing.T, c *commandLine) {
-				content := c.file()
-				for at := 2 * 4096; at < len(content); at += 4096 {
-					copy(content[at:], "overwritten by a failing disk")
-				}
-				must(t, os.WriteFile(filepath.Join(c.data, "tutela.db"), content, 0o600))
-			},
-			says: "is damaged",
-		},
-		"newer": {spoil: func(t *testing.T, c *commandLine) { c.writeSchema(t, 99) }, says: "was written by a newer tutela (schema 99"},
-		"a missing master key": {
-			spoil: func(t *testing.T, c *commandLine) { must(t, os.Remove(filepath.Join(c.data, "master.key"))) },
-			says:  "is missing, and the data cannot be read without it",
-		},
-		"a wrong master key": {
-			spoil: func(t *testing.T, c *commandLine) {
-				must(t, os.WriteFile(filepath.Join(c.data, "master.key"), []byte(otherKey), 0o600))
-			},
-			says: "the master key is not the one that this data was written with",
-		},
-		"a wrong master key in the environment": {environment: []string{"TUTELA_MASTER_KEY=" + otherKey}, says: "the master key is not the one"},
-		"no master key in the environment":      {environment: []string{"TUTELA_MASTER_KEY=short"}, says: "TUTELA_MASTER_KEY is no master key"},
-		"a cut master key": {
-			spoil: func(t *testing.T, c *commandLine) {
-				must(t, os.Truncate(filepath.Join(c.data, "master.key"), 10))
-			},
-			says: "is no master key",
-		},
-	} {
+	for name, test := range spoiled {
 		t.Run(name, func(t *testing.T) {
 			c := newCommandLine(t)
 			c.run("ticket", "maria")

@@ -40,7 +40,7 @@ func (c *userListCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 		if !c.JSON {
-			fmt.Fprintln(table, "USER\tNAME\tMFA\tROLE\tLAST LOGIN\t")
+			say(table, "USER\tNAME\tMFA\tROLE\tLAST LOGIN\t\n")
 		}
 		for after := ""; ; {
 			users, err := s.Users(ctx, operator.Page{After: after, Take: usersAtOnce})
@@ -51,7 +51,7 @@ func (c *userListCmd) Run(ctx context.Context) error {
 				if c.JSON {
 					err = errors.Join(err, printLine(u))
 				} else {
-					fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", plain(u.ID), orDash(cmp.Or(u.Name, u.Email)), u.State,
+					say(table, "%s\t%s\t%s\t%s\t%s\t%s\n", plain(u.ID), orDash(cmp.Or(u.Name, u.Email)), u.State,
 						orDash(string(u.Role)), shortTime(u.LastLogin), blockedMark(u.Blocked))
 				}
 			}
@@ -102,18 +102,18 @@ func showUser(w io.Writer, u operator.UserDetail) error {
 		{"created", shortTime(u.Created)}, {"last login", shortTime(u.LastLogin)},
 	} {
 		if line[1] != "" && line[1] != "-" {
-			fmt.Fprintf(table, "%s\t%s\n", line[0], plain(line[1]))
+			say(table, "%s\t%s\n", line[0], plain(line[1]))
 		}
 	}
 	for _, e := range u.Enrollments {
-		fmt.Fprintf(table, "phone\t%s  %s, %s, enrolled %s, last used %s\n", e.ID, plain(e.Name), e.Status,
+		say(table, "phone\t%s  %s, %s, enrolled %s, last used %s\n", e.ID, plain(e.Name), e.Status,
 			shortTime(e.Enrolled), shortTime(e.LastAuth))
 	}
 	for _, b := range u.Blocks {
-		fmt.Fprintf(table, "closed\t%s until %s\n", b.Channel, shortTime(b.Until))
+		say(table, "closed\t%s until %s\n", b.Channel, shortTime(b.Until))
 	}
 	for _, r := range u.Receipts {
-		fmt.Fprintf(table, "reset\t%s  %s by %s: %s%s\n", r.ID, shortTime(r.At), r.By, plain(r.Reason), residueNote(r))
+		say(table, "reset\t%s  %s by %s: %s%s\n", r.ID, shortTime(r.At), r.By, plain(r.Reason), residueNote(r))
 	}
 	return table.Flush()
 }
@@ -217,7 +217,7 @@ func (c *userResetCmd) Run(ctx context.Context) error {
 
 // confirm lets a person type the user's id: a slip of the finger resets nobody.
 func confirm(in io.Reader, out io.Writer, userID string) error {
-	fmt.Fprintf(out, "This cannot be taken back. Type the user's id to go on: ")
+	say(out, "This cannot be taken back. Type the user's id to go on: ")
 	typed, err := bufio.NewReader(in).ReadString('\n')
 	if (err != nil && !errors.Is(err, io.EOF)) || strings.TrimSpace(typed) != userID {
 		return errors.New("that is not the user's id: nothing was reset")
@@ -236,16 +236,16 @@ func sayReceipt(w io.Writer, r recovery.Receipt) {
 		rows += table.Rows
 	}
 	if rows == 0 {
-		fmt.Fprintf(w, "%s %s: nothing. There is no MFA.\n", did, plain(r.UserID))
+		say(w, "%s %s: nothing. There is no MFA.\n", did, plain(r.UserID))
 		return
 	}
-	fmt.Fprintf(w, "%s %s: %s\n", did, plain(r.UserID), plural(rows, "record"))
+	say(w, "%s %s: %s\n", did, plain(r.UserID), plural(rows, "record"))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, removed := range r.Removed {
-		fmt.Fprintf(table, "  %d\t\t%s\n", removed.Rows, strings.ReplaceAll(removed.Table, "_", " "))
+		say(table, "  %d\t\t%s\n", removed.Rows, strings.ReplaceAll(removed.Table, "_", " "))
 	}
 	_ = table.Flush() // like all that is only said
 	if r.Residue && !r.DryRun {
-		fmt.Fprintln(w, "Freed pages of the data file may hold bytes of it until tutela compact has run (the server does it every night).")
+		say(w, "Freed pages of the data file may hold bytes of it until tutela compact has run (the server does it every night).\n")
 	}
 }

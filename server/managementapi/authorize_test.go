@@ -2,6 +2,7 @@ package managementapi_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"regexp"
 	"strings"
@@ -16,13 +17,12 @@ func (h *house) operations() map[[2]string][]string {
 	h.t.Helper()
 	resp, err := http.Get(h.url + "/openapi.json")
 	must(h.t, err)
-	defer resp.Body.Close()
 	var described struct {
 		Paths map[string]map[string]struct {
 			Description string `json:"description"`
 		} `json:"paths"`
 	}
-	must(h.t, json.NewDecoder(resp.Body).Decode(&described))
+	must(h.t, errors.Join(json.NewDecoder(resp.Body).Decode(&described), resp.Body.Close()))
 	operations := map[[2]string][]string{}
 	for path, methods := range described.Paths {
 		below, ours := strings.CutPrefix(path, "/api/v2")

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -145,9 +146,8 @@ func (h *house) call(method, path, body string, token ...string) answer {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	must(h.t, err)
-	defer resp.Body.Close()
 	content, err := io.ReadAll(resp.Body)
-	must(h.t, err)
+	must(h.t, errors.Join(err, resp.Body.Close()))
 	return answer{h.t, resp.StatusCode, resp.Header, string(content)}
 }
 

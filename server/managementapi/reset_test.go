@@ -117,6 +117,6 @@ func TestResetOfMany_TakesAThousand(t *testing.T) {
 	if got := h.call("POST", "/users/mfa-reset", body(ids)).is(http.StatusOK).array(); len(got) != 1000 {
 		t.Errorf("%d answers", len(got))
 	}
-	h.call("POST", "/users/mfa-reset", body(append(ids, "x"))).refused(http.StatusBadRequest, "invalid_body")
+	h.call("POST", "/users/mfa-reset", body(slices.Concat(ids, []string{"x"}))).refused(http.StatusBadRequest, "invalid_body")
 	h.call("POST", "/users/mfa-reset", `{"user_ids":[],"reason":"x"}`).refused(http.StatusBadRequest, "invalid_body")
 }

@@ -208,7 +208,7 @@ func (c call[I, O]) serve(r *http.Request, h House) (out O, err error) {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a caller who is gone needs no answer
+	_ = json.NewEncoder(w).Encode(body) //nolint:errchkjson // a caller who is gone needs no answer
 }
 
 // serveCopy streams a copy of the data file. Whether it is whole is told behind it.
