@@ -128,7 +128,7 @@ func (s *story) check(so bool, format string, args ...any) error {
 
 // tutela runs a command of this program as a process and returns what it prints.
 func (s *story) tutela(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, s.self, args...)
+	cmd := exec.CommandContext(ctx, s.self, args...) //nolint:gosec // this program, with arguments of the story
 	cmd.Dir, cmd.Env = s.dir, cleanEnvironment()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -169,7 +169,8 @@ func (s *story) phoneJSON(ctx context.Context, into any, args ...string) error {
 
 // startServer starts the server on a free port and waits until it says where it serves.
 func (s *story) startServer(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, s.self, "serve", "--dev", "--listen", "127.0.0.1:0", "--data", filepath.Join(s.dir, "data"),
+	cmd := exec.CommandContext(ctx, s.self, "serve", //nolint:gosec // this program
+		"--dev", "--listen", "127.0.0.1:0", "--data", filepath.Join(s.dir, "data"),
 		"--name", "Hafenlicht", "--log-level", "warn")
 	cmd.Env, cmd.Dir = cleanEnvironment(), s.dir
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

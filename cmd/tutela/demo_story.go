@@ -103,7 +103,8 @@ func (s *story) asks(ctx context.Context, ip, message string) (begun, error) {
 	if err := s.check(a.status == http.StatusOK, "the bank may ask: %d %s", a.status, a.body); err != nil {
 		return b, err
 	}
-	return b, a.decode(&b)
+	err = a.decode(&b)
+	return b, err
 }
 
 // collects has the bank wait for the outcome of a login.

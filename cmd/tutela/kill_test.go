@@ -140,7 +140,7 @@ func (l *ledger) loadAndKill(t *testing.T) int {
 		})
 	}
 	// The moment of the kill is the one thing here that no event can give.
-	time.Sleep(time.Duration(100+rand.IntN(500)) * time.Millisecond)
+	<-time.After(time.Duration(100+rand.IntN(500)) * time.Millisecond)
 	l.server.kill(syscall.SIGKILL)
 	group.Wait()
 	return l.steps() - before
@@ -254,7 +254,7 @@ func (a *account) verify(ctx context.Context, s *liveServer) error {
 	}
 	if a.code != "" {
 		if valid, err := a.phone.CheckCode(ctx, a.code); err != nil || !valid {
-			wrong = append(wrong, fmt.Errorf("the recovery code: %v %w", valid, errors.Join(err)))
+			wrong = append(wrong, errors.Join(fmt.Errorf("the recovery code is valid: %v", valid), err))
 		}
 	}
 	wrong = append(wrong, a.verifyBackup(ctx))
@@ -265,7 +265,7 @@ func (a *account) verify(ctx context.Context, s *liveServer) error {
 	}
 	for _, asked := range a.collected {
 		if err := collectOne(ctx, s, asked); refusal(err) != "invalid_grant" {
-			wrong = append(wrong, fmt.Errorf("a login that was collected can be collected again: %v", err))
+			wrong = append(wrong, errors.Join(errors.New("a login that was collected can be collected again"), err))
 		}
 	}
 	a.approved, a.collected = nil, nil

@@ -37,14 +37,19 @@ Every flag can be given as an environment variable too (TUTELA_…). Begin with:
   tutela ticket maria         a link and a QR code with which maria's phone enrols`
 
 func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "tutela: "+err.Error())
+		os.Exit(1)
+	}
+}
+
+// run runs the command that the command line names, until it ends or the process is told to.
+func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c commands
 	k := kong.Parse(&c, kong.Name("tutela"), kong.Description(about), kong.UsageOnError(),
 		kong.DefaultEnvars("TUTELA"), kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
-	if err := k.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "tutela: "+err.Error())
-		os.Exit(1)
-	}
+	return k.Run()
 }

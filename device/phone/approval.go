@@ -140,7 +140,8 @@ func (p *Phone) Approvals(ctx context.Context, wait time.Duration, seen []string
 		return nil, err
 	}
 	var approvals []Approval
-	return approvals, reply.decode(&approvals)
+	err = reply.decode(&approvals)
+	return approvals, err
 }
 
 // Approve answers yes. number is what the person reads on the login screen; empty for an approval that does not ask.

@@ -47,5 +47,6 @@ func (p *Phone) Consent(ctx context.Context, a Approval) (Consent, error) {
 		return Consent{}, err
 	}
 	var consent Consent
-	return consent, reply.decode(&consent)
+	err = reply.decode(&consent)
+	return consent, err
 }

@@ -250,7 +250,8 @@ func (p *Phone) deviceAccount(ctx context.Context, method string, body any) (Dev
 		return DeviceAccount{}, err
 	}
 	var account DeviceAccount
-	return account, reply.decode(&account)
+	err = reply.decode(&account)
+	return account, err
 }
 
 // Unenroll removes the enrollment from the server and, once it is gone there, from the phone. The accounts stay on the phone.

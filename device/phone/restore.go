@@ -247,7 +247,8 @@ func (p *Phone) OpenRestoresOfMine(ctx context.Context, wait time.Duration) ([]O
 		return nil, err
 	}
 	var open []OpenRestore
-	return open, reply.decode(&open)
+	err = reply.decode(&open)
+	return open, err
 }
 
 // Veto stops a restore from this, the old, installation: "that is not me".
@@ -272,5 +273,6 @@ func (p *Phone) CheckCode(ctx context.Context, code string) (bool, error) {
 	var answer struct {
 		Valid bool `json:"valid"`
 	}
-	return answer.Valid, reply.decode(&answer)
+	err = reply.decode(&answer)
+	return answer.Valid, err
 }

@@ -27,19 +27,18 @@ type fakeServer struct {
 
 	mu       sync.Mutex
 	now      func() time.Time
-	lose     map[string]bool                // "METHOD suffix": the server acts, and the answer is lost
-	before   func(*http.Request)            // looks at a request before it is acted on
-	tickets  map[string]enrolledKey         // spent ones, by ticket
-	devices  map[string]jose.JSONWebKey     // by enrollment id
-	names    map[string]string              // identifier by enrollment id
-	versions []fakeVersion                  // newest last
-	handle   string                         // of the backup
-	code     string                         // the user's recovery code
-	restores map[string]*fakeRestore        // by id
-	answered []map[string]any               // claims of challenge responses
-	puts     []string                       // manifests as they came
-	calls    map[string]int                 // by "METHOD suffix"
-	reply    func(http.ResponseWriter) bool // in place of an approvals list
+	lose     map[string]bool            // "METHOD suffix": the server acts, and the answer is lost
+	before   func(*http.Request)        // looks at a request before it is acted on
+	tickets  map[string]enrolledKey     // spent ones, by ticket
+	devices  map[string]jose.JSONWebKey // by enrollment id
+	names    map[string]string          // identifier by enrollment id
+	versions []fakeVersion              // newest last
+	handle   string                     // of the backup
+	code     string                     // the user's recovery code
+	restores map[string]*fakeRestore    // by id
+	answered []map[string]any           // claims of challenge responses
+	puts     []string                   // manifests as they came
+	calls    map[string]int             // by "METHOD suffix"
 }
 
 type enrolledKey struct {
@@ -139,7 +138,7 @@ func read[T any](s *fakeServer, r *http.Request) T {
 
 // verified checks a JWS by key and returns its claims, or nil.
 func verified(token string, key jose.JSONWebKey) map[string]any {
-	jws, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)})
+	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(key.Algorithm)})
 	if err != nil {
 		return nil
 	}

@@ -52,7 +52,7 @@ func TestAuthenticate_RefusesAllElseWithOneError(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := h.Authenticate(h.ctx(), try[0], try[1])
-			if err != ErrClient || got.ID != "" { // the very same error, whatever is wrong
+			if err != ErrClient || got.ID != "" { //nolint:errorlint // the very same error, whatever is wrong
 				t.Errorf("client %q, error %v", got.ID, err)
 			}
 		})

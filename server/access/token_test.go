@@ -286,7 +286,7 @@ func TestVerifyManagement_RefusesWhatWeDidNotSign(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			caller, err := h.VerifyManagement(h.ctx(), bad)
-			if err != ErrToken || caller.ClientID != "" { // the very same error, whatever is wrong
+			if err != ErrToken || caller.ClientID != "" { //nolint:errorlint // the very same error, whatever is wrong
 				t.Errorf("caller %+v, error %v", caller, err)
 			}
 		})
