@@ -19,13 +19,12 @@ type pace struct {
 	Recent []recent `json:"recent"` // oldest first
 }
 
-// recent is a login in short. Its times are Unix nanoseconds: a row is read at every call about a login, and a dozen
-// of RFC 3339 times would be most of its cost.
+// recent is a login in short; of one that is decided only when it began. Times are Unix nanoseconds: the row is read
+// at every call about a login, and a dozen RFC 3339 times would be most of what that costs.
 type recent struct {
-	Key     string `json:"key"`
+	Key     string `json:"key,omitempty"`
 	Began   int64  `json:"began"`
-	Expires int64  `json:"expires"`
-	Decided bool   `json:"decided,omitempty"`
+	Expires int64  `json:"expires,omitempty"`
 }
 
 func newRecent(key string, l *Login) recent {
@@ -84,7 +83,7 @@ func pendingOf(tx *storage.Tx, uid storage.UID) ([]keyed, error) {
 func (p *pace) pending(tx *storage.Tx, uid storage.UID) ([]keyed, error) {
 	var list []keyed
 	for _, r := range p.Recent {
-		if r.Decided || r.Expires <= tx.Now().UnixNano() {
+		if r.Expires <= tx.Now().UnixNano() { // or decided, and has none
 			continue
 		}
 		l, err := logins.Get(tx, uid, r.Key)
@@ -111,6 +110,6 @@ func settle(tx *storage.Tx, uid storage.UID, key string) error {
 	if at < 0 {
 		return nil
 	}
-	p.Recent[at].Decided = true
+	p.Recent[at] = recent{Began: p.Recent[at].Began}
 	return paces.Put(tx, uid, thePace, p)
 }
