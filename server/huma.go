@@ -8,8 +8,11 @@ import (
 	"net/url"
 	"path"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
@@ -21,7 +24,10 @@ import (
 // maxDepth is how deep arrays and objects of a body may nest.
 const maxDepth = 64
 
-var errTooDeep = storage.NewError(storage.Invalid, "arrays and objects nest too deep")
+var (
+	errTooDeep = storage.NewError(storage.Invalid, "arrays and objects nest too deep")
+	errNoText  = storage.NewError(storage.Invalid, "the body is no Unicode text")
+)
 
 // Huma makes its own errors through two variables of its package. This is the one place that sets them.
 func init() {
@@ -73,12 +79,53 @@ func schemaName(t reflect.Type, hint string) string {
 	return strings.ToUpper(pkg[:1]) + pkg[1:] + name
 }
 
-// unmarshal reads one JSON value that does not nest deeper than maxDepth.
+// unmarshal reads one JSON value that does not nest deeper than maxDepth and is Unicode throughout.
 func unmarshal(data []byte, v any) error {
-	if depth(data) > maxDepth {
+	switch {
+	case depth(data) > maxDepth:
 		return errTooDeep
+	case !isUnicode(data):
+		return errNoText
 	}
 	return json.Unmarshal(data, v) //nolint:wrapcheck // its message is for the caller
+}
+
+// isUnicode tells whether a JSON text is UTF-8, and each escape that is half of a surrogate pair has its other half. The
+// decoder would put one and the same character in the place of all that is not, and let two ids become one.
+//
+// Source: RFC 8259 §8.1, §8.2.
+func isUnicode(data []byte) bool {
+	if !utf8.Valid(data) {
+		return false
+	}
+	for at := bytes.IndexByte(data, '\\'); at >= 0; at = bytes.IndexByte(data, '\\') {
+		data = data[at:]
+		unit, ok := codeUnit(data)
+		switch {
+		case !ok:
+			data = data[min(2, len(data)):]
+		case utf16.IsSurrogate(unit):
+			other, _ := codeUnit(data[escapeBytes:])
+			if utf16.DecodeRune(unit, other) == utf8.RuneError {
+				return false
+			}
+			data = data[2*escapeBytes:]
+		default:
+			data = data[escapeBytes:]
+		}
+	}
+	return true
+}
+
+const escapeBytes = len(`\u0000`)
+
+// codeUnit reads the UTF-16 code unit of the escape with which data begins; ok is false when it begins otherwise.
+func codeUnit(data []byte) (unit rune, ok bool) {
+	if len(data) < escapeBytes || data[0] != '\\' || data[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(data[2:escapeBytes]), 16, 16)
+	return rune(n), err == nil
 }
 
 // depth is how deep the arrays and objects of a JSON text nest. It reads no more of the grammar than strings.

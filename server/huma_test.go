@@ -62,6 +62,7 @@ func TestHuma_TakesWhatClientsSend(t *testing.T) {
 		"odd case and spaces":       {body, []string{"Content-Type", "Application/JSON ; charset=UTF-8"}},
 		"no content type":           {body, nil},
 		"unknown members":           {`{"name":"n","new":{"a":[1]},"$schema":"x"}`, nil},
+		"pairs of surrogates":       {`{"name":"n","x":"\\ud83d \ud83d\ude00"}`, nil},
 		"unknown headers":           {body, []string{"Auth0-Client", "e30=", "X-Global-Tracking-Id", "1"}},
 		"an accept of other things": {body, []string{"Accept", "text/html, */*;q=0.1"}},
 	} {
@@ -111,6 +112,10 @@ func TestHuma_BadInputIsA400ThatNamesThePlaceAndNotTheValue(t *testing.T) {
 		"too long":               {"", `{"name":"planted planted"}`, "invalid_body", "(body.name)"},
 		"too deep":               {"", `{"name":"n","x":` + deep + `}`, "invalid_body", "nest too deep"},
 		"too deep, cut off":      {"", strings.Repeat(`{"a":`, 12_000), "invalid_body", "nest too deep"},
+		"no UTF-8":               {"", "{\"name\":\"\xff\"}", "invalid_body", "no Unicode text"},
+		"half a pair":            {"", `{"name":"n","x":"\\\ud83d"}`, "invalid_body", "no Unicode text"},
+		"two first halves":       {"", `{"name":"\uD83D\uD83D\uDE00"}`, "invalid_body", "no Unicode text"},
+		"a second half":          {"", `{"name":"n","\ude00":1}`, "invalid_body", "no Unicode text"},
 		"query of a wrong type":  {"?page=planted", `{"name":"n"}`, "invalid_query_string", "(query.page)"},
 		"query out of bounds":    {"?page=-1", `{"name":"n"}`, "invalid_query_string", "(query.page)"},
 	} {

@@ -144,19 +144,13 @@ func (p params) text(name string, limit int) (string, error) {
 		return "", nil
 	}
 	var s string
-	if err := json.Unmarshal(raw, &s); err != nil || lossy(raw, s) {
+	if err := json.Unmarshal(raw, &s); err != nil {
 		return "", badRequest(name + " is no text")
 	}
 	if len(s) > limit {
 		return "", badRequest(name + " is longer than " + strconv.Itoa(limit) + " bytes")
 	}
 	return s, nil
-}
-
-// lossy tells whether decoding has put U+FFFD in the place of an escape that is no character, half of a pair.
-func lossy(raw []byte, decoded string) bool {
-	return strings.ContainsRune(decoded, utf8.RuneError) && !bytes.ContainsRune(raw, utf8.RuneError) &&
-		!bytes.Contains(bytes.ToLower(raw), []byte(`\ufffd`))
 }
 
 // required is text for a parameter that must be there.

@@ -173,7 +173,7 @@ func TestParameters_OfABodyThatCannotBeReadAreRefused(t *testing.T) {
 	}
 }
 
-func TestParameters_HalfOfASurrogatePairIsNoText(t *testing.T) {
+func TestParameters_HalfOfASurrogatePairIsRefused(t *testing.T) {
 	h := newHouse(t)
 	c := h.client("openid")
 	start := func(id string) answer {
@@ -181,7 +181,7 @@ func TestParameters_HalfOfASurrogatePairIsNoText(t *testing.T) {
 		return h.send("POST", "/mfa/start", body, "Content-Type", jsonType)
 	}
 	for _, id := range []string{`\ud800`, `a\uDFFFb`, `\ud83d\ud83d`} {
-		wantError(t, start(id), 400, "invalid_request", "user_id is no text")
+		wantError(t, start(id), 400, "invalid_request", "the body is no JSON object")
 	}
 	for _, id := range []string{`\ud83d\ude00`, "😀", `\ufffd`, `\uFFFD`, "\ufffd"} {
 		want(t, start(id), 200, "")
