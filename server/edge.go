@@ -22,6 +22,11 @@ const maxLoggedPath = 256
 func (s *Server) serve(ctx *fasthttp.RequestCtx, route fasthttp.RequestHandler) {
 	call := s.newCall(ctx)
 	defer s.finish(call)
+	if !plainlyFramed(&ctx.Request.Header) {
+		ctx.SetConnectionClose() // what comes next on it may be no request
+		call.write(refusal(call.api, http.StatusBadRequest, "the request's header is ambiguous"))
+		return
+	}
 	if p := inspect(ctx, call.api); p != nil {
 		call.write(p)
 		return
