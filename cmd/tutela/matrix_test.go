@@ -1,0 +1,306 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"tutela/server/access"
+	"tutela/storage/keyring"
+)
+
+// more are the kinds of proofs beside those of access.Kinds: what a phone signs, what a person types, what a browser
+// holds.
+var more = []string{"device_jwt", "challenge_response", "restore_proof", "manifest", "recovery_code", "page_session"}
+
+// slot is a place in which a call takes a proof.
+type slot struct {
+	route string                                     // as the router has it
+	place string                                     // in which of the call
+	takes []string                                   // the kinds that are right there
+	offer func(m *mounted, proof string) reply       // makes the call, right in all else
+	said  func(t *testing.T, what string, r reply)   // checks a refusal that is no 4xx; nil: wantRefusal
+	wants func(r reply) bool                         // tells that a right proof was taken; nil: a 2xx
+	keeps func(changed []string) (unwanted []string) // what a refusal may write; nil: nothing
+}
+
+// bearing are the routes whose one proof is the bearer token, by how their path begins. The rest of such a call may be
+// refused for something else than its token.
+var bearing = []struct {
+	prefix string
+	takes  []string
+}{
+	{"/api/v2/", []string{"management_token"}},
+	{"/api/device-accounts/:id/", []string{"device_jwt"}},
+	{"/api/device-accounts/:id", []string{"device_jwt", "device_token"}},
+	{"/api/restores/:id/veto", []string{"device_jwt"}},
+	{"/api/restores/:id", []string{"restore_token"}},
+	{"/api/resolve-transaction", []string{string(keyring.TransactionToken)}},
+}
+
+// open are the routes that take no proof.
+var open = []string{
+	"/openapi.json", "/docs", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json", "/mfa/style.css", "/mfa/mark.svg",
+}
+
+// slots are the places of all other proofs.
+var slots = []slot{
+	{
+		route: "POST /api/enroll", place: "Authorization: Ticket", takes: []string{"ticket", "enrollment_tx_id"},
+		offer: func(m *mounted, proof string) reply {
+			return m.json("POST", "/api/enroll", m.installation(), "Authorization", `Ticket id="`+proof+`"`)
+		},
+	},
+	{
+		route: "POST /api/restores", place: "restore_handle", takes: []string{"restore_handle"},
+		offer: func(m *mounted, proof string) reply {
+			return m.json("POST", "/api/restores", m.installation("restore_handle", proof))
+		},
+		// Any other is a handle that was never made: the same answer as to one that has no backup, and a row like its.
+		said: func(t *testing.T, what string, r reply) {
+			t.Helper()
+			if r.status/100 != 4 && (r.status != 201 || r.member("step") != "first_time_setup" || r.member("reason") != "no_backup") {
+				t.Errorf("%s: %d %s", what, r.status, r.body)
+			}
+		},
+		wants: func(r reply) bool { return r.member("step") == "recovery_code" },
+		keeps: func(changed []string) []string {
+			return slices.DeleteFunc(changed, func(key string) bool {
+				return strings.Contains(key, "restore") || strings.Contains(key, "outbox") // the notice to nobody
+			})
+		},
+	},
+	{
+		route: "POST /api/resolve-transaction", place: "challenge_response", takes: []string{"challenge_response"},
+		offer: func(m *mounted, proof string) reply {
+			return m.json("POST", "/api/resolve-transaction", map[string]string{"challenge_response": proof},
+				"Authorization", "Bearer "+m.held[string(keyring.TransactionToken)])
+		},
+	},
+	{
+		route: "POST /api/restores/:id/recovery-code", place: "recovery_code", takes: []string{"recovery_code"},
+		offer: func(m *mounted, proof string) reply {
+			return m.json("POST", "/api/restores/"+m.restoreID+"/recovery-code", map[string]string{"recovery_code": proof},
+				"Authorization", "Bearer "+m.held["restore_token"])
+		},
+	},
+	{
+		route: "POST /api/device-accounts/:id/recovery-code/check", place: "recovery_code", takes: []string{"recovery_code"},
+		offer: func(m *mounted, proof string) reply {
+			return m.json("POST", "/api/device-accounts/"+m.phone.Enrollment().ID+"/recovery-code/check",
+				map[string]string{"recovery_code": proof}, "Authorization", "Bearer "+m.held["device_jwt"])
+		},
+		said: func(t *testing.T, what string, r reply) {
+			t.Helper()
+			if strings.TrimSpace(string(r.body)) != `{"valid":false}` {
+				t.Errorf("%s: %d %s", what, r.status, r.body)
+			}
+		},
+		wants: func(r reply) bool { return strings.TrimSpace(string(r.body)) == `{"valid":true}` },
+	},
+	{
+		route: "PUT /api/device-accounts/:id/backup", place: "Backup-Manifest", takes: []string{"manifest"},
+		offer: func(m *mounted, proof string) reply {
+			return m.call("PUT", "/api/device-accounts/"+m.phone.Enrollment().ID+"/backup", "", "Content-Type", "application/octet-stream",
+				"If-Match", `"1"`, "Backup-Manifest", proof, "Authorization", "Bearer "+m.held["device_jwt"])
+		},
+	},
+	{
+		route: "POST /oauth/token", place: "auth_req_id", takes: []string{"auth_req_id"},
+		offer: func(m *mounted, proof string) reply {
+			return m.form("/oauth/token", "grant_type", access.GrantCIBA, "auth_req_id", proof)
+		},
+		wants: func(r reply) bool { return r.member("error") == "authorization_pending" },
+	},
+	{
+		route: "POST /oauth/token", place: "mfa_token", takes: []string{string(keyring.MFAToken)},
+		offer: func(m *mounted, proof string) reply {
+			return m.form("/oauth/token", "grant_type", access.GrantRecoveryCode, "mfa_token", proof, "recovery_code", m.held["recovery_code"])
+		},
+	},
+	{
+		route: "POST /oauth/token", place: "recovery_code", takes: []string{"recovery_code"},
+		offer: func(m *mounted, proof string) reply {
+			return m.form("/oauth/token", "grant_type", access.GrantRecoveryCode, "mfa_token", m.held[string(keyring.MFAToken)], "recovery_code", proof)
+		},
+	},
+	{
+		route: "POST /mfa/start", place: "ticket", takes: []string{"ticket", "enrollment_tx_id"},
+		offer: func(m *mounted, proof string) reply {
+			m.policy("enrollment.after_reset", "ticket")
+			return m.form("/mfa/start", "user_id", "otto", "ticket", proof)
+		},
+	},
+	pageSlot("GET /mfa/enrollment"),
+	pageSlot("POST /mfa/enrollment/start"),
+	pageSlot("POST /mfa/enrollment/code"),
+	{
+		route: "GET /mfa/enrollment/state", place: "ticket", takes: []string{"ticket"},
+		offer: func(m *mounted, proof string) reply {
+			return m.call("GET", "/mfa/enrollment/state?ticket="+url.QueryEscape(proof), "", "Cookie", "tutela_enrollment="+m.held["page_session"])
+		},
+		// Inside of a page, what is no ticket is one that is over.
+		said: func(t *testing.T, what string, r reply) {
+			t.Helper()
+			if r.status != 200 || !bytes.Contains(r.body, []byte(over)) {
+				t.Errorf("%s: %d %s", what, r.status, r.body)
+			}
+		},
+		wants: func(r reply) bool { return r.status == 200 && !bytes.Contains(r.body, []byte(over)) },
+	},
+	{
+		route: "POST /mfa/enrollment/code", place: "Cookie", takes: []string{"page_session"},
+		offer: func(m *mounted, proof string) reply {
+			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent), "Content-Type", formType, "Cookie", "tutela_enrollment="+proof)
+		},
+	},
+	// Where a browser goes that is sent back to the address of a form: there is nothing.
+	{route: "GET /mfa/enrollment/start", place: "none", offer: func(m *mounted, _ string) reply { return m.call("GET", "/mfa/enrollment/start", "") }},
+	{route: "GET /mfa/enrollment/code", place: "none", offer: func(m *mounted, _ string) reply { return m.call("GET", "/mfa/enrollment/code", "") }},
+	secretSlot("POST /bc-authorize", false, "scope", "openid", "login_hint", "maria"),
+	secretSlot("POST /bc-authorize", true, "scope", "openid", "login_hint", "maria"),
+	secretSlot("POST /mfa/start", false, "user_id", "maria"),
+	secretSlot("POST /mfa/start", true, "user_id", "maria"),
+	secretSlot("POST /oauth/token", false, "grant_type", access.GrantRecoveryCode),
+	secretSlot("POST /oauth/token", true, "grant_type", access.GrantRecoveryCode),
+}
+
+// over is what the frame in the page says of a ticket that is none.
+const over = "This code works no longer."
+
+// pageSlot is the place of a ticket in the enrolment page, opened by the browser that has started it.
+func pageSlot(route string) slot {
+	method, path, _ := strings.Cut(route, " ")
+	return slot{
+		route: route, place: "ticket", takes: []string{"ticket"},
+		offer: func(m *mounted, proof string) reply {
+			query, body := "", values("ticket", proof)
+			if method == http.MethodGet {
+				query, body = "?"+body, ""
+			}
+			return m.call(method, path+query, body, "Content-Type", formType, "Cookie", "tutela_enrollment="+m.held["page_session"])
+		},
+	}
+}
+
+// secretSlot is the place of a client's secret, by Basic or in the form.
+func secretSlot(route string, basic bool, pairs ...string) slot {
+	_, path, _ := strings.Cut(route, " ")
+	s := slot{route: route, place: "client_secret", takes: []string{"client_secret"}}
+	s.wants = func(r reply) bool { return r.member("error") != "invalid_client" }
+	s.offer = func(m *mounted, proof string) reply { return m.form(path, append(pairs, "client_secret", proof)...) }
+	if basic {
+		s.place = "Authorization: Basic"
+		s.offer = func(m *mounted, proof string) reply {
+			credentials := base64.StdEncoding.EncodeToString([]byte(m.client.id + ":" + proof))
+			return m.call("POST", path, values(pairs...), "Content-Type", formType, "Authorization", "Basic "+credentials)
+		}
+	}
+	return s
+}
+
+// slotsOf are the places in which a route takes a proof.
+func slotsOf(method, path string) []slot {
+	var list []slot
+	for _, s := range slots {
+		if s.route == method+" "+path {
+			list = append(list, s)
+		}
+	}
+	for _, b := range bearing {
+		if strings.HasPrefix(path, b.prefix) {
+			return append(list, slot{
+				route: method + " " + path, place: "Authorization: Bearer", takes: b.takes,
+				offer: func(m *mounted, proof string) reply {
+					body, kind := m.bodyOf(method, path)
+					return m.call(method, m.fill(path), body, "Content-Type", kind, "Authorization", "Bearer "+proof)
+				},
+				wants: func(r reply) bool { return r.status != 401 && r.status != 403 },
+			})
+		}
+	}
+	return list
+}
+
+// A secret of each kind is offered in the place of each other, on every route of the server. Each is refused, in the
+// words of the API, and nothing is written; and each place takes what it is for, so that the refusals mean something.
+// Kinds and routes are the code's own: a new kind of which there is none here, and a new route without a place, fail.
+func TestMatrix_NoKindOfTokenIsTakenForAnother(t *testing.T) {
+	m := mount(t)
+	kinds := slices.Clone(more)
+	for _, kind := range access.Kinds {
+		kinds = append(kinds, kind.Name)
+	}
+	for _, kind := range kinds {
+		if m.held[kind] == "" {
+			t.Errorf("there is no %s to offer: furnish one", kind)
+		}
+	}
+	if held := slices.Sorted(maps.Keys(m.held)); len(held) != len(kinds) {
+		t.Errorf("held are %v; kinds are %v", held, kinds)
+	}
+	for _, route := range m.server.App().GetRoutes(true) {
+		if route.Method == "HEAD" || slices.Contains(open, route.Path) {
+			continue
+		}
+		places := slotsOf(route.Method, route.Path)
+		if len(places) == 0 {
+			t.Errorf("%s %s: which proof does it take, and where?", route.Method, route.Path)
+		}
+		for _, s := range places {
+			t.Run(s.route+" "+s.place, func(t *testing.T) {
+				tryWrong(t, m, s, kinds)
+				tryRight(t, m, s)
+			})
+		}
+	}
+	// All of them have been everywhere by now, but in the log.
+	for kind, secret := range m.held {
+		if strings.Contains(m.log.String(), secret) {
+			t.Errorf("the log has a %s", kind)
+		}
+	}
+}
+
+// tryWrong offers every kind that is wrong in a place.
+func tryWrong(t *testing.T, m *mounted, s slot, kinds []string) {
+	_, path, _ := strings.Cut(s.route, " ")
+	s.offer(m, "nonsense") // what the first call of all writes is no matter
+	for _, kind := range kinds {
+		if slices.Contains(s.takes, kind) {
+			continue
+		}
+		before := m.contents()
+		r := s.offer(m, m.held[kind])
+		changed := changes(before, m.contents())
+		if s.keeps != nil {
+			changed = s.keeps(changed)
+		}
+		if len(changed) > 0 {
+			t.Errorf("%s: wrote %v", kind, changed)
+		}
+		if s.said != nil {
+			s.said(t, kind, r)
+		} else {
+			wantRefusal(t, kind, path, r)
+		}
+	}
+}
+
+// tryRight offers the kinds that are right in a place; each in a house of its own, but to calls that only read.
+func tryRight(t *testing.T, m *mounted, s slot) {
+	for _, kind := range s.takes {
+		if !strings.HasPrefix(s.route, "GET ") {
+			m = mount(t)
+		}
+		r := s.offer(m, m.held[kind])
+		if taken := r.status/100 == 2; s.wants == nil && !taken || s.wants != nil && !s.wants(r) {
+			t.Errorf("%s: it is the right one, and was refused: %d %s", kind, r.status, r.body)
+		}
+	}
+}

@@ -1,0 +1,436 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tutela/device/phone"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server"
+	"tutela/server/access"
+	"tutela/storage"
+	"tutela/storage/keyring"
+	"tutela/storage/setting"
+)
+
+const (
+	jsonType = "application/json"
+	formType = "application/x-www-form-urlencoded"
+)
+
+// mounted is the real house with all that is mounted on its server, in this process, called over loopback HTTP. No
+// sweeper, sender or phone works in the background, so the store changes by calls alone.
+type mounted struct {
+	t      testing.TB
+	house  *house
+	server *server.Server
+	url    string
+	caller *http.Client
+	log    *logLines
+
+	client credentialPair    // may do everything
+	phone  *phone.Phone      // of maria: enrolled, and with a backup
+	held   map[string]string // a secret of each kind that is good now
+
+	restoreID string  // of the restore that is open
+	known     []route // the server's; see routes
+	spent     string  // a ticket by which a phone has enrolled whose recovery code waits on the page
+}
+
+type credentialPair struct{ id, secret string }
+
+// logLines is a log that a test can read while it is written.
+type logLines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logLines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logLines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func mount(t testing.TB) *mounted {
+	t.Helper()
+	m := &mounted{t: t, log: new(logLines), held: map[string]string{}}
+	log := slog.New(slog.NewTextHandler(m.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	m.must(err)
+	m.url = "http://" + listener.Addr().String()
+	data := dataFlags{Data: filepath.Join(t.TempDir(), "data")}
+	m.house, err = openHouse(t.Context(), houseOptions{dataFlags: data, PublicURLs: []string{m.url}, Issuer: "Hafenlicht", Log: log})
+	m.must(err)
+	t.Cleanup(func() { m.must(m.house.Close()) })
+	m.server, err = server.New(server.Config{Listener: listener, PublicURLs: []string{m.url}, Log: log})
+	m.must(err)
+	m.house.mount(m.server, log)
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.server.Serve(ctx) }()
+	transport := &http.Transport{DisableCompression: true}
+	m.caller = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		stop()
+		m.must(<-done)
+	})
+	m.furnish()
+	return m
+}
+
+func (m *mounted) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// reply is what came back for a call.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// member is a member of a JSON object that is text; "" when it is not there.
+func (r reply) member(name string) string {
+	var object map[string]any
+	_ = json.Unmarshal(r.body, &object) // what is no object has none
+	text, _ := object[name].(string)
+	return text
+}
+
+// call makes a call; header are alternating names and values.
+func (m *mounted) call(method, path, body string, header ...string) reply {
+	m.t.Helper()
+	r, err := m.try(method, path, strings.NewReader(body), header...)
+	if err != nil {
+		m.t.Fatalf("%s %.200s: %v", method, path, err)
+	}
+	return r
+}
+
+func (m *mounted) try(method, path string, body io.Reader, header ...string) (reply, error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, m.url+path, body)
+	if err != nil {
+		return reply{}, err
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	resp, err := m.caller.Do(req)
+	if err != nil {
+		return reply{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	return reply{resp.StatusCode, resp.Header, raw}, err
+}
+
+// form calls the login API as the client, unless pairs name another.
+func (m *mounted) form(path string, pairs ...string) reply {
+	m.t.Helper()
+	v := url.Values{"client_id": {m.client.id}, "client_secret": {m.client.secret}}
+	for i := 0; i < len(pairs); i += 2 {
+		v.Set(pairs[i], pairs[i+1])
+	}
+	return m.call("POST", path, v.Encode(), "Content-Type", formType)
+}
+
+// json calls with a JSON body.
+func (m *mounted) json(method, path string, body any, header ...string) reply {
+	m.t.Helper()
+	encoded, err := json.Marshal(body)
+	m.must(err)
+	return m.call(method, path, string(encoded), append(header, "Content-Type", jsonType)...)
+}
+
+func (m *mounted) managing() []string {
+	return []string{"Authorization", "Bearer " + m.held["management_token"]}
+}
+
+// scopes are those of the client, for every call that there is.
+var scopes = []string{
+	"openid", "read:users", "create:users", "update:users", "delete:users", "reset:mfa", "reset:admin_mfa", "read:logs",
+	"create:guardian_enrollment_tickets", "read:guardian_enrollments", "delete:guardian_enrollments",
+}
+
+// furnish brings about a user with a phone, a backup, a pending login and an open restore, and holds a secret of each
+// kind. Whoever adds a kind adds it here.
+func (m *mounted) furnish() {
+	m.t.Helper()
+	ctx := m.t.Context()
+	client, secret, err := m.house.access.AddClient(ctx, access.Operator(0), access.Client{Name: "all", Scopes: scopes})
+	m.must(err)
+	m.client = credentialPair{client.ID, secret}
+	m.held["client_secret"] = secret
+	m.held["management_token"] = m.ok(m.form("/oauth/token", "grant_type", access.GrantClientCredentials, "audience", m.url+"/api/v2/")).member("access_token")
+
+	m.phone, err = phone.New(phone.Options{BaseURL: m.url})
+	m.must(err)
+	enrolled, err := m.phone.Enroll(ctx, m.ticket("maria"))
+	m.must(err)
+	m.held["recovery_code"] = enrolled.RecoveryCode
+	m.held["device_token"] = m.phone.Enrollment().Token
+	m.held["device_jwt"], err = m.phone.DeviceJWT()
+	m.must(err)
+	_, err = m.phone.Backup(ctx, []phone.Account{{Issuer: "Bank", Name: "maria", Secret: "JBSWY3DPEHPK3PXP"}}, phone.BackupOptions{})
+	m.must(err)
+	m.held["restore_handle"] = m.phone.PlatformBackup().RestoreHandle
+	m.furnishLogin()
+	m.furnishRestore()
+	m.furnishPage()
+	m.ticket("receipted")
+	anybody := func(storage.UID, *user.User) error { return nil }
+	receipt, err := m.house.codes.Reset(ctx, recovery.ResetRequest{UserID: "receipted", Reason: "for its receipt"}, anybody)
+	m.must(err)
+	m.held["receipt"] = receipt.Signature
+	_, err = m.phone.Status(ctx) // the restore has seen this call by now: another changes nothing
+	m.must(err)
+}
+
+// furnishLogin lets maria log in for the tokens of a login, and then asks her again.
+func (m *mounted) furnishLogin() {
+	m.t.Helper()
+	ctx := m.t.Context()
+	// With every scope that the client has: an access token is not to open a management call by its scopes either.
+	begun := m.ok(m.form("/bc-authorize", "scope", strings.Join(scopes, " "), "login_hint", "maria"))
+	asked, err := m.phone.Approvals(ctx, 0, nil)
+	m.must(err)
+	m.must(m.phone.Approve(ctx, asked[0], begun.member("number")))
+	collected := m.ok(m.form("/oauth/token", "grant_type", access.GrantCIBA, "auth_req_id", begun.member("auth_req_id")))
+	m.held["id_token"], m.held["access_token"] = collected.member("id_token"), collected.member("access_token")
+	m.held[string(keyring.MFAToken)] = m.ok(m.form("/mfa/start", "user_id", "maria")).member("mfa_token")
+
+	m.held["auth_req_id"] = m.ok(m.form("/bc-authorize", "scope", "openid", "login_hint", "maria")).member("auth_req_id")
+	asked, err = m.phone.Approvals(ctx, 0, nil)
+	m.must(err)
+	m.held[string(keyring.TransactionToken)] = asked[0].Token
+	m.held["challenge_response"] = m.signed(map[string]any{
+		"iss": m.phone.Identifier(), "sub": asked[0].Challenge, "aud": m.url + "/api/resolve-transaction",
+		"auth0_guardian_method": "push", "auth0_guardian_accepted": false, "exp": time.Now().Add(30 * time.Second).Unix(),
+	})
+}
+
+// furnishRestore opens a restore of maria's backup by a new installation, and signs what else a phone signs.
+func (m *mounted) furnishRestore() {
+	m.t.Helper()
+	answer := m.ok(m.json("POST", "/api/restores", m.installation("restore_handle", m.held["restore_handle"])))
+	m.held["restore_token"], m.restoreID = answer.member("token"), answer.member("id")
+	m.held["restore_proof"] = m.signed(map[string]any{"restore": m.restoreID})
+	versions, err := m.phone.Generations(m.t.Context())
+	m.must(err)
+	parent, digest := sha256.Sum256([]byte(versions[0].Manifest)), sha256.Sum256(nil)
+	m.held["manifest"] = m.signed(map[string]any{
+		"iss": m.phone.Enrollment().ID, "generation": 2, "parent": hex.EncodeToString(parent[:]),
+		"digest": hex.EncodeToString(digest[:]), "size": 0, "items": 1, "provider": "icloud", "automatic_restore": true,
+	})
+}
+
+// furnishPage starts two tickets on the page, of which one has been used.
+func (m *mounted) furnishPage() {
+	m.t.Helper()
+	ctx := m.t.Context()
+	m.held["page_session"] = storage.NewID("", 43)
+	m.spent, m.held["ticket"] = m.ticket("ida"), m.ticket("otto")
+	started, err := m.house.devices.StartTicket(ctx, m.spent, m.held["page_session"])
+	m.must(err)
+	m.ok(m.json("POST", "/api/enroll", m.installation(), "Authorization", `Ticket id="`+started.TxID+`"`))
+	started, err = m.house.devices.StartTicket(ctx, m.held["ticket"], m.held["page_session"])
+	m.must(err)
+	m.held["enrollment_tx_id"] = started.TxID
+}
+
+// signed is a JWS by the key of maria's phone.
+func (m *mounted) signed(claims map[string]any) string {
+	m.t.Helper()
+	claims["iat"] = time.Now().Unix()
+	signed, err := m.phone.Enrollment().Key.Sign(map[string]any{"alg": "ES256", "typ": "JWT"}, claims, false)
+	m.must(err)
+	return signed
+}
+
+// installation is what a new app says of itself, and more.
+func (m *mounted) installation(more ...string) map[string]any {
+	m.t.Helper()
+	key, err := phone.NewKey(phone.ES256)
+	m.must(err)
+	public, err := key.Public(false)
+	m.must(err)
+	about := map[string]any{"identifier": storage.NewID("app_", 8), "name": "Pixel 9", "public_key": public, "capabilities": []string{phone.NumberMatching}}
+	for i := 0; i < len(more); i += 2 {
+		about[more[i]] = more[i+1]
+	}
+	return about
+}
+
+func (m *mounted) ticket(userID string) string {
+	m.t.Helper()
+	body := map[string]any{"user_id": userID, "allow_multiple_enrollments": true}
+	return m.ok(m.json("POST", "/api/v2/guardian/enrollments/ticket", body, m.managing()...)).member("ticket_id")
+}
+
+func (m *mounted) ok(r reply) reply {
+	m.t.Helper()
+	if r.status/100 != 2 {
+		m.t.Fatalf("%d %s", r.status, r.body)
+	}
+	return r
+}
+
+// contents are all rows of the store by their keys, but for events, which tell of refusals too.
+func (m *mounted) contents() map[string]string {
+	m.t.Helper()
+	rows := map[string]string{}
+	m.must(m.house.engine.Peek(m.t.Context(), storage.Range{}, func(key, value []byte) bool {
+		if !bytes.Contains(key, []byte("event")) {
+			rows[string(key)] = string(value)
+		}
+		return true
+	}))
+	return rows
+}
+
+// changes are the keys on which two states of the store differ, as people can read them.
+func changes(before, after map[string]string) []string {
+	var keys []string
+	for key, value := range after {
+		if was, there := before[key]; !there || was != value {
+			keys = append(keys, strconv.Quote(key))
+		}
+	}
+	for key := range before {
+		if _, there := after[key]; !there {
+			keys = append(keys, strconv.Quote(key)+" is gone")
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// wantRefusal checks that a call was refused in the words of its API: a 4xx, and the members of its error body.
+func wantRefusal(t testing.TB, what, path string, r reply) {
+	t.Helper()
+	if r.status/100 != 4 {
+		t.Errorf("%s: %d %.300s", what, r.status, r.body)
+		return
+	}
+	wantErrorBody(t, what, path, r)
+}
+
+// wantErrorBody checks the body of an error: whose it is follows from the path. A page has one of its own.
+func wantErrorBody(t testing.TB, what, path string, r reply) {
+	t.Helper()
+	if strings.Contains(path, "/mfa/enrollment") && r.header.Get("Content-Type") == "text/html; charset=utf-8" {
+		if !bytes.HasPrefix(r.body, []byte("<!doctype html>")) || !bytes.HasSuffix(bytes.TrimSpace(r.body), []byte("</html>")) {
+			t.Errorf("%s: %d is no page: %.300s", what, r.status, r.body)
+		}
+		return
+	}
+	var body map[string]any
+	if err := json.Unmarshal(r.body, &body); err != nil || r.header.Get("Content-Type") != jsonType {
+		t.Errorf("%s: %d is no JSON of an API: %s %.300s", what, r.status, r.header.Get("Content-Type"), r.body)
+		return
+	}
+	members := []string{"error", "errorCode", "message", "statusCode"}
+	path = strings.TrimPrefix(path, "/appliance-mfa")
+	for _, prefix := range []string{"/oauth", "/mfa/", "/bc-authorize"} {
+		if strings.HasPrefix(path, prefix) {
+			members = []string{"error", "error_description"}
+		}
+	}
+	for _, name := range members {
+		if body[name] == nil || body[name] == "" {
+			t.Errorf("%s: the error lacks %s: %s", what, name, r.body)
+		}
+	}
+	if status, there := body["statusCode"]; there && status != float64(r.status) {
+		t.Errorf("%s: statusCode %v in a %d", what, status, r.status)
+	}
+}
+
+// policy sets a policy.
+func (m *mounted) policy(name, value string) {
+	m.t.Helper()
+	m.must(m.house.store.Update(m.t.Context(), func(tx *storage.Tx) error { return setting.Set(tx, name, value) }))
+}
+
+// values is a form of alternating names and values.
+func values(pairs ...string) string {
+	v := url.Values{}
+	for i := 0; i < len(pairs); i += 2 {
+		v.Set(pairs[i], pairs[i+1])
+	}
+	return v.Encode()
+}
+
+// fill puts what there is in the place of a route's parameters.
+func (m *mounted) fill(route string) string {
+	for prefix, id := range map[string]string{
+		"/api/device-accounts/:id": m.phone.Enrollment().ID, "/api/restores/:id": m.restoreID,
+		"/api/v2/guardian/enrollments/:id": m.phone.Enrollment().ID, "/api/v2/logs/:id": "1",
+	} {
+		if rest, found := strings.CutPrefix(route, prefix); found {
+			route = strings.TrimSuffix(prefix, ":id") + id + rest
+		}
+	}
+	return strings.NewReplacer(":id", "maria", ":n", "1").Replace(route)
+}
+
+// bodyOf is a body with which a call to a route is right.
+func (m *mounted) bodyOf(method, route string) (body, contentType string) {
+	m.t.Helper()
+	object := map[string]any{}
+	switch method + " " + route {
+	case "POST /api/resolve-transaction":
+		object["challenge_response"] = m.held["challenge_response"]
+	case "POST /api/restores/:id/recovery-code", "POST /api/device-accounts/:id/recovery-code/check":
+		object["recovery_code"] = m.held["recovery_code"]
+	case "POST /api/enroll":
+		object = m.installation()
+	case "POST /api/restores":
+		object = m.installation("restore_handle", m.held["restore_handle"])
+	case "PATCH /api/device-accounts/:id":
+		object["name"] = "Pixel 10"
+	case "POST /api/v2/users":
+		object["user_id"], object["email"] = "new", "new@example.com"
+	case "POST /api/v2/users/:id/mfa-reset":
+		object["reason"], object["dry_run"] = "lost phone", true
+	case "POST /api/v2/users/mfa-reset":
+		object["reason"], object["user_ids"] = "lost phones", []string{"maria"}
+	case "POST /api/v2/guardian/enrollments/ticket":
+		object["user_id"] = "maria"
+	}
+	switch {
+	case method == http.MethodGet || method == http.MethodDelete:
+		return "", jsonType
+	case strings.HasPrefix(route, "/mfa/enrollment/"):
+		return "", formType
+	}
+	encoded, err := json.Marshal(object)
+	m.must(err)
+	return string(encoded), jsonType
+}
