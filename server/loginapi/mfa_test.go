@@ -108,6 +108,9 @@ func TestStartMFA_RefusesWhatIsNoUser(t *testing.T) {
 	for _, name := range []string{"email", "name", "ticket"} {
 		wantError(t, h.start(c, "maria", name, strings.Repeat("a", 513)), 400, "invalid_request", name+" is longer than 512 bytes")
 	}
+	for _, name := range []string{"email", "name"} {
+		want(t, h.start(c, "maria", name, "a\x00b"), 400, "invalid_request")
+	}
 	h.unknown("maria")
 	h.enroll("blocked")
 	h.block("blocked")
