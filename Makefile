@@ -44,7 +44,7 @@ fuzz: go ## fuzz every decoder for a short time each (FUZZTIME=10s)
 	@grep -r --include='*_test.go' -oE '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file func; do \
 		package=$$(dirname "$$file"); target=$${func#func }; \
 		echo "$$package $$target"; \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$package" </dev/null; \
 	done
 
 soak: gcc ## the long tests, TestSoak…, for SOAK=10m each
