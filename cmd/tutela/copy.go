@@ -23,7 +23,8 @@ type backupDBCmd struct {
 func (backupDBCmd) Help() string {
 	return `One consistent state of the data, also while the server serves. The copy is whole and synced when the command ends.
 
-The master key is not in it, and without that key nobody can read it: keep the key, apart from the copies.
+The master key is not in it: keep the key, apart from the copies. A copy is as secret as the data file all the same: names,
+events and the ciphertext of backups stand in it as they are; only what is sealed or hashed needs the key.
 
   tutela backup-db /backup/tutela-$(date +%F).db`
 }
@@ -47,13 +48,10 @@ func (c *backupDBCmd) Run(ctx context.Context) error {
 
 // masterKeyPlace is where the master key comes from.
 func (f dataFlags) masterKeyPlace() string {
-	switch {
-	case os.Getenv("TUTELA_MASTER_KEY") != "":
+	if os.Getenv("TUTELA_MASTER_KEY") != "" {
 		return "TUTELA_MASTER_KEY"
-	case f.MasterKeyFile != "":
-		return f.MasterKeyFile
 	}
-	return filepath.Join(f.Data, "master.key")
+	return f.masterKeyFile()
 }
 
 // copyTo writes a copy to a file that is there whole or not at all: it is written and synced under another name, looked
@@ -106,7 +104,7 @@ type restoreDBCmd struct {
 // Help is the long help of "tutela restore-db".
 func (restoreDBCmd) Help() string {
 	return `Puts a copy in the place of the data file, which is kept beside it. No server may run on the data folder, and the master
-key must be the one that the copy was made under.
+key must be the one that the copy was made under: that is tried on another copy first, and needs the room for it.
 
   tutela restore-db /backup/tutela-2026-03-01.db`
 }
@@ -119,28 +117,39 @@ func (c *restoreDBCmd) Run(ctx context.Context) error {
 	} else if !errors.Is(err, operator.ErrNobodyServes) {
 		return err
 	}
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return fmt.Errorf("make the data folder: %w", err)
+	if err := c.makeFolder(); err != nil {
+		return err
+	}
+	if err := c.tryCopy(ctx); err != nil {
+		return fmt.Errorf("nothing was restored: %w", err)
 	}
 	kept, err := c.keepOld()
 	if err != nil {
 		return err
 	}
 	if err := bolt.Restore(ctx, c.File, c.file(), kept != ""); err != nil {
-		if kept != "" {
-			err = errors.Join(err, os.Remove(kept)) // the old file is still in its place
-		}
-		return err
+		return errors.Join(err, c.dropKept(kept))
 	}
 	fmt.Fprintf(os.Stderr, "Restored %s to %s.\n", c.File, c.file())
 	if kept != "" {
 		fmt.Fprintf(os.Stderr, "The data file before it is kept as %s.\n", kept)
 	}
-	// Opening it shows that the master key is the right one.
-	if err := c.operateHere(ctx, installation{}, func(operator.Service) error { return nil }); err != nil {
-		return fmt.Errorf("the copy is in its place, but does not open: %w", err)
-	}
 	return nil
+}
+
+// tryCopy tells whether the copy opens under this installation's master key. It opens another copy of it, in a folder of
+// its own beside the data file, since to open one may bring its schema up to date.
+func (c *restoreDBCmd) tryCopy(ctx context.Context) error {
+	trial := c.dataFlags
+	var err error
+	if trial.Data, err = os.MkdirTemp(c.Data, ".restore-*"); err != nil { // 0700
+		return err
+	}
+	trial.MasterKeyFile = c.masterKeyFile()
+	if err = bolt.Restore(ctx, c.File, trial.file(), false); err == nil {
+		err = trial.operateHere(ctx, installation{}, func(operator.Service) error { return nil })
+	}
+	return errors.Join(err, os.RemoveAll(trial.Data))
 }
 
 // keepOld gives the data file a second name beside it; "" when there is none.
@@ -154,4 +163,22 @@ func (c *restoreDBCmd) keepOld() (kept string, err error) {
 		return "", fmt.Errorf("keep the data file: %w", err)
 	}
 	return kept, syncFolder(c.Data)
+}
+
+// dropKept takes the second name of the data file back after a restore that failed. Where the data file is not that file
+// any more (the restore failed behind its rename, or a server that started has compacted it), the second name is the only
+// one that it has, and stays.
+func (c *restoreDBCmd) dropKept(kept string) error {
+	if kept == "" {
+		return nil
+	}
+	old, err := os.Stat(kept)
+	if err != nil {
+		return err
+	}
+	now, err := os.Stat(c.file())
+	if err != nil || !os.SameFile(old, now) {
+		return fmt.Errorf("the data file before it is kept as %s", kept)
+	}
+	return os.Remove(kept)
 }

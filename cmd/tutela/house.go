@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/server/access"
+	"tutela/server/operator"
 	"tutela/storage"
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
@@ -32,6 +34,22 @@ func (f dataFlags) file() string { return filepath.Join(f.Data, "tutela.db") }
 func (f dataFlags) socket() string { return filepath.Join(f.Data, "admin.sock") }
 
 func (f dataFlags) pushFolder() string { return filepath.Join(f.Data, "push") }
+
+// masterKeyFile is the file of the master key, when the environment does not hold the key itself.
+func (f dataFlags) masterKeyFile() string {
+	return cmp.Or(f.MasterKeyFile, filepath.Join(f.Data, "master.key"))
+}
+
+// makeFolder makes the data folder when there is none. One that is there and not fit for the data gets no file.
+func (f dataFlags) makeFolder() error {
+	if err := operator.CheckFolder(f.Data); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(f.Data, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	return nil
+}
 
 // house is an opened installation: the store and the services over it.
 type house struct {
@@ -55,19 +73,30 @@ type houseOptions struct {
 	Log        *slog.Logger
 }
 
+// check tells whether the options can be right, before anything is made.
+//
+// Errors: access.ErrPublicURL.
+func (o houseOptions) check() error {
+	for _, public := range o.PublicURLs {
+		if err := access.CheckPublicURL(public); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // openHouse opens the data file, or makes it with its master key when there is none yet, and wires the services.
 func openHouse(ctx context.Context, o houseOptions) (*house, error) {
-	if err := os.MkdirAll(o.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if err := o.makeFolder(); err != nil {
+		return nil, err
 	}
 	_, err := os.Stat(o.file())
 	isNew := errors.Is(err, fs.ErrNotExist)
-	path := o.MasterKeyFile
-	if path == "" {
-		path = filepath.Join(o.Data, "master.key")
-	}
 	// The key is looked for first: a data file that cannot be read is not made, and one that is there not touched.
-	master, err := keyring.MasterKey(os.Getenv("TUTELA_MASTER_KEY"), path, isNew)
+	master, err := keyring.MasterKey(os.Getenv("TUTELA_MASTER_KEY"), o.masterKeyFile(), isNew)
 	if err != nil {
 		return nil, err
 	}

@@ -371,6 +371,47 @@ func TestRestoreDB_LeavesEverythingWhenTheCopyIsNoDataFile(t *testing.T) {
 	}
 }
 
+func TestRestoreDB_ChangesNothingWhenTheMasterKeyIsNotTheCopys(t *testing.T) {
+	c, elsewhere := newCommandLine(t), newCommandLine(t)
+	elsewhere.run("ticket", "paul")
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	elsewhere.run("backup-db", copied)
+	must(t, os.Mkdir(c.data, 0o700))
+	c.try("restore-db", copied).refused("nothing was restored: the master key " + filepath.Join(c.data, "master.key") + " is missing")
+	if names := c.names(); names != "" {
+		t.Errorf("the folder holds %s", names)
+	}
+	c.run("ticket", "maria")
+	before, names := c.file(), c.names()
+	c.try("restore-db", copied).refused("nothing was restored: the master key is not the one that this data was written with")
+	if !bytes.Equal(before, c.file()) || names != c.names() {
+		t.Errorf("the folder held %s, and now %s", names, c.names())
+	}
+	c.run("restore-db", copied, "--master-key-file", filepath.Join(elsewhere.data, "master.key"))
+}
+
+func TestDropKept_KeepsTheOnlyNameOfTheOldDataFile(t *testing.T) {
+	c := &restoreDBCmd{dataFlags: dataFlags{Data: t.TempDir()}}
+	must(t, os.WriteFile(c.file(), []byte("old"), 0o600))
+	kept, err := c.keepOld()
+	must(t, err)
+	must(t, c.dropKept(kept))
+	if _, err := os.Stat(kept); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the second name stays: %v", err)
+	}
+	kept, err = c.keepOld()
+	must(t, err)
+	building := filepath.Join(c.Data, "building")
+	must(t, os.WriteFile(building, []byte("new"), 0o600))
+	must(t, os.Rename(building, c.file()))
+	if err := c.dropKept(kept); err == nil || !strings.Contains(err.Error(), "kept as "+kept) {
+		t.Errorf("error %v", err)
+	}
+	if content, err := os.ReadFile(kept); err != nil || string(content) != "old" {
+		t.Errorf("the old data file: %q, %v", content, err)
+	}
+}
+
 // file is the data file as it stands.
 func (c *commandLine) file() []byte {
 	c.t.Helper()

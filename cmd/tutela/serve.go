@@ -34,14 +34,14 @@ var version = "0.1.0-dev"
 // serveCmd is "tutela serve".
 type serveCmd struct {
 	dataFlags
-	Listen       string         `default:"127.0.0.1:8080" env:"TUTELA_LISTEN" placeholder:"HOST:PORT" help:"Where to listen."`
-	PublicURL    []string       `name:"public-url" env:"TUTELA_PUBLIC_URL" placeholder:"URL" help:"URL under which apps and login systems reach this server; repeatable. The first is the one that is printed in links and tokens. Default: http://localhost and the port."`
-	Name         string         `default:"tutela" env:"TUTELA_NAME" placeholder:"TEXT" help:"The organisation's name, as apps show it."`
-	Dev          bool           `env:"TUTELA_DEV" help:"For development: push messages become files in DATA/push and lines of the log. Only on a loopback address."`
-	TLSCert      string         `name:"tls-cert" type:"path" env:"TUTELA_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain; read again on SIGHUP."`
-	TLSKey       string         `name:"tls-key" type:"path" env:"TUTELA_TLS_KEY" placeholder:"FILE" help:"PEM key of the certificate."`
-	TrustedProxy []netip.Prefix `name:"trusted-proxy" env:"TUTELA_TRUSTED_PROXY" placeholder:"CIDR" help:"Address range of a reverse proxy whose X-Forwarded-For is believed; repeatable."`
-	LogLevel     slog.Level     `default:"info" env:"TUTELA_LOG_LEVEL" placeholder:"LEVEL" help:"debug, info, warn or error. Every call is a line at info."`
+	Listen       string       `default:"127.0.0.1:8080" env:"TUTELA_LISTEN" placeholder:"HOST:PORT" help:"Where to listen, by default 127.0.0.1:8080."`
+	PublicURL    []string     `name:"public-url" env:"TUTELA_PUBLIC_URL" placeholder:"URL" help:"URL under which apps and login systems reach this server; repeatable. The first is the one that is printed in links and tokens. Default: http://localhost and the port."`
+	Name         string       `default:"tutela" env:"TUTELA_NAME" placeholder:"TEXT" help:"The organisation's name, as apps show it."`
+	Dev          bool         `env:"TUTELA_DEV" help:"For development: push messages become files in DATA/push and lines of the log. Only on a loopback address."`
+	TLSCert      string       `name:"tls-cert" type:"path" env:"TUTELA_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain; read again on SIGHUP."`
+	TLSKey       string       `name:"tls-key" type:"path" env:"TUTELA_TLS_KEY" placeholder:"FILE" help:"PEM key of the certificate."`
+	TrustedProxy []proxyRange `name:"trusted-proxy" env:"TUTELA_TRUSTED_PROXY" placeholder:"CIDR" help:"Address range of a reverse proxy whose X-Forwarded-For is believed; repeatable."`
+	LogLevel     slog.Level   `default:"info" env:"TUTELA_LOG_LEVEL" placeholder:"LEVEL" help:"debug, info, warn or error. Every call is a line at info."`
 }
 
 // Help is the long help of "tutela serve".
@@ -49,9 +49,9 @@ func (serveCmd) Help() string {
 	return `The data folder is made when it is missing: the data file, and a master key of its own. Keep a copy of the
 master key elsewhere: without it the data file cannot be read.
 
-On a laptop:      tutela serve --dev
-For real people:  tutela serve --listen :443 --tls-cert cert.pem --tls-key key.pem --public-url https://mfa.example.com
-Behind a proxy:   tutela serve --public-url https://mfa.example.com --trusted-proxy 10.0.0.0/8`
+  tutela serve --dev                      on a laptop
+  tutela serve --listen :443 --tls-cert cert.pem --tls-key key.pem --public-url https://mfa.example.com
+  tutela serve --public-url https://mfa.example.com --trusted-proxy 10.0.0.0/8      behind a reverse proxy`
 }
 
 // Run serves until ctx ends.
@@ -78,7 +78,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		return err
 	}
 	s, err := server.New(server.Config{
-		Listener: listener, PublicURLs: public, CertFile: c.TLSCert, KeyFile: c.TLSKey, TrustedProxies: c.TrustedProxy,
+		Listener: listener, PublicURLs: public, CertFile: c.TLSCert, KeyFile: c.TLSKey, TrustedProxies: prefixes(c.TrustedProxy),
 		Origin: h.allowsOrigin, Checks: h.checks(c.Data), Log: log, Version: version,
 	})
 	if err != nil {
@@ -101,6 +101,32 @@ func tuneGC() {
 	}
 }
 
+// proxyRange is an address range on the command line; a single address is a range of one.
+type proxyRange struct{ netip.Prefix }
+
+// UnmarshalText reads a CIDR or an address.
+func (p *proxyRange) UnmarshalText(text []byte) error {
+	if addr, err := netip.ParseAddr(string(text)); err == nil && addr.Zone() == "" {
+		p.Prefix = netip.PrefixFrom(addr, addr.BitLen())
+		return nil
+	}
+	prefix, err := netip.ParsePrefix(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is no address range, such as 10.0.0.0/8", text)
+	}
+	p.Prefix = prefix
+	return nil
+}
+
+func prefixes(ranges []proxyRange) []netip.Prefix {
+	list := make([]netip.Prefix, 0, len(ranges))
+	for _, r := range ranges {
+		list = append(list, r.Prefix)
+	}
+	return list
+}
+
+// validate tells whether the flags can be right, before anything is made.
 func (c *serveCmd) validate() error {
 	if err := operator.CheckPath(c.socket()); err != nil {
 		return err
@@ -112,7 +138,7 @@ func (c *serveCmd) validate() error {
 	if c.Dev && !loopback(host) {
 		return fmt.Errorf("--dev is for this machine alone, and --listen %s is not: use 127.0.0.1", c.Listen)
 	}
-	return nil
+	return houseOptions{PublicURLs: c.PublicURL}.check()
 }
 
 func loopback(host string) bool {
@@ -128,8 +154,8 @@ func (c *serveCmd) deliverer(log *slog.Logger) (push.Deliverer, error) {
 	if !c.Dev {
 		return nil, nil
 	}
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
+	if err := c.makeFolder(); err != nil {
+		return nil, err
 	}
 	return push.NewSpool(c.pushFolder(), log)
 }
@@ -227,6 +253,9 @@ const minFree = 64 << 20
 // maxClockSkew is how far the clock may have jumped since the start.
 const maxClockSkew = 10 * time.Second
 
+// errNotReady says publicly, without a path, what the server lacks.
+var errNotReady = storage.NewError(storage.Unavailable, "not ready")
+
 // checks are what /readyz looks at.
 func (h *house) checks(dir string) []server.Check {
 	return []server.Check{
@@ -236,7 +265,7 @@ func (h *house) checks(dir string) []server.Check {
 		{Name: "disk", Run: func(context.Context) error { return diskWritable(dir) }},
 		{Name: "clock", Run: func(context.Context) error {
 			if skew := h.store.ClockSkew(); skew > maxClockSkew || skew < -maxClockSkew {
-				return fmt.Errorf("the clock has jumped by %v since the server was started; set it right and restart", skew)
+				return errNotReady.With("the clock has jumped by %v since the server was started; set it right and restart", skew.Round(time.Second))
 			}
 			return nil
 		}},

@@ -166,6 +166,30 @@ func TestServe_SaysThatThePathIsTooLongForASocket(t *testing.T) {
 	c.try("user", "list").refused("a socket's has at most 107")
 }
 
+func TestServe_LeavesAFolderOfOthersAlone(t *testing.T) {
+	c := newCommandLine(t)
+	must(t, os.Mkdir(c.data, 0o755))
+	must(t, os.WriteFile(filepath.Join(c.data, "passwd"), nil, 0o600))
+	for _, args := range [][]string{{"serve", "--dev", "--listen", "127.0.0.1:0"}, {"ticket", "maria"}, {"restore-db", filepath.Join(c.data, "passwd")}} {
+		c.try(args...).refused("holds other files, and others may enter it: choose a --data folder of its own")
+	}
+	if info, err := os.Stat(c.data); err != nil || info.Mode().Perm() != 0o755 || c.names() != "passwd" {
+		t.Errorf("the folder is %v and holds %s", info.Mode(), c.names())
+	}
+	must(t, os.Chmod(c.data, 0o700)) //nolint:gosec // a folder needs its x
+	c.run("ticket", "maria")
+}
+
+func TestServe_MakesNothingWhenThePublicURLIsNone(t *testing.T) {
+	c := newCommandLine(t)
+	for _, args := range [][]string{{"serve", "--dev", "--listen", "127.0.0.1:0"}, {"ticket", "maria"}} {
+		c.try(append(args, "--public-url", "mfa.example.com")...).refused(`"mfa.example.com" is no public URL`)
+	}
+	if _, err := os.Stat(c.data); !errors.Is(err, os.ErrNotExist) {
+		t.Error("the data folder was made")
+	}
+}
+
 func TestServe_WarnsOfTooFewDigits(t *testing.T) {
 	c := newCommandLine(t)
 	c.run("policy", "set", "approval.digits", "4")

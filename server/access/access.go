@@ -51,10 +51,8 @@ var ErrPublicURL = storage.NewError(storage.Invalid, "a public URL is http or ht
 func New(ctx context.Context, store *storage.Store, ring *keyring.Ring, o Options) (*Service, error) {
 	s := &Service{store: store, ring: ring}
 	for _, public := range o.PublicURLs {
-		u, err := url.Parse(public)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" ||
-			u.Fragment != "" || u.User != nil {
-			return nil, ErrPublicURL.With("%q is no public URL: it is http or https, a host, and no query", public)
+		if err := CheckPublicURL(public); err != nil {
+			return nil, err
 		}
 		s.public = append(s.public, strings.TrimRight(public, "/"))
 	}
@@ -76,6 +74,17 @@ func New(ctx context.Context, store *storage.Store, ring *keyring.Ring, o Option
 		return nil, err
 	}
 	return s, nil
+}
+
+// CheckPublicURL tells whether a text can be a public URL.
+//
+// Errors: ErrPublicURL.
+func CheckPublicURL(public string) error {
+	u, err := url.Parse(public)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return ErrPublicURL.With("%q is no public URL: it is http or https, a host, and no query", public)
+	}
+	return nil
 }
 
 // Issuer is the iss of every token: the first public URL and a slash.

@@ -332,6 +332,40 @@ func TestListen_RefusesAFolderOfAll(t *testing.T) {
 	}
 }
 
+func TestListen_ClosesOnlyADataFolder(t *testing.T) {
+	for name, holds := range map[string][]string{"empty": nil, "a volume": {"lost+found"}, "a data folder": {"tutela.db", "notes"}} {
+		t.Run(name, func(t *testing.T) {
+			l, err := operator.Listen(t.Context(), filepath.Join(openFolder(t, holds), "admin.sock"))
+			must(t, err)
+			must(t, l.Close())
+		})
+	}
+	dir := openFolder(t, []string{"passwd"})
+	if _, err := operator.Listen(t.Context(), filepath.Join(dir, "admin.sock")); !errors.Is(err, operator.ErrFolder) {
+		t.Errorf("error %v", err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("the folder was changed: %v", info.Mode())
+	}
+	must(t, os.Chmod(dir, 0o700))
+	must(t, operator.CheckFolder(dir))
+	must(t, operator.CheckFolder(filepath.Join(dir, "none")))
+	if err := operator.CheckFolder(filepath.Join(dir, "passwd")); !errors.Is(err, operator.ErrFolder) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// openFolder makes a folder that others may enter, with some files.
+func openFolder(t *testing.T, holds []string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	must(t, os.Mkdir(dir, 0o755))
+	for _, name := range holds {
+		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+	}
+	return dir
+}
+
 func TestPath_IsOneClearErrorWhenItIsTooLong(t *testing.T) {
 	path := "/" + strings.Repeat("x", 107)
 	_, listening := operator.Listen(t.Context(), path)
