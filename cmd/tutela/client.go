@@ -25,7 +25,7 @@ type clientAddCmd struct {
 	Grant       []string `sep:"none" placeholder:"GRANT_TYPE" help:"Whole grant_type that it may use; repeatable. By default those that its scopes need."`
 	RedirectURI []string `name:"redirect-uri" sep:"none" placeholder:"URI" help:"Where a hosted page may send the browser back; repeatable."`
 	WebOrigin   []string `name:"web-origin" sep:"none" placeholder:"ORIGIN" help:"Origin of its pages that call from a browser; repeatable."`
-	IDTokenAlg  string   `name:"id-token-alg" default:"ES256" enum:"ES256,RS256" help:"What signs its users' tokens: ES256 or RS256."`
+	IDTokenAlg  string   `name:"id-token-alg" default:"ES256" enum:"ES256,RS256" placeholder:"ALG" help:"What signs its users' tokens: ES256 or RS256."`
 	Presence    string   `default:"" enum:",number,tap" placeholder:"number|tap" help:"tap: for a login system that cannot show digits. By default as the policy says."`
 	ActsAs      string   `name:"acts-as" placeholder:"USER" help:"Id of the user for whom it makes management calls: nobody changes his own factors."`
 }

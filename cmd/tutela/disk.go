@@ -16,12 +16,15 @@ func diskWritable(dir string) error {
 		return fmt.Errorf("look at the data folder's disk: %w", err)
 	}
 	if free := fs.Bavail * uint64(fs.Bsize); free < minFree {
-		return fmt.Errorf("the data folder's disk has %d MiB left", free>>20)
+		return errNotReady.With("the data folder's disk has %d MiB left", free>>20)
 	}
 	f, err := os.CreateTemp(dir, ".ready.*")
 	if err != nil {
-		return fmt.Errorf("write to the data folder: %w", err)
+		return fmt.Errorf("%w: %w", errNotReady.With("the data folder cannot be written"), err)
 	}
 	_, err = f.WriteString("ready")
-	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()))
+	if err = errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name())); err != nil {
+		return fmt.Errorf("%w: %w", errNotReady.With("the data folder cannot be written"), err)
+	}
+	return nil
 }

@@ -3,9 +3,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -31,25 +33,104 @@ type commands struct {
 
 const about = `A backend for authenticator apps: push approvals, backups and restores, recovery codes, resets.
 
-Every flag can be given as an environment variable too (TUTELA_…). Begin with:
+Every flag can be given as an environment variable too: its help names it. Begin with:
 
   tutela serve --dev          and, in another terminal,
   tutela ticket maria         a link and a QR code with which maria's phone enrols`
 
+// The statuses with which the program ends when it is not well.
+const (
+	statusFailed = 1
+	statusUsage  = 2 // what was typed cannot be run
+)
+
 func main() {
-	if err := run(); err != nil {
-		fmt.Fprintln(os.Stderr, "tutela: "+err.Error())
-		os.Exit(1)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(status)
+}
+
+// run runs the command that was typed, and returns the status to end with.
+func run(ctx context.Context, typed []string) (status int) {
+	parser, err := newParser(ctx)
+	if err != nil {
+		return failed(err, statusFailed)
+	}
+	if len(typed) == 0 {
+		typed = []string{"--help"}
+	}
+	command, err := parser.Parse(typed)
+	if err != nil {
+		return failed(fmt.Errorf("%w: see %s --help", err, commandOf(err)), statusUsage)
+	}
+	if err := command.Run(); err != nil {
+		return failed(err, statusFailed)
+	}
+	return 0
+}
+
+func failed(err error, status int) int {
+	fmt.Fprintln(os.Stderr, "tutela: "+err.Error())
+	return status
+}
+
+// newParser makes the parser of the command line. ctx is that of the command's Run.
+func newParser(ctx context.Context) (*kong.Kong, error) {
+	return kong.New(new(commands), kong.Name("tutela"), kong.Description(about), kong.PostBuild(nameEnvironment),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.ValueFormatter(helpOf),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
+}
+
+// commandOf is the command, as far as it was understood, whose line could not be.
+func commandOf(err error) string {
+	node := "tutela"
+	var parsing *kong.ParseError
+	if errors.As(err, &parsing) {
+		for _, step := range parsing.Context.Path {
+			if step.Command != nil {
+				node = step.Command.FullPath()
+			}
+		}
+	}
+	return node
+}
+
+// nameEnvironment gives every flag that names no environment variable one that is its own: TUTELA, its command, itself.
+// What is set for one command then never reaches another. A flag that means the same for several commands names its own.
+func nameEnvironment(k *kong.Kong) error {
+	for _, command := range k.Model.Children {
+		nameEnvironmentOf(command, "TUTELA")
+	}
+	return nil
+}
+
+func nameEnvironmentOf(command *kong.Node, prefix string) {
+	prefix += "_" + environmentWord(command.Name)
+	for _, flag := range command.Flags {
+		if len(flag.Envs) == 0 {
+			flag.Envs = []string{prefix + "_" + environmentWord(flag.Name)}
+			flag.Tag.Envs = flag.Envs
+		}
+	}
+	for _, child := range command.Children {
+		nameEnvironmentOf(child, prefix)
 	}
 }
 
-// run runs the command that the command line names, until it ends or the process is told to.
-func run() error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	var c commands
-	k := kong.Parse(&c, kong.Name("tutela"), kong.Description(about), kong.UsageOnError(),
-		kong.DefaultEnvars("TUTELA"), kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
-	return k.Run()
+func environmentWord(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
+
+// helpOf is the help of a flag with its default and its environment variable.
+func helpOf(value *kong.Value) string {
+	var notes []string
+	if value.Flag != nil && value.HasDefault && !value.IsBool() && value.Default != "" && value.Default != "0s" {
+		notes = append(notes, "default "+value.Default)
+	}
+	for _, name := range value.Tag.Envs {
+		notes = append(notes, "$"+name)
+	}
+	if len(notes) == 0 {
+		return value.Help
+	}
+	return fmt.Sprintf("%s (%s)", value.Help, strings.Join(notes, ", "))
 }

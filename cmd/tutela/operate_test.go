@@ -170,7 +170,9 @@ func TestUser_IsListedShownBlockedAndGivenARole(t *testing.T) {
 		c.run("ticket", "maria")
 		c.run("ticket", "auth0|x/y z")
 		c.run("user", "role", "maria", "admin")
-		c.run("user", "block", "maria")
+		if r := c.try("user", "block", "maria"); !strings.Contains(r.stderr, "until tutela user block maria --off --data "+c.data) {
+			t.Errorf("said:\n%s", r.stderr)
+		}
 		users := strings.Split(strings.TrimSpace(c.run("user", "list", "--json")), "\n")
 		if len(users) != 2 || decode(t, users[0])["id"] != "auth0|x/y z" || decode(t, users[1])["role"] != "admin" || decode(t, users[1])["blocked"] != true {
 			t.Errorf("users %v", users)
@@ -460,7 +462,7 @@ func TestCommands_AtOnceWithoutAServerWaitForEachOther(t *testing.T) {
 
 func TestCommands_AreConfiguredByTheEnvironment(t *testing.T) {
 	c := newCommandLine(t)
-	if r := c.tryWith([]string{"TUTELA_DATA=" + c.data, "TUTELA_SCOPE=openid read:users"}, "client", "add", "x"); r.status != 0 {
+	if r := c.tryWith([]string{"TUTELA_DATA=" + c.data, "TUTELA_CLIENT_ADD_SCOPE=openid read:users", "TUTELA_NAME=y"}, "client", "add", "x"); r.status != 0 {
 		t.Fatal(r.stderr)
 	}
 	if listed := c.run("client", "list"); !strings.Contains(listed, "openid read:users") {

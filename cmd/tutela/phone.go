@@ -24,7 +24,7 @@ const localServer = "http://localhost:8080"
 // phoneCmd is the simulated phone on the command line. Each command opens the phone of the folder, does one thing that
 // the person or the app would do, and prints what the person would see.
 type phoneCmd struct {
-	Folder string `name:"phone" env:"TUTELA_PHONE" default:"./phone" type:"path" placeholder:"DIR" help:"Folder that is the phone, by default ./phone. Two folders are two phones."`
+	Folder string `name:"phone" env:"TUTELA_PHONE" default:"./phone" type:"path" placeholder:"DIR" help:"Folder that is the phone. Two folders are two phones."`
 	Server string `env:"TUTELA_PHONE_SERVER" placeholder:"URL" help:"Public URL of the server. By default what the QR code or the link says, what the phone remembers, or http://localhost:8080."`
 	JSON   bool   `name:"json" help:"Print JSON, for scripts."`
 
@@ -62,7 +62,9 @@ The main story, on one machine:
   tutela phone reinstall
   tutela phone restore --code 7V3KQ9X2M4T8R6W5Y1ZJ0ABV
 
-A second phone:  tutela phone --phone ./phone2 enroll TICKET`
+A second phone:
+
+  tutela phone --phone ./phone2 enroll "$(tutela ticket maria --multiple)"`
 }
 
 // open reads the phone of the folder.
@@ -90,9 +92,9 @@ type phoneEnrollCmd struct {
 	Ticket         string `arg:"" name:"uri-or-ticket" help:"Text of the QR code, link of the ticket, or the bare ticket."`
 	Name           string `help:"What the phone is called." placeholder:"NAME"`
 	Identifier     string `help:"The app's own id of the phone. By default drawn once." placeholder:"ID"`
-	Key            string `help:"Kind of the device's key: p256, ed25519, or rsa as the SDKs make it." enum:"p256,ed25519,rsa" default:"p256"`
+	Key            string `help:"Kind of the device's key: p256, ed25519, or rsa as the SDKs make it." enum:"p256,ed25519,rsa" default:"p256" placeholder:"KIND"`
 	NumberMatching bool   `help:"Ask for the number on the login screen; an older app cannot." negatable:"" default:"true"`
-	PushService    string `help:"Push service that reaches the phone: FCM, GCM or APNS." enum:"FCM,GCM,APNS" default:"FCM"`
+	PushService    string `help:"Push service that reaches the phone: FCM, GCM or APNS." enum:"FCM,GCM,APNS" default:"FCM" placeholder:"SERVICE"`
 	PushToken      string `help:"Push token. Without one the phone only pulls." placeholder:"TOKEN"`
 	Replace        bool   `help:"Go on when this phone is enrolled already."`
 }
@@ -104,8 +106,8 @@ When the answer is lost on the way, the same command gets it again.
 
   tutela phone enroll "$(tutela ticket maria)"
   tutela phone enroll "otpauth://totp/…?enrollment_tx_id=…&base_url=…"
-  tutela phone --server https://mfa.example.com enroll tkt_…
-  tutela phone enroll --key rsa --no-number-matching --name "Old phone" tkt_…`
+  tutela phone --server https://mfa.example.com enroll M9fQ2LrX7vTzB4nKc1HsYw8GdJ3pVe6A
+  tutela phone enroll --key rsa --no-number-matching --name "Old phone" M9fQ2LrX7vTzB4nKc1HsYw8GdJ3pVe6A`
 }
 
 var keyAlgorithms = map[string]phone.Algorithm{"p256": phone.ES256, "ed25519": phone.EdDSA, "rsa": phone.RS256}
@@ -147,7 +149,7 @@ func (e *phoneEnrollCmd) Run(c *phoneCmd) error {
 }
 
 type phoneApprovalsCmd struct {
-	Wait time.Duration `help:"Wait this long for one to come, at most 60s." default:"0s"`
+	Wait time.Duration `help:"Wait this long for one to come, at most 60s." default:"0s" placeholder:"TIME"`
 	Push string        `help:"Read the push messages that a server in development leaves in this folder (DATA/push), and ask no server." type:"existingdir" placeholder:"DIR"`
 }
 
@@ -219,7 +221,7 @@ func (a *phoneApprovalsCmd) showMessages(ctx context.Context, c *phoneCmd, p *ph
 // choice is which approval an answer is for.
 type choice struct {
 	Approval string        `arg:"" optional:"" help:"Beginning of the approval's challenge, as approvals shows it. Not needed when one is pending."`
-	Wait     time.Duration `help:"Wait this long for one to come, at most 60s." default:"0s"`
+	Wait     time.Duration `help:"Wait this long for one to come, at most 60s." default:"0s" placeholder:"TIME"`
 }
 
 // pick pulls the approvals and finds the one that is meant.
@@ -374,7 +376,9 @@ type phoneStatusCmd struct{}
 
 // Help is the long help of "tutela phone status".
 func (phoneStatusCmd) Help() string {
-	return `  tutela phone status
+	return `Asks the server, too. A recovery code that was not shown yet is shown.
+
+  tutela phone status
   tutela phone status --json | jq -r .enrollment_id`
 }
 
@@ -477,13 +481,15 @@ func (r *phonePractiseCmd) Run(c *phoneCmd) error {
 type phoneUpdateCmd struct {
 	Name        string `help:"New name of the phone." placeholder:"NAME"`
 	Identifier  string `help:"New identifier, as iOS gives one after a restore." placeholder:"ID"`
-	PushService string `help:"FCM, GCM or APNS." enum:"FCM,GCM,APNS" default:"FCM"`
+	PushService string `help:"FCM, GCM or APNS." enum:"FCM,GCM,APNS" default:"FCM" placeholder:"SERVICE"`
 	PushToken   string `help:"New push token." placeholder:"TOKEN"`
 }
 
 // Help is the long help of "tutela phone update".
 func (phoneUpdateCmd) Help() string {
-	return `  tutela phone update --name "Pixel 9"
+	return `Only what is given is changed.
+
+  tutela phone update --name "Pixel 9"
   tutela phone update --push-service APNS --push-token TOKEN`
 }
 

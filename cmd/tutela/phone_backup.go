@@ -13,8 +13,8 @@ import (
 type phoneBackupCmd struct {
 	Add              []string `help:"Add an account first, by the text of its QR code. Repeatable." placeholder:"URI"`
 	Remove           []string `help:"Remove an account first, by its name as status shows it. Repeatable." placeholder:"NAME"`
-	Provider         string   `help:"Who keeps the backup: server (encrypted there), icloud or google (the server only tracks it)." enum:"server,icloud,google," default:""`
-	AutomaticRestore string   `help:"Switch the phone's automatic restore on or off." enum:"on,off," default:""`
+	Provider         string   `help:"Who keeps the backup: server (encrypted there), icloud or google (the server only tracks it)." enum:"server,icloud,google," default:"" placeholder:"WHO"`
+	AutomaticRestore string   `help:"Switch the phone's automatic restore on or off." enum:"on,off," default:"" placeholder:"on|off"`
 	Shrink           bool     `help:"Yes, most accounts are to go."`
 	AcceptRollback   bool     `help:"Go on from what a server has that was rolled back."`
 	List             bool     `help:"List the generations that the server keeps, and back nothing up."`
@@ -224,12 +224,14 @@ func (r *phoneRestoreCmd) finish(ctx context.Context, c *phoneCmd, p *phone.Phon
 }
 
 type phoneRestoresCmd struct {
-	Wait time.Duration `help:"Wait this long for one to come, at most 60s." default:"0s"`
+	Wait time.Duration `help:"Wait this long for one to come, at most 60s." default:"0s" placeholder:"TIME"`
 }
 
 // Help is the long help of "tutela phone restores".
 func (phoneRestoresCmd) Help() string {
-	return `  tutela phone restores --wait 60s
+	return `Who has your platform backup may try to take over; this is how you see it, and how you stop it.
+
+  tutela phone restores --wait 60s
   tutela phone veto rst_…`
 }
 

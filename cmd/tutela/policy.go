@@ -77,11 +77,11 @@ type policySetCmd struct {
 
 // Help is the long help of "tutela policy set".
 func (policySetCmd) Help() string {
-	return `Takes effect at once, and is an event.
+	return `Takes effect at once, and is an event. What each takes is shown by tutela policy list.
 
   tutela policy set approval.presence number       only apps that match numbers are asked, or may enrol
   tutela policy set restore.veto on                a restore waits while the old phone still calls
-  tutela policy set restore.wait 30m
+  tutela policy set restore.wait 5m                so long, 1m to 14m
   tutela policy set enrollment.after_reset ticket  a user who was reset needs a ticket to enrol again`
 }
 

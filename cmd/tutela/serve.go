@@ -34,13 +34,13 @@ var version = "0.1.0-dev"
 // serveCmd is "tutela serve".
 type serveCmd struct {
 	dataFlags
-	Listen       string       `default:"127.0.0.1:8080" env:"TUTELA_LISTEN" placeholder:"HOST:PORT" help:"Where to listen, by default 127.0.0.1:8080."`
+	Listen       string       `default:"127.0.0.1:8080" env:"TUTELA_LISTEN" placeholder:"HOST:PORT" help:"Where to listen."`
 	PublicURL    []string     `name:"public-url" env:"TUTELA_PUBLIC_URL" placeholder:"URL" help:"URL under which apps and login systems reach this server; repeatable. The first is the one that is printed in links and tokens. Default: http://localhost and the port."`
 	Name         string       `default:"tutela" env:"TUTELA_NAME" placeholder:"TEXT" help:"The organisation's name, as apps show it."`
 	Dev          bool         `env:"TUTELA_DEV" help:"For development: push messages become files in DATA/push and lines of the log. Only on a loopback address."`
 	TLSCert      string       `name:"tls-cert" type:"path" env:"TUTELA_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain; read again on SIGHUP."`
 	TLSKey       string       `name:"tls-key" type:"path" env:"TUTELA_TLS_KEY" placeholder:"FILE" help:"PEM key of the certificate."`
-	TrustedProxy []proxyRange `name:"trusted-proxy" env:"TUTELA_TRUSTED_PROXY" placeholder:"CIDR" help:"Address range of a reverse proxy whose X-Forwarded-For is believed; repeatable."`
+	TrustedProxy []proxyRange `name:"trusted-proxy" env:"TUTELA_TRUSTED_PROXY" placeholder:"CIDR" help:"Address or address range of a reverse proxy whose X-Forwarded-For is believed; repeatable."`
 	LogLevel     slog.Level   `default:"info" env:"TUTELA_LOG_LEVEL" placeholder:"LEVEL" help:"debug, info, warn or error. Every call is a line at info."`
 }
 

@@ -159,11 +159,12 @@ func (c *userBlockCmd) Run(ctx context.Context) error {
 		if err := s.SetBlocked(ctx, c.User, !c.Off); err != nil {
 			return err
 		}
-		is := "is blocked: every login is refused until tutela user block --off"
 		if c.Off {
-			is = "is not blocked any more"
+			fmt.Fprintf(os.Stderr, "%s is not blocked any more.\n", plain(c.User))
+			return nil
 		}
-		fmt.Fprintf(os.Stderr, "%s %s.\n", plain(c.User), is)
+		fmt.Fprintf(os.Stderr, "%s is blocked: every login is refused until tutela user block %s --off --data %s\n",
+			plain(c.User), shellWord(plain(c.User)), shellWord(c.Data))
 		return nil
 	})
 }

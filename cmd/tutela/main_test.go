@@ -1,0 +1,91 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// shared are the variables of flags that mean the same wherever they stand.
+var shared = []string{"TUTELA_DATA", "TUTELA_MASTER_KEY_FILE", "TUTELA_PUBLIC_URL", "TUTELA_NAME"}
+
+func TestFlags_EachHasAnEnvironmentVariableOfItsOwn(t *testing.T) {
+	parser, err := newParser(t.Context())
+	must(t, err)
+	owners := map[string]string{"TUTELA_MASTER_KEY": "the master key itself"}
+	var walk func(command *kong.Node)
+	walk = func(command *kong.Node) {
+		for _, flag := range command.Flags {
+			who := command.FullPath() + " --" + flag.Name
+			if flag.Name == "help" {
+				continue
+			}
+			if len(flag.Envs) == 0 || !slices.Equal(flag.Envs, flag.Tag.Envs) {
+				t.Errorf("%s has the variables %v, and reads %v", who, flag.Envs, flag.Tag.Envs)
+			}
+			for _, name := range flag.Envs {
+				if !strings.HasPrefix(name, "TUTELA_") || strings.ToUpper(name) != name {
+					t.Errorf("%s is named %s", who, name)
+				}
+				if other, taken := owners[name]; taken && !slices.Contains(shared, name) {
+					t.Errorf("%s is that of %s and of %s", name, other, who)
+				}
+				owners[name] = who
+			}
+		}
+		for _, child := range command.Children {
+			walk(child)
+		}
+	}
+	walk(parser.Model.Node)
+	for _, name := range []string{"TUTELA_USER_RESET_YES", "TUTELA_PHONE_RESTORE_CODE", "TUTELA_LISTEN", "TUTELA_PHONE_SERVER"} {
+		if owners[name] == "" {
+			t.Errorf("no flag reads %s", name)
+		}
+	}
+}
+
+func TestCommandLine_SaysInOneLineWhatItCannotRun(t *testing.T) {
+	c := newCommandLine(t)
+	for says, args := range map[string][]string{
+		`tutela: --trusted-proxy: "x" is no address range, such as 10.0.0.0/8: see tutela serve --help`:   {"serve", "--trusted-proxy", "x"},
+		`tutela: expected one of "list", "get", "set": see tutela policy --help`:                          {"policy"},
+		`tutela: --key must be one of "p256","ed25519","rsa" but got "x": see tutela phone enroll --help`: {"phone", "enroll", "--key", "x", "y"},
+		`tutela: missing flags: --reason=TEXT: see tutela user reset --help`:                              {"user", "reset", "maria"},
+		`tutela: unexpected argument nosuch: see tutela --help`:                                           {"nosuch"},
+		`tutela: --listen "8080" is no HOST:PORT`:                                                         {"serve", "--listen", "8080", "--data", c.data},
+		`tutela: "mfa.example.com" is no public URL: it is http or https, a host, and no query`:           {"ticket", "x", "--public-url", "mfa.example.com", "--data", c.data},
+	} {
+		if r := c.tryWith(nil, args...); r.status == 0 || r.stdout != "" || r.stderr != says+"\n" {
+			t.Errorf("%v: status %d\n%s%swant %s", args, r.status, r.stdout, r.stderr, says)
+		}
+	}
+}
+
+func TestCommandLine_AloneShowsItsHelp(t *testing.T) {
+	r := newCommandLine(t).tryWith(nil)
+	if r.status != 0 || !strings.HasPrefix(r.stdout, "Usage: tutela") || r.stderr != "" {
+		t.Errorf("status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+}
+
+func TestServe_TakesTheAddressOfAProxyForARange(t *testing.T) {
+	for typed, want := range map[string]string{
+		"10.0.0.1": "10.0.0.1/32", "10.0.0.0/8": "10.0.0.0/8", "2001:db8::1": "2001:db8::1/128", "2001:db8::/32": "2001:db8::/32",
+	} {
+		var r proxyRange
+		if err := r.UnmarshalText([]byte(typed)); err != nil || r.String() != want {
+			t.Errorf("%s is %v, %v", typed, r, err)
+		}
+	}
+}
+
+func TestShellWord_IsOneWordOfAShell(t *testing.T) {
+	for text, want := range map[string]string{"maria": "maria", "a@b.example": "a@b.example", "auth0|x y": "'auth0|x y'", "o'neil": `'o'\''neil'`, "": "''"} {
+		if got := shellWord(text); got != want {
+			t.Errorf("%q is %s", text, got)
+		}
+	}
+}
