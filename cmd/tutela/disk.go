@@ -13,7 +13,7 @@ import (
 func diskWritable(dir string) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
-		return fmt.Errorf("look at the data folder's disk: %w", err)
+		return fmt.Errorf("%w: %w", errNotReady.With("the data folder cannot be looked at"), err)
 	}
 	if free := fs.Bavail * uint64(fs.Bsize); free < minFree {
 		return errNotReady.With("the data folder's disk has %d MiB left", free>>20)

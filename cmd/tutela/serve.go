@@ -107,6 +107,7 @@ type proxyRange struct{ netip.Prefix }
 // UnmarshalText reads a CIDR or an address.
 func (p *proxyRange) UnmarshalText(text []byte) error {
 	if addr, err := netip.ParseAddr(string(text)); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
 		p.Prefix = netip.PrefixFrom(addr, addr.BitLen())
 		return nil
 	}

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"testing"
 
+	"tutela/server"
 	"tutela/storage"
 	"tutela/storage/bolt"
 )
@@ -187,6 +188,17 @@ func TestServe_MakesNothingWhenThePublicURLIsNone(t *testing.T) {
 	}
 	if _, err := os.Stat(c.data); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the data folder was made")
+	}
+}
+
+func TestDiskWritable_SaysWhatIsWrongWithoutAPath(t *testing.T) {
+	must(t, diskWritable(t.TempDir()))
+	readOnly := "/proc" // nobody makes a file there, whoever runs the test
+	for dir, says := range map[string]string{filepath.Join(t.TempDir(), "none"): "cannot be looked at", readOnly: "the data folder"} {
+		err := diskWritable(dir)
+		if said := server.Message(err); !strings.Contains(said, says) || strings.Contains(said, dir) || storage.CodeOf(err) != storage.Unavailable {
+			t.Errorf("%s: %q of %v", dir, said, err)
+		}
 	}
 }
 
