@@ -119,7 +119,7 @@ func Blocks(tx *storage.Tx, uid storage.UID) ([]Block, error) {
 	if err != nil {
 		return nil, err
 	}
-	var blocks []Block
+	blocks := []Block{}
 	for _, row := range rows {
 		if tx.Now().Before(row.Record.Until) {
 			blocks = append(blocks, Block{Channel: Channel(row.Key), Until: row.Record.Until})

@@ -71,7 +71,7 @@ func (c *clientListCmd) Run(ctx context.Context) error {
 			return err
 		}
 		if c.JSON {
-			return printJSON(clients)
+			return printJSON(each(clients, clientForScripts))
 		}
 		if len(clients) == 0 {
 			fmt.Fprintln(os.Stderr, "There is no client yet: tutela client add NAME --scope openid")

@@ -101,7 +101,7 @@ func (c *eventsCmd) follow(ctx context.Context, q operator.EventQuery, last stri
 
 func (c *eventsCmd) print(e operator.Event) error {
 	if c.JSON {
-		return printLine(e)
+		return printLine(eventForScripts(e))
 	}
 	var facts []string
 	for _, name := range slices.Sorted(maps.Keys(e.Facts)) {

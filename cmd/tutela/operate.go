@@ -87,7 +87,7 @@ func (f dataFlags) operateHere(ctx context.Context, i installation, do func(oper
 
 // operators is what the operator's calls stand on.
 func (h *house) operators() operator.House {
-	return operator.House{Access: h.access, Codes: h.codes, Devices: h.devices, Store: h.store}
+	return operator.House{Access: h.access, Codes: h.codes, Devices: h.devices, Restores: h.restores, Store: h.store}
 }
 
 // printJSON prints a value for scripts.

@@ -146,7 +146,7 @@ func TestTicket_PrintsTheLinkAloneAndThePhoneTakesIt(t *testing.T) {
 	if r := c.tryWith(nil, "phone", "--phone", phone, "enroll", strings.TrimSpace(link)); r.status != 0 {
 		t.Fatalf("the phone does not enrol: %s", r.stderr)
 	}
-	c.try("ticket", "maria").refused("enrolled already")
+	c.try("ticket", "maria").refused("the user is enrolled already; --multiple makes a ticket for another phone")
 	c.run("ticket", "maria", "--multiple")
 	if shown := c.run("user", "show", "maria"); !strings.Contains(shown, "maria@example.com") || !strings.Contains(shown, "dev_") ||
 		!strings.Contains(shown, "enrolled") {
@@ -184,8 +184,73 @@ func TestUser_IsListedShownBlockedAndGivenARole(t *testing.T) {
 			t.Errorf("user %v", shown)
 		}
 		c.try("user", "role", "maria", "king").refused(`not "king"`)
-		for _, args := range [][]string{{"show", "nobody"}, {"role", "nobody", "admin"}, {"block", "nobody"}, {"reset", "nobody", "--reason", "x", "--yes"}} {
+		for _, args := range [][]string{{"show", "nobody"}, {"role", "nobody", "admin"}, {"block", "nobody"}, {"unlock", "nobody"}, {"reset", "nobody", "--reason", "x", "--yes"}} {
 			c.try(append([]string{"user"}, args...)...).refused("the user does not exist")
+		}
+	})
+}
+
+func TestUnlock_OpensWhatWrongCodesHaveClosed(t *testing.T) {
+	c := newCommandLine(t)
+	c.serve()
+	enroll := func(userID string) (folder, code string) {
+		folder = filepath.Join(t.TempDir(), "phone")
+		r := c.tryWith(nil, "phone", "--phone", folder, "--json", "enroll", strings.TrimSpace(c.run("ticket", userID)))
+		return folder, decode(t, r.stdout)["recovery_code"].(string)
+	}
+	maria, right := enroll("maria")
+	_, wrong := enroll("paul") // a code, but not hers
+	practise := func(code string) ran { return c.tryWith(nil, "phone", "--phone", maria, "practise", "--code", code) }
+	for range 10 {
+		practise(wrong)
+	}
+	if r := practise(right); r.status == 0 {
+		t.Fatalf("the control: nothing is closed: %s", r.stdout)
+	}
+	blocks := decode(t, c.run("user", "show", "maria", "--json"))["blocks"].([]any)
+	if len(blocks) != 1 || blocks[0].(map[string]any)["channel"] != "practice" || !isInstant(blocks[0].(map[string]any)["until"]) {
+		t.Errorf("blocks %v", blocks)
+	}
+	c.run("user", "unlock", "maria")
+	if r := practise(right); r.status != 0 {
+		t.Errorf("still closed: %s", r.stderr)
+	}
+	if blocks, ok := decode(t, c.run("user", "show", "maria", "--json"))["blocks"].([]any); !ok || len(blocks) != 0 {
+		t.Errorf("blocks %v", blocks)
+	}
+}
+
+// isInstant tells whether a member is a time as the APIs write it.
+func isInstant(member any) bool {
+	text, _ := member.(string)
+	at, err := time.Parse(time.RFC3339, text)
+	return err == nil && at.UTC().Format("2006-01-02T15:04:05.000Z") == text
+}
+
+// The JSON that commands print is that of the APIs: arrays are never null, and times have milliseconds and Z.
+func TestJSON_HasArraysAndInstants(t *testing.T) {
+	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
+		c.run("ticket", "maria")
+		if listed := c.run("client", "list", "--json"); strings.TrimSpace(listed) != "[]" {
+			t.Errorf("no clients: %s", listed)
+		}
+		c.run("client", "add", "shop", "--scope", "openid")
+		printed := map[string]string{
+			"client": strings.Trim(c.run("client", "list", "--json"), "[] \n"), "user": c.run("user", "show", "maria", "--json"),
+			"line": c.run("user", "list", "--json"), "event": c.run("events", "--user", "maria", "--json"),
+		}
+		for name, members := range map[string][]string{"client": {"created"}, "user": {"created", "updated"}, "line": {"created", "updated"}, "event": {"time"}} {
+			printed := decode(t, printed[name])
+			for member, value := range printed {
+				if value == nil {
+					t.Errorf("%s: %s is null", name, member)
+				}
+			}
+			for _, member := range members {
+				if !isInstant(printed[member]) {
+					t.Errorf("%s: %s is %v", name, member, printed[member])
+				}
+			}
 		}
 	})
 }

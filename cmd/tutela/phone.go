@@ -178,7 +178,7 @@ func (a *phoneApprovalsCmd) Run(c *phoneCmd) error {
 		return c.explain(p, err)
 	}
 	if c.JSON {
-		return c.printJSON(approvals)
+		return c.printJSON(each(approvals, approvalForScripts))
 	}
 	if len(approvals) == 0 {
 		c.say("No login waits for an answer.\n")
@@ -198,9 +198,9 @@ func (a *phoneApprovalsCmd) showMessages(ctx context.Context, c *phoneCmd, p *ph
 		all := []any{}
 		for _, m := range messages {
 			if m.Approval != nil {
-				all = append(all, m.Approval)
+				all = append(all, approvalForScripts(*m.Approval))
 			} else {
-				all = append(all, m.Notice)
+				all = append(all, noticeForScripts(*m.Notice))
 			}
 		}
 		return c.printJSON(all)

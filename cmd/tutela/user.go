@@ -20,11 +20,12 @@ import (
 
 // userCmd is "tutela user".
 type userCmd struct {
-	List  userListCmd  `cmd:"" help:"Show the users."`
-	Show  userShowCmd  `cmd:"" help:"Show one user: phones, recovery code, what is closed, receipts."`
-	Role  userRoleCmd  `cmd:"" help:"Give a user a role: none, viewer, helpdesk, admin or owner."`
-	Block userBlockCmd `cmd:"" help:"Block a user, who is then let in nowhere; --off takes it back."`
-	Reset userResetCmd `cmd:"" help:"Remove every record of a user's MFA; leaves a signed receipt."`
+	List   userListCmd   `cmd:"" help:"Show the users."`
+	Show   userShowCmd   `cmd:"" help:"Show one user: phones, recovery code, what is closed, receipts."`
+	Role   userRoleCmd   `cmd:"" help:"Give a user a role: none, viewer, helpdesk, admin or owner."`
+	Block  userBlockCmd  `cmd:"" help:"Block a user, who is then let in nowhere; --off takes it back."`
+	Unlock userUnlockCmd `cmd:"" help:"Open what wrong codes have closed for a user, and lift vetoes on restores."`
+	Reset  userResetCmd  `cmd:"" help:"Remove every record of a user's MFA; leaves a signed receipt."`
 }
 
 // usersAtOnce is how many users are asked for in one call.
@@ -49,7 +50,7 @@ func (c *userListCmd) Run(ctx context.Context) error {
 			}
 			for _, u := range users {
 				if c.JSON {
-					err = errors.Join(err, printLine(u))
+					err = errors.Join(err, printLine(userForScripts(u)))
 				} else {
 					say(table, "%s\t%s\t%s\t%s\t%s\t%s\n", plain(u.ID), orDash(cmp.Or(u.Name, u.Email)), u.State,
 						orDash(string(u.Role)), shortTime(u.LastLogin), blockedMark(u.Blocked))
@@ -84,7 +85,7 @@ func (c *userShowCmd) Run(ctx context.Context) error {
 			return err
 		}
 		if c.JSON {
-			return printJSON(u)
+			return printJSON(userDetailForScripts(u))
 		}
 		return showUser(os.Stdout, u)
 	})
@@ -165,6 +166,30 @@ func (c *userBlockCmd) Run(ctx context.Context) error {
 		}
 		fmt.Fprintf(os.Stderr, "%s is blocked: every login is refused until tutela user block %s --off --data %s\n",
 			plain(c.User), shellWord(plain(c.User)), shellWord(c.Data))
+		return nil
+	})
+}
+
+type userUnlockCmd struct {
+	dataFlags
+	User string `arg:"" help:"The login system's id of the user."`
+}
+
+// Help is the long help of "tutela user unlock".
+func (userUnlockCmd) Help() string {
+	return `Wrong codes close a user's ways in, for longer each time; tutela user show says which, and until when. A veto keeps new phones
+from taking over for a day. Know who is calling before you take either away: somebody may be guessing.
+
+  tutela user unlock maria`
+}
+
+// Run unlocks the user.
+func (c *userUnlockCmd) Run(ctx context.Context) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		if err := s.Unlock(ctx, c.User); err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "Nothing is closed for %s any more.\n", plain(c.User))
 		return nil
 	})
 }

@@ -54,6 +54,9 @@ var (
 	setBlocked = call[blockOf, none]{"user/block", func(ctx context.Context, s Service, in blockOf) (none, error) {
 		return none{}, s.SetBlocked(ctx, in.UserID, in.Blocked)
 	}}
+	unlockUser = call[string, none]{"user/unlock", func(ctx context.Context, s Service, id string) (none, error) {
+		return none{}, s.Unlock(ctx, id)
+	}}
 	resetUser = call[Reset, recovery.Receipt]{"user/reset", func(ctx context.Context, s Service, in Reset) (recovery.Receipt, error) {
 		return s.Reset(ctx, in)
 	}}
@@ -82,8 +85,8 @@ var (
 
 // calls are all of them, for the server.
 var calls = []mounter{
-	hello, addClient, listClients, removeClient, listUsers, showUser, setRole, setBlocked, resetUser, makeTicket, listPolicies,
-	setPolicy, listEvents, readJWKS, compact, rotateKeys,
+	hello, addClient, listClients, removeClient, listUsers, showUser, setRole, setBlocked, unlockUser, resetUser, makeTicket,
+	listPolicies, setPolicy, listEvents, readJWKS, compact, rotateKeys,
 }
 
 // copyPath is where a copy of the data file is taken; it is no JSON.

@@ -141,6 +141,12 @@ func (c *Client) SetBlocked(ctx context.Context, id string, blocked bool) error 
 	return err
 }
 
+// Unlock opens what wrong codes have closed for a user, and lifts vetoes on restores.
+func (c *Client) Unlock(ctx context.Context, id string) error {
+	_, err := unlockUser.over(ctx, c, id)
+	return err
+}
+
 // Reset removes every record of a user's MFA.
 func (c *Client) Reset(ctx context.Context, r Reset) (recovery.Receipt, error) {
 	return resetUser.over(ctx, c, r)

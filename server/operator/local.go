@@ -3,9 +3,11 @@ package operator
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"slices"
 
+	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/recovery"
 	"tutela/recovery/user"
@@ -17,10 +19,11 @@ import (
 
 // House is what the calls stand on.
 type House struct {
-	Access  *access.Service
-	Codes   *recovery.Service
-	Devices *device.Service
-	Store   *storage.Store // for the event log and the copy alone
+	Access   *access.Service
+	Codes    *recovery.Service
+	Devices  *device.Service
+	Restores *restore.Service
+	Store    *storage.Store // for the event log and the copy alone
 }
 
 // Local is the operator's calls in this process. Safe for concurrent use.
@@ -114,6 +117,11 @@ func (l *Local) SetBlocked(ctx context.Context, id string, blocked bool) error {
 	return l.Codes.SetBlocked(ctx, id, blocked, l.from(), l.may)
 }
 
+// Unlock opens what wrong codes have closed for a user, and lifts vetoes on restores.
+func (l *Local) Unlock(ctx context.Context, id string) error {
+	return l.Restores.Unblock(ctx, id, l.from(), l.may)
+}
+
 // Reset removes every record of a user's MFA.
 func (l *Local) Reset(ctx context.Context, r Reset) (recovery.Receipt, error) {
 	return l.Codes.Reset(ctx, recovery.ResetRequest{
@@ -121,11 +129,19 @@ func (l *Local) Reset(ctx context.Context, r Reset) (recovery.Receipt, error) {
 	}, l.may)
 }
 
+// ErrEnrolled is device.ErrEnrolled in the words of the command line.
+var ErrEnrolled = device.ErrEnrolled.With("the user is enrolled already; --multiple makes a ticket for another phone")
+
 // Ticket makes a ticket.
+//
+// Errors: ErrEnrolled; those of device.Service.NewTicket.
 func (l *Local) Ticket(ctx context.Context, r TicketRequest) (Ticket, error) {
 	secret, err := l.Devices.NewTicket(ctx, device.TicketRequest{
 		User: user.User{ID: r.UserID, Email: r.Email}, AllowMultiple: r.Multiple, From: l.from(),
 	}, l.may)
+	if errors.Is(err, device.ErrEnrolled) {
+		return Ticket{}, ErrEnrolled
+	}
 	if err != nil {
 		return Ticket{}, err
 	}

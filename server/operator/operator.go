@@ -31,6 +31,8 @@ type Service interface {
 	User(ctx context.Context, id string) (UserDetail, error)
 	SetRole(ctx context.Context, id string, role user.Role) error
 	SetBlocked(ctx context.Context, id string, blocked bool) error
+	// Unlock opens what wrong codes have closed for a user, and lifts vetoes on restores.
+	Unlock(ctx context.Context, id string) error
 	Reset(ctx context.Context, r Reset) (recovery.Receipt, error)
 	Ticket(ctx context.Context, r TicketRequest) (Ticket, error)
 

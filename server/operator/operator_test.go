@@ -17,7 +17,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tutela/backup"
+	"tutela/backup/restore"
 	"tutela/device"
+	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server/access"
@@ -55,6 +58,8 @@ func newHouse(t *testing.T) *house {
 	h.Codes = recovery.New(h.Store, ring, h.Access.SignReceipt)
 	bases := device.NewBases([]string{"http://localhost:8080"})
 	h.Devices = device.New(h.Store, ring, h.Codes, device.Options{Bases: bases, Issuer: "Example"})
+	logins := login.New(h.Store, ring, h.Devices, h.Codes, bases, nil)
+	h.Restores = restore.New(h.Store, ring, h.Codes, h.Devices, logins, backup.New(h.Store, ring, h.Devices))
 	h.local = operator.NewLocal(h.House, 4711)
 	serve(t, h.socket(), h.House)
 	h.client, err = operator.Dial(ctx, h.socket())
@@ -105,6 +110,7 @@ func TestEveryCall_StandsInTheLogAsTheOperators(t *testing.T) {
 		must(t, s.SetRole(ctx, "maria", user.Owner))
 		must(t, s.SetBlocked(ctx, "maria", true))
 		must(t, s.SetBlocked(ctx, "maria", false))
+		must(t, s.Unlock(ctx, "maria"))
 		_, err = s.SetPolicy(ctx, "approval.presence", "number")
 		must(t, err)
 		receipt, err := s.Reset(ctx, operator.Reset{UserID: "maria", Reason: "lost"})
@@ -124,7 +130,7 @@ func TestEveryCall_StandsInTheLogAsTheOperators(t *testing.T) {
 			got = append(got, string(e.Type)+" "+e.UserID)
 		}
 		want := []string{
-			"gd_start_enroll maria", "td_client_added ", "gd_tenant_update ", "sapi maria", "sapi maria", "sapi maria", "gd_tenant_update ",
+			"gd_start_enroll maria", "td_client_added ", "gd_tenant_update ", "sapi maria", "sapi maria", "sapi maria", "sapi maria", "gd_tenant_update ",
 			"td_reset maria", "td_key_rotated ", "td_key_rotated ", "td_key_rotated ",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -167,6 +173,7 @@ func TestErrors_KeepCodeAndMessage(t *testing.T) {
 		_, err = s.Reset(ctx, operator.Reset{UserID: "nobody"})
 		wantError(t, err, recovery.ErrReason)
 		wantError(t, s.RemoveClient(ctx, "x"), access.ErrNoClient)
+		wantError(t, s.Unlock(ctx, "nobody"), user.ErrUnknown)
 		_, err = s.AddClient(ctx, operator.NewClient{Name: "x", Scopes: []string{"openid"}, ActsAs: "nobody"})
 		wantError(t, err, user.ErrUnknown)
 	})

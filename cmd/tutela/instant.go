@@ -1,0 +1,97 @@
+package main
+
+import (
+	"encoding/json"
+	"time"
+
+	"tutela/device/phone"
+	"tutela/recovery"
+	"tutela/server/access"
+	"tutela/server/operator"
+)
+
+// instant is a time as the APIs write it, and JSON for scripts too: RFC 3339 with milliseconds and Z.
+type instant time.Time
+
+// MarshalJSON writes the time.
+func (i instant) MarshalJSON() ([]byte, error) {
+	return json.Marshal(time.Time(i).UTC().Format("2006-01-02T15:04:05.000Z"))
+}
+
+// IsZero tells whether there is no time.
+func (i instant) IsZero() bool { return time.Time(i).IsZero() }
+
+// What is printed for scripts is what the calls return, with its times as instants: a member of the outer struct goes
+// before one of the same name in the inner.
+type (
+	clientJSON struct {
+		access.Client
+		Created instant `json:"created"`
+	}
+	userJSON struct {
+		operator.User
+		Created   instant `json:"created"`
+		Updated   instant `json:"updated"`
+		LastLogin instant `json:"last_login,omitzero"`
+	}
+	userDetailJSON struct {
+		operator.UserDetail
+		Created     instant          `json:"created"`
+		Updated     instant          `json:"updated"`
+		LastLogin   instant          `json:"last_login,omitzero"`
+		Enrollments []enrollmentJSON `json:"enrollments"`
+		Blocks      []blockJSON      `json:"blocks"`
+	}
+	enrollmentJSON struct {
+		operator.Enrollment
+		Enrolled instant `json:"enrolled_at"`
+		LastAuth instant `json:"last_auth,omitzero"`
+	}
+	blockJSON struct {
+		Channel string  `json:"channel"`
+		Until   instant `json:"until"`
+	}
+	eventJSON struct {
+		operator.Event
+		Time instant `json:"time"`
+	}
+	approvalJSON struct {
+		phone.Approval
+		Started instant `json:"d"`
+	}
+	noticeJSON struct {
+		phone.Notice
+		At instant `json:"d"`
+	}
+)
+
+func clientForScripts(c access.Client) clientJSON { return clientJSON{c, instant(c.Created)} }
+
+func userForScripts(u operator.User) userJSON {
+	return userJSON{u, instant(u.Created), instant(u.Updated), instant(u.LastLogin)}
+}
+
+func userDetailForScripts(u operator.UserDetail) userDetailJSON {
+	return userDetailJSON{
+		UserDetail: u, Created: instant(u.Created), Updated: instant(u.Updated), LastLogin: instant(u.LastLogin),
+		Enrollments: each(u.Enrollments, func(e operator.Enrollment) enrollmentJSON {
+			return enrollmentJSON{e, instant(e.Enrolled), instant(e.LastAuth)}
+		}),
+		Blocks: each(u.Blocks, func(b recovery.Block) blockJSON { return blockJSON{string(b.Channel), instant(b.Until)} }),
+	}
+}
+
+func eventForScripts(e operator.Event) eventJSON { return eventJSON{e, instant(e.Time)} }
+
+func approvalForScripts(a phone.Approval) approvalJSON { return approvalJSON{a, instant(a.Started)} }
+
+func noticeForScripts(n phone.Notice) noticeJSON { return noticeJSON{n, instant(n.At)} }
+
+// each is a list of what of makes of the items, empty and never null.
+func each[T, U any](items []T, of func(T) U) []U {
+	list := make([]U, 0, len(items))
+	for _, item := range items {
+		list = append(list, of(item))
+	}
+	return list
+}
