@@ -32,6 +32,9 @@ const (
 	// 6 KiB. It costs nothing: pages of the map exist only where the file does and was read.
 	mapBytes = 1 << (30 + 6*(strconv.IntSize/64))
 
+	// growthBytes is how much longer than its pages a file becomes when it must grow. [Inspect] relies on it.
+	growthBytes = 16 << 20
+
 	// lockWait is how long another program's lock on the data file is waited for.
 	lockWait = 100 * time.Millisecond
 
@@ -157,6 +160,7 @@ func openData(path string) (*data, error) {
 		return nil, fmt.Errorf("open data file %s: %w", path, err)
 	}
 	d.db = db
+	db.AllocSize = growthBytes
 	if err := db.Sync(); err != nil {
 		return nil, errors.Join(fmt.Errorf("sync data file %s: %w", path, err), db.Close())
 	}

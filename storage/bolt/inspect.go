@@ -86,10 +86,24 @@ func newestState(file io.ReaderAt, size int64) (*state, error) {
 	if s.high < 3 || s.high > uint64(1)<<48/uint64(s.pageSize) {
 		return nil, flaw("its meta page speaks of %d pages", s.high)
 	}
-	if need := int64(s.high) * int64(s.pageSize); size < need {
+	if need := s.least(); size < need {
 		return nil, flaw("it is truncated: %d bytes of at least %d", size, need)
 	}
 	return s, nil
+}
+
+// least is how many bytes the file must have at least: its pages, or one growth when it is longer than them.
+//
+// A file ends with its last page when it was just made, copied or compacted, until bbolt makes room for more: then
+// it is growthBytes longer than its pages at that time, so of that size or more for ever. One that is neither was
+// cut, also when nothing but free room is gone: whoever sees a cut file start would trust it. (With a map smaller
+// than growthBytes, see openMapped, the file is as long as the map: a power of two.)
+func (s *state) least() int64 {
+	pages := int64(s.high) * int64(s.pageSize)
+	if s.size <= pages || s.size&(s.size-1) == 0 {
+		return pages
+	}
+	return max(pages, growthBytes)
 }
 
 // walk reads every page that can be reached, and returns which they are.

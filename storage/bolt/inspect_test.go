@@ -18,7 +18,7 @@ import (
 )
 
 // sampleFile makes a data file with rows of all sizes, free pages in it, and a tree of three levels. It ends with its
-// last page; a file that grew ahead has room behind it, which may be cut off.
+// last page; the file at path has room behind it.
 func sampleFile(t testing.TB) (path string, bytes []byte) {
 	path = newPath(t)
 	e := open(t, path, Options{})
@@ -77,6 +77,7 @@ func TestOpen_TellsDamagedFromForeign(t *testing.T) {
 		return data
 	}
 	newest := int(newestMeta(t, whole).tx % 2 * pageSize)
+	room := make([]byte, growthBytes) // what a commit that makes the tree longer had made before it
 	for name, test := range map[string]struct {
 		data []byte
 		want error
@@ -90,7 +91,7 @@ func TestOpen_TellsDamagedFromForeign(t *testing.T) {
 		"only the head":       {whole[:pageSize*2], ErrDamaged, "truncated"},
 		"half of it":          {whole[:len(whole)/2], ErrDamaged, "truncated"},
 		"both metas torn":     {edit(func(b []byte) { b[40]++; b[pageSize+40]++ }), ErrDamaged, "both meta pages"},
-		"one meta torn":       {edit(func(b []byte) { b[newest+40]++ }), nil, ""},
+		"one meta torn":       {append(edit(func(b []byte) { b[newest+40]++ }), room...), nil, ""},
 		"the other meta torn": {edit(func(b []byte) { b[pageSize-newest+40]++ }), nil, ""},
 		"tree zeroed":         {edit(func(b []byte) { clear(b[2*pageSize:]) }), ErrDamaged, "page "},
 	} {
@@ -100,6 +101,22 @@ func TestOpen_TellsDamagedFromForeign(t *testing.T) {
 				t.Errorf("open: %v; want %v that says %q", err, test.want, test.says)
 			}
 		})
+	}
+}
+
+func TestOpen_RefusesAFileCutWithinTheRoomBehindItsPages(t *testing.T) {
+	path, pages := sampleFile(t)
+	whole, err := os.ReadFile(path) // as it grew
+	must(t, err)
+	for _, size := range []int{len(pages) + 1, len(pages) + pageSize, len(whole) / 2, growthBytes - 1} {
+		if err := refused(t, path, whole[:size]); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "truncated") {
+			t.Errorf("%d of %d bytes: %v", size, len(whole), err)
+		}
+	}
+	for _, size := range []int{len(pages), len(whole)} {
+		if err := refused(t, path, whole[:size]); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
 	}
 }
 
