@@ -95,6 +95,17 @@ func TestCertificate_IsReadAgainOnHangup(t *testing.T) {
 	}
 }
 
+func TestServe_GoesOnAfterAHangupWithoutTLS(t *testing.T) {
+	r := start(t, server.Config{}, nil)
+	r.ask("GET", "/healthz", "") // from here on it serves
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for !strings.Contains(r.log.String(), "no TLS certificate to read again") {
+		r.ask("GET", "/healthz", "") // until the signal has arrived
+	}
+}
+
 func TestCertificate_ServesOverTLSAndLingers(t *testing.T) {
 	r, _, _ := startTLS(t, server.Limits{})
 	const size = 8 << 20

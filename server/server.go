@@ -162,11 +162,9 @@ func (s *Server) Serve(ctx context.Context) error {
 }
 
 // reloadOnHangup reads the TLS files again at each SIGHUP, until the function that it returns is called. Files that
-// cannot be read leave the old certificate in use.
+// cannot be read leave the old certificate in use. Without TLS there is nothing to read; the signal must not end a
+// server behind a proxy, as it would by default, when somebody has it reload.
 func (s *Server) reloadOnHangup() (stop func()) {
-	if s.certificate == nil {
-		return func() {}
-	}
 	hangups, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(hangups, syscall.SIGHUP)
 	go func() {
@@ -175,6 +173,10 @@ func (s *Server) reloadOnHangup() (stop func()) {
 			case <-done:
 				return
 			case <-hangups:
+			}
+			if s.certificate == nil {
+				s.log.Info("SIGHUP: there is no TLS certificate to read again")
+				continue
 			}
 			if err := s.certificate.load(); err != nil {
 				s.log.Error("the TLS certificate is not read again; the old one stays", "err", err)
