@@ -160,7 +160,7 @@ func (s *Service) Delete(ctx context.Context, p device.Proof, from recovery.Orig
 			b.prune(tx, p.UID, b.Generation+1),
 			freshHandles.Delete(tx, p.UID, b.ID),
 			backups.Delete(tx, p.UID, b.ID),
-			audit.Record(tx, event(from, audit.BackupDeleted, p.UID, e, b), detail(from, e)))
+			audit.Record(tx, event(from, audit.BackupDeleted, p.UID, nil), detail(from, e, b)))
 	})
 }
 
@@ -172,15 +172,12 @@ func (s *Service) check(tx *storage.Tx, p device.Proof) (*device.Enrollment, err
 	return s.devices.Check(tx, p)
 }
 
-func event(from recovery.Origin, t audit.Type, uid storage.UID, e *device.Enrollment, b *Backup) audit.Event {
-	return audit.Event{
-		Type: t, UID: uid, Client: from.Client, By: from.By,
-		Facts: map[string]string{"enrollment": e.ID, "backup": b.ID},
-	}
+func event(from recovery.Origin, t audit.Type, uid storage.UID, facts map[string]string) audit.Event {
+	return audit.Event{Type: t, UID: uid, Client: from.Client, By: from.By, Facts: facts}
 }
 
-func detail(from recovery.Origin, e *device.Enrollment) audit.Detail {
-	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name}
+func detail(from recovery.Origin, e *device.Enrollment, b *Backup) audit.Detail {
+	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name, Enrollment: e.ID, Backup: b.ID}
 }
 
 // generationKey is the key of a version: generations sort as numbers.

@@ -224,13 +224,12 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 		return nil, err
 	}
 	b.Generation, b.Changed = v.Generation, tx.Now()
-	told := event(from, audit.BackupPut, uid, e, b)
-	told.Facts["provider"] = string(v.Provider)
+	facts := map[string]string{"provider": string(v.Provider)}
 	err = errors.Join(
 		b.put(tx, uid, v, next.Body),
 		b.prune(tx, uid, v.Generation-int64(most)+1),
 		backups.Put(tx, uid, b.ID, b),
-		audit.Record(tx, told, detail(from, e)))
+		audit.Record(tx, event(from, audit.BackupPut, uid, facts), detail(from, e, b)))
 	if err != nil {
 		return nil, err
 	}

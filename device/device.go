@@ -164,7 +164,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 	}
 	return e, answer, errors.Join(
 		enrollments.Insert(tx, uid, e.ID, e),
-		audit.Record(tx, event(from, audit.EnrollComplete, uid, map[string]string{"enrollment": e.ID}), detail(from, e)))
+		audit.Record(tx, event(from, audit.EnrollComplete, uid, nil), detail(from, e)))
 }
 
 const tokenPurpose = "device-token"
@@ -211,7 +211,7 @@ func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, reti
 			kept++
 			continue
 		}
-		facts := map[string]string{"enrollment": other.ID, "why": "replaced"}
+		facts := map[string]string{"why": "replaced"}
 		err := errors.Join(Retire(tx, uid, other, nil),
 			audit.Record(tx, event(from, audit.Unenroll, uid, facts), detail(from, other)))
 		if err != nil {
@@ -370,9 +370,8 @@ func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change
 	if e.Identifier == before.Identifier && is == was {
 		return Put(tx, uid, e)
 	}
-	facts := map[string]string{"enrollment": e.ID}
 	return errors.Join(tellOldAddress(tx, uid, &before), Put(tx, uid, e),
-		audit.Record(tx, event(from, audit.UpdateDevice, uid, facts), detail(from, e)))
+		audit.Record(tx, event(from, audit.UpdateDevice, uid, nil), detail(from, e)))
 }
 
 func (c Change) apply(e *Enrollment) {
@@ -405,7 +404,7 @@ func (s *Service) Leave(ctx context.Context, p Proof, from recovery.Origin) erro
 		} else {
 			err = Retire(tx, p.UID, e, nil)
 		}
-		facts := map[string]string{"enrollment": e.ID, "why": "device"}
+		facts := map[string]string{"why": "device"}
 		return errors.Join(err, audit.Record(tx, event(from, audit.Unenroll, p.UID, facts), detail(from, e)))
 	})
 }
@@ -441,7 +440,7 @@ func (s *Service) removeByAdmin(ctx context.Context, tx *storage.Tx, uid storage
 		_, err := s.recovery.ResetIn(ctx, tx, uid, recovery.ResetRequest{Reason: "the last enrollment was removed", From: from})
 		return err
 	}
-	facts := map[string]string{"enrollment": e.ID, "why": "admin"}
+	facts := map[string]string{"why": "admin"}
 	return errors.Join(Retire(tx, uid, e, nil),
 		audit.Record(tx, event(from, audit.Unenroll, uid, facts), detail(from, e)),
 		from.RecordCall(tx, uid))

@@ -256,7 +256,7 @@ func TestEnroll_SameIdentifierReplacesTheOldEnrollment(t *testing.T) {
 		expect(h.t, "the old key", err, device.ErrNoEnrollment)
 		_, err = old.callByToken()
 		expect(h.t, "the old token", err, device.ErrNoEnrollment)
-		if left := h.events("ada", audit.Unenroll); len(left) != 1 || left[0].Facts["why"] != "replaced" || left[0].Facts["enrollment"] != old.answer.ID {
+		if left := h.events("ada", audit.Unenroll); len(left) != 1 || left[0].Facts["why"] != "replaced" || left[0].Detail.Enrollment != old.answer.ID {
 			h.t.Errorf("events: %+v", left)
 		}
 		if e := old.enrollment(); len(e.PushToken)+len(e.TOTPSecret) != 0 {

@@ -162,5 +162,5 @@ func event(from recovery.Origin, t audit.Type, uid storage.UID, facts map[string
 }
 
 func detail(from recovery.Origin, e *Enrollment) audit.Detail {
-	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name}
+	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name, Enrollment: e.ID}
 }

@@ -43,7 +43,7 @@ func (s *Service) setStatus(ctx context.Context, id string, was, is Status, from
 		}
 		e.Status, e.Changed = is, tx.Now()
 		tx.Wake(uid)
-		facts := map[string]string{"enrollment": e.ID, "status": string(is)}
+		facts := map[string]string{"status": string(is)}
 		return errors.Join(Put(tx, uid, e),
 			audit.Record(tx, event(from, audit.UpdateDevice, uid, facts), detail(from, e)),
 			from.RecordCall(tx, uid))

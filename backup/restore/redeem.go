@@ -158,13 +158,16 @@ func (s *Service) takeOver(tx *storage.Tx, f *found, sc *scene, e *device.Enroll
 
 // record writes the events of a restore that is done.
 func record(tx *storage.Tx, f *found, sc *scene, e *device.Enrollment, from recovery.Origin) error {
-	facts := map[string]string{"enrollment": e.ID, "backup": sc.backup.ID}
-	err := audit.Record(tx, event(from, audit.RestoreDone, f.uid, facts), detail(from))
+	done := detail(from)
+	done.Enrollment, done.Backup = e.ID, sc.backup.ID
+	err := audit.Record(tx, event(from, audit.RestoreDone, f.uid, nil), done)
 	if sc.old == nil {
 		return err
 	}
-	facts = map[string]string{"from": sc.old.ID, "to": e.ID, "why": "restored"}
-	return errors.Join(err, audit.Record(tx, event(from, audit.DeviceMoved, f.uid, facts), detail(from)))
+	moved := detail(from)
+	moved.Enrollment, moved.Successor = sc.old.ID, e.ID
+	facts := map[string]string{"why": "restored"}
+	return errors.Join(err, audit.Record(tx, event(from, audit.DeviceMoved, f.uid, facts), moved))
 }
 
 // State returns how a restore stands. proof may be a compact JWS by the new installation's key, with which a restore that

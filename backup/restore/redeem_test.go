@@ -69,10 +69,10 @@ func checkNotices(t *testing.T, h *house, old *phone, s *started) {
 		t.Error("the user's phones are not told")
 	}
 	done, moved := h.events(t, audit.RestoreDone), h.events(t, audit.DeviceMoved)
-	if len(done) != 1 || done[0].Facts["enrollment"] != s.phone.answer.ID {
+	if len(done) != 1 || done[0].Detail.Enrollment != s.phone.answer.ID {
 		t.Errorf("events of the restore: %+v", done)
 	}
-	if len(moved) != 1 || moved[0].Facts["from"] != old.answer.ID || moved[0].Facts["to"] != s.phone.answer.ID {
+	if len(moved) != 1 || moved[0].Detail.Enrollment != old.answer.ID || moved[0].Detail.Successor != s.phone.answer.ID {
 		t.Errorf("events of the move: %+v", moved)
 	}
 }

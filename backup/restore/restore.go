@@ -14,7 +14,6 @@ package restore
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"tutela/backup"
@@ -248,20 +247,10 @@ func (sc *scene) of(r *restore) Facts {
 	f.NoHandle, f.Disabled = r.NoHandle, r.Disabled
 	f.Found = sc.backup != nil && sc.backup.Handle == r.Handle
 	f.WaitUntil = r.Started.Add(firstWait)
-	if r.Watched && called(sc.old, r.ID) {
+	if r.Watched && (sc.old == nil || sc.old.CalledDuring(r.ID)) {
 		f.WaitUntil = r.Started.Add(sc.wait)
 	}
 	return f
-}
-
-// called tells whether the old installation made a signed call while the restore watched it. A watch that is not there
-// any more, for so many others came after it, counts as a call: a flood of restores must not shorten the time.
-func called(old *device.Enrollment, id string) bool {
-	if old == nil {
-		return true
-	}
-	at := slices.IndexFunc(old.Watches, func(w device.Watch) bool { return w.Restore == id })
-	return at < 0 || !old.Watches[at].Called.IsZero()
 }
 
 // look finds a restore by its token, with the facts about it.

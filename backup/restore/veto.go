@@ -31,11 +31,12 @@ func (s *Service) Veto(ctx context.Context, p device.Proof, id string, from reco
 		}
 		f.Vetoed, f.Kept = tx.Now(), tx.Now().Add(keptDecided)
 		tx.Wake(f.uid)
-		facts := map[string]string{"enrollment": e.ID, "backup": f.Backup}
+		told := detail(from)
+		told.Enrollment, told.Backup = e.ID, f.Backup
 		return errors.Join(
 			vetoes.Put(tx, f.uid, f.Backup, &veto{At: tx.Now()}),
 			f.put(tx),
-			audit.Record(tx, event(from, audit.RestoreVetoed, f.uid, facts), detail(from)))
+			audit.Record(tx, event(from, audit.RestoreVetoed, f.uid, nil), told))
 	})
 }
 

@@ -191,7 +191,7 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enr
 	l.State, l.Method = Approved, ByKey
 	facts := a.facts(l, e)
 	if l.Number == "" {
-		if err := audit.Record(tx, l.event(audit.TapApproval, a.uid, facts), audit.Detail{}); err != nil {
+		if err := audit.Record(tx, l.event(audit.TapApproval, a.uid, facts), audit.Detail{Device: e.Name, Enrollment: e.ID}); err != nil {
 			return err
 		}
 	}
@@ -224,7 +224,7 @@ func (s *Service) deny(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrol
 }
 
 func (a *signedAnswer) facts(l *Login, e *device.Enrollment) map[string]string {
-	facts := map[string]string{"enrollment": e.ID, "presence": presenceOf(l)}
+	facts := map[string]string{"presence": presenceOf(l)}
 	if a.claims.Issuer != e.Identifier {
 		facts["identifier"] = "changed"
 	}
@@ -236,7 +236,7 @@ func (a *signedAnswer) detail(e *device.Enrollment, from recovery.Origin) audit.
 	if len(reason) > maxReasonBytes {
 		reason = strings.ToValidUTF8(reason[:maxReasonBytes], "")
 	}
-	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name, Text: reason}
+	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name, Enrollment: e.ID, Text: reason}
 }
 
 func isBlocked(tx *storage.Tx, uid storage.UID) (bool, error) {

@@ -95,11 +95,11 @@ func ignoreTokenGone(err error) error {
 
 // sent writes down how a push went.
 func sent(tx *storage.Tx, uid storage.UID, l *Login, e *device.Enrollment, to push.Target, failed error) error {
-	facts := map[string]string{"enrollment": e.ID}
+	detail := audit.Detail{Device: e.Name, Enrollment: e.ID}
 	if failed == nil {
-		return audit.Record(tx, l.event(audit.SendPush, uid, facts), audit.Detail{})
+		return audit.Record(tx, l.event(audit.SendPush, uid, nil), detail)
 	}
-	err := audit.Record(tx, l.event(audit.SendPushFailure, uid, facts), audit.Detail{})
+	err := audit.Record(tx, l.event(audit.SendPushFailure, uid, nil), detail)
 	if errors.Is(failed, push.ErrTokenGone) {
 		err = errors.Join(err, device.DropPushToken(tx, uid, e.ID, to))
 	}

@@ -255,7 +255,7 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 			}
 		}
 		h.scan(func(key, value string) {
-			for _, secret := range []string{planted, "Pixel 9", p.in.Key.X, p.answer.Token, p.answer.RecoveryCode, string(o.Next), p.answer.TOTP.Secret} {
+			for _, secret := range []string{planted, "Pixel 9", p.in.Key.X, p.answer.ID, p.answer.Token, p.answer.RecoveryCode, string(o.Next), p.answer.TOTP.Secret} {
 				if strings.Contains(key+value, secret) {
 					h.t.Errorf("%q holds %q: %s", key, secret, value)
 				}

@@ -270,7 +270,10 @@ func (a *api) event(e audit.Entry, u user.User, client string) logEvent {
 	for name, fact := range e.Facts {
 		out.Details[name] = fact
 	}
-	for name, text := range map[string]string{"by": e.By, "device": e.Detail.Device, "reason": e.Detail.Text} {
+	for name, text := range map[string]string{
+		"by": e.By, "device": e.Detail.Device, "reason": e.Detail.Text,
+		"enrollment": e.Detail.Enrollment, "successor": e.Detail.Successor, "backup": e.Detail.Backup,
+	} {
 		if text != "" {
 			out.Details[name] = text
 		}

@@ -1,6 +1,6 @@
-// Package audit keeps the event log: what happened, when, to whom, by whom. An event holds ids and words from fixed
-// lists, never an address or a name: those lie in a row of the user's beside it, are joined when it is read, and are
-// gone when the user's rows are.
+// Package audit keeps the event log: what happened, when, to whom, by whom. An event holds words from fixed lists and,
+// of a person, the uid: no address, no name, and no id of a phone or a backup, which a reset must leave nothing of.
+// Those lie in a row of the user's beside it, are joined when it is read, and are gone when the user's rows are.
 package audit
 
 import (
@@ -61,7 +61,7 @@ type Event struct {
 	UID    storage.UID       `json:"uid,omitzero"`     // to whom; none for what concerns the installation
 	Client string            `json:"client,omitempty"` // the client's id
 	By     string            `json:"by,omitempty"`     // who did it, when not the user: "operator:<uid>", "client:<id>", "user:<uid>"
-	Facts  map[string]string `json:"facts,omitempty"`  // words from fixed lists and ids of ours, nothing personal
+	Facts  map[string]string `json:"facts,omitempty"`  // words from fixed lists, and ids of what is nobody's or stays: a key, a policy, a receipt
 }
 
 // Detail is what an event knows about a person. It is kept beside the event as long as the user's rows of its
@@ -71,6 +71,11 @@ type Detail struct {
 	UserAgent string `json:"user_agent,omitempty"`
 	Device    string `json:"device,omitempty"` // the phone's name
 	Text      string `json:"text,omitempty"`   // a reason, in somebody's words
+
+	// Ids of what a reset removes.
+	Enrollment string `json:"enrollment,omitempty"`
+	Successor  string `json:"successor,omitempty"` // the enrollment that took its place
+	Backup     string `json:"backup,omitempty"`
 }
 
 // Entry is an event as read, with its detail when that is still there.
