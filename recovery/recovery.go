@@ -233,7 +233,7 @@ func (s *Service) Regenerate(ctx context.Context, userID string, from Origin, ma
 		code, err = s.issue(tx, uid, true)
 		return errors.Join(err,
 			Notify(tx, uid, NoticePayload{Notice: "code_changed"}),
-			audit.Record(tx, from.event(audit.ManagementCall, uid, map[string]string{"call": "recovery_code_regeneration"}), from.detail()))
+			from.RecordCall(tx, uid))
 	})
 	return code, err
 }

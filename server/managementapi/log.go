@@ -176,6 +176,7 @@ func (a *api) narrow(ctx context.Context, q *audit.Query, text string) (nobody b
 				continue
 			}
 			q.UID = found[0].UID
+			q.Not = []audit.Type{audit.ManagementCall, audit.ManagementFailed} // they are shown without a user
 		case "date":
 			if err := between(q, c); err != nil {
 				return false, err

@@ -104,6 +104,7 @@ func TestLogs_AreSearchedByTypeUserClientAndDate(t *testing.T) {
 		`type:"gd_enrollment_complete" AND user_id:"u1"`:                          1,
 		`type:gd_enrollment_complete AND type:sapi`:                               0,
 		`user_id:"nobody"`:                                                        0,
+		`user_id:"u1" AND type:sapi`:                                              0, // their user_id is null
 		`type:sapi AND client_id:"` + client + `"`:                                1,
 		`type:sapi AND client_id:"x"`:                                             0,
 		`type:sapi AND date:[2026-03-01 TO 2026-03-01]`:                           1,

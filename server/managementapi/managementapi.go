@@ -54,6 +54,7 @@ func Mount(s *server.Server, services Services) {
 	a.mountBlocks()
 	a.mountLogs()
 	a.mountResets()
+	a.mountCodes()
 }
 
 // call is one operation of the API.

@@ -18,6 +18,7 @@ var ErrNotFound = storage.NewError(storage.NotFound, "no such event")
 type Query struct {
 	UID    storage.UID // of this user only
 	Types  []Type      // of these types only
+	Not    []Type      // of none of these types
 	Client string      // of this client only
 	Since  time.Time   // not older
 	Until  time.Time   // not newer
@@ -30,7 +31,7 @@ type Query struct {
 }
 
 func (q Query) matches(e Event) bool {
-	return (len(q.Types) == 0 || slices.Contains(q.Types, e.Type)) &&
+	return (len(q.Types) == 0 || slices.Contains(q.Types, e.Type)) && !slices.Contains(q.Not, e.Type) &&
 		(q.Client == "" || e.Client == q.Client) &&
 		(q.Since.IsZero() || !e.Time.Before(q.Since)) &&
 		(q.Until.IsZero() || !e.Time.After(q.Until))

@@ -1,0 +1,31 @@
+package managementapi
+
+import (
+	"context"
+	"net/http"
+)
+
+// codeAnswer is a recovery code, which is told once.
+type codeAnswer struct {
+	Body struct {
+		RecoveryCode string `json:"recovery_code"`
+	}
+}
+
+func (a *api) mountCodes() {
+	register(a, call{
+		Word: "recovery_code_regeneration", Method: http.MethodPost, Path: "/users/{id}/recovery-code-regeneration",
+		Summary: "Generate New Multi-factor Authentication Recovery Code", Scopes: []string{"update:users", "issue:recovery_codes"},
+		Description: "The old code dies, and the user's phones are told. You have seen the new one: it counts for 24 hours.",
+	}, a.regenerateCode)
+}
+
+func (a *api) regenerateCode(ctx context.Context, c *caller, in *UserPath) (*codeAnswer, error) {
+	code, err := a.Codes.Regenerate(ctx, in.ID, c.from, c.mayChange)
+	if err != nil {
+		return nil, err
+	}
+	answer := &codeAnswer{}
+	answer.Body.RecoveryCode = string(code)
+	return answer, nil
+}
