@@ -25,6 +25,15 @@ func loadCertificate(certFile, keyFile string) (*certificate, error) {
 	return c, nil
 }
 
+// CheckTLS tells whether the two files, or neither, make a certificate that a server can be made with.
+func CheckTLS(certFile, keyFile string) error {
+	if certFile == "" && keyFile == "" {
+		return nil
+	}
+	_, err := loadCertificate(certFile, keyFile)
+	return err
+}
+
 // load reads the files. When that fails, the certificate in use stays.
 func (c *certificate) load() error {
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"tutela/backup"
 	"tutela/backup/restore"
@@ -85,6 +86,27 @@ func (o houseOptions) check() error {
 	return nil
 }
 
+// openWhenFree is openHouse for a server: while a command has the data file, which takes a moment, it waits. Another
+// server, which answers on the admin socket, is not waited for.
+func openWhenFree(ctx context.Context, o houseOptions) (*house, error) {
+	deadline := time.Now().Add(inUseWait)
+	for {
+		h, err := openHouse(ctx, o)
+		if !errors.Is(err, bolt.ErrInUse) || time.Now().After(deadline) {
+			return h, err
+		}
+		nobody := o.operateThere(ctx, func(operator.Service) error { return nil })
+		if !errors.Is(nobody, operator.ErrNobodyServes) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(inUseRetry):
+		}
+	}
+}
+
 // openHouse opens the data file, or makes it with its master key when there is none yet, and wires the services.
 func openHouse(ctx context.Context, o houseOptions) (*house, error) {
 	if err := o.check(); err != nil {
@@ -100,6 +122,7 @@ func openHouse(ctx context.Context, o houseOptions) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.warnOfMasterKey()
 	h := &house{}
 	if h.engine, err = bolt.Open(ctx, o.file(), bolt.Options{Logger: o.Log}); err != nil {
 		return nil, err
@@ -108,6 +131,14 @@ func openHouse(ctx context.Context, o houseOptions) (*house, error) {
 		return nil, errors.Join(err, h.engine.Close())
 	}
 	return h, nil
+}
+
+// warnOfMasterKey says when others on this machine may read the file of the master key.
+func (o houseOptions) warnOfMasterKey() {
+	info, err := os.Stat(o.masterKeyFile())
+	if err == nil && info.Mode().Perm()&0o077 != 0 && os.Getenv("TUTELA_MASTER_KEY") == "" {
+		o.Log.Warn("others on this machine may read the master key: chmod 600", "file", o.masterKeyFile())
+	}
 }
 
 func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err error) {

@@ -71,7 +71,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	}
 	defer func() { _ = listener.Close() }()
 	public := c.publicURLs(listener.Addr())
-	h, err := openHouse(ctx, houseOptions{
+	h, err := openWhenFree(ctx, houseOptions{
 		dataFlags: c.dataFlags, PublicURLs: public, Issuer: c.Name, Deliver: deliver, Log: log,
 	})
 	if err != nil {
@@ -139,7 +139,7 @@ func (c *serveCmd) validate() error {
 	if c.Dev && !loopback(host) {
 		return fmt.Errorf("--dev is for this machine alone, and --listen %s is not: use 127.0.0.1", c.Listen)
 	}
-	return houseOptions{PublicURLs: c.PublicURL}.check()
+	return errors.Join(server.CheckTLS(c.TLSCert, c.TLSKey), houseOptions{PublicURLs: c.PublicURL}.check())
 }
 
 func loopback(host string) bool {

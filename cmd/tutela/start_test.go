@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"tutela/server"
 	"tutela/storage"
@@ -188,6 +189,37 @@ func TestServe_MakesNothingWhenThePublicURLIsNone(t *testing.T) {
 	}
 	if _, err := os.Stat(c.data); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the data folder was made")
+	}
+}
+
+func TestServe_MakesNothingWhenThereIsNoCertificate(t *testing.T) {
+	c := newCommandLine(t)
+	for says, flags := range map[string][]string{
+		"TLS needs both a certificate file and a key file": {"--tls-cert", "cert.pem"},
+		"read the TLS certificate":                         {"--tls-cert", "cert.pem", "--tls-key", "key.pem"},
+	} {
+		c.try(append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)...).refused(says)
+	}
+	if _, err := os.Stat(c.data); !errors.Is(err, os.ErrNotExist) {
+		t.Error("the data folder was made")
+	}
+}
+
+func TestServe_WaitsForACommandThatHasTheFile(t *testing.T) {
+	c := newCommandLine(t)
+	c.run("ticket", "maria")
+	engine, err := bolt.Open(t.Context(), filepath.Join(c.data, "tutela.db"), bolt.Options{})
+	must(t, err)
+	time.AfterFunc(500*time.Millisecond, func() { _ = engine.Close() })
+	c.serve()
+}
+
+func TestServe_WarnsOfAMasterKeyThatOthersCanRead(t *testing.T) {
+	c := newCommandLine(t)
+	c.run("ticket", "maria")
+	must(t, os.Chmod(filepath.Join(c.data, "master.key"), 0o644))
+	if said := c.try("user", "list").stderr; !strings.Contains(said, "others on this machine may read the master key") {
+		t.Errorf("it says %q", said)
 	}
 }
 

@@ -112,7 +112,7 @@ func CheckFolder(dir string) error {
 		}
 	}
 	if foreign > 0 {
-		return ErrFolder.With("%s holds other files, and others may enter it: choose a --data folder of its own", dir)
+		return ErrFolder.With("%s holds other files, and others may enter it: choose a --data folder of its own, or chmod 700 this one", dir)
 	}
 	return nil
 }
