@@ -19,6 +19,7 @@ var floors = [][]string{
 	{"storage"},
 	{"storage/*"},
 	{"storage/storagetest"},
+	{"storage/storagetest/ground"},
 	{"recovery/user"},
 	{"recovery"},
 	{"device/push"},

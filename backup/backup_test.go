@@ -21,6 +21,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestPut_TheFirstMakesABackupWithAHandleThatOnlyItsHashIsKeptOf(t *testing.T) {
@@ -49,7 +50,7 @@ func TestPut_TheFirstMakesABackupWithAHandleThatOnlyItsHashIsKeptOf(t *testing.T
 }
 
 func TestPut_IsRefusedForTheFirstReasonThatHolds(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	p := h.enroll(t, "ada")
 	other := h.enroll(t, "ada")
 	manifest := p.backUp(t, 2)
@@ -115,7 +116,7 @@ func TestPut_IsRefusedForTheFirstReasonThatHolds(t *testing.T) {
 }
 
 func TestPut_ConflictsWithGeneration0WhereNothingIs(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	p := h.enroll(t, "ada")
 	_, err := h.backups.Put(context.Background(), p.prove(t), p.version(t, 2, "x", nil, 0, nil), recovery.Origin{})
 	var conflict *backup.Conflict
@@ -173,7 +174,7 @@ func TestPut_AgainGetsTheSameAnswerWithTheHandleForAQuarterOfAnHour(t *testing.T
 }
 
 func TestPut_TracksAPlatformBackupWithAnEmptyBody(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	p := h.enroll(t, "ada")
 	req := p.version(t, 1, "", nil, 7, func(c map[string]any) { c["provider"] = "icloud"; c["automatic_restore"] = false })
 	p.put(t, req)
@@ -221,7 +222,7 @@ func TestPut_KeepsTheNewestGenerationsAsSet(t *testing.T) {
 }
 
 func TestPut_BySixtyFourAtOnceAddsOneVersion(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	p := h.enroll(t, "ada")
 	manifest := p.backUp(t, 1)
 	proof := p.prove(t)
@@ -292,7 +293,7 @@ func TestNewHandle_KillsTheOldOne(t *testing.T) {
 }
 
 func TestFind_KnowsAHandleAfterTheKeysWereRotated(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	p := h.enroll(t, "ada")
 	stored := p.put(t, p.version(t, 1, "", nil, 0, nil))
 	_, err := h.ring.Rotate(context.Background())
@@ -333,7 +334,7 @@ func TestBackup_StaysRestorableWhenItsEnrollmentIsGone(t *testing.T) {
 }
 
 func TestBackup_OrphansPastTenKeepTheirLatestGenerationAlone(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	var handles []string
 	for range 12 {
 		p := h.enroll(t, "ada")
@@ -371,7 +372,7 @@ func TestBackup_AResetLeavesNothing(t *testing.T) {
 }
 
 func TestBackup_TakesNoDeviceToken(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	ctx := context.Background()
 	p := h.enroll(t, "ada")
 	p.backUp(t, 1)
@@ -446,7 +447,7 @@ type model struct {
 // TestBackup_GenerationsAreAsTheModelSays lets two phones of a user put, repeat, delete, rotate and read at random, and
 // compares with a model of each.
 func TestBackup_GenerationsAreAsTheModelSays(t *testing.T) {
-	h := openHouse(t, true)
+	h := openHouse(t, ground.Options{Chaos: true})
 	n := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		n++

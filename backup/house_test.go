@@ -8,21 +8,17 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"tutela/backup"
 	"tutela/device"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
-	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 	"tutela/storage/setting"
-	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/ground"
 )
 
 const publicURL = "http://localhost:8080"
@@ -37,28 +33,14 @@ type house struct {
 	backups *backup.Service
 }
 
-// onEveryEngine runs a test on the bolt engine, bare and with closures that are run again.
 func onEveryEngine(t *testing.T, test func(t *testing.T, h *house)) {
-	t.Run("bolt", func(t *testing.T) { test(t, openHouse(t, false)) })
-	t.Run("chaos", func(t *testing.T) { test(t, openHouse(t, true)) })
+	ground.OnEveryEngine(t, func(t *testing.T, o ground.Options) { test(t, openHouse(t, o)) })
 }
 
-func openHouse(t testing.TB, chaos bool) *house {
+func openHouse(t testing.TB, o ground.Options) *house {
 	t.Helper()
-	ctx := context.Background()
-	quiet := slog.New(slog.DiscardHandler)
-	file, err := bolt.Open(ctx, filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{Logger: quiet})
-	must(t, err)
-	var engine storage.Engine = file
-	if chaos {
-		engine = storagetest.Chaos(t, file)
-	}
-	h := &house{clock: storage.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC))}
-	h.store, err = storage.Open(ctx, engine, storage.Options{Clock: h.clock, Logger: quiet})
-	must(t, err)
-	t.Cleanup(func() { must(t, h.store.Close()) })
-	h.ring, err = keyring.Open(ctx, h.store, random(keyring.KeyBytes))
-	must(t, err)
+	g := ground.Open(t, o)
+	h := &house{clock: g.Clock, store: g.Store, ring: g.Ring}
 	h.codes = recovery.New(h.store, h.ring, func(context.Context, []byte) (string, error) { return "signed", nil })
 	h.devices = device.New(h.store, h.ring, h.codes, device.Options{Bases: device.NewBases([]string{publicURL}), Issuer: "Example"})
 	h.backups = backup.New(h.store, h.ring, h.devices)

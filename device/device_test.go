@@ -14,6 +14,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 func text(s string) *string { return &s }
@@ -45,7 +46,7 @@ func TestPatch_ChangesWhatIsNamedAlone(t *testing.T) {
 }
 
 func TestPatch_RefusesWhatCannotBeAndChangesNothing(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	proof := p.proof()
 	before := h.content()
@@ -105,7 +106,7 @@ func TestPatch_TellsTheOldAddressOfEachChange(t *testing.T) {
 }
 
 func TestPatch_FloodOfTokensTellsTheFirst(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	for i := range 40 {
 		_, err := h.Patch(context.Background(), p.proof(), device.Change{Push: &push.Target{Service: push.GCM, Token: fmt.Sprint("thief ", i)}}, recovery.Origin{})

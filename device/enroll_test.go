@@ -19,6 +19,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestEnroll_AnswersWhatTheSDKsNeed(t *testing.T) {
@@ -86,7 +87,7 @@ func TestEnroll_LivesFiveDays(t *testing.T) {
 }
 
 func TestEnroll_TicketsOfARotatedKeyStillEnrol(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	ticket := h.ticket("ada")
 	_, err := h.ring.Rotate(context.Background())
 	must(t, err)
@@ -154,7 +155,7 @@ func TestEnroll_AnswerIsKeptNoLongerThanItIsOfUse(t *testing.T) {
 }
 
 func TestEnroll_StoresNoSecretInPlainForm(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	ticket, p := h.ticket("ada"), h.newPhone("a")
 	must(t, p.enroll(ticket))
 	for what, secret := range map[string]string{
@@ -306,7 +307,7 @@ func TestEnroll_KeyOfOneThatLeftReplacesIt(t *testing.T) {
 }
 
 func TestEnroll_RefusesWhatAnAppCannotSayOfItself(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	ticket := h.ticket("ada")
 	for name, change := range map[string]func(in *device.Installation){
 		"no identifier":                  func(in *device.Installation) { in.Identifier = "" },
@@ -340,7 +341,7 @@ func TestEnroll_UnderPolicyNumberWantsAnAppThatMatchesNumbers(t *testing.T) {
 }
 
 func TestEnroll_BoundsTheEnrollmentsOfAUser(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	for i := range 50 {
 		h.enroll("ada", fmt.Sprint("phone ", i))
 	}

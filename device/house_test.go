@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"maps"
 	"math/big"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -28,11 +27,10 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
-	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 	"tutela/storage/outbox"
 	"tutela/storage/setting"
-	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/ground"
 )
 
 const publicURL = "http://localhost:8080"
@@ -48,30 +46,14 @@ type house struct {
 	sent  *pushes
 }
 
-// onEveryEngine runs a test on the bolt engine, bare and with closures that are run again.
 func onEveryEngine(t *testing.T, test func(h *house)) {
-	t.Run("bolt", func(t *testing.T) { test(newHouse(t, false)) })
-	t.Run("chaos", func(t *testing.T) { test(newHouse(t, true)) })
+	ground.OnEveryEngine(t, func(t *testing.T, o ground.Options) { test(newHouse(t, o)) })
 }
 
-func newHouse(t *testing.T, chaos bool) *house {
+func newHouse(t *testing.T, o ground.Options) *house {
 	t.Helper()
-	ctx := context.Background()
-	quiet := slog.New(slog.DiscardHandler)
-	file, err := bolt.Open(ctx, filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{Logger: quiet})
-	must(t, err)
-	var engine storage.Engine = file
-	if chaos {
-		engine = storagetest.Chaos(t, file)
-	}
-	h := &house{t: t, clock: storage.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)), sent: &pushes{}}
-	h.store, err = storage.Open(ctx, engine, storage.Options{Clock: h.clock, Logger: quiet})
-	must(t, err)
-	t.Cleanup(func() { must(t, h.store.Close()) })
-	master := make([]byte, keyring.KeyBytes)
-	_, _ = rand.Read(master)
-	h.ring, err = keyring.Open(ctx, h.store, master)
-	must(t, err)
+	g := ground.Open(t, o)
+	h := &house{t: t, clock: g.Clock, store: g.Store, ring: g.Ring, sent: &pushes{}}
 	h.codes = recovery.New(h.store, h.ring, func(context.Context, []byte) (string, error) { return "signed", nil })
 	h.Service = device.New(h.store, h.ring, h.codes, device.Options{
 		Bases: device.NewBases([]string{publicURL + "/", "https://mfa.example.com/base"}), Issuer: "Example & Söhne", Deliver: h.sent,

@@ -10,6 +10,7 @@ import (
 	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/storage"
+	"tutela/storage/storagetest/ground"
 )
 
 func (h *house) notify(id string, n recovery.NoticePayload) {
@@ -145,7 +146,7 @@ func TestDeliverNotice_OfAUserWhoWasResetTellsNobody(t *testing.T) {
 }
 
 func TestDeliverNotice_OfAnInstallationWithoutAPushServiceIsDone(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	h.Service = device.New(h.store, h.ring, h.codes, device.Options{Bases: device.NewBases([]string{publicURL}), Issuer: "x"})
 	h.enroll("ada", "a")
 	h.notify("ada", recovery.NoticePayload{Notice: "code_changed"})

@@ -9,6 +9,7 @@ import (
 
 	"tutela/device"
 	"tutela/recovery"
+	"tutela/storage/storagetest/ground"
 )
 
 func (h *house) start(ticket, session string) device.StartedTicket {
@@ -108,7 +109,7 @@ func TestStartTicket_AtTheLastMomentStillAnswersTwice(t *testing.T) {
 }
 
 func TestStartTicket_KeepsTheNewestOfMany(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	ticket := h.ticket("ada")
 	var last device.StartedTicket
 	for range 100 {

@@ -13,6 +13,7 @@ import (
 	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestProve_TakesTheJWTAsTheSDKsMakeIt(t *testing.T) {
@@ -105,7 +106,7 @@ func flip(s string) string {
 }
 
 func TestProve_GoesByTheWallForAPhonesClock(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	p.proof()
 	old := p.jwt(nil)
@@ -266,7 +267,7 @@ func TestWatchCalls_NoticeTheFirstSignedCallWithinTheTime(t *testing.T) {
 }
 
 func TestWatchCalls_FloodOfRestoresHidesNoPhone(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	p.proof()
 	h.update(func(tx *storage.Tx) error {

@@ -10,6 +10,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 // eventsAbout are the events about a user, the newest first.
@@ -87,7 +88,7 @@ func TestDelete_LeavesEventsWithoutAnyDetail(t *testing.T) {
 }
 
 func TestCompactionDue_AfterAResetOrADeletionAlone(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	ctx := context.Background()
 	due := func(want bool, when string) {
 		t.Helper()

@@ -10,6 +10,7 @@ import (
 
 	"tutela/recovery"
 	"tutela/storage"
+	"tutela/storage/storagetest/ground"
 )
 
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -113,7 +114,7 @@ func TestParseCode_FindsEveryWrongCharacter(t *testing.T) {
 }
 
 func TestIssue_DrawsCodesThatDiffer(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	uid, first := h.newUser("ada")
 	seen := map[recovery.Code]bool{first: true}
 	characters := map[byte]int{}

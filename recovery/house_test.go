@@ -5,8 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
-	"log/slog"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,9 +13,8 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
-	"tutela/storage/bolt"
 	"tutela/storage/keyring"
-	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/ground"
 )
 
 // house is the service over a real data file, with a clock that the test owns.
@@ -25,63 +22,37 @@ type house struct {
 	*recovery.Service
 	t     *testing.T
 	path  string
-	chaos bool
 	clock *storage.FakeClock
 	store *storage.Store
 	ring  *keyring.Ring
 	key   ed25519.PrivateKey // signs receipts
 
-	master []byte
+	ground *ground.Ground
 }
 
-// onEveryEngine runs a test on the bolt engine, bare and with closures that are run again.
 func onEveryEngine(t *testing.T, test func(h *house)) {
-	for _, chaos := range []bool{false, true} {
-		name := "bolt"
-		if chaos {
-			name = "chaos"
-		}
-		t.Run(name, func(t *testing.T) { test(newHouse(t, chaos)) })
-	}
+	ground.OnEveryEngine(t, func(t *testing.T, o ground.Options) { test(newHouse(t, o)) })
 }
 
-func newHouse(t *testing.T, chaos bool) *house {
+func newHouse(t *testing.T, o ground.Options) *house {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	must(t, err)
-	h := &house{
-		t: t, path: filepath.Join(t.TempDir(), "tutela.db"), chaos: chaos, key: key,
-		clock: storage.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)),
-	}
-	h.master = make([]byte, keyring.KeyBytes)
-	_, _ = rand.Read(h.master)
-	h.open()
-	t.Cleanup(func() { must(t, h.store.Close()) })
+	g := ground.Open(t, o)
+	h := &house{t: t, path: g.Path, clock: g.Clock, key: key, ground: g}
+	h.build()
 	return h
 }
 
-func (h *house) open() {
-	h.t.Helper()
-	ctx := context.Background()
-	quiet := slog.New(slog.DiscardHandler)
-	file, err := bolt.Open(ctx, h.path, bolt.Options{Logger: quiet})
-	must(h.t, err)
-	var engine storage.Engine = file
-	if h.chaos {
-		engine = storagetest.Chaos(h.t, file)
-	}
-	h.store, err = storage.Open(ctx, engine, storage.Options{Clock: h.clock, Logger: quiet})
-	must(h.t, err)
-	h.ring, err = keyring.Open(ctx, h.store, h.master)
-	must(h.t, err)
+func (h *house) build() {
+	h.store, h.ring = h.ground.Store, h.ground.Ring
 	h.Service = recovery.New(h.store, h.ring, h.sign)
 }
 
 // restart closes the store and opens it again, with the wall moved by jump in between.
 func (h *house) restart(jump time.Duration) {
 	h.t.Helper()
-	must(h.t, h.store.Close())
-	h.clock.Jump(jump)
-	h.open()
+	h.ground.Reopen(jump)
+	h.build()
 }
 
 func (h *house) sign(_ context.Context, payload []byte) (string, error) {

@@ -9,6 +9,7 @@ import (
 
 	"tutela/recovery"
 	"tutela/storage"
+	"tutela/storage/storagetest/ground"
 )
 
 // waits are the waits after the n-th wrong code in a row, as the protocol has them.
@@ -241,7 +242,7 @@ func TestSpend_OfManyAtOnceTenAreLookedAtBeforeTheWait(t *testing.T) {
 }
 
 func TestSpend_CountsAWrongCodeOfACallerWhoHasGone(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	uid, _ := h.newUser("ada")
 	h.failUntil(uid, recovery.LoginChannel, 0, 9)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -13,6 +13,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestSpend_RotatesInOneStep(t *testing.T) {
@@ -151,7 +152,7 @@ func TestSpend_CodesSurviveARotationOfKeys(t *testing.T) {
 }
 
 func TestIssue_StoresNoCodeInPlainForm(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	uid, code := h.newUser("ada")
 	next, err := h.spend(uid, recovery.LoginChannel, code)
 	must(t, err)

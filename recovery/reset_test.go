@@ -18,6 +18,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 // stuff stands for a table that a package above has: a reset knows no list of tables.
@@ -233,7 +234,7 @@ func TestReset_ReceiptIsSignedOverAllButResidue(t *testing.T) {
 }
 
 func TestReset_ThatCannotBeSignedRemovesNothing(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	h.newFullUser("ada")
 	broken := recovery.New(h.store, h.ring, func(context.Context, []byte) (string, error) { return "", errors.New("no key") })
 	before := h.content()
@@ -246,7 +247,7 @@ func TestReset_ThatCannotBeSignedRemovesNothing(t *testing.T) {
 }
 
 func TestReset_RefusesBadRequests(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	h.newFullUser("ada")
 	refused := errors.New("refused")
 	for name, c := range map[string]struct {
@@ -276,7 +277,7 @@ func TestReset_RefusesBadRequests(t *testing.T) {
 }
 
 func TestReset_ResidueOfEachReceiptUntilTheFileWasWrittenAnew(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	uid := h.newFullUser("ada")
 	h.reset("ada", false)
 	h.clock.Advance(time.Second)
@@ -316,7 +317,7 @@ func (h *house) expectResidue(uid storage.UID, want ...bool) {
 
 // TestReset_FreedPagesKeepOldBytesUntilCompact shows what a receipt means by residue, on the raw file.
 func TestReset_FreedPagesKeepOldBytesUntilCompact(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	uid := h.newFullUser("ada")
 	if !h.fileHolds(planted) {
 		t.Fatal("the file does not hold what was planted: the test tests nothing")
@@ -395,7 +396,7 @@ func (h *house) newFullUserAgain(id string) {
 }
 
 func TestDelete_AsksWhetherTheCallerMay(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	h.newFullUser("ada")
 	refused := errors.New("refused")
 	err := h.Delete(context.Background(), "ada", recovery.Origin{}, func(storage.UID, *user.User) error { return refused })

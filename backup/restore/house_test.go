@@ -9,12 +9,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"tutela/backup"
 	"tutela/backup/restore"
@@ -25,10 +22,9 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
-	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 	"tutela/storage/setting"
-	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/ground"
 )
 
 const publicURL = "http://localhost:8080"
@@ -46,28 +42,19 @@ type house struct {
 	restores *restore.Service
 }
 
-// onEveryEngine runs a test on the bolt engine, bare and with closures that are run again.
 func onEveryEngine(t *testing.T, test func(t *testing.T, h *house)) {
-	t.Run("bolt", func(t *testing.T) { test(t, openHouse(t, false)) })
-	t.Run("chaos", func(t *testing.T) { test(t, openHouse(t, true)) })
+	ground.OnEveryEngine(t, func(t *testing.T, o ground.Options) { test(t, openHouse(t, o)) })
 }
 
-func openHouse(t testing.TB, chaos bool) *house {
+func openHouse(t testing.TB, o ground.Options) *house {
 	t.Helper()
-	ctx := context.Background()
-	quiet := slog.New(slog.DiscardHandler)
-	file, err := bolt.Open(ctx, filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{Logger: quiet})
-	must(t, err)
-	h := &house{clock: storage.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC))}
-	h.engine = &countingEngine{Engine: file}
-	if chaos {
-		h.engine.Engine = storagetest.Chaos(t, file)
+	h := &house{engine: &countingEngine{}}
+	o.Wrap = func(e storage.Engine) storage.Engine {
+		h.engine.Engine = e
+		return h.engine
 	}
-	h.store, err = storage.Open(ctx, h.engine, storage.Options{Clock: h.clock, Logger: quiet})
-	must(t, err)
-	t.Cleanup(func() { must(t, h.store.Close()) })
-	h.ring, err = keyring.Open(ctx, h.store, random(keyring.KeyBytes))
-	must(t, err)
+	g := ground.Open(t, o)
+	h.clock, h.store, h.ring = g.Clock, g.Store, g.Ring
 	bases := device.NewBases([]string{publicURL})
 	h.codes = recovery.New(h.store, h.ring, func(context.Context, []byte) (string, error) { return "signed", nil })
 	h.devices = device.New(h.store, h.ring, h.codes, device.Options{Bases: bases, Issuer: "Example"})
@@ -318,12 +305,6 @@ func (h *house) events(t testing.TB, types ...audit.Type) []audit.Entry {
 	entries, _, err := audit.List(context.Background(), h.store, audit.Query{Types: types}, false)
 	must(t, err)
 	return entries
-}
-
-func random(n int) []byte {
-	b := make([]byte, n)
-	_, _ = rand.Read(b)
-	return b
 }
 
 func must(t testing.TB, err error) {

@@ -18,6 +18,7 @@ import (
 	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestRestoreWithCode_PutsTheNewInstallationInThePlaceOfTheOld(t *testing.T) {
@@ -230,7 +231,7 @@ func TestRestoreWithCode_CountsWrongCodesAndNoTypos(t *testing.T) {
 }
 
 func TestRestoreWithCode_IsLimitedWhileTheChannelIsClosed(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	old := h.enroll(t, "ada").backUp(t, "body")
 	h.lock(t, old)
 	s := h.start(t, old.handle)
@@ -287,7 +288,7 @@ func TestRestoreWithCode_ClosesTheOtherRestoresOfTheBackup(t *testing.T) {
 
 func TestRestoreWithCode_BySixtyFourAtOnceHasOneOutcome(t *testing.T) {
 	t.Run("of one restore", func(t *testing.T) {
-		h := openHouse(t, false)
+		h := openHouse(t, ground.Options{})
 		old := h.enroll(t, "ada").backUp(t, "body")
 		s := h.start(t, old.handle)
 		outcomes := make([]*restore.Outcome, 64)
@@ -310,7 +311,7 @@ func TestRestoreWithCode_BySixtyFourAtOnceHasOneOutcome(t *testing.T) {
 		h.expectOneInstallation(t)
 	})
 	t.Run("of 64 restores", func(t *testing.T) {
-		h := openHouse(t, false)
+		h := openHouse(t, ground.Options{})
 		old := h.enroll(t, "ada").backUp(t, "body")
 		all := make([]*started, 64)
 		for i := range all {
@@ -445,7 +446,7 @@ func TestRestore_IsOverAfterAQuarterOfAnHour(t *testing.T) {
 }
 
 func TestRestore_TakesNoOtherTokenThanItsOwn(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	old := h.enroll(t, "ada").backUp(t, "body")
 	s, other := h.start(t, old.handle), h.start(t, old.handle)
 	for _, token := range []string{"", other.Token, old.answer.Token, s.Token + "x"} {

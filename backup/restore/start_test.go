@@ -11,6 +11,7 @@ import (
 	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
@@ -183,7 +184,7 @@ func testSixth(t *testing.T, h *house, handle string) {
 }
 
 func TestStart_RefusesAnInstallationThatCannotBe(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	req := h.newPhone(t).request(t, "rh_x")
 	req.Installation.Name = ""
 	if _, err := h.restores.Start(context.Background(), req, from); !errors.Is(err, device.ErrInstallation) {
@@ -194,7 +195,7 @@ func TestStart_RefusesAnInstallationThatCannotBe(t *testing.T) {
 // TestStart_CostsTheSameWhetherTheHandleIsKnown counts what a start does in the store. With automatic_restore false the
 // answer is the same too, so the work must not tell what the answer does not.
 func TestStart_CostsTheSameWhetherTheHandleIsKnown(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	ctx := context.Background()
 	known := h.enroll(t, "ada").backUp(t, "body")
 	deleted := h.enroll(t, "bob").backUp(t, "body")
@@ -236,7 +237,7 @@ func TestStart_CostsTheSameWhetherTheHandleIsKnown(t *testing.T) {
 }
 
 func TestStart_OfAHandleThatIsNobodysIsARowOfTheSameSizeWithoutThePhonesData(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	old := h.enroll(t, "ada").backUp(t, "body")
 	p := h.newPhone(t)
 	sizes := map[int]bool{}
@@ -269,7 +270,7 @@ func TestStart_OfAHandleThatIsNobodysIsARowOfTheSameSizeWithoutThePhonesData(t *
 
 // TestStart_LeavesNothingOfAFlood looks at what stays of starts that a thief of a handle, or anybody, can make at will.
 func TestStart_LeavesNothingOfAFlood(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	ctx := context.Background()
 	old := h.enroll(t, "ada").backUp(t, "body")
 	for range 20 {

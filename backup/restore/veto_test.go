@@ -13,6 +13,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestVeto_KeepsEveryRestoreOfTheBackupClosedForADay(t *testing.T) {
@@ -76,7 +77,7 @@ func TestVeto_IsTakenInAnyStepBeforeTheCodeWasRight(t *testing.T) {
 	}
 	for name, happen := range cases {
 		t.Run(name, func(t *testing.T) {
-			h := openHouse(t, false)
+			h := openHouse(t, ground.Options{})
 			old := h.enroll(t, "ada").backUp(t, "body")
 			s := h.start(t, old.handle)
 			happen(t, h, s)
@@ -150,7 +151,7 @@ func TestWait_IsTenMinutesWhenTheOldInstallationCalls(t *testing.T) {
 }
 
 func TestWait_IsAMinuteForARestoreOfBeforeThePolicy(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	old := h.enroll(t, "ada").backUp(t, "body")
 	s := h.start(t, old.handle)
 	begun := h.store.Now()
@@ -162,7 +163,7 @@ func TestWait_IsAMinuteForARestoreOfBeforeThePolicy(t *testing.T) {
 }
 
 func TestWait_IsNotShortenedByAFloodOfRestores(t *testing.T) {
-	h := openHouse(t, false)
+	h := openHouse(t, ground.Options{})
 	h.set(t, "restore.veto", "on")
 	old := h.enroll(t, "ada").backUp(t, "body")
 	s := h.start(t, old.handle)

@@ -19,6 +19,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestAnswer_ApprovesByEachKindOfKey(t *testing.T) {
@@ -226,7 +227,7 @@ func TestAnswer_DenialNeedsNoNumber(t *testing.T) {
 }
 
 func TestAnswer_LongReasonIsCutAsText(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	h.begin(request("ada"))
 	must(t, p.deny(p.one(), strings.Repeat("ö", 200)))

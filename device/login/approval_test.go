@@ -19,6 +19,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestApprovals_HaveTheKeysOfThePushMessage(t *testing.T) {
@@ -54,7 +55,7 @@ func TestApprovals_HaveTheKeysOfThePushMessage(t *testing.T) {
 }
 
 func TestApprovals_TellTimesByTheWall(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	h.begin(request("ada"))
 	h.clock.Jump(24 * time.Hour)
@@ -103,7 +104,7 @@ func TestApprovals_AreThePendingOnesOldestFirstWithoutThoseSeen(t *testing.T) {
 }
 
 func TestApprovals_WantTheJWT(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	proof, err := h.devices.Prove(context.Background(), p.answer.ID, p.answer.Token, false)
 	must(t, err)
@@ -202,7 +203,7 @@ func TestApprovals_WaitEndsAtOnceWithTheEnrollment(t *testing.T) {
 }
 
 func TestApprovals_WaitEndsWithItsContextAndIsNoError(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	ctx, cancel := context.WithCancel(context.Background())
 	w := p.wait(ctx)
@@ -211,7 +212,7 @@ func TestApprovals_WaitEndsWithItsContextAndIsNoError(t *testing.T) {
 }
 
 func TestApprovals_SilentOneWakesNobodyAndIsListedByTheNextCall(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	h.set("push.budget", "1")
 	p := h.enroll("ada", "a")
 	h.begin(request("ada"))
@@ -420,7 +421,7 @@ func TestAskInstead_AsksNoAppThatCannotMatchTheNumber(t *testing.T) {
 }
 
 func TestApprovals_ManyWaitersOfOneUserAllEnd(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	var all sync.WaitGroup
 	for range 32 {

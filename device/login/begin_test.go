@@ -17,6 +17,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestBegin_EveryRequestIsAnApprovalOfItsOwnWithANumberOfItsOwn(t *testing.T) {
@@ -424,7 +425,7 @@ func TestBegin_NotMeMutesTheClientAndAddressForAnHour(t *testing.T) {
 }
 
 func TestBegin_OtherReasonsMuteNothing(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	h.set("push.budget", "100")
 	p := h.enroll("ada", "a")
 	for _, reason := range []string{"", "busy", "NOT_ME", "hacked"} {
@@ -447,7 +448,7 @@ func TestBegin_DeliveryIsPullWithoutAPushToken(t *testing.T) {
 		h.enroll("ada", "b")
 		h.expectDelivery("one phone with a push token", request("ada"), login.Push)
 	})
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	h.Service = login.New(h.store, h.ring, h.devices, h.codes, device.NewBases([]string{publicURL}), nil)
 	h.enroll("ada", "a")
 	h.expectDelivery("no push service", request("ada"), login.Pull)
@@ -508,7 +509,7 @@ func TestStartMFA_UnderPolicyTicketANewUserNeedsOne(t *testing.T) {
 }
 
 func TestStartMFA_RefusesABlockedUserAndABadID(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	h.enroll("ada", "a")
 	h.block("ada", true)
 	for id, want := range map[string]error{"ada": login.ErrBlocked, "": user.ErrID, "\x00": user.ErrID, strings.Repeat("x", 256): user.ErrID} {

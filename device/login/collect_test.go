@@ -12,6 +12,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/storagetest/ground"
 )
 
 // approved begins a login that is approved at once.
@@ -204,7 +205,7 @@ func TestCollect_WaitEndsWhenSomethingIsDecided(t *testing.T) {
 }
 
 func TestCollect_WaitGoesOnThroughWakesThatDecideNothing(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	begun := h.begin(request("ada"))
 	m := p.one()
@@ -221,7 +222,7 @@ func TestCollect_WaitGoesOnThroughWakesThatDecideNothing(t *testing.T) {
 }
 
 func TestCollect_WaitEndsAtShutdownUndecided(t *testing.T) {
-	h := newHouse(t, false)
+	h := newHouse(t, ground.Options{})
 	h.enroll("ada", "a")
 	begun := h.begin(request("ada"))
 	ctx, cancel := context.WithCancel(context.Background())

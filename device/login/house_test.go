@@ -12,7 +12,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -27,11 +26,10 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
-	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 	"tutela/storage/outbox"
 	"tutela/storage/setting"
-	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/ground"
 )
 
 const publicURL = "http://localhost:8080"
@@ -40,49 +38,30 @@ const publicURL = "http://localhost:8080"
 type house struct {
 	*login.Service
 	t       *testing.T
-	path    string
-	master  []byte
-	chaos   bool
 	clock   *storage.FakeClock
 	store   *storage.Store
 	ring    *keyring.Ring
 	codes   *recovery.Service
 	devices *device.Service
 	sent    *pushes
+
+	ground *ground.Ground
 }
 
-// onEveryEngine runs a test on the bolt engine, bare and with closures that are run again.
 func onEveryEngine(t *testing.T, test func(h *house)) {
-	t.Run("bolt", func(t *testing.T) { test(newHouse(t, false)) })
-	t.Run("chaos", func(t *testing.T) { test(newHouse(t, true)) })
+	ground.OnEveryEngine(t, func(t *testing.T, o ground.Options) { test(newHouse(t, o)) })
 }
 
-func newHouse(t *testing.T, chaos bool) *house {
+func newHouse(t *testing.T, o ground.Options) *house {
 	t.Helper()
-	h := &house{
-		t: t, path: filepath.Join(t.TempDir(), "tutela.db"), master: make([]byte, keyring.KeyBytes), chaos: chaos,
-		clock: storage.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)), sent: &pushes{},
-	}
-	_, _ = rand.Read(h.master)
-	h.open()
-	t.Cleanup(func() { must(t, h.store.Close()) })
+	g := ground.Open(t, o)
+	h := &house{t: t, clock: g.Clock, sent: &pushes{}, ground: g}
+	h.build()
 	return h
 }
 
-func (h *house) open() {
-	h.t.Helper()
-	ctx := context.Background()
-	quiet := slog.New(slog.DiscardHandler)
-	file, err := bolt.Open(ctx, h.path, bolt.Options{Logger: quiet})
-	must(h.t, err)
-	var engine storage.Engine = file
-	if h.chaos {
-		engine = storagetest.Chaos(h.t, file)
-	}
-	h.store, err = storage.Open(ctx, engine, storage.Options{Clock: h.clock, Logger: quiet})
-	must(h.t, err)
-	h.ring, err = keyring.Open(ctx, h.store, h.master)
-	must(h.t, err)
+func (h *house) build() {
+	h.store, h.ring = h.ground.Store, h.ground.Ring
 	h.codes = recovery.New(h.store, h.ring, func(context.Context, []byte) (string, error) { return "signed", nil })
 	bases := device.NewBases([]string{publicURL, "https://mfa.example.com"})
 	h.devices = device.New(h.store, h.ring, h.codes, device.Options{Bases: bases, Issuer: "Example", Deliver: h.sent})
@@ -92,8 +71,8 @@ func (h *house) open() {
 // restart closes the store and opens it again.
 func (h *house) restart() {
 	h.t.Helper()
-	must(h.t, h.store.Close())
-	h.open()
+	h.ground.Reopen(0)
+	h.build()
 }
 
 // pushes is a push service that remembers what it was given. Safe for concurrent use.

@@ -16,6 +16,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/storagetest/ground"
 )
 
 // life is a user's life as the protocol has it, beside the house that keeps it: every step is taken in both, and what the
@@ -53,7 +54,7 @@ type modelLogin struct {
 func TestUser_LivesAsTheModelDoes(t *testing.T) {
 	for _, chaos := range []bool{false, true} {
 		t.Run(fmt.Sprint("chaos ", chaos), func(t *testing.T) {
-			h := newHouse(t, chaos)
+			h := newHouse(t, ground.Options{Chaos: chaos})
 			n := 0
 			rapid.Check(t, func(r *rapid.T) {
 				n++

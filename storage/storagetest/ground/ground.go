@@ -1,0 +1,98 @@
+// Package ground is what the tests of the packages above storage stand on: a store over a real data file, with its ring
+// of keys and a clock that the test owns. It lies apart from storagetest, which the engines' own tests use.
+package ground
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"tutela/storage"
+	"tutela/storage/bolt"
+	"tutela/storage/keyring"
+	"tutela/storage/storagetest"
+)
+
+// Start is what the clock shows in the beginning. Its fraction shows who cuts times off.
+var Start = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+
+// Options says how the ground is laid. The zero value is bolt as it is.
+type Options struct {
+	Chaos bool                                       // closures are run again at random
+	Wrap  func(engine storage.Engine) storage.Engine // around the engine, to watch it
+	Clock *storage.FakeClock                         // default: one that shows Start
+	Log   *slog.Logger                               // default: none
+}
+
+// Ground is an open store. It is closed when its test ends.
+type Ground struct {
+	Path  string
+	Clock *storage.FakeClock
+	Store *storage.Store
+	Ring  *keyring.Ring
+
+	t      testing.TB
+	o      Options
+	master []byte
+}
+
+// OnEveryEngine runs a test on the bolt engine, bare and with closures that are run again.
+func OnEveryEngine(t *testing.T, test func(t *testing.T, o Options)) {
+	t.Helper()
+	t.Run("bolt", func(t *testing.T) { test(t, Options{}) })
+	t.Run("chaos", func(t *testing.T) { test(t, Options{Chaos: true}) })
+}
+
+// Open makes a data file of the test's own and opens it.
+func Open(t testing.TB, o Options) *Ground {
+	t.Helper()
+	if o.Clock == nil {
+		o.Clock = storage.NewFakeClock(Start)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	g := &Ground{
+		Path: filepath.Join(t.TempDir(), "tutela.db"), Clock: o.Clock, t: t, o: o, master: make([]byte, keyring.KeyBytes),
+	}
+	_, _ = rand.Read(g.master)
+	g.open()
+	t.Cleanup(func() { g.must(g.Store.Close()) })
+	return g
+}
+
+// Reopen closes the store and opens it again, as a server that restarts does, with the wall moved by jump in between.
+func (g *Ground) Reopen(jump time.Duration) {
+	g.t.Helper()
+	g.must(g.Store.Close())
+	g.Clock.Jump(jump)
+	g.open()
+}
+
+func (g *Ground) open() {
+	g.t.Helper()
+	ctx := context.Background()
+	file, err := bolt.Open(ctx, g.Path, bolt.Options{Logger: g.o.Log})
+	g.must(err)
+	var engine storage.Engine = file
+	if g.o.Chaos {
+		engine = storagetest.Chaos(g.t, file)
+	}
+	if g.o.Wrap != nil {
+		engine = g.o.Wrap(engine)
+	}
+	g.Store, err = storage.Open(ctx, engine, storage.Options{Clock: g.Clock, Logger: g.o.Log})
+	g.must(err)
+	g.Ring, err = keyring.Open(ctx, g.Store, g.master)
+	g.must(err)
+}
+
+func (g *Ground) must(err error) {
+	g.t.Helper()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+}
