@@ -53,7 +53,7 @@ func TestCollect_KnowsOnlyIdsOfItsOwnMake(t *testing.T) {
 		begun := p.approved()
 		mfa := h.startMFA("ada")
 		for name, id := range map[string]string{
-			"nothing": "", "a word": "x", "cut off": begun.ID[:len(begun.ID)-1], "longer": begun.ID + "A", "a changed MAC": begun.ID[:len(begun.ID)-2] + "AA",
+			"nothing": "", "a word": "x", "cut off": begun.ID[:len(begun.ID)-1], "longer": begun.ID + "A", "a changed MAC": changed(begun.ID, len(begun.ID)-4),
 			"without its prefix": strings.TrimPrefix(begun.ID, "arq_"), "as a transaction's": "txn_" + strings.TrimPrefix(begun.ID, "arq_"),
 			"an mfa_token": mfa.Token,
 		} {
@@ -256,4 +256,13 @@ func TestCollect_SurvivesARestart(t *testing.T) {
 		_, err := h.collect(begun)
 		expect(h.t, "once more, after another restart", err, login.ErrGrant)
 	})
+}
+
+// changed is an id with another character at a place, whatever was there.
+func changed(id string, at int) string {
+	other := "A"
+	if id[at] == 'A' {
+		other = "B"
+	}
+	return id[:at] + other + id[at+1:]
 }
