@@ -177,14 +177,15 @@ func internal(call *Call) *Problem {
 // coded is what an error's code says, for an error that no table names.
 func coded(api API, code storage.Code, err error) *Problem {
 	statuses := map[storage.Code]int{
-		storage.NotFound:    http.StatusNotFound,
-		storage.Invalid:     http.StatusBadRequest,
-		storage.Conflict:    http.StatusConflict,
-		storage.Expired:     http.StatusNotFound,
-		storage.Denied:      http.StatusForbidden,
-		storage.Limited:     http.StatusTooManyRequests,
-		storage.Exhausted:   http.StatusConflict,
-		storage.Unavailable: http.StatusServiceUnavailable,
+		storage.NotFound:       http.StatusNotFound,
+		storage.Invalid:        http.StatusBadRequest,
+		storage.Conflict:       http.StatusConflict,
+		storage.Expired:        http.StatusNotFound,
+		storage.Denied:         http.StatusForbidden,
+		storage.Limited:        http.StatusTooManyRequests,
+		storage.Exhausted:      http.StatusConflict,
+		storage.Unavailable:    http.StatusServiceUnavailable,
+		storage.OutcomeUnknown: http.StatusServiceUnavailable,
 	}
 	status := statuses[code]
 	if api == LoginAPI && (status == http.StatusNotFound || status == http.StatusConflict) {
@@ -192,6 +193,10 @@ func coded(api API, code storage.Code, err error) *Problem {
 	}
 	p := refusal(api, status, Message(err))
 	p.RetryAfter = storage.RetryAfter(err)
+	if code == storage.OutcomeUnknown {
+		// In every API's body it has a code of its own: "unavailable" says that nothing was done.
+		p.Code = string(code)
+	}
 	return p
 }
 

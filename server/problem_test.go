@@ -161,6 +161,16 @@ func TestProblem_ErrorsOfHandlersBecomeWireErrors(t *testing.T) {
 			storage.ErrUnavailable, "/mfa", 503,
 			`{"error":"temporarily_unavailable","error_description":"the store is not available; try again later"}`, [2]string{"Retry-After", "1"},
 		},
+		"the outcome is unknown": {
+			fmt.Errorf("redeem: %w: %w", storage.ErrOutcomeUnknown, errors.New("planted secret")), "/api", 503,
+			`{"statusCode":503,"error":"Service Unavailable","message":"it is not known whether this was done; ask again with the same request",` +
+				`"errorCode":"unknown_outcome"}`, [2]string{"Retry-After", "1"},
+		},
+		"the outcome is unknown, in the login API": {
+			storage.ErrOutcomeUnknown, "/mfa", 503,
+			`{"error":"unknown_outcome","error_description":"it is not known whether this was done; ask again with the same request"}`,
+			[2]string{"Retry-After", "1"},
+		},
 		"given up": {
 			fmt.Errorf("wait: %w", context.Canceled), "/api/v2", 503,
 			`{"statusCode":503,"error":"Service Unavailable","message":"the call took too long; try again","errorCode":"unavailable"}`, [2]string{},

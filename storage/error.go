@@ -20,6 +20,10 @@ const (
 	Limited     Code = "limited"     // too many tries; RetryAfter says how long to wait
 	Exhausted   Code = "exhausted"   // a bound of the installation is reached
 	Unavailable Code = "unavailable" // the store cannot be reached or written now; nothing was done
+
+	// OutcomeUnknown is for a commit that failed in a way that does not tell whether it was kept: it may have been done,
+	// or not. The caller asks again by what it has, and is never told that nothing was done.
+	OutcomeUnknown Code = "unknown_outcome"
 )
 
 // Error is an error that crosses the layers intact and is turned into a wire error at the edge. A domain package
@@ -28,7 +32,7 @@ const (
 type Error struct {
 	Code       Code
 	Message    string        // for people: lower-case, names the thing, never a secret
-	RetryAfter time.Duration // with Limited: how long to wait; 0 when that is not known
+	RetryAfter time.Duration // with Limited and OutcomeUnknown: how long to wait; 0 when that is not known
 
 	kind *Error // what it was made from
 }
@@ -125,5 +129,9 @@ var (
 	ErrExists      = NewError(Conflict, "the row exists already")
 	ErrUnique      = NewError(Conflict, "another row has this value")
 	ErrUnavailable = NewError(Unavailable, "the store is not available; try again later")
-	ErrForeign     = NewError(Invalid, "this is no data of tutela")
+
+	// ErrOutcomeUnknown reports a commit that failed without saying whether it was kept. An engine wraps the cause in it.
+	ErrOutcomeUnknown = NewError(OutcomeUnknown, "it is not known whether this was done; ask again with the same request")
+
+	ErrForeign = NewError(Invalid, "this is no data of tutela")
 )

@@ -153,6 +153,9 @@ func (w *web) trouble(c *fiber.Ctx, err error) reply {
 	case storage.CodeOf(err) == storage.Unavailable:
 		r.status, r.page = http.StatusServiceUnavailable, "busy.html"
 		r.header[fiber.HeaderRetryAfter] = "5"
+	case storage.CodeOf(err) == storage.OutcomeUnknown:
+		r.status, r.page = http.StatusServiceUnavailable, "unsure.html"
+		r.header[fiber.HeaderRetryAfter] = "5"
 	default:
 		call.Failed(err)
 		r.status, r.page = http.StatusInternalServerError, "broken.html"

@@ -179,8 +179,11 @@ func (s *Sender) attempt(ctx context.Context, w work) error {
 	// What the handler did is done: it is written down though ctx is over.
 	ctx = context.WithoutCancel(ctx)
 	err = s.settle(ctx, w, then, failed)
-	if err == nil || storage.CodeOf(err) == storage.Unavailable {
-		return err
+	switch code := storage.CodeOf(err); {
+	case err == nil:
+		return nil
+	case code == storage.Unavailable, code == storage.OutcomeUnknown:
+		return err // the next look finds the entry settled, or tries again
 	}
 	// The transaction cannot be had with then. Without it the entry is put off, and does not come back at once.
 	return s.settle(ctx, w, nil, err)
