@@ -49,7 +49,7 @@ func (c *clientAddCmd) Run(ctx context.Context) error {
 	for _, scopes := range c.Scope {
 		added.Scopes = append(added.Scopes, strings.Fields(scopes)...)
 	}
-	return c.operate(ctx, installation{create: true}, func(s operator.Service) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		credentials, err := s.AddClient(ctx, added)
 		if err != nil {
 			return err

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"tutela/backup"
@@ -23,34 +19,6 @@ import (
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 )
-
-// dataFlags are the flags of every command that works on an installation.
-type dataFlags struct {
-	Data          string `default:"./data" type:"path" env:"TUTELA_DATA" placeholder:"DIR" help:"Folder of the data file, the master key and the admin socket."`
-	MasterKeyFile string `type:"path" env:"TUTELA_MASTER_KEY_FILE" placeholder:"FILE" help:"File of the master key, by default master.key in the data folder. TUTELA_MASTER_KEY (base64) goes before it."`
-}
-
-func (f dataFlags) file() string { return filepath.Join(f.Data, "tutela.db") }
-
-func (f dataFlags) socket() string { return filepath.Join(f.Data, "admin.sock") }
-
-func (f dataFlags) pushFolder() string { return filepath.Join(f.Data, "push") }
-
-// masterKeyFile is the file of the master key, when the environment does not hold the key itself.
-func (f dataFlags) masterKeyFile() string {
-	return cmp.Or(f.MasterKeyFile, filepath.Join(f.Data, "master.key"))
-}
-
-// makeFolder makes the data folder when there is none. One that is there and not fit for the data gets no file.
-func (f dataFlags) makeFolder() error {
-	if err := operator.CheckFolder(f.Data); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(f.Data, 0o700); err != nil {
-		return fmt.Errorf("make the data folder: %w", err)
-	}
-	return nil
-}
 
 // house is an opened installation: the store and the services over it.
 type house struct {
@@ -68,6 +36,7 @@ type house struct {
 // houseOptions says how to open an installation.
 type houseOptions struct {
 	dataFlags
+	Begin      bool           // make the data file when there is none
 	PublicURLs []string       // the first is the one that we print
 	Issuer     string         // the organisation's name, as apps show it
 	Deliver    push.Deliverer // nil: apps pull
@@ -107,18 +76,28 @@ func openWhenFree(ctx context.Context, o houseOptions) (*house, error) {
 	}
 }
 
-// openHouse opens the data file, or makes it with its master key when there is none yet, and wires the services.
+// openHouse opens the data file and wires the services. Without Begin it opens only what is there.
+//
+// Errors: errNoInstallation; those of the master key, the data file and the file system.
 func openHouse(ctx context.Context, o houseOptions) (*house, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if err := o.makeFolder(); err != nil {
-		return nil, err
+	isNew := !o.hasDataFile()
+	switch {
+	case isNew && !o.Begin:
+		return nil, o.noInstallation()
+	case isNew:
+		if err := o.makeFolder(); err != nil {
+			return nil, err
+		}
+	default:
+		if err := operator.CheckFolder(o.Data.path); err != nil {
+			return nil, err
+		}
 	}
-	_, err := os.Stat(o.file())
-	isNew := errors.Is(err, fs.ErrNotExist)
-	// The key is looked for first: a data file that cannot be read is not made, and one that is there not touched.
-	master, err := keyring.MasterKey(os.Getenv("TUTELA_MASTER_KEY"), o.masterKeyFile(), isNew)
+	// The key comes first: no data file is made that cannot be read, and one that is there is not touched without it.
+	master, err := keyring.MasterKey(os.Getenv(masterKeyVariable), o.masterKeyFile(), isNew)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +115,7 @@ func openHouse(ctx context.Context, o houseOptions) (*house, error) {
 // warnOfMasterKey says when others on this machine may read the file of the master key.
 func (o houseOptions) warnOfMasterKey() {
 	info, err := os.Stat(o.masterKeyFile())
-	if err == nil && info.Mode().Perm()&0o077 != 0 && os.Getenv("TUTELA_MASTER_KEY") == "" {
+	if err == nil && info.Mode().Perm()&0o077 != 0 && os.Getenv(masterKeyVariable) == "" {
 		o.Log.Warn("others on this machine may read the master key: chmod 600", "file", o.masterKeyFile())
 	}
 }

@@ -80,8 +80,8 @@ func mount(t testing.TB) *mounted {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	m.must(err)
 	m.url = "http://" + listener.Addr().String()
-	data := dataFlags{Data: filepath.Join(t.TempDir(), "data")}
-	m.house, err = openHouse(t.Context(), houseOptions{dataFlags: data, PublicURLs: []string{m.url}, Issuer: "Hafenlicht", Log: log})
+	data := dataIn(filepath.Join(t.TempDir(), "data"))
+	m.house, err = openHouse(t.Context(), houseOptions{dataFlags: data, Begin: true, PublicURLs: []string{m.url}, Issuer: "Hafenlicht", Log: log})
 	m.must(err)
 	t.Cleanup(func() { m.must(m.house.Close()) })
 	m.server, err = server.New(server.Config{Listener: listener, PublicURLs: []string{m.url}, Log: log})

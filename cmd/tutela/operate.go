@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -25,7 +24,6 @@ const (
 
 // installation says how a command works on an installation when no server runs there.
 type installation struct {
-	create    bool   // make the data when there is none yet
 	publicURL string // printed in links
 	name      string // the organisation's, in QR codes
 }
@@ -67,10 +65,9 @@ func (f dataFlags) operateThere(ctx context.Context, do func(operator.Service) e
 }
 
 // operateHere opens the data file in this process.
+//
+// Errors: errNoInstallation; those of openHouse.
 func (f dataFlags) operateHere(ctx context.Context, i installation, do func(operator.Service) error) error {
-	if _, err := os.Stat(f.file()); errors.Is(err, fs.ErrNotExist) && !i.create {
-		return fmt.Errorf("there is no installation in %s: give --data, or begin with tutela serve", f.Data)
-	}
 	if i.publicURL == "" {
 		i.publicURL = localServer
 	}

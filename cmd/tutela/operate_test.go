@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,11 +26,33 @@ type commandLine struct {
 	data   string
 }
 
+// newCommandLine is a command line on a new installation.
 func newCommandLine(t *testing.T) *commandLine {
+	t.Helper()
+	c := newCommandLineOnNothing(t)
+	beginInstallation(t, dataIn(c.data))
+	return c
+}
+
+// newCommandLineOnNothing is a command line on a data folder that is not there.
+func newCommandLineOnNothing(t *testing.T) *commandLine {
 	t.Helper()
 	binary, err := builtBinary()
 	must(t, err)
 	return &commandLine{t, binary, filepath.Join(t.TempDir(), "data")}
+}
+
+// dataIn is the flags of a data folder.
+func dataIn(path string) dataFlags { return dataFlags{Data: folder{path: path, typed: path}} }
+
+// beginInstallation makes what the first start of a server makes.
+func beginInstallation(t *testing.T, data dataFlags) {
+	t.Helper()
+	h, err := openHouse(t.Context(), houseOptions{
+		dataFlags: data, Begin: true, PublicURLs: []string{localServer}, Issuer: "tutela", Log: slog.New(slog.DiscardHandler),
+	})
+	must(t, err)
+	must(t, h.Close())
 }
 
 // ran is what a command said.
@@ -303,11 +326,10 @@ func TestReceipt_VerifiesOfflineByASavedKeySet(t *testing.T) {
 	_, err = document.ReadFrom(resp.Body)
 	must(t, errors.Join(err, resp.Body.Close()))
 	must(t, os.WriteFile(jwks, document.Bytes(), 0o600))
-	elsewhere := newCommandLine(t)
+	elsewhere := newCommandLine(t) // with other keys
 	if said := elsewhere.run("receipt", "verify", receipt, "--jwks", jwks); !strings.Contains(said, "is genuine") {
 		t.Errorf("said:\n%s", said)
 	}
-	elsewhere.run("policy", "list") // makes another installation, with other keys
 	elsewhere.try("receipt", "verify", receipt).refused("is not in the key set")
 }
 
@@ -412,7 +434,11 @@ func TestBackupDB_IsRestoredOnlyWhenNoServerRuns(t *testing.T) {
 	}
 	again := filepath.Join(t.TempDir(), "again.db")
 	c.run("backup-db", again)
-	fresh := newCommandLine(t)
+	fresh := newCommandLineOnNothing(t)
+	fresh.try("restore-db", again).refused("nothing was restored: the master key " + filepath.Join(fresh.data, "master.key") + " is missing")
+	if _, err := os.Stat(fresh.data); !errors.Is(err, os.ErrNotExist) {
+		t.Error("a restore that cannot be has made the data folder")
+	}
 	must(t, os.Mkdir(fresh.data, 0o700))
 	key, err := os.ReadFile(filepath.Join(c.data, "master.key"))
 	must(t, err)
@@ -439,7 +465,7 @@ func TestRestoreDB_LeavesEverythingWhenTheCopyIsNoDataFile(t *testing.T) {
 }
 
 func TestRestoreDB_ChangesNothingWhenTheMasterKeyIsNotTheCopys(t *testing.T) {
-	c, elsewhere := newCommandLine(t), newCommandLine(t)
+	c, elsewhere := newCommandLineOnNothing(t), newCommandLine(t)
 	elsewhere.run("ticket", "paul")
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	elsewhere.run("backup-db", copied)
@@ -448,7 +474,8 @@ func TestRestoreDB_ChangesNothingWhenTheMasterKeyIsNotTheCopys(t *testing.T) {
 	if names := c.names(); names != "" {
 		t.Errorf("the folder holds %s", names)
 	}
-	c.run("ticket", "maria")
+	must(t, os.Remove(c.data))
+	beginInstallation(t, dataIn(c.data))
 	before, names := c.file(), c.names()
 	c.try("restore-db", copied).refused("nothing was restored: the master key is not the one that this data was written with")
 	if !bytes.Equal(before, c.file()) || names != c.names() {
@@ -458,7 +485,7 @@ func TestRestoreDB_ChangesNothingWhenTheMasterKeyIsNotTheCopys(t *testing.T) {
 }
 
 func TestDropKept_KeepsTheOnlyNameOfTheOldDataFile(t *testing.T) {
-	c := &restoreDBCmd{dataFlags: dataFlags{Data: t.TempDir()}}
+	c := &restoreDBCmd{dataFlags: dataIn(t.TempDir())}
 	must(t, os.WriteFile(c.file(), []byte("old"), 0o600))
 	kept, err := c.keepOld()
 	must(t, err)
@@ -468,7 +495,7 @@ func TestDropKept_KeepsTheOnlyNameOfTheOldDataFile(t *testing.T) {
 	}
 	kept, err = c.keepOld()
 	must(t, err)
-	building := filepath.Join(c.Data, "building")
+	building := filepath.Join(c.Data.path, "building")
 	must(t, os.WriteFile(building, []byte("new"), 0o600))
 	must(t, os.Rename(building, c.file()))
 	if err := c.dropKept(kept); err == nil || !strings.Contains(err.Error(), "kept as "+kept) {
@@ -485,19 +512,6 @@ func (c *commandLine) file() []byte {
 	content, err := os.ReadFile(filepath.Join(c.data, "tutela.db"))
 	must(c.t, err)
 	return content
-}
-
-func TestCommands_WantAnInstallationToLookAt(t *testing.T) {
-	c := newCommandLine(t)
-	for _, args := range [][]string{
-		{"user", "list"}, {"client", "list"}, {"events"}, {"backup-db", filepath.Join(t.TempDir(), "x.db")}, {"compact"}, {"key", "rotate"},
-		{"user", "reset", "maria", "--reason", "x", "--yes"},
-	} {
-		c.try(args...).refused("there is no installation in " + c.data)
-	}
-	if _, err := os.Stat(c.data); !errors.Is(err, os.ErrNotExist) {
-		t.Error("looking has made the data folder")
-	}
 }
 
 func TestCommands_SayWhenAServerHasTheFileAndDoesNotAnswer(t *testing.T) {

@@ -26,7 +26,7 @@ type policyListCmd struct {
 
 // Run shows the policies.
 func (c *policyListCmd) Run(ctx context.Context) error {
-	return c.operate(ctx, installation{create: true}, func(s operator.Service) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		policies, err := s.Policies(ctx)
 		if err != nil {
 			return err
@@ -54,7 +54,7 @@ type policyGetCmd struct {
 
 // Run prints the policy's value alone.
 func (c *policyGetCmd) Run(ctx context.Context) error {
-	return c.operate(ctx, installation{create: true}, func(s operator.Service) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		policies, err := s.Policies(ctx)
 		if err != nil {
 			return err
@@ -87,7 +87,7 @@ func (policySetCmd) Help() string {
 
 // Run sets the policy.
 func (c *policySetCmd) Run(ctx context.Context) error {
-	return c.operate(ctx, installation{create: true}, func(s operator.Service) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		p, err := s.SetPolicy(ctx, c.Name, c.Value)
 		if err != nil {
 			return err

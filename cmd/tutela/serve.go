@@ -41,13 +41,15 @@ type serveCmd struct {
 	TLSCert      string       `name:"tls-cert" type:"path" env:"TUTELA_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain; read again on SIGHUP."`
 	TLSKey       string       `name:"tls-key" type:"path" env:"TUTELA_TLS_KEY" placeholder:"FILE" help:"PEM key of the certificate."`
 	TrustedProxy []proxyRange `name:"trusted-proxy" env:"TUTELA_TRUSTED_PROXY" placeholder:"CIDR" help:"Address or address range of a reverse proxy whose X-Forwarded-For is believed; repeatable."`
+	Init         bool         `help:"Begin a new installation though the data folder holds a master key or files of others. For the first start alone."`
 	LogLevel     slog.Level   `default:"info" env:"TUTELA_LOG_LEVEL" placeholder:"LEVEL" help:"debug, info, warn or error. Every call is a line at info."`
 }
 
 // Help is the long help of "tutela serve".
 func (serveCmd) Help() string {
-	return `The data folder is made when it is missing: the data file, and a master key of its own. Keep a copy of the
-master key elsewhere: without it the data file cannot be read.
+	return `In a data folder that is empty or missing it begins a new installation: the data file, and a master key of its own.
+Keep a copy of the master key elsewhere: without it the data file cannot be read. A key that you give yourself needs --init
+at the first start, for a key without its data file is otherwise taken for data that is missing.
 
   tutela serve --dev                      on a laptop
   tutela serve --listen :443 --tls-cert cert.pem --tls-key key.pem --public-url https://mfa.example.com
@@ -61,6 +63,10 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	}
 	tuneGC()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	begins, err := c.begins(log)
+	if err != nil {
+		return err
+	}
 	deliver, err := c.deliverer(log)
 	if err != nil {
 		return err
@@ -72,14 +78,14 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	defer func() { _ = listener.Close() }()
 	public := c.publicURLs(listener.Addr())
 	h, err := openWhenFree(ctx, houseOptions{
-		dataFlags: c.dataFlags, PublicURLs: public, Issuer: c.Name, Deliver: deliver, Log: log,
+		dataFlags: c.dataFlags, Begin: begins, PublicURLs: public, Issuer: c.Name, Deliver: deliver, Log: log,
 	})
 	if err != nil {
 		return err
 	}
 	s, err := server.New(server.Config{
 		Listener: listener, PublicURLs: public, CertFile: c.TLSCert, KeyFile: c.TLSKey, TrustedProxies: prefixes(c.TrustedProxy),
-		Origin: h.allowsOrigin, Checks: h.checks(c.Data), Log: log, Version: version,
+		Origin: h.allowsOrigin, Checks: h.checks(c.Data.path), Log: log, Version: version,
 	})
 	if err != nil {
 		return errors.Join(err, h.Close())
@@ -88,6 +94,9 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	admin, err := operator.Listen(ctx, c.socket())
 	if err != nil {
 		return errors.Join(err, h.Close())
+	}
+	if begins {
+		c.announce(os.Stdout)
 	}
 	c.greet(os.Stdout, public[0])
 	return errors.Join(h.run(ctx, s, admin, log), h.Close())
@@ -177,11 +186,33 @@ func (c *serveCmd) publicURLs(addr net.Addr) []string {
 	}
 }
 
+// begins reports whether this start begins an installation, before anything is made.
+//
+// Errors: errNoInstallation, when it may not.
+func (c *serveCmd) begins(log *slog.Logger) (bool, error) {
+	switch {
+	case c.hasDataFile():
+		if c.Init {
+			log.Warn("--init is for the first start alone: leave it away, so that a data file that is missing is noticed", "data", c.Data.path)
+		}
+		return false, nil
+	case c.Init:
+		return true, nil
+	}
+	return true, c.mayBegin()
+}
+
+// announce says that an installation has begun.
+func (c *serveCmd) announce(w io.Writer) {
+	say(w, "tutela begins a new installation in %s\n", c.Data.path)
+	say(w, "  keep:  a copy of the master key (%s), apart from the data: without it the data cannot be read\n", c.masterKeyPlace())
+}
+
 // greet says what to open and do next.
 func (c *serveCmd) greet(w io.Writer, public string) {
-	say(w, "tutela serves on %s  (data in %s)\n", public, c.Data)
-	say(w, "  next:  tutela ticket maria --data %s     a link and a QR code: maria's phone enrols\n", c.Data)
-	say(w, "         tutela client add shop --scope openid --data %s     a login system that may ask her phone\n", c.Data)
+	say(w, "tutela serves on %s  (data in %s)\n", public, c.Data.path)
+	say(w, "  next:  tutela ticket maria --data %s     a link and a QR code: maria's phone enrols\n", c.Data.path)
+	say(w, "         tutela client add shop --scope openid --data %s     a login system that may ask her phone\n", c.Data.path)
 	say(w, "  look:  %s/openapi.json   %s/readyz\n", public, public)
 }
 

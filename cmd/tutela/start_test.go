@@ -159,7 +159,7 @@ func TestServe_TakesOverFromAServerThatWasKilled(t *testing.T) {
 }
 
 func TestServe_SaysThatThePathIsTooLongForASocket(t *testing.T) {
-	c := newCommandLine(t)
+	c := newCommandLineOnNothing(t)
 	c.data = filepath.Join(c.data, strings.Repeat("x", 100))
 	c.startIsRefused("a socket's has at most 107: choose a shorter --data")
 	if _, err := os.Stat(c.data); err == nil {
@@ -169,21 +169,20 @@ func TestServe_SaysThatThePathIsTooLongForASocket(t *testing.T) {
 }
 
 func TestServe_LeavesAFolderOfOthersAlone(t *testing.T) {
-	c := newCommandLine(t)
+	c := newCommandLineOnNothing(t)
 	must(t, os.Mkdir(c.data, 0o755))
 	must(t, os.WriteFile(filepath.Join(c.data, "passwd"), nil, 0o600))
-	for _, args := range [][]string{{"serve", "--dev", "--listen", "127.0.0.1:0"}, {"ticket", "maria"}, {"restore-db", filepath.Join(c.data, "passwd")}} {
-		c.try(args...).refused("holds other files, and others may enter it: choose a --data folder of its own")
+	key := []string{"TUTELA_MASTER_KEY=" + otherKey}
+	for _, args := range [][]string{{"serve", "--init", "--dev", "--listen", "127.0.0.1:0"}, {"restore-db", filepath.Join(c.data, "passwd")}} {
+		c.tryWith(key, append(args, "--data", c.data)...).refused("holds other files, and others may enter it: choose a --data folder of its own")
 	}
 	if info, err := os.Stat(c.data); err != nil || info.Mode().Perm() != 0o755 || c.names() != "passwd" {
 		t.Errorf("the folder is %v and holds %s", info.Mode(), c.names())
 	}
-	must(t, os.Chmod(c.data, 0o700))
-	c.run("ticket", "maria")
 }
 
 func TestServe_MakesNothingWhenThePublicURLIsNone(t *testing.T) {
-	c := newCommandLine(t)
+	c := newCommandLineOnNothing(t)
 	for _, args := range [][]string{{"serve", "--dev", "--listen", "127.0.0.1:0"}, {"ticket", "maria"}} {
 		c.try(append(args, "--public-url", "mfa.example.com")...).refused(`"mfa.example.com" is no public URL`)
 	}
@@ -193,7 +192,7 @@ func TestServe_MakesNothingWhenThePublicURLIsNone(t *testing.T) {
 }
 
 func TestServe_MakesNothingWhenThereIsNoCertificate(t *testing.T) {
-	c := newCommandLine(t)
+	c := newCommandLineOnNothing(t)
 	for says, flags := range map[string][]string{
 		"TLS needs both a certificate file and a key file": {"--tls-cert", "cert.pem"},
 		"read the TLS certificate":                         {"--tls-cert", "cert.pem", "--tls-key", "key.pem"},

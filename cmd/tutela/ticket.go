@@ -36,7 +36,7 @@ phone can scan at once.
 
 // Run makes the ticket.
 func (c *ticketCmd) Run(ctx context.Context) error {
-	here := installation{create: true, publicURL: strings.Split(c.PublicURL, ",")[0], name: c.Name}
+	here := installation{publicURL: strings.Split(c.PublicURL, ",")[0], name: c.Name}
 	return c.operate(ctx, here, func(s operator.Service) error {
 		ticket, err := s.Ticket(ctx, operator.TicketRequest{UserID: c.User, Email: c.Email, Multiple: c.Multiple})
 		if err != nil {

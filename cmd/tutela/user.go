@@ -165,7 +165,7 @@ func (c *userBlockCmd) Run(ctx context.Context) error {
 			return nil
 		}
 		fmt.Fprintf(os.Stderr, "%s is blocked: every login is refused until tutela user block %s --off --data %s\n",
-			plain(c.User), shellWord(plain(c.User)), shellWord(c.Data))
+			plain(c.User), shellWord(plain(c.User)), shellWord(c.Data.path))
 		return nil
 	})
 }
