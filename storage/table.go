@@ -32,6 +32,11 @@ type Spec[T any] struct {
 	// are []byte, which hold the plain value in memory.
 	Sealed func(*T) []Field
 
+	// Upgrade completes a record that was stored in an earlier shape: stored is its JSON, and record what of it the
+	// present T reads. It runs before the sealed fields are opened, whose names and row must be those they were sealed
+	// with. The row gets the present shape when it is written next. Without Upgrade, T has had one shape only.
+	Upgrade func(record *T, stored []byte) error
+
 	// Raw keeps a T of []byte as it is, instead of as JSON: for large opaque values.
 	Raw bool
 }
@@ -363,6 +368,11 @@ func (t *Table[T]) decode(tx *Tx, uid UID, key string, r row) (*T, error) {
 	}
 	if err := json.Unmarshal(r.record, record); err != nil {
 		return nil, fmt.Errorf("%s %q: %w: %w", t.spec.Name, key, errRow, err)
+	}
+	if t.spec.Upgrade != nil {
+		if err := t.spec.Upgrade(record, r.record); err != nil {
+			return nil, fmt.Errorf("%s %q: %w: %w", t.spec.Name, key, errRow, err)
+		}
 	}
 	if t.spec.Sealed != nil {
 		for _, f := range t.spec.Sealed(record) {
