@@ -23,10 +23,14 @@ const (
 	checkAge  = time.Second
 )
 
-// Check is one thing that must be well for the server to be ready. Run returns what is wrong; it must heed its context.
+// Check is one thing that /readyz looks at. Run returns what is wrong; it must heed its context.
 type Check struct {
 	Name string
 	Run  func(ctx context.Context) error
+
+	// Advisory is for what a person should know and a load balancer should not act on. What Run returns stands in the
+	// answer, which stays 200. It is not logged here: who finds the trouble logs it once.
+	Advisory bool
 }
 
 // health answers /healthz, which says that the process runs, and /readyz, which says that it can do its work.
@@ -71,11 +75,15 @@ func (h *health) look() readiness {
 	defer cancel()
 	state := readiness{Status: "ready", Checks: make(map[string]string, len(h.checks))}
 	for i, err := range h.run(ctx) {
-		name := h.checks[i].Name
-		state.Checks[name] = "ok"
-		if err != nil {
-			state.Status, state.Checks[name] = "not_ready", publicReason(err)
-			h.log.Error("not ready", "check", name, "err", err)
+		check := h.checks[i]
+		state.Checks[check.Name] = "ok"
+		if err == nil {
+			continue
+		}
+		state.Checks[check.Name] = publicReason(err)
+		if !check.Advisory {
+			state.Status = "not_ready"
+			h.log.Error("not ready", "check", check.Name, "err", err)
 		}
 	}
 	h.latest, h.checked = state, time.Now()

@@ -3,6 +3,7 @@ package server_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -37,6 +38,23 @@ func TestHealth_NamesWhatIsWrongAndNoMore(t *testing.T) {
 	wantJSON(t, got.body, `{"status":"not_ready","checks":{"store":"the store is not available; try again later","disk":"failed","clock":"no answer in time"}}`)
 	if got := r.ask("GET", "/healthz", ""); got.status != 200 {
 		t.Errorf("healthz: %d", got.status)
+	}
+}
+
+func TestHealth_AdvisoryCheckIsShownAndLeavesTheServerReady(t *testing.T) {
+	r := start(t, server.Config{Checks: []server.Check{
+		{Name: "store", Run: func(context.Context) error { return nil }},
+		{Name: "outbox", Advisory: true, Run: func(context.Context) error {
+			return storage.NewError(storage.Unavailable, "1 destination does not answer")
+		}},
+	}}, nil)
+	got := r.ask("GET", "/readyz", "")
+	if got.status != 200 {
+		t.Errorf("status %d", got.status)
+	}
+	wantJSON(t, got.body, `{"status":"ready","checks":{"store":"ok","outbox":"1 destination does not answer"}}`)
+	if strings.Contains(r.log.String(), "not ready") {
+		t.Errorf("logged: %s", r.log.String())
 	}
 }
 
