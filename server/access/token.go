@@ -1,7 +1,6 @@
 package access
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -11,7 +10,6 @@ import (
 	"errors"
 	"math/big"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -57,14 +55,13 @@ func (s *Service) IDToken(ctx context.Context, c Client, l Login) (string, error
 	if err != nil {
 		return "", err
 	}
-	now := s.store.Wall()
-	claims := newClaims(s.issuer, l.UserID, c.ID, now, now.Add(TokenLife))
-	claims.number("auth_time", l.At.Unix())
-	claims.list("amr", l.AMR)
-	if l.AuthReqID != "" {
-		claims.text("urn:openid:params:jwt:claim:auth_req_id", l.AuthReqID)
+	claims := idClaims{
+		claims:    s.claims(l.UserID, c.ID, TokenLife),
+		AuthTime:  l.At.Unix(),
+		AMR:       l.AMR,
+		AuthReqID: l.AuthReqID,
 	}
-	return k.sign(k.idHeader, claims.done())
+	return k.signClaims(k.idHeader, claims)
 }
 
 // AccessToken makes the access token of a login, for the client that asked. audience is the program that will take
@@ -82,16 +79,15 @@ func (s *Service) AccessToken(ctx context.Context, c Client, l Login, audience s
 	if audience == "" {
 		audience = c.ID
 	}
-	now := s.store.Wall()
-	claims := newClaims(s.issuer, l.UserID, audience, now, now.Add(TokenLife))
-	claims.number("auth_time", l.At.Unix())
-	claims.list("amr", l.AMR)
-	claims.text("client_id", c.ID)
-	claims.text("jti", tokenID())
-	if granted := c.Granted(requested); len(granted) > 0 {
-		claims.text("scope", strings.Join(granted, " "))
+	claims := accessClaims{
+		claims:   s.claims(l.UserID, audience, TokenLife),
+		AuthTime: l.At.Unix(),
+		AMR:      l.AMR,
+		ClientID: c.ID,
+		ID:       tokenID(),
+		Scope:    strings.Join(c.Granted(requested), " "),
 	}
-	return k.sign(k.accessHeader, claims.done())
+	return k.signClaims(k.accessHeader, claims)
 }
 
 // CheckAudience tells whether an access token about a user, asked for by the client, can have an audience: none of
@@ -158,29 +154,19 @@ func (s *Service) ManagementToken(ctx context.Context, c Client, audience string
 }
 
 func (s *Service) signManagement(k *key, clientID, audience string, scopes []string) (string, error) {
-	now := s.store.Wall()
-	claims := newClaims(s.issuer, clientID+"@clients", audience, now, now.Add(ManagementLife))
-	claims.text("azp", clientID)
-	claims.text("client_id", clientID)
-	claims.text("gty", grantOfManagement)
-	claims.text("jti", tokenID())
-	claims.text("scope", strings.Join(scopes, " "))
-	return k.sign(k.accessHeader, claims.done())
+	claims := managementClaims{
+		claims:    s.claims(clientID+"@clients", audience, ManagementLife),
+		Party:     clientID,
+		ClientID:  clientID,
+		GrantType: grantOfManagement,
+		ID:        tokenID(),
+		Scope:     strings.Join(scopes, " "),
+	}
+	return k.signClaims(k.accessHeader, claims)
 }
 
 // grantOfManagement is the claim gty of a management token, which no token about a user has. Source: Auth0's tokens.
 const grantOfManagement = "client-credentials"
-
-// managementClaims are what is read of a management token.
-type managementClaims struct {
-	Issuer    string `json:"iss"`
-	Audience  string `json:"aud"`
-	IssuedAt  int64  `json:"iat"`
-	Expires   int64  `json:"exp"`
-	ClientID  string `json:"client_id"`
-	GrantType string `json:"gty"`
-	Scope     string `json:"scope"`
-}
 
 // VerifyManagement returns who calls with a management token. The client must still exist and may still use the
 // grant, the user for whom it acts must still exist, and of the token's scopes count those that the client still has.
@@ -193,7 +179,7 @@ func (s *Service) VerifyManagement(ctx context.Context, token string) (Caller, e
 	}
 	now := s.store.Wall()
 	if claims.Issuer != s.issuer || !s.isManagement(claims.Audience) || claims.GrantType != grantOfManagement ||
-		!now.Before(time.Unix(claims.Expires, 0)) || time.Unix(claims.IssuedAt, 0).After(now.Add(clockLeeway)) {
+		!now.Before(time.Unix(claims.Expires, 0)) || time.Unix(claims.Issued, 0).After(now.Add(clockLeeway)) {
 		return Caller{}, ErrToken
 	}
 	var caller Caller
@@ -282,76 +268,18 @@ func (c Client) alg() jose.SignatureAlgorithm {
 	return es256
 }
 
+// signClaims signs the claims of a token as a JWT with one of the key's headers.
+func (k *key) signClaims(header string, claims any) (string, error) {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", err
+	}
+	return k.sign(header, payload)
+}
+
 // tokenID draws a jti.
 func tokenID() string {
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // never fails: see crypto/rand
 	return base64.RawURLEncoding.EncodeToString(random[:])
-}
-
-// claims is a JWT's claims being written: a JSON object, member by member. Every login has two signed, so it is
-// written straight, without a map or reflection.
-type claims struct{ json []byte }
-
-// newClaims begins with the claims that every token has. Source: RFC 7519 §4.1.
-func newClaims(issuer, subject, audience string, issued, expires time.Time) *claims {
-	c := &claims{json: make([]byte, 0, 512)}
-	c.text("iss", issuer)
-	c.text("sub", subject)
-	c.text("aud", audience)
-	c.number("iat", issued.Unix())
-	c.number("exp", expires.Unix())
-	return c
-}
-
-func (c *claims) name(name string) {
-	separator := byte(',')
-	if len(c.json) == 0 {
-		separator = '{'
-	}
-	c.json = append(c.json, separator, '"')
-	c.json = append(c.json, name...)
-	c.json = append(c.json, '"', ':')
-}
-
-func (c *claims) text(name, value string) {
-	c.name(name)
-	c.json = appendText(c.json, value)
-}
-
-func (c *claims) number(name string, value int64) {
-	c.name(name)
-	c.json = strconv.AppendInt(c.json, value, 10)
-}
-
-func (c *claims) list(name string, values []string) {
-	c.name(name)
-	c.json = append(c.json, '[')
-	for i, value := range values {
-		if i > 0 {
-			c.json = append(c.json, ',')
-		}
-		c.json = appendText(c.json, value)
-	}
-	c.json = append(c.json, ']')
-}
-
-func (c *claims) done() []byte { return append(c.json, '}') }
-
-// appendText appends a JSON string. What is not plain ASCII goes to encoding/json.
-func appendText(b []byte, value string) []byte {
-	for i := range len(value) {
-		if ch := value[i]; ch < ' ' || ch > '~' || ch == '"' || ch == '\\' {
-			encoded := bytes.NewBuffer(b)
-			encoder := json.NewEncoder(encoded)
-			encoder.SetEscapeHTML(false)
-			if err := encoder.Encode(value); err != nil {
-				return append(b, `""`...) // no string fails
-			}
-			return bytes.TrimSuffix(encoded.Bytes(), []byte("\n"))
-		}
-	}
-	b = append(b, '"')
-	b = append(b, value...)
-	return append(b, '"')
 }
