@@ -30,7 +30,7 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry) (func(*
 		return nil, err
 	}
 	err = s.deliver.Deliver(ctx, to, push.Message{
-		Enrollment: notice.Enrollment, Server: s.bases.Public(), Started: s.store.Wall().Format(push.TimeFormat),
+		Enrollment: notice.Enrollment, Server: s.bases.Public(), Started: storage.FormatInstant(s.store.Wall()),
 		Notice: notice.Notice, Restore: notice.Restore,
 	})
 	if err != nil && !errors.Is(err, push.ErrTokenGone) {

@@ -166,11 +166,29 @@ func (s *Service) StartTicket(ctx context.Context, secret, session string) (star
 	return started, err
 }
 
-// WatchTicket returns the watch of the ticket's user, for a page that waits for the phone.
+// AwaitEnrolled waits until the phone of a ticket that the browser session has started has enrolled, or the QR code is
+// over: up to wait, or the end of ctx. What has become of the ticket, [Service.OpenTicket] tells.
+//
+// Errors: those of OpenTicket.
+func (s *Service) AwaitEnrolled(ctx context.Context, secret, session string, wait time.Duration) error {
+	uid, err := s.userOfTicket(ctx, secret)
+	if err != nil {
+		return err
+	}
+	return s.store.Await(ctx, uid, wait, func(ctx context.Context, _ bool) (over bool, left time.Duration, err error) {
+		page, err := s.OpenTicket(ctx, secret, session)
+		if err != nil || page.Started == nil || page.Started.Enrolled {
+			return true, 0, err
+		}
+		left = page.Started.Expires.Sub(s.store.Now())
+		return left <= 0, left, nil
+	})
+}
+
+// userOfTicket returns whom a ticket is for.
 //
 // Errors: ErrTicket.
-func (s *Service) WatchTicket(ctx context.Context, secret string) (woken <-chan struct{}, stop func(), err error) {
-	var uid storage.UID
+func (s *Service) userOfTicket(ctx context.Context, secret string) (uid storage.UID, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
 		t, _, err := s.rootTicket(tx, secret)
 		if err == nil {
@@ -178,11 +196,7 @@ func (s *Service) WatchTicket(ctx context.Context, secret string) (woken <-chan 
 		}
 		return err
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	woken, stop = s.store.Watch(uid)
-	return woken, stop, nil
+	return uid, err
 }
 
 // pageKey is the key of the page's own copy of the recovery code.

@@ -88,8 +88,8 @@ func TestStartTicket_OfAStartedOneIsRefused(t *testing.T) {
 		expect(h.t, "open", err, device.ErrTicket)
 		_, err = h.show(started.TxID, "session")
 		expect(h.t, "show", err, device.ErrTicket)
-		_, _, err = h.WatchTicket(context.Background(), started.TxID)
-		expect(h.t, "watch", err, device.ErrTicket)
+		err = h.AwaitEnrolled(context.Background(), started.TxID, "session", time.Minute)
+		expect(h.t, "await", err, device.ErrTicket)
 	})
 }
 
@@ -236,18 +236,18 @@ func TestShowCode_64AtOnceShowItOnce(t *testing.T) {
 	})
 }
 
-func TestWatchTicket_WakesThePageWhenThePhoneHasEnrolled(t *testing.T) {
+func TestAwaitEnrolled_EndsWhenThePhoneHasEnrolled(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ticket := h.ticket("ada")
 		started := h.start(ticket, "mine")
-		woken, stop, err := h.WatchTicket(context.Background(), ticket)
-		must(h.t, err)
-		defer stop()
+		waited := make(chan error, 1)
+		go func() { waited <- h.AwaitEnrolled(context.Background(), ticket, "mine", time.Hour) }()
 		must(h.t, h.newPhone("a").enroll(started.TxID))
-		select {
-		case <-woken:
-		default:
-			h.t.Error("the page was not woken")
+		must(h.t, <-waited)
+		page, err := h.OpenTicket(context.Background(), ticket, "mine")
+		must(h.t, err)
+		if !page.Started.Enrolled {
+			h.t.Error("the wait ended before the phone had enrolled")
 		}
 	})
 }

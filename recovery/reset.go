@@ -48,16 +48,13 @@ type Receipt struct {
 	Signature   string         `json:"signature,omitempty"` // compact JWS (EdDSA); none on a dry run, which proves nothing
 }
 
-// instantFormat is RFC 3339 with milliseconds.
-const instantFormat = "2006-01-02T15:04:05.000Z07:00"
-
 // MarshalJSON writes the receipt as it is answered, saved and signed: its time always has milliseconds.
 func (r Receipt) MarshalJSON() ([]byte, error) {
 	type members Receipt
 	return json.Marshal(struct {
 		members
 		At string `json:"at"`
-	}{members(r), r.At.UTC().Format(instantFormat)})
+	}{members(r), storage.FormatInstant(r.At)})
 }
 
 // RemovedCount is how many rows of a table a reset removed.

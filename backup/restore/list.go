@@ -43,11 +43,20 @@ type Listed struct {
 	End        End
 }
 
-// Waiting returns the restores of the caller's backup that are neither done, nor given up, nor over: newest first, at most
-// 100. Whoever waits for one watches the user ([storage.Store.Watch]).
+// Await returns the open restores of the caller's backup, those that are neither done, nor given up, nor over: newest
+// first, at most 100. When there are none it first waits for one, up to wait or the end of ctx.
 //
 // Errors: those of device.Service.Check.
-func (s *Service) Waiting(ctx context.Context, p device.Proof) (list []Listed, err error) {
+func (s *Service) Await(ctx context.Context, p device.Proof, wait time.Duration) (list []Listed, err error) {
+	err = s.store.Await(ctx, p.UID, wait, func(ctx context.Context, _ bool) (over bool, again time.Duration, err error) {
+		list, err = s.open(ctx, p)
+		return len(list) > 0, 0, err
+	})
+	return list, err
+}
+
+// open reads the open restores of the caller's backup.
+func (s *Service) open(ctx context.Context, p device.Proof) (list []Listed, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
 		e, err := s.check(tx, p)
 		if err != nil {

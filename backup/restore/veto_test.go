@@ -193,7 +193,7 @@ func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 		gone := h.start(t, old.handle)
 		_, err := h.restores.FirstTimeSetup(ctx, gone.ID, gone.Token)
 		must(t, err)
-		list, err := h.restores.Waiting(ctx, old.prove(t))
+		list, err := h.restores.Await(ctx, old.prove(t), 0)
 		must(t, err)
 		want := []restore.Listed{{
 			ID: s.ID, Step: restore.StepRecoveryCode, Reason: restore.BackupFound, Name: "new phone",
@@ -203,12 +203,12 @@ func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 			t.Error(diff)
 		}
 		for _, p := range []*phone{without, other} {
-			if list, err := h.restores.Waiting(ctx, p.prove(t)); err != nil || len(list) != 0 {
+			if list, err := h.restores.Await(ctx, p.prove(t), 0); err != nil || len(list) != 0 {
 				t.Errorf("another phone's list is %v, %v", list, err)
 			}
 		}
 		s.restored(t, old.code)
-		if list, err := h.restores.Waiting(ctx, s.phone.prove(t)); err != nil || len(list) != 0 {
+		if list, err := h.restores.Await(ctx, s.phone.prove(t), 0); err != nil || len(list) != 0 {
 			t.Errorf("when one is done the list is %v, %v", list, err)
 		}
 	})

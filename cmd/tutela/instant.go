@@ -8,6 +8,7 @@ import (
 	"tutela/recovery"
 	"tutela/server/access"
 	"tutela/server/operator"
+	"tutela/storage"
 )
 
 // instant is a time as the APIs write it, and JSON for scripts too: RFC 3339 with milliseconds and Z.
@@ -15,7 +16,7 @@ type instant time.Time
 
 // MarshalJSON writes the time.
 func (i instant) MarshalJSON() ([]byte, error) {
-	return json.Marshal(time.Time(i).UTC().Format("2006-01-02T15:04:05.000Z"))
+	return json.Marshal(storage.FormatInstant(time.Time(i)))
 }
 
 // IsZero tells whether there is no time.

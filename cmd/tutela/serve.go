@@ -307,7 +307,7 @@ func (h *house) checks(dir string) []server.Check {
 // mount puts the APIs and pages on the server.
 func (h *house) mount(s *server.Server, log *slog.Logger) {
 	appapi.Mount(s, appapi.Services{
-		Devices: h.devices, Logins: h.logins, Backups: h.backups, Restores: h.restores, Watch: h.store.Watch,
+		Devices: h.devices, Logins: h.logins, Backups: h.backups, Restores: h.restores,
 	})
 	loginapi.Mount(s, h.store, h.access, h.logins)
 	managementapi.Mount(s, managementapi.Services{

@@ -38,7 +38,7 @@ func (s *Service) message(uid storage.UID, l keyed, e *device.Enrollment) (push.
 	})
 	m := push.Message{
 		TransactionToken: token, Enrollment: e.ID, Challenge: l.Challenge,
-		Started: s.store.Wall().Add(l.Created.Sub(s.store.Now())).UTC().Format(push.TimeFormat), Server: s.bases.Public(),
+		Started: storage.FormatInstant(s.store.Wall().Add(l.Created.Sub(s.store.Now()))), Server: s.bases.Public(),
 		Source: source(l.Agent), NumberMatching: l.Number != "", BindingMessage: l.Message, ClientName: l.ClientName,
 	}
 	if l.IP != "" {
@@ -137,24 +137,15 @@ func stillAsked(tx *storage.Tx, uid storage.UID, what sending) (*Login, *device.
 //
 // Errors: those of device.Service.CheckSigned.
 func (s *Service) Approvals(ctx context.Context, p device.Proof, seen []string, wait time.Duration) ([]push.Message, error) {
-	woken, stop := s.store.Watch(p.UID)
-	defer stop()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	look := context.WithoutCancel(ctx) // the end of ctx ends the wait; it is no error
-	list, err := s.listed(look, p, seen)
-	for waiting := wait > 0 && len(list) == 0; waiting && err == nil; {
-		select {
-		case <-woken:
-			list, err = s.listed(look, p, seen)
-			waiting = !slices.ContainsFunc(list, func(l listed) bool { return l.Delivery != Silent })
-			continue
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		list, err = s.listed(look, p, seen)
-		waiting = false
-	}
+	var list []listed
+	first := true
+	err := s.store.Await(ctx, p.UID, wait, func(ctx context.Context, last bool) (over bool, again time.Duration, err error) {
+		list, err = s.listed(ctx, p, seen)
+		// What is silent is listed to whoever asks, and ends no wait.
+		over = len(list) > 0 && (first || slices.ContainsFunc(list, func(l listed) bool { return l.Delivery != Silent }))
+		first = false
+		return over || last, 0, err
+	})
 	return s.messages(p.UID, list, err)
 }
 

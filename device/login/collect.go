@@ -25,30 +25,18 @@ func (s *Service) Collect(ctx context.Context, client, id string, wait time.Dura
 	if !ok {
 		return Outcome{}, ErrGrant
 	}
-	woken, stop := s.store.Watch(uid)
-	defer stop()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for waiting := wait > 0; ; {
-		// The end of ctx is an answer too: what is looked at after it still counts.
-		left, err := s.decided(context.WithoutCancel(ctx), client, id)
-		if err == nil {
-			return s.collect(context.WithoutCancel(ctx), client, id)
+	// Whoever waits looks without a write; only what can be collected is taken.
+	err := s.store.Await(ctx, uid, wait, func(ctx context.Context, last bool) (over bool, left time.Duration, err error) {
+		left, err = s.decided(ctx, client, id)
+		if errors.Is(err, ErrUndecided) && !last {
+			return false, left, nil
 		}
-		if !errors.Is(err, ErrUndecided) || !waiting {
-			return Outcome{}, err
-		}
-		expiry := time.NewTimer(left)
-		select {
-		case <-woken:
-		case <-expiry.C:
-		case <-ctx.Done():
-			waiting = false
-		case <-timer.C:
-			waiting = false
-		}
-		expiry.Stop()
+		return true, 0, err
+	})
+	if err != nil {
+		return Outcome{}, err
 	}
+	return s.collect(context.WithoutCancel(ctx), client, id)
 }
 
 // decided tells, without a write, whether the login can be collected; while it is undecided, how long it has left.

@@ -35,7 +35,7 @@ type Message struct {
 	TransactionToken string    // txtkn
 	Enrollment       string    // dai
 	Challenge        string    // c
-	Started          string    // d, as 2006-01-02T15:04:05.000Z: Android drops a push with any other form
+	Started          string    // d, as storage.FormatInstant writes it
 	Server           string    // sh: a URL, since a host with a port and without a scheme throws in the Android SDK
 	Source           *Source   // s
 	Location         *Location // l
@@ -46,9 +46,6 @@ type Message struct {
 	Notice           string    // notice
 	Restore          string    // rst
 }
-
-// TimeFormat is the form of Started.
-const TimeFormat = "2006-01-02T15:04:05.000Z"
 
 // Source is the browser and system of a login.
 type Source struct {

@@ -8,12 +8,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tutela/device/push"
+	"tutela/storage"
 )
 
 func whole() push.Message {
 	return push.Message{
 		TransactionToken: "a.b.c", Enrollment: "dev_0123456789abcdef", Challenge: "nonce", Server: "http://localhost:8080",
-		Started: time.Date(2026, 3, 1, 12, 0, 0, 5_999_999, time.UTC).Format(push.TimeFormat),
+		Started: storage.FormatInstant(time.Date(2026, 3, 1, 12, 0, 0, 5_999_999, time.UTC)),
 		Source: &push.Source{
 			Browser: push.Named{Name: "Firefox", Version: "128"}, System: push.Named{Name: "Linux"},
 		},
@@ -67,18 +68,6 @@ func TestMessage_LeavesOutWhatIsEmpty(t *testing.T) {
 	}
 	if n := len(push.Message{}.Object()); n != 0 {
 		t.Errorf("an empty message has %d keys", n)
-	}
-}
-
-func TestTimeFormat_HasThreeDigitsOfAFraction(t *testing.T) {
-	for at, want := range map[time.Time]string{
-		time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC):           "2026-01-02T03:04:05.000Z",
-		time.Date(2026, 1, 2, 3, 4, 5, 120_000_000, time.UTC): "2026-01-02T03:04:05.120Z",
-		time.Date(2026, 12, 31, 23, 59, 59, 1e9-1, time.UTC):  "2026-12-31T23:59:59.999Z",
-	} {
-		if got := at.Format(push.TimeFormat); got != want {
-			t.Errorf("%s, want %s", got, want)
-		}
 	}
 }
 

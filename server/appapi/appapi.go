@@ -21,7 +21,6 @@ import (
 	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/server"
-	"tutela/storage"
 )
 
 // Services are what the API calls.
@@ -30,9 +29,6 @@ type Services struct {
 	Logins   *login.Service
 	Backups  *backup.Service
 	Restores *restore.Service
-
-	// Watch tells who waits that something has happened to a user, until stop is called.
-	Watch func(storage.UID) (woken <-chan struct{}, stop func())
 }
 
 // api is the mounted API.

@@ -4,18 +4,13 @@ import (
 	"bytes"
 	"context"
 	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"tutela/backup"
 	"tutela/device"
+	"tutela/storage"
 )
-
-// timeFormat is how the API writes times: RFC 3339 in UTC, with milliseconds.
-const timeFormat = "2006-01-02T15:04:05.000Z"
-
-func wireTime(t time.Time) string { return t.UTC().Format(timeFormat) }
 
 func (a *api) mountBackup() {
 	const path = "/api/device-accounts/{id}/backup"
@@ -76,7 +71,7 @@ func (a *api) putBackup(ctx context.Context, c *caller, in *putInput) (*storedOu
 	}
 	out := &storedOutput{ETag: backup.ETag(stored.Generation)}
 	out.Body.Generation, out.Body.Digest = stored.Generation, stored.Digest
-	out.Body.CreatedAt, out.Body.RestoreHandle = wireTime(stored.Created), stored.Handle
+	out.Body.CreatedAt, out.Body.RestoreHandle = storage.FormatInstant(stored.Created), stored.Handle
 	return out, nil
 }
 
@@ -151,7 +146,7 @@ func (a *api) generations(ctx context.Context, c *caller, _ *AccountPath) (*gene
 	out := &generationsOutput{Body: make([]generationItem, 0, len(list))}
 	for _, v := range list {
 		out.Body = append(out.Body, generationItem{
-			v.Generation, v.Digest, v.Size, v.Items, string(v.Provider), wireTime(v.Created), v.Manifest, v.Key,
+			v.Generation, v.Digest, v.Size, v.Items, string(v.Provider), storage.FormatInstant(v.Created), v.Manifest, v.Key,
 		})
 	}
 	return out, nil

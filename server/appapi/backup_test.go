@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tutela/device/phone"
+	"tutela/storage"
 )
 
 func hexDigest(s string) string {
@@ -63,7 +64,7 @@ func TestBackup_GivesBackWhatWasPut(t *testing.T) {
 	if a.header.Get("ETag") != `"1"` || a.body["generation"] != 1.0 || a.body["digest"] != hexDigest("one\x00\xff") || a.body["restore_handle"] == "" {
 		t.Errorf("got %q %s", a.header.Get("ETag"), a.raw)
 	}
-	if _, err := time.Parse(timeFormat, a.body["created_at"].(string)); err != nil {
+	if _, err := time.Parse(storage.InstantLayout, a.body["created_at"].(string)); err != nil {
 		t.Error(err)
 	}
 	second := h.manifest(p, 2, first, "two", nil)

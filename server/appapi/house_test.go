@@ -61,7 +61,6 @@ func newHouse(t testing.TB, change ...func(*server.Config)) *house {
 	h.Logins = login.New(h.store, ring, h.Devices, h.codes, bases, nil)
 	h.Backups = backup.New(h.store, ring, h.Devices)
 	h.Restores = restore.New(h.store, ring, h.codes, h.Devices, h.Logins, h.Backups)
-	h.Watch = h.store.Watch
 	h.serve(listener, change)
 	return h
 }

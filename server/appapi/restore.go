@@ -9,6 +9,7 @@ import (
 
 	"tutela/backup/restore"
 	"tutela/device"
+	"tutela/storage"
 )
 
 func (a *api) mountRestore() {
@@ -62,9 +63,9 @@ type restoreState struct {
 }
 
 func stateOf(s *restore.State) restoreState {
-	out := restoreState{ID: s.ID, Step: string(s.Step), Reason: string(s.Reason), ExpiresAt: wireTime(s.Expires)}
+	out := restoreState{ID: s.ID, Step: string(s.Step), Reason: string(s.Reason), ExpiresAt: storage.FormatInstant(s.Expires)}
 	if !s.WaitUntil.IsZero() {
-		out.WaitUntil = wireTime(s.WaitUntil)
+		out.WaitUntil = storage.FormatInstant(s.WaitUntil)
 	}
 	if s.Result != nil {
 		out.Result = outcomeOf(s.Result)
@@ -89,7 +90,7 @@ type restoredVersion struct {
 
 func outcomeOf(o *restore.Outcome) *restoredOutcome {
 	v := &o.Backup
-	return &restoredOutcome{o.Answer, o.RestoreHandle, restoredVersion{v.Generation, v.Digest, v.Size, v.Items, wireTime(v.Created)}}
+	return &restoredOutcome{o.Answer, o.RestoreHandle, restoredVersion{v.Generation, v.Digest, v.Size, v.Items, storage.FormatInstant(v.Created)}}
 }
 
 type startOutput struct {
@@ -190,14 +191,14 @@ func (a *api) waitingRestores(ctx context.Context, c *caller, in *struct {
 ) (*waitingOutput, error) {
 	out := &waitingOutput{Body: []waitingRestore{}}
 	err := a.held(ctx, "restores:"+c.proof.ID, in.duration(), func(ctx context.Context, wait time.Duration) error {
-		list, err := a.awaitRestores(ctx, c.proof, wait)
+		list, err := a.Restores.Await(ctx, c.proof, wait)
 		for _, r := range list {
 			item := waitingRestore{
 				ID: r.ID, Step: string(r.Step), Reason: string(r.Reason), Name: r.Name,
-				StartedAt: wireTime(r.Started), ExpiresAt: wireTime(r.Expires),
+				StartedAt: storage.FormatInstant(r.Started), ExpiresAt: storage.FormatInstant(r.Expires),
 			}
 			if !r.WaitUntil.IsZero() {
-				item.WaitUntil = wireTime(r.WaitUntil)
+				item.WaitUntil = storage.FormatInstant(r.WaitUntil)
 			}
 			out.Body = append(out.Body, item)
 		}
@@ -207,25 +208,4 @@ func (a *api) waitingRestores(ctx context.Context, c *caller, in *struct {
 		return nil, err
 	}
 	return out, nil
-}
-
-// awaitRestores returns the restores of the caller's backup, after a wait for one to come when there are none.
-func (a *api) awaitRestores(ctx context.Context, p device.Proof, wait time.Duration) ([]restore.Listed, error) {
-	woken, stop := a.Watch(p.UID)
-	defer stop()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for {
-		list, err := a.Restores.Waiting(ctx, p)
-		if err != nil || len(list) > 0 || wait <= 0 {
-			return list, err
-		}
-		select {
-		case <-woken:
-		case <-ctx.Done():
-			return nil, nil
-		case <-timer.C:
-			return nil, nil
-		}
-	}
 }

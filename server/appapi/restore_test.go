@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tutela/device/phone"
+	"tutela/storage"
 )
 
 // backedUp is a phone of a user's with a backup of four accounts, and the user's recovery code.
@@ -371,7 +372,7 @@ func TestRestore_WaitsForAVetoWhenThePolicySaysSo(t *testing.T) {
 	h.set("restore.veto", "on")
 	old, code := h.backedUp("maria")
 	s := h.start(h.handleOf(old), nil)
-	until, err := time.Parse(timeFormat, s.body["wait_until"].(string))
+	until, err := time.Parse(storage.InstantLayout, s.body["wait_until"].(string))
 	h.must(err)
 	if s.body["step"] != "wait" || s.body["reason"] != "old_device_asked" || until.Sub(h.clock.Wall()).Round(time.Minute) != time.Minute {
 		t.Errorf("got %s", s.raw)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"tutela/storage"
 )
 
 // maxListed is how many items of a list can be reached by page and counted, and how many a search looks at. Past it
@@ -18,10 +20,8 @@ const maxListed = 10_000
 // instant is a time as this API writes it: RFC 3339 with milliseconds and Z.
 type instant struct{ time.Time }
 
-const instantFormat = "2006-01-02T15:04:05.000Z"
-
 // MarshalJSON writes the time.
-func (i instant) MarshalJSON() ([]byte, error) { return json.Marshal(i.UTC().Format(instantFormat)) }
+func (i instant) MarshalJSON() ([]byte, error) { return json.Marshal(storage.FormatInstant(i.Time)) }
 
 // Schema describes the time.
 func (instant) Schema(huma.Registry) *huma.Schema {

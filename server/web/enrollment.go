@@ -210,33 +210,17 @@ func (w *web) state(c *fiber.Ctx) (reply, error) {
 // await waits for the phone of a ticket, and returns how soon the frame is to ask again. It cannot fail: whoever calls
 // it looks again afterwards.
 func (w *web) await(ctx context.Context, ticket, browser string) (again int) {
-	woken, stop, err := w.Devices.WatchTicket(ctx, ticket)
-	if err != nil {
+	if browser == "" {
 		return later
 	}
-	defer stop()
 	held, leave, ok := w.server.Waits().Enter(ctx, "enrollment:"+browser, 2)
-	if !ok || browser == "" {
-		leave()
+	defer leave()
+	if !ok {
 		return later
 	}
-	defer leave()
-	timer := time.NewTimer(heldFor)
-	defer timer.Stop()
-	for {
-		page, err := w.look(ctx, ticket, browser)
-		if err != nil || page.Started == nil || page.Started.Enrolled || !w.Now().Before(page.Started.Expires) {
-			return soon
-		}
-		select {
-		case <-woken:
-		case <-timer.C:
-			return soon
-		case <-held.Done():
-			if server.Cut(held) {
-				return later
-			}
-			return soon
-		}
+	err := w.Devices.AwaitEnrolled(held, ticket, browser, heldFor)
+	if err != nil || server.Cut(held) {
+		return later
 	}
+	return soon
 }

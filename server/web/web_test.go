@@ -63,7 +63,7 @@ func newHouse(t testing.TB, change ...func(*server.Config, *device.Options)) *ho
 	h.devices = device.New(h.store, ring, codes, options)
 	h.srv, err = server.New(config)
 	h.must(err)
-	appapi.Mount(h.srv, appapi.Services{Devices: h.devices, Watch: h.store.Watch})
+	appapi.Mount(h.srv, appapi.Services{Devices: h.devices})
 	Mount(h.srv, Services{Devices: h.devices, Now: h.store.Now})
 	ctx, stop := context.WithCancel(context.Background())
 	h.stop = stop
