@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check format vet lint demo bench fuzz soak build go gcc clean
+.PHONY: help run test quick book check format vet lint demo bench fuzz soak build go gcc clean
 
 # Where the official tarball puts Go, and where Debian does not look.
 export PATH := $(PATH):/usr/local/go/bin
@@ -31,6 +31,13 @@ run: build ## build, and serve on http://localhost:8080 with the data in ./data
 test: check gcc ## check the format, vet, lint, and run every test with the race detector
 	@race=-race; command -v gcc >/dev/null || race=; \
 	go test $$race -p 2 -timeout 14m ./...
+
+quick: format vet ## while you work: format, vet and the shorter tests, without race detector and lint; under a minute
+	@begun=$$SECONDS; go test -short ./... | { grep -v 'no test files' || true; }; \
+	echo "quick: $$((SECONDS - begun)) s"
+
+book: go ## write anew what docs/ holds of the code: the picture of the floors, the list of tables
+	@go test -count 1 -run '^TestBook' . -update
 
 demo: build ## the whole story, with real processes: enrol, approve, back up, reinstall, recover, reset
 	@exec $(TUTELA) demo $(ARGS)

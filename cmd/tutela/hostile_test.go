@@ -228,6 +228,9 @@ var unreadable = map[string]string{
 }
 
 func TestHostile_BodiesThatCannotBeReadAreRefused(t *testing.T) {
+	if testing.Short() {
+		t.Skip("calls every route with every bad body: run it without -short")
+	}
 	s := besiege(t)
 	for _, r := range s.routes() {
 		if !r.readsBody() {
@@ -357,6 +360,9 @@ func (m *mounted) bodyWith(r route, value string, path ...string) string {
 // Text of the right type that is not what anybody would send: it may be taken, but breaks nothing. Each call in a house
 // of its own, since it may be taken.
 func TestHostile_TextThatNobodyWouldSendBreaksNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("calls every route with every odd text: run it without -short")
+	}
 	odd := map[string]string{
 		"nothing": `""`, "null": `null`, "a NUL": `"\u0000"`, "half a pair": `"mar\ud800"`, "60 KB": `"` + strings.Repeat("x", 60_000) + `"`,
 		"4096 bytes": `"` + strings.Repeat("x", 4096) + `"`, "wide": `"` + strings.Repeat("😀", 255) + `"`, "invalid UTF-8": "\"mar\xffia\"",

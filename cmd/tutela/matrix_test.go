@@ -231,6 +231,9 @@ func slotsOf(method, path string) []slot {
 // words of the API, and nothing is written; and each place takes what it is for, so that the refusals mean something.
 // Kinds and routes are the code's own: a new kind of which there is none here, and a new route without a place, fail.
 func TestMatrix_NoKindOfTokenIsTakenForAnother(t *testing.T) {
+	if testing.Short() {
+		t.Skip("offers every kind of token in every place: run it without -short")
+	}
 	m := mount(t)
 	kinds := slices.Clone(more)
 	for _, kind := range access.Kinds {

@@ -186,6 +186,9 @@ func TestOpen_FileWithFreelistAndOtherPageSizeIsFine(t *testing.T) {
 // TestOpen_SurvivesAnyCorruption is about the process, which no corruption may end, and the file, which no refusal may
 // change. Whether a change is seen is another matter: free pages and values have no checksum.
 func TestOpen_SurvivesAnyCorruption(t *testing.T) {
+	if testing.Short() {
+		t.Skip("damages a file in some hundred ways: run it without -short")
+	}
 	path, whole := sampleFile(t)
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -25,6 +25,9 @@ func TestEngine_LosesNothingAcknowledgedWhenKilled(t *testing.T) {
 	if path := os.Getenv("TUTELA_TEST_KILL"); path != "" {
 		writeUntilKilled(path, os.Getenv("TUTELA_TEST_LIE") != "")
 	}
+	if testing.Short() {
+		t.Skip("kills a writer again and again: run it without -short")
+	}
 	path := newPath(t)
 	for round := range 10 {
 		acknowledged := killRound(t, path, false)

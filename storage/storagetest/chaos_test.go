@@ -21,6 +21,9 @@ func open(t testing.TB) storage.Engine {
 }
 
 func TestChaos_PassesTheConformanceSuite(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the whole suite of engines: run it without -short")
+	}
 	storagetest.Engine(t, func(t testing.TB) storage.Engine { return storagetest.Chaos(t, open(t)) })
 }
 

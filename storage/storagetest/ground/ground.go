@@ -39,11 +39,16 @@ type Ground struct {
 	master []byte
 }
 
-// OnEveryEngine runs a test on the bolt engine, bare and with closures that are run again.
+// OnEveryEngine runs a test on the bolt engine, bare and, unless the run is a short one, with closures that are run again.
 func OnEveryEngine(t *testing.T, test func(t *testing.T, o Options)) {
 	t.Helper()
 	t.Run("bolt", func(t *testing.T) { test(t, Options{}) })
-	t.Run("chaos", func(t *testing.T) { test(t, Options{Chaos: true}) })
+	t.Run("chaos", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("the same with closures that are run again: run it without -short")
+		}
+		test(t, Options{Chaos: true})
+	})
 }
 
 // Open makes a data file of the test's own and opens it.
