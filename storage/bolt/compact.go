@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"tutela/storage"
+	"tutela/storage/bolt/boltfile"
 )
 
 const (
@@ -133,7 +134,7 @@ func (e *Engine) compact(ctx context.Context, tx *bbolt.Tx, file *data) (storage
 
 // build makes the new file, and catches up with the writer until little is left.
 func (e *Engine) build(ctx context.Context, path string, tx *bbolt.Tx, file *data) (fresh *data, err error) {
-	_, err = file.state(tx).walk(ctx)
+	_, err = boltfile.Seen(tx, file.raw).Walk(ctx)
 	if err != nil {
 		err = e.walkError(ctx, err)
 	} else if err = removed(path); err == nil {

@@ -8,13 +8,9 @@ import (
 	"io/fs"
 	"os"
 
-	"go.etcd.io/bbolt"
-
 	"tutela/storage"
+	"tutela/storage/bolt/boltfile"
 )
-
-// chunkPages is how many pages are copied between two looks at the context.
-const chunkPages = 256
 
 // CopyTo writes the newest commit to w as a data file, while the engine serves, and returns its size. The pages in
 // use are walked through as [Inspect] does, and only they are copied: a damaged file makes no backup that looks
@@ -31,12 +27,12 @@ func (e *Engine) CopyTo(ctx context.Context, w io.Writer) (int64, error) {
 		return 0, err
 	}
 	defer tx.Rollback() //nolint:errcheck // ends a read transaction, which cannot fail
-	s := file.state(tx)
-	used, err := s.walk(ctx)
+	s := boltfile.Seen(tx, file.raw)
+	used, err := s.Walk(ctx)
 	if err != nil {
 		return 0, e.walkError(ctx, err)
 	}
-	n, err := s.copyTo(ctx, w, used)
+	n, err := s.CopyTo(ctx, w, used)
 	if err != nil {
 		return n, e.interrupted(fmt.Errorf("copy %s: %w", e.path, err))
 	}
@@ -63,53 +59,6 @@ func (e *Engine) walkError(ctx context.Context, err error) error {
 		return e.interrupted(ctx.Err())
 	}
 	return ErrDamaged.With("%s is damaged: %s", e.path, err)
-}
-
-// state is what tx sees, for plain reads. It holds as long as tx is open.
-func (d *data) state(tx *bbolt.Tx) *state {
-	root := tx.Cursor().Bucket()
-	size := d.db.Info().PageSize
-	return &state{
-		meta: meta{
-			pageSize: size,
-			root:     uint64(root.Root()),
-			sequence: root.Sequence(),
-			freelist: noFreelist,
-			high:     uint64(tx.Size()) / uint64(size),
-			tx:       uint64(tx.ID()),
-		},
-		file: d.raw,
-		size: tx.Size(),
-	}
-}
-
-// copyTo writes the state as a file in which the pages that are not used are zeros.
-func (s *state) copyTo(ctx context.Context, w io.Writer, used pageSet) (n int64, err error) {
-	buf := make([]byte, chunkPages*s.pageSize)
-	for from := uint64(0); from < s.high; from += chunkPages {
-		if err := ctx.Err(); err != nil {
-			return n, err
-		}
-		chunk := buf[:min(chunkPages, s.high-from)*uint64(s.pageSize)]
-		if _, err := s.file.ReadAt(chunk, int64(from)*int64(s.pageSize)); err != nil {
-			return n, err
-		}
-		for id := from; id < min(from+chunkPages, s.high); id++ {
-			page := chunk[(id-from)*uint64(s.pageSize):][:s.pageSize]
-			if !used.has(id) {
-				clear(page)
-			}
-			if id < 2 {
-				s.encode(page, id)
-			}
-		}
-		written, err := w.Write(chunk)
-		n += int64(written)
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
 }
 
 // Restore makes a copy of the data file backup the data file at path. An existing one is replaced only with replace;

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"tutela/storage"
+	"tutela/storage/bolt/boltfile"
 )
 
 func TestCopyTo_IsOneStateWhileServing(t *testing.T) {
@@ -133,12 +134,12 @@ func TestCopyTo_RefusesADamagedFile(t *testing.T) {
 	fill(t, e, "row", 1000)
 	tx, file, err := e.begin(t.Context())
 	must(t, err)
-	used, err := file.state(tx).walk(t.Context())
+	used, err := boltfile.Seen(tx, file.raw).Walk(t.Context())
 	must(t, errors.Join(err, tx.Rollback()))
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	must(t, err)
 	for id := uint64(10); ; id++ {
-		if used.has(id) {
+		if used.Has(id) {
 			_, err = f.WriteAt(make([]byte, 16), int64(id*pageSize))
 			break
 		}

@@ -17,10 +17,11 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"tutela/storage"
+	"tutela/storage/bolt/boltfile"
 )
 
 // bucketName is the only bucket of a data file.
-var bucketName = []byte("tutela")
+var bucketName = []byte(boltfile.Bucket)
 
 const (
 	// pageSize is fixed, so that a file is the same on machines whose memory pages are larger, and so that a commit
@@ -31,9 +32,6 @@ const (
 	// map the writer waits for all readers, a backup included; this much is not outgrown by ten million users of
 	// 6 KiB. It costs nothing: pages of the map exist only where the file does and was read.
 	mapBytes = 1 << (30 + 6*(strconv.IntSize/64))
-
-	// growthBytes is how much longer than its pages a file becomes when it must grow. [Inspect] relies on it.
-	growthBytes = 16 << 20
 
 	// lockWait is how long another program's lock on the data file is waited for.
 	lockWait = 100 * time.Millisecond
@@ -160,7 +158,7 @@ func openData(path string) (*data, error) {
 		return nil, fmt.Errorf("open data file %s: %w", path, err)
 	}
 	d.db = db
-	db.AllocSize = growthBytes
+	db.AllocSize = boltfile.GrowthBytes
 	if err := db.Sync(); err != nil {
 		return nil, errors.Join(fmt.Errorf("sync data file %s: %w", path, err), db.Close())
 	}

@@ -2,8 +2,8 @@ package bolt
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"tutela/storage"
+	"tutela/storage/bolt/boltfile"
 )
 
 // sampleFile makes a data file with rows of all sizes, free pages in it, and a tree of three levels. It ends with its
@@ -36,7 +37,7 @@ func sampleFile(t testing.TB) (path string, bytes []byte) {
 	must(t, e.Close())
 	bytes, err := os.ReadFile(path)
 	must(t, err)
-	return path, bytes[:newestMeta(t, bytes).high*pageSize]
+	return path, bytes[:newest(t, bytes).Pages()*pageSize]
 }
 
 // refused opens and inspects damaged data, which must leave the file as it is and tell why in one line; or neither
@@ -76,8 +77,8 @@ func TestOpen_TellsDamagedFromForeign(t *testing.T) {
 		change(data)
 		return data
 	}
-	newest := int(newestMeta(t, whole).tx % 2 * pageSize)
-	room := make([]byte, growthBytes) // what a commit that makes the tree longer had made before it
+	meta := int(newest(t, whole).Tx() % 2 * pageSize)
+	room := make([]byte, boltfile.GrowthBytes) // what a commit that makes the tree longer had made before it
 	for name, test := range map[string]struct {
 		data []byte
 		want error
@@ -91,8 +92,8 @@ func TestOpen_TellsDamagedFromForeign(t *testing.T) {
 		"only the head":       {whole[:pageSize*2], ErrDamaged, "truncated"},
 		"half of it":          {whole[:len(whole)/2], ErrDamaged, "truncated"},
 		"both metas torn":     {edit(func(b []byte) { b[40]++; b[pageSize+40]++ }), ErrDamaged, "both meta pages"},
-		"one meta torn":       {append(edit(func(b []byte) { b[newest+40]++ }), room...), nil, ""},
-		"the other meta torn": {edit(func(b []byte) { b[pageSize-newest+40]++ }), nil, ""},
+		"one meta torn":       {append(edit(func(b []byte) { b[meta+40]++ }), room...), nil, ""},
+		"the other meta torn": {edit(func(b []byte) { b[pageSize-meta+40]++ }), nil, ""},
 		"tree zeroed":         {edit(func(b []byte) { clear(b[2*pageSize:]) }), ErrDamaged, "page "},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,7 +109,7 @@ func TestOpen_RefusesAFileCutWithinTheRoomBehindItsPages(t *testing.T) {
 	path, pages := sampleFile(t)
 	whole, err := os.ReadFile(path) // as it grew
 	must(t, err)
-	for _, size := range []int{len(pages) + 1, len(pages) + pageSize, len(whole) / 2, growthBytes - 1} {
+	for _, size := range []int{len(pages) + 1, len(pages) + pageSize, len(whole) / 2, boltfile.GrowthBytes - 1} {
 		if err := refused(t, path, whole[:size]); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "truncated") {
 			t.Errorf("%d of %d bytes: %v", size, len(whole), err)
 		}
@@ -120,10 +121,14 @@ func TestOpen_RefusesAFileCutWithinTheRoomBehindItsPages(t *testing.T) {
 	}
 }
 
-func newestMeta(t testing.TB, data []byte) meta {
-	m, err := readMetas(bytes.NewReader(data), int64(len(data)))
-	must(t, err)
-	return m
+// newest is the state that bbolt would open in a data file.
+func newest(t testing.TB, data []byte) *boltfile.State {
+	t.Helper()
+	s, err := boltfile.Newest(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func TestOpen_BboltFilesOfOthersAreForeign(t *testing.T) {
@@ -173,7 +178,7 @@ func TestOpen_FileWithFreelistAndOtherPageSizeIsFine(t *testing.T) {
 			data, err := os.ReadFile(path)
 			must(t, err)
 			if spoil {
-				clear(data[:pageHeaderSize+metaSize]) // page 0: the size of a page must be found out
+				clear(data[:80]) // page 0: the size of a page must be found out
 			}
 			if err := refused(t, path, data); err != nil {
 				t.Errorf("page size %d, one meta: %t: %v", size, spoil, err)
@@ -222,7 +227,7 @@ func TestOpen_SurvivesAnyCorruption(t *testing.T) {
 		"half a page stale": func(data []byte) []byte { copy(page(data)[:512], page(data)[:512]); return data },
 		"a wild reference": func(data []byte) []byte {
 			p := page(data)
-			order.PutUint64(p[pageHeaderSize+8:], draw.Uint64()>>draw.IntN(64))
+			binary.NativeEndian.PutUint64(p[24:], draw.Uint64()>>draw.IntN(64))
 			return data
 		},
 	}
@@ -244,53 +249,4 @@ func TestOpen_SurvivesAnyCorruption(t *testing.T) {
 			t.Errorf("%s: only %d of %d were refused", name, caught[name], rounds)
 		}
 	}
-}
-
-// FuzzInspect has bbolt open and check whatever passes. Its inputs are large: -fuzzminimizetime 10x keeps go from
-// spending its time on making them small.
-func FuzzInspect(f *testing.F) {
-	path := newPath(f)
-	e := open(f, path, Options{})
-	must(f, write(e, "a", "1", "b", "2"))
-	must(f, e.Close())
-	small, err := os.ReadFile(path)
-	must(f, err)
-	f.Add(small)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		// The meta pages' checksums would stop nearly every input, and bbolt's check (nothing else of it) stops at
-		// their headers: both are made right.
-		for id := range uint64(2) {
-			if page := data[min(id*pageSize, uint64(len(data))):]; len(page) >= pageSize {
-				order.PutUint64(page, id)
-				order.PutUint16(page[8:], metaFlag)
-				order.PutUint64(page[pageHeaderSize+metaSize-8:], metaSum(page[pageHeaderSize:]))
-			}
-		}
-		s, err := newestState(bytes.NewReader(data), int64(len(data)))
-		if err == nil {
-			_, err = s.walk(context.Background())
-		}
-		if err == nil {
-			checkByBbolt(t, data)
-		}
-	})
-}
-
-// checkByBbolt reports what bbolt's own check finds, but for pages that are lost: they only waste room.
-func checkByBbolt(t *testing.T, data []byte) {
-	path := newPath(t)
-	must(t, os.WriteFile(path, data, 0o600))
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	must(t, db.View(func(tx *bbolt.Tx) error {
-		for err := range tx.Check() {
-			if !strings.Contains(err.Error(), "unreachable unfreed") {
-				t.Error(err)
-			}
-		}
-		return tx.Bucket(bucketName).ForEach(func(_, _ []byte) error { return nil })
-	}))
-	must(t, db.Close())
 }
