@@ -208,10 +208,29 @@ func (e *Engine) Close() error {
 	file := e.file
 	e.file = nil
 	e.swap.Unlock()
-	err := file.close()
+	err := e.stop(file)
 	e.retired.Wait()
 	if err := errors.Join(err, e.lock.release()); err != nil {
 		return fmt.Errorf("close %s: %w", e.path, err)
+	}
+	return nil
+}
+
+// stop closes the data file, with the list of its free pages in it and the mark of a clean stop beside it. Where those
+// cannot be written the next start takes longer, and nothing else.
+func (e *Engine) stop(file *data) error {
+	if e.fault.Load() != nil {
+		return file.close()
+	}
+	err := file.keepFreelist()
+	if err := file.close(); err != nil {
+		return err
+	}
+	if err == nil {
+		err = writeMark(e.path)
+	}
+	if err != nil {
+		e.options.Logger.Warn("the next start takes longer: the data file could not be marked as stopped cleanly", "err", err)
 	}
 	return nil
 }

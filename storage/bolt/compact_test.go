@@ -177,7 +177,7 @@ func TestCompact_EndsWithItsContextAndWithClose(t *testing.T) {
 		t.Errorf("compact while the engine is closed: %v", err)
 	}
 	must(t, <-closing)
-	if left := files(t, path); !slices.Equal(left, []string{"tutela.db"}) {
+	if left := files(t, path); !slices.Equal(left, []string{"tutela.db", "tutela.db.clean"}) {
 		t.Errorf("files: %v", left)
 	}
 	if !maps.Equal(content(t, open(t, path, Options{})), before) {

@@ -85,12 +85,15 @@ func restore(ctx context.Context, backup, path string, replace bool) error {
 		return err
 	}
 	defer from.Close() //nolint:errcheck // only read
-	if err := inspect(ctx, backup, from); err != nil {
+	if _, _, err := inspect(ctx, backup, from); err != nil {
 		return err
 	}
 	building := path + newSuffix
 	if err := copyFile(ctx, building, from); err != nil {
 		return errors.Join(fmt.Errorf("restore %s: %w", path, err), removed(building))
+	}
+	if err := removeMark(path); err != nil {
+		return errors.Join(err, removed(building))
 	}
 	return publish(building, path, Options{}.withDefaults())
 }
@@ -106,7 +109,7 @@ func copyFile(ctx context.Context, path string, from *os.File) error {
 		err = to.Sync()
 	}
 	if err == nil {
-		err = inspect(ctx, path, to)
+		_, _, err = inspect(ctx, path, to)
 	}
 	return errors.Join(err, to.Close())
 }

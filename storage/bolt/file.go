@@ -60,7 +60,7 @@ type data struct {
 
 // openOrCreate opens the data file at path, or makes one. The caller holds the lock of path.
 func openOrCreate(ctx context.Context, path string, o Options) (*data, error) {
-	err := checkFile(ctx, path)
+	err := checkFile(ctx, path, o)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -68,6 +68,9 @@ func openOrCreate(ctx context.Context, path string, o Options) (*data, error) {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("remove what a crash left: %w", err)
 		}
+	}
+	if err := removeMark(path); err != nil {
+		return nil, err
 	}
 	if err != nil {
 		if err := create(path, o); err != nil {
@@ -139,8 +142,8 @@ func openData(path string) (*data, error) {
 	o := &bbolt.Options{
 		Timeout:  lockWait,
 		PageSize: pageSize,
-		// The list of free pages is rebuilt from the tree when the file is opened, which Inspect reads anyway,
-		// instead of being written with each commit.
+		// The list of free pages is not written with each commit, but at a clean stop (keepFreelist), or from the
+		// tree before the file is opened (checkFile). bbolt reads it when it opens the file.
 		NoFreelistSync: true,
 		FreelistType:   bbolt.FreelistMapType,
 		NoStatistics:   true,
@@ -234,30 +237,63 @@ func (d *data) giveUp(tx *bbolt.Tx) {
 	}
 }
 
+// keepFreelist has bbolt write the list of free pages, unless the last commit has.
+func (d *data) keepFreelist() error {
+	if d.isStuck() {
+		return errNotClean
+	}
+	info, err := d.raw.Stat()
+	if err != nil {
+		return err
+	}
+	if s, err := boltfile.Newest(d.raw, info.Size()); err != nil || s.HasFreelist() {
+		return err
+	}
+	d.db.NoFreelistSync = false
+	return d.db.Update(func(*bbolt.Tx) error { return nil })
+}
+
 // close waits for the readers and closes the file.
 func (d *data) close() error {
-	d.mu.Lock()
-	stuck := d.stuck
-	d.mu.Unlock()
-	if stuck {
+	if d.isStuck() {
 		return nil // the process's end closes it
 	}
 	return d.db.Close()
 }
 
-// checkFile reads the file at path, as [Inspect] does, and sees that this process may write it and no other program
-// has it open. The error is fs.ErrNotExist when there is none.
-func checkFile(ctx context.Context, path string) error {
+func (d *data) isStuck() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stuck
+}
+
+// checkFile sees that bbolt can open the file at path and that this process may write it and no other program has it
+// open. The error is fs.ErrNotExist when there is none.
+//
+// A file that has not changed since its clean stop is taken for whole. Any other is read as [Inspect] does, and gets
+// the list of its free pages, for which bbolt would read it once more.
+func checkFile(ctx context.Context, path string, o Options) error {
 	f, err := openRegular(path, os.O_RDWR)
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close() //nolint:errcheck // what was written to it is synced
 	// bbolt takes the same lock; it is free again when f is closed.
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return ErrInUse.With("%s is in use by another program", path)
 	}
-	return inspect(ctx, path, f)
+	if cleanlyStopped(path, f) {
+		return nil
+	}
+	o.step("walk")
+	state, used, err := inspect(ctx, path, f)
+	if err != nil || state.HasFreelist() {
+		return err
+	}
+	if err := state.KeepFreelist(f, used); err != nil {
+		o.Logger.Warn("the start takes longer: the free pages of the data file cannot be written down", "err", err)
+	}
+	return nil
 }
 
 // openRegular opens a file, but no folder, pipe or device.

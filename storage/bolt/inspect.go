@@ -25,28 +25,28 @@ func Inspect(path string) error {
 		return err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	return inspect(context.Background(), path, f)
+	_, _, err = inspect(context.Background(), path, f)
+	return err
 }
 
-// inspect is Inspect on an open file.
-func inspect(ctx context.Context, path string, f *os.File) error {
+// inspect is Inspect on an open file. It returns the file's newest state, and which pages that uses.
+func inspect(ctx context.Context, path string, f *os.File) (s *boltfile.State, used boltfile.Pages, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	s, err := boltfile.Newest(f, info.Size())
-	if err == nil {
-		_, err = s.Walk(ctx)
+	if s, err = boltfile.Newest(f, info.Size()); err == nil {
+		used, err = s.Walk(ctx)
 	}
 	var flaw *boltfile.Flaw
 	switch {
 	case err == nil:
-		return nil
+		return s, used, nil
 	case errors.Is(err, boltfile.ErrForeign):
-		return storage.ErrForeign.With("%s is no data file of tutela: %s", path, err)
+		return nil, nil, storage.ErrForeign.With("%s is no data file of tutela: %s", path, err)
 	case errors.As(err, &flaw):
-		return ErrDamaged.With("%s is damaged: %s; restore it from a backup with `tutela restore-db`", path, flaw)
+		return nil, nil, ErrDamaged.With("%s is damaged: %s; restore it from a backup with `tutela restore-db`", path, flaw)
 	default:
-		return fmt.Errorf("inspect %s: %w", path, err)
+		return nil, nil, fmt.Errorf("inspect %s: %w", path, err)
 	}
 }

@@ -2,6 +2,7 @@ package boltfile
 
 import (
 	"io"
+	"sync/atomic"
 
 	"go.etcd.io/bbolt"
 )
@@ -14,13 +15,10 @@ func newPages(bound uint64) Pages { return make(Pages, bound/64+1) }
 // Has reports whether page id is in the set.
 func (s Pages) Has(id uint64) bool { return s[id/64]&(1<<(id%64)) != 0 }
 
-// add puts id in, and reports whether it is new.
+// add puts id in, and reports whether it is new. Safe for concurrent use with itself.
 func (s Pages) add(id uint64) bool {
-	if s.Has(id) {
-		return false
-	}
-	s[id/64] |= 1 << (id % 64)
-	return true
+	bit := uint64(1) << (id % 64)
+	return atomic.OrUint64(&s[id/64], bit)&bit == 0
 }
 
 // page is a page with those that follow as its overflow, or the inline page of a small bucket.
@@ -35,15 +33,15 @@ type page struct {
 	at   int64
 }
 
-// page reads page id, which must not have been reached before.
-func (w *walker) page(id uint64) (*page, error) {
+// page reads page id, which must not have been reached before, into buf.
+func (w *walker) page(id uint64, buf []byte) (*page, error) {
 	if err := w.ctx.Err(); err != nil {
 		return nil, err
 	}
 	if id < 2 || id >= w.high {
 		return nil, flaw("page %d: referred to, but there are only %d", id, w.high)
 	}
-	p := &page{file: w.file, at: int64(id) * int64(w.pageSize), head: w.buffer()}
+	p := &page{file: w.file, at: int64(id) * int64(w.pageSize), head: buf}
 	if _, err := w.file.ReadAt(p.head, p.at); err != nil {
 		return nil, err
 	}
@@ -55,7 +53,7 @@ func (w *walker) page(id uint64) (*page, error) {
 	if overflow >= w.high-id {
 		return nil, flaw("page %d: its end lies past the end of the file", id)
 	}
-	for i := id; i <= id+overflow; i++ {
+	for i := id; w.reached != nil && i <= id+overflow; i++ {
 		if !w.reached.add(i) {
 			return nil, flaw("page %d: used twice", i)
 		}
@@ -64,17 +62,7 @@ func (w *walker) page(id uint64) (*page, error) {
 	return p, nil
 }
 
-// buffer returns room for a page. A page that nobody looks at any more gives it back to spare.
-func (w *walker) buffer() []byte {
-	n := len(w.spare)
-	if n == 0 {
-		return make([]byte, w.pageSize)
-	}
-	b := w.spare[n-1]
-	w.spare = w.spare[:n-1]
-	return b
-}
-
+// inlinePage reads the page that lies in the entry of a small bucket.
 func inlinePage(b []byte) (*page, error) {
 	if len(b) < pageHeaderSize {
 		return nil, flaw("the bucket's entry is cut short")

@@ -3,43 +3,71 @@ package boltfile
 import (
 	"bytes"
 	"slices"
+	"sync/atomic"
 )
 
 // maxDepth bounds the way down a tree: with the fewest two children a branch, no file has more levels.
 const maxDepth = 64
 
-// tree goes through the pages of one bucket.
+// tree goes through pages of one bucket. For one goroutine.
 type tree struct {
 	*walker
 	entry     func(*page, element) error // called for each entry of a leaf
-	leafDepth int                        // of the leaves seen so far; -1: none
+	leafDepth *atomic.Int64              // one more than that of the leaves seen so far, by anybody; 0: none
+	spare     [][]byte                   // buffers of pages that are done with
 }
 
-// visit goes through the pages below id, whose keys must lie in [from, to); a nil bound is none.
-func (t *tree) visit(id uint64, from, to []byte, depth int) error {
-	if depth > maxDepth {
-		return flaw("page %d: the tree has no end", id)
+func (w *walker) tree(leafDepth *atomic.Int64, entry func(*page, element) error) *tree {
+	return &tree{walker: w, entry: entry, leafDepth: leafDepth}
+}
+
+// subtree is a page and all below it. Its keys must lie in [from, to); a nil bound is none.
+type subtree struct {
+	id       uint64
+	from, to []byte
+	depth    int
+}
+
+// visit goes through a subtree.
+func (t *tree) visit(s subtree) error { return t.open(s, t.visit) }
+
+// open goes through the topmost page of s, and calls below for each subtree under it, in order.
+func (t *tree) open(s subtree, below func(subtree) error) error {
+	if s.depth > maxDepth {
+		return flaw("page %d: the tree has no end", s.id)
 	}
-	p, err := t.page(id)
+	p, err := t.page(s.id, t.buffer())
 	if err != nil {
 		return err
 	}
 	defer func() { t.spare = append(t.spare, p.head) }()
 	switch p.flags {
 	case branchFlag:
-		return t.branch(p, from, to, depth)
+		return t.branch(p, s, below)
 	case leafFlag:
-		if t.leafDepth >= 0 && t.leafDepth != depth {
-			return flaw("page %d: the tree has leaves at different depths", id)
+		depth := int64(s.depth) + 1
+		if !t.leafDepth.CompareAndSwap(0, depth) && t.leafDepth.Load() != depth {
+			return flaw("page %d: the tree has leaves at different depths", s.id)
 		}
-		t.leafDepth = depth
-		return t.leaf(p, from, to)
+		return t.leaf(p, s)
 	}
-	return flaw("page %d: type %#x in a tree", id, p.flags)
+	return flaw("page %d: type %#x in a tree", s.id, p.flags)
+}
+
+// buffer returns room for a page. A page that nobody looks at any more gives it back to spare.
+func (t *tree) buffer() []byte {
+	n := len(t.spare)
+	if n == 0 {
+		return make([]byte, t.pageSize)
+	}
+	b := t.spare[n-1]
+	t.spare = t.spare[:n-1]
+	return b
 }
 
 // leaf goes through the entries of a leaf.
-func (t *tree) leaf(p *page, from, to []byte) error {
+func (t *tree) leaf(p *page, s subtree) error {
+	from := s.from
 	for i := range p.count {
 		e, err := p.element(i)
 		if err != nil {
@@ -49,7 +77,7 @@ func (t *tree) leaf(p *page, from, to []byte) error {
 		if err != nil {
 			return err
 		}
-		if err := inOrder(p, i, key, from, to); err != nil {
+		if err := inOrder(p, i, key, from, s.to); err != nil {
 			return err
 		}
 		if err := t.entry(p, e); err != nil {
@@ -61,11 +89,11 @@ func (t *tree) leaf(p *page, from, to []byte) error {
 }
 
 // branch goes through the children of a branch, each of which has the keys from its own to the next child's.
-func (t *tree) branch(p *page, from, to []byte, depth int) error {
+func (t *tree) branch(p *page, s subtree, below func(subtree) error) error {
 	if p.count == 0 {
 		return flaw("page %d: a branch without children", p.id)
 	}
-	var child uint64
+	child := subtree{from: s.from, depth: s.depth + 1}
 	for i := range p.count {
 		e, err := p.element(i)
 		if err != nil {
@@ -75,17 +103,20 @@ func (t *tree) branch(p *page, from, to []byte, depth int) error {
 		if err != nil {
 			return err
 		}
-		if err := inOrder(p, i, key, from, to); err != nil {
+		if err := inOrder(p, i, key, child.from, s.to); err != nil {
 			return err
 		}
+		key = slices.Clone(key)
 		if i > 0 {
-			if err := t.visit(child, from, key, depth+1); err != nil {
+			child.to = key
+			if err := below(child); err != nil {
 				return err
 			}
 		}
-		from, child = slices.Clone(key), e.child
+		child.id, child.from = e.child, key
 	}
-	return t.visit(child, from, to, depth+1)
+	child.to = s.to
+	return below(child)
 }
 
 // inOrder sees that key i of a page comes after the one before it (the first: not before the page's own), and before

@@ -3,14 +3,22 @@ package boltfile
 import (
 	"bytes"
 	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
 )
 
-// Walk reads every page that can be reached, and returns which they are.
+// leastSubtrees is into how many parts a tree is cut, at least, for the processors to share.
+const leastSubtrees = 64
+
+// Walk reads every page that can be reached, on all processors, and returns which they are. The list of free pages, if
+// the file keeps one, is checked against them.
 //
 // Errors: a [*Flaw]; one that wraps [ErrForeign]; ctx's; those of reading.
 func (s *State) Walk(ctx context.Context) (Pages, error) {
 	w := &walker{State: s, ctx: ctx, reached: newPages(s.high)}
-	if err := w.freelistPage(); err != nil {
+	free, err := w.freelistPage()
+	if err != nil {
 		return nil, err
 	}
 	bucket, err := w.rootBucket()
@@ -20,21 +28,20 @@ func (s *State) Walk(ctx context.Context) (Pages, error) {
 	if err := w.bucket(bucket); err != nil {
 		return nil, err
 	}
-	return w.reached, w.freePages()
+	return w.reached, w.freePages(free)
 }
 
-// walker goes through the tree of one state. Its errors are those of reading, flaws, and [ErrForeign].
+// walker is what the goroutines that go through the trees of one state share. Its errors are those of reading, flaws,
+// and [ErrForeign].
 type walker struct {
 	*State
 	ctx     context.Context
-	reached Pages
-	spare   [][]byte // buffers of pages that are done with
-	free    []uint64 // what the freelist page lists, if there is one
+	reached Pages // nil: it is not kept which pages were
 }
 
 // rootBucket reads the root bucket, and returns where the entry of tutela's bucket lies: the only one.
 func (w *walker) rootBucket() (entry []byte, err error) {
-	t := &tree{walker: w, leafDepth: -1, entry: func(p *page, e element) error {
+	t := w.tree(new(atomic.Int64), func(p *page, e element) error {
 		key, err := p.bytes(e.key, e.keySize)
 		if err != nil {
 			return err
@@ -48,8 +55,8 @@ func (w *walker) rootBucket() (entry []byte, err error) {
 		value, err := p.bytes(e.key+e.keySize, e.valueSize)
 		entry = bytes.Clone(value)
 		return err
-	}}
-	if err := t.visit(w.root, nil, nil, 0); err != nil {
+	})
+	if err := t.visit(subtree{id: w.root}); err != nil {
 		return nil, err
 	}
 	if entry == nil {
@@ -60,65 +67,64 @@ func (w *walker) rootBucket() (entry []byte, err error) {
 
 // bucket goes through tutela's bucket: a small one lies in its entry, any other in a tree of its own.
 func (w *walker) bucket(entry []byte) error {
-	t := &tree{walker: w, leafDepth: -1, entry: func(p *page, e element) error {
-		if e.flags != 0 {
-			return flaw("page %d: an entry has flags %#x", p.id, e.flags)
-		}
-		return nil
-	}}
 	root := order.Uint64(entry)
 	if root != 0 {
-		return t.visit(root, nil, nil, 0)
+		return w.share(subtree{id: root})
 	}
 	p, err := inlinePage(entry[bucketHeaderSize:])
 	if err != nil {
 		return err
 	}
-	return t.leaf(p, nil, nil)
+	return w.tree(new(atomic.Int64), plainEntry).leaf(p, subtree{})
 }
 
-// freelistPage reads the list of free pages, which a file has that bbolt itself or one of its tools wrote last.
-func (w *walker) freelistPage() error {
-	if w.freelist == noFreelist {
-		return nil
-	}
-	p, err := w.page(w.freelist)
-	if err != nil {
-		return err
-	}
-	if p.flags != freelistFlag {
-		return flaw("page %d: type %#x where the list of free pages should be", p.id, p.flags)
-	}
-	at, count := pageHeaderSize, int64(p.count)
-	if count == 0xffff {
-		head, err := p.bytes(at, 8)
-		if err != nil {
-			return err
-		}
-		at, count = at+8, int64(min(order.Uint64(head), w.high))
-	}
-	list, err := p.bytes(at, int(count)*8)
-	if err != nil {
-		return err
-	}
-	for ; len(list) > 0; list = list[8:] {
-		w.free = append(w.free, order.Uint64(list))
+// plainEntry sees that an entry of tutela's bucket is no bucket itself.
+func plainEntry(p *page, e element) error {
+	if e.flags != 0 {
+		return flaw("page %d: an entry has flags %#x", p.id, e.flags)
 	}
 	return nil
 }
 
-// freePages sees that a page that is listed as free is there, is listed once, and is not in use.
-func (w *walker) freePages() error {
-	if len(w.free) == 0 {
-		return nil
-	}
-	listed := newPages(w.high)
-	for _, id := range w.free {
-		if id < 2 || id >= w.high || w.reached.Has(id) || !listed.add(id) {
-			return flaw("page %d: listed as free, wrongly", id)
+// share goes through the pages below root on all processors. Of several flaws it returns the one that comes first in the
+// order of keys.
+func (w *walker) share(root subtree) error {
+	leafDepth := new(atomic.Int64)
+	// The top is opened here, level by level, until there are parts enough.
+	top := w.tree(leafDepth, plainEntry)
+	level := []subtree{root}
+	for len(level) > 0 && len(level) < leastSubtrees {
+		var below []subtree
+		for _, s := range level {
+			err := top.open(s, func(child subtree) error { below = append(below, child); return nil })
+			if err != nil {
+				return err
+			}
 		}
+		level = below
 	}
-	return nil
+	// Parts are taken in their order: when one has a flaw, those before it are done or being gone through.
+	var next atomic.Int64
+	var mu sync.Mutex
+	first, failed := len(level), error(nil)
+	var group sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(level)) {
+		group.Go(func() {
+			t := w.tree(leafDepth, plainEntry)
+			for i := int(next.Add(1)) - 1; i < len(level); i = int(next.Add(1)) - 1 {
+				if err := t.visit(level[i]); err != nil {
+					next.Store(int64(len(level)))
+					mu.Lock()
+					if i < first {
+						first, failed = i, err
+					}
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	group.Wait()
+	return failed
 }
 
 // printable shortens what a foreign file holds for a message.
