@@ -20,7 +20,8 @@ type row struct {
 
 const rowFormat = 1
 
-var errRow = errors.New("a stored row is damaged")
+// ErrDamaged reports a row whose bytes cannot be read: its header, or the JSON of its record.
+var ErrDamaged = errors.New("a stored row is damaged")
 
 func (r row) encode() []byte {
 	n := 10 + len(r.record)
@@ -39,20 +40,20 @@ func (r row) encode() []byte {
 
 func decodeRow(b []byte) (row, error) {
 	if len(b) < 10 || b[0] != rowFormat {
-		return row{}, errRow
+		return row{}, ErrDamaged
 	}
 	var r row
 	r.expires = fromUnixNano(binary.BigEndian.Uint64(b[1:9]))
 	b = b[9:]
 	count, n := binary.Uvarint(b)
 	if n <= 0 || count > uint64(len(b)) {
-		return row{}, errRow
+		return row{}, ErrDamaged
 	}
 	b = b[n:]
 	for range count {
 		size, n := binary.Uvarint(b)
 		if n <= 0 || size > uint64(len(b)-n) {
-			return row{}, errRow
+			return row{}, ErrDamaged
 		}
 		r.indexes = append(r.indexes, b[n:n+int(size)])
 		b = b[n+int(size):]

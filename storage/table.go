@@ -367,11 +367,11 @@ func (t *Table[T]) decode(tx *Tx, uid UID, key string, r row) (*T, error) {
 		return record, nil
 	}
 	if err := json.Unmarshal(r.record, record); err != nil {
-		return nil, fmt.Errorf("%s %q: %w: %w", t.spec.Name, key, errRow, err)
+		return nil, fmt.Errorf("%s %q: %w: %w", t.spec.Name, key, ErrDamaged, err)
 	}
 	if t.spec.Upgrade != nil {
 		if err := t.spec.Upgrade(record, r.record); err != nil {
-			return nil, fmt.Errorf("%s %q: %w: %w", t.spec.Name, key, errRow, err)
+			return nil, fmt.Errorf("%s %q: %w: %w", t.spec.Name, key, ErrDamaged, err)
 		}
 	}
 	if t.spec.Sealed != nil {

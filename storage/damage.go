@@ -1,0 +1,36 @@
+package storage
+
+import "bytes"
+
+// Uproot removes the row under key without decoding it, and returns its bytes as the engine held them; nil when there
+// is none. It is for a row that every other method refuses with [ErrDamaged]. Index and expiry entries that point at
+// the row stay, and point at nothing.
+func (t *Table[T]) Uproot(tx *Tx, uid UID, key string) ([]byte, error) {
+	k, err := t.key(uid, key)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := tx.get(k)
+	if err != nil || stored == nil {
+		return nil, err
+	}
+	kept := bytes.Clone(stored)
+	return kept, tx.delete(k)
+}
+
+// Uproot removes an entry whose owner is not known, because its value cannot be read: it looks for key under every
+// shard. It returns the entry's value; nil when there is none.
+func (l Log) Uproot(tx *Tx, key string) ([]byte, error) {
+	for shard := range tx.store.engine.Shards() {
+		k := append(logPrefix(l.name, byte(shard)), key...)
+		value, err := tx.get(k)
+		if err != nil {
+			return nil, err
+		}
+		if value != nil {
+			kept := bytes.Clone(value)
+			return kept, tx.delete(k)
+		}
+	}
+	return nil, nil
+}
