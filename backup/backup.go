@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"tutela/device"
-	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
@@ -144,7 +143,7 @@ func (s *Service) Move(tx *storage.Tx, uid storage.UID, b *Backup, from, to *dev
 // Delete removes the caller's backup with all its versions; its handle is from then on like one that never was.
 //
 // Errors: those of device.Service.Check; ErrNone.
-func (s *Service) Delete(ctx context.Context, p device.Proof, from recovery.Origin) error {
+func (s *Service) Delete(ctx context.Context, p device.Proof, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		e, err := s.check(tx, p)
 		if err != nil {
@@ -160,7 +159,7 @@ func (s *Service) Delete(ctx context.Context, p device.Proof, from recovery.Orig
 			b.prune(tx, p.UID, b.Generation+1),
 			freshHandles.Delete(tx, p.UID, b.ID),
 			backups.Delete(tx, p.UID, b.ID),
-			audit.Record(tx, event(from, audit.BackupDeleted, p.UID, nil), detail(from, e, b)))
+			audit.Record(tx, actor, audit.Event{Type: audit.BackupDeleted, UID: p.UID}, b.detail(e)))
 	})
 }
 
@@ -172,12 +171,9 @@ func (s *Service) check(tx *storage.Tx, p device.Proof) (*device.Enrollment, err
 	return s.devices.Check(tx, p)
 }
 
-func event(from recovery.Origin, t audit.Type, uid storage.UID, facts map[string]string) audit.Event {
-	return audit.Event{Type: t, UID: uid, Client: from.Client, By: from.By, Facts: facts}
-}
-
-func detail(from recovery.Origin, e *device.Enrollment, b *Backup) audit.Detail {
-	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name, Enrollment: e.ID, Backup: b.ID}
+// detail is what an event about the backup knows of it and of the phone that writes to it.
+func (b *Backup) detail(e *device.Enrollment) audit.Detail {
+	return audit.Detail{Device: e.Name, Enrollment: e.ID, Backup: b.ID}
 }
 
 // generationKey is the key of a version: generations sort as numbers.

@@ -99,7 +99,7 @@ func TestPut_IsRefusedForTheFirstReasonThatHolds(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := h.backups.Put(context.Background(), p.prove(t), c.req, recovery.Origin{})
+			_, err := h.backups.Put(context.Background(), p.prove(t), c.req, audit.ByUser())
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
@@ -118,7 +118,7 @@ func TestPut_IsRefusedForTheFirstReasonThatHolds(t *testing.T) {
 func TestPut_ConflictsWithGeneration0WhereNothingIs(t *testing.T) {
 	h := openHouse(t, ground.Options{})
 	p := h.enroll(t, "ada")
-	_, err := h.backups.Put(context.Background(), p.prove(t), p.version(t, 2, "x", nil, 0, nil), recovery.Origin{})
+	_, err := h.backups.Put(context.Background(), p.prove(t), p.version(t, 2, "x", nil, 0, nil), audit.ByUser())
 	var conflict *backup.Conflict
 	if !errors.As(err, &conflict) || *conflict != (backup.Conflict{}) {
 		t.Errorf("got %v", err)
@@ -162,7 +162,7 @@ func TestPut_AgainGetsTheSameAnswerWithTheHandleForAQuarterOfAnHour(t *testing.T
 		}
 		other := req
 		other.Body = random(70_000)
-		if _, err := h.backups.Put(context.Background(), p.prove(t), other, recovery.Origin{}); err == nil {
+		if _, err := h.backups.Put(context.Background(), p.prove(t), other, audit.ByUser()); err == nil {
 			t.Error("another body under the same manifest was taken for the same put")
 		}
 		entries, _, err := audit.List(context.Background(), h.store, audit.Query{Types: []audit.Type{audit.BackupPut}}, false)
@@ -231,7 +231,7 @@ func TestPut_BySixtyFourAtOnceAddsOneVersion(t *testing.T) {
 	for i := range 64 {
 		req := p.version(t, 2, manifest, random(10+i), 5, nil)
 		group.Go(func() {
-			_, err := h.backups.Put(context.Background(), proof, req, recovery.Origin{})
+			_, err := h.backups.Put(context.Background(), proof, req, audit.ByUser())
 			switch {
 			case err == nil:
 				won.Add(1)
@@ -253,7 +253,7 @@ func TestDelete_IsFollowedByGeneration1WithANewHandle(t *testing.T) {
 		ctx := context.Background()
 		p := h.enroll(t, "ada")
 		first := p.put(t, p.version(t, 1, "", random(100_000), 5, nil))
-		must(t, h.backups.Delete(ctx, p.prove(t), recovery.Origin{}))
+		must(t, h.backups.Delete(ctx, p.prove(t), audit.ByUser()))
 		for _, table := range []string{"backup", "backup_version", "backup_chunk", "backup_handle"} {
 			if n := h.rows(t, table); n != 0 {
 				t.Errorf("%d rows of %s are left", n, table)
@@ -262,7 +262,7 @@ func TestDelete_IsFollowedByGeneration1WithANewHandle(t *testing.T) {
 		if h.find(t, first.Handle) != nil {
 			t.Error("the handle still leads to a backup")
 		}
-		if err := h.backups.Delete(ctx, p.prove(t), recovery.Origin{}); !errors.Is(err, backup.ErrNone) {
+		if err := h.backups.Delete(ctx, p.prove(t), audit.ByUser()); !errors.Is(err, backup.ErrNone) {
 			t.Errorf("delete of nothing: %v", err)
 		}
 		again := p.put(t, p.version(t, 1, "", random(10), 1, nil))
@@ -313,7 +313,7 @@ func TestBackup_StaysRestorableWhenItsEnrollmentIsGone(t *testing.T) {
 		ctx := context.Background()
 		p := h.enroll(t, "ada")
 		stored := p.put(t, p.version(t, 1, "", random(10), 3, nil))
-		must(t, h.devices.Leave(ctx, p.prove(t), recovery.Origin{}))
+		must(t, h.devices.Leave(ctx, p.prove(t), audit.ByUser()))
 		if h.find(t, stored.Handle) == nil {
 			t.Fatal("the handle leads nowhere")
 		}
@@ -341,7 +341,7 @@ func TestBackup_OrphansPastTenKeepTheirLatestGenerationAlone(t *testing.T) {
 		first := p.version(t, 1, "", random(10), 3, nil)
 		handles = append(handles, p.put(t, first).Handle)
 		p.put(t, p.version(t, 2, first.Manifest, random(10), 3, nil))
-		must(t, h.devices.Leave(context.Background(), p.prove(t), recovery.Origin{}))
+		must(t, h.devices.Leave(context.Background(), p.prove(t), audit.ByUser()))
 		h.clock.Advance(time.Minute)
 	}
 	h.enroll(t, "ada").backUp(t, 1)
@@ -363,7 +363,7 @@ func TestBackup_AResetLeavesNothing(t *testing.T) {
 		if !h.holds(t, planted) {
 			t.Fatal("the scan does not find what is there")
 		}
-		_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "test"}, may)
+		_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "test", Actor: audit.ByOperator(0)})
 		must(t, err)
 		if h.holds(t, planted) || h.find(t, stored.Handle) != nil {
 			t.Error("something of the backup is left")
@@ -380,14 +380,14 @@ func TestBackup_TakesNoDeviceToken(t *testing.T) {
 	must(t, err)
 	calls := map[string]func() error{
 		"put": func() error {
-			_, err := h.backups.Put(ctx, stolen, p.version(t, 1, "", nil, 0, nil), recovery.Origin{})
+			_, err := h.backups.Put(ctx, stolen, p.version(t, 1, "", nil, 0, nil), audit.ByUser())
 			return err
 		},
 		"latest":      func() error { _, _, err := h.backups.Latest(ctx, stolen); return err },
 		"generation":  func() error { _, _, err := h.backups.Generation(ctx, stolen, 1); return err },
 		"generations": func() error { _, err := h.backups.Generations(ctx, stolen); return err },
 		"handle":      func() error { _, err := h.backups.NewHandle(ctx, stolen); return err },
-		"delete":      func() error { return h.backups.Delete(ctx, stolen, recovery.Origin{}) },
+		"delete":      func() error { return h.backups.Delete(ctx, stolen, audit.ByUser()) },
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, device.ErrToken) {
@@ -400,9 +400,9 @@ func TestPut_AfterAResetThatCameBetweenIsRefused(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		p := h.enroll(t, "ada")
 		proof, req := p.prove(t), p.version(t, 1, "", random(10), 1, nil)
-		_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "test"}, may)
+		_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "test", Actor: audit.ByOperator(0)})
 		must(t, err)
-		if _, err := h.backups.Put(context.Background(), proof, req, recovery.Origin{}); !errors.Is(err, device.ErrNoEnrollment) {
+		if _, err := h.backups.Put(context.Background(), proof, req, audit.ByUser()); !errors.Is(err, device.ErrNoEnrollment) {
 			t.Errorf("got %v", err)
 		}
 		if n := h.rows(t, "backup"); n != 0 {
@@ -487,7 +487,7 @@ func (m *model) parent() string {
 func (m *model) put(t *testing.T, rt *rapid.T, p *phone) {
 	body := random(rapid.SampledFrom([]int{0, 1, 100, 1000, 64 << 10, 64<<10 + 1}).Draw(rt, "size"))
 	req := p.version(t, m.generation+1, m.parent(), body, rapid.IntRange(0, 3).Draw(rt, "items"), nil)
-	stored, err := p.h.backups.Put(context.Background(), m.proof, req, recovery.Origin{})
+	stored, err := p.h.backups.Put(context.Background(), m.proof, req, audit.ByUser())
 	if err != nil {
 		rt.Fatal(err)
 	}
@@ -509,7 +509,7 @@ func (m *model) repeat(t *testing.T, rt *rapid.T, p *phone) {
 	}
 	last := len(m.manifests) - 1
 	req := backup.PutRequest{Manifest: m.manifests[last], Body: m.bodies[last]}
-	stored, err := p.h.backups.Put(context.Background(), m.proof, req, recovery.Origin{})
+	stored, err := p.h.backups.Put(context.Background(), m.proof, req, audit.ByUser())
 	if err != nil || stored.Generation != m.generation {
 		rt.Fatalf("repeat of generation %d: %+v, %v", m.generation, stored, err)
 	}
@@ -520,7 +520,7 @@ func (m *model) repeat(t *testing.T, rt *rapid.T, p *phone) {
 
 func (m *model) stale(t *testing.T, rt *rapid.T, p *phone) {
 	wrong := rapid.Int64Range(0, 20).Filter(func(g int64) bool { return g != m.generation }).Draw(rt, "generation")
-	_, err := p.h.backups.Put(context.Background(), m.proof, p.version(t, wrong+1, m.parent(), nil, 0, nil), recovery.Origin{})
+	_, err := p.h.backups.Put(context.Background(), m.proof, p.version(t, wrong+1, m.parent(), nil, 0, nil), audit.ByUser())
 	var conflict *backup.Conflict
 	if !errors.As(err, &conflict) || conflict.Generation != m.generation || conflict.Manifest != m.parent() {
 		rt.Fatalf("put after generation %d where %d is: %v", wrong, m.generation, err)
@@ -541,7 +541,7 @@ func (m *model) rotate(t *testing.T, rt *rapid.T, p *phone) {
 }
 
 func (m *model) remove(t *testing.T, rt *rapid.T, p *phone) {
-	err := p.h.backups.Delete(context.Background(), m.proof, recovery.Origin{})
+	err := p.h.backups.Delete(context.Background(), m.proof, audit.ByUser())
 	if (m.generation == 0) != errors.Is(err, backup.ErrNone) {
 		rt.Fatal(err)
 	}

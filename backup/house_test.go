@@ -16,6 +16,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/audit"
 	"tutela/storage/keyring"
 	"tutela/storage/setting"
 	"tutela/storage/storagetest/ground"
@@ -55,8 +56,6 @@ type phone struct {
 	answer *device.Answer
 }
 
-func may(storage.UID, *user.User) error { return nil }
-
 // newPhone makes a key and no more.
 func (h *house) newPhone(t testing.TB) *phone {
 	t.Helper()
@@ -73,10 +72,10 @@ func (h *house) enroll(t testing.TB, userID string) *phone {
 	t.Helper()
 	p := h.newPhone(t)
 	ctx := context.Background()
-	ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true}, may)
+	ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true, Actor: audit.ByOperator(0)})
 	must(t, err)
 	in := device.Installation{Identifier: storage.NewID("", 12), Name: "Pixel 9", Key: p.key}
-	p.answer, err = h.devices.Enroll(ctx, ticket, in, recovery.Origin{})
+	p.answer, err = h.devices.Enroll(ctx, ticket, in, audit.ByUser())
 	must(t, err)
 	return p
 }
@@ -130,7 +129,7 @@ func (p *phone) version(t testing.TB, generation int64, parent string, body []by
 // put puts a version and fails the test when it is refused.
 func (p *phone) put(t testing.TB, req backup.PutRequest) *backup.Stored {
 	t.Helper()
-	stored, err := p.h.backups.Put(context.Background(), p.prove(t), req, recovery.Origin{IP: "192.0.2.1"})
+	stored, err := p.h.backups.Put(context.Background(), p.prove(t), req, audit.ByUser().WithOrigin("192.0.2.1", ""))
 	must(t, err)
 	return stored
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"tutela/device"
-	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -92,7 +91,7 @@ type Stored struct {
 // Errors, the first that is so: those of device.Service.Check; ErrInvalid (no precondition or two, a manifest that does
 // not parse); *Conflict; ErrInvalid (body and manifest differ, the signature is not by this device's key, the parent
 // does not chain); ErrShrinks; ErrTooLarge.
-func (s *Service) Put(ctx context.Context, p device.Proof, req PutRequest, from recovery.Origin) (*Stored, error) {
+func (s *Service) Put(ctx context.Context, p device.Proof, req PutRequest, actor audit.Actor) (*Stored, error) {
 	next, err := s.examine(ctx, p, req)
 	if err != nil {
 		return nil, err
@@ -114,7 +113,7 @@ func (s *Service) Put(ctx context.Context, p device.Proof, req PutRequest, from 
 		if err := next.refuse(tx, e, latest); err != nil {
 			return err
 		}
-		stored, err = s.add(tx, p.UID, e, b, next, from)
+		stored, err = s.add(tx, p.UID, e, b, next, actor)
 		return err
 	})
 	if err != nil {
@@ -206,7 +205,7 @@ func (c *candidate) mismatch(e *device.Enrollment, latest *Version) error {
 }
 
 // add writes the version; b is nil when it is the first of its backup.
-func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *Backup, next *candidate, from recovery.Origin) (*Stored, error) {
+func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *Backup, next *candidate, actor audit.Actor) (*Stored, error) {
 	m := next.manifest
 	v := &Version{
 		Generation: *m.Generation, Digest: next.digest, Size: len(next.Body), Items: int(*m.Items), Provider: m.Provider,
@@ -224,12 +223,12 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 		return nil, err
 	}
 	b.Generation, b.Changed = v.Generation, tx.Now()
-	facts := map[string]string{"provider": string(v.Provider)}
+	event := audit.Event{Type: audit.BackupPut, UID: uid, Facts: map[string]string{"provider": string(v.Provider)}}
 	err = errors.Join(
 		b.put(tx, uid, v, next.Body),
 		b.prune(tx, uid, v.Generation-int64(most)+1),
 		backups.Put(tx, uid, b.ID, b),
-		audit.Record(tx, event(from, audit.BackupPut, uid, facts), detail(from, e, b)))
+		audit.Record(tx, actor, event, b.detail(e)))
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ const (
 //
 // Errors: ErrKeyInUse, for an active or suspended enrollment of the user other than retiring that has the key;
 // ErrInstallation, when the presence policy refuses the app; ErrTooMany.
-func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reserved, retiring string, from recovery.Origin) (*Enrollment, *Answer, error) {
+func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reserved, retiring string, actor audit.Actor) (*Enrollment, *Answer, error) {
 	u, err := user.Get(tx, uid)
 	if err != nil {
 		return nil, nil, err
@@ -146,7 +146,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 	if err := s.admits(tx, in); err != nil {
 		return nil, nil, err
 	}
-	if err := s.replace(tx, uid, in, retiring, from); err != nil {
+	if err := s.replace(tx, uid, in, retiring, actor); err != nil {
 		return nil, nil, err
 	}
 	r = r.orNew()
@@ -164,7 +164,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 	}
 	return e, answer, errors.Join(
 		enrollments.Insert(tx, uid, e.ID, e),
-		audit.Record(tx, event(from, audit.EnrollComplete, uid, nil), detail(from, e)))
+		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.detail()))
 }
 
 const tokenPurpose = "device-token"
@@ -193,7 +193,7 @@ const maxEnrollments = 50
 
 // replace looks at the user's other enrollments: the same key is a conflict, the same phone is replaced. So is one that
 // Left and has the key, which would else come back beside the new one.
-func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, from recovery.Origin) error {
+func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, actor audit.Actor) error {
 	others, err := Of(tx, uid, Active, Suspended, Left)
 	if err != nil {
 		return err
@@ -211,9 +211,9 @@ func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, reti
 			kept++
 			continue
 		}
-		facts := map[string]string{"why": "replaced"}
+		event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: map[string]string{"why": "replaced"}}
 		err := errors.Join(Retire(tx, uid, other, nil),
-			audit.Record(tx, event(from, audit.Unenroll, uid, facts), detail(from, other)))
+			audit.Record(tx, actor, event, other.detail()))
 		if err != nil {
 			return err
 		}
@@ -249,7 +249,7 @@ func encodeSecret(secret []byte) string {
 // key gets the same answer again, while that is kept: the first may have been lost.
 //
 // Errors: ErrInstallation; ErrTicket; ErrKeyInUse; ErrTooMany.
-func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, from recovery.Origin) (*Answer, error) {
+func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, actor audit.Actor) (*Answer, error) {
 	if err := in.Validate(); err != nil {
 		return nil, err
 	}
@@ -266,15 +266,15 @@ func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, fr
 		if err := s.mayEnroll(tx, t); err != nil {
 			return err
 		}
-		answer, err = s.enroll(tx, t, in, from)
+		answer, err = s.enroll(tx, t, in, actor)
 		return err
 	})
 	return answer, err
 }
 
 // enroll does what Enroll promises for a ticket that is good.
-func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, from recovery.Origin) (*Answer, error) {
-	e, answer, err := s.Bind(tx, t.uid, in, Reserved{ID: t.row.Enrollment, Secret: t.row.Secret}, "", from)
+func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor audit.Actor) (*Answer, error) {
+	e, answer, err := s.Bind(tx, t.uid, in, Reserved{ID: t.row.Enrollment, Secret: t.row.Secret}, "", actor)
 	if err != nil {
 		return nil, err
 	}
@@ -345,7 +345,7 @@ func (s *Service) Read(ctx context.Context, p Proof) (e *Enrollment, err error) 
 // Patch changes the caller's enrollment. A new push token or identifier is an event, and the old push token is told.
 //
 // Errors: those of Check; ErrInstallation; ErrUnsigned, for capabilities by the device token.
-func (s *Service) Patch(ctx context.Context, p Proof, c Change, from recovery.Origin) (e *Enrollment, err error) {
+func (s *Service) Patch(ctx context.Context, p Proof, c Change, actor audit.Actor) (e *Enrollment, err error) {
 	if c.Capabilities != nil && p.ByToken {
 		return nil, ErrUnsigned.With("capabilities are changed only by a call that the device key signs")
 	}
@@ -353,12 +353,12 @@ func (s *Service) Patch(ctx context.Context, p Proof, c Change, from recovery.Or
 		if e, err = s.Check(tx, p); err != nil {
 			return err
 		}
-		return s.patch(tx, p.UID, e, c, from)
+		return s.patch(tx, p.UID, e, c, actor)
 	})
 	return e, err
 }
 
-func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change, from recovery.Origin) error {
+func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change, actor audit.Actor) error {
 	before := *e
 	c.apply(e)
 	after := Installation{Identifier: e.Identifier, Name: e.Name, Push: c.Push, Capabilities: e.Capabilities}
@@ -371,7 +371,7 @@ func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change
 		return Put(tx, uid, e)
 	}
 	return errors.Join(tellOldAddress(tx, uid, &before), Put(tx, uid, e),
-		audit.Record(tx, event(from, audit.UpdateDevice, uid, nil), detail(from, e)))
+		audit.Record(tx, actor, audit.Event{Type: audit.UpdateDevice, UID: uid}, e.detail()))
 }
 
 func (c Change) apply(e *Enrollment) {
@@ -391,7 +391,7 @@ func (c Change) apply(e *Enrollment) {
 // have, it is gone for all to see, but a signed call within seven days brings it back.
 //
 // Errors: those of Check.
-func (s *Service) Leave(ctx context.Context, p Proof, from recovery.Origin) error {
+func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		e, err := s.Check(tx, p)
 		if err != nil {
@@ -404,57 +404,52 @@ func (s *Service) Leave(ctx context.Context, p Proof, from recovery.Origin) erro
 		} else {
 			err = Retire(tx, p.UID, e, nil)
 		}
-		facts := map[string]string{"why": "device"}
-		return errors.Join(err, audit.Record(tx, event(from, audit.Unenroll, p.UID, facts), detail(from, e)))
+		event := audit.Event{Type: audit.Unenroll, UID: p.UID, Facts: map[string]string{"why": "device"}}
+		return errors.Join(err, audit.Record(tx, actor, event, e.detail()))
 	})
 }
 
 // RemoveEnrollment is an admin's removal of an enrollment. When no other confirmed one is left, suspended ones
-// included, it is a reset of the user's MFA, with a receipt. may is asked in the transaction whether the caller may
-// do it.
+// included, it is a reset of the user's MFA, with a receipt.
 //
-// Errors: ErrNoEnrollment; those of may.
-func (s *Service) RemoveEnrollment(ctx context.Context, id string, from recovery.Origin, may func(storage.UID, *user.User) error) error {
+// Errors: ErrNoEnrollment; user.ErrRefused.
+func (s *Service) RemoveEnrollment(ctx context.Context, id string, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		uid, e, err := findShown(tx, id)
 		if err != nil {
 			return err
 		}
-		u, err := user.Get(tx, uid)
-		if err == nil {
-			err = may(uid, u)
-		}
-		if err != nil {
+		if _, err := user.GetFor(tx, actor, user.ChangeFactors, uid); err != nil {
 			return err
 		}
-		return s.removeByAdmin(ctx, tx, uid, e, from)
+		return s.removeByAdmin(ctx, tx, uid, e, actor)
 	})
 }
 
-func (s *Service) removeByAdmin(ctx context.Context, tx *storage.Tx, uid storage.UID, e *Enrollment, from recovery.Origin) error {
+func (s *Service) removeByAdmin(ctx context.Context, tx *storage.Tx, uid storage.UID, e *Enrollment, actor audit.Actor) error {
 	left, err := Of(tx, uid, Active, Suspended)
 	if err != nil {
 		return err
 	}
 	if len(left) == 1 {
-		_, err := s.recovery.ResetIn(ctx, tx, uid, recovery.ResetRequest{Reason: "the last enrollment was removed", From: from})
+		_, err := s.recovery.ResetIn(ctx, tx, uid, recovery.ResetRequest{Reason: "the last enrollment was removed", Actor: actor})
 		return err
 	}
-	facts := map[string]string{"why": "admin"}
+	event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: map[string]string{"why": "admin"}}
 	return errors.Join(Retire(tx, uid, e, nil),
-		audit.Record(tx, event(from, audit.Unenroll, uid, facts), detail(from, e)),
-		from.RecordCall(tx, uid))
+		audit.Record(tx, actor, event, e.detail()),
+		audit.RecordCall(tx, actor, uid))
 }
 
 // Practise tells whether a code is the recovery code of the caller's user, without spending it.
 //
 // Errors: those of CheckSigned; recovery.ErrLimited.
-func (s *Service) Practise(ctx context.Context, p Proof, typed string, from recovery.Origin) (valid bool, err error) {
+func (s *Service) Practise(ctx context.Context, p Proof, typed string, actor audit.Actor) (valid bool, err error) {
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		if _, err := s.CheckSigned(tx, p); err != nil {
 			return err
 		}
-		valid, err = s.recovery.Practise(tx, p.UID, typed, from)
+		valid, err = s.recovery.Practise(tx, p.UID, typed, actor)
 		return err
 	})
 	return valid, err

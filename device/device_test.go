@@ -2,7 +2,6 @@ package device_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,7 +25,7 @@ func TestPatch_ChangesWhatIsNamedAlone(t *testing.T) {
 		must(h.t, err)
 		for _, proof := range []device.Proof{p.proof(), byToken} {
 			name := fmt.Sprint("by token: ", proof.ByToken)
-			e, err := h.Patch(context.Background(), proof, device.Change{Name: &name}, recovery.Origin{})
+			e, err := h.Patch(context.Background(), proof, device.Change{Name: &name}, audit.ByUser())
 			must(h.t, err)
 			if to, _ := e.PushTarget(); e.Name != name || e.Identifier != "a" || to != *p.in.Push || !e.Can(device.NumberMatching) {
 				h.t.Errorf("%+v", e)
@@ -34,7 +33,7 @@ func TestPatch_ChangesWhatIsNamedAlone(t *testing.T) {
 		}
 		e, err := h.Patch(context.Background(), p.proof(), device.Change{
 			Identifier: text("new"), Push: &push.Target{Service: push.APNs, Token: "new"}, Capabilities: &[]string{},
-		}, recovery.Origin{})
+		}, audit.ByUser())
 		must(h.t, err)
 		if to, _ := e.PushTarget(); e.Identifier != "new" || to != (push.Target{Service: push.APNs, Token: "new"}) || e.Can(device.NumberMatching) {
 			h.t.Errorf("%+v", e)
@@ -58,7 +57,7 @@ func TestPatch_RefusesWhatCannotBeAndChangesNothing(t *testing.T) {
 		"an empty token":     {Push: &push.Target{Service: push.FCM}},
 		"many capabilities":  {Capabilities: &[]string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17"}},
 	} {
-		_, err := h.Patch(context.Background(), proof, c, recovery.Origin{})
+		_, err := h.Patch(context.Background(), proof, c, audit.ByUser())
 		expect(t, name, err, device.ErrInstallation)
 	}
 	if h.content() != before {
@@ -70,7 +69,7 @@ func TestPatch_TellsTheOldAddressOfEachChange(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		patch := func(c device.Change) {
-			_, err := h.Patch(context.Background(), p.proof(), c, recovery.Origin{})
+			_, err := h.Patch(context.Background(), p.proof(), c, audit.ByUser())
 			must(h.t, err)
 		}
 		patch(device.Change{Name: text("a new name")})
@@ -109,7 +108,7 @@ func TestPatch_FloodOfTokensTellsTheFirst(t *testing.T) {
 	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	for i := range 40 {
-		_, err := h.Patch(context.Background(), p.proof(), device.Change{Push: &push.Target{Service: push.GCM, Token: fmt.Sprint("thief ", i)}}, recovery.Origin{})
+		_, err := h.Patch(context.Background(), p.proof(), device.Change{Push: &push.Target{Service: push.GCM, Token: fmt.Sprint("thief ", i)}}, audit.ByUser())
 		must(t, err)
 	}
 	told := h.deliver()
@@ -138,15 +137,15 @@ func TestState_FollowsTheLifeOfAUser(t *testing.T) {
 		h.expectState("ada", user.Enrolled)
 		h.suspend(p)
 		h.expectState("ada", user.RecoveryOnly)
-		must(h.t, h.Resume(ctx, p.answer.ID, recovery.Origin{}, may))
+		must(h.t, h.Resume(ctx, p.answer.ID, audit.ByOperator(0)))
 		h.expectState("ada", user.Enrolled)
-		must(h.t, h.Leave(ctx, p.proof(), recovery.Origin{}))
+		must(h.t, h.Leave(ctx, p.proof(), audit.ByUser()))
 		h.expectState("ada", user.RecoveryOnly)
 		h.enroll("ada", "b")
 		h.expectState("ada", user.Enrolled)
 		h.reset("ada")
 		h.expectState("ada", user.New)
-		_, err := h.codes.Regenerate(ctx, "ada", recovery.Origin{}, may)
+		_, err := h.codes.Regenerate(ctx, "ada", audit.ByOperator(0))
 		must(h.t, err)
 		h.expectState("ada", user.RecoveryOnly)
 		h.clock.Advance(25 * time.Hour) // the code is over, the state stays
@@ -161,12 +160,12 @@ func TestRemoveEnrollment_OfTheLastIsAResetWithAReceipt(t *testing.T) {
 		ctx := context.Background()
 		a, b := h.enroll("ada", "a"), h.enroll("ada", "b")
 		h.suspend(b)
-		from := recovery.Origin{By: "client:desk"}
-		must(h.t, h.RemoveEnrollment(ctx, a.answer.ID, from, may)) // the suspended one counts as left
+		from := audit.ByClient("desk", nil, storage.House)
+		must(h.t, h.RemoveEnrollment(ctx, a.answer.ID, from)) // the suspended one counts as left
 		h.expectState("ada", user.RecoveryOnly)
 		a.expectStatus(device.Retired)
-		expect(h.t, "once more", h.RemoveEnrollment(ctx, a.answer.ID, from, may), device.ErrNoEnrollment)
-		must(h.t, h.RemoveEnrollment(ctx, b.answer.ID, from, may))
+		expect(h.t, "once more", h.RemoveEnrollment(ctx, a.answer.ID, from), device.ErrNoEnrollment)
+		must(h.t, h.RemoveEnrollment(ctx, b.answer.ID, from))
 		h.expectState("ada", user.New)
 		h.view(func(tx *storage.Tx) error {
 			list, err := recovery.Receipts(tx, h.uidIn(tx, "ada"))
@@ -186,11 +185,9 @@ func TestRemoveEnrollment_FindsNeitherRetiredNorLeftAndAsksWhetherTheCallerMay(t
 		ctx := context.Background()
 		p, left := h.enroll("ada", "a"), h.enroll("ada", "b")
 		left.leave()
-		expect(h.t, "one that left", h.RemoveEnrollment(ctx, left.answer.ID, recovery.Origin{}, may), device.ErrNoEnrollment)
-		expect(h.t, "none", h.RemoveEnrollment(ctx, "dev_0000000000000000", recovery.Origin{}, may), device.ErrNoEnrollment)
-		refused := errors.New("refused")
-		err := h.RemoveEnrollment(ctx, p.answer.ID, recovery.Origin{}, func(storage.UID, *user.User) error { return refused })
-		expect(h.t, "somebody who may not", err, refused)
+		expect(h.t, "one that left", h.RemoveEnrollment(ctx, left.answer.ID, audit.ByOperator(0)), device.ErrNoEnrollment)
+		expect(h.t, "none", h.RemoveEnrollment(ctx, "dev_0000000000000000", audit.ByOperator(0)), device.ErrNoEnrollment)
+		expect(h.t, "somebody who may not", h.RemoveEnrollment(ctx, p.answer.ID, audit.ByUser()), user.ErrRefused)
 		p.expectStatus(device.Active)
 	})
 }
@@ -199,7 +196,7 @@ func TestPractise_IsForTheCallersOwnCode(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p, other := h.enroll("ada", "a"), h.enroll("ben", "b")
 		for typed, want := range map[string]bool{p.answer.RecoveryCode: true, other.answer.RecoveryCode: false, "x": false} {
-			valid, err := h.Practise(context.Background(), p.proof(), typed, recovery.Origin{})
+			valid, err := h.Practise(context.Background(), p.proof(), typed, audit.ByUser())
 			if err != nil || valid != want {
 				h.t.Errorf("%t, %v", valid, err)
 			}
@@ -213,13 +210,13 @@ func TestReset_RacingCallsLeaveNoRowBehind(t *testing.T) {
 		proof := p.proof()
 		ticket := h.ticket("ada")
 		h.reset("ada")
-		_, err := h.Patch(context.Background(), proof, device.Change{Name: text("x")}, recovery.Origin{})
+		_, err := h.Patch(context.Background(), proof, device.Change{Name: text("x")}, audit.ByUser())
 		expect(h.t, "a patch proven before", err, device.ErrNoEnrollment)
-		expect(h.t, "leaving, proven before", h.Leave(context.Background(), proof, recovery.Origin{}), device.ErrNoEnrollment)
+		expect(h.t, "leaving, proven before", h.Leave(context.Background(), proof, audit.ByUser()), device.ErrNoEnrollment)
 		expect(h.t, "a ticket of before", h.newPhone("b").enroll(ticket), device.ErrTicket)
 		_, err = p.call()
 		expect(h.t, "a call", err, device.ErrNoEnrollment)
-		r, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "x"}, may)
+		r, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "x", Actor: audit.ByOperator(0)})
 		if err != nil || len(r.Removed) != 0 {
 			h.t.Errorf("a second reset removed %v, %v", r.Removed, err)
 		}

@@ -15,7 +15,6 @@ import (
 
 	"tutela/device"
 	"tutela/device/push"
-	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -52,7 +51,7 @@ func TestEnroll_IssuesACodeOnlyToAUserWithoutAValidOne(t *testing.T) {
 		if code := h.enroll("ada", "b").answer.RecoveryCode; code != "" {
 			h.t.Errorf("the second phone got the code %q", code)
 		}
-		_, err := h.codes.Regenerate(context.Background(), "ada", recovery.Origin{}, may)
+		_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 		must(h.t, err)
 		if code := h.enroll("ada", "c").answer.RecoveryCode; code != "" {
 			h.t.Errorf("a phone got the code %q beside a valid one of an admin's", code)
@@ -129,18 +128,18 @@ func TestEnroll_AnswerIsKeptNoLongerThanItIsOfUse(t *testing.T) {
 		"its first call by the JWT":   func(h *house, p *phone) { p.proof() },
 		"its first call by the token": func(h *house, p *phone) { _, err := p.callByToken(); must(h.t, err) },
 		"a rotation of the code": func(h *house, p *phone) {
-			_, err := h.codes.Regenerate(context.Background(), "ada", recovery.Origin{}, may)
+			_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 			must(h.t, err)
 		},
 		"the retirement of another phone": func(h *house, p *phone) {
 			other := h.enroll("ada", "other")
-			must(h.t, h.Leave(context.Background(), other.proof(), recovery.Origin{}))
+			must(h.t, h.Leave(context.Background(), other.proof(), audit.ByUser()))
 		},
 		"its replacement": func(h *house, p *phone) { h.enroll("ada", "a") },
 		"a reset":         func(h *house, p *phone) { h.reset("ada") },
 		"a block":         func(h *house, p *phone) { h.block("ada", true) },
 		"the deletion of the user": func(h *house, p *phone) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", recovery.Origin{}, may))
+			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -218,7 +217,7 @@ func TestEnroll_64RepeatsByOneKeyGetOneAnswer(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range answers {
 			all.Go(func() {
-				answer, err := h.Enroll(context.Background(), ticket, p.in, recovery.Origin{})
+				answer, err := h.Enroll(context.Background(), ticket, p.in, audit.ByUser())
 				if err != nil {
 					h.t.Error(err)
 				}
@@ -277,8 +276,8 @@ func TestEnroll_KeyOfTheUsersOwnIsAConflictThatSpendsNothing(t *testing.T) {
 		p.expectStatus(device.Active)
 		h.suspend(p)
 		expect(h.t, "the key of a suspended one", twin.enroll(ticket), device.ErrKeyInUse)
-		must(h.t, h.Resume(context.Background(), p.answer.ID, recovery.Origin{}, may))
-		must(h.t, h.Leave(context.Background(), p.proof(), recovery.Origin{}))
+		must(h.t, h.Resume(context.Background(), p.answer.ID, audit.ByOperator(0)))
+		must(h.t, h.Leave(context.Background(), p.proof(), audit.ByUser()))
 		if err := twin.enroll(ticket); err != nil {
 			h.t.Errorf("the key of a retired one, with the ticket of before: %v", err)
 		}
@@ -290,7 +289,7 @@ func TestEnroll_KeyOfTheUsersOwnIsAConflictThatSpendsNothing(t *testing.T) {
 
 func (h *house) suspend(p *phone) {
 	h.t.Helper()
-	must(h.t, h.Suspend(context.Background(), p.answer.ID, recovery.Origin{}, may))
+	must(h.t, h.Suspend(context.Background(), p.answer.ID, audit.ByOperator(0)))
 }
 
 func TestEnroll_KeyOfOneThatLeftReplacesIt(t *testing.T) {
@@ -298,7 +297,7 @@ func TestEnroll_KeyOfOneThatLeftReplacesIt(t *testing.T) {
 		p := h.enroll("ada", "a")
 		byToken, err := p.callByToken()
 		must(h.t, err)
-		must(h.t, h.Leave(context.Background(), byToken, recovery.Origin{}))
+		must(h.t, h.Leave(context.Background(), byToken, audit.ByUser()))
 		must(h.t, h.newPhoneWith("b", p.signer).enroll(h.ticket("ada")))
 		_, err = p.call()
 		expect(h.t, "a call of the one that left", err, device.ErrNoEnrollment)
@@ -370,19 +369,18 @@ func TestNewTicket_HandsOutASecretOfTheProtocolsForm(t *testing.T) {
 func TestNewTicket_IsRefusedForTheReasonThatHolds(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		h.enroll("ada", "a")
-		refused := errors.New("refused")
+		program := audit.ByClient("desk", nil, storage.House)
 		for name, c := range map[string]struct {
 			req  device.TicketRequest
-			may  error
 			want error
 		}{
-			"enrolled already":     {device.TicketRequest{User: user.User{ID: "ada"}}, nil, device.ErrEnrolled},
-			"a factor of others":   {device.TicketRequest{User: user.User{ID: "ben"}, Factor: "phone"}, nil, device.ErrFactor},
-			"no user id":           {device.TicketRequest{}, nil, user.ErrID},
-			"a long user id":       {device.TicketRequest{User: user.User{ID: strings.Repeat("x", 256)}}, nil, user.ErrID},
-			"somebody who may not": {device.TicketRequest{User: user.User{ID: "eve"}}, refused, refused},
+			"enrolled already":     {device.TicketRequest{User: user.User{ID: "ada"}, Actor: program}, device.ErrEnrolled},
+			"a factor of others":   {device.TicketRequest{User: user.User{ID: "ben"}, Actor: program, Factor: "phone"}, device.ErrFactor},
+			"no user id":           {device.TicketRequest{Actor: program}, user.ErrID},
+			"a long user id":       {device.TicketRequest{User: user.User{ID: strings.Repeat("x", 256)}, Actor: program}, user.ErrID},
+			"somebody who may not": {device.TicketRequest{User: user.User{ID: "eve"}, Actor: audit.ByUser()}, user.ErrRefused},
 		} {
-			_, err := h.NewTicket(context.Background(), c.req, func(storage.UID, *user.User) error { return c.may })
+			_, err := h.NewTicket(context.Background(), c.req)
 			expect(h.t, name, err, c.want)
 		}
 		must(h.t, h.store.View(context.Background(), func(tx *storage.Tx) error {
@@ -419,7 +417,7 @@ func TestHoldsTicket_IsTrueOfTheUsersOwnThatWouldEnrol(t *testing.T) {
 
 func TestTicketURI_IsWhatAppsAndPlainTOTPAppsRead(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		ticket, err := h.NewTicket(context.Background(), device.TicketRequest{User: user.User{ID: "ada", Email: "a+b@example.com"}}, may)
+		ticket, err := h.NewTicket(context.Background(), device.TicketRequest{User: user.User{ID: "ada", Email: "a+b@example.com"}, Actor: audit.ByOperator(0)})
 		must(h.t, err)
 		uri, err := h.TicketURI(context.Background(), ticket)
 		must(h.t, err)

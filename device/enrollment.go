@@ -157,10 +157,5 @@ func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.Not
 	return errors.Join(told, Put(tx, uid, e), recovery.ForgetAnswers(tx, uid))
 }
 
-func event(from recovery.Origin, t audit.Type, uid storage.UID, facts map[string]string) audit.Event {
-	return audit.Event{Type: t, UID: uid, Client: from.Client, By: from.By, Facts: facts}
-}
-
-func detail(from recovery.Origin, e *Enrollment) audit.Detail {
-	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name, Enrollment: e.ID}
-}
+// detail is what an event about the enrollment knows of its phone.
+func (e *Enrollment) detail() audit.Detail { return audit.Detail{Device: e.Name, Enrollment: e.ID} }

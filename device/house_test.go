@@ -194,21 +194,19 @@ func (h *house) events(id string, of audit.Type) []audit.Entry {
 
 func (h *house) block(id string, blocked bool) {
 	h.t.Helper()
-	must(h.t, h.codes.SetBlocked(context.Background(), id, blocked, recovery.Origin{}, may))
+	must(h.t, h.codes.SetBlocked(context.Background(), id, blocked, audit.ByOperator(0)))
 }
 
 func (h *house) reset(id string) {
 	h.t.Helper()
-	_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: id, Reason: "x"}, may)
+	_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: id, Reason: "x", Actor: audit.ByOperator(0)})
 	must(h.t, err)
 }
-
-func may(storage.UID, *user.User) error { return nil }
 
 // ticket makes a ticket for a user, who may be enrolled.
 func (h *house) ticket(id string) string {
 	h.t.Helper()
-	secret, err := h.NewTicket(context.Background(), device.TicketRequest{User: user.User{ID: id}, AllowMultiple: true}, may)
+	secret, err := h.NewTicket(context.Background(), device.TicketRequest{User: user.User{ID: id}, AllowMultiple: true, Actor: audit.ByOperator(0)})
 	must(h.t, err)
 	return secret
 }
@@ -247,7 +245,7 @@ func (h *house) enroll(id, identifier string) *phone {
 }
 
 func (p *phone) enroll(ticket string) error {
-	answer, err := p.h.Enroll(context.Background(), ticket, p.in, recovery.Origin{IP: "192.0.2.1"})
+	answer, err := p.h.Enroll(context.Background(), ticket, p.in, audit.ByUser().WithOrigin("192.0.2.1", ""))
 	if err == nil {
 		p.answer = answer
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"tutela/device"
-	"tutela/recovery"
+	"tutela/storage/audit"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -193,10 +193,10 @@ func TestShowCode_WaitsTenMinutesAndOutlivesThePhonesFirstCall(t *testing.T) {
 func TestShowCode_IsGoneWithARotationARetirementOrAReset(t *testing.T) {
 	for name, end := range map[string]func(h *house, p *phone){
 		"rotation": func(h *house, _ *phone) {
-			_, err := h.codes.Regenerate(context.Background(), "ada", recovery.Origin{}, may)
+			_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 			must(h.t, err)
 		},
-		"retirement": func(h *house, p *phone) { must(h.t, h.Leave(context.Background(), p.proof(), recovery.Origin{})) },
+		"retirement": func(h *house, p *phone) { must(h.t, h.Leave(context.Background(), p.proof(), audit.ByUser())) },
 		"reset":      func(h *house, _ *phone) { h.reset("ada") },
 	} {
 		t.Run(name, func(t *testing.T) {

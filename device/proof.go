@@ -153,8 +153,8 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 func revive(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	e.Status, e.Changed = Active, tx.Now()
 	tx.Wake(uid)
-	facts := map[string]string{"status": string(Active)}
-	return audit.Record(tx, audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: facts}, detail(recovery.Origin{}, e))
+	event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: map[string]string{"status": string(Active)}}
+	return audit.Record(tx, audit.ByUser(), event, e.detail())
 }
 
 // Check looks at a proof again inside a transaction: the enrollment is still there, its key the same, and usable.

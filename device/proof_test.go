@@ -10,7 +10,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"tutela/device"
-	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/storagetest/ground"
@@ -126,9 +125,9 @@ func TestProve_DeviceTokenOpensOnlyWhatIsNotSignedOnly(t *testing.T) {
 		}
 		_, err = h.Prove(context.Background(), p.answer.ID, p.answer.Token, true)
 		expect(h.t, "a call that wants the JWT", err, device.ErrUnsigned)
-		_, err = h.Practise(context.Background(), proof, p.answer.RecoveryCode, recovery.Origin{})
+		_, err = h.Practise(context.Background(), proof, p.answer.RecoveryCode, audit.ByUser())
 		expect(h.t, "practice by the token", err, device.ErrUnsigned)
-		_, err = h.Patch(context.Background(), proof, device.Change{Capabilities: &[]string{"x"}}, recovery.Origin{})
+		_, err = h.Patch(context.Background(), proof, device.Change{Capabilities: &[]string{"x"}}, audit.ByUser())
 		expect(h.t, "capabilities by the token", err, device.ErrUnsigned)
 	})
 }
@@ -145,7 +144,7 @@ func TestCheck_LooksAgainAtWhatWasProven(t *testing.T) {
 		"left": {func(h *house, p *phone) {
 			byToken, err := p.callByToken()
 			must(h.t, err)
-			must(h.t, h.Leave(context.Background(), byToken, recovery.Origin{}))
+			must(h.t, h.Leave(context.Background(), byToken, audit.ByUser()))
 		}, device.ErrNoEnrollment},
 		"blocked, which ends no device call": {func(h *house, p *phone) { h.block("ada", true) }, nil},
 	} {
@@ -166,7 +165,7 @@ func (p *phone) leave() {
 	p.h.t.Helper()
 	proof, err := p.callByToken()
 	must(p.h.t, err)
-	must(p.h.t, p.h.Leave(context.Background(), proof, recovery.Origin{}))
+	must(p.h.t, p.h.Leave(context.Background(), proof, audit.ByUser()))
 }
 
 func TestLeave_ByTheTokenIsTakenBackBySignedCallsWithinSevenDaysAlone(t *testing.T) {
@@ -195,7 +194,7 @@ func TestLeave_ByTheTokenIsTakenBackBySignedCallsWithinSevenDaysAlone(t *testing
 func TestLeave_BySignedCallIsForGood(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		must(h.t, h.Leave(context.Background(), p.proof(), recovery.Origin{}))
+		must(h.t, h.Leave(context.Background(), p.proof(), audit.ByUser()))
 		_, err := p.call()
 		expect(h.t, "a signed call", err, device.ErrNoEnrollment)
 		p.expectStatus(device.Retired)
@@ -213,11 +212,11 @@ func TestSuspend_NothingOfThePhonesOwnRevivesIt(t *testing.T) {
 		expect(h.t, "a signed call", err, device.ErrSuspended)
 		_, err = p.callByToken()
 		expect(h.t, "a call by the token", err, device.ErrSuspended)
-		expect(h.t, "leaving", h.Leave(context.Background(), proof, recovery.Origin{}), device.ErrSuspended)
-		_, err = h.Patch(context.Background(), proof, device.Change{}, recovery.Origin{})
+		expect(h.t, "leaving", h.Leave(context.Background(), proof, audit.ByUser()), device.ErrSuspended)
+		_, err = h.Patch(context.Background(), proof, device.Change{}, audit.ByUser())
 		expect(h.t, "a patch", err, device.ErrSuspended)
 		p.expectStatus(device.Suspended)
-		must(h.t, h.Resume(context.Background(), p.answer.ID, recovery.Origin{}, may))
+		must(h.t, h.Resume(context.Background(), p.answer.ID, audit.ByOperator(0)))
 		p.proof()
 		if events := h.events("ada", audit.UpdateDevice); len(events) != 2 {
 			h.t.Errorf("%d events of a suspension and its end", len(events))

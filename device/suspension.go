@@ -4,48 +4,43 @@ import (
 	"context"
 	"errors"
 
-	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
 
 // Suspend takes an enrollment out of use at once and reversibly, as when its phone is reported lost: it is not asked,
-// and nothing of its own revives it. Once more is no error. may is asked in the transaction whether the caller may do it.
+// and nothing of its own revives it. Once more is no error.
 //
-// Errors: ErrNoEnrollment; those of may.
+// Errors: ErrNoEnrollment; user.ErrRefused.
 //
 // Source: NIST SP 800-63B-4 §4.5.
-func (s *Service) Suspend(ctx context.Context, id string, from recovery.Origin, may func(storage.UID, *user.User) error) error {
-	return s.setStatus(ctx, id, Active, Suspended, from, may)
+func (s *Service) Suspend(ctx context.Context, id string, actor audit.Actor) error {
+	return s.setStatus(ctx, id, Active, Suspended, actor)
 }
 
-// Resume ends a suspension. For an enrollment that is not suspended it does nothing. may is asked in the transaction
-// whether the caller may do it.
+// Resume ends a suspension. For an enrollment that is not suspended it does nothing.
 //
-// Errors: ErrNoEnrollment; those of may.
-func (s *Service) Resume(ctx context.Context, id string, from recovery.Origin, may func(storage.UID, *user.User) error) error {
-	return s.setStatus(ctx, id, Suspended, Active, from, may)
+// Errors: ErrNoEnrollment; user.ErrRefused.
+func (s *Service) Resume(ctx context.Context, id string, actor audit.Actor) error {
+	return s.setStatus(ctx, id, Suspended, Active, actor)
 }
 
-func (s *Service) setStatus(ctx context.Context, id string, was, is Status, from recovery.Origin, may func(storage.UID, *user.User) error) error {
+func (s *Service) setStatus(ctx context.Context, id string, was, is Status, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		uid, e, err := findShown(tx, id)
 		if err != nil {
 			return err
 		}
-		u, err := user.Get(tx, uid)
-		if err == nil {
-			err = may(uid, u)
-		}
+		_, err = user.GetFor(tx, actor, user.ChangeFactors, uid)
 		if err != nil || e.Status != was {
 			return err
 		}
 		e.Status, e.Changed = is, tx.Now()
 		tx.Wake(uid)
-		facts := map[string]string{"status": string(is)}
+		event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: map[string]string{"status": string(is)}}
 		return errors.Join(Put(tx, uid, e),
-			audit.Record(tx, event(from, audit.UpdateDevice, uid, facts), detail(from, e)),
-			from.RecordCall(tx, uid))
+			audit.Record(tx, actor, event, e.detail()),
+			audit.RecordCall(tx, actor, uid))
 	})
 }

@@ -7,22 +7,21 @@ import (
 	"testing"
 
 	"tutela/device"
-	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 func TestSuspend_TakesAnEnrollmentOutOfUseUntilItIsResumed(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		ctx, from := context.Background(), recovery.Origin{By: "client:c"}
+		ctx, from := context.Background(), audit.ByClient("c", nil, storage.House)
 		p := h.enroll("maria", "a phone")
 		id := p.answer.ID
-		refused := errors.New("not you")
-		if err := h.Suspend(ctx, id, from, func(storage.UID, *user.User) error { return refused }); !errors.Is(err, refused) {
+		if err := h.Suspend(ctx, id, audit.ByUser()); !errors.Is(err, user.ErrRefused) {
 			h.t.Fatal(err)
 		}
 		for range 2 {
-			must(h.t, h.Suspend(ctx, id, from, may))
+			must(h.t, h.Suspend(ctx, id, from))
 		}
 		h.expectState("maria", user.RecoveryOnly)
 		e, err := h.ReadEnrollment(ctx, id)
@@ -30,11 +29,11 @@ func TestSuspend_TakesAnEnrollmentOutOfUseUntilItIsResumed(t *testing.T) {
 		if e.Status != device.Suspended {
 			h.t.Errorf("status %s", e.Status)
 		}
-		must(h.t, h.Resume(ctx, id, from, may))
+		must(h.t, h.Resume(ctx, id, from))
 		h.expectState("maria", user.Enrolled)
-		must(h.t, h.RemoveEnrollment(ctx, id, from, may))
+		must(h.t, h.RemoveEnrollment(ctx, id, from))
 		for name, err := range map[string]error{
-			"suspend": h.Suspend(ctx, id, from, may), "resume": h.Resume(ctx, id, from, may), "suspend nothing": h.Suspend(ctx, "dev_x", from, may),
+			"suspend": h.Suspend(ctx, id, from), "resume": h.Resume(ctx, id, from), "suspend nothing": h.Suspend(ctx, "dev_x", from),
 		} {
 			if !errors.Is(err, device.ErrNoEnrollment) {
 				h.t.Errorf("%s: %v", name, err)
@@ -51,7 +50,7 @@ func TestProfiles_TellTheMFAStateOfEach(t *testing.T) {
 		ctx := context.Background()
 		h.enroll("b", "a phone")
 		for _, id := range []string{"a", "c"} {
-			_, err := h.codes.AddUser(ctx, user.User{ID: id}, recovery.Origin{})
+			_, err := h.codes.AddUser(ctx, user.User{ID: id}, audit.ByUser())
 			must(h.t, err)
 		}
 		listed, err := h.PageUsers(ctx, "", 0, 10)

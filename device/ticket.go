@@ -66,14 +66,14 @@ type TicketRequest struct {
 	User          user.User // the id, and what is known about a user not seen before
 	Factor        string
 	AllowMultiple bool // also for a user who is enrolled
-	From          recovery.Origin
+	Actor         audit.Actor
 }
 
-// NewTicket makes a ticket, and the user when there is none of that id. may is asked in the transaction whether the
-// caller may do it. The ticket is 32 characters of A–Z a–z 0–9, and this is the only time that it is seen.
+// NewTicket makes a ticket, and the user when there is none of that id. The ticket is 32 characters of A–Z a–z
+// 0–9, and this is the only time that it is seen.
 //
-// Errors: ErrFactor; user.ErrID; ErrEnrolled; those of may.
-func (s *Service) NewTicket(ctx context.Context, req TicketRequest, may func(storage.UID, *user.User) error) (string, error) {
+// Errors: ErrFactor; user.ErrID; user.ErrRefused; ErrEnrolled.
+func (s *Service) NewTicket(ctx context.Context, req TicketRequest) (string, error) {
 	if req.Factor != "" && req.Factor != "push-notification" {
 		return "", ErrFactor.With("the factor %q is not available here; push-notification is", req.Factor)
 	}
@@ -83,7 +83,7 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest, may func(sto
 		if err != nil {
 			return err
 		}
-		if err := may(uid, u); err != nil {
+		if err := user.May(req.Actor, user.ChangeFactors, uid, u); err != nil {
 			return err
 		}
 		state, err := State(tx, uid)
@@ -99,8 +99,8 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest, may func(sto
 			Enrollment: r.ID, Secret: r.Secret, Created: tx.Now(), Expires: tx.Now().Add(ticketLife),
 		}
 		return errors.Join(tickets.Insert(tx, uid, storage.NewUID().String(), t),
-			audit.Record(tx, event(req.From, audit.StartEnroll, uid, nil), audit.Detail{IP: req.From.IP, UserAgent: req.From.Agent}),
-			req.From.RecordCall(tx, uid))
+			audit.Record(tx, req.Actor, audit.Event{Type: audit.StartEnroll, UID: uid}, audit.Detail{}),
+			audit.RecordCall(tx, req.Actor, uid))
 	})
 	return secret, err
 }

@@ -18,51 +18,47 @@ type Added struct {
 // AddUser makes a user.
 //
 // Errors: user.ErrID; user.ErrProfile; user.ErrExists.
-func (s *Service) AddUser(ctx context.Context, u user.User, from Origin) (added Added, err error) {
+func (s *Service) AddUser(ctx context.Context, u user.User, actor audit.Actor) (added Added, err error) {
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		uid, made, err := user.Create(tx, u)
 		if err != nil {
 			return err
 		}
 		added = Added{UID: uid, User: *made}
-		return from.RecordCall(tx, uid)
+		return audit.RecordCall(tx, actor, uid)
 	})
 	return added, err
 }
 
 // SetRole gives a user a role.
 //
-// Errors: user.ErrUnknown; those of may, which is asked in the transaction whether the caller may do it.
-func (s *Service) SetRole(ctx context.Context, userID string, role user.Role, from Origin, may func(storage.UID, *user.User) error) error {
+// Errors: user.ErrUnknown; user.ErrRefused.
+func (s *Service) SetRole(ctx context.Context, userID string, role user.Role, actor audit.Actor) error {
 	facts := map[string]string{"call": "role", "role": string(role)}
-	return s.changeUser(ctx, userID, facts, from, may, func(u *user.User) { u.Role = role })
+	return s.changeUser(ctx, userID, actor, user.SetRole, facts, func(u *user.User) { u.Role = role })
 }
 
 // SetBlocked blocks a user, who is then asked for nothing and let in nowhere, or takes the block back.
 //
-// Errors: user.ErrUnknown; those of may, which is asked in the transaction whether the caller may do it.
-func (s *Service) SetBlocked(ctx context.Context, userID string, blocked bool, from Origin, may func(storage.UID, *user.User) error) error {
+// Errors: user.ErrUnknown; user.ErrRefused.
+func (s *Service) SetBlocked(ctx context.Context, userID string, blocked bool, actor audit.Actor) error {
 	facts := map[string]string{"call": "unblock"}
 	if blocked {
 		facts["call"] = "block"
 	}
-	return s.changeUser(ctx, userID, facts, from, may, func(u *user.User) { u.Blocked = blocked })
+	return s.changeUser(ctx, userID, actor, user.Block, facts, func(u *user.User) { u.Blocked = blocked })
 }
 
-func (s *Service) changeUser(ctx context.Context, userID string, facts map[string]string, from Origin,
-	may func(storage.UID, *user.User) error, change func(*user.User),
-) error {
+func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Actor, action user.Action, facts map[string]string, change func(*user.User)) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, u, err := user.Find(tx, userID)
-		if err == nil {
-			err = may(uid, u)
-		}
+		uid, _, err := user.FindFor(tx, actor, action, userID)
 		if err != nil {
 			return err
 		}
 		_, err = user.Change(tx, uid, func(u *user.User) error { change(u); return nil })
 		tx.Wake(uid) // who waits for a login of the user looks again
-		return errors.Join(err, audit.RecordAccount(tx, from.event(audit.ManagementCall, uid, facts), from.detail()))
+		e := audit.Event{Type: audit.ManagementCall, UID: uid, Facts: facts}
+		return errors.Join(err, audit.RecordAccount(tx, actor, e, audit.Detail{}))
 	})
 }
 

@@ -24,18 +24,18 @@ func (h *house) eventsAbout(uid storage.UID, types ...audit.Type) []audit.Entry 
 func TestAddUser_IsAnEventWhenItCameByAManagementCall(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ctx := context.Background()
-		added, err := h.AddUser(ctx, user.User{ID: "a"}, recovery.Origin{By: "client:c", Client: "c", IP: "192.0.2.1", Call: "create_user"})
+		added, err := h.AddUser(ctx, user.User{ID: "a"}, audit.ByClient("c", nil, storage.House).WithOrigin("192.0.2.1", "").In("create_user"))
 		must(h.t, err)
 		events := h.eventsAbout(added.UID)
 		if len(events) != 1 || events[0].Type != audit.ManagementCall || events[0].Facts["call"] != "create_user" || events[0].Detail.IP != "192.0.2.1" {
 			h.t.Errorf("events %+v", events)
 		}
-		other, err := h.AddUser(ctx, user.User{ID: "b"}, recovery.Origin{})
+		other, err := h.AddUser(ctx, user.User{ID: "b"}, audit.ByUser())
 		must(h.t, err)
 		if events := h.eventsAbout(other.UID); len(events) != 0 {
 			h.t.Errorf("events %+v", events)
 		}
-		if _, err := h.AddUser(ctx, user.User{ID: "a"}, recovery.Origin{}); !errors.Is(err, user.ErrExists) {
+		if _, err := h.AddUser(ctx, user.User{ID: "a"}, audit.ByUser()); !errors.Is(err, user.ErrExists) {
 			h.t.Errorf("error %v", err)
 		}
 	})
@@ -43,17 +43,16 @@ func TestAddUser_IsAnEventWhenItCameByAManagementCall(t *testing.T) {
 
 func TestSetRoleAndSetBlocked_AreEventsAndAskWhetherTheCallerMay(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		ctx, from := context.Background(), recovery.Origin{By: "operator:0"}
+		ctx, from := context.Background(), audit.ByOperator(0)
 		uid, _ := h.newUser("a")
-		refused := errors.New("not you")
-		no := func(storage.UID, *user.User) error { return refused }
-		for _, err := range []error{h.SetRole(ctx, "a", user.Owner, from, no), h.SetBlocked(ctx, "a", true, from, no)} {
-			if !errors.Is(err, refused) {
+		herself := audit.ByUser()
+		for _, err := range []error{h.SetRole(ctx, "a", user.Owner, herself), h.SetBlocked(ctx, "a", true, herself)} {
+			if !errors.Is(err, user.ErrRefused) {
 				h.t.Errorf("error %v", err)
 			}
 		}
-		must(h.t, h.SetRole(ctx, "a", user.Admin, from, may))
-		must(h.t, h.SetBlocked(ctx, "a", true, from, may))
+		must(h.t, h.SetRole(ctx, "a", user.Admin, from))
+		must(h.t, h.SetBlocked(ctx, "a", true, from))
 		h.view(func(tx *storage.Tx) error {
 			u, err := user.Get(tx, uid)
 			if err == nil && (u.Role != user.Admin || !u.Blocked) {
@@ -65,7 +64,7 @@ func TestSetRoleAndSetBlocked_AreEventsAndAskWhetherTheCallerMay(t *testing.T) {
 			events[0].By != "operator:0" {
 			h.t.Errorf("events %+v", events)
 		}
-		if err := h.SetRole(ctx, "nobody", user.Admin, from, may); !errors.Is(err, user.ErrUnknown) {
+		if err := h.SetRole(ctx, "nobody", user.Admin, from); !errors.Is(err, user.ErrUnknown) {
 			h.t.Errorf("error %v", err)
 		}
 	})
@@ -74,7 +73,7 @@ func TestSetRoleAndSetBlocked_AreEventsAndAskWhetherTheCallerMay(t *testing.T) {
 func TestDelete_LeavesEventsWithoutAnyDetail(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		uid, _ := h.newUser("a")
-		must(h.t, h.Delete(context.Background(), "a", recovery.Origin{By: "client:c", IP: "192.0.2.1", Agent: "x", Call: "delete_user"}, may))
+		must(h.t, h.Delete(context.Background(), "a", audit.ByClient("c", nil, storage.House).WithOrigin("192.0.2.1", "x").In("delete_user")))
 		events := h.eventsAbout(uid)
 		if len(events) != 2 {
 			h.t.Errorf("events %+v", events)
@@ -99,14 +98,14 @@ func TestCompactionDue_AfterAResetOrADeletionAlone(t *testing.T) {
 	h.newUser("a")
 	h.newUser("b")
 	due(false, "at first")
-	_, err := h.Reset(ctx, recovery.ResetRequest{UserID: "a", Reason: "lost"}, may)
+	_, err := h.Reset(ctx, recovery.ResetRequest{UserID: "a", Reason: "lost", Actor: audit.ByOperator(0)})
 	must(t, err)
 	due(true, "after a reset")
 	h.clock.Advance(time.Second)
 	_, err = h.Compact(ctx)
 	must(t, err)
 	due(false, "after a compaction")
-	must(t, h.Delete(ctx, "b", recovery.Origin{}, may))
+	must(t, h.Delete(ctx, "b", audit.ByOperator(0)))
 	due(true, "after a deletion")
 }
 

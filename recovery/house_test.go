@@ -13,6 +13,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/audit"
 	"tutela/storage/keyring"
 	"tutela/storage/storagetest/ground"
 )
@@ -91,7 +92,7 @@ func (h *house) newUser(id string) (uid storage.UID, code recovery.Code) {
 
 func (h *house) spend(uid storage.UID, ch recovery.Channel, code recovery.Code) (next recovery.Code, err error) {
 	err = h.update(func(tx *storage.Tx) (err error) {
-		next, err = h.Spend(tx, uid, ch, code, recovery.Origin{})
+		next, err = h.Spend(tx, uid, ch, code, audit.ByUser())
 		return err
 	})
 	return next, err
@@ -126,8 +127,6 @@ func (h *house) wait(uid storage.UID, ch recovery.Channel) (wait time.Duration) 
 	})
 	return wait
 }
-
-func may(storage.UID, *user.User) error { return nil }
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 
 	"tutela/recovery"
 	"tutela/storage"
+	"tutela/storage/audit"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -248,7 +249,7 @@ func TestSpend_CountsAWrongCodeOfACallerWhoHasGone(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	err := h.store.Update(ctx, func(tx *storage.Tx) error {
 		cancel() // once the transaction was taken up
-		_, err := h.Spend(tx, uid, recovery.LoginChannel, h.wrong(), recovery.Origin{})
+		_, err := h.Spend(tx, uid, recovery.LoginChannel, h.wrong(), audit.ByUser())
 		return err
 	})
 	if !errors.Is(err, recovery.ErrWrongCode) {

@@ -74,30 +74,6 @@ func New(store *storage.Store, ring *keyring.Ring, sign Signer) *Service {
 	return &Service{store: store, ring: ring, sign: sign}
 }
 
-// Origin says where a call came from, for the event log.
-type Origin struct {
-	By     string // who acts, when not the user: "operator:<uid>", "client:<id>", "user:<uid>"
-	Client string // the login system's client id
-	IP     string
-	Agent  string
-	Call   string // the management call by which it came: a word for the event log; empty when it came otherwise
-}
-
-func (o Origin) event(t audit.Type, uid storage.UID, facts map[string]string) audit.Event {
-	return audit.Event{Type: t, UID: uid, Client: o.Client, By: o.By, Facts: facts}
-}
-
-// RecordCall records that the management call, when it came by one, has changed something of a user. What is known of
-// the caller outlives a reset.
-func (o Origin) RecordCall(tx *storage.Tx, uid storage.UID) error {
-	if o.Call == "" {
-		return nil
-	}
-	return audit.RecordAccount(tx, o.event(audit.ManagementCall, uid, map[string]string{"call": o.Call}), o.detail())
-}
-
-func (o Origin) detail() audit.Detail { return audit.Detail{IP: o.IP, UserAgent: o.Agent} }
-
 // HasCode tells whether the user has a code that counts; an expired admin-issued one does not.
 func HasCode(tx *storage.Tx, uid storage.UID) (bool, error) {
 	s, err := codeOf(tx, uid)
@@ -147,18 +123,19 @@ func (s *Service) Answered(a *Answer, uid storage.UID, code Code) bool {
 // Errors: ErrLimited; ErrWrongCode (kept).
 //
 // Source: NIST SP 800-63B-4 §4.2 (saved recovery codes).
-func (s *Service) Spend(tx *storage.Tx, uid storage.UID, ch Channel, code Code, from Origin) (next Code, err error) {
-	if err := s.try(tx, uid, ch, code, from); err != nil {
+func (s *Service) Spend(tx *storage.Tx, uid storage.UID, ch Channel, code Code, actor audit.Actor) (next Code, err error) {
+	if err := s.try(tx, uid, ch, code, actor); err != nil {
 		return "", err
 	}
 	next, err = s.Issue(tx, uid)
+	e := audit.Event{Type: audit.RecoverySucceed, UID: uid, Facts: map[string]string{"channel": string(ch)}}
 	return next, errors.Join(err,
 		Notify(tx, uid, NoticePayload{Notice: "code_changed"}),
-		audit.Record(tx, from.event(audit.RecoverySucceed, uid, map[string]string{"channel": string(ch)}), from.detail()))
+		audit.Record(tx, actor, e, audit.Detail{}))
 }
 
 // try compares a code with the user's, within the channel's limit.
-func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, from Origin) error {
+func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, actor audit.Actor) error {
 	if err := Admit(tx, uid, ch); err != nil {
 		return err
 	}
@@ -178,10 +155,11 @@ func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, fr
 	if err != nil {
 		return err
 	}
-	facts := map[string]string{"channel": string(ch)}
-	err = audit.Record(tx, from.event(audit.RecoveryFailed, uid, facts), from.detail())
+	e := audit.Event{Type: audit.RecoveryFailed, UID: uid, Facts: map[string]string{"channel": string(ch)}}
+	err = audit.Record(tx, actor, e, audit.Detail{})
 	if waits {
-		err = errors.Join(err, audit.Record(tx, from.event(audit.RecoveryRateLimit, uid, facts), from.detail()))
+		e.Type = audit.RecoveryRateLimit
+		err = errors.Join(err, audit.Record(tx, actor, e, audit.Detail{}))
 	}
 	if err != nil {
 		return err
@@ -193,7 +171,7 @@ func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, fr
 // counts on its own channel. A right one is thereby confirmed as saved.
 //
 // Errors: ErrLimited.
-func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, from Origin) (bool, error) {
+func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, actor audit.Actor) (bool, error) {
 	if err := Admit(tx, uid, PracticeChannel); err != nil {
 		return false, err
 	}
@@ -201,7 +179,7 @@ func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, from O
 	if errors.Is(err, ErrTypo) {
 		return false, nil
 	}
-	err = s.try(tx, uid, PracticeChannel, code, from)
+	err = s.try(tx, uid, PracticeChannel, code, actor)
 	if errors.Is(err, ErrWrongCode) {
 		return false, nil // the count is written with the answer: the transaction commits
 	}
@@ -219,21 +197,18 @@ func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, from O
 // Regenerate gives the user a new code that an admin sees: it is marked so and counts for 24 hours. The user's
 // phones are told.
 //
-// Errors: user.ErrUnknown; those of may, which is asked in the transaction whether the caller may do it.
-func (s *Service) Regenerate(ctx context.Context, userID string, from Origin, may func(storage.UID, *user.User) error) (Code, error) {
+// Errors: user.ErrUnknown; user.ErrRefused.
+func (s *Service) Regenerate(ctx context.Context, userID string, actor audit.Actor) (Code, error) {
 	var code Code
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, u, err := user.Find(tx, userID)
+		uid, _, err := user.FindFor(tx, actor, user.ChangeFactors, userID)
 		if err != nil {
-			return err
-		}
-		if err := may(uid, u); err != nil {
 			return err
 		}
 		code, err = s.issue(tx, uid, true)
 		return errors.Join(err,
 			Notify(tx, uid, NoticePayload{Notice: "code_changed"}),
-			from.RecordCall(tx, uid))
+			audit.RecordCall(tx, actor, uid))
 	})
 	return code, err
 }

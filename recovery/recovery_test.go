@@ -38,7 +38,7 @@ func TestSpend_RolledBackSpendsAndIssuesNothing(t *testing.T) {
 		uid, code := h.newUser("ada")
 		later := errors.New("something later in the use case")
 		err := h.update(func(tx *storage.Tx) error {
-			if _, err := h.Spend(tx, uid, recovery.LoginChannel, code, recovery.Origin{}); err != nil {
+			if _, err := h.Spend(tx, uid, recovery.LoginChannel, code, audit.ByUser()); err != nil {
 				return err
 			}
 			return later
@@ -188,7 +188,7 @@ func (h *house) rows(table string) (n int) {
 
 func (h *house) practise(uid storage.UID, typed string) (valid bool, err error) {
 	err = h.update(func(tx *storage.Tx) (err error) {
-		valid, err = h.Practise(tx, uid, typed, recovery.Origin{})
+		valid, err = h.Practise(tx, uid, typed, audit.ByUser())
 		return err
 	})
 	return valid, err
@@ -246,7 +246,7 @@ func TestRegenerate_GivesACodeForADayThatAnAdminSaw(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ctx := context.Background()
 		uid, old := h.newUser("ada")
-		code, err := h.Regenerate(ctx, "ada", recovery.Origin{By: "client:x"}, may)
+		code, err := h.Regenerate(ctx, "ada", audit.ByClient("x", nil, storage.House))
 		must(h.t, err)
 		if _, err := h.spend(uid, recovery.LoginChannel, old); !errors.Is(err, recovery.ErrWrongCode) {
 			h.t.Errorf("the old code got %v", err)
@@ -270,7 +270,7 @@ func TestRegenerate_GivesACodeForADayThatAnAdminSaw(t *testing.T) {
 func TestRegenerate_CodeThatIsSpentIsReplacedByOneThatStays(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		uid, _ := h.newUser("ada")
-		code, err := h.Regenerate(context.Background(), "ada", recovery.Origin{}, may)
+		code, err := h.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 		must(h.t, err)
 		next, err := h.spend(uid, recovery.LoginChannel, code)
 		must(h.t, err)
@@ -296,17 +296,14 @@ func (h *house) expectCode(uid storage.UID, has, issued bool) {
 func TestRegenerate_AsksWhetherTheCallerMayAndFindsNobody(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		uid, code := h.newUser("ada")
-		refused := errors.New("refused")
-		_, err := h.Regenerate(context.Background(), "ada", recovery.Origin{}, func(asked storage.UID, u *user.User) error {
-			if asked != uid || u.ID != "ada" {
-				h.t.Errorf("asked about %s, %s", asked, u.ID)
+		for name, actor := range map[string]audit.Actor{
+			"the user herself": audit.ByUser(), "a client that acts for her": audit.ByClient("c", nil, uid),
+		} {
+			if _, err := h.Regenerate(context.Background(), "ada", actor); !errors.Is(err, user.ErrRefused) {
+				h.t.Errorf("%s: %v", name, err)
 			}
-			return refused
-		})
-		if !errors.Is(err, refused) {
-			h.t.Errorf("got %v", err)
 		}
-		if _, err := h.Regenerate(context.Background(), "nobody", recovery.Origin{}, may); !errors.Is(err, user.ErrUnknown) {
+		if _, err := h.Regenerate(context.Background(), "nobody", audit.ByOperator(0)); !errors.Is(err, user.ErrUnknown) {
 			h.t.Errorf("nobody: %v", err)
 		}
 		if _, err := h.spend(uid, recovery.LoginChannel, code); err != nil {
@@ -383,7 +380,7 @@ func TestAnswer_IsErasedByWhatEndsItsUse(t *testing.T) {
 			must(h.t, err)
 		}, nil},
 		"an admin's new code": {func(h *house, _ storage.UID, _ recovery.Code) {
-			_, err := h.Regenerate(context.Background(), "ada", recovery.Origin{}, may)
+			_, err := h.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 			must(h.t, err)
 		}, nil},
 		"a reset": {func(h *house, _ storage.UID, _ recovery.Code) { h.reset("ada", false) }, nil},

@@ -28,7 +28,7 @@ type ResetRequest struct {
 	Reason      string
 	CallerCheck string // one of CallerChecks, or empty
 	DryRun      bool   // remove nothing; the receipt says what would go
-	From        Origin
+	Actor       audit.Actor
 }
 
 // Receipt is the proof of a reset. Its signed bytes, the payload of Signature, are the receipt without residue and
@@ -89,20 +89,17 @@ var (
 )
 
 // Reset removes every record of a user's MFA in one transaction and leaves a receipt. A second reset removes nothing
-// and its receipt says so. may is asked in the transaction whether the caller may do it.
+// and its receipt says so.
 //
-// Errors: user.ErrUnknown; ErrReason; ErrCallerCheck; those of may.
-func (s *Service) Reset(ctx context.Context, req ResetRequest, may func(storage.UID, *user.User) error) (Receipt, error) {
+// Errors: user.ErrUnknown; ErrReason; ErrCallerCheck; user.ErrRefused.
+func (s *Service) Reset(ctx context.Context, req ResetRequest) (Receipt, error) {
 	if err := req.validate(); err != nil {
 		return Receipt{}, err
 	}
 	var receipt Receipt
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, u, err := user.Find(tx, req.UserID)
+		uid, _, err := user.FindFor(tx, req.Actor, user.ChangeFactors, req.UserID)
 		if err != nil {
-			return err
-		}
-		if err := may(uid, u); err != nil {
 			return err
 		}
 		receipt, err = s.ResetIn(ctx, tx, uid, req)
@@ -133,7 +130,7 @@ func (s *Service) ResetIn(ctx context.Context, tx *storage.Tx, uid storage.UID, 
 		return Receipt{}, err
 	}
 	r := Receipt{
-		ID: storage.NewID("rcp_", 16), UserID: u.ID, UID: uid, By: req.From.By, Reason: req.Reason,
+		ID: storage.NewID("rcp_", 16), UserID: u.ID, UID: uid, By: req.Actor.By(), Reason: req.Reason,
 		CallerCheck: req.CallerCheck, At: tx.Now().Truncate(time.Millisecond), DryRun: req.DryRun,
 		Removed: count(removed), Digest: s.digest(removed),
 	}
@@ -141,12 +138,12 @@ func (s *Service) ResetIn(ctx context.Context, tx *storage.Tx, uid storage.UID, 
 		return r, err
 	}
 	r.Residue = r.Residue || len(removed) > 0
-	err = s.keepReceipt(ctx, tx, uid, &r, req.From)
+	err = s.keepReceipt(ctx, tx, uid, &r, req.Actor)
 	return r, err
 }
 
 // keepReceipt signs the receipt and writes it with its event.
-func (s *Service) keepReceipt(ctx context.Context, tx *storage.Tx, uid storage.UID, r *Receipt, from Origin) error {
+func (s *Service) keepReceipt(ctx context.Context, tx *storage.Tx, uid storage.UID, r *Receipt, actor audit.Actor) error {
 	payload, err := r.signed()
 	if err != nil {
 		return err
@@ -154,12 +151,12 @@ func (s *Service) keepReceipt(ctx context.Context, tx *storage.Tx, uid storage.U
 	if r.Signature, err = s.sign(ctx, payload); err != nil {
 		return fmt.Errorf("sign the receipt: %w", err)
 	}
-	e := from.event(audit.Reset, uid, map[string]string{"receipt": r.ID})
+	e := audit.Event{Type: audit.Reset, UID: uid, Facts: map[string]string{"receipt": r.ID}}
 	return errors.Join(
 		receipts.Put(tx, uid, r.ID, r),
 		evidence.Put(tx, uid, r.ID, &receiptEvidence{ID: r.ID, At: r.At, Removed: r.Removed, Digest: r.Digest}),
-		audit.RecordAccount(tx, e, audit.Detail{Text: r.Reason, IP: from.IP, UserAgent: from.Agent}),
-		from.RecordCall(tx, uid),
+		audit.RecordAccount(tx, actor, e, audit.Detail{Text: r.Reason}),
+		audit.RecordCall(tx, actor, uid),
 	)
 }
 
@@ -259,15 +256,12 @@ func Receipts(tx *storage.Tx, uid storage.UID) ([]Receipt, error) {
 
 // Delete removes a user with all rows but evidence; nobody by that id is no error.
 //
-// Errors: those of may.
-func (s *Service) Delete(ctx context.Context, userID string, from Origin, may func(storage.UID, *user.User) error) error {
+// Errors: user.ErrRefused.
+func (s *Service) Delete(ctx context.Context, userID string, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, u, err := user.Find(tx, userID)
+		uid, _, err := user.FindFor(tx, actor, user.ChangeFactors, userID)
 		if errors.Is(err, user.ErrUnknown) {
 			return nil
-		}
-		if err == nil {
-			err = may(uid, u)
 		}
 		if err != nil {
 			return err
@@ -276,7 +270,9 @@ func (s *Service) Delete(ctx context.Context, userID string, from Origin, may fu
 			return err
 		}
 		// Nothing of the user stays, so the events have no detail.
-		from.IP, from.Agent = "", ""
-		return errors.Join(audit.Record(tx, from.event(audit.UserDelete, uid, nil), audit.Detail{}), from.RecordCall(tx, uid))
+		bare := actor.WithoutOrigin()
+		return errors.Join(
+			audit.Record(tx, bare, audit.Event{Type: audit.UserDelete, UID: uid}, audit.Detail{}),
+			audit.RecordCall(tx, bare, uid))
 	})
 }

@@ -50,7 +50,7 @@ func (h *house) newFullUser(id string) storage.UID {
 		return errors.Join(
 			recovery.KeepAnswer(tx, uid, planted, recovery.Answer{Enrollment: planted, Body: []byte(planted)}, time.Hour),
 			stuffs.Put(tx, uid, planted, &stuff{Text: planted, Secret: []byte(planted)}),
-			audit.Record(tx, audit.Event{Type: audit.StartAuth, UID: uid}, audit.Detail{IP: planted, UserAgent: planted, Device: planted, Text: planted}))
+			audit.Record(tx, audit.ByUser().WithOrigin(planted, planted), audit.Event{Type: audit.StartAuth, UID: uid}, audit.Detail{Device: planted, Text: planted}))
 	}))
 	return uid
 }
@@ -58,8 +58,8 @@ func (h *house) newFullUser(id string) storage.UID {
 func (h *house) reset(id string, dry bool) recovery.Receipt {
 	h.t.Helper()
 	r, err := h.Reset(context.Background(), recovery.ResetRequest{
-		UserID: id, Reason: "lost the phone", CallerCheck: "document", DryRun: dry, From: recovery.Origin{By: "client:desk", IP: "192.0.2.7"},
-	}, may)
+		UserID: id, Reason: "lost the phone", CallerCheck: "document", DryRun: dry, Actor: audit.ByClient("desk", nil, storage.House).WithOrigin("192.0.2.7", ""),
+	})
 	must(h.t, err)
 	return r
 }
@@ -238,7 +238,7 @@ func TestReset_ThatCannotBeSignedRemovesNothing(t *testing.T) {
 	h.newFullUser("ada")
 	broken := recovery.New(h.store, h.ring, func(context.Context, []byte) (string, error) { return "", errors.New("no key") })
 	before := h.content()
-	if _, err := broken.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "x"}, may); err == nil {
+	if _, err := broken.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "x", Actor: audit.ByOperator(0)}); err == nil {
 		t.Fatal("no error")
 	}
 	if diff := cmp.Diff(before, h.content()); diff != "" {
@@ -249,24 +249,25 @@ func TestReset_ThatCannotBeSignedRemovesNothing(t *testing.T) {
 func TestReset_RefusesBadRequests(t *testing.T) {
 	h := newHouse(t, ground.Options{})
 	h.newFullUser("ada")
-	refused := errors.New("refused")
+	herself := audit.ByUser()
 	for name, c := range map[string]struct {
-		req  recovery.ResetRequest
-		may  error
-		want error
+		req   recovery.ResetRequest
+		actor audit.Actor
+		want  error
 	}{
-		"no reason":            {recovery.ResetRequest{UserID: "ada"}, nil, recovery.ErrReason},
-		"a long reason":        {recovery.ResetRequest{UserID: "ada", Reason: strings.Repeat("x", 1001)}, nil, recovery.ErrReason},
-		"a reason of no text":  {recovery.ResetRequest{UserID: "ada", Reason: "\xff"}, nil, recovery.ErrReason},
-		"an unknown check":     {recovery.ResetRequest{UserID: "ada", Reason: "x", CallerCheck: "hunch"}, nil, recovery.ErrCallerCheck},
-		"nobody":               {recovery.ResetRequest{UserID: "eve", Reason: "x"}, nil, user.ErrUnknown},
-		"somebody who may not": {recovery.ResetRequest{UserID: "ada", Reason: "x"}, refused, refused},
+		"no reason":            {recovery.ResetRequest{UserID: "ada"}, audit.ByOperator(0), recovery.ErrReason},
+		"a long reason":        {recovery.ResetRequest{UserID: "ada", Reason: strings.Repeat("x", 1001)}, audit.ByOperator(0), recovery.ErrReason},
+		"a reason of no text":  {recovery.ResetRequest{UserID: "ada", Reason: "\xff"}, audit.ByOperator(0), recovery.ErrReason},
+		"an unknown check":     {recovery.ResetRequest{UserID: "ada", Reason: "x", CallerCheck: "hunch"}, audit.ByOperator(0), recovery.ErrCallerCheck},
+		"nobody":               {recovery.ResetRequest{UserID: "eve", Reason: "x"}, audit.ByOperator(0), user.ErrUnknown},
+		"somebody who may not": {recovery.ResetRequest{UserID: "ada", Reason: "x"}, herself, user.ErrRefused},
 		"a dry run of who may not": {
-			recovery.ResetRequest{UserID: "ada", Reason: "x", DryRun: true}, refused, refused,
+			recovery.ResetRequest{UserID: "ada", Reason: "x", DryRun: true}, herself, user.ErrRefused,
 		},
 	} {
 		before := h.content()
-		_, err := h.Reset(context.Background(), c.req, func(storage.UID, *user.User) error { return c.may })
+		c.req.Actor = c.actor
+		_, err := h.Reset(context.Background(), c.req)
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -363,7 +364,7 @@ func TestDelete_RemovesAllButEvidence(t *testing.T) {
 		uid := h.newFullUser("ada")
 		h.reset("ada", false)
 		h.newFullUserAgain("ada")
-		must(h.t, h.Delete(ctx, "ada", recovery.Origin{By: "client:desk", IP: "192.0.2.7"}, may))
+		must(h.t, h.Delete(ctx, "ada", audit.ByClient("desk", nil, storage.House).WithOrigin("192.0.2.7", "")))
 		classes := storage.Tables()
 		h.scan(func(key, value string) {
 			if key[0] == 'u' && strings.HasPrefix(key[1:], string(uid[:])) {
@@ -376,7 +377,7 @@ func TestDelete_RemovesAllButEvidence(t *testing.T) {
 			}
 		})
 		h.expectEvidence(uid)
-		if err := h.Delete(ctx, "ada", recovery.Origin{}, may); err != nil {
+		if err := h.Delete(ctx, "ada", audit.ByOperator(0)); err != nil {
 			h.t.Errorf("nobody: %v", err)
 		}
 		if again, _ := h.newUser("ada"); again == uid {
@@ -398,9 +399,8 @@ func (h *house) newFullUserAgain(id string) {
 func TestDelete_AsksWhetherTheCallerMay(t *testing.T) {
 	h := newHouse(t, ground.Options{})
 	h.newFullUser("ada")
-	refused := errors.New("refused")
-	err := h.Delete(context.Background(), "ada", recovery.Origin{}, func(storage.UID, *user.User) error { return refused })
-	if !errors.Is(err, refused) || h.uid("ada") == (storage.UID{}) {
+	err := h.Delete(context.Background(), "ada", audit.ByUser())
+	if !errors.Is(err, user.ErrRefused) || h.uid("ada") == (storage.UID{}) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -74,9 +74,11 @@ type phone struct {
 	handle string
 }
 
-func may(storage.UID, *user.User) error { return nil }
-
-var from = recovery.Origin{IP: "192.0.2.1", Agent: "test"}
+// Who acts: the user by one of her phones, and an admin.
+var (
+	from  = audit.ByUser().WithOrigin("192.0.2.1", "test")
+	admin = audit.ByOperator(0)
+)
 
 // newPhone makes a key and no more.
 func (h *house) newPhone(t testing.TB) *phone {
@@ -94,9 +96,9 @@ func (h *house) enroll(t testing.TB, userID string) *phone {
 	t.Helper()
 	p := h.newPhone(t)
 	ctx := context.Background()
-	ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true}, may)
+	ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true, Actor: audit.ByOperator(0)})
 	must(t, err)
-	p.answer, err = h.devices.Enroll(ctx, ticket, p.installation("old phone"), recovery.Origin{})
+	p.answer, err = h.devices.Enroll(ctx, ticket, p.installation("old phone"), audit.ByUser())
 	must(t, err)
 	p.code = p.answer.RecoveryCode
 	return p
@@ -248,7 +250,7 @@ func (h *house) block(t testing.TB, userID string, blocked bool) {
 
 func (h *house) reset(t testing.TB, userID string) {
 	t.Helper()
-	_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: userID, Reason: "test"}, may)
+	_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: userID, Reason: "test", Actor: audit.ByOperator(0)})
 	must(t, err)
 }
 

@@ -30,7 +30,7 @@ type Outcome struct {
 //
 // Errors: ErrNone; ErrToken; ErrNotReady; recovery.ErrLimited; recovery.ErrTypo; recovery.ErrWrongCode (counted);
 // device.ErrKeyInUse and device.ErrInstallation, which spend nothing.
-func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, from recovery.Origin) (*Outcome, error) {
+func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, actor audit.Actor) (*Outcome, error) {
 	code, typo := recovery.ParseCode(typed)
 	handle := backup.NewHandle()
 	var outcome *Outcome
@@ -49,7 +49,7 @@ func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, 
 		if typo != nil {
 			return typo
 		}
-		outcome, err = s.redeem(tx, f, sc, code, handle, from)
+		outcome, err = s.redeem(tx, f, sc, code, handle, actor)
 		return err
 	})
 	if err != nil {
@@ -95,8 +95,8 @@ func (f *found) admit(tx *storage.Tx, sc *scene) error {
 }
 
 // redeem does what RestoreWithCode promises for a restore whose step asks for a code.
-func (s *Service) redeem(tx *storage.Tx, f *found, sc *scene, code recovery.Code, handle string, from recovery.Origin) (*Outcome, error) {
-	next, err := s.recovery.Spend(tx, f.uid, recovery.RestoreChannel, code, from)
+func (s *Service) redeem(tx *storage.Tx, f *found, sc *scene, code recovery.Code, handle string, actor audit.Actor) (*Outcome, error) {
+	next, err := s.recovery.Spend(tx, f.uid, recovery.RestoreChannel, code, actor)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (s *Service) redeem(tx *storage.Tx, f *found, sc *scene, code recovery.Code
 	if sc.old != nil {
 		old = sc.old.ID
 	}
-	e, answer, err := s.devices.Bind(tx, f.uid, f.installation(), device.Reserved{}, old, from)
+	e, answer, err := s.devices.Bind(tx, f.uid, f.installation(), device.Reserved{}, old, actor)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (s *Service) redeem(tx *storage.Tx, f *found, sc *scene, code recovery.Code
 	kept := recovery.Answer{Enrollment: e.ID, Code: s.recovery.HashOfAnswered(f.uid, code), Body: body}
 	return outcome, errors.Join(
 		recovery.KeepAnswer(tx, f.uid, f.answerKey(), kept, recovery.AnswerLife),
-		record(tx, f, sc, e, from))
+		record(tx, f, sc, e, actor))
 }
 
 func (r *restore) installation() device.Installation {
@@ -156,18 +156,16 @@ func (s *Service) takeOver(tx *storage.Tx, f *found, sc *scene, e *device.Enroll
 	return errors.Join(f.put(tx), recovery.Notify(tx, f.uid, recovery.NoticePayload{Notice: "restored", Restore: f.ID}))
 }
 
-// record writes the events of a restore that is done.
-func record(tx *storage.Tx, f *found, sc *scene, e *device.Enrollment, from recovery.Origin) error {
-	done := detail(from)
-	done.Enrollment, done.Backup = e.ID, sc.backup.ID
-	err := audit.Record(tx, event(from, audit.RestoreDone, f.uid, nil), done)
+// record writes the events of a restore that is done. The phone's name, which lies in the restore, is left out.
+func record(tx *storage.Tx, f *found, sc *scene, e *device.Enrollment, actor audit.Actor) error {
+	done := audit.Detail{Enrollment: e.ID, Backup: sc.backup.ID}
+	err := audit.Record(tx, actor, audit.Event{Type: audit.RestoreDone, UID: f.uid}, done)
 	if sc.old == nil {
 		return err
 	}
-	moved := detail(from)
-	moved.Enrollment, moved.Successor = sc.old.ID, e.ID
-	facts := map[string]string{"why": "restored"}
-	return errors.Join(err, audit.Record(tx, event(from, audit.DeviceMoved, f.uid, facts), moved))
+	event := audit.Event{Type: audit.DeviceMoved, UID: f.uid, Facts: map[string]string{"why": "restored"}}
+	moved := audit.Detail{Enrollment: sc.old.ID, Successor: e.ID}
+	return errors.Join(err, audit.Record(tx, actor, event, moved))
 }
 
 // State returns how a restore stands. proof may be a compact JWS by the new installation's key, with which a restore that

@@ -182,7 +182,7 @@ func TestRestoreWithCode_ForgetsItsAnswer(t *testing.T) {
 		"at the first call of the new installation": func(t *testing.T, _ *house, s *started) { s.phone.prove(t) },
 		"after a quarter of an hour":                func(_ *testing.T, h *house, _ *started) { h.clock.Advance(recovery.AnswerLife) },
 		"at a rotation of the code": func(t *testing.T, h *house, _ *started) {
-			_, err := h.codes.Regenerate(ctx, "ada", from, may)
+			_, err := h.codes.Regenerate(ctx, "ada", admin)
 			must(t, err)
 		},
 	}
@@ -239,7 +239,7 @@ func TestRestoreWithCode_IsLimitedWhileTheChannelIsClosed(t *testing.T) {
 	if _, err := s.redeem(old.code); !errors.Is(err, recovery.ErrLimited) || storage.RetryAfter(err) != 24*time.Hour {
 		t.Errorf("the right code on a closed channel: %v", err)
 	}
-	must(t, h.restores.Unblock(context.Background(), "ada", from, may))
+	must(t, h.restores.Unblock(context.Background(), "ada", admin))
 	s.restored(t, old.code)
 }
 

@@ -23,7 +23,6 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
-	"tutela/storage/audit"
 	"tutela/storage/keyring"
 	"tutela/storage/setting"
 )
@@ -269,13 +268,4 @@ func (s *Service) look(tx *storage.Tx, id, token string) (*found, *scene, error)
 		return nil, nil, err
 	}
 	return f, sc, nil
-}
-
-func event(from recovery.Origin, t audit.Type, uid storage.UID, facts map[string]string) audit.Event {
-	return audit.Event{Type: t, UID: uid, Client: from.Client, By: from.By, Facts: facts}
-}
-
-// detail leaves the phone's name out, which lies in the restore, so that the event of a stranger's is of the same size.
-func detail(from recovery.Origin) audit.Detail {
-	return audit.Detail{IP: from.IP, UserAgent: from.Agent}
 }

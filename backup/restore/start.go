@@ -68,14 +68,14 @@ type Started struct {
 //
 // Errors: device.ErrInstallation; ErrProof, with which nothing is written and which the caller counts against the address
 // as well.
-func (s *Service) Start(ctx context.Context, req StartRequest, from recovery.Origin) (*Started, error) {
+func (s *Service) Start(ctx context.Context, req StartRequest, actor audit.Actor) (*Started, error) {
 	if err := req.Installation.Validate(); err != nil {
 		return nil, err
 	}
 	b := s.prepare(req)
 	var started *Started
 	err := s.store.Update(ctx, func(tx *storage.Tx) (err error) {
-		started, err = s.start(tx, b, from)
+		started, err = s.start(tx, b, actor)
 		return err
 	})
 	if err != nil {
@@ -128,7 +128,7 @@ func proves(key device.Key, proof, member, value string) bool {
 }
 
 // start does what Start promises.
-func (s *Service) start(tx *storage.Tx, b *beginning, from recovery.Origin) (*Started, error) {
+func (s *Service) start(tx *storage.Tx, b *beginning, actor audit.Actor) (*Started, error) {
 	f, err := s.newRestore(tx, b)
 	if err != nil {
 		return nil, err
@@ -159,7 +159,7 @@ func (s *Service) start(tx *storage.Tx, b *beginning, from recovery.Origin) (*St
 	}
 	tx.Wake(f.uid)
 	if b.Handle != "" {
-		err = s.tell(tx, f, sc, count.first, from)
+		err = s.tell(tx, f, sc, count.first, actor)
 	}
 	return &Started{State: state, Token: b.token, Flooded: count.flooded}, err
 }
@@ -270,9 +270,10 @@ func (s *starts) since(instant time.Time) []time.Time {
 
 // tell records the start, and has the old installation's phone told of the first of an hour; all of the user's phones
 // when that installation cannot be asked. For a handle that is nobody's there is nobody to tell, and the outbox finds so.
-func (s *Service) tell(tx *storage.Tx, f *found, sc *scene, first bool, from recovery.Origin) error {
+func (s *Service) tell(tx *storage.Tx, f *found, sc *scene, first bool, actor audit.Actor) error {
 	facts := map[string]string{"step": string(f.First.Step), "reason": string(f.First.Reason)}
-	err := audit.Record(tx, event(from, audit.RestoreStarted, f.uid, facts), detail(from))
+	// The phone's name lies in the restore: with it, the event of a stranger's would be of another size.
+	err := audit.Record(tx, actor, audit.Event{Type: audit.RestoreStarted, UID: f.uid, Facts: facts}, audit.Detail{})
 	if !first {
 		return err
 	}

@@ -38,7 +38,7 @@ func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
 			must(t, h.restores.Veto(context.Background(), old.prove(t), s.ID, from))
 		}, restore.StepAskAdmin, restore.Vetoed},
 		{"no code that counts", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) {
-			_, err := h.codes.Regenerate(context.Background(), "ada", from, may)
+			_, err := h.codes.Regenerate(context.Background(), "ada", admin)
 			must(t, err)
 			h.clock.Advance(24 * time.Hour)
 		}, restore.StepAskAdmin, restore.NoRecoveryCode},

@@ -16,7 +16,7 @@ import (
 // right. Once more is no error.
 //
 // Errors: those of device.Service.Check; ErrNone, also for a restore of another backup; ErrNotReady, when it is done.
-func (s *Service) Veto(ctx context.Context, p device.Proof, id string, from recovery.Origin) error {
+func (s *Service) Veto(ctx context.Context, p device.Proof, id string, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		e, err := s.check(tx, p)
 		if err != nil {
@@ -31,12 +31,11 @@ func (s *Service) Veto(ctx context.Context, p device.Proof, id string, from reco
 		}
 		f.Vetoed, f.Kept = tx.Now(), tx.Now().Add(keptDecided)
 		tx.Wake(f.uid)
-		told := detail(from)
-		told.Enrollment, told.Backup = e.ID, f.Backup
+		detail := audit.Detail{Enrollment: e.ID, Backup: f.Backup}
 		return errors.Join(
 			vetoes.Put(tx, f.uid, f.Backup, &veto{At: tx.Now()}),
 			f.put(tx),
-			audit.Record(tx, event(from, audit.RestoreVetoed, f.uid, nil), told))
+			audit.Record(tx, actor, audit.Event{Type: audit.RestoreVetoed, UID: f.uid}, detail))
 	})
 }
 
@@ -78,22 +77,19 @@ func LiftVetoes(tx *storage.Tx, uid storage.UID) error {
 }
 
 // Unblock opens all the user's channels that are closed or waiting by the limits on guessing, and lifts the vetoes on
-// restores. may is asked in the transaction whether the caller may do it.
+// restores.
 //
-// Errors: user.ErrUnknown; those of may.
-func (s *Service) Unblock(ctx context.Context, userID string, from recovery.Origin, may func(storage.UID, *user.User) error) error {
+// Errors: user.ErrUnknown; user.ErrRefused.
+func (s *Service) Unblock(ctx context.Context, userID string, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, u, err := user.Find(tx, userID)
-		if err == nil {
-			err = may(uid, u)
-		}
+		uid, _, err := user.FindFor(tx, actor, user.Unlock, userID)
 		if err != nil {
 			return err
 		}
-		facts := map[string]string{"call": "user_blocks"}
+		event := audit.Event{Type: audit.ManagementCall, UID: uid, Facts: map[string]string{"call": "user_blocks"}}
 		return errors.Join(
 			recovery.OpenAll(tx, uid),
 			LiftVetoes(tx, uid),
-			audit.Record(tx, event(from, audit.ManagementCall, uid, facts), detail(from)))
+			audit.Record(tx, actor, event, audit.Detail{}))
 	})
 }

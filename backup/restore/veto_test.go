@@ -94,15 +94,13 @@ func TestUnblock_LiftsVetoesForWhomeverMay(t *testing.T) {
 		old := h.enroll(t, "ada").backUp(t, "body")
 		s := h.start(t, old.handle)
 		must(t, h.restores.Veto(ctx, old.prove(t), s.ID, from))
-		refused := errors.New("may not")
-		err := h.restores.Unblock(ctx, "ada", from, func(storage.UID, *user.User) error { return refused })
-		if !errors.Is(err, refused) {
-			t.Errorf("got %v", err)
+		if err := h.restores.Unblock(ctx, "ada", from); !errors.Is(err, user.ErrRefused) {
+			t.Errorf("the user herself: %v", err)
 		}
 		s.expect(t, restore.StepAskAdmin, restore.Vetoed)
-		must(t, h.restores.Unblock(ctx, "ada", from, may))
+		must(t, h.restores.Unblock(ctx, "ada", admin))
 		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
-		if err := h.restores.Unblock(ctx, "nobody", from, may); !errors.Is(err, user.ErrUnknown) {
+		if err := h.restores.Unblock(ctx, "nobody", admin); !errors.Is(err, user.ErrUnknown) {
 			t.Errorf("nobody: %v", err)
 		}
 		if events := h.events(t, audit.ManagementCall); len(events) != 1 || events[0].Facts["call"] != "user_blocks" {
@@ -233,7 +231,7 @@ func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
 		vetoed := h.start(t, old.handle)
 		want[vetoed.ID] = restore.EndVetoed
 		must(t, h.restores.Veto(ctx, old.prove(t), vetoed.ID, from))
-		must(t, h.restores.Unblock(ctx, "ada", from, may))
+		must(t, h.restores.Unblock(ctx, "ada", admin))
 		h.clock.Advance(time.Hour)
 		chosen, closed, done := h.start(t, old.handle), h.start(t, old.handle), h.start(t, old.handle)
 		want[chosen.ID], want[closed.ID], want[done.ID] = restore.EndChosen, restore.EndClosed, restore.EndDone

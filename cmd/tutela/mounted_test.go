@@ -21,10 +21,10 @@ import (
 
 	"tutela/device/phone"
 	"tutela/recovery"
-	"tutela/recovery/user"
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/storage"
+	"tutela/storage/audit"
 	"tutela/storage/keyring"
 	"tutela/storage/setting"
 )
@@ -183,7 +183,7 @@ var scopes = []string{
 func (m *mounted) furnish() {
 	m.t.Helper()
 	ctx := m.t.Context()
-	client, secret, err := m.house.access.AddClient(ctx, access.Operator(0), access.Client{Name: "all", Scopes: scopes})
+	client, secret, err := m.house.access.AddClient(ctx, audit.ByOperator(0), access.Client{Name: "all", Scopes: scopes})
 	m.must(err)
 	m.client = credentialPair{client.ID, secret}
 	m.held["client_secret"] = secret
@@ -204,8 +204,7 @@ func (m *mounted) furnish() {
 	m.furnishRestore()
 	m.furnishPage()
 	m.ticket("receipted")
-	anybody := func(storage.UID, *user.User) error { return nil }
-	receipt, err := m.house.codes.Reset(ctx, recovery.ResetRequest{UserID: "receipted", Reason: "for its receipt"}, anybody)
+	receipt, err := m.house.codes.Reset(ctx, recovery.ResetRequest{UserID: "receipted", Reason: "for its receipt", Actor: audit.ByOperator(0)})
 	m.must(err)
 	m.held["receipt"] = receipt.Signature
 	_, err = m.phone.Status(ctx) // the restore has seen this call by now: another changes nothing

@@ -52,7 +52,7 @@ type signedAnswer struct {
 //
 // Errors: keyring.ErrToken, for a txtkn of no make of ours; ErrAnswer, device.ErrSignature, device.ErrClaims;
 // ErrNoLogin; ErrNumberMissing, which decides nothing; ErrNumber, which denies (kept).
-func (s *Service) Answer(ctx context.Context, txtkn, challengeResponse string, from recovery.Origin) error {
+func (s *Service) Answer(ctx context.Context, txtkn, challengeResponse string, actor audit.Actor) error {
 	a, err := s.verify(ctx, txtkn, challengeResponse)
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func (s *Service) Answer(ctx context.Context, txtkn, challengeResponse string, f
 		if l.State != Pending {
 			return l.outcomeOf(a)
 		}
-		return s.decide(tx, a, l, e, from)
+		return s.decide(tx, a, l, e, actor)
 	})
 }
 
@@ -174,7 +174,7 @@ func (l *Login) outcomeOf(a signedAnswer) error {
 }
 
 // decide writes the decision, once.
-func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrollment, from recovery.Origin) error {
+func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrollment, actor audit.Actor) error {
 	accepted := *a.claims.Accepted
 	if accepted && l.Number != "" && a.claims.Number == "" {
 		return ErrNumberMissing
@@ -186,12 +186,12 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enr
 		return err
 	}
 	if !accepted || l.Wrong {
-		return s.deny(tx, a, l, e, from)
+		return s.deny(tx, a, l, e, actor)
 	}
 	l.State, l.Method = Approved, ByKey
 	facts := a.facts(l, e)
 	if l.Number == "" {
-		if err := audit.Record(tx, l.event(audit.TapApproval, a.uid, facts), audit.Detail{Device: e.Name, Enrollment: e.ID}); err != nil {
+		if err := audit.Record(tx, actor, l.event(audit.TapApproval, a.uid, facts), audit.Detail{Device: e.Name, Enrollment: e.ID}); err != nil {
 			return err
 		}
 	}
@@ -200,10 +200,10 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enr
 		device.Answered(tx, a.uid, e, true),
 		recovery.OpenAll(tx, a.uid),
 		succeeded(tx, a.uid, l.Client),
-		audit.Record(tx, l.event(audit.AuthSucceed, a.uid, facts), a.detail(e, from)))
+		audit.Record(tx, actor, l.event(audit.AuthSucceed, a.uid, facts), a.detail(e)))
 }
 
-func (s *Service) deny(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrollment, from recovery.Origin) error {
+func (s *Service) deny(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrollment, actor audit.Actor) error {
 	l.State = Denied
 	notMe := a.claims.Reason == "not_me" || a.claims.Reason == "hack"
 	kind, facts := audit.AuthRejected, a.facts(l, e)
@@ -216,7 +216,7 @@ func (s *Service) deny(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrol
 		logins.Put(tx, a.uid, a.key, l),
 		device.Answered(tx, a.uid, e, false),
 		denied(tx, a.uid, l, notMe),
-		audit.Record(tx, l.event(kind, a.uid, facts), a.detail(e, from)))
+		audit.Record(tx, actor, l.event(kind, a.uid, facts), a.detail(e)))
 	if err == nil && l.Wrong {
 		return storage.Kept(ErrNumber)
 	}
@@ -231,12 +231,12 @@ func (a *signedAnswer) facts(l *Login, e *device.Enrollment) map[string]string {
 	return facts
 }
 
-func (a *signedAnswer) detail(e *device.Enrollment, from recovery.Origin) audit.Detail {
+func (a *signedAnswer) detail(e *device.Enrollment) audit.Detail {
 	reason := a.claims.Reason
 	if len(reason) > maxReasonBytes {
 		reason = strings.ToValidUTF8(reason[:maxReasonBytes], "")
 	}
-	return audit.Detail{IP: from.IP, UserAgent: from.Agent, Device: e.Name, Enrollment: e.ID, Text: reason}
+	return audit.Detail{Device: e.Name, Enrollment: e.ID, Text: reason}
 }
 
 func isBlocked(tx *storage.Tx, uid storage.UID) (bool, error) {

@@ -139,7 +139,7 @@ func TestAnswer_ThatDoesNotVerifyDecidesNothing(t *testing.T) {
 			"an mfa_token as token":        {h.startMFA("ada").Token, with(map[string]any{}), keyring.ErrToken},
 			"a token with a changed claim": {tamper(m.TransactionToken), with(map[string]any{}), keyring.ErrToken},
 		} {
-			err := h.Answer(context.Background(), c.token, c.answer, recovery.Origin{})
+			err := h.Answer(context.Background(), c.token, c.answer, audit.ByUser())
 			expect(h.t, name, err, c.want)
 		}
 		for _, b := range []login.Begun{begun, bens} {
@@ -338,21 +338,21 @@ func TestAnswer_IsRefusedWhenTheEnrollmentOrTheLoginIsGone(t *testing.T) {
 		want error
 	}{
 		"the enrollment retired": {func(h *house, p *phone) {
-			must(h.t, h.devices.Leave(context.Background(), p.proof(), recovery.Origin{}))
+			must(h.t, h.devices.Leave(context.Background(), p.proof(), audit.ByUser()))
 		}, login.ErrNoLogin},
 		"the enrollment replaced": {func(h *house, _ *phone) { h.enroll("ada", "a") }, login.ErrNoLogin},
 		"the enrollment left": {func(h *house, p *phone) {
 			proof, err := h.devices.Prove(context.Background(), p.answer.ID, p.answer.Token, false)
 			must(h.t, err)
-			must(h.t, h.devices.Leave(context.Background(), proof, recovery.Origin{}))
+			must(h.t, h.devices.Leave(context.Background(), proof, audit.ByUser()))
 		}, login.ErrNoLogin},
 		"the enrollment suspended": {func(h *house, p *phone) {
-			must(h.t, h.devices.Suspend(context.Background(), p.answer.ID, recovery.Origin{}, may))
+			must(h.t, h.devices.Suspend(context.Background(), p.answer.ID, audit.ByOperator(0)))
 		}, device.ErrSuspended},
 		"the user blocked": {func(h *house, _ *phone) { h.block("ada", true) }, login.ErrNoLogin},
 		"the user reset":   {func(h *house, _ *phone) { h.reset("ada") }, login.ErrNoLogin},
 		"the user deleted": {func(h *house, _ *phone) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", recovery.Origin{}, may))
+			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		}, login.ErrNoLogin},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -400,7 +400,7 @@ func TestAnswer_AcceptedOpensAllChannelsAndADenialNone(t *testing.T) {
 		for _, ch := range channels {
 			for range 10 {
 				err := h.store.Update(context.Background(), func(tx *storage.Tx) error {
-					_, err := h.codes.Spend(tx, h.uidIn(tx, "ada"), ch, wrong, recovery.Origin{})
+					_, err := h.codes.Spend(tx, h.uidIn(tx, "ada"), ch, wrong, audit.ByUser())
 					return err
 				})
 				expect(h.t, "a wrong code", err, recovery.ErrWrongCode)

@@ -97,9 +97,9 @@ func ignoreTokenGone(err error) error {
 func sent(tx *storage.Tx, uid storage.UID, l *Login, e *device.Enrollment, to push.Target, failed error) error {
 	detail := audit.Detail{Device: e.Name, Enrollment: e.ID}
 	if failed == nil {
-		return audit.Record(tx, l.event(audit.SendPush, uid, nil), detail)
+		return audit.Record(tx, audit.Actor{}, l.event(audit.SendPush, uid, nil), detail)
 	}
-	err := audit.Record(tx, l.event(audit.SendPushFailure, uid, nil), detail)
+	err := audit.Record(tx, audit.Actor{}, l.event(audit.SendPushFailure, uid, nil), detail)
 	if errors.Is(failed, push.ErrTokenGone) {
 		err = errors.Join(err, device.DropPushToken(tx, uid, e.ID, to))
 	}

@@ -15,7 +15,6 @@ import (
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/device/push"
-	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
@@ -181,14 +180,14 @@ func TestApprovals_WaitEndsAtOnceWithTheEnrollment(t *testing.T) {
 	}{
 		"reset": {func(h *house, _ *phone) { h.reset("ada") }, device.ErrNoEnrollment},
 		"retired": {func(h *house, p *phone) {
-			must(h.t, h.devices.Leave(context.Background(), p.proof(), recovery.Origin{}))
+			must(h.t, h.devices.Leave(context.Background(), p.proof(), audit.ByUser()))
 		}, device.ErrNoEnrollment},
 		"replaced": {func(h *house, _ *phone) { h.enroll("ada", "a") }, device.ErrNoEnrollment},
 		"suspended": {func(h *house, p *phone) {
-			must(h.t, h.devices.Suspend(context.Background(), p.answer.ID, recovery.Origin{}, may))
+			must(h.t, h.devices.Suspend(context.Background(), p.answer.ID, audit.ByOperator(0)))
 		}, device.ErrSuspended},
 		"deleted": {func(h *house, _ *phone) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", recovery.Origin{}, may))
+			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		}, device.ErrNoEnrollment},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -286,13 +285,13 @@ func TestDeliver_LooksAgainBeforeItSends(t *testing.T) {
 		"the user was reset":    func(h *house, _ *phone, _ login.Begun) { h.reset("ada") },
 		"the user was blocked":  func(h *house, _ *phone, _ login.Begun) { h.block("ada", true) },
 		"the user was deleted": func(h *house, _ *phone, _ login.Begun) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", recovery.Origin{}, may))
+			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		},
 		"the phone was retired": func(h *house, p *phone, _ login.Begun) {
-			must(h.t, h.devices.Leave(context.Background(), p.proof(), recovery.Origin{}))
+			must(h.t, h.devices.Leave(context.Background(), p.proof(), audit.ByUser()))
 		},
 		"the phone was suspended": func(h *house, p *phone, _ login.Begun) {
-			must(h.t, h.devices.Suspend(context.Background(), p.answer.ID, recovery.Origin{}, may))
+			must(h.t, h.devices.Suspend(context.Background(), p.answer.ID, audit.ByOperator(0)))
 		},
 		"the phone has no push token any more": func(h *house, p *phone, _ login.Begun) {
 			h.update(func(tx *storage.Tx) error {

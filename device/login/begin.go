@@ -175,13 +175,14 @@ func (s *Service) ask(tx *storage.Tx, uid storage.UID, l *keyed, active []*devic
 		l.Asked = append(l.Asked, e.ID)
 	}
 	if concurrent {
-		if err := audit.Record(tx, l.event(audit.ConcurrentLogin, uid, nil), audit.Detail{}); err != nil {
+		if err := audit.Record(tx, audit.Actor{}, l.event(audit.ConcurrentLogin, uid, nil), audit.Detail{}); err != nil {
 			return err
 		}
 	}
 	facts := map[string]string{"presence": presenceOf(l.Login)}
+	browser := audit.ByUser().WithOrigin(l.IP, l.Agent)
 	return errors.Join(s.send(tx, uid, l.key, l.Login, asked),
-		audit.Record(tx, l.event(audit.StartAuth, uid, facts), audit.Detail{IP: l.IP, UserAgent: l.Agent}))
+		audit.Record(tx, browser, l.event(audit.StartAuth, uid, facts), audit.Detail{}))
 }
 
 // choose picks the enrollments to ask, and tells whether they match a number.
@@ -225,7 +226,7 @@ func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, as
 	}
 	if !ok {
 		l.Delivery = Silent
-		return audit.Record(tx, l.event(audit.PushMuted, uid, map[string]string{"why": why}), audit.Detail{})
+		return audit.Record(tx, audit.Actor{}, l.event(audit.PushMuted, uid, map[string]string{"why": why}), audit.Detail{})
 	}
 	tx.Wake(uid)
 	l.Delivery = Pull

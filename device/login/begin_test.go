@@ -13,7 +13,6 @@ import (
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/device/push"
-	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -151,18 +150,18 @@ func TestBegin_64RepeatsAtOnceBeginOneLogin(t *testing.T) {
 func TestBegin_RefusesUsersWhoCannotBeAsked(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ctx := context.Background()
-		_, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: "new"}}, may)
+		_, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: "new"}, Actor: audit.ByOperator(0)})
 		must(h.t, err)
 		gone, suspended := h.enroll("gone", "a"), h.enroll("suspended", "b")
-		must(h.t, h.devices.Leave(ctx, gone.proof(), recovery.Origin{}))
-		must(h.t, h.devices.Suspend(ctx, suspended.answer.ID, recovery.Origin{}, may))
+		must(h.t, h.devices.Leave(ctx, gone.proof(), audit.ByUser()))
+		must(h.t, h.devices.Suspend(ctx, suspended.answer.ID, audit.ByOperator(0)))
 		h.enroll("blocked", "c")
 		h.block("blocked", true)
 		h.enroll("reset", "d")
 		h.reset("reset")
-		_, err = h.codes.AddUser(ctx, user.User{ID: "code alone"}, recovery.Origin{})
+		_, err = h.codes.AddUser(ctx, user.User{ID: "code alone"}, audit.ByUser())
 		must(h.t, err)
-		_, err = h.codes.Regenerate(ctx, "code alone", recovery.Origin{}, may)
+		_, err = h.codes.Regenerate(ctx, "code alone", audit.ByOperator(0))
 		must(h.t, err)
 		for id, want := range map[string]error{
 			"nobody": login.ErrUnknownUser, "new": login.ErrUnknownUser, "reset": login.ErrUnknownUser, "": login.ErrUnknownUser,
@@ -466,11 +465,11 @@ func TestStartMFA_TellsWhatAUserCanDo(t *testing.T) {
 			case "ada":
 				h.enroll(id, "a")
 			case "gone":
-				must(h.t, h.devices.Leave(context.Background(), h.enroll(id, "b").proof(), recovery.Origin{}))
+				must(h.t, h.devices.Leave(context.Background(), h.enroll(id, "b").proof(), audit.ByUser()))
 			case "expired":
-				_, err := h.codes.AddUser(context.Background(), user.User{ID: id}, recovery.Origin{})
+				_, err := h.codes.AddUser(context.Background(), user.User{ID: id}, audit.ByUser())
 				must(h.t, err)
-				_, err = h.codes.Regenerate(context.Background(), id, recovery.Origin{}, may)
+				_, err = h.codes.Regenerate(context.Background(), id, audit.ByOperator(0))
 				must(h.t, err)
 				h.clock.Advance(25 * time.Hour)
 			}
@@ -493,9 +492,9 @@ func TestStartMFA_UnderPolicyTicketANewUserNeedsOne(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ctx := context.Background()
 		h.set("enrollment.after_reset", "ticket")
-		ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: "ada"}}, may)
+		ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: "ada"}, Actor: audit.ByOperator(0)})
 		must(h.t, err)
-		bens, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: "ben"}}, may)
+		bens, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: "ben"}, Actor: audit.ByOperator(0)})
 		must(h.t, err)
 		for secret, want := range map[string]error{"": login.ErrTicketRequired, bens: login.ErrTicketRequired, ticket: nil} {
 			_, err := h.StartMFA(ctx, login.MFAStart{Client: "bank", User: user.User{ID: "ada"}, Ticket: secret})

@@ -19,6 +19,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/audit"
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 )
@@ -89,8 +90,7 @@ func openBench(b *testing.B) *benchHouse {
 
 func (h *benchHouse) enroll(b *testing.B, id string) *benchPhone {
 	b.Helper()
-	may := func(storage.UID, *user.User) error { return nil }
-	ticket, err := h.devices.NewTicket(b.Context(), device.TicketRequest{User: user.User{ID: id}}, may)
+	ticket, err := h.devices.NewTicket(b.Context(), device.TicketRequest{User: user.User{ID: id}, Actor: audit.ByOperator(0)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func (h *benchHouse) enroll(b *testing.B, id string) *benchPhone {
 		b.Fatal(err)
 	}
 	in := device.Installation{Identifier: id, Name: "bench", Key: key, Capabilities: []string{device.NumberMatching}}
-	if p.answer, err = h.devices.Enroll(b.Context(), ticket, in, recovery.Origin{}); err != nil {
+	if p.answer, err = h.devices.Enroll(b.Context(), ticket, in, audit.ByUser()); err != nil {
 		b.Fatal(err)
 	}
 	now := time.Now().Unix()
@@ -142,7 +142,7 @@ func (h *benchHouse) login(ctx context.Context, p *benchPhone) error {
 	if err != nil {
 		return err
 	}
-	if err := h.logins.Answer(ctx, approvals[len(approvals)-1].TransactionToken, answer, recovery.Origin{IP: "203.0.113.8"}); err != nil {
+	if err := h.logins.Answer(ctx, approvals[len(approvals)-1].TransactionToken, answer, audit.ByUser().WithOrigin("203.0.113.8", "")); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
 	if _, err := h.logins.Collect(ctx, "bank", begun.ID, 0); err != nil {

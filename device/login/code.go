@@ -25,7 +25,7 @@ type MFAStart struct {
 	Client string
 	User   user.User // the id, and what is known about a user not seen before
 	Ticket string    // lets a new user set up where the policy asks for one
-	From   recovery.Origin
+	Actor  audit.Actor
 }
 
 // MFAStarted is a login that a grant will satisfy.
@@ -75,8 +75,9 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 	if err != nil {
 		return err
 	}
+	address, agent := start.Actor.Origin()
 	l := &Login{
-		Client: start.Client, IP: start.From.IP, Agent: start.From.Agent,
+		Client: start.Client, IP: address, Agent: agent,
 		Created: tx.Now(), Expires: tx.Now().Add(mfaTokenLife), State: Pending,
 	}
 	if err := p.admit(tx.Now(), newRecent(random.String(), l)); err != nil {
@@ -85,7 +86,7 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 	return errors.Join(
 		paces.Put(tx, uid, thePace, p),
 		logins.Insert(tx, uid, random.String(), l),
-		audit.Record(tx, l.event(audit.StartAuth, uid, map[string]string{"presence": "mfa"}), audit.Detail{IP: l.IP, UserAgent: l.Agent}))
+		audit.Record(tx, start.Actor, l.event(audit.StartAuth, uid, map[string]string{"presence": "mfa"}), audit.Detail{}))
 }
 
 // maySetUp tells whether a user who is new may set up here without more.
@@ -113,7 +114,7 @@ type CodeOutcome struct {
 //
 // Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; recovery.ErrTypo, which counts nothing; recovery.ErrLimited;
 // recovery.ErrWrongCode (kept); ErrGrant when the login is decided already.
-func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string, from recovery.Origin) (CodeOutcome, error) {
+func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string, actor audit.Actor) (CodeOutcome, error) {
 	var t mfaClaims
 	if err := s.ring.VerifyToken(keyring.MFAToken, mfaToken, &t); err != nil || t.Client != client {
 		return CodeOutcome{}, ErrMFAToken
@@ -142,15 +143,14 @@ func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string
 		if typo != nil { // while the channel waits, a typo is not looked at either
 			return cmp.Or(recovery.Admit(tx, uid, recovery.LoginChannel), typo)
 		}
-		o, err = s.redeem(tx, uid, key, l, code, from)
+		o, err = s.redeem(tx, uid, key, l, code, actor)
 		return err
 	})
 	return o, err
 }
 
-func (s *Service) redeem(tx *storage.Tx, uid storage.UID, key string, l *Login, code recovery.Code, from recovery.Origin) (CodeOutcome, error) {
-	from.Client = l.Client
-	next, err := s.codes.Spend(tx, uid, recovery.LoginChannel, code, from)
+func (s *Service) redeem(tx *storage.Tx, uid storage.UID, key string, l *Login, code recovery.Code, actor audit.Actor) (CodeOutcome, error) {
+	next, err := s.codes.Spend(tx, uid, recovery.LoginChannel, code, actor.WithClient(l.Client))
 	if err != nil {
 		return CodeOutcome{}, err
 	}
@@ -168,8 +168,7 @@ func (s *Service) redeem(tx *storage.Tx, uid storage.UID, key string, l *Login, 
 		logins.Put(tx, uid, key, l),
 		succeeded(tx, uid, l.Client),
 		recovery.KeepAnswer(tx, uid, "mfa:"+key, kept, l.Expires.Sub(tx.Now())),
-		audit.Record(tx, l.event(audit.AuthSucceed, uid, map[string]string{"presence": "recovery_code"}),
-			audit.Detail{IP: from.IP, UserAgent: from.Agent}))
+		audit.Record(tx, actor, l.event(audit.AuthSucceed, uid, map[string]string{"presence": "recovery_code"}), audit.Detail{}))
 }
 
 // redeemedBefore is the outcome of a login that a code has satisfied, for the same code.

@@ -22,7 +22,7 @@ import (
 const wrongCode = "0123456789ABCDEFGHJKMNPV"
 
 func (h *house) redeem(token, code string) (login.CodeOutcome, error) {
-	return h.RedeemCode(context.Background(), "bank", token, code, recovery.Origin{IP: "192.0.2.1"})
+	return h.RedeemCode(context.Background(), "bank", token, code, audit.ByUser().WithOrigin("192.0.2.1", ""))
 }
 
 func TestRedeemCode_LetsInAndReplacesTheCode(t *testing.T) {
@@ -78,11 +78,11 @@ func TestRedeemCode_AnswerIsErasedByRotationRetirementAndReset(t *testing.T) {
 		want error
 	}{
 		"rotation": {func(h *house, _ *phone) {
-			_, err := h.codes.Regenerate(context.Background(), "ada", recovery.Origin{}, may)
+			_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 			must(h.t, err)
 		}, login.ErrGrant},
 		"retirement": {func(h *house, p *phone) {
-			must(h.t, h.devices.Leave(context.Background(), p.proof(), recovery.Origin{}))
+			must(h.t, h.devices.Leave(context.Background(), p.proof(), audit.ByUser()))
 		}, login.ErrGrant},
 		"reset":   {func(h *house, _ *phone) { h.reset("ada") }, login.ErrMFATokenExpired},
 		"a block": {func(h *house, _ *phone) { h.block("ada", true) }, login.ErrBlocked},
@@ -132,7 +132,7 @@ func TestRedeemCode_TakesOnlyTheMFATokenOfItsClient(t *testing.T) {
 		code := p.answer.RecoveryCode
 		token := h.startMFA("ada").Token
 		begun := h.begin(request("ada"))
-		_, err := h.RedeemCode(context.Background(), "another client", token, code, recovery.Origin{})
+		_, err := h.RedeemCode(context.Background(), "another client", token, code, audit.ByUser())
 		expect(h.t, "another client", err, login.ErrMFAToken)
 		for name, bad := range map[string]string{
 			"nothing": "", "a txtkn": p.one().TransactionToken, "an auth_req_id": begun.ID, "the device token": p.answer.Token, "cut off": token[:len(token)-1],
@@ -227,7 +227,7 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 		name := planted + " name"
 		_, err := h.devices.Patch(ctx, p.proof(), device.Change{
 			Name: &name, Push: &push.Target{Service: push.APNs, Token: planted + " push token"},
-		}, recovery.Origin{IP: planted, Agent: planted})
+		}, audit.ByUser().WithOrigin(planted, planted))
 		must(h.t, err)
 		req := request("ada")
 		req.Client, req.Message, req.IP, req.Agent, req.LoginID = "bank", planted, planted, planted, planted
@@ -240,7 +240,7 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 		o, err := h.redeem(token, p.answer.RecoveryCode)
 		must(h.t, err)
 		h.begin(req) // the code gave the push budget back
-		_, err = h.devices.Practise(ctx, p.proof(), wrongCode, recovery.Origin{})
+		_, err = h.devices.Practise(ctx, p.proof(), wrongCode, audit.ByUser())
 		must(h.t, err)
 		filled := h.tables()
 		for table, class := range storage.Tables() {

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"tutela/device/login"
-	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/audit"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -97,7 +97,7 @@ func TestCollect_OfALoginWithoutARowIsExpired(t *testing.T) {
 		"past its expiry and not swept": func(h *house) { h.clock.Advance(time.Hour) },
 		"reset":                         func(h *house) { h.reset("ada") },
 		"deleted": func(h *house) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", recovery.Origin{}, may))
+			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestCollect_WaitEndsWhenSomethingIsDecided(t *testing.T) {
 		"reset":   {func(h *house, _ *phone, _ login.Begun) { h.reset("ada") }, login.ErrExpired},
 		"blocked": {func(h *house, _ *phone, _ login.Begun) { h.block("ada", true) }, login.ErrBlocked},
 		"deleted": {func(h *house, _ *phone, _ login.Begun) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", recovery.Origin{}, may))
+			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		}, login.ErrExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,7 +211,7 @@ func TestCollect_WaitGoesOnThroughWakesThatDecideNothing(t *testing.T) {
 	m := p.one()
 	w := h.hold(context.Background(), begun)
 	second := h.enroll("ada", "b")
-	must(t, h.devices.Leave(context.Background(), second.proof(), recovery.Origin{}))
+	must(t, h.devices.Leave(context.Background(), second.proof(), audit.ByUser()))
 	select {
 	case <-w.done:
 		t.Errorf("the request ended with %v", w.err)

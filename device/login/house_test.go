@@ -200,17 +200,15 @@ func (h *house) expectEvents(id string, of audit.Type, n int) {
 
 func (h *house) block(id string, blocked bool) {
 	h.t.Helper()
-	must(h.t, h.codes.SetBlocked(context.Background(), id, blocked, recovery.Origin{}, may))
+	must(h.t, h.codes.SetBlocked(context.Background(), id, blocked, audit.ByOperator(0)))
 }
 
 func (h *house) reset(id string) recovery.Receipt {
 	h.t.Helper()
-	r, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: id, Reason: "x"}, may)
+	r, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: id, Reason: "x", Actor: audit.ByOperator(0)})
 	must(h.t, err)
 	return r
 }
-
-func may(storage.UID, *user.User) error { return nil }
 
 // phone is one enrolled installation with its key.
 type phone struct {
@@ -238,13 +236,13 @@ func (h *house) enrollApp(id, identifier string, signer crypto.Signer, capabilit
 	must(h.t, err)
 	key, err := device.ParseKey(jwk)
 	must(h.t, err)
-	ticket, err := h.devices.NewTicket(context.Background(), device.TicketRequest{User: user.User{ID: id}, AllowMultiple: true}, may)
+	ticket, err := h.devices.NewTicket(context.Background(), device.TicketRequest{User: user.User{ID: id}, AllowMultiple: true, Actor: audit.ByOperator(0)})
 	must(h.t, err)
 	p := &phone{h: h, signer: signer, in: device.Installation{
 		Identifier: identifier, Name: "Pixel 9", Key: key, Capabilities: capabilities,
 		Push: &push.Target{Service: push.GCM, Token: "push of " + identifier},
 	}}
-	p.answer, err = h.devices.Enroll(context.Background(), ticket, p.in, recovery.Origin{})
+	p.answer, err = h.devices.Enroll(context.Background(), ticket, p.in, audit.ByUser())
 	must(h.t, err)
 	return p
 }
@@ -328,7 +326,7 @@ func (p *phone) claims(m push.Message, change map[string]any) map[string]any {
 }
 
 func (p *phone) respond(m push.Message, jwt string) error {
-	return p.h.Answer(context.Background(), m.TransactionToken, jwt, recovery.Origin{IP: "192.0.2.1"})
+	return p.h.Answer(context.Background(), m.TransactionToken, jwt, audit.ByUser().WithOrigin("192.0.2.1", ""))
 }
 
 func (p *phone) answerWith(m push.Message, change map[string]any) error {

@@ -16,6 +16,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/audit"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -59,7 +60,7 @@ func TestUser_LivesAsTheModelDoes(t *testing.T) {
 			rapid.Check(t, func(r *rapid.T) {
 				n++
 				l := &life{h: h, id: fmt.Sprint("user ", n)}
-				_, err := h.codes.AddUser(context.Background(), user.User{ID: l.id}, recovery.Origin{})
+				_, err := h.codes.AddUser(context.Background(), user.User{ID: l.id}, audit.ByUser())
 				must(t, err)
 				r.Repeat(map[string]func(*rapid.T){
 					"":               l.check,
@@ -294,7 +295,7 @@ func (l *life) leave(r *rapid.T, byToken bool) {
 		proof, err = l.h.devices.Prove(context.Background(), p.answer.ID, p.answer.Token, false)
 		expectIn(r, err, nil)
 	}
-	expectIn(r, l.h.devices.Leave(context.Background(), proof, recovery.Origin{}), nil)
+	expectIn(r, l.h.devices.Leave(context.Background(), proof, audit.ByUser()), nil)
 	p.status, p.left = device.Retired, l.now
 	if byToken {
 		p.status = device.Left
@@ -323,13 +324,13 @@ func (l *life) call(r *rapid.T) {
 
 func (l *life) suspend(r *rapid.T) {
 	p := l.one(r, device.Active)
-	expectIn(r, l.h.devices.Suspend(context.Background(), p.answer.ID, recovery.Origin{}, may), nil)
+	expectIn(r, l.h.devices.Suspend(context.Background(), p.answer.ID, audit.ByOperator(0)), nil)
 	p.status = device.Suspended
 }
 
 func (l *life) resume(r *rapid.T) {
 	p := l.one(r, device.Suspended)
-	expectIn(r, l.h.devices.Resume(context.Background(), p.answer.ID, recovery.Origin{}, may), nil)
+	expectIn(r, l.h.devices.Resume(context.Background(), p.answer.ID, audit.ByOperator(0)), nil)
 	p.status = device.Active
 }
 

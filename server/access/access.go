@@ -1,5 +1,5 @@
 // Package access says who may call: the clients with their secrets, scopes and grants; the keys that sign what we
-// tell other programs, and the tokens and receipts signed by them; and the rule on who may change whose factors.
+// tell other programs, and the tokens and receipts signed by them.
 //
 // What always holds:
 //
@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 
 	"tutela/storage"
+	"tutela/storage/audit"
 	"tutela/storage/keyring"
 )
 
@@ -70,7 +71,7 @@ func New(ctx context.Context, store *storage.Store, ring *keyring.Ring, o Option
 	if _, err := s.reload(ctx, nil); err != nil {
 		return nil, err
 	}
-	if err := s.ensureKeys(ctx, "", es256, edDSA); err != nil {
+	if err := s.ensureKeys(ctx, audit.Actor{}, es256, edDSA); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -71,7 +71,7 @@ func (h *house) client(c Client) (Client, string) {
 	if c.Name == "" {
 		c.Name = "a program"
 	}
-	added, secret, err := h.AddClient(h.ctx(), Operator(1000), c)
+	added, secret, err := h.AddClient(h.ctx(), audit.ByOperator(1000), c)
 	must(h.t, err)
 	return added, secret
 }

@@ -78,15 +78,15 @@ const (
 //
 // Errors: ErrNewClient, which says what is wrong; ErrBeyondCaller when a client gives a scope that it lacks, or
 // anybody but an operator sets ActsAs or presence tap; user.ErrUnknown for ActsAs.
-func (s *Service) AddClient(ctx context.Context, caller Caller, c Client) (added Client, secret string, err error) {
+func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (added Client, secret string, err error) {
 	if err := c.complete(); err != nil {
 		return Client{}, "", err
 	}
-	if err := caller.mayAdd(c); err != nil {
+	if err := mayAdd(actor, c); err != nil {
 		return Client{}, "", err
 	}
 	if c.IDTokenAlg == string(rs256) {
-		if err := s.ensureKeys(ctx, caller.By(), rs256); err != nil {
+		if err := s.ensureKeys(ctx, actor, rs256); err != nil {
 			return Client{}, "", err
 		}
 	}
@@ -101,7 +101,7 @@ func (s *Service) AddClient(ctx context.Context, caller Caller, c Client) (added
 		hash := s.ring.Hash(secretPurpose, []byte(c.ID), []byte(secret))
 		return errors.Join(
 			clients.Insert(tx, storage.House, c.ID, &registered{Client: c, SecretHash: hash}),
-			audit.Record(tx, audit.Event{Type: audit.ClientAdded, Client: c.ID, By: caller.By(), Facts: c.facts()}, audit.Detail{}),
+			audit.Record(tx, actor, audit.Event{Type: audit.ClientAdded, Client: c.ID, Facts: c.facts()}, audit.Detail{}),
 		)
 	})
 	if err != nil {
@@ -205,13 +205,13 @@ func distinct(values []string) []string {
 	return once
 }
 
-// mayAdd tells whether the caller may give a client so much.
-func (c Caller) mayAdd(added Client) error {
-	if c.IsOperator() {
+// mayAdd returns ErrBeyondCaller if the client would exceed what the actor has.
+func mayAdd(actor audit.Actor, added Client) error {
+	if actor.IsOperator() {
 		return nil
 	}
 	for _, scope := range added.Scopes {
-		if !c.Has(scope) {
+		if !actor.Has(scope) {
 			return ErrBeyondCaller.With("a client gives other clients no scope that it lacks: %s", scope)
 		}
 	}
@@ -252,13 +252,13 @@ func (s *Service) ListClients(ctx context.Context) ([]Client, error) {
 // RemoveClient removes a client: its secret and every management token of its die with it.
 //
 // Errors: ErrNoClient.
-func (s *Service) RemoveClient(ctx context.Context, caller Caller, id string) error {
+func (s *Service) RemoveClient(ctx context.Context, actor audit.Actor, id string) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		if _, err := client(tx, id); err != nil {
 			return err
 		}
-		e := audit.Event{Type: audit.TenantUpdate, Client: id, By: caller.By(), Facts: map[string]string{"change": "client_removed"}}
-		return errors.Join(clients.Delete(tx, storage.House, id), audit.Record(tx, e, audit.Detail{}))
+		e := audit.Event{Type: audit.TenantUpdate, Client: id, Facts: map[string]string{"change": "client_removed"}}
+		return errors.Join(clients.Delete(tx, storage.House, id), audit.Record(tx, actor, e, audit.Detail{}))
 	})
 }
 

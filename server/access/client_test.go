@@ -139,12 +139,12 @@ func TestListClients_IsOldestFirstAndTellsNoHash(t *testing.T) {
 func TestRemoveClient_EndsItsSecret(t *testing.T) {
 	h := newHouse(t)
 	c, secret := h.client(Client{Scopes: []string{"openid"}})
-	must(t, h.RemoveClient(h.ctx(), Operator(0), c.ID))
+	must(t, h.RemoveClient(h.ctx(), audit.ByOperator(0), c.ID))
 	_, err := h.Authenticate(h.ctx(), c.ID, secret)
 	wantErr(t, err, ErrClient)
 	_, err = h.Client(h.ctx(), c.ID)
 	wantErr(t, err, ErrNoClient)
-	wantErr(t, h.RemoveClient(h.ctx(), Operator(0), c.ID), ErrNoClient)
+	wantErr(t, h.RemoveClient(h.ctx(), audit.ByOperator(0), c.ID), ErrNoClient)
 	if events := h.events(audit.TenantUpdate); len(events) != 1 || events[0].Client != c.ID || events[0].By != "operator:0" {
 		t.Errorf("events %+v", events)
 	}
@@ -230,7 +230,7 @@ func TestAddClient_RefusesWhatCannotBe(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := ok
 			change(&c)
-			_, _, err := h.AddClient(h.ctx(), Operator(1), c)
+			_, _, err := h.AddClient(h.ctx(), audit.ByOperator(1), c)
 			wantErr(t, err, ErrNewClient)
 		})
 	}
@@ -257,7 +257,7 @@ func TestAddClient_TakesEveryScopeOfTheManagementAPI(t *testing.T) {
 func TestAddClient_ByAClientGivesNoMoreThanItHas(t *testing.T) {
 	h := newHouse(t)
 	boss := h.user("boss")
-	caller := Caller{ClientID: "c", Scopes: []string{"manage:clients", "openid", "read:users"}}
+	caller := audit.ByClient("c", []string{"manage:clients", "openid", "read:users"}, storage.House)
 	for name, c := range map[string]Client{
 		"a scope that it lacks": {Scopes: []string{"openid", "reset:mfa"}},
 		"acting for a user":     {Scopes: []string{"openid"}, ActsAs: boss},
@@ -276,7 +276,7 @@ func TestAddClient_ByAClientGivesNoMoreThanItHas(t *testing.T) {
 
 func TestAddClient_ActsForAUserWhoExists(t *testing.T) {
 	h := newHouse(t)
-	_, _, err := h.AddClient(h.ctx(), Operator(1), Client{Name: "n", Scopes: []string{"read:users"}, ActsAs: storage.NewUID()})
+	_, _, err := h.AddClient(h.ctx(), audit.ByOperator(1), Client{Name: "n", Scopes: []string{"read:users"}, ActsAs: storage.NewUID()})
 	wantErr(t, err, user.ErrUnknown)
 }
 
@@ -284,7 +284,7 @@ func TestAllowedOrigin_IsThatOfAnyClientAsBrowsersWriteIt(t *testing.T) {
 	h := newHouse(t)
 	h.client(Client{Scopes: []string{"openid"}, WebOrigins: []string{"https://App.example:443/", "http://localhost:3000"}})
 	gone, _ := h.client(Client{Scopes: []string{"openid"}, WebOrigins: []string{"https://gone.example", "http://localhost:3000"}})
-	must(t, h.RemoveClient(h.ctx(), Operator(1), gone.ID))
+	must(t, h.RemoveClient(h.ctx(), audit.ByOperator(1), gone.ID))
 	for origin, want := range map[string]bool{
 		"https://app.example": true, "http://localhost:3000": true, "https://gone.example": false, "http://app.example": false,
 		"https://app.example.evil": false, "https://app.example:8443": false, "null": false, "": false, "https://app.exampl": false,

@@ -106,8 +106,8 @@ func makeKey(alg jose.SignatureAlgorithm) (*signingKey, error) {
 	return k, err
 }
 
-// addKey makes k the successor of the newest key of its algorithm.
-func addKey(tx *storage.Tx, k *signingKey, by string) error {
+// addKey makes k the successor of the newest key of its algorithm. One that nobody asked for is no event.
+func addKey(tx *storage.Tx, k *signingKey, actor audit.Actor) error {
 	rows, err := signingKeys.All(tx, storage.House)
 	if err != nil {
 		return err
@@ -129,11 +129,11 @@ func addKey(tx *storage.Tx, k *signingKey, by string) error {
 			return err
 		}
 	}
-	if err := signingKeys.Insert(tx, storage.House, k.Public.KeyID, k); err != nil || by == "" {
+	if err := signingKeys.Insert(tx, storage.House, k.Public.KeyID, k); err != nil || actor.IsNobody() {
 		return err
 	}
-	e := audit.Event{Type: audit.KeyRotated, By: by, Facts: map[string]string{"alg": k.Public.Algorithm, "kid": k.Public.KeyID}}
-	return audit.Record(tx, e, audit.Detail{})
+	e := audit.Event{Type: audit.KeyRotated, Facts: map[string]string{"alg": k.Public.Algorithm, "kid": k.Public.KeyID}}
+	return audit.Record(tx, actor, e, audit.Detail{})
 }
 
 // newestFirst orders keys by when they begin to sign: no two of an algorithm begin at one instant.
@@ -141,7 +141,7 @@ func newestFirst(a, b *signingKey) int { return b.From.Compare(a.From) }
 
 // Rotate makes a successor for the key of every algorithm that is in use. It is in the JWKS at once and signs after
 // [KeyLead]; its predecessor stays in the JWKS until all that it signed has expired, a receipts' key for ever.
-func (s *Service) Rotate(ctx context.Context, caller Caller) error {
+func (s *Service) Rotate(ctx context.Context, actor audit.Actor) error {
 	set, err := s.reload(ctx, s.keys.Load())
 	if err != nil {
 		return err
@@ -162,7 +162,7 @@ func (s *Service) Rotate(ctx context.Context, caller Caller) error {
 			return err
 		}
 		for _, k := range made {
-			if err := addKey(tx, k, caller.By()); err != nil {
+			if err := addKey(tx, k, actor); err != nil {
 				return err
 			}
 		}
@@ -194,8 +194,8 @@ func dropPrivate(tx *storage.Tx) error {
 	return nil
 }
 
-// ensureKeys makes the first key of each algorithm that has none. by is who wanted it; nobody: it is no event.
-func (s *Service) ensureKeys(ctx context.Context, by string, algs ...jose.SignatureAlgorithm) error {
+// ensureKeys makes the first key of each algorithm that has none. One that nobody asked for is no event.
+func (s *Service) ensureKeys(ctx context.Context, actor audit.Actor, algs ...jose.SignatureAlgorithm) error {
 	for _, alg := range algs {
 		if s.keys.Load().signing(alg, s.store.Now()) != nil {
 			continue
@@ -204,7 +204,7 @@ func (s *Service) ensureKeys(ctx context.Context, by string, algs ...jose.Signat
 		if err != nil {
 			return fmt.Errorf("make a signing key: %w", err)
 		}
-		if err := s.store.Update(ctx, func(tx *storage.Tx) error { return addFirst(tx, k, by) }); err != nil {
+		if err := s.store.Update(ctx, func(tx *storage.Tx) error { return addFirst(tx, k, actor) }); err != nil {
 			return fmt.Errorf("add a signing key: %w", err)
 		}
 		if _, err := s.reload(ctx, s.keys.Load()); err != nil {
@@ -215,7 +215,7 @@ func (s *Service) ensureKeys(ctx context.Context, by string, algs ...jose.Signat
 }
 
 // addFirst adds a key, unless another server was first.
-func addFirst(tx *storage.Tx, k *signingKey, by string) error {
+func addFirst(tx *storage.Tx, k *signingKey, actor audit.Actor) error {
 	rows, err := signingKeys.All(tx, storage.House)
 	if err != nil {
 		return err
@@ -225,7 +225,7 @@ func addFirst(tx *storage.Tx, k *signingKey, by string) error {
 			return nil
 		}
 	}
-	return addKey(tx, k, by)
+	return addKey(tx, k, actor)
 }
 
 // keySet is a server's view of the keys at a time. It does not change.

@@ -123,7 +123,7 @@ func TestRotate_PublishesBeforeItSignsAndKeepsWhatHasSigned(t *testing.T) {
 		return map[jose.SignatureAlgorithm]string{rs256: kidOf(t, id), es256: kidOf(t, management), edDSA: kidOf(t, receipt)}
 	}
 	before := signed()
-	must(t, h.Rotate(h.ctx(), Operator(7)))
+	must(t, h.Rotate(h.ctx(), audit.ByOperator(7)))
 	rotations := 0
 	for _, e := range h.events(audit.KeyRotated) {
 		if e.By == "operator:7" && e.Facts["kid"] != "" {
@@ -166,7 +166,7 @@ func TestRotate_PublishesBeforeItSignsAndKeepsWhatHasSigned(t *testing.T) {
 func TestRotate_TwiceAtOneInstantLeavesOneThatSigns(t *testing.T) {
 	h := newHouse(t)
 	for range 4 {
-		must(t, h.Rotate(h.ctx(), Operator(7)))
+		must(t, h.Rotate(h.ctx(), audit.ByOperator(7)))
 	}
 	h.clock.Advance(KeyLead + keyRefresh + time.Second)
 	c, _ := h.client(Client{Scopes: []string{"read:users"}})
@@ -183,7 +183,7 @@ func TestRotate_DropsThePrivatePartOfOldReceiptKeys(t *testing.T) {
 	receipt, err := h.SignReceipt(h.ctx(), []byte(`{"id":"rcp_1"}`))
 	must(t, err)
 	for range 3 {
-		must(t, h.Rotate(h.ctx(), Operator(7)))
+		must(t, h.Rotate(h.ctx(), audit.ByOperator(7)))
 		h.clock.Advance(KeyLead + keyRefresh + keyStay)
 	}
 	private := 0
@@ -236,7 +236,7 @@ func TestKeys_OfAnotherServerArePickedUp(t *testing.T) {
 	if _, err := other.IDToken(h.ctx(), c, Login{UserID: "u"}); err != nil {
 		t.Errorf("by the RS256 key that another server has just made: %v", err)
 	}
-	must(t, h.Rotate(h.ctx(), Operator(7)))
+	must(t, h.Rotate(h.ctx(), audit.ByOperator(7)))
 	h.clock.Advance(keyRefresh)
 	if diff := mustJSON(t, published(t, other)); diff != mustJSON(t, published(t, h.Service)) {
 		t.Errorf("after %s the JWKS of the other server is %s", keyRefresh, diff)
@@ -290,7 +290,7 @@ func TestKeys_ProperlyFollowEachOther(t *testing.T) {
 			"advance a little": advance(400),
 			"rotate": func(rt *rapid.T) {
 				s := servers[rapid.IntRange(0, len(servers)-1).Draw(rt, "server")]
-				must(t, s.Rotate(h.ctx(), Operator(1)))
+				must(t, s.Rotate(h.ctx(), audit.ByOperator(1)))
 				look(s, h.clock.Wall())
 			},
 			"sign": func(rt *rapid.T) {

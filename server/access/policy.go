@@ -32,16 +32,16 @@ func (s *Service) Policy(ctx context.Context, name string) (info setting.Info, e
 // SetPolicy sets a policy and returns it as it stands. Each policy is known by name and takes what its package accepts.
 //
 // Errors: setting.ErrUnknown; setting.ErrValue.
-func (s *Service) SetPolicy(ctx context.Context, caller Caller, name, value string) (info setting.Info, err error) {
+func (s *Service) SetPolicy(ctx context.Context, actor audit.Actor, name, value string) (info setting.Info, err error) {
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		if err := setting.Set(tx, name, value); err != nil {
 			return err
 		}
 		facts := map[string]string{"change": "policy", "policy": name, "value": value}
-		e := audit.Event{Type: audit.TenantUpdate, Client: caller.ClientID, By: caller.By(), Facts: facts}
+		e := audit.Event{Type: audit.TenantUpdate, Facts: facts}
 		var read error
 		info, read = setting.Get(tx, name)
-		return errors.Join(read, audit.Record(tx, e, audit.Detail{}))
+		return errors.Join(read, audit.Record(tx, actor, e, audit.Detail{}))
 	})
 	return info, err
 }

@@ -14,7 +14,7 @@ var _ = setting.Int("test.count", "a policy of these tests", 3, 1, 9)
 
 func TestSetPolicy_IsAnEventAndRefusesWhatThePolicyDoesNotTake(t *testing.T) {
 	h := newHouse(t)
-	info, err := h.SetPolicy(h.ctx(), Operator(7), "test.count", "5")
+	info, err := h.SetPolicy(h.ctx(), audit.ByOperator(7), "test.count", "5")
 	must(t, err)
 	if info.Value != "5" || info.Default != "3" {
 		t.Errorf("policy %+v", info)
@@ -23,9 +23,9 @@ func TestSetPolicy_IsAnEventAndRefusesWhatThePolicyDoesNotTake(t *testing.T) {
 	if len(events) != 1 || events[0].By != "operator:7" || events[0].Facts["policy"] != "test.count" || events[0].Facts["value"] != "5" {
 		t.Errorf("events %+v", events)
 	}
-	_, err = h.SetPolicy(h.ctx(), Operator(7), "test.count", "10")
+	_, err = h.SetPolicy(h.ctx(), audit.ByOperator(7), "test.count", "10")
 	wantErr(t, err, setting.ErrValue)
-	_, err = h.SetPolicy(h.ctx(), Operator(7), "nosuch", "1")
+	_, err = h.SetPolicy(h.ctx(), audit.ByOperator(7), "nosuch", "1")
 	wantErr(t, err, setting.ErrUnknown)
 	_, err = h.Policy(h.ctx(), "nosuch")
 	wantErr(t, err, setting.ErrUnknown)
@@ -52,7 +52,7 @@ func TestRotateAll_LeavesEverythingThatWasGivenOutGood(t *testing.T) {
 	receipt, err := h.SignReceipt(h.ctx(), []byte("{}"))
 	must(t, err)
 	for version := uint32(2); version <= 3; version++ {
-		done, err := h.RotateAll(h.ctx(), Operator(7))
+		done, err := h.RotateAll(h.ctx(), audit.ByOperator(7))
 		must(t, err)
 		if done.Ring != version || done.Resealed == 0 {
 			t.Errorf("rotation %+v", done)
@@ -71,7 +71,7 @@ func TestRotateAll_LeavesEverythingThatWasGivenOutGood(t *testing.T) {
 		t.Errorf("the receipt: %v", err)
 	}
 	must(t, h.store.Update(h.ctx(), func(tx *storage.Tx) error {
-		_, err := codes.Spend(tx, uid, recovery.LoginChannel, code, recovery.Origin{})
+		_, err := codes.Spend(tx, uid, recovery.LoginChannel, code, audit.ByUser())
 		return err
 	}))
 	if events := h.events(audit.KeyRotated); len(events) != 6 || events[0].Facts["ring"] != "2" || events[0].By != "operator:7" {
@@ -82,7 +82,7 @@ func TestRotateAll_LeavesEverythingThatWasGivenOutGood(t *testing.T) {
 func TestRecordFailure_KnowsNothingPersonal(t *testing.T) {
 	h := newHouse(t)
 	c, _ := h.client(Client{Scopes: []string{"read:users"}})
-	must(t, h.RecordFailure(h.ctx(), Caller{ClientID: c.ID}, "create_user", 409))
+	must(t, h.RecordFailure(h.ctx(), audit.ByClient(c.ID, nil, storage.House), "create_user", 409))
 	events := h.events(audit.ManagementFailed)
 	if len(events) != 1 || !events[0].UID.IsZero() || events[0].Client != c.ID || events[0].Facts["call"] != "create_user" || events[0].Facts["status"] != "409" {
 		t.Errorf("events %+v", events)

@@ -18,17 +18,14 @@ type Rotation struct {
 
 // RotateAll makes a new version of the ring of keys, brings everything that is sealed to it, and makes successors of
 // the signing keys. It may be called again after an error: nothing that was made is lost.
-func (s *Service) RotateAll(ctx context.Context, caller Caller) (done Rotation, err error) {
+func (s *Service) RotateAll(ctx context.Context, actor audit.Actor) (done Rotation, err error) {
 	if done.Ring, err = s.ring.Rotate(ctx); err != nil {
 		return done, err
 	}
-	e := audit.Event{
-		Type: audit.KeyRotated, Client: caller.ClientID, By: caller.By(),
-		Facts: map[string]string{"ring": strconv.FormatUint(uint64(done.Ring), 10)},
-	}
-	recorded := s.store.Update(ctx, func(tx *storage.Tx) error { return audit.Record(tx, e, audit.Detail{}) })
+	e := audit.Event{Type: audit.KeyRotated, Facts: map[string]string{"ring": strconv.FormatUint(uint64(done.Ring), 10)}}
+	recorded := s.store.Update(ctx, func(tx *storage.Tx) error { return audit.Record(tx, actor, e, audit.Detail{}) })
 	if done.Resealed, err = s.store.Reseal(ctx); err != nil {
 		return done, errors.Join(fmt.Errorf("seal the data under the new key: %w", err), recorded)
 	}
-	return done, errors.Join(recorded, s.Rotate(ctx, caller))
+	return done, errors.Join(recorded, s.Rotate(ctx, actor))
 }

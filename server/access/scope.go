@@ -4,7 +4,9 @@ import (
 	"slices"
 	"strings"
 
+	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 // The grants that a client can be registered for, as its grant_type.
@@ -27,7 +29,7 @@ const ScopeOpenID = "openid"
 // The scopes of our own that decide more than one call.
 const (
 	ScopeReadUsers     = "read:users"
-	ScopeResetAdminMFA = "reset:admin_mfa"
+	ScopeResetAdminMFA = user.ScopeResetAdminMFA
 	ScopeManageClients = "manage:clients"
 )
 
@@ -94,7 +96,7 @@ func defaultGrants(scopes []string) []string {
 // RequireScope lets a caller pass who has any of the scopes.
 //
 // Errors: ErrScope, in the words of Auth0's Management API.
-func RequireScope(caller Caller, anyOf ...string) error {
+func RequireScope(caller audit.Actor, anyOf ...string) error {
 	if slices.ContainsFunc(anyOf, caller.Has) {
 		return nil
 	}

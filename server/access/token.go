@@ -138,11 +138,11 @@ func (s *Service) ManagementToken(ctx context.Context, c Client, audience string
 		if _, err := client(tx, c.ID); errors.Is(err, ErrNoClient) {
 			return ErrClient
 		}
-		e := audit.Event{Type: audit.TokenGiven, Client: c.ID, By: "client:" + c.ID}
+		e := audit.Event{Type: audit.TokenGiven}
 		if refused != nil {
 			e.Type = audit.TokenRefused
 		}
-		if err := audit.Record(tx, e, audit.Detail{}); err != nil {
+		if err := audit.Record(tx, audit.ByClient(c.ID, c.Scopes, c.ActsAs), e, audit.Detail{}); err != nil {
 			return err
 		}
 		return storage.Kept(refused)
@@ -172,17 +172,17 @@ const grantOfManagement = "client-credentials"
 // grant, the user for whom it acts must still exist, and of the token's scopes count those that the client still has.
 //
 // Errors: ErrToken, whatever is wrong.
-func (s *Service) VerifyManagement(ctx context.Context, token string) (Caller, error) {
+func (s *Service) VerifyManagement(ctx context.Context, token string) (audit.Actor, error) {
 	claims, err := s.readManagement(ctx, token)
 	if err != nil {
-		return Caller{}, err
+		return audit.Actor{}, err
 	}
 	now := s.store.Wall()
 	if claims.Issuer != s.issuer || !s.isManagement(claims.Audience) || claims.GrantType != grantOfManagement ||
 		!now.Before(time.Unix(claims.Expires, 0)) || time.Unix(claims.Issued, 0).After(now.Add(clockLeeway)) {
-		return Caller{}, ErrToken
+		return audit.Actor{}, ErrToken
 	}
-	var caller Caller
+	var caller audit.Actor
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
 		c, err := client(tx, claims.ClientID)
 		if err != nil {
@@ -191,7 +191,7 @@ func (s *Service) VerifyManagement(ctx context.Context, token string) (Caller, e
 		if err := c.MayUse(GrantClientCredentials); err != nil {
 			return err
 		}
-		caller = Caller{ClientID: c.ID, Scopes: c.Granted(strings.Fields(claims.Scope)), ActsAs: c.ActsAs}
+		caller = audit.ByClient(c.ID, c.Granted(strings.Fields(claims.Scope)), c.ActsAs)
 		if c.ActsAs.IsZero() {
 			return nil
 		}
@@ -199,7 +199,7 @@ func (s *Service) VerifyManagement(ctx context.Context, token string) (Caller, e
 		return err
 	})
 	if errors.Is(err, ErrNoClient) || errors.Is(err, ErrGrant) || errors.Is(err, user.ErrUnknown) {
-		return Caller{}, ErrToken
+		return audit.Actor{}, ErrToken
 	}
 	return caller, err
 }

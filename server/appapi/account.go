@@ -79,7 +79,7 @@ func (a *api) readAccount(ctx context.Context, c *caller, _ *AccountPath) (*acco
 func (a *api) changeAccount(ctx context.Context, c *caller, in *change) (*account, error) {
 	e, err := a.Devices.Patch(ctx, c.proof, device.Change{
 		Identifier: in.Body.Identifier, Name: in.Body.Name, Push: in.Body.Push.target(), Capabilities: in.Body.Capabilities,
-	}, c.from)
+	}, c.actor)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (a *api) changeAccount(ctx context.Context, c *caller, in *change) (*accoun
 }
 
 func (a *api) deleteAccount(ctx context.Context, c *caller, _ *AccountPath) (*struct{}, error) {
-	return nil, a.Devices.Leave(ctx, c.proof, c.from)
+	return nil, a.Devices.Leave(ctx, c.proof, c.actor)
 }
 
 // typedCode is a recovery code as the person typed it. What can be no code is a typo, and no malformed call.
@@ -108,6 +108,6 @@ func (a *api) checkCode(ctx context.Context, c *caller, in *struct {
 ) (*checkedCode, error) {
 	var out checkedCode
 	var err error
-	out.Body.Valid, err = a.Devices.Practise(ctx, c.proof, in.Body.RecoveryCode, c.from)
+	out.Body.Valid, err = a.Devices.Practise(ctx, c.proof, in.Body.RecoveryCode, c.actor)
 	return &out, err
 }

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -19,8 +18,8 @@ import (
 	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/login"
-	"tutela/recovery"
 	"tutela/server"
+	"tutela/storage/audit"
 )
 
 // Services are what the API calls.
@@ -51,10 +50,10 @@ func Mount(s *server.Server, services Services) {
 
 // caller is who makes a call, as far as its guard knows.
 type caller struct {
-	proof      device.Proof    // of a device that has proven itself; else zero
-	settled    bool            // let in for sure, or charged: nothing of this call is charged any more
-	credential string          // what the Authorization field holds, where only the domain can tell what it is worth
-	from       recovery.Origin // for the event log
+	proof      device.Proof // of a device that has proven itself; else zero
+	settled    bool         // let in for sure, or charged: nothing of this call is charged any more
+	credential string       // what the Authorization field holds, where only the domain can tell what it is worth
+	actor      audit.Actor  // for the event log
 }
 
 // guard says what a call must show before its body is even decoded.
@@ -117,7 +116,7 @@ func register[I, O any](a *api, g guard, op huma.Operation, handle func(context.
 		op.Security = []map[string][]string{{g.scheme: {}}}
 	}
 	op.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
-		c := &caller{from: originOf(ctx)}
+		c := &caller{actor: actorOf(ctx)}
 		if err := g.admit(a, ctx, c); err != nil {
 			err = a.charged(ctx.Context(), c, err)
 			_ = huma.WriteErr(a.server.API(), ctx, http.StatusInternalServerError, "", err) // it has written to a buffer
@@ -150,17 +149,7 @@ func (a *api) charged(ctx context.Context, c *caller, err error) error {
 	return err
 }
 
-// maxAgentBytes bounds what an event keeps of a User-Agent.
-const maxAgentBytes = 512
-
-// originOf says where a call comes from, for the event log.
-func originOf(ctx huma.Context) recovery.Origin {
-	agent := ctx.Header("User-Agent")
-	if len(agent) > maxAgentBytes {
-		agent = agent[:maxAgentBytes]
-	}
-	return recovery.Origin{
-		IP:    server.CallOf(ctx.Context()).Address.String(),
-		Agent: strings.ToValidUTF8(agent, ""),
-	}
+// actorOf is the user, by the phone that makes a call.
+func actorOf(ctx huma.Context) audit.Actor {
+	return audit.ByUser().WithOrigin(server.CallOf(ctx.Context()).Address.String(), ctx.Header("User-Agent"))
 }

@@ -32,7 +32,7 @@ type answerInput struct {
 }
 
 func (a *api) resolve(ctx context.Context, c *caller, in *answerInput) (*struct{}, error) {
-	return nil, a.Logins.Answer(ctx, c.credential, in.Body.Response, c.from)
+	return nil, a.Logins.Answer(ctx, c.credential, in.Body.Response, c.actor)
 }
 
 // Waiting is the part of an input that says how long a call is willing to wait for an answer.

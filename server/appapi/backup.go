@@ -65,7 +65,7 @@ func (a *api) putBackup(ctx context.Context, c *caller, in *putInput) (*storedOu
 		Precondition: backup.ParsePrecondition(in.IfMatch, in.IfNoneMatch),
 		Manifest:     in.Manifest,
 		Body:         bytes.Clone(in.RawBody), // its buffer is used again for another call
-	}, c.from)
+	}, c.actor)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (a *api) generation(ctx context.Context, c *caller, in *struct {
 }
 
 func (a *api) deleteBackup(ctx context.Context, c *caller, _ *AccountPath) (*struct{}, error) {
-	return nil, a.Backups.Delete(ctx, c.proof, c.from)
+	return nil, a.Backups.Delete(ctx, c.proof, c.actor)
 }
 
 type handleOutput struct {

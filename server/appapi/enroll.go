@@ -88,7 +88,7 @@ func (a *api) enroll(ctx context.Context, c *caller, in *struct{ Body installati
 	if err != nil {
 		return nil, err
 	}
-	answer, err := a.Devices.Enroll(ctx, c.credential, app, c.from)
+	answer, err := a.Devices.Enroll(ctx, c.credential, app, c.actor)
 	if err != nil {
 		return nil, err
 	}

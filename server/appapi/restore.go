@@ -111,7 +111,7 @@ func (a *api) startRestore(ctx context.Context, c *caller, in *startInput) (*sta
 	if in.Body.Handle != nil {
 		req.Handle = *in.Body.Handle
 	}
-	started, err := a.Restores.Start(ctx, req, c.from)
+	started, err := a.Restores.Start(ctx, req, c.actor)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (a *api) restoreWithCode(ctx context.Context, c *caller, in *struct {
 	Body typedCode
 },
 ) (*outcomeOutput, error) {
-	outcome, err := a.Restores.RestoreWithCode(ctx, in.ID, c.credential, in.Body.RecoveryCode, c.from)
+	outcome, err := a.Restores.RestoreWithCode(ctx, in.ID, c.credential, in.Body.RecoveryCode, c.actor)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (a *api) firstTimeSetup(ctx context.Context, c *caller, in *RestorePath) (*
 }
 
 func (a *api) veto(ctx context.Context, c *caller, in *RestorePath) (*struct{}, error) {
-	return nil, a.Restores.Veto(ctx, c.proof, in.ID, c.from)
+	return nil, a.Restores.Veto(ctx, c.proof, in.ID, c.actor)
 }
 
 // waitingRestore is a restore as the old installation sees it.

@@ -16,6 +16,7 @@ import (
 	"tutela/device/login"
 	"tutela/server"
 	"tutela/server/access"
+	"tutela/storage/audit"
 )
 
 // What CIBA fixes, or we within it.
@@ -121,7 +122,7 @@ func aboutLogin(p params, req *login.Request) (err error) {
 	if req.Agent, err = p.text("user_agent", maxLongBytes); err != nil {
 		return err
 	}
-	req.Agent = server.Clip(req.Agent, maxAgentBytes)
+	req.Agent = audit.ClipAgent(req.Agent)
 	req.LoginID, err = p.text("login_id", maxLoginIDBytes)
 	return err
 }

@@ -230,7 +230,7 @@ func (h *house) client(scopes string, change ...func(*access.Client)) client {
 	for _, f := range change {
 		f(&c)
 	}
-	added, secret, err := h.access.AddClient(h.t.Context(), access.Operator(1000), c)
+	added, secret, err := h.access.AddClient(h.t.Context(), audit.ByOperator(1000), c)
 	h.must(err)
 	return client{added, secret}
 }
@@ -313,13 +313,11 @@ type phone struct {
 	device.Answer
 }
 
-func anyone(storage.UID, *user.User) error { return nil }
-
 // ticket makes a ticket for a user.
 func (h *house) ticket(userID string) string {
 	h.t.Helper()
-	req := device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true}
-	secret, err := h.devices.NewTicket(h.t.Context(), req, anyone)
+	req := device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true, Actor: audit.ByOperator(0)}
+	secret, err := h.devices.NewTicket(h.t.Context(), req)
 	h.must(err)
 	return secret
 }
@@ -341,7 +339,7 @@ func (h *house) enroll(userID string, change ...func(*device.Installation)) *pho
 	for _, f := range change {
 		f(&in)
 	}
-	enrolled, err := h.devices.Enroll(h.t.Context(), h.ticket(userID), in, recovery.Origin{})
+	enrolled, err := h.devices.Enroll(h.t.Context(), h.ticket(userID), in, audit.ByUser())
 	h.must(err)
 	p.Answer = *enrolled
 	token := p.sign(map[string]any{
@@ -399,7 +397,7 @@ func (p *phone) answer(accepted bool, number, reason string) error {
 	if reason != "" {
 		claims["auth0_guardian_reason"] = reason
 	}
-	return p.h.logins.Answer(p.h.t.Context(), asked.TransactionToken, p.sign(claims), recovery.Origin{})
+	return p.h.logins.Answer(p.h.t.Context(), asked.TransactionToken, p.sign(claims), audit.ByUser())
 }
 
 // approve answers a login that a call has asked for.
@@ -416,7 +414,7 @@ func (p *phone) deny(reason string) {
 // leave retires the phone, by which its user is recovery_only when it was the only one.
 func (p *phone) leave() {
 	p.h.t.Helper()
-	p.h.must(p.h.devices.Leave(p.h.t.Context(), p.proof, recovery.Origin{}))
+	p.h.must(p.h.devices.Leave(p.h.t.Context(), p.proof, audit.ByUser()))
 }
 
 // change changes a user's record.
@@ -448,7 +446,7 @@ func (h *house) unknown(userID string) {
 
 func (h *house) reset(userID string) {
 	h.t.Helper()
-	_, err := h.codes.Reset(h.t.Context(), recovery.ResetRequest{UserID: userID, Reason: "lost phone"}, anyone)
+	_, err := h.codes.Reset(h.t.Context(), recovery.ResetRequest{UserID: userID, Reason: "lost phone", Actor: audit.ByOperator(0)})
 	h.must(err)
 }
 

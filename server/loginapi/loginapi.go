@@ -10,10 +10,10 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"tutela/device/login"
-	"tutela/recovery"
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 // API is the login API. Safe for concurrent use.
@@ -103,10 +103,8 @@ func (a *API) managementToken(c *fiber.Ctx, p params, client access.Client) erro
 	})
 }
 
-// origin says where a call came from, for the event log.
-func origin(c *fiber.Ctx) recovery.Origin {
-	return recovery.Origin{
-		IP:    server.CallOf(c.UserContext()).Address.String(),
-		Agent: server.Clip(c.Get(fiber.HeaderUserAgent), maxAgentBytes),
-	}
+// actorOf is the user, by the login system that makes a call.
+func actorOf(c *fiber.Ctx, client access.Client) audit.Actor {
+	address := server.CallOf(c.UserContext()).Address.String()
+	return audit.ByUser().WithClient(client.ID).WithOrigin(address, c.Get(fiber.HeaderUserAgent))
 }

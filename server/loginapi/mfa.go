@@ -30,8 +30,7 @@ func (a *API) startMFA(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	start := login.MFAStart{Client: client.ID, From: origin(c)}
-	start.From.Client = client.ID
+	start := login.MFAStart{Client: client.ID, Actor: actorOf(c, client)}
 	if start.User.ID, err = p.required("user_id", maxLongBytes); err != nil {
 		return err
 	}
@@ -93,7 +92,7 @@ func (a *API) redeemCode(c *fiber.Ctx, p params, client access.Client) error {
 	if err := a.access.CheckAudience(c.UserContext(), client, req.audience); err != nil {
 		return err
 	}
-	o, err := a.logins.RedeemCode(c.UserContext(), client.ID, token, code, origin(c))
+	o, err := a.logins.RedeemCode(c.UserContext(), client.ID, token, code, actorOf(c, client))
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,6 @@ import (
 const (
 	maxShortBytes = 512
 	maxLongBytes  = 4096
-	maxAgentBytes = 512
 )
 
 // params are the parameters of a call: strings of a form, or members of a JSON object.

@@ -9,6 +9,7 @@ import (
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 const undecided = "the login is not decided yet"
@@ -269,7 +270,7 @@ func TestToken_OfAClientThatWasRemovedIsRefused(t *testing.T) {
 	waiting := h.hold(1, c, id)
 	management := h.form("/oauth/token", c.credentials("grant_type", access.GrantClientCredentials, "audience", public+"/api/v2/")...)
 	want(t, management, 200, "")
-	h.must(h.access.RemoveClient(t.Context(), access.Operator(1000), c.ID))
+	h.must(h.access.RemoveClient(t.Context(), audit.ByOperator(1000), c.ID))
 	p.approve(begun)
 	wantError(t, <-waiting, 401, "invalid_client", "the client is unknown, or its secret is wrong")
 	want(t, h.collect(c, id), 401, "invalid_client")

@@ -7,6 +7,7 @@ import (
 
 	"tutela/recovery"
 	"tutela/recovery/user"
+	"tutela/storage/audit"
 )
 
 // blocks is what is closed to a user, or waiting, by the limits on guessing.
@@ -50,11 +51,11 @@ func (a *api) mountBlocks() {
 	}, a.unblockBy)
 }
 
-func (a *api) readBlocks(ctx context.Context, _ *caller, in *UserPath) (*blocksAnswer, error) {
+func (a *api) readBlocks(ctx context.Context, _ audit.Actor, in *UserPath) (*blocksAnswer, error) {
 	return a.blocksOf(ctx, in.ID)
 }
 
-func (a *api) readBlocksBy(ctx context.Context, _ *caller, in *identifierQuery) (*blocksAnswer, error) {
+func (a *api) readBlocksBy(ctx context.Context, _ audit.Actor, in *identifierQuery) (*blocksAnswer, error) {
 	ids, err := a.identify(ctx, in.Identifier)
 	if err != nil {
 		return nil, err
@@ -82,17 +83,17 @@ func blocksFor(s recovery.Standing) []block {
 	return list
 }
 
-func (a *api) unblock(ctx context.Context, c *caller, in *UserPath) (*nothing, error) {
-	return nil, a.Restores.Unblock(ctx, in.ID, c.from, anybody)
+func (a *api) unblock(ctx context.Context, actor audit.Actor, in *UserPath) (*nothing, error) {
+	return nil, a.Restores.Unblock(ctx, in.ID, actor)
 }
 
-func (a *api) unblockBy(ctx context.Context, c *caller, in *identifierQuery) (*nothing, error) {
+func (a *api) unblockBy(ctx context.Context, actor audit.Actor, in *identifierQuery) (*nothing, error) {
 	ids, err := a.identify(ctx, in.Identifier)
 	if err != nil {
 		return nil, err
 	}
 	for _, id := range ids {
-		if err := a.Restores.Unblock(ctx, id, c.from, anybody); err != nil {
+		if err := a.Restores.Unblock(ctx, id, actor); err != nil {
 			return nil, err
 		}
 	}

@@ -3,6 +3,8 @@ package managementapi
 import (
 	"context"
 	"net/http"
+
+	"tutela/storage/audit"
 )
 
 // codeAnswer is a recovery code, which is told once.
@@ -20,8 +22,8 @@ func (a *api) mountCodes() {
 	}, a.regenerateCode)
 }
 
-func (a *api) regenerateCode(ctx context.Context, c *caller, in *UserPath) (*codeAnswer, error) {
-	code, err := a.Codes.Regenerate(ctx, in.ID, c.from, c.mayChange)
+func (a *api) regenerateCode(ctx context.Context, actor audit.Actor, in *UserPath) (*codeAnswer, error) {
+	code, err := a.Codes.Regenerate(ctx, in.ID, actor)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"tutela/device"
+	"tutela/storage/audit"
 )
 
 // EnrollmentPath names an enrollment.
@@ -67,7 +68,7 @@ func (a *api) mountEnrollments() {
 	}, a.listEnrollments)
 }
 
-func (a *api) readEnrollment(ctx context.Context, _ *caller, in *EnrollmentPath) (*enrollmentAnswer, error) {
+func (a *api) readEnrollment(ctx context.Context, _ audit.Actor, in *EnrollmentPath) (*enrollmentAnswer, error) {
 	e, err := a.Devices.ReadEnrollment(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -75,19 +76,19 @@ func (a *api) readEnrollment(ctx context.Context, _ *caller, in *EnrollmentPath)
 	return &enrollmentAnswer{enrollmentOf(e)}, nil
 }
 
-func (a *api) deleteEnrollment(ctx context.Context, c *caller, in *EnrollmentPath) (*nothing, error) {
-	return nil, a.Devices.RemoveEnrollment(ctx, in.ID, c.from, c.mayChange)
+func (a *api) deleteEnrollment(ctx context.Context, actor audit.Actor, in *EnrollmentPath) (*nothing, error) {
+	return nil, a.Devices.RemoveEnrollment(ctx, in.ID, actor)
 }
 
-func (a *api) suspendEnrollment(ctx context.Context, c *caller, in *EnrollmentPath) (*nothing, error) {
-	return nil, a.Devices.Suspend(ctx, in.ID, c.from, c.mayChange)
+func (a *api) suspendEnrollment(ctx context.Context, actor audit.Actor, in *EnrollmentPath) (*nothing, error) {
+	return nil, a.Devices.Suspend(ctx, in.ID, actor)
 }
 
-func (a *api) resumeEnrollment(ctx context.Context, c *caller, in *EnrollmentPath) (*nothing, error) {
-	return nil, a.Devices.Resume(ctx, in.ID, c.from, c.mayChange)
+func (a *api) resumeEnrollment(ctx context.Context, actor audit.Actor, in *EnrollmentPath) (*nothing, error) {
+	return nil, a.Devices.Resume(ctx, in.ID, actor)
 }
 
-func (a *api) listEnrollments(ctx context.Context, _ *caller, in *UserPath) (*enrollmentsAnswer, error) {
+func (a *api) listEnrollments(ctx context.Context, _ audit.Actor, in *UserPath) (*enrollmentsAnswer, error) {
 	all, err := a.Devices.EnrollmentsOf(ctx, in.ID)
 	if err != nil {
 		return nil, err

@@ -27,6 +27,7 @@ import (
 	"tutela/server/access"
 	"tutela/server/managementapi"
 	"tutela/storage"
+	"tutela/storage/audit"
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 )
@@ -102,7 +103,7 @@ func (h *house) serve(services managementapi.Services) {
 func (h *house) clientFor(c access.Client) (access.Client, string) {
 	h.t.Helper()
 	c.Name = "admin program"
-	added, _, err := h.access.AddClient(h.t.Context(), access.Operator(0), c)
+	added, _, err := h.access.AddClient(h.t.Context(), audit.ByOperator(0), c)
 	must(h.t, err)
 	token, _, err := h.access.ManagementToken(h.t.Context(), added, h.access.ManagementAudience(), nil)
 	must(h.t, err)
@@ -204,7 +205,7 @@ func (a answer) array() []map[string]any {
 func (h *house) enroll(userID string) string {
 	h.t.Helper()
 	ctx := h.t.Context()
-	ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true}, anybody)
+	ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true, Actor: audit.ByOperator(0)})
 	must(h.t, err)
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(h.t, err)
@@ -214,7 +215,7 @@ func (h *house) enroll(userID string) string {
 	jwk, err := device.ParseKey(json.RawMessage(`{"kty":"EC","crv":"P-256","alg":"ES256","x":"` + encode(point[1:33]) + `","y":"` + encode(point[33:]) + `"}`))
 	must(h.t, err)
 	in := device.Installation{Identifier: storage.NewID("", 12), Name: "Pixel 9", Key: jwk}
-	answer, err := h.devices.Enroll(ctx, ticket, in, recovery.Origin{IP: "192.0.2.7"})
+	answer, err := h.devices.Enroll(ctx, ticket, in, audit.ByUser().WithOrigin("192.0.2.7", ""))
 	must(h.t, err)
 	return answer.ID
 }
@@ -222,7 +223,7 @@ func (h *house) enroll(userID string) string {
 // setRole gives a user a role.
 func (h *house) setRole(userID string, role user.Role) {
 	h.t.Helper()
-	must(h.t, h.codes.SetRole(h.t.Context(), userID, role, recovery.Origin{By: "operator:0"}, anybody))
+	must(h.t, h.codes.SetRole(h.t.Context(), userID, role, audit.ByOperator(0)))
 }
 
 // logsOf returns the events of a type, newest first.
@@ -230,8 +231,6 @@ func (h *house) logsOf(kind string) []map[string]any {
 	h.t.Helper()
 	return h.call("GET", "/logs?q="+url.QueryEscape(`type:"`+kind+`"`), "").is(http.StatusOK).array()
 }
-
-func anybody(storage.UID, *user.User) error { return nil }
 
 func must(t testing.TB, err error) {
 	t.Helper()

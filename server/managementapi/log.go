@@ -54,7 +54,7 @@ func (a *api) mountLogs() {
 	register(a, call{
 		Word: "list_logs", Method: http.MethodGet, Path: "/logs", Summary: "Search Log Events", Scopes: scopes,
 		Description: "By page the newest first, within the newest 10000 events; with from and take the oldest first, for ever.",
-	}, func(ctx context.Context, _ *caller, in *LogsQuery) (*logsAnswer, error) {
+	}, func(ctx context.Context, _ audit.Actor, in *LogsQuery) (*logsAnswer, error) {
 		return a.listLogs(ctx, storage.House, in)
 	})
 	register(a, call{
@@ -62,7 +62,7 @@ func (a *api) mountLogs() {
 	}, a.readLog)
 	register(a, call{
 		Word: "list_user_logs", Method: http.MethodGet, Path: "/users/{id}/logs", Summary: "Get a User's Log Events", Scopes: scopes,
-	}, func(ctx context.Context, _ *caller, in *struct {
+	}, func(ctx context.Context, _ audit.Actor, in *struct {
 		UserPath
 		LogsQuery
 	},
@@ -75,7 +75,7 @@ func (a *api) mountLogs() {
 	})
 }
 
-func (a *api) readLog(ctx context.Context, _ *caller, in *struct {
+func (a *api) readLog(ctx context.Context, _ audit.Actor, in *struct {
 	ID string `path:"id" doc:"Digits that sort as time."`
 },
 ) (*struct{ Body logEvent }, error) {

@@ -13,6 +13,7 @@ import (
 
 	"tutela/recovery"
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 // ids are the log_ids of events.
@@ -154,7 +155,7 @@ func TestUserBlocks_AreShownAndOpened(t *testing.T) {
 		t.Helper()
 		for range 10 {
 			err := h.store.Update(t.Context(), func(tx *storage.Tx) error {
-				_, err := h.codes.Spend(tx, p.UID, recovery.LoginChannel, wrong, recovery.Origin{})
+				_, err := h.codes.Spend(tx, p.UID, recovery.LoginChannel, wrong, audit.ByUser())
 				return err
 			})
 			if storage.CodeOf(err) != storage.Denied {

@@ -17,10 +17,10 @@ import (
 	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/recovery"
-	"tutela/recovery/user"
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 // Services are what the calls stand on.
@@ -72,7 +72,7 @@ type call struct {
 func (c call) isChange() bool { return c.Method != http.MethodGet }
 
 // register mounts an operation. handle runs only for a caller who has one of the scopes.
-func register[I, O any](a *api, c call, handle func(context.Context, *caller, *I) (*O, error)) {
+func register[I, O any](a *api, c call, handle func(context.Context, audit.Actor, *I) (*O, error)) {
 	if c.Status == 0 {
 		c.Status = http.StatusOK
 	}
@@ -82,33 +82,17 @@ func register[I, O any](a *api, c call, handle func(context.Context, *caller, *I
 		Summary: c.Summary, Description: strings.TrimSpace(c.Description + "\n\nScope: " + strings.Join(c.Scopes, " or ")),
 		DefaultStatus: c.Status, Middlewares: huma.Middlewares{a.authorize(c), a.recordFailure(c)},
 	}
-	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) { return handle(ctx, callerOf(ctx), in) })
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) { return handle(ctx, actorOf(ctx), in) })
 }
 
-// caller is who makes a call, with where the call comes from.
-type caller struct {
-	access.Caller
-	from recovery.Origin
+// actorKey finds the actor in a call's context.
+type actorKey struct{}
+
+// actorOf is the client that makes a call which authorize let pass; nobody for any other.
+func actorOf(ctx context.Context) audit.Actor {
+	actor, _ := ctx.Value(actorKey{}).(audit.Actor)
+	return actor
 }
-
-// callerKey finds the caller in a call's context.
-type callerKey struct{}
-
-func callerOf(ctx context.Context) *caller {
-	c, _ := ctx.Value(callerKey{}).(*caller)
-	return c
-}
-
-// mayChange is the rule on whose factors the caller may change, for the domain to ask inside its transaction.
-func (c *caller) mayChange(uid storage.UID, u *user.User) error {
-	return access.MayChangeFactors(c.Caller, uid, u.Role)
-}
-
-// anybody lets the caller do to every user what is no change of a factor.
-func anybody(storage.UID, *user.User) error { return nil }
-
-// maxAgentBytes bounds what is kept of a User-Agent.
-const maxAgentBytes = 256
 
 // authorize lets a call pass whose token verifies and has one of the scopes. A call without a token that verifies counts
 // against its address.
@@ -125,15 +109,12 @@ func (a *api) authorize(c call) func(huma.Context, func(huma.Context)) {
 			a.failed(ctx, who, c, http.StatusForbidden)
 			return
 		}
-		from := recovery.Origin{
-			By: who.By(), Client: who.ClientID, IP: edge.Address.String(),
-			Agent: server.Clip(ctx.Header("User-Agent"), maxAgentBytes), Call: c.Word,
-		}
-		next(huma.WithValue(ctx, callerKey{}, &caller{who, from}))
+		who = who.WithOrigin(edge.Address.String(), ctx.Header("User-Agent")).In(c.Word)
+		next(huma.WithValue(ctx, actorKey{}, who))
 	}
 }
 
-func (a *api) authenticate(ctx huma.Context, edge *server.Call) (access.Caller, error) {
+func (a *api) authenticate(ctx huma.Context, edge *server.Call) (audit.Actor, error) {
 	scheme, token, _ := strings.Cut(ctx.Header("Authorization"), " ")
 	if strings.EqualFold(scheme, "Bearer") {
 		who, err := a.Access.VerifyManagement(ctx.Context(), strings.TrimSpace(token))
@@ -142,9 +123,9 @@ func (a *api) authenticate(ctx huma.Context, edge *server.Call) (access.Caller, 
 		}
 	}
 	if err := a.limit.Charge(edge); err != nil {
-		return access.Caller{}, err
+		return audit.Actor{}, err
 	}
-	return access.Caller{}, access.ErrToken
+	return audit.Actor{}, access.ErrToken
 }
 
 // refuse answers a call with what an error means to its caller.
@@ -158,13 +139,13 @@ func (a *api) recordFailure(c call) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		next(ctx)
 		if status := ctx.Status(); c.isChange() && status >= http.StatusBadRequest {
-			a.failed(ctx, callerOf(ctx.Context()).Caller, c, status)
+			a.failed(ctx, actorOf(ctx.Context()), c, status)
 		}
 	}
 }
 
 // failed records that a call has failed. The caller has his answer whether or not that can be recorded.
-func (a *api) failed(ctx huma.Context, who access.Caller, c call, status int) {
+func (a *api) failed(ctx huma.Context, who audit.Actor, c call, status int) {
 	if err := a.Access.RecordFailure(ctx.Context(), who, c.Word, status); err != nil {
 		a.Log.Warn("record a failed management call", "call", c.Word, "err", err)
 	}

@@ -26,7 +26,7 @@ type said struct {
 var table = []said{
 	{access.ErrToken, http.StatusUnauthorized, "invalid_token", "Invalid token."},
 	{access.ErrScope, http.StatusForbidden, "insufficient_scope", ""},
-	{access.ErrAdminResetRefused, http.StatusForbidden, "admin_reset_refused", ""},
+	{user.ErrRefused, http.StatusForbidden, "admin_reset_refused", ""},
 	{user.ErrUnknown, http.StatusNotFound, "inexistent_user", "The user does not exist."},
 	{user.ErrExists, http.StatusConflict, "user_exists", "The user already exists."},
 	{device.ErrNoEnrollment, http.StatusNotFound, "enrollment_not_found", "Enrollment not found"},

@@ -9,6 +9,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server"
+	"tutela/storage/audit"
 )
 
 // ResetBody says why a user is reset.
@@ -18,8 +19,8 @@ type ResetBody struct {
 	DryRun      bool   `json:"dry_run,omitempty" doc:"Remove nothing; the receipt says what would go."`
 }
 
-func (b ResetBody) request(userID string, from recovery.Origin) recovery.ResetRequest {
-	return recovery.ResetRequest{UserID: userID, Reason: b.Reason, CallerCheck: b.CallerCheck, DryRun: b.DryRun, From: from}
+func (b ResetBody) request(userID string, actor audit.Actor) recovery.ResetRequest {
+	return recovery.ResetRequest{UserID: userID, Reason: b.Reason, CallerCheck: b.CallerCheck, DryRun: b.DryRun, Actor: actor}
 }
 
 type receiptAnswer struct{ Body recovery.Receipt }
@@ -49,19 +50,19 @@ func (a *api) mountResets() {
 	}, a.resetAll)
 }
 
-func (a *api) reset(ctx context.Context, c *caller, in *struct {
+func (a *api) reset(ctx context.Context, actor audit.Actor, in *struct {
 	UserPath
 	Body ResetBody
 },
 ) (*receiptAnswer, error) {
-	receipt, err := a.Codes.Reset(ctx, in.Body.request(in.ID, c.from), c.mayChange)
+	receipt, err := a.Codes.Reset(ctx, in.Body.request(in.ID, actor))
 	if err != nil {
 		return nil, err
 	}
 	return &receiptAnswer{receipt}, nil
 }
 
-func (a *api) resetAll(ctx context.Context, c *caller, in *struct {
+func (a *api) resetAll(ctx context.Context, actor audit.Actor, in *struct {
 	Body struct {
 		UserIDs []string `json:"user_ids" minItems:"1" maxItems:"1000"`
 		ResetBody
@@ -74,7 +75,7 @@ func (a *api) resetAll(ctx context.Context, c *caller, in *struct {
 	for i, id := range in.Body.UserIDs {
 		slots <- struct{}{}
 		group.Go(func() {
-			receipt, err := a.Codes.Reset(ctx, in.Body.request(id, c.from), c.mayChange)
+			receipt, err := a.Codes.Reset(ctx, in.Body.request(id, actor))
 			out[i] = a.resetOf(id, receipt, err)
 			<-slots
 		})

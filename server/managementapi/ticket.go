@@ -6,6 +6,7 @@ import (
 
 	"tutela/device"
 	"tutela/recovery/user"
+	"tutela/storage/audit"
 )
 
 // ticketRequest asks for a ticket.
@@ -34,14 +35,14 @@ func (a *api) mountTickets() {
 	}, a.createTicket)
 }
 
-func (a *api) createTicket(ctx context.Context, c *caller, in *ticketRequest) (*ticketAnswer, error) {
+func (a *api) createTicket(ctx context.Context, actor audit.Actor, in *ticketRequest) (*ticketAnswer, error) {
 	if in.Body.SendMail {
 		return nil, errBody.With("send_mail needs a webhook that mails, and there is none: send the link yourself")
 	}
 	ticket, err := a.Devices.NewTicket(ctx, device.TicketRequest{
 		User:   user.User{ID: in.Body.UserID, Email: in.Body.Email},
-		Factor: in.Body.Factor, AllowMultiple: in.Body.AllowMultiple, From: c.from,
-	}, c.mayChange)
+		Factor: in.Body.Factor, AllowMultiple: in.Body.AllowMultiple, Actor: actor,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"tutela/device"
 	"tutela/recovery/user"
+	"tutela/storage/audit"
 )
 
 // UserPath names a user.
@@ -143,12 +144,12 @@ func (a *api) mountUsers() {
 	}, a.usersByEmail)
 }
 
-func (a *api) createUser(ctx context.Context, c *caller, in *newUser) (*profileAnswer, error) {
+func (a *api) createUser(ctx context.Context, actor audit.Actor, in *newUser) (*profileAnswer, error) {
 	u, err := in.user()
 	if err != nil {
 		return nil, err
 	}
-	added, err := a.Codes.AddUser(ctx, u, c.from)
+	added, err := a.Codes.AddUser(ctx, u, actor)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +157,7 @@ func (a *api) createUser(ctx context.Context, c *caller, in *newUser) (*profileA
 	return &profileAnswer{picked[profile]{value: profileOf(made)}}, nil
 }
 
-func (a *api) readUser(ctx context.Context, _ *caller, in *struct {
+func (a *api) readUser(ctx context.Context, _ audit.Actor, in *struct {
 	UserPath
 	Selection
 },
@@ -168,11 +169,11 @@ func (a *api) readUser(ctx context.Context, _ *caller, in *struct {
 	return &profileAnswer{picked[profile]{profileOf(p), in.Selection}}, nil
 }
 
-func (a *api) deleteUser(ctx context.Context, c *caller, in *UserPath) (*nothing, error) {
-	return nil, a.Codes.Delete(ctx, in.ID, c.from, c.mayChange)
+func (a *api) deleteUser(ctx context.Context, actor audit.Actor, in *UserPath) (*nothing, error) {
+	return nil, a.Codes.Delete(ctx, in.ID, actor)
 }
 
-func (a *api) usersByEmail(ctx context.Context, _ *caller, in *struct {
+func (a *api) usersByEmail(ctx context.Context, _ audit.Actor, in *struct {
 	Email string `query:"email" doc:"Required."`
 	Selection
 },
@@ -201,7 +202,7 @@ type usersQuery struct {
 	Sort   string `query:"sort" doc:"field:1 or field:-1"`
 }
 
-func (a *api) listUsers(ctx context.Context, _ *caller, in *usersQuery) (*usersAnswer, error) {
+func (a *api) listUsers(ctx context.Context, _ audit.Actor, in *usersQuery) (*usersAnswer, error) {
 	terms, err := userTerms(in.Q)
 	if err != nil {
 		return nil, err

@@ -29,20 +29,14 @@ type House struct {
 // Local is the operator's calls in this process. Safe for concurrent use.
 type Local struct {
 	House
-	caller access.Caller
+	actor audit.Actor
 }
 
 var _ Service = (*Local)(nil)
 
 // NewLocal makes the calls of the operator with a user id of the operating system.
 func NewLocal(h House, osUserID int) *Local {
-	return &Local{House: h, caller: access.Operator(osUserID)}
-}
-
-func (l *Local) from() recovery.Origin { return recovery.Origin{By: l.caller.By()} }
-
-func (l *Local) may(uid storage.UID, u *user.User) error {
-	return access.MayChangeFactors(l.caller, uid, u.Role)
+	return &Local{House: h, actor: audit.ByOperator(osUserID)}
 }
 
 // AddClient registers a client.
@@ -58,7 +52,7 @@ func (l *Local) AddClient(ctx context.Context, c NewClient) (Credentials, error)
 		}
 		added.ActsAs = u.UID
 	}
-	added, secret, err := l.Access.AddClient(ctx, l.caller, added)
+	added, secret, err := l.Access.AddClient(ctx, l.actor, added)
 	return Credentials{ClientID: added.ID, ClientSecret: secret}, err
 }
 
@@ -69,7 +63,7 @@ func (l *Local) Clients(ctx context.Context) ([]access.Client, error) {
 
 // RemoveClient removes a client.
 func (l *Local) RemoveClient(ctx context.Context, id string) error {
-	return l.Access.RemoveClient(ctx, l.caller, id)
+	return l.Access.RemoveClient(ctx, l.actor, id)
 }
 
 // Users returns users in the order of their ids.
@@ -109,24 +103,24 @@ func (l *Local) User(ctx context.Context, id string) (UserDetail, error) {
 
 // SetRole gives a user a role.
 func (l *Local) SetRole(ctx context.Context, id string, role user.Role) error {
-	return l.Codes.SetRole(ctx, id, role, l.from(), l.may)
+	return l.Codes.SetRole(ctx, id, role, l.actor)
 }
 
 // SetBlocked blocks a user, or takes the block back.
 func (l *Local) SetBlocked(ctx context.Context, id string, blocked bool) error {
-	return l.Codes.SetBlocked(ctx, id, blocked, l.from(), l.may)
+	return l.Codes.SetBlocked(ctx, id, blocked, l.actor)
 }
 
 // Unlock opens what wrong codes have closed for a user, and lifts vetoes on restores.
 func (l *Local) Unlock(ctx context.Context, id string) error {
-	return l.Restores.Unblock(ctx, id, l.from(), l.may)
+	return l.Restores.Unblock(ctx, id, l.actor)
 }
 
 // Reset removes every record of a user's MFA.
 func (l *Local) Reset(ctx context.Context, r Reset) (recovery.Receipt, error) {
 	return l.Codes.Reset(ctx, recovery.ResetRequest{
-		UserID: r.UserID, Reason: r.Reason, CallerCheck: r.CallerCheck, DryRun: r.DryRun, From: l.from(),
-	}, l.may)
+		UserID: r.UserID, Reason: r.Reason, CallerCheck: r.CallerCheck, DryRun: r.DryRun, Actor: l.actor,
+	})
 }
 
 // ErrEnrolled is device.ErrEnrolled in the words of the command line.
@@ -137,8 +131,8 @@ var ErrEnrolled = device.ErrEnrolled.With("the user is enrolled already; --multi
 // Errors: ErrEnrolled; those of device.Service.NewTicket.
 func (l *Local) Ticket(ctx context.Context, r TicketRequest) (Ticket, error) {
 	secret, err := l.Devices.NewTicket(ctx, device.TicketRequest{
-		User: user.User{ID: r.UserID, Email: r.Email}, AllowMultiple: r.Multiple, From: l.from(),
-	}, l.may)
+		User: user.User{ID: r.UserID, Email: r.Email}, AllowMultiple: r.Multiple, Actor: l.actor,
+	})
 	if errors.Is(err, device.ErrEnrolled) {
 		return Ticket{}, ErrEnrolled
 	}
@@ -154,7 +148,7 @@ func (l *Local) Policies(ctx context.Context) ([]setting.Info, error) { return l
 
 // SetPolicy sets a policy and returns it as it stands.
 func (l *Local) SetPolicy(ctx context.Context, name, value string) (setting.Info, error) {
-	return l.Access.SetPolicy(ctx, l.caller, name, value)
+	return l.Access.SetPolicy(ctx, l.actor, name, value)
 }
 
 // Events returns events, oldest first.
@@ -208,5 +202,5 @@ func (l *Local) Compact(ctx context.Context) (storage.Compaction, error) { retur
 
 // RotateKeys makes new keys and brings what is sealed to them.
 func (l *Local) RotateKeys(ctx context.Context) (access.Rotation, error) {
-	return l.Access.RotateAll(ctx, l.caller)
+	return l.Access.RotateAll(ctx, l.actor)
 }

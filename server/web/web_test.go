@@ -23,6 +23,7 @@ import (
 	"tutela/server"
 	"tutela/server/appapi"
 	"tutela/storage"
+	"tutela/storage/audit"
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 	"tutela/storage/storagetest"
@@ -82,8 +83,7 @@ func (h *house) must(err error) {
 
 func (h *house) ticket(u user.User) string {
 	h.t.Helper()
-	ticket, err := h.devices.NewTicket(h.t.Context(), device.TicketRequest{User: u, AllowMultiple: true},
-		func(storage.UID, *user.User) error { return nil })
+	ticket, err := h.devices.NewTicket(h.t.Context(), device.TicketRequest{User: u, AllowMultiple: true, Actor: audit.ByOperator(0)})
 	h.must(err)
 	return ticket
 }

@@ -93,11 +93,16 @@ var (
 	accountDetails = storage.Declare(storage.Spec[Detail]{Name: "event_account_detail", Class: storage.Account})
 )
 
-// Record writes an event, and its detail among the user's rows of class mfa. ID and Time are set by Record.
-func Record(tx *storage.Tx, e Event, d Detail) error { return record(tx, e, d, details) }
+// Record writes an event that actor has brought about, and its detail among the user's rows of class mfa. ID, Time and By
+// are set by Record; so is Client, unless the event is about a client; so are the detail's IP and UserAgent.
+func Record(tx *storage.Tx, actor Actor, e Event, d Detail) error {
+	return record(tx, actor.sign(e), actor.describe(d), details)
+}
 
 // RecordAccount is Record for a detail that outlives a reset: class account.
-func RecordAccount(tx *storage.Tx, e Event, d Detail) error { return record(tx, e, d, accountDetails) }
+func RecordAccount(tx *storage.Tx, actor Actor, e Event, d Detail) error {
+	return record(tx, actor.sign(e), actor.describe(d), accountDetails)
+}
 
 func record(tx *storage.Tx, e Event, d Detail, in *storage.Table[Detail]) error {
 	e.ID, e.Time = newID(tx), tx.Now()

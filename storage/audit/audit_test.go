@@ -64,8 +64,11 @@ func must(t testing.TB, err error) {
 
 func (h *house) record(e audit.Event, d audit.Detail) {
 	h.t.Helper()
-	must(h.t, h.Update(context.Background(), func(tx *storage.Tx) error { return audit.Record(tx, e, d) }))
+	must(h.t, h.Update(context.Background(), func(tx *storage.Tx) error { return audit.Record(tx, from(d), e, d) }))
 }
+
+// from is an actor whose calls come from where a detail says.
+func from(d audit.Detail) audit.Actor { return audit.ByUser().WithOrigin(d.IP, d.UserAgent) }
 
 // list returns the events that a query finds, as the facts by which the tests tell them apart.
 func (h *house) list(q audit.Query) (names []string) {
@@ -95,8 +98,8 @@ func TestRecord_IdsSortAsTimeAndAreNeverTheSame(t *testing.T) {
 				for range 25 { // at one instant of the test's clock
 					must(t, h.Update(context.Background(), func(tx *storage.Tx) error {
 						return errors.Join(
-							audit.Record(tx, audit.Event{Type: audit.StartAuth, UID: storage.NewUID(), Facts: named(1)}, audit.Detail{}),
-							audit.Record(tx, audit.Event{Type: audit.SendPush, Facts: named(2)}, audit.Detail{}))
+							audit.Record(tx, audit.Actor{}, audit.Event{Type: audit.StartAuth, UID: storage.NewUID(), Facts: named(1)}, audit.Detail{}),
+							audit.Record(tx, audit.Actor{}, audit.Event{Type: audit.SendPush, Facts: named(2)}, audit.Detail{}))
 					}))
 				}
 			})
@@ -124,7 +127,7 @@ func TestRecord_ThoseOfATransactionAreInTheOrderOfTheCalls(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
 		must(t, h.Update(t.Context(), func(tx *storage.Tx) error {
 			for i := range 5 {
-				if err := audit.Record(tx, audit.Event{UID: storage.UID{byte(i)}, Facts: named(i)}, audit.Detail{}); err != nil {
+				if err := audit.Record(tx, audit.Actor{}, audit.Event{UID: storage.UID{byte(i)}, Facts: named(i)}, audit.Detail{}); err != nil {
 					return err
 				}
 			}
@@ -138,7 +141,7 @@ func TestRecord_OfARolledBackTransactionIsNot(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
 		refused := errors.New("refused")
 		err := h.Update(t.Context(), func(tx *storage.Tx) error {
-			return errors.Join(audit.Record(tx, audit.Event{UID: storage.NewUID()}, audit.Detail{IP: "192.0.2.1"}), refused)
+			return errors.Join(audit.Record(tx, audit.ByUser().WithOrigin("192.0.2.1", ""), audit.Event{UID: storage.NewUID()}, audit.Detail{}), refused)
 		})
 		if !errors.Is(err, refused) {
 			t.Errorf("got %v", err)
@@ -157,7 +160,7 @@ func TestDetail_LiesOnlyInTheUsersRowsAndIsGoneWithThem(t *testing.T) {
 		h.record(audit.Event{Type: audit.StartAuth, UID: uid, Facts: named("mfa")}, planted)
 		h.record(audit.Event{Type: audit.StartAuth, UID: other, Facts: named("other")}, planted)
 		must(t, h.Update(t.Context(), func(tx *storage.Tx) error {
-			return audit.RecordAccount(tx, audit.Event{Type: audit.Reset, UID: uid, Facts: named("account")}, planted)
+			return audit.RecordAccount(tx, from(planted), audit.Event{Type: audit.Reset, UID: uid, Facts: named("account")}, planted)
 		}))
 		h.record(audit.Event{Type: audit.ClientAdded, Facts: named("house")}, planted) // nobody's: it has none
 		h.detailsAre(map[string]bool{"mfa": true, "other": true, "account": true, "house": false})
@@ -319,9 +322,9 @@ func TestTrim_RemovesTheOldestWithAllThatBelongsToThem(t *testing.T) {
 			e := audit.Event{UID: []storage.UID{uid, {}, storage.NewUID()}[i%3], Facts: named(i)}
 			must(t, h.Update(t.Context(), func(tx *storage.Tx) error {
 				if i%2 == 0 {
-					return audit.Record(tx, e, planted)
+					return audit.Record(tx, from(planted), e, planted)
 				}
-				return audit.RecordAccount(tx, e, planted)
+				return audit.RecordAccount(tx, from(planted), e, planted)
 			}))
 			h.clock.Advance(time.Second)
 		}

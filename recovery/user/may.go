@@ -1,0 +1,72 @@
+package user
+
+import (
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// Action is what somebody else than the user does to her: the operator, or an admin's program by a management call.
+type Action int
+
+// The actions.
+const (
+	ChangeFactors Action = iota + 1 // add, replace, suspend or remove an enrollment, a ticket, the recovery code, or the user
+	Block                           // block the user, or take the block back
+	Unlock                          // open what guessing has closed: it takes nothing and gives nobody a way in
+	SetRole                         // make the user an admin of some kind, or none
+)
+
+// ScopeResetAdminMFA lets a client act on users with role admin or owner.
+const ScopeResetAdminMFA = "reset:admin_mfa"
+
+// ErrRefused reports an action on a user that this actor may not take.
+var ErrRefused = storage.NewError(storage.Denied, "the factors of this user are not for this caller to change")
+
+// May is the rule on who acts on whom, the only one. The operator may do everything. A client acts on nobody for whom it
+// acts, and on a user with role admin or owner only with scope reset:admin_mfa; Unlock is free to it, and SetRole closed.
+// Whoever else is named as the actor may do nothing here: what users do to themselves, they prove.
+//
+// Errors: ErrRefused.
+func May(actor audit.Actor, action Action, target storage.UID, u *User) error {
+	switch {
+	case actor.IsOperator():
+		return nil
+	case !actor.IsClient() || action == SetRole:
+		return ErrRefused
+	case action == Unlock:
+		return nil
+	case actor.ActsFor(target):
+		return ErrRefused.With("nobody changes his own factors by a management call")
+	case (u.Role == Admin || u.Role == Owner) && !actor.Has(ScopeResetAdminMFA):
+		return ErrRefused.With("the factors of an admin are changed with scope %s only", ScopeResetAdminMFA)
+	}
+	return nil
+}
+
+// FindFor returns the user with a login system's id, for an actor who may do action to that user.
+//
+// Errors: ErrUnknown; ErrRefused.
+func FindFor(tx *storage.Tx, actor audit.Actor, action Action, id string) (storage.UID, *User, error) {
+	uid, u, err := Find(tx, id)
+	if err == nil {
+		err = May(actor, action, uid, u)
+	}
+	if err != nil {
+		return storage.UID{}, nil, err
+	}
+	return uid, u, nil
+}
+
+// GetFor returns the user with a uid, for an actor who may do action to that user.
+//
+// Errors: ErrUnknown; ErrRefused.
+func GetFor(tx *storage.Tx, actor audit.Actor, action Action, uid storage.UID) (*User, error) {
+	u, err := Get(tx, uid)
+	if err == nil {
+		err = May(actor, action, uid, u)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}

@@ -1,0 +1,142 @@
+package audit
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"tutela/storage"
+)
+
+// Actor says who makes a call and where it comes from. The edge of the house makes one for each call; every use case
+// takes it, asks it what its maker may do, and hands it to [Record].
+//
+// There are four kinds: the operator on the machine ([ByOperator]), a client by a management call ([ByClient]), the user
+// by phone or browser ([ByUser]), and nobody: the zero Actor, for what the house does by itself.
+//
+// An Actor is a value: With… and In return a changed copy. It is safe to share between goroutines.
+type Actor struct {
+	kind    actorKind
+	osUser  int         // of the operator
+	client  string      // of a client; of a user, the login system through which the call came
+	scopes  []string    // of a client; never changed
+	actsAs  storage.UID // of a client: the user for whom it acts
+	address string      // IP address
+	agent   string      // at most MaxAgentBytes
+	call    string      // the management call, a word
+}
+
+type actorKind uint8
+
+const (
+	nobody actorKind = iota
+	operator
+	client
+	person
+)
+
+// MaxAgentBytes bounds what is kept of a User-Agent.
+const MaxAgentBytes = 512
+
+// ByOperator is the operator of the machine, known by the user id of the operating system.
+func ByOperator(osUserID int) Actor { return Actor{kind: operator, osUser: osUserID} }
+
+// ByClient is a client that makes a management call with some scopes. actsAs is the user for whom it acts, or
+// storage.House when it acts for nobody.
+func ByClient(id string, scopes []string, actsAs storage.UID) Actor {
+	return Actor{kind: client, client: id, scopes: slices.Clone(scopes), actsAs: actsAs}
+}
+
+// ByUser is the user, by a phone or a browser. What such a call may do follows from what it has proven, never from
+// its Actor.
+func ByUser() Actor { return Actor{kind: person} }
+
+// WithClient adds the login system through which a user's call came.
+func (a Actor) WithClient(id string) Actor {
+	a.client = id
+	return a
+}
+
+// WithOrigin adds where the call came from: an IP address, and a User-Agent, of which at most MaxAgentBytes are kept.
+func (a Actor) WithOrigin(address, agent string) Actor {
+	a.address = address
+	a.agent = ClipAgent(agent)
+	return a
+}
+
+// WithoutOrigin forgets where the call came from: for an event about a user of whom nothing may stay.
+func (a Actor) WithoutOrigin() Actor {
+	a.address = ""
+	a.agent = ""
+	return a
+}
+
+// In adds the management call that the actor makes: a word for the event log.
+func (a Actor) In(call string) Actor {
+	a.call = call
+	return a
+}
+
+// By names the actor in events and receipts: "operator:<os uid>", "client:<id>", or "" for the user and for nobody.
+func (a Actor) By() string {
+	switch a.kind {
+	case operator:
+		return "operator:" + strconv.Itoa(a.osUser)
+	case client:
+		return "client:" + a.client
+	default:
+		return ""
+	}
+}
+
+// IsNobody reports whether the house acts by itself.
+func (a Actor) IsNobody() bool { return a.kind == nobody }
+
+// IsOperator reports whether the operator of the machine acts.
+func (a Actor) IsOperator() bool { return a.kind == operator }
+
+// IsClient reports whether a client acts by a management call.
+func (a Actor) IsClient() bool { return a.kind == client }
+
+// ActsFor reports whether a client acts for this user.
+func (a Actor) ActsFor(uid storage.UID) bool { return !a.actsAs.IsZero() && a.actsAs == uid }
+
+// Has reports whether the actor has a scope. The operator has every scope; a user and nobody have none.
+func (a Actor) Has(scope string) bool { return a.IsOperator() || slices.Contains(a.scopes, scope) }
+
+// Origin returns where the call came from.
+func (a Actor) Origin() (address, agent string) { return a.address, a.agent }
+
+// RecordCall records that a management call has changed something of a user. What is known of its caller outlives a
+// reset. An actor who comes by no management call leaves no event.
+func RecordCall(tx *storage.Tx, a Actor, uid storage.UID) error {
+	if a.call == "" {
+		return nil
+	}
+	return RecordAccount(tx, a, Event{Type: ManagementCall, UID: uid, Facts: map[string]string{"call": a.call}}, Detail{})
+}
+
+// sign puts the actor into an event. An event about a client names that client already, and keeps it.
+func (a Actor) sign(e Event) Event {
+	e.By = a.By()
+	if e.Client == "" {
+		e.Client = a.client
+	}
+	return e
+}
+
+// describe puts what is known of the actor's call into an event's detail.
+func (a Actor) describe(d Detail) Detail {
+	d.IP = a.address
+	d.UserAgent = a.agent
+	return d
+}
+
+// ClipAgent makes a User-Agent fit to be kept: valid UTF-8 of at most MaxAgentBytes.
+func ClipAgent(agent string) string {
+	agent = strings.ToValidUTF8(agent, "?")
+	if len(agent) > MaxAgentBytes {
+		agent = strings.ToValidUTF8(agent[:MaxAgentBytes], "")
+	}
+	return agent
+}
