@@ -42,7 +42,7 @@ book: go ## write anew what docs/ holds of the code: the picture of the floors, 
 demo: build ## the whole story, with real processes: enrol, approve, back up, reinstall, recover, reset
 	@exec $(TUTELA) demo $(ARGS)
 
-bench: go ## run every benchmark, one package at a time (BENCH=regexp BENCHTIME=1s)
+bench: go ## run every benchmark, one package at a time (BENCH=regexp BENCHTIME=1s; BENCH=Limits: what the server costs, beside its limits)
 	@packages=$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -r -n1 dirname | sort -u); \
 	[ -n "$$packages" ] || { echo "no benchmark yet"; exit 0; }; \
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -p 1 -timeout 60m $$packages

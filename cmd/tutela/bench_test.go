@@ -42,29 +42,48 @@ const loginsAMinute = 12
 // loginBench is a live server with enrolled phones.
 type loginBench struct {
 	*liveServer
-	phones []*benchPhone
+	enrolled int // so many users so far
 }
 
+// benchPhone is a phone of a user of its own.
 type benchPhone struct {
 	*phone.Phone
 	user string
+	code string // the user's recovery code
 }
 
 // enrollFor makes phones for n logins within a minute.
 func (s *loginBench) enrollFor(b *testing.B, n int) []*benchPhone {
 	b.Helper()
-	made := make([]*benchPhone, n/loginsAMinute+64)
+	return s.enrollMany(b, n/loginsAMinute+64)
+}
+
+// enrollMany makes n users with a phone each.
+func (s *loginBench) enrollMany(b *testing.B, n int) []*benchPhone {
+	b.Helper()
+	first := s.enrolled
+	s.enrolled += n
+	made := make([]*benchPhone, n)
+	eachOf(b, n, func(i int) error {
+		user := fmt.Sprintf("user-%d", first+i)
+		p, code, err := s.enroll(b.Context(), user)
+		made[i] = &benchPhone{p, user, code}
+		return err
+	})
+	return made
+}
+
+// eachOf does something for 0 to n-1, many at once. A failure ends the benchmark.
+func eachOf(b *testing.B, n int, do func(i int) error) {
+	b.Helper()
 	var next atomic.Int64
 	var group sync.WaitGroup
 	for range 32 {
 		group.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(made)) && !b.Failed(); i = next.Add(1) - 1 {
-				user := fmt.Sprintf("user-%d-%d", len(s.phones), i)
-				p, _, err := s.enroll(b.Context(), user)
-				if err != nil {
+			for i := int(next.Add(1)) - 1; i < n && !b.Failed(); i = int(next.Add(1)) - 1 {
+				if err := do(i); err != nil {
 					b.Error(err)
 				}
-				made[i] = &benchPhone{p, user}
 			}
 		})
 	}
@@ -72,8 +91,6 @@ func (s *loginBench) enrollFor(b *testing.B, n int) []*benchPhone {
 	if b.Failed() {
 		b.FailNow()
 	}
-	s.phones = append(s.phones, made...)
-	return made
 }
 
 // benchLogins makes b.N logins by so many callers at once.

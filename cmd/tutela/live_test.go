@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,11 +25,15 @@ import (
 // A live server is a process of the real binary, with a data folder of its own, that tests and benchmarks call over
 // loopback HTTP, restart and kill.
 type liveServer struct {
-	public string
-	binary string
-	data   string
-	http   *http.Client
-	cmd    *exec.Cmd
+	public      string
+	binary      string
+	data        string
+	logLevel    string   // empty: warn
+	log         *os.File // nil: the standard error
+	environment []string // beside that of cleanEnvironment
+	http        *http.Client
+	phones      *http.Client // nil: that of package phone
+	cmd         *exec.Cmd
 
 	bank, admin credentials
 	token       string // the admin's program's, for management calls
@@ -41,7 +46,7 @@ var builtBinary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	binary := filepath.Join(dir, "tutela")
-	build := exec.Command("go", "build", "-o", binary, ".")
+	build := exec.Command("go", "build", "-o", binary, "-tags", buildTags(), ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
@@ -52,20 +57,33 @@ var builtBinary = sync.OnceValues(func() (string, error) {
 // startLive starts a server with the clients that tests want: a login system, and an admin's program.
 func startLive(tb testing.TB) *liveServer {
 	tb.Helper()
+	s := newLive(tb)
+	s.open(tb)
+	return s
+}
+
+// newLive makes a server that is not started yet.
+func newLive(tb testing.TB) *liveServer {
+	tb.Helper()
 	binary, err := builtBinary()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &liveServer{
-		binary: binary, data: filepath.Join(tb.TempDir(), "data"),
-		http: &http.Client{Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, DisableCompression: true}},
+	return &liveServer{
+		binary: binary,
+		data:   filepath.Join(tb.TempDir(), "data"),
+		http:   &http.Client{Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, DisableCompression: true}},
 	}
+}
+
+// open starts the server, and makes its clients.
+func (s *liveServer) open(tb testing.TB) {
+	tb.Helper()
 	s.start(tb)
 	tb.Cleanup(func() { s.kill(syscall.SIGTERM) })
 	s.bank = s.addClient(tb, "bank", "openid")
 	s.admin = s.addClient(tb, "admin", "read:users create:guardian_enrollment_tickets reset:mfa")
 	s.login(tb)
-	return s
 }
 
 // start starts the process, on the port that it had before.
@@ -79,8 +97,9 @@ func (s *liveServer) start(tb testing.TB) {
 		}
 		listen = "127.0.0.1:" + u.Port()
 	}
-	s.cmd = exec.Command(s.binary, "serve", "--listen", listen, "--data", s.data, "--log-level", "warn")
-	s.cmd.Env, s.cmd.Stderr = cleanEnvironment(), os.Stderr
+	s.cmd = exec.Command(s.binary, "serve", "--listen", listen, "--data", s.data, "--log-level", cmp.Or(s.logLevel, "warn"))
+	s.cmd.Env = append(cleanEnvironment(), s.environment...)
+	s.cmd.Stderr = cmp.Or(s.log, os.Stderr)
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
 		tb.Fatal(err)
@@ -212,7 +231,7 @@ func (s *liveServer) enroll(ctx context.Context, user string) (*phone.Phone, str
 	if err := s.manage(ctx, http.MethodPost, "/guardian/enrollments/ticket", map[string]string{"user_id": user}, &ticket); err != nil {
 		return nil, "", fmt.Errorf("ticket: %w", err)
 	}
-	p, err := phone.New(phone.Options{BaseURL: s.public, Name: "phone of " + user, Identifier: user})
+	p, err := phone.New(phone.Options{BaseURL: s.public, Name: "phone of " + user, Identifier: user, Client: s.phones})
 	if err != nil {
 		return nil, "", err
 	}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// cpuOf is the CPU that a process has used, its user's and the kernel's, to the nanosecond: /proc/PID/stat counts in
+// hundredths of a second.
+//
+// Source: clock_getcpuclockid(3); the kernel's include/linux/posix-timers.h (CPUCLOCK_SCHED).
+func cpuOf(tb testing.TB, pid int) time.Duration {
+	tb.Helper()
+	const ofProcess = 2
+	var used unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|ofProcess), &used); err != nil {
+		tb.Fatalf("CPU of process %d: %v", pid, err)
+	}
+	return time.Duration(used.Nano())
+}
+
+// cpuOfThread is the CPU that the calling thread has used. The caller has locked its goroutine to the thread.
+func cpuOfThread(tb testing.TB) time.Duration {
+	tb.Helper()
+	var used unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &used); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(used.Nano())
+}
+
+// memory is what a process has in memory, in bytes.
+type memory struct {
+	resident int64
+	private  int64 // of that, what no other process and no file holds: the kernel cannot take it back
+	mapped   int64 // pages of files, above all the data file's and the program's
+}
+
+// memoryOf reads what a process has in memory. A page of the data file is in the kernel's cache whether the process has
+// it mapped or not, so only anonymous pages count as private.
+//
+// Source: the kernel's Documentation/filesystems/proc.rst (smaps_rollup).
+func memoryOf(tb testing.TB, pid int) memory {
+	tb.Helper()
+	rollup, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	fields := map[string]int64{}
+	for line := range strings.Lines(string(rollup)) {
+		name, rest, found := strings.Cut(line, ":")
+		value, _, isSize := strings.Cut(strings.TrimSpace(rest), " kB")
+		if !found || !isSize {
+			continue
+		}
+		kib, err := strconv.ParseInt(value, 10, 64)
+		if err != nil {
+			tb.Fatalf("smaps_rollup: %q", line)
+		}
+		fields[name] = kib << 10
+	}
+	m := memory{resident: fields["Rss"], private: fields["Anonymous"]}
+	m.mapped = m.resident - m.private
+	return m
+}
+
+// machine names the machine that figures are of.
+func machine(tb testing.TB) string {
+	tb.Helper()
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		tb.Fatal(err)
+	}
+	return fmt.Sprintf("%s, %d cores, Linux %s, %s; load average %s at the start",
+		processor(), runtime.NumCPU(), unix.ByteSliceToString(name.Release[:]), runtime.Version(), loadAverage())
+}
+
+// processor is the model of the machine's CPU.
+func processor() string {
+	cpus, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown CPU"
+	}
+	for line := range strings.Lines(string(cpus)) {
+		if key, value, found := strings.Cut(line, ":"); found && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown CPU"
+}
+
+// loadAverage is the machine's of the last minute: what else ran.
+func loadAverage() string {
+	average, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	minute, _, _ := strings.Cut(string(average), " ")
+	return minute
+}
