@@ -20,7 +20,8 @@ type row struct {
 
 const rowFormat = 1
 
-// ErrDamaged reports a row whose bytes cannot be read: its header, or the JSON of its record.
+// ErrDamaged reports a row whose bytes cannot be read: its header, the JSON of its record, or the seal of a field. It has
+// no code: no caller can do anything about it.
 var ErrDamaged = errors.New("a stored row is damaged")
 
 func (r row) encode() []byte {

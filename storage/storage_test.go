@@ -49,7 +49,11 @@ var (
 		Name: "note2", Class: storage.MFA,
 		Sealed: func(n *note) []storage.Field { return []storage.Field{{Name: "other", Value: &n.Secret}} },
 	})
-	blobs    = storage.Declare(storage.Spec[[]byte]{Name: "blob", Class: storage.MFA, Raw: true})
+	blobs   = storage.Declare(storage.Spec[[]byte]{Name: "blob", Class: storage.MFA, Raw: true})
+	secrets = storage.Declare(storage.Spec[[]byte]{
+		Name: "secret", Class: storage.MFA, Raw: true,
+		Sealed: func(b *[]byte) []storage.Field { return []storage.Field{{Value: b}} },
+	})
 	accounts = storage.Declare(storage.Spec[note]{Name: "account", Class: storage.Account})
 	traces   = storage.Declare(storage.Spec[note]{Name: "trace", Class: storage.Evidence})
 	rules    = storage.Declare(storage.Spec[note]{Name: "rule", Class: storage.Settings})

@@ -29,7 +29,7 @@ type Spec[T any] struct {
 	Expires func(*T) time.Time
 
 	// Sealed names the fields that are kept encrypted. They lie in the record itself, not behind a pointer, and
-	// are []byte, which hold the plain value in memory.
+	// are []byte, which hold the plain value in memory. In a raw table the one field is the record.
 	Sealed func(*T) []Field
 
 	// Upgrade completes a record that was stored in an earlier shape: stored is its JSON, and record what of it the
@@ -51,6 +51,10 @@ type Field struct {
 // elsewhere does not open.
 type Sealer interface {
 	Seal(plain, ad []byte) ([]byte, error)
+
+	// Unseal opens what Seal made with the same ad.
+	//
+	// Errors: ErrDamaged for what does not open.
 	Unseal(sealed, ad []byte) ([]byte, error)
 }
 
@@ -76,7 +80,7 @@ type Row[T any] struct {
 }
 
 // Declare makes a table. It is called once for each, from a package-level variable. What is wrong with a declaration
-// (a name that is declared twice, no class, sealed fields in a raw table) is an error of [Open].
+// (a name that is declared twice, no class, a raw table of more than bytes) is an error of [Open].
 func Declare[T any](spec Spec[T]) *Table[T] {
 	t := &Table[T]{spec: spec}
 	if !isName(spec.Name) {
@@ -87,7 +91,7 @@ func Declare[T any](spec Spec[T]) *Table[T] {
 	default:
 		tables.fault("table %s has no class", spec.Name)
 	}
-	if _, bytes := any(new(T)).(*[]byte); spec.Raw && (!bytes || spec.Sealed != nil) {
+	if _, bytes := any(new(T)).(*[]byte); spec.Raw && !bytes {
 		tables.fault("table %s is raw, and holds more than plain bytes", spec.Name)
 	}
 	tables.add(spec.Name, t)
@@ -129,6 +133,17 @@ func (t *Table[T]) Put(tx *Tx, uid UID, key string, record *T) error {
 		return err
 	}
 	return t.write(tx, uid, key, k, old, record)
+}
+
+// Add is Put for a key that was never used, since the caller has drawn it: what may lie there is not looked at.
+//
+// Errors: ErrUnique.
+func (t *Table[T]) Add(tx *Tx, uid UID, key string, record *T) error {
+	k, err := t.key(uid, key)
+	if err != nil {
+		return err
+	}
+	return t.write(tx, uid, key, k, nil, record)
 }
 
 // Insert writes a record that is not there yet.
@@ -197,6 +212,21 @@ func (t *Table[T]) Prefixed(tx *Tx, uid UID, prefix string) ([]Row[T], error) {
 		return true
 	})
 	return rows, errors.Join(err, failed)
+}
+
+// Keys calls fn for the keys of uid that begin with prefix, in their order, until it returns false. It reads no record:
+// a damaged row has its key too, while one past its expiry has none.
+func (t *Table[T]) Keys(tx *Tx, uid UID, prefix string, fn func(key string) bool) error {
+	k, err := t.key(uid, prefix)
+	if err != nil {
+		return err
+	}
+	return tx.scan(Prefix(k), func(rk, value []byte) bool {
+		if r, err := decodeRow(value); err == nil && r.expired(tx.now) {
+			return true
+		}
+		return fn(string(rk[len(k)-len(prefix):]))
+	})
 }
 
 // stored returns the row under key as it is stored, when it is there and not past its expiry.
@@ -333,15 +363,8 @@ func (tx *Tx) free(entry, k []byte) error {
 }
 
 func (t *Table[T]) encode(tx *Tx, uid UID, key string, record *T) ([]byte, error) {
-	if t.spec.Raw {
-		raw, ok := any(record).(*[]byte)
-		if !ok {
-			return nil, errors.New("a raw table holds []byte")
-		}
-		return *raw, nil
-	}
 	if t.spec.Sealed == nil {
-		return json.Marshal(record)
+		return t.marshal(record)
 	}
 	copied := *record
 	callers := t.spec.Sealed(record)
@@ -353,21 +376,43 @@ func (t *Table[T]) encode(tx *Tx, uid UID, key string, record *T) ([]byte, error
 			return nil, err
 		}
 	}
-	return json.Marshal(&copied)
+	return t.marshal(&copied)
 }
+
+// marshal returns a record's bytes: JSON, or as they are.
+func (t *Table[T]) marshal(record *T) ([]byte, error) {
+	if !t.spec.Raw {
+		return json.Marshal(record)
+	}
+	raw, ok := any(record).(*[]byte)
+	if !ok {
+		return nil, errRaw
+	}
+	return *raw, nil
+}
+
+// unmarshal is the reverse of marshal.
+func (t *Table[T]) unmarshal(b []byte, record *T) error {
+	if !t.spec.Raw {
+		if err := json.Unmarshal(b, record); err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		return nil
+	}
+	raw, ok := any(record).(*[]byte)
+	if !ok {
+		return errRaw
+	}
+	*raw = append([]byte(nil), b...)
+	return nil
+}
+
+var errRaw = errors.New("a raw table holds []byte")
 
 func (t *Table[T]) decode(tx *Tx, uid UID, key string, r row) (*T, error) {
 	record := new(T)
-	if t.spec.Raw {
-		raw, ok := any(record).(*[]byte)
-		if !ok {
-			return nil, errors.New("a raw table holds []byte")
-		}
-		*raw = append([]byte(nil), r.record...)
-		return record, nil
-	}
-	if err := json.Unmarshal(r.record, record); err != nil {
-		return nil, fmt.Errorf("%s %q: %w: %w", t.spec.Name, key, ErrDamaged, err)
+	if err := t.unmarshal(r.record, record); err != nil {
+		return nil, fmt.Errorf("%s %q: %w", t.spec.Name, key, err)
 	}
 	if t.spec.Upgrade != nil {
 		if err := t.spec.Upgrade(record, r.record); err != nil {

@@ -54,6 +54,23 @@ func TestTable_InsertRefusesARowThatIsThere(t *testing.T) {
 	})
 }
 
+func TestTable_AddedRowsAreAsThoseThatWerePut(t *testing.T) {
+	onEngines(t, func(t *testing.T, h *house) {
+		uid := storage.NewUID()
+		add := func(key string, n note) error {
+			return h.Update(t.Context(), func(tx *storage.Tx) error { return notes.Add(tx, uid, key, &n) })
+		}
+		must(t, add("a", note{ID: "1", Tags: []string{"x"}, Until: begin.Add(time.Minute)}))
+		is(t, add("b", note{ID: "1"}), storage.ErrUnique)
+		h.inStep()
+		n, err := h.get(uid, "a")
+		must(t, err)
+		equal(t, n.ID, "1")
+		_, err = h.get(uid, "b")
+		is(t, err, storage.ErrNotFound)
+	})
+}
+
 func TestTable_DeleteOfAMissingRowIsNoError(t *testing.T) {
 	h := newHouse(t)
 	before := len(h.content())
@@ -117,6 +134,42 @@ func keysOf(rows []storage.Row[note], err error) string {
 		keys = append(keys, row.Key)
 	}
 	return strings.Join(keys, " ")
+}
+
+// namesOf lists the keys of uid's notes that begin with prefix.
+func namesOf(tx *storage.Tx, uid storage.UID, prefix string) string {
+	var keys []string
+	if err := notes.Keys(tx, uid, prefix, func(key string) bool {
+		keys = append(keys, key)
+		return true
+	}); err != nil {
+		return err.Error()
+	}
+	return strings.Join(keys, " ")
+}
+
+func TestTable_KeysAreInOrderAndWithoutThoseOfExpiredRows(t *testing.T) {
+	onEngines(t, func(t *testing.T, h *house) {
+		uid := storage.NewUID()
+		for _, key := range []string{"b", "a2", "a1", "a3"} {
+			h.put(uid, key, note{})
+			h.put(storage.NewUID(), key+"x", note{})
+		}
+		h.put(uid, "a4", note{Until: h.Now()})
+		h.update(func(tx *storage.Tx) error {
+			must(t, errors.Join(notes.Put(tx, uid, "a0", &note{}), notes.Delete(tx, uid, "a2")))
+			equal(t, namesOf(tx, uid, ""), "a0 a1 a3 b")
+			equal(t, namesOf(tx, uid, "a"), "a0 a1 a3")
+			first := ""
+			err := notes.Keys(tx, uid, "a", func(key string) bool {
+				first += key
+				return false
+			})
+			equal(t, first, "a0")
+			equal(t, notes.Keys(tx, storage.House, "", func(string) bool { return true }) != nil, true)
+			return err
+		})
+	})
 }
 
 func TestTable_RefusesAnOwnerThatDoesNotFitItsClass(t *testing.T) {
@@ -378,6 +431,40 @@ func TestSealed_IsNotInTheStoreOrTheFile(t *testing.T) {
 	equal(t, string(n.Secret), "sealed-planted")
 }
 
+func TestSealed_ARawRecordIsSealedWhole(t *testing.T) {
+	h, uid := newHouse(t), storage.NewUID()
+	key := []byte("raw-planted\x00\xff")
+	h.update(func(tx *storage.Tx) error { return secrets.Put(tx, uid, "a", &key) })
+	equal(t, string(key), "raw-planted\x00\xff") // the caller's is as it was
+	equal(t, h.holds([]byte("raw-planted")), "")
+	check := func() {
+		t.Helper()
+		h.view(func(tx *storage.Tx) error {
+			got, err := secrets.Get(tx, uid, "a")
+			must(t, err)
+			equal(t, string(*got), "raw-planted\x00\xff")
+			return nil
+		})
+	}
+	check()
+	_, err := h.ring.Rotate(t.Context())
+	must(t, err)
+	rows, err := h.Reseal(t.Context())
+	must(t, err)
+	equal(t, rows, 1)
+	check()
+	h.update(func(tx *storage.Tx) error {
+		stored, err := storage.TxGet(tx, storage.RowKey(uid, "secret", "a"))
+		must(t, err)
+		return storage.TxPut(tx, storage.RowKey(uid, "secret", "b"), bytes.Clone(stored))
+	})
+	h.view(func(tx *storage.Tx) error {
+		_, err := secrets.Get(tx, uid, "b")
+		is(t, err, storage.ErrDamaged)
+		return nil
+	})
+}
+
 func TestSealed_DoesNotOpenInAnotherPlace(t *testing.T) {
 	h, uid, other := newHouse(t), storage.NewUID(), storage.NewUID()
 	h.put(uid, "a", note{Secret: []byte("s3cret")})
@@ -399,7 +486,7 @@ func TestSealed_DoesNotOpenInAnotherPlace(t *testing.T) {
 		_, tableErr := twins.Get(tx, uid, "a")
 		_, allErr := notes.All(tx, uid)
 		for i, err := range []error{rowErr, ownerErr, tableErr, allErr} {
-			if err == nil || !strings.Contains(err.Error(), "does not open") || storage.CodeOf(err) != "" {
+			if !errors.Is(err, storage.ErrDamaged) || !strings.Contains(err.Error(), "does not open") || storage.CodeOf(err) != "" {
 				t.Errorf("move %d: %v", i, err)
 			}
 		}
@@ -506,10 +593,11 @@ func TestTable_ADamagedRowIsAnErrorAndNotSilence(t *testing.T) {
 			_, getErr := notes.Get(tx, uid, "a")
 			_, allErr := notes.All(tx, uid)
 			for _, err := range []error{getErr, allErr} {
-				if err == nil || errors.Is(err, storage.ErrNotFound) || !strings.Contains(err.Error(), "damaged") {
+				if !errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrNotFound) || storage.CodeOf(err) != "" {
 					t.Errorf("%q: %v", damaged, err)
 				}
 			}
+			equal(t, namesOf(tx, uid, ""), "a")
 			return nil
 		})
 	}
@@ -534,9 +622,6 @@ func TestDeclare_WhatIsWrongIsAnErrorOfOpen(t *testing.T) {
 			table.Unique("i", values)
 		},
 		"is raw, and holds more": func() { storage.Declare(spec{Name: "t", Class: storage.MFA, Raw: true}) },
-		"is raw, and holds": func() {
-			storage.Declare(storage.Spec[[]byte]{Name: "t", Class: storage.MFA, Raw: true, Sealed: func(b *[]byte) []storage.Field { return nil }})
-		},
 	} {
 		err := storage.Faults(declare)
 		if err == nil || !strings.Contains(err.Error(), name) {

@@ -213,6 +213,8 @@ func (r *Ring) Seal(plain, ad []byte) ([]byte, error) {
 }
 
 // Unseal opens what Seal made with the same ad.
+//
+// Errors: storage.ErrDamaged for what does not open.
 func (r *Ring) Unseal(sealed, ad []byte) ([]byte, error) {
 	if len(sealed) < 4 {
 		return nil, errSealed
@@ -224,7 +226,7 @@ func (r *Ring) Unseal(sealed, ad []byte) ([]byte, error) {
 	return openWith(v.seal, sealed[4:], ad)
 }
 
-var errSealed = errors.New("a sealed value does not open")
+var errSealed = fmt.Errorf("a sealed value does not open: %w", storage.ErrDamaged)
 
 func sealWith(aead cipher.AEAD, plain, ad []byte) []byte {
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plain)+aead.Overhead())
