@@ -50,7 +50,7 @@ func (c *clientAddCmd) Run(ctx context.Context) error {
 		added.Scopes = append(added.Scopes, strings.Fields(scopes)...)
 	}
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		credentials, err := s.AddClient(ctx, added)
+		credentials, err := operator.AddClient.Do(ctx, s, added)
 		if err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ type clientListCmd struct {
 // Run shows the clients.
 func (c *clientListCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		clients, err := s.Clients(ctx)
+		clients, err := operator.ListClients.Do(ctx, s, operator.None{})
 		if err != nil {
 			return err
 		}
@@ -94,7 +94,7 @@ type clientRemoveCmd struct {
 // Run removes the client.
 func (c *clientRemoveCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		if err := s.RemoveClient(ctx, c.ID); err != nil {
+		if _, err := operator.RemoveClient.Do(ctx, s, c.ID); err != nil {
 			return err
 		}
 		fmt.Fprintf(os.Stderr, "Removed client %s. Its tokens open nothing any more.\n", plain(c.ID))

@@ -24,7 +24,7 @@ or deleted. It needs room for a second file meanwhile.`
 // Run compacts.
 func (c *compactCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		sizes, err := s.Compact(ctx)
+		sizes, err := operator.Compact.Do(ctx, s, operator.None{})
 		if err != nil {
 			return err
 		}

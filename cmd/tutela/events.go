@@ -62,7 +62,7 @@ func (c *eventsCmd) Run(ctx context.Context) error {
 func (c *eventsCmd) show(ctx context.Context, s operator.Service, q operator.EventQuery) (last string, err error) {
 	last = q.After
 	for {
-		events, err := s.Events(ctx, q)
+		events, err := operator.ListEvents.Do(ctx, s, q)
 		if err != nil {
 			return last, err
 		}

@@ -25,7 +25,7 @@ at any time, while the server serves.`
 // Run rotates the keys.
 func (c *keyRotateCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		done, err := s.RotateKeys(ctx)
+		done, err := operator.RotateKeys.Do(ctx, s, operator.None{})
 		if err != nil {
 			return err
 		}

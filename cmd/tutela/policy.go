@@ -27,7 +27,7 @@ type policyListCmd struct {
 // Run shows the policies.
 func (c *policyListCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		policies, err := s.Policies(ctx)
+		policies, err := operator.ListPolicies.Do(ctx, s, operator.None{})
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ type policyGetCmd struct {
 // Run prints the policy's value alone.
 func (c *policyGetCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		policies, err := s.Policies(ctx)
+		policies, err := operator.ListPolicies.Do(ctx, s, operator.None{})
 		if err != nil {
 			return err
 		}
@@ -88,7 +88,7 @@ func (policySetCmd) Help() string {
 // Run sets the policy.
 func (c *policySetCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		p, err := s.SetPolicy(ctx, c.Name, c.Value)
+		p, err := operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: c.Name, Value: c.Value})
 		if err != nil {
 			return err
 		}

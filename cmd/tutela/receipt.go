@@ -92,7 +92,7 @@ func (c *receiptVerifyCmd) keySet(ctx context.Context) (jwks []byte, err error) 
 		return readSmall(c.JWKS)
 	}
 	err = c.operate(ctx, installation{}, func(s operator.Service) error {
-		document, err := s.JWKS(ctx)
+		document, err := operator.ReadJWKS.Do(ctx, s, operator.None{})
 		jwks = document
 		return err
 	})

@@ -38,7 +38,7 @@ phone can scan at once.
 func (c *ticketCmd) Run(ctx context.Context) error {
 	here := installation{publicURL: strings.Split(c.PublicURL, ",")[0], name: c.Name}
 	return c.operate(ctx, here, func(s operator.Service) error {
-		ticket, err := s.Ticket(ctx, operator.TicketRequest{UserID: c.User, Email: c.Email, Multiple: c.Multiple})
+		ticket, err := operator.MakeTicket.Do(ctx, s, operator.TicketRequest{UserID: c.User, Email: c.Email, Multiple: c.Multiple})
 		if err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ func (c *userListCmd) Run(ctx context.Context) error {
 			say(table, "USER\tNAME\tMFA\tROLE\tLAST LOGIN\t\n")
 		}
 		for after := ""; ; {
-			users, err := s.Users(ctx, operator.Page{After: after, Take: usersAtOnce})
+			users, err := operator.ListUsers.Do(ctx, s, operator.Page{After: after, Take: usersAtOnce})
 			if err != nil {
 				return err
 			}
@@ -80,7 +80,7 @@ type userShowCmd struct {
 // Run shows the user.
 func (c *userShowCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		u, err := s.User(ctx, c.User)
+		u, err := operator.ShowUser.Do(ctx, s, c.User)
 		if err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (c *userRoleCmd) Run(ctx context.Context) error {
 		return err
 	}
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		if err := s.SetRole(ctx, c.User, role); err != nil {
+		if _, err := operator.SetRole.Do(ctx, s, operator.RoleChange{UserID: c.User, Role: role}); err != nil {
 			return err
 		}
 		fmt.Fprintf(os.Stderr, "%s has the role %s.\n", plain(c.User), cmp.Or(string(role), "none"))
@@ -157,7 +157,7 @@ type userBlockCmd struct {
 // Run blocks the user, or takes the block back.
 func (c *userBlockCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		if err := s.SetBlocked(ctx, c.User, !c.Off); err != nil {
+		if _, err := operator.SetBlocked.Do(ctx, s, operator.BlockChange{UserID: c.User, Blocked: !c.Off}); err != nil {
 			return err
 		}
 		if c.Off {
@@ -186,7 +186,7 @@ from taking over for a day. Know who is calling before you take either away: som
 // Run unlocks the user.
 func (c *userUnlockCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		if err := s.Unlock(ctx, c.User); err != nil {
+		if _, err := operator.UnlockUser.Do(ctx, s, c.User); err != nil {
 			return err
 		}
 		fmt.Fprintf(os.Stderr, "Nothing is closed for %s any more.\n", plain(c.User))
@@ -222,7 +222,7 @@ func (c *userResetCmd) Run(ctx context.Context) error {
 	wanted := operator.Reset{UserID: c.User, Reason: c.Reason, CallerCheck: c.CallerCheck, DryRun: true}
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		if !c.DryRun && !c.Yes {
-			would, err := s.Reset(ctx, wanted)
+			would, err := operator.ResetUser.Do(ctx, s, wanted)
 			if err != nil {
 				return err
 			}
@@ -232,7 +232,7 @@ func (c *userResetCmd) Run(ctx context.Context) error {
 			}
 		}
 		wanted.DryRun = c.DryRun
-		receipt, err := s.Reset(ctx, wanted)
+		receipt, err := operator.ResetUser.Do(ctx, s, wanted)
 		if err != nil {
 			return err
 		}

@@ -14,20 +14,16 @@ import (
 	"syscall"
 	"time"
 
-	"tutela/recovery"
-	"tutela/recovery/user"
-	"tutela/server/access"
 	"tutela/storage"
-	"tutela/storage/setting"
 )
 
-// ErrNobodyServes is that of an admin socket on which nobody answers: no server runs on this data.
+// ErrNobodyServes reports an admin socket on which nobody answers: no server runs on this data.
 var ErrNobodyServes = storage.NewError(storage.Unavailable, "nobody answers on the admin socket")
 
 // helloTime is how long a server has to say that it is there.
 const helloTime = 5 * time.Second
 
-// Client is the operator's calls over the admin socket of a running server. Safe for concurrent use.
+// Client makes the operator's calls over the admin socket of a running server. Safe for concurrent use.
 type Client struct {
 	path string
 	http *http.Client
@@ -47,7 +43,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	}}}
 	ctx, cancel := context.WithTimeout(ctx, helloTime)
 	defer cancel()
-	_, err := hello.over(ctx, c, none{})
+	_, err := hello.Do(ctx, c, None{})
 	if err != nil {
 		c.Close()
 		return nil, err
@@ -58,21 +54,20 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 // Close gives the connections back.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// over makes the call over the socket.
-func (k call[I, O]) over(ctx context.Context, c *Client, in I) (out O, err error) {
+func (c *Client) perform(ctx context.Context, name string, in, out any, _ func(*Local) error) error {
 	body, err := json.Marshal(in)
 	if err != nil {
-		return out, err
+		return err
 	}
-	resp, err := c.send(ctx, http.MethodPost, "/"+k.name, body)
+	resp, err := c.send(ctx, http.MethodPost, "/"+name, body)
 	if err != nil {
-		return out, err
+		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
-	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
-		return out, fmt.Errorf("read the server's answer: %w", err)
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
 	}
-	return out, nil
+	return nil
 }
 
 // send sends a request and returns its answer, which is no error.
@@ -98,85 +93,6 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 	return nil, told.error()
 }
 
-func (e wireError) error() error {
-	if e.Code == "" {
-		return errors.New(e.Message)
-	}
-	return storage.NewError(e.Code, e.Message)
-}
-
-// AddClient registers a client.
-func (c *Client) AddClient(ctx context.Context, n NewClient) (Credentials, error) {
-	return addClient.over(ctx, c, n)
-}
-
-// Clients returns all clients, the oldest first.
-func (c *Client) Clients(ctx context.Context) ([]access.Client, error) {
-	return listClients.over(ctx, c, none{})
-}
-
-// RemoveClient removes a client.
-func (c *Client) RemoveClient(ctx context.Context, id string) error {
-	_, err := removeClient.over(ctx, c, id)
-	return err
-}
-
-// Users returns users in the order of their ids.
-func (c *Client) Users(ctx context.Context, p Page) ([]User, error) { return listUsers.over(ctx, c, p) }
-
-// User returns all that is shown of a user.
-func (c *Client) User(ctx context.Context, id string) (UserDetail, error) {
-	return showUser.over(ctx, c, id)
-}
-
-// SetRole gives a user a role.
-func (c *Client) SetRole(ctx context.Context, id string, role user.Role) error {
-	_, err := setRole.over(ctx, c, roleOf{id, string(role)})
-	return err
-}
-
-// SetBlocked blocks a user, or takes the block back.
-func (c *Client) SetBlocked(ctx context.Context, id string, blocked bool) error {
-	_, err := setBlocked.over(ctx, c, blockOf{id, blocked})
-	return err
-}
-
-// Unlock opens what wrong codes have closed for a user, and lifts vetoes on restores.
-func (c *Client) Unlock(ctx context.Context, id string) error {
-	_, err := unlockUser.over(ctx, c, id)
-	return err
-}
-
-// Reset removes every record of a user's MFA.
-func (c *Client) Reset(ctx context.Context, r Reset) (recovery.Receipt, error) {
-	return resetUser.over(ctx, c, r)
-}
-
-// Ticket makes a ticket.
-func (c *Client) Ticket(ctx context.Context, r TicketRequest) (Ticket, error) {
-	return makeTicket.over(ctx, c, r)
-}
-
-// Policies returns all policies by name.
-func (c *Client) Policies(ctx context.Context) ([]setting.Info, error) {
-	return listPolicies.over(ctx, c, none{})
-}
-
-// SetPolicy sets a policy and returns it as it stands.
-func (c *Client) SetPolicy(ctx context.Context, name, value string) (setting.Info, error) {
-	return setPolicy.over(ctx, c, policySet{name, value})
-}
-
-// Events returns events, oldest first.
-func (c *Client) Events(ctx context.Context, q EventQuery) ([]Event, error) {
-	return listEvents.over(ctx, c, q)
-}
-
-// JWKS returns the installation's public keys.
-func (c *Client) JWKS(ctx context.Context) (json.RawMessage, error) {
-	return readJWKS.over(ctx, c, none{})
-}
-
 // CopyTo writes a consistent copy of the data file.
 func (c *Client) CopyTo(ctx context.Context, w io.Writer) (int64, error) {
 	resp, err := c.send(ctx, http.MethodGet, copyPath, nil)
@@ -199,14 +115,4 @@ func (c *Client) CopyTo(ctx context.Context, w io.Writer) (int64, error) {
 		return n, errors.New("copy the data file: the copy is cut short")
 	}
 	return n, nil
-}
-
-// Compact writes the data file anew.
-func (c *Client) Compact(ctx context.Context) (storage.Compaction, error) {
-	return compact.over(ctx, c, none{})
-}
-
-// RotateKeys makes new keys and brings what is sealed to them.
-func (c *Client) RotateKeys(ctx context.Context) (access.Rotation, error) {
-	return rotateKeys.over(ctx, c, none{})
 }

@@ -102,25 +102,25 @@ func both(t *testing.T, test func(t *testing.T, h *house, s operator.Service, by
 func TestEveryCall_StandsInTheLogAsTheOperators(t *testing.T) {
 	both(t, func(t *testing.T, h *house, s operator.Service, by string) {
 		ctx := t.Context()
-		_, err := s.Ticket(ctx, operator.TicketRequest{UserID: "maria"})
+		_, err := operator.MakeTicket.Do(ctx, s, operator.TicketRequest{UserID: "maria"})
 		must(t, err)
-		credentials, err := s.AddClient(ctx, operator.NewClient{Name: "shop", Scopes: []string{"read:users"}, ActsAs: "maria"})
+		credentials, err := operator.AddClient.Do(ctx, s, operator.NewClient{Name: "shop", Scopes: []string{"read:users"}, ActsAs: "maria"})
 		must(t, err)
-		must(t, s.RemoveClient(ctx, credentials.ClientID))
-		must(t, s.SetRole(ctx, "maria", user.Owner))
-		must(t, s.SetBlocked(ctx, "maria", true))
-		must(t, s.SetBlocked(ctx, "maria", false))
-		must(t, s.Unlock(ctx, "maria"))
-		_, err = s.SetPolicy(ctx, "approval.presence", "number")
+		must(t, only(operator.RemoveClient.Do(ctx, s, credentials.ClientID)))
+		must(t, only(operator.SetRole.Do(ctx, s, operator.RoleChange{UserID: "maria", Role: user.Owner})))
+		must(t, only(operator.SetBlocked.Do(ctx, s, operator.BlockChange{UserID: "maria", Blocked: true})))
+		must(t, only(operator.SetBlocked.Do(ctx, s, operator.BlockChange{UserID: "maria", Blocked: false})))
+		must(t, only(operator.UnlockUser.Do(ctx, s, "maria")))
+		_, err = operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: "approval.presence", Value: "number"})
 		must(t, err)
-		receipt, err := s.Reset(ctx, operator.Reset{UserID: "maria", Reason: "lost"})
+		receipt, err := operator.ResetUser.Do(ctx, s, operator.Reset{UserID: "maria", Reason: "lost"})
 		must(t, err)
 		if receipt.By != by {
 			t.Errorf("the receipt is by %q", receipt.By)
 		}
-		_, err = s.RotateKeys(ctx)
+		_, err = operator.RotateKeys.Do(ctx, s, operator.None{})
 		must(t, err)
-		events, err := s.Events(ctx, operator.EventQuery{Take: 100})
+		events, err := operator.ListEvents.Do(ctx, s, operator.EventQuery{Take: 100})
 		must(t, err)
 		var got []string
 		for _, e := range events {
@@ -143,17 +143,17 @@ func TestUsers_AreListedAndShown(t *testing.T) {
 	both(t, func(t *testing.T, h *house, s operator.Service, by string) {
 		ctx := t.Context()
 		for _, id := range []string{"a", "b", "c"} {
-			_, err := s.Ticket(ctx, operator.TicketRequest{UserID: id, Email: id + "@example.com"})
+			_, err := operator.MakeTicket.Do(ctx, s, operator.TicketRequest{UserID: id, Email: id + "@example.com"})
 			must(t, err)
 		}
-		users, err := s.Users(ctx, operator.Page{After: "a", Take: 5})
+		users, err := operator.ListUsers.Do(ctx, s, operator.Page{After: "a", Take: 5})
 		must(t, err)
 		if len(users) != 2 || users[0].ID != "b" || users[0].State != user.New || users[0].Email != "b@example.com" || users[0].UID.IsZero() {
 			t.Errorf("users %+v", users)
 		}
-		_, err = s.Reset(ctx, operator.Reset{UserID: "b", Reason: "lost"})
+		_, err = operator.ResetUser.Do(ctx, s, operator.Reset{UserID: "b", Reason: "lost"})
 		must(t, err)
-		b, err := s.User(ctx, "b")
+		b, err := operator.ShowUser.Do(ctx, s, "b")
 		must(t, err)
 		if b.ID != "b" || b.HasCode || len(b.Receipts) != 1 || b.Receipts[0].By != by || len(b.Enrollments) != 0 {
 			t.Errorf("user %+v", b)
@@ -164,17 +164,17 @@ func TestUsers_AreListedAndShown(t *testing.T) {
 func TestErrors_KeepCodeAndMessage(t *testing.T) {
 	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
 		ctx := t.Context()
-		_, err := s.User(ctx, "nobody")
+		_, err := operator.ShowUser.Do(ctx, s, "nobody")
 		wantError(t, err, user.ErrUnknown)
-		_, err = s.SetPolicy(ctx, "nosuch", "1")
+		_, err = operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: "nosuch", Value: "1"})
 		wantError(t, err, setting.ErrUnknown.With("there is no policy %q", "nosuch"))
-		_, err = s.SetPolicy(ctx, "approval.presence", "never")
+		_, err = operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: "approval.presence", Value: "never"})
 		wantError(t, err, setting.ErrValue.With("approval.presence is one of prefer-number, number, tap"))
-		_, err = s.Reset(ctx, operator.Reset{UserID: "nobody"})
+		_, err = operator.ResetUser.Do(ctx, s, operator.Reset{UserID: "nobody"})
 		wantError(t, err, recovery.ErrReason)
-		wantError(t, s.RemoveClient(ctx, "x"), access.ErrNoClient)
-		wantError(t, s.Unlock(ctx, "nobody"), user.ErrUnknown)
-		_, err = s.AddClient(ctx, operator.NewClient{Name: "x", Scopes: []string{"openid"}, ActsAs: "nobody"})
+		wantError(t, only(operator.RemoveClient.Do(ctx, s, "x")), access.ErrNoClient)
+		wantError(t, only(operator.UnlockUser.Do(ctx, s, "nobody")), user.ErrUnknown)
+		_, err = operator.AddClient.Do(ctx, s, operator.NewClient{Name: "x", Scopes: []string{"openid"}, ActsAs: "nobody"})
 		wantError(t, err, user.ErrUnknown)
 	})
 }
@@ -190,20 +190,20 @@ func TestEvents_GoOnAfterAnID(t *testing.T) {
 	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
 		ctx := t.Context()
 		for _, id := range []string{"a", "b", "a"} {
-			_, err := s.Ticket(ctx, operator.TicketRequest{UserID: id})
+			_, err := operator.MakeTicket.Do(ctx, s, operator.TicketRequest{UserID: id})
 			must(t, err)
 		}
-		newest, err := s.Events(ctx, operator.EventQuery{Take: 2})
+		newest, err := operator.ListEvents.Do(ctx, s, operator.EventQuery{Take: 2})
 		must(t, err)
 		if len(newest) != 2 || newest[0].UserID != "b" || newest[1].UserID != "a" {
 			t.Fatalf("the newest: %+v", newest)
 		}
-		after, err := s.Events(ctx, operator.EventQuery{After: newest[0].ID, Take: 10})
+		after, err := operator.ListEvents.Do(ctx, s, operator.EventQuery{After: newest[0].ID, Take: 10})
 		must(t, err)
 		if len(after) != 1 || after[0].ID != newest[1].ID {
 			t.Errorf("after it: %+v", after)
 		}
-		ofA, err := s.Events(ctx, operator.EventQuery{UserID: "a", Types: []audit.Type{audit.StartEnroll}, Take: 10})
+		ofA, err := operator.ListEvents.Do(ctx, s, operator.EventQuery{UserID: "a", Types: []audit.Type{audit.StartEnroll}, Take: 10})
 		must(t, err)
 		if len(ofA) != 2 {
 			t.Errorf("of a: %+v", ofA)
@@ -213,7 +213,7 @@ func TestEvents_GoOnAfterAnID(t *testing.T) {
 
 func TestCopyTo_IsADataFileThatOpens(t *testing.T) {
 	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
-		_, err := s.Ticket(t.Context(), operator.TicketRequest{UserID: "maria"})
+		_, err := operator.MakeTicket.Do(t.Context(), s, operator.TicketRequest{UserID: "maria"})
 		must(t, err)
 		path := filepath.Join(t.TempDir(), "copy.db")
 		f, err := os.Create(path)
@@ -243,18 +243,18 @@ func TestCopyTo_TellsThatItFailed(t *testing.T) {
 func TestCompact_EndsTheResidueOfReceipts(t *testing.T) {
 	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
 		ctx := t.Context()
-		_, err := s.Ticket(ctx, operator.TicketRequest{UserID: "maria"})
+		_, err := operator.MakeTicket.Do(ctx, s, operator.TicketRequest{UserID: "maria"})
 		must(t, err)
-		receipt, err := s.Reset(ctx, operator.Reset{UserID: "maria", Reason: "lost"})
+		receipt, err := operator.ResetUser.Do(ctx, s, operator.Reset{UserID: "maria", Reason: "lost"})
 		must(t, err)
 		if !receipt.Residue {
 			t.Error("there is no residue at once")
 		}
 		for !h.Store.Now().After(receipt.At.Add(time.Millisecond)) { // a receipt tells its time by the millisecond
 		}
-		_, err = s.Compact(ctx)
+		_, err = operator.Compact.Do(ctx, s, operator.None{})
 		must(t, err)
-		maria, err := s.User(ctx, "maria")
+		maria, err := operator.ShowUser.Do(ctx, s, "maria")
 		must(t, err)
 		if maria.Receipts[0].Residue {
 			t.Error("there is residue after a compaction")
@@ -265,11 +265,11 @@ func TestCompact_EndsTheResidueOfReceipts(t *testing.T) {
 func TestJWKS_VerifiesAReceiptThatCameOverTheSocket(t *testing.T) {
 	both(t, func(t *testing.T, _ *house, s operator.Service, _ string) {
 		ctx := t.Context()
-		_, err := s.Ticket(ctx, operator.TicketRequest{UserID: "maria"})
+		_, err := operator.MakeTicket.Do(ctx, s, operator.TicketRequest{UserID: "maria"})
 		must(t, err)
-		receipt, err := s.Reset(ctx, operator.Reset{UserID: "maria", Reason: "lost"})
+		receipt, err := operator.ResetUser.Do(ctx, s, operator.Reset{UserID: "maria", Reason: "lost"})
 		must(t, err)
-		jwks, err := s.JWKS(ctx)
+		jwks, err := operator.ReadJWKS.Do(ctx, s, operator.None{})
 		must(t, err)
 		signed, err := access.VerifyReceipt(receipt.Signature, jwks)
 		must(t, err)
@@ -397,3 +397,6 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// only is the error of a call that answers nothing.
+func only(_ operator.None, err error) error { return err }

@@ -228,7 +228,7 @@ type mounter interface {
 	mount(mux *http.ServeMux, h House)
 }
 
-func (c call[I, O]) mount(mux *http.ServeMux, h House) {
+func (c Call[I, O]) mount(mux *http.ServeMux, h House) {
 	mux.HandleFunc("POST /"+c.name, func(w http.ResponseWriter, r *http.Request) {
 		out, err := c.serve(r, h)
 		if err != nil {
@@ -239,7 +239,7 @@ func (c call[I, O]) mount(mux *http.ServeMux, h House) {
 	})
 }
 
-func (c call[I, O]) serve(r *http.Request, h House) (out O, err error) {
+func (c Call[I, O]) serve(r *http.Request, h House) (out O, err error) {
 	s, err := serviceFor(r, h)
 	if err != nil {
 		return out, err
@@ -248,7 +248,7 @@ func (c call[I, O]) serve(r *http.Request, h House) (out O, err error) {
 	if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxCallBytes)).Decode(&in); err != nil {
 		return out, storage.NewError(storage.Invalid, "the call is malformed")
 	}
-	return c.do(r.Context(), s, in)
+	return c.run(s, r.Context(), in)
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

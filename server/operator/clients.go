@@ -1,0 +1,66 @@
+package operator
+
+import (
+	"context"
+
+	"tutela/server/access"
+)
+
+// The calls about clients.
+var (
+	// AddClient registers a client. Errors: those of access.Service.AddClient; user.ErrUnknown.
+	AddClient = declare("client/add", (*Local).addClient)
+
+	// ListClients returns all clients, the oldest first.
+	ListClients = declare("client/list", (*Local).listClients)
+
+	// RemoveClient removes the client with an id. Errors: access.ErrNoClient.
+	RemoveClient = declare("client/remove", (*Local).removeClient)
+)
+
+// NewClient is a client to be registered; see access.Client.
+type NewClient struct {
+	Name         string          `json:"name"`
+	Scopes       []string        `json:"scopes,omitempty"`
+	Grants       []string        `json:"grants,omitempty"`
+	RedirectURIs []string        `json:"redirect_uris,omitempty"`
+	WebOrigins   []string        `json:"web_origins,omitempty"`
+	IDTokenAlg   string          `json:"id_token_alg,omitempty"`
+	Presence     access.Presence `json:"presence,omitempty"`
+	ActsAs       string          `json:"acts_as,omitempty"` // a user's id
+}
+
+// Credentials are a new client's. The secret is told once.
+type Credentials struct {
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+}
+
+func (l *Local) addClient(ctx context.Context, c NewClient) (Credentials, error) {
+	added := access.Client{
+		Name:         c.Name,
+		Scopes:       c.Scopes,
+		Grants:       c.Grants,
+		RedirectURIs: c.RedirectURIs,
+		WebOrigins:   c.WebOrigins,
+		IDTokenAlg:   c.IDTokenAlg,
+		Presence:     c.Presence,
+	}
+	if c.ActsAs != "" {
+		u, err := l.Devices.ReadUser(ctx, c.ActsAs)
+		if err != nil {
+			return Credentials{}, err
+		}
+		added.ActsAs = u.UID
+	}
+	added, secret, err := l.Access.AddClient(ctx, l.actor, added)
+	return Credentials{ClientID: added.ID, ClientSecret: secret}, err
+}
+
+func (l *Local) listClients(ctx context.Context, _ None) ([]access.Client, error) {
+	return l.Access.ListClients(ctx)
+}
+
+func (l *Local) removeClient(ctx context.Context, id string) (None, error) {
+	return None{}, l.Access.RemoveClient(ctx, l.actor, id)
+}

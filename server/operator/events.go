@@ -1,0 +1,57 @@
+package operator
+
+import (
+	"context"
+	"slices"
+
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// ListEvents returns events, oldest first. Errors: user.ErrUnknown.
+var ListEvents = declare("events", (*Local).listEvents)
+
+// EventQuery says which events are wanted: after an event's id those that follow it, else the newest.
+type EventQuery struct {
+	After  string       `json:"after,omitempty"`
+	UserID string       `json:"user_id,omitempty"` // of this user only
+	Types  []audit.Type `json:"types,omitempty"`   // of these types only
+	Take   int          `json:"take"`              // at most so many
+}
+
+// Event is an event with what is still known about it.
+type Event struct {
+	audit.Event
+	Detail audit.Detail `json:"detail,omitzero"`
+	UserID string       `json:"user_id,omitempty"` // of the user it is about, while there is one
+}
+
+func (l *Local) listEvents(ctx context.Context, q EventQuery) ([]Event, error) {
+	wanted := audit.Query{After: q.After, Types: q.Types, Take: q.Take}
+	if q.UserID != "" {
+		u, err := l.Devices.ReadUser(ctx, q.UserID)
+		if err != nil {
+			return nil, err
+		}
+		wanted.UID = u.UID
+	}
+	entries, _, err := audit.List(ctx, l.Store, wanted, false)
+	if err != nil {
+		return nil, err
+	}
+	if q.After == "" {
+		slices.Reverse(entries)
+	}
+	var uids []storage.UID
+	for _, e := range entries {
+		if !e.UID.IsZero() && !slices.Contains(uids, e.UID) {
+			uids = append(uids, e.UID)
+		}
+	}
+	users, err := l.Devices.UsersOf(ctx, uids)
+	events := make([]Event, 0, len(entries))
+	for _, e := range entries {
+		events = append(events, Event{Event: e.Event, Detail: e.Detail, UserID: users[e.UID].ID})
+	}
+	return events, err
+}

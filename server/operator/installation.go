@@ -1,0 +1,54 @@
+package operator
+
+import (
+	"context"
+	"encoding/json"
+
+	"tutela/server/access"
+	"tutela/storage"
+	"tutela/storage/setting"
+)
+
+// The calls about the installation as a whole.
+var (
+	// ListPolicies returns all policies by name.
+	ListPolicies = declare("policy/list", (*Local).listPolicies)
+
+	// SetPolicy sets a policy and returns it as it stands. Errors: those of access.Service.SetPolicy.
+	SetPolicy = declare("policy/set", (*Local).setPolicy)
+
+	// ReadJWKS returns the installation's public keys (RFC 7517 §5), by which receipts verify.
+	ReadJWKS = declare("jwks", (*Local).readJWKS)
+
+	// Compact writes the data file anew. Errors: those of recovery.Service.Compact.
+	Compact = declare("compact", (*Local).compact)
+
+	// RotateKeys makes new keys and brings what is sealed to them.
+	RotateKeys = declare("key/rotate", (*Local).rotateKeys)
+)
+
+// PolicyChange gives a policy a value, as it is typed.
+type PolicyChange struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+func (l *Local) listPolicies(ctx context.Context, _ None) ([]setting.Info, error) {
+	return l.Access.Policies(ctx)
+}
+
+func (l *Local) setPolicy(ctx context.Context, c PolicyChange) (setting.Info, error) {
+	return l.Access.SetPolicy(ctx, l.actor, c.Name, c.Value)
+}
+
+func (l *Local) readJWKS(ctx context.Context, _ None) (json.RawMessage, error) {
+	return l.Access.JWKS(ctx)
+}
+
+func (l *Local) compact(ctx context.Context, _ None) (storage.Compaction, error) {
+	return l.Codes.Compact(ctx)
+}
+
+func (l *Local) rotateKeys(ctx context.Context, _ None) (access.Rotation, error) {
+	return l.Access.RotateAll(ctx, l.actor)
+}

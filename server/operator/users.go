@@ -1,0 +1,185 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tutela/device"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+)
+
+// The calls about users. A user is named by the login system's id; of an unknown one all but MakeTicket are
+// user.ErrUnknown.
+var (
+	// ListUsers returns users in the order of their ids.
+	ListUsers = declare("user/list", (*Local).listUsers)
+
+	// ShowUser returns all that an operator is shown of the user with an id.
+	ShowUser = declare("user/show", (*Local).showUser)
+
+	// SetRole gives a user a role.
+	SetRole = declare("user/role", (*Local).setRole)
+
+	// SetBlocked blocks a user, or takes the block back.
+	SetBlocked = declare("user/block", (*Local).setBlocked)
+
+	// UnlockUser opens what wrong codes have closed for the user with an id, and lifts vetoes on restores.
+	UnlockUser = declare("user/unlock", (*Local).unlockUser)
+
+	// ResetUser removes every record of a user's MFA. Errors: those of recovery.Service.Reset.
+	ResetUser = declare("user/reset", (*Local).resetUser)
+
+	// MakeTicket makes a ticket, and the user when he was not seen before. Errors: ErrEnrolled; those of
+	// device.Service.NewTicket.
+	MakeTicket = declare("ticket", (*Local).makeTicket)
+)
+
+// Page is which users are listed: at most Take of those after the id After.
+type Page struct {
+	After string `json:"after,omitempty"`
+	Take  int    `json:"take"`
+}
+
+// RoleChange gives a user a role; user.NoRole takes it.
+type RoleChange struct {
+	UserID string    `json:"user_id"`
+	Role   user.Role `json:"role"`
+}
+
+// BlockChange blocks a user or takes the block back.
+type BlockChange struct {
+	UserID  string `json:"user_id"`
+	Blocked bool   `json:"blocked"`
+}
+
+// User is a user as the operator sees one.
+type User struct {
+	user.User
+	UID   storage.UID `json:"uid"`
+	State user.State  `json:"mfa_state"`
+}
+
+// UserDetail is all that an operator is shown of a user.
+type UserDetail struct {
+	User
+	Enrollments []Enrollment       `json:"enrollments"`
+	HasCode     bool               `json:"has_recovery_code"`
+	Blocks      []recovery.Block   `json:"blocks"`
+	Receipts    []recovery.Receipt `json:"receipts"`
+}
+
+// Enrollment is an enrollment of a user.
+type Enrollment struct {
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`
+	Status   string    `json:"status"` // active or suspended
+	Enrolled time.Time `json:"enrolled_at"`
+	LastAuth time.Time `json:"last_auth,omitzero"`
+}
+
+// Reset says whom to reset and why; see recovery.ResetRequest.
+type Reset struct {
+	UserID      string `json:"user_id"`
+	Reason      string `json:"reason"`
+	CallerCheck string `json:"caller_check,omitempty"`
+	DryRun      bool   `json:"dry_run,omitempty"`
+}
+
+// TicketRequest says for whom a ticket is.
+type TicketRequest struct {
+	UserID   string `json:"user_id"`
+	Email    string `json:"email,omitempty"`    // of a user not seen before
+	Multiple bool   `json:"multiple,omitempty"` // also for a user who is enrolled
+}
+
+// Ticket is a ticket to enrol with.
+type Ticket struct {
+	URL string `json:"url"` // of the page
+	URI string `json:"uri"` // the text of its QR code, for an app
+}
+
+// ErrEnrolled is device.ErrEnrolled in the words of the command line.
+var ErrEnrolled = device.ErrEnrolled.With("the user is enrolled already; --multiple makes a ticket for another phone")
+
+func (l *Local) listUsers(ctx context.Context, p Page) ([]User, error) {
+	listed, err := l.Devices.PageUsers(ctx, p.After, 0, p.Take)
+	if err != nil {
+		return nil, err
+	}
+	profiles, err := l.Devices.Profiles(ctx, listed)
+	users := make([]User, 0, len(profiles))
+	for _, p := range profiles {
+		users = append(users, User{User: p.User, UID: p.UID, State: p.State})
+	}
+	return users, err
+}
+
+func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
+	p, err := l.Devices.ReadUser(ctx, id)
+	if err != nil {
+		return UserDetail{}, err
+	}
+	detail := UserDetail{
+		User:        User{User: p.User, UID: p.UID, State: p.State},
+		Enrollments: []Enrollment{},
+	}
+	all, err := l.Devices.EnrollmentsOf(ctx, id)
+	if err != nil {
+		return UserDetail{}, err
+	}
+	for _, e := range all {
+		detail.Enrollments = append(detail.Enrollments, Enrollment{
+			ID:       e.ID,
+			Name:     e.Name,
+			Status:   string(e.Status),
+			Enrolled: e.Enrolled,
+			LastAuth: e.LastAuth,
+		})
+	}
+	standing, err := l.Codes.StandingOf(ctx, id)
+	detail.HasCode = standing.HasCode
+	detail.Blocks = standing.Blocks
+	detail.Receipts = standing.Receipts
+	return detail, err
+}
+
+func (l *Local) setRole(ctx context.Context, c RoleChange) (None, error) {
+	return None{}, l.Codes.SetRole(ctx, c.UserID, c.Role, l.actor)
+}
+
+func (l *Local) setBlocked(ctx context.Context, c BlockChange) (None, error) {
+	return None{}, l.Codes.SetBlocked(ctx, c.UserID, c.Blocked, l.actor)
+}
+
+func (l *Local) unlockUser(ctx context.Context, id string) (None, error) {
+	return None{}, l.Restores.Unblock(ctx, id, l.actor)
+}
+
+func (l *Local) resetUser(ctx context.Context, r Reset) (recovery.Receipt, error) {
+	return l.Codes.Reset(ctx, recovery.ResetRequest{
+		UserID:      r.UserID,
+		Reason:      r.Reason,
+		CallerCheck: r.CallerCheck,
+		DryRun:      r.DryRun,
+		Actor:       l.actor,
+	})
+}
+
+func (l *Local) makeTicket(ctx context.Context, r TicketRequest) (Ticket, error) {
+	secret, err := l.Devices.NewTicket(ctx, device.TicketRequest{
+		User:          user.User{ID: r.UserID, Email: r.Email},
+		AllowMultiple: r.Multiple,
+		Actor:         l.actor,
+	})
+	if errors.Is(err, device.ErrEnrolled) {
+		return Ticket{}, ErrEnrolled
+	}
+	if err != nil {
+		return Ticket{}, err
+	}
+	uri, err := l.Devices.TicketURI(ctx, secret)
+	return Ticket{URL: l.Devices.TicketURL(secret), URI: uri}, err
+}
