@@ -1,0 +1,72 @@
+package operator
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+)
+
+// ours are the names of which one in a folder shows that it is a data folder.
+var ours = []string{"tutela.db", "master.key", "admin.sock"}
+
+// CheckFolder tells whether a folder can be the data folder: its owner's alone, or one that can be made so, since it is
+// empty or was a data folder before. One that is not there can be made. Nothing is changed.
+//
+// Errors: ErrFolder, with what to do; those of the file system.
+func CheckFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the data folder: %w", err)
+	}
+	switch mode := info.Mode(); {
+	case !mode.IsDir():
+		return ErrFolder.With("%s is no folder: choose another --data", dir)
+	case mode&fs.ModeSticky != 0:
+		return ErrFolder.With("%s is shared by all users of this machine: choose a --data folder of its own", dir)
+	case mode.Perm()&othersBits == 0:
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("look at the data folder: %w", err)
+	}
+	foreign := 0
+	for _, e := range entries {
+		if slices.Contains(ours, e.Name()) {
+			return nil
+		}
+		if e.Name() != "lost+found" { // in the root of a file system
+			foreign++
+		}
+	}
+	if foreign > 0 {
+		return ErrFolder.With("%s holds other files, and others may enter it: choose a --data folder of its own, or chmod 700 this one", dir)
+	}
+	return nil
+}
+
+// othersBits are what a folder gives to all but its owner.
+const othersBits = 0o077
+
+// closeFolder takes the data folder from everybody but its owner. What is somebody else's is not ours to take.
+func closeFolder(dir string) error {
+	if err := CheckFolder(dir); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("look at the data folder: %w", err)
+	}
+	if info.Mode().Perm()&othersBits == 0 {
+		return nil
+	}
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder needs its x
+		return fmt.Errorf("close the data folder to others: %w", err)
+	}
+	return nil
+}
