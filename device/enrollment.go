@@ -142,20 +142,5 @@ func Standing(tx *storage.Tx, uid storage.UID) (user.State, []*Enrollment, error
 	return user.MFAState(facts), active, err
 }
 
-// Retire ends an enrollment: its key and token die, the user's kept answers are erased, who waits is woken. A notice,
-// when it has one, tells its phone.
-func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
-	e.Status, e.Changed, e.Watches, e.TOTPSecret = Retired, tx.Now(), nil, nil
-	tx.Wake(uid)
-	var told error
-	if _, ok := e.PushTarget(); ok && notice != nil {
-		notice.Enrollment = e.ID
-		told = recovery.Notify(tx, uid, *notice)
-	} else {
-		e.PushService, e.PushToken = "", nil // else it is kept until the phone was told
-	}
-	return errors.Join(told, Put(tx, uid, e), recovery.ForgetAnswers(tx, uid))
-}
-
 // detail is what an event about the enrollment knows of its phone.
 func (e *Enrollment) detail() audit.Detail { return audit.Detail{Device: e.Name, Enrollment: e.ID} }

@@ -1,0 +1,158 @@
+package device
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// Reserved is the id and one-time-code secret of an enrollment to come. The zero value has them drawn.
+type Reserved struct {
+	ID     string
+	Secret []byte
+}
+
+func (r Reserved) orNew() Reserved {
+	if r.ID == "" {
+		r.ID = storage.NewID("dev_", 16)
+	}
+	if len(r.Secret) == 0 {
+		r.Secret = make([]byte, totpSecretBytes)
+		_, _ = rand.Read(r.Secret)
+	}
+	return r
+}
+
+// Answer is what an app gets when it has enrolled or restored.
+//
+// Source: Guardian wire protocol §1.5.
+type Answer struct {
+	ID           string `json:"id"`
+	URL          string `json:"url"`
+	Issuer       string `json:"issuer"`
+	UserID       string `json:"user_id"`
+	Token        string `json:"token"`
+	RecoveryCode string `json:"recovery_code,omitempty"`
+	TOTP         *TOTP  `json:"totp,omitempty"`
+}
+
+// TOTP is what an app needs to show one-time codes; the numbers are JSON numbers and the algorithm is lower-case, as
+// the iOS SDK wants them.
+type TOTP struct {
+	Secret    string `json:"secret"` // base32
+	Algorithm string `json:"algorithm"`
+	Digits    int    `json:"digits"`
+	Period    int    `json:"period"`
+}
+
+// The parameters of one-time codes, as every authenticator app takes them (RFC 6238).
+const (
+	totpAlgorithm   = "sha1"
+	totpDigits      = 6
+	totpPeriod      = 30
+	totpSecretBytes = 20
+)
+
+func encodeSecret(secret []byte) string {
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(secret)
+}
+
+// Bind makes an enrollment of an installation for a user and returns it with the answer for its app. It is for
+// whoever has found, in the same transaction, that the installation may be bound; an active enrollment of the same
+// phone (its identifier) is replaced. id and secret may be given, when a QR code has them already.
+//
+// Errors: ErrKeyInUse, for an active or suspended enrollment of the user other than retiring that has the key;
+// ErrInstallation, when the presence policy refuses the app; ErrTooMany.
+func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reserved, retiring string, actor audit.Actor) (*Enrollment, *Answer, error) {
+	u, err := user.Get(tx, uid)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.admits(tx, in); err != nil {
+		return nil, nil, err
+	}
+	if err := s.replace(tx, uid, in, retiring, actor); err != nil {
+		return nil, nil, err
+	}
+	r = r.orNew()
+	token := storage.NewID("dt_", 43) // 256 bits
+	e := &Enrollment{
+		ID: r.ID, Identifier: in.Identifier, Name: in.Name, Key: in.Key,
+		Token:        s.ring.Hash(tokenPurpose, uid[:], []byte(r.ID), []byte(token)),
+		Capabilities: in.Capabilities, TOTPSecret: r.Secret, Status: Active, Enrolled: tx.Now(), Changed: tx.Now(),
+	}
+	e.setPush(in.Push)
+	tx.Wake(uid)
+	answer := &Answer{
+		ID: e.ID, URL: s.bases.API(), Issuer: s.issuer, UserID: u.ID, Token: token,
+		TOTP: &TOTP{Secret: encodeSecret(r.Secret), Algorithm: totpAlgorithm, Digits: totpDigits, Period: totpPeriod},
+	}
+	return e, answer, errors.Join(
+		enrollments.Insert(tx, uid, e.ID, e),
+		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.detail()))
+}
+
+const tokenPurpose = "device-token"
+
+func (e *Enrollment) setPush(to *push.Target) {
+	if to != nil {
+		e.PushService, e.PushToken = to.Service, []byte(to.Token)
+	}
+}
+
+// maxEnrollments bounds the enrollments of a user that are not retired: each is asked and told, and read at every login.
+const maxEnrollments = 50
+
+// replace looks at the user's other enrollments: the same key is a conflict, the same phone is replaced. So is one that
+// Left and has the key, which would else come back beside the new one.
+func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, actor audit.Actor) error {
+	others, err := Of(tx, uid, Active, Suspended, Left)
+	if err != nil {
+		return err
+	}
+	kept := 0
+	for _, other := range others {
+		if other.ID == retiring {
+			continue
+		}
+		sameKey := other.Key.Same(in.Key)
+		if sameKey && other.Status != Left {
+			return ErrKeyInUse
+		}
+		if !sameKey && other.Identifier != in.Identifier {
+			kept++
+			continue
+		}
+		event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: map[string]string{"why": "replaced"}}
+		err := errors.Join(Retire(tx, uid, other, nil),
+			audit.Record(tx, actor, event, other.detail()))
+		if err != nil {
+			return err
+		}
+	}
+	if kept >= maxEnrollments {
+		return ErrTooMany
+	}
+	return nil
+}
+
+// Retire ends an enrollment: its key and token die, the user's kept answers are erased, who waits is woken. A notice,
+// when it has one, tells its phone.
+func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
+	e.Status, e.Changed, e.Watches, e.TOTPSecret = Retired, tx.Now(), nil, nil
+	tx.Wake(uid)
+	var told error
+	if _, ok := e.PushTarget(); ok && notice != nil {
+		notice.Enrollment = e.ID
+		told = recovery.Notify(tx, uid, *notice)
+	} else {
+		e.PushService, e.PushToken = "", nil // else it is kept until the phone was told
+	}
+	return errors.Join(told, Put(tx, uid, e), recovery.ForgetAnswers(tx, uid))
+}

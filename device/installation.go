@@ -1,0 +1,76 @@
+package device
+
+import (
+	"unicode/utf8"
+
+	"tutela/device/push"
+	"tutela/storage"
+)
+
+// The bounds of what an app says about itself, in bytes.
+const (
+	maxIdentifierBytes = 512
+	maxNameBytes       = 256
+	maxPushTokenBytes  = 4096
+	maxCapabilities    = 16
+)
+
+// Installation is what an app says about itself.
+type Installation struct {
+	Identifier   string
+	Name         string
+	Push         *push.Target
+	Key          Key
+	Capabilities []string
+}
+
+// ErrInstallation is that of an app that says something about itself that cannot be.
+var ErrInstallation = storage.NewError(storage.Invalid, "the description of the app is not valid")
+
+// Validate checks the bounds and the form; the key was checked by ParseKey.
+//
+// Errors: ErrInstallation.
+func (i *Installation) Validate() error {
+	switch {
+	case !fits(i.Identifier, maxIdentifierBytes):
+		return ErrInstallation.With("identifier must be text of 1 to %d bytes", maxIdentifierBytes)
+	case !fits(i.Name, maxNameBytes):
+		return ErrInstallation.With("name must be text of 1 to %d bytes", maxNameBytes)
+	case len(i.Capabilities) > maxCapabilities:
+		return ErrInstallation.With("at most %d capabilities", maxCapabilities)
+	}
+	for _, c := range i.Capabilities {
+		if !fits(c, maxNameBytes) {
+			return ErrInstallation.With("a capability must be text of 1 to %d bytes", maxNameBytes)
+		}
+	}
+	return validateTarget(i.Push)
+}
+
+func validateTarget(to *push.Target) error {
+	if to == nil {
+		return nil
+	}
+	if !to.Service.Valid() {
+		return ErrInstallation.With("push_credentials.service is GCM, FCM or APNS")
+	}
+	if !fits(to.Token, maxPushTokenBytes) {
+		return ErrInstallation.With("push_credentials.token must be text of 1 to %d bytes", maxPushTokenBytes)
+	}
+	return nil
+}
+
+func fits(s string, most int) bool { return s != "" && len(s) <= most && utf8.ValidString(s) }
+
+// admits tells whether the presence policy lets the app enrol.
+func (s *Service) admits(tx *storage.Tx, in Installation) error {
+	policy, err := PresencePolicy(tx)
+	if err != nil {
+		return err
+	}
+	e := &Enrollment{Capabilities: in.Capabilities}
+	if policy == PresenceNumber && !e.Can(NumberMatching) {
+		return ErrInstallation.With("this installation asks for number matching, which the app does not offer")
+	}
+	return nil
+}

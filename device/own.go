@@ -1,0 +1,110 @@
+package device
+
+import (
+	"context"
+	"errors"
+
+	"tutela/device/push"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// Read returns the caller's enrollment.
+//
+// Errors: those of Check.
+func (s *Service) Read(ctx context.Context, p Proof) (e *Enrollment, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		e, err = s.Check(tx, p)
+		return err
+	})
+	return e, err
+}
+
+// Change is what a phone changes of its own enrollment; nil is left as it is.
+type Change struct {
+	Identifier   *string
+	Name         *string
+	Push         *push.Target
+	Capabilities *[]string // only by a call signed by its key
+}
+
+// Patch changes the caller's enrollment. A new push token or identifier is an event, and the old push token is told.
+//
+// Errors: those of Check; ErrInstallation; ErrUnsigned, for capabilities by the device token.
+func (s *Service) Patch(ctx context.Context, p Proof, c Change, actor audit.Actor) (e *Enrollment, err error) {
+	if c.Capabilities != nil && p.ByToken {
+		return nil, ErrUnsigned.With("capabilities are changed only by a call that the device key signs")
+	}
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		if e, err = s.Check(tx, p); err != nil {
+			return err
+		}
+		return s.patch(tx, p.UID, e, c, actor)
+	})
+	return e, err
+}
+
+func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change, actor audit.Actor) error {
+	before := *e
+	c.apply(e)
+	after := Installation{Identifier: e.Identifier, Name: e.Name, Push: c.Push, Capabilities: e.Capabilities}
+	if err := after.Validate(); err != nil {
+		return err
+	}
+	was, _ := before.PushTarget()
+	is, _ := e.PushTarget()
+	if e.Identifier == before.Identifier && is == was {
+		return Put(tx, uid, e)
+	}
+	return errors.Join(tellOldAddress(tx, uid, &before), Put(tx, uid, e),
+		audit.Record(tx, actor, audit.Event{Type: audit.UpdateDevice, UID: uid}, e.detail()))
+}
+
+func (c Change) apply(e *Enrollment) {
+	if c.Identifier != nil {
+		e.Identifier = *c.Identifier
+	}
+	if c.Name != nil {
+		e.Name = *c.Name
+	}
+	if c.Capabilities != nil {
+		e.Capabilities = *c.Capabilities
+	}
+	e.setPush(c.Push)
+}
+
+// Leave deletes the caller's enrollment. By the device token alone, which whoever has stolen a platform backup may
+// have, it is gone for all to see, but a signed call within seven days brings it back.
+//
+// Errors: those of Check.
+func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		e, err := s.Check(tx, p)
+		if err != nil {
+			return err
+		}
+		if p.ByToken {
+			e.Status, e.Changed = Left, tx.Now()
+			tx.Wake(p.UID)
+			err = Put(tx, p.UID, e)
+		} else {
+			err = Retire(tx, p.UID, e, nil)
+		}
+		event := audit.Event{Type: audit.Unenroll, UID: p.UID, Facts: map[string]string{"why": "device"}}
+		return errors.Join(err, audit.Record(tx, actor, event, e.detail()))
+	})
+}
+
+// Practise tells whether a code is the recovery code of the caller's user, without spending it.
+//
+// Errors: those of CheckSigned; recovery.ErrLimited.
+func (s *Service) Practise(ctx context.Context, p Proof, typed string, actor audit.Actor) (valid bool, err error) {
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		if _, err := s.CheckSigned(tx, p); err != nil {
+			return err
+		}
+		valid, err = s.recovery.Practise(tx, p.UID, typed, actor)
+		return err
+	})
+	return valid, err
+}

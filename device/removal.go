@@ -1,0 +1,43 @@
+package device
+
+import (
+	"context"
+	"errors"
+
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// RemoveEnrollment is an admin's removal of an enrollment. When no other confirmed one is left, suspended ones
+// included, it is a reset of the user's MFA, with a receipt.
+//
+// Errors: ErrNoEnrollment; user.ErrRefused.
+func (s *Service) RemoveEnrollment(ctx context.Context, id string, actor audit.Actor) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, e, err := findShown(tx, id)
+		if err != nil {
+			return err
+		}
+		if _, err := user.GetFor(tx, actor, user.ChangeFactors, uid); err != nil {
+			return err
+		}
+		return s.removeByAdmin(ctx, tx, uid, e, actor)
+	})
+}
+
+func (s *Service) removeByAdmin(ctx context.Context, tx *storage.Tx, uid storage.UID, e *Enrollment, actor audit.Actor) error {
+	left, err := Of(tx, uid, Active, Suspended)
+	if err != nil {
+		return err
+	}
+	if len(left) == 1 {
+		_, err := s.recovery.ResetIn(ctx, tx, uid, recovery.ResetRequest{Reason: "the last enrollment was removed", Actor: actor})
+		return err
+	}
+	event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: map[string]string{"why": "admin"}}
+	return errors.Join(Retire(tx, uid, e, nil),
+		audit.Record(tx, actor, event, e.detail()),
+		audit.RecordCall(tx, actor, uid))
+}

@@ -1,0 +1,64 @@
+package device
+
+import (
+	"time"
+
+	"tutela/storage"
+)
+
+// Watch is a restore's wish to know whether the old phone still calls.
+type Watch struct {
+	Restore string    `json:"restore"`
+	Until   time.Time `json:"until"`
+	Called  time.Time `json:"called,omitzero"` // the first call signed by the key before Until
+}
+
+// watchesKept bounds the watches of an enrollment; watchLife is how long one is remembered.
+const (
+	watchesKept = 64
+	watchLife   = time.Hour
+)
+
+// WatchCalls has the first signed call of the enrollment before until written down for a restore.
+func WatchCalls(tx *storage.Tx, uid storage.UID, e *Enrollment, restore string, until time.Time) error {
+	kept := make([]Watch, 0, len(e.Watches)+1)
+	for _, w := range e.Watches {
+		if tx.Now().Before(w.Until.Add(watchLife)) {
+			kept = append(kept, w)
+		}
+	}
+	if len(kept) >= watchesKept {
+		kept = kept[1:] // CalledDuring assumes of it that the phone called
+	}
+	kept = append(kept, Watch{Restore: restore, Until: until})
+	e.Watches = kept
+	return Put(tx, uid, e)
+}
+
+// CalledDuring tells whether the enrollment's phone made a signed call while the restore's watch ran. Of a watch that is
+// not kept any more it assumes so: a flood of restores must not hide that the phone is there.
+func (e *Enrollment) CalledDuring(restore string) bool {
+	for _, w := range e.Watches {
+		if w.Restore == restore {
+			return !w.Called.IsZero()
+		}
+	}
+	return true
+}
+
+func (e *Enrollment) watched(now time.Time) bool {
+	for _, w := range e.Watches {
+		if w.Called.IsZero() && now.Before(w.Until) {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Enrollment) answerWatches(now time.Time) {
+	for i := range e.Watches {
+		if w := &e.Watches[i]; w.Called.IsZero() && now.Before(w.Until) {
+			w.Called = now
+		}
+	}
+}
