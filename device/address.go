@@ -13,9 +13,8 @@ import (
 // the change. Whoever has stolen a device token cannot keep the owner from hearing of it by changing the push token once
 // more: each address that was in force is told.
 type address struct {
-	Service push.Service `json:"service"`
-	Token   []byte       `json:"token"` // sealed
-	Expires time.Time    `json:"expires"`
+	push.KeptAddress
+	Expires time.Time `json:"expires"`
 }
 
 // addressesKept bounds the addresses of an enrollment that wait to be told. The first are the ones that count.
@@ -32,8 +31,8 @@ var addresses = storage.Declare(storage.Spec[address]{
 
 // tellOldAddress has the phone told, where it was reached until now, that its push token or identifier has changed.
 func tellOldAddress(tx *storage.Tx, uid storage.UID, before *Enrollment) error {
-	to, ok := before.PushTarget()
-	if !ok {
+	to := before.PushAddress()
+	if to.IsZero() {
 		return nil
 	}
 	waiting, err := addresses.Prefixed(tx, uid, before.ID)
@@ -41,7 +40,7 @@ func tellOldAddress(tx *storage.Tx, uid storage.UID, before *Enrollment) error {
 		return err
 	}
 	key := before.ID + storage.NewID("", 8)
-	a := &address{Service: to.Service, Token: []byte(to.Token), Expires: tx.Now().Add(addressLife)}
+	a := &address{KeptAddress: to.Keep(), Expires: tx.Now().Add(addressLife)}
 	return errors.Join(
 		addresses.Put(tx, uid, key, a),
 		recovery.Notify(tx, uid, recovery.NoticePayload{Notice: "push_token_changed", Enrollment: before.ID, Address: key}))

@@ -100,8 +100,9 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 
 const tokenPurpose = "device-token"
 
-func (e *Enrollment) setPush(to *push.Target) {
-	if to != nil {
+// setPush makes to the address of the enrollment's phone; the zero Address changes nothing.
+func (e *Enrollment) setPush(to push.Address) {
+	if !to.IsZero() {
 		e.PushService, e.PushToken = to.Service, []byte(to.Token)
 	}
 }
@@ -148,7 +149,7 @@ func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.Not
 	e.Status, e.Changed, e.Watches, e.TOTPSecret = Retired, tx.Now(), nil, nil
 	tx.Wake(uid)
 	var told error
-	if _, ok := e.PushTarget(); ok && notice != nil {
+	if !e.PushAddress().IsZero() && notice != nil {
 		notice.Enrollment = e.ID
 		told = recovery.Notify(tx, uid, *notice)
 	} else {

@@ -27,15 +27,15 @@ func TestPatch_ChangesWhatIsNamedAlone(t *testing.T) {
 			name := fmt.Sprint("by token: ", proof.ByToken)
 			e, err := h.Patch(context.Background(), proof, device.Change{Name: &name}, audit.ByUser())
 			must(h.t, err)
-			if to, _ := e.PushTarget(); e.Name != name || e.Identifier != "a" || to != *p.in.Push || !e.Can(device.NumberMatching) {
+			if e.Name != name || e.Identifier != "a" || e.PushAddress() != p.in.Push || !e.Can(device.NumberMatching) {
 				h.t.Errorf("%+v", e)
 			}
 		}
 		e, err := h.Patch(context.Background(), p.proof(), device.Change{
-			Identifier: text("new"), Push: &push.Target{Service: push.APNs, Token: "new"}, Capabilities: &[]string{},
+			Identifier: text("new"), Push: push.Address{Service: push.APNs, Token: "new"}, Capabilities: &[]string{},
 		}, audit.ByUser())
 		must(h.t, err)
-		if to, _ := e.PushTarget(); e.Identifier != "new" || to != (push.Target{Service: push.APNs, Token: "new"}) || e.Can(device.NumberMatching) {
+		if e.Identifier != "new" || e.PushAddress() != (push.Address{Service: push.APNs, Token: "new"}) || e.Can(device.NumberMatching) {
 			h.t.Errorf("%+v", e)
 		}
 		if read, err := h.Read(context.Background(), p.proof()); err != nil || read.Identifier != "new" {
@@ -50,12 +50,10 @@ func TestPatch_RefusesWhatCannotBeAndChangesNothing(t *testing.T) {
 	proof := p.proof()
 	before := h.content()
 	for name, c := range map[string]device.Change{
-		"no identifier":      {Identifier: text("")},
-		"no name":            {Name: text("")},
-		"a long name":        {Name: text(strings.Repeat("x", 257))},
-		"an unknown service": {Push: &push.Target{Service: "x", Token: "x"}},
-		"an empty token":     {Push: &push.Target{Service: push.FCM}},
-		"many capabilities":  {Capabilities: &[]string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17"}},
+		"no identifier":     {Identifier: text("")},
+		"no name":           {Name: text("")},
+		"a long name":       {Name: text(strings.Repeat("x", 257))},
+		"many capabilities": {Capabilities: &[]string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16", "17"}},
 	} {
 		_, err := h.Patch(context.Background(), proof, c, audit.ByUser())
 		expect(t, name, err, device.ErrInstallation)
@@ -77,18 +75,18 @@ func TestPatch_TellsTheOldAddressOfEachChange(t *testing.T) {
 			h.t.Errorf("a new name was told: %+v", told)
 		}
 		// Whoever changes it twice at once keeps nobody from hearing of the first.
-		patch(device.Change{Push: &push.Target{Service: push.APNs, Token: "second"}})
-		patch(device.Change{Push: &push.Target{Service: push.FCM, Token: "third"}})
+		patch(device.Change{Push: push.Address{Service: push.APNs, Token: "second"}})
+		patch(device.Change{Push: push.Address{Service: push.FCM, Token: "third"}})
 		patch(device.Change{Identifier: text("b")})
-		patch(device.Change{Identifier: text("b"), Push: &push.Target{Service: push.FCM, Token: "third"}}) // no change
-		told := map[push.Target]int{}
+		patch(device.Change{Identifier: text("b"), Push: push.Address{Service: push.FCM, Token: "third"}}) // no change
+		told := map[push.Address]int{}
 		for _, d := range h.deliver() {
 			told[d.to]++
 			if d.Notice != "push_token_changed" || d.Enrollment != p.answer.ID || d.TransactionToken != "" || d.Challenge != "" {
 				h.t.Errorf("the notice is %+v", d.Message)
 			}
 		}
-		for _, want := range []push.Target{*p.in.Push, {Service: push.APNs, Token: "second"}, {Service: push.FCM, Token: "third"}} {
+		for _, want := range []push.Address{p.in.Push, {Service: push.APNs, Token: "second"}, {Service: push.FCM, Token: "third"}} {
 			if told[want] != 1 {
 				h.t.Errorf("%v was told %d times", want, told[want])
 			}
@@ -108,7 +106,7 @@ func TestPatch_FloodOfTokensTellsTheFirst(t *testing.T) {
 	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	for i := range 40 {
-		_, err := h.Patch(context.Background(), p.proof(), device.Change{Push: &push.Target{Service: push.GCM, Token: fmt.Sprint("thief ", i)}}, audit.ByUser())
+		_, err := h.Patch(context.Background(), p.proof(), device.Change{Push: push.Address{Service: push.GCM, Token: fmt.Sprint("thief ", i)}}, audit.ByUser())
 		must(t, err)
 	}
 	told := h.deliver()
@@ -117,7 +115,7 @@ func TestPatch_FloodOfTokensTellsTheFirst(t *testing.T) {
 	}
 	first := false
 	for _, d := range told {
-		first = first || d.to == *p.in.Push
+		first = first || d.to == p.in.Push
 	}
 	if !first {
 		t.Error("the owner's phone was not told")

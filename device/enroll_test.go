@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tutela/device"
-	"tutela/device/push"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -314,9 +313,6 @@ func TestEnroll_RefusesWhatAnAppCannotSayOfItself(t *testing.T) {
 		"an identifier of no text":       func(in *device.Installation) { in.Identifier = "\xff" },
 		"no name":                        func(in *device.Installation) { in.Name = "" },
 		"a long name":                    func(in *device.Installation) { in.Name = strings.Repeat("x", 257) },
-		"an unknown push service":        func(in *device.Installation) { in.Push = &push.Target{Service: "SMS", Token: "x"} },
-		"an empty push token":            func(in *device.Installation) { in.Push = &push.Target{Service: push.FCM} },
-		"a long push token":              func(in *device.Installation) { in.Push.Token = strings.Repeat("x", 4097) },
 		"an empty capability":            func(in *device.Installation) { in.Capabilities = []string{""} },
 		"a long capability":              func(in *device.Installation) { in.Capabilities = []string{strings.Repeat("x", 257)} },
 		"more capabilities than anybody": func(in *device.Installation) { in.Capabilities = strings.Split(strings.Repeat("x,", 16)+"x", ",") },

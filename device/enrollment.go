@@ -74,9 +74,9 @@ func (e *Enrollment) Confirmed() bool { return e.Status == Active }
 // Can tells whether the app has a capability.
 func (e *Enrollment) Can(capability string) bool { return slices.Contains(e.Capabilities, capability) }
 
-// PushTarget is where the enrollment's phone is reached; ok is false when the app gave no address.
-func (e *Enrollment) PushTarget() (to push.Target, ok bool) {
-	return push.Target{Service: e.PushService, Token: string(e.PushToken)}, len(e.PushToken) > 0
+// PushAddress is where the enrollment's phone is reached; the zero Address when its app pulls.
+func (e *Enrollment) PushAddress() push.Address {
+	return push.Address{Service: e.PushService, Token: string(e.PushToken)}
 }
 
 // Find returns the enrollment with an id, whatever its status.

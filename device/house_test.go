@@ -65,15 +65,15 @@ func newHouse(t *testing.T, o ground.Options) *house {
 type pushes struct {
 	mu       sync.Mutex
 	messages []delivered
-	fail     func(to push.Target) error
+	fail     func(to push.Address) error
 }
 
 type delivered struct {
-	to push.Target
+	to push.Address
 	push.Message
 }
 
-func (p *pushes) Deliver(_ context.Context, to push.Target, m push.Message) error {
+func (p *pushes) Deliver(_ context.Context, to push.Address, m push.Message) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.messages = append(p.messages, delivered{to, m})
@@ -232,7 +232,7 @@ func (h *house) newPhoneWith(identifier string, signer crypto.Signer) *phone {
 	must(h.t, err)
 	return &phone{h: h, signer: signer, key: key, in: device.Installation{
 		Identifier: identifier, Name: "Pixel 9", Key: key,
-		Push: &push.Target{Service: push.GCM, Token: "push of " + identifier}, Capabilities: []string{device.NumberMatching},
+		Push: push.Address{Service: push.GCM, Token: "push of " + identifier}, Capabilities: []string{device.NumberMatching},
 	}}
 }
 

@@ -11,7 +11,6 @@ import (
 const (
 	maxIdentifierBytes = 512
 	maxNameBytes       = 256
-	maxPushTokenBytes  = 4096
 	maxCapabilities    = 16
 )
 
@@ -19,7 +18,7 @@ const (
 type Installation struct {
 	Identifier   string
 	Name         string
-	Push         *push.Target
+	Push         push.Address
 	Key          Key
 	Capabilities []string
 }
@@ -27,7 +26,8 @@ type Installation struct {
 // ErrInstallation is that of an app that says something about itself that cannot be.
 var ErrInstallation = storage.NewError(storage.Invalid, "the description of the app is not valid")
 
-// Validate checks the bounds and the form; the key was checked by ParseKey.
+// Validate checks the bounds and the form; the key was checked by ParseKey, the push address by
+// push.ParseAddress.
 //
 // Errors: ErrInstallation.
 func (i *Installation) Validate() error {
@@ -43,19 +43,6 @@ func (i *Installation) Validate() error {
 		if !fits(c, maxNameBytes) {
 			return ErrInstallation.With("a capability must be text of 1 to %d bytes", maxNameBytes)
 		}
-	}
-	return validateTarget(i.Push)
-}
-
-func validateTarget(to *push.Target) error {
-	if to == nil {
-		return nil
-	}
-	if !to.Service.Valid() {
-		return ErrInstallation.With("push_credentials.service is GCM, FCM or APNS")
-	}
-	if !fits(to.Token, maxPushTokenBytes) {
-		return ErrInstallation.With("push_credentials.token must be text of 1 to %d bytes", maxPushTokenBytes)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry) (func(*
 	if notice.Enrollment == "" {
 		return func(tx *storage.Tx) error { return fanOut(tx, entry.UID, notice) }, nil
 	}
-	var to push.Target
+	var to push.Address
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
 		to, err = whereTo(tx, entry.UID, notice)
 		return err
@@ -47,7 +47,7 @@ func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) erro
 		return err
 	}
 	for _, e := range active {
-		if _, ok := e.PushTarget(); !ok {
+		if e.PushAddress().IsZero() {
 			continue
 		}
 		notice.Enrollment = e.ID
@@ -61,33 +61,33 @@ func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) erro
 // whereTo is the address that a notice goes to.
 //
 // Errors: outbox.ErrGone, when there is none any more.
-func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (push.Target, error) {
+func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (push.Address, error) {
 	if notice.Address != "" {
 		a, err := addresses.Get(tx, uid, notice.Address)
 		if errors.Is(err, storage.ErrNotFound) {
-			return push.Target{}, outbox.ErrGone
+			return push.Address{}, outbox.ErrGone
 		}
 		if err != nil {
-			return push.Target{}, err
+			return push.Address{}, err
 		}
-		return push.Target{Service: a.Service, Token: string(a.Token)}, nil
+		return a.Open(), nil
 	}
 	e, err := Get(tx, uid, notice.Enrollment)
 	if errors.Is(err, ErrNoEnrollment) {
-		return push.Target{}, outbox.ErrGone
+		return push.Address{}, outbox.ErrGone
 	}
 	if err != nil {
-		return push.Target{}, err
+		return push.Address{}, err
 	}
-	to, ok := e.PushTarget()
-	if !ok {
+	to := e.PushAddress()
+	if to.IsZero() {
 		return to, outbox.ErrGone
 	}
 	return to, nil
 }
 
 // afterNotice forgets an address that was kept only to be told, and one that is gone.
-func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, to push.Target, gone bool) error {
+func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, to push.Address, gone bool) error {
 	if notice.Address != "" {
 		return addresses.Delete(tx, uid, notice.Address)
 	}
@@ -103,12 +103,12 @@ func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload,
 
 // DropPushToken forgets an enrollment's push token, which its service says is gone: the phone is reached by pull. One
 // that the app has named since then stays.
-func DropPushToken(tx *storage.Tx, uid storage.UID, id string, gone push.Target) error {
+func DropPushToken(tx *storage.Tx, uid storage.UID, id string, gone push.Address) error {
 	e, err := Get(tx, uid, id)
 	if err != nil {
 		return ignoreGone(err)
 	}
-	if now, _ := e.PushTarget(); now != gone {
+	if e.PushAddress() != gone {
 		return nil
 	}
 	e.PushService, e.PushToken = "", nil

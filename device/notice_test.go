@@ -22,7 +22,7 @@ func TestDeliverNotice_TellsEachActivePhoneOnce(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		a, b := h.enroll("ada", "a"), h.enroll("ada", "b")
 		suspended, silent := h.enroll("ada", "c"), h.newPhone("d")
-		silent.in.Push = nil
+		silent.in.Push = push.Address{}
 		must(h.t, silent.enroll(h.ticket("ada")))
 		h.suspend(suspended)
 		h.enroll("ben", "e")
@@ -47,8 +47,8 @@ func TestDeliverNotice_PhoneThatCannotBeReachedHasNoOtherToldAgain(t *testing.T)
 	onEveryEngine(t, func(h *house) {
 		h.enroll("ada", "a")
 		broken := h.enroll("ada", "b")
-		h.sent.fail = func(to push.Target) error {
-			if to == *broken.in.Push {
+		h.sent.fail = func(to push.Address) error {
+			if to == broken.in.Push {
 				return errors.New("the service does not answer")
 			}
 			return nil
@@ -77,12 +77,12 @@ func TestDeliverNotice_PhoneThatCannotBeReachedHasNoOtherToldAgain(t *testing.T)
 func TestDeliverNotice_TokenThatIsGoneIsForgotten(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		h.sent.fail = func(push.Target) error { return push.ErrTokenGone }
+		h.sent.fail = func(push.Address) error { return push.ErrTokenGone }
 		h.notify("ada", recovery.NoticePayload{Notice: "code_changed"})
 		if told := h.deliver(); len(told) != 1 {
 			h.t.Errorf("told %d times", len(told))
 		}
-		if _, ok := p.enrollment().PushTarget(); ok {
+		if !p.enrollment().PushAddress().IsZero() {
 			h.t.Error("the token that is gone is kept")
 		}
 		if len(h.waiting()) != 0 {
@@ -95,20 +95,20 @@ func TestDeliverNotice_TokenThatIsGoneIsForgotten(t *testing.T) {
 func TestDropPushToken_KeepsOneThatTheAppHasNamedSinceThen(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		drop := func(gone push.Target) {
+		drop := func(gone push.Address) {
 			h.update(func(tx *storage.Tx) error { return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.answer.ID, gone) })
 		}
-		drop(push.Target{Service: push.GCM, Token: "an older one"})
-		drop(push.Target{Service: push.APNs, Token: p.in.Push.Token})
-		if _, ok := p.enrollment().PushTarget(); !ok {
+		drop(push.Address{Service: push.GCM, Token: "an older one"})
+		drop(push.Address{Service: push.APNs, Token: p.in.Push.Token})
+		if p.enrollment().PushAddress().IsZero() {
 			h.t.Fatal("the token in force was dropped for another")
 		}
-		drop(*p.in.Push)
-		if _, ok := p.enrollment().PushTarget(); ok {
+		drop(p.in.Push)
+		if !p.enrollment().PushAddress().IsZero() {
 			h.t.Error("the token that is gone is kept")
 		}
 		h.update(func(tx *storage.Tx) error {
-			return device.DropPushToken(tx, h.uidIn(tx, "ada"), "dev_0000000000000000", *p.in.Push)
+			return device.DropPushToken(tx, h.uidIn(tx, "ada"), "dev_0000000000000000", p.in.Push)
 		})
 	})
 }
@@ -119,10 +119,10 @@ func TestRetire_TellsThePhoneAndThenForgetsItsAddress(t *testing.T) {
 		h.update(func(tx *storage.Tx) error {
 			return device.Retire(tx, h.uidIn(tx, "ada"), p.enrollmentIn(tx), &recovery.NoticePayload{Notice: "restored"})
 		})
-		if told := h.deliver(); len(told) != 1 || told[0].to != *p.in.Push || told[0].Notice != "restored" {
+		if told := h.deliver(); len(told) != 1 || told[0].to != p.in.Push || told[0].Notice != "restored" {
 			h.t.Errorf("told: %+v", told)
 		}
-		if _, ok := p.enrollment().PushTarget(); ok {
+		if !p.enrollment().PushAddress().IsZero() {
 			h.t.Error("the address of a retired phone that was told is kept")
 		}
 	})

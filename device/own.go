@@ -24,7 +24,7 @@ func (s *Service) Read(ctx context.Context, p Proof) (e *Enrollment, err error) 
 type Change struct {
 	Identifier   *string
 	Name         *string
-	Push         *push.Target
+	Push         push.Address
 	Capabilities *[]string // only by a call signed by its key
 }
 
@@ -51,9 +51,7 @@ func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change
 	if err := after.Validate(); err != nil {
 		return err
 	}
-	was, _ := before.PushTarget()
-	is, _ := e.PushTarget()
-	if e.Identifier == before.Identifier && is == was {
+	if e.Identifier == before.Identifier && e.PushAddress() == before.PushAddress() {
 		return Put(tx, uid, e)
 	}
 	return errors.Join(tellOldAddress(tx, uid, &before), Put(tx, uid, e),

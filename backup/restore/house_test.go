@@ -107,7 +107,7 @@ func (h *house) enroll(t testing.TB, userID string) *phone {
 func (p *phone) installation(name string) device.Installation {
 	return device.Installation{
 		Identifier: "ident-" + storage.NewID("", 12), Name: name, Key: p.key, Capabilities: []string{device.NumberMatching},
-		Push: &push.Target{Service: push.FCM, Token: "push-token-" + name},
+		Push: push.Address{Service: push.FCM, Token: "push-token-" + name},
 	}
 }
 

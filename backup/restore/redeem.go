@@ -129,11 +129,13 @@ func (s *Service) redeem(tx *storage.Tx, f *found, sc *scene, code recovery.Code
 }
 
 func (r *restore) installation() device.Installation {
-	in := device.Installation{Identifier: r.Identifier, Name: r.Name, Key: r.Key, Capabilities: r.Capabilities}
-	if len(r.PushToken) > 0 {
-		in.Push = &push.Target{Service: r.PushService, Token: string(r.PushToken)}
+	return device.Installation{
+		Identifier:   r.Identifier,
+		Name:         r.Name,
+		Push:         r.Push.Open(),
+		Key:          r.Key,
+		Capabilities: r.Capabilities,
 	}
-	return in
 }
 
 // takeOver puts e in the place of the old installation and ends the restore. The user's phones are told, and the old one,
@@ -151,7 +153,7 @@ func (s *Service) takeOver(tx *storage.Tx, f *found, sc *scene, e *device.Enroll
 		}
 	}
 	f.Done, f.Enrollment, f.Kept = tx.Now(), e.ID, tx.Now().Add(keptDecided)
-	f.PushToken, f.PushService = nil, "" // they are the enrollment's now
+	f.Push = push.KeptAddress{} // it is the enrollment's now
 	tx.Wake(f.uid)
 	return errors.Join(f.put(tx), recovery.Notify(tx, f.uid, recovery.NoticePayload{Notice: "restored", Restore: f.ID}))
 }
@@ -227,7 +229,7 @@ func (s *Service) FirstTimeSetup(ctx context.Context, id, token string) (*State,
 		}
 		if f.Chosen.IsZero() {
 			f.Chosen = tx.Now()
-			f.PushToken, f.PushService = nil, ""
+			f.Push = push.KeptAddress{}
 			err = f.put(tx)
 			tx.Wake(f.uid)
 		}

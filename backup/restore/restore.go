@@ -13,6 +13,8 @@
 package restore
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -54,12 +56,11 @@ type restore struct {
 	Disabled bool   `json:"disabled,omitempty"`
 
 	// What the new installation says about itself; zeros under a handle that is nobody's.
-	Identifier   string       `json:"identifier"`
-	Name         string       `json:"name"`
-	Key          device.Key   `json:"key"`
-	PushService  push.Service `json:"push_service,omitempty"`
-	PushToken    []byte       `json:"push_token,omitempty"` // sealed
-	Capabilities []string     `json:"capabilities,omitempty"`
+	Identifier   string           `json:"identifier"`
+	Name         string           `json:"name"`
+	Key          device.Key       `json:"key"`
+	Push         push.KeptAddress `json:"push,omitzero"`
+	Capabilities []string         `json:"capabilities,omitempty"`
 
 	Started    time.Time `json:"started"`
 	Expires    time.Time `json:"expires"`
@@ -84,7 +85,8 @@ var (
 		Name:    "restore",
 		Class:   storage.MFA,
 		Expires: func(r *restore) time.Time { return r.Kept },
-		Sealed:  func(r *restore) []storage.Field { return []storage.Field{{Name: "push_token", Value: &r.PushToken}} },
+		Sealed:  func(r *restore) []storage.Field { return []storage.Field{{Name: "push_token", Value: &r.Push.Token}} },
+		Upgrade: readFlatAddress,
 	})
 	vetoes = storage.Declare(storage.Spec[veto]{
 		Name:    "restore_veto",
@@ -92,6 +94,20 @@ var (
 		Expires: func(v *veto) time.Time { return v.At.Add(vetoLife) },
 	})
 )
+
+// readFlatAddress reads the push address of a row of schema 1, which had it as two members of its own.
+func readFlatAddress(r *restore, stored []byte) error {
+	if r.Push.Service != "" || !bytes.Contains(stored, []byte(`"push_service":`)) {
+		return nil
+	}
+	var flat struct {
+		Service push.Service `json:"push_service"`
+		Token   []byte       `json:"push_token"`
+	}
+	err := json.Unmarshal(stored, &flat)
+	r.Push = push.KeptAddress{Service: flat.Service, Token: flat.Token}
+	return err
+}
 
 const (
 	idPrefix        = "rst_"

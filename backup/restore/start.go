@@ -192,9 +192,7 @@ func (s *Service) newRestore(tx *storage.Tx, b *beginning) (*found, error) {
 
 func (r *restore) setInstallation(in device.Installation) {
 	r.Identifier, r.Name, r.Key, r.Capabilities = in.Identifier, in.Name, in.Key, in.Capabilities
-	if in.Push != nil {
-		r.PushService, r.PushToken = in.Push.Service, []byte(in.Push.Token)
-	}
+	r.Push = in.Push.Keep()
 }
 
 // blank returns an installation that takes as many bytes in a row and says nothing about the phone.
@@ -204,11 +202,8 @@ func blank(in device.Installation) device.Installation {
 	for _, c := range in.Capabilities {
 		out.Capabilities = append(out.Capabilities, zeros(c))
 	}
-	if in.Push != nil {
-		to := *in.Push
-		to.Token = strings.Repeat("0", len(to.Token)) // sealed as it is, not encoded
-		out.Push = &to
-	}
+	out.Push = in.Push
+	out.Push.Token = strings.Repeat("0", len(in.Push.Token)) // sealed as it is, not encoded
 	return out
 }
 

@@ -73,8 +73,8 @@ func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry) (func
 	if err != nil {
 		return nil, err
 	}
-	to, ok := e.PushTarget()
-	if !ok {
+	to := e.PushAddress()
+	if to.IsZero() {
 		return nil, outbox.ErrGone
 	}
 	m, err := s.message(entry.UID, keyed{what.Login, l}, e)
@@ -94,7 +94,7 @@ func ignoreTokenGone(err error) error {
 }
 
 // sent writes down how a push went.
-func sent(tx *storage.Tx, uid storage.UID, l *Login, e *device.Enrollment, to push.Target, failed error) error {
+func sent(tx *storage.Tx, uid storage.UID, l *Login, e *device.Enrollment, to push.Address, failed error) error {
 	detail := audit.Detail{Device: e.Name, Enrollment: e.ID}
 	if failed == nil {
 		return audit.Record(tx, audit.Actor{}, l.event(audit.SendPush, uid, nil), detail)
@@ -207,7 +207,7 @@ func (s *Service) AskInstead(tx *storage.Tx, uid storage.UID, old string, e *dev
 		l.Asked = slices.Delete(l.Asked, at, at+1)
 		if l.Number == "" || e.Can(device.NumberMatching) {
 			l.Asked = append(l.Asked, e.ID)
-			if _, ok := e.PushTarget(); ok && s.deliver != nil && l.Delivery != Silent {
+			if !e.PushAddress().IsZero() && s.deliver != nil && l.Delivery != Silent {
 				err = queue(tx, uid, l.key, l.Login, e)
 			}
 		}

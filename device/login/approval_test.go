@@ -257,7 +257,7 @@ func TestDeliver_PushesToEachPhoneThatIsAskedATokenOfItsOwn(t *testing.T) {
 			if d.Enrollment == b.answer.ID {
 				p = b
 			}
-			if d.to != *p.in.Push || d.Challenge != p.one().Challenge {
+			if d.to != p.in.Push || d.Challenge != p.one().Challenge {
 				h.t.Errorf("%+v went to %v", d.Message, d.to)
 			}
 		}
@@ -295,7 +295,7 @@ func TestDeliver_LooksAgainBeforeItSends(t *testing.T) {
 		},
 		"the phone has no push token any more": func(h *house, p *phone, _ login.Begun) {
 			h.update(func(tx *storage.Tx) error {
-				return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.answer.ID, *p.in.Push)
+				return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.answer.ID, p.in.Push)
 			})
 		},
 	} {
@@ -319,11 +319,11 @@ func TestDeliver_TokenThatIsGoneIsDroppedAndThePhoneReachedByPull(t *testing.T) 
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		begun := h.begin(request("ada"))
-		h.sent.fail = func(push.Target) error { return push.ErrTokenGone }
+		h.sent.fail = func(push.Address) error { return push.ErrTokenGone }
 		if pushed := h.deliver(); len(pushed) != 1 {
 			h.t.Errorf("tried %d times", len(pushed))
 		}
-		if _, ok := p.enrollment().PushTarget(); ok {
+		if !p.enrollment().PushAddress().IsZero() {
 			h.t.Error("the token that is gone is kept")
 		}
 		h.expectEvents("ada", audit.SendPushFailure, 1)
@@ -336,8 +336,8 @@ func TestDeliver_TriesAgainThePhoneThatFailedAlone(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		good, bad := h.enroll("ada", "a"), h.enroll("ada", "b")
 		h.begin(request("ada"))
-		h.sent.fail = func(to push.Target) error {
-			if to == *bad.in.Push {
+		h.sent.fail = func(to push.Address) error {
+			if to == bad.in.Push {
 				return errors.New("the service does not answer")
 			}
 			return nil

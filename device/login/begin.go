@@ -234,7 +234,7 @@ func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, as
 		return nil
 	}
 	for _, e := range asked {
-		if _, ok := e.PushTarget(); !ok {
+		if e.PushAddress().IsZero() {
 			continue
 		}
 		l.Delivery = Push

@@ -441,7 +441,7 @@ func TestBegin_DeliveryIsPullWithoutAPushToken(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		h.update(func(tx *storage.Tx) error {
-			return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.answer.ID, *p.in.Push)
+			return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.answer.ID, p.in.Push)
 		})
 		h.expectDelivery("no push token", request("ada"), login.Pull)
 		h.enroll("ada", "b")

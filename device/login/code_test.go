@@ -226,7 +226,7 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 		p := h.enrollApp("ada", planted+" identifier", newEd25519(h.t), device.NumberMatching, planted+" capability")
 		name := planted + " name"
 		_, err := h.devices.Patch(ctx, p.proof(), device.Change{
-			Name: &name, Push: &push.Target{Service: push.APNs, Token: planted + " push token"},
+			Name: &name, Push: push.Address{Service: push.APNs, Token: planted + " push token"},
 		}, audit.ByUser().WithOrigin(planted, planted))
 		must(h.t, err)
 		req := request("ada")

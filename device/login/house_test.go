@@ -79,15 +79,15 @@ func (h *house) restart() {
 type pushes struct {
 	mu       sync.Mutex
 	messages []delivered
-	fail     func(to push.Target) error
+	fail     func(to push.Address) error
 }
 
 type delivered struct {
-	to push.Target
+	to push.Address
 	push.Message
 }
 
-func (p *pushes) Deliver(_ context.Context, to push.Target, m push.Message) error {
+func (p *pushes) Deliver(_ context.Context, to push.Address, m push.Message) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.messages = append(p.messages, delivered{to, m})
@@ -240,7 +240,7 @@ func (h *house) enrollApp(id, identifier string, signer crypto.Signer, capabilit
 	must(h.t, err)
 	p := &phone{h: h, signer: signer, in: device.Installation{
 		Identifier: identifier, Name: "Pixel 9", Key: key, Capabilities: capabilities,
-		Push: &push.Target{Service: push.GCM, Token: "push of " + identifier},
+		Push: push.Address{Service: push.GCM, Token: "push of " + identifier},
 	}}
 	p.answer, err = h.devices.Enroll(context.Background(), ticket, p.in, audit.ByUser())
 	must(h.t, err)

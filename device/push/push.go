@@ -9,25 +9,6 @@ import (
 	"tutela/storage"
 )
 
-// Service is the kind of address that an app gave.
-type Service string
-
-// The push services of the Guardian wire protocol.
-const (
-	GCM  Service = "GCM" // Android still calls FCM so
-	FCM  Service = "FCM"
-	APNs Service = "APNS"
-)
-
-// Valid tells whether s is a service of the protocol.
-func (s Service) Valid() bool { return s == GCM || s == FCM || s == APNs }
-
-// Target is where a phone is reached.
-type Target struct {
-	Service Service
-	Token   string
-}
-
 // Message is what a phone is told. Keys that are empty are left out.
 //
 // Source: Guardian wire protocol §3; nm, notice and rst are tutela's.
@@ -111,7 +92,7 @@ type Deliverer interface {
 	// Deliver returns nil when the push service has taken the message.
 	//
 	// Errors: ErrTokenGone; anything else may go better later.
-	Deliver(ctx context.Context, to Target, m Message) error
+	Deliver(ctx context.Context, to Address, m Message) error
 }
 
 // ErrTokenGone is the push service's word that a token is dead: it is not to be used again.

@@ -70,11 +70,3 @@ func TestMessage_LeavesOutWhatIsEmpty(t *testing.T) {
 		t.Errorf("an empty message has %d keys", n)
 	}
 }
-
-func TestService_KnowsThoseOfTheProtocolAlone(t *testing.T) {
-	for service, want := range map[push.Service]bool{"GCM": true, "FCM": true, "APNS": true, "APNs": false, "gcm": false, "": false, "SMS": false} {
-		if service.Valid() != want {
-			t.Errorf("%q: %t", service, !want)
-		}
-	}
-}

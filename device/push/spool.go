@@ -29,7 +29,7 @@ func NewSpool(dir string, log *slog.Logger) (*Spool, error) {
 }
 
 // Deliver writes the message as one JSON object: its keys as the service would carry them, and "service".
-func (s *Spool) Deliver(_ context.Context, to Target, m Message) error {
+func (s *Spool) Deliver(_ context.Context, to Address, m Message) error {
 	content, err := spoolContent(to, m)
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func (s *Spool) Deliver(_ context.Context, to Target, m Message) error {
 	return nil
 }
 
-func spoolContent(to Target, m Message) ([]byte, error) {
+func spoolContent(to Address, m Message) ([]byte, error) {
 	object := m.Object()
 	if to.Service != APNs {
 		flat, err := m.Strings()

@@ -49,7 +49,7 @@ func files(t *testing.T, dir string) (contents []map[string]any) {
 func TestSpool_WritesEachMessageAsItsServiceWouldCarryIt(t *testing.T) {
 	spool, dir, log := newSpool(t)
 	for _, service := range []push.Service{push.GCM, push.APNs} {
-		if err := spool.Deliver(context.Background(), push.Target{Service: service, Token: "secret push token"}, whole()); err != nil {
+		if err := spool.Deliver(context.Background(), push.Address{Service: service, Token: "secret push token"}, whole()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,7 +86,7 @@ func TestSpool_ManyAtOnceAreAFileEach(t *testing.T) {
 	var all sync.WaitGroup
 	for range 64 {
 		all.Go(func() {
-			if err := spool.Deliver(context.Background(), push.Target{Service: push.FCM}, whole()); err != nil {
+			if err := spool.Deliver(context.Background(), push.Address{Service: push.FCM}, whole()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -108,7 +108,7 @@ func TestSpool_TellsOfAFolderThatCannotBeWritten(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := spool.Deliver(context.Background(), push.Target{Service: push.FCM}, whole()); err == nil {
+	if err := spool.Deliver(context.Background(), push.Address{Service: push.FCM}, whole()); err == nil {
 		t.Error("no error")
 	}
 }

@@ -24,7 +24,7 @@ type account struct {
 func accountOf(e *device.Enrollment) *account {
 	var out account
 	out.Body.ID, out.Body.Identifier, out.Body.Name = e.ID, e.Identifier, e.Name
-	if to, ok := e.PushTarget(); ok {
+	if to := e.PushAddress(); !to.IsZero() {
 		out.Body.Push = &pushCredentials{Service: string(to.Service), Token: to.Token}
 	}
 	return &out
@@ -77,8 +77,15 @@ func (a *api) readAccount(ctx context.Context, c *caller, _ *AccountPath) (*acco
 }
 
 func (a *api) changeAccount(ctx context.Context, c *caller, in *change) (*account, error) {
+	address, err := in.Body.Push.address()
+	if err != nil {
+		return nil, err
+	}
 	e, err := a.Devices.Patch(ctx, c.proof, device.Change{
-		Identifier: in.Body.Identifier, Name: in.Body.Name, Push: in.Body.Push.target(), Capabilities: in.Body.Capabilities,
+		Identifier:   in.Body.Identifier,
+		Name:         in.Body.Name,
+		Push:         address,
+		Capabilities: in.Body.Capabilities,
 	}, c.actor)
 	if err != nil {
 		return nil, err

@@ -44,6 +44,38 @@ func TestAccount_EchoesTheValuesInForce(t *testing.T) {
 	}
 }
 
+// webPush is a subscription with the keys of RFC 8291 §5, as a browser's JSON has it.
+func webPush(endpoint string) string {
+	return `{"endpoint":"` + endpoint + `","expirationTime":null,"keys":{` +
+		`"p256dh":"BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4",` +
+		`"auth":"BTBZMqHH6r4Tts7J_aSIgg"}}`
+}
+
+func TestAccount_TakesAWebPushSubscriptionAsItsPushToken(t *testing.T) {
+	h := newHouse(t)
+	p, _ := h.enroll("maria", withPush("WEBPUSH", webPush("https://push.example.net/1?a=1&b=2")))
+	credentials := func() any {
+		return h.call("GET", path(p, ""), "", "Authorization", h.bearer(p)).body["push_credentials"]
+	}
+	canonical := func(endpoint string) map[string]any {
+		return map[string]any{"service": "WEBPUSH", "token": strings.Replace(webPush(endpoint), `,"expirationTime":null`, "", 1)}
+	}
+	if diff := cmp.Diff(any(canonical("https://push.example.net/1?a=1&b=2")), credentials()); diff != "" {
+		t.Error(diff)
+	}
+	change := func(token string) answer {
+		body := h.json(map[string]any{"push_credentials": map[string]any{"service": "WEBPUSH", "token": token}})
+		return h.call("PATCH", path(p, ""), body, "Authorization", h.bearer(p))
+	}
+	h.accepted(change(webPush("https://push.example.net/2")), http.StatusOK)
+	h.unchanged(func() {
+		h.refused(change(webPush("https://user:pass@push.example.net/3")), http.StatusBadRequest, "invalid_body")
+	})
+	if diff := cmp.Diff(any(canonical("https://push.example.net/2")), credentials()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAccount_LeavesPushCredentialsOutWhole(t *testing.T) {
 	h := newHouse(t)
 	p, _ := h.enroll("maria")

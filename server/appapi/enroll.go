@@ -24,15 +24,18 @@ type installation struct {
 
 // pushCredentials is where a push service finds an app. iOS decodes it whole or not at all.
 type pushCredentials struct {
-	Service string `json:"service" enum:"GCM,FCM,APNS"`
-	Token   string `json:"token" minLength:"1" maxLength:"4096"`
+	Service string `json:"service" enum:"GCM,FCM,APNS,WEBPUSH"`
+	Token   string `json:"token" minLength:"1" maxLength:"4096" doc:"Of WEBPUSH the subscription, as JSON."`
 }
 
-func (p *pushCredentials) target() *push.Target {
+// address reads the credentials; the zero Address when the app gave none.
+//
+// Errors: push.ErrAddress.
+func (p *pushCredentials) address() (push.Address, error) {
 	if p == nil {
-		return nil
+		return push.Address{}, nil
 	}
-	return &push.Target{Service: push.Service(p.Service), Token: p.Token}
+	return push.ParseAddress(p.Service, p.Token)
 }
 
 // publicKey is a JWK as it came: the domain reads it, and normalises what Android gets wrong.
@@ -59,10 +62,21 @@ func (publicKey) Schema(huma.Registry) *huma.Schema {
 	return s
 }
 
+// device reads what the domain has types of its own for.
+//
+// Errors: device.ErrKey; push.ErrAddress.
 func (i *installation) device() (device.Installation, error) {
 	key, err := device.ParseKey(json.RawMessage(i.PublicKey))
+	if err != nil {
+		return device.Installation{}, err
+	}
+	address, err := i.Push.address()
 	return device.Installation{
-		Identifier: i.Identifier, Name: i.Name, Push: i.Push.target(), Key: key, Capabilities: i.Capabilities,
+		Identifier:   i.Identifier,
+		Name:         i.Name,
+		Push:         address,
+		Key:          key,
+		Capabilities: i.Capabilities,
 	}, err
 }
 

@@ -191,6 +191,8 @@ func TestEnroll_RefusesWhatIsMalformedAndChangesNothing(t *testing.T) {
 		"push of a string":        put("push_credentials", "token"),
 		"push service unknown":    put("push_credentials", map[string]any{"service": "WNS", "token": "t"}),
 		"push token missing":      put("push_credentials", map[string]any{"service": "GCM"}),
+		"Web Push without JSON":   put("push_credentials", map[string]any{"service": "WEBPUSH", "token": "t"}),
+		"Web Push of no URL":      put("push_credentials", map[string]any{"service": "WEBPUSH", "token": webPush("file:///etc/passwd")}),
 		"push token of a number":  put("push_credentials", map[string]any{"service": "GCM", "token": 7}),
 		"capability of a number":  put("capabilities", []any{7}),
 		"too many capabilities":   put("capabilities", strings.Split(strings.Repeat("x,", 40), ",")),

@@ -8,6 +8,7 @@ import (
 	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/server"
 	"tutela/storage"
@@ -30,6 +31,7 @@ type wire struct {
 var table = []wire{
 	{device.ErrInstallation, http.StatusBadRequest, "invalid_body"},
 	{device.ErrKey, http.StatusBadRequest, "invalid_body"},
+	{push.ErrAddress, http.StatusBadRequest, "invalid_body"},
 	{login.ErrNumberMissing, http.StatusBadRequest, "invalid_body"},
 	{backup.ErrInvalid, http.StatusBadRequest, "backup_invalid"},
 

@@ -82,7 +82,7 @@ func (l *lines) String() string {
 // taken is a push service that takes every message.
 type taken struct{}
 
-func (taken) Deliver(context.Context, push.Target, push.Message) error { return nil }
+func (taken) Deliver(context.Context, push.Address, push.Message) error { return nil }
 
 func newHouse(t testing.TB, change ...func(*server.Config)) *house {
 	t.Helper()
@@ -354,7 +354,7 @@ func (h *house) enroll(userID string, change ...func(*device.Installation)) *pho
 func tapOnly(in *device.Installation) { in.Capabilities = nil }
 
 func pushed(in *device.Installation) {
-	in.Push = &push.Target{Service: push.FCM, Token: "the-push-token-of-the-phone"}
+	in.Push = push.Address{Service: push.FCM, Token: "the-push-token-of-the-phone"}
 }
 
 func (p *phone) sign(claims map[string]any) string {

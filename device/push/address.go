@@ -1,0 +1,86 @@
+package push
+
+import (
+	"unicode/utf8"
+
+	"tutela/storage"
+)
+
+// Service is a push service, by the name that an app gives it.
+type Service string
+
+// The push services: those of the Guardian wire protocol, and Web Push, which is tutela's.
+const (
+	GCM     Service = "GCM" // Android still calls FCM so
+	FCM     Service = "FCM"
+	APNs    Service = "APNS"
+	WebPush Service = "WEBPUSH"
+)
+
+// maxTokenBytes bounds what an app gives as its token.
+const maxTokenBytes = 4096
+
+// Address is where a phone is reached, as [ParseAddress] returned it. The zero Address is none: the app pulls.
+// Addresses are compared by ==.
+type Address struct {
+	Service Service
+	// Token is what the service knows the phone by. Of Web Push it is the subscription, in the form that
+	// [Subscription.String] writes.
+	Token string
+}
+
+// ErrAddress reports push credentials that can reach no phone. It does not quote the token.
+var ErrAddress = storage.NewError(storage.Invalid, "the push credentials are not valid")
+
+// ParseAddress reads the push credentials of an app.
+//
+// Errors: ErrAddress.
+func ParseAddress(service, token string) (Address, error) {
+	a := Address{Service: Service(service), Token: token}
+	if token == "" || len(token) > maxTokenBytes || !utf8.ValidString(token) {
+		return Address{}, ErrAddress.With("push_credentials.token must be text of 1 to %d bytes", maxTokenBytes)
+	}
+	switch a.Service {
+	case GCM, FCM, APNs:
+		return a, nil
+	case WebPush:
+		subscription, err := ParseSubscription(token)
+		if err != nil {
+			return Address{}, err
+		}
+		a.Token = subscription.String()
+		return a, nil
+	default:
+		return Address{}, ErrAddress.With("push_credentials.service is GCM, FCM, APNS or WEBPUSH")
+	}
+}
+
+// IsZero reports whether there is no address.
+func (a Address) IsZero() bool { return a == Address{} }
+
+// Subscription is what a message to a Web Push address needs.
+//
+// Errors: ErrAddress, for an address of another service.
+func (a Address) Subscription() (Subscription, error) {
+	if a.Service != WebPush {
+		return Subscription{}, ErrAddress.With("an address of %s has no subscription", a.Service)
+	}
+	return ParseSubscription(a.Token)
+}
+
+// KeptAddress is an address as a row keeps it. The row's table seals Token.
+type KeptAddress struct {
+	Service Service `json:"service"`
+	Token   []byte  `json:"token"`
+}
+
+// Keep returns the address as a row keeps it.
+func (a Address) Keep() KeptAddress {
+	if a.IsZero() {
+		return KeptAddress{}
+	}
+	return KeptAddress{Service: a.Service, Token: []byte(a.Token)}
+}
+
+// Open returns the address that Keep was called on.
+func (k KeptAddress) Open() Address { return Address{Service: k.Service, Token: string(k.Token)} }

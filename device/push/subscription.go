@@ -1,0 +1,95 @@
+package push
+
+import (
+	"crypto/ecdh"
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"strings"
+)
+
+// The sizes of a subscription's parts, in bytes.
+//
+// Source: RFC 8291 §3.1 and §3.2.
+const (
+	maxEndpointBytes = 2048
+	p256dhBytes      = 65 // a point of P-256, uncompressed
+	authBytes        = 16
+)
+
+// Subscription is where Web Push reaches a browser or a UnifiedPush distributor, and what a message to it is encrypted
+// with. It is valid as [ParseSubscription] returned it. Subscriptions are compared by ==.
+//
+// Source: RFC 8030, RFC 8291; W3C Push API, PushSubscription.toJSON.
+type Subscription struct {
+	Endpoint string            // where messages are posted; a secret, since whoever knows it can post
+	P256DH   [p256dhBytes]byte // the receiver's public key
+	Auth     [authBytes]byte   // the secret that the receiver shares with senders
+}
+
+// subscriptionJSON is a subscription on the wire. Browsers send expirationTime beside these.
+type subscriptionJSON struct {
+	Endpoint string `json:"endpoint"`
+	Keys     struct {
+		P256DH string `json:"p256dh"`
+		Auth   string `json:"auth"`
+	} `json:"keys"`
+}
+
+// ParseSubscription reads the JSON of a subscription. The endpoint's host is a stranger's word: whether it may be
+// connected to is for the sender to find out, each time.
+//
+// Errors: ErrAddress.
+func ParseSubscription(text string) (Subscription, error) {
+	var raw subscriptionJSON
+	if err := json.Unmarshal([]byte(text), &raw); err != nil {
+		return Subscription{}, ErrAddress.With("the token of a WEBPUSH address is the subscription as JSON")
+	}
+	if !validEndpoint(raw.Endpoint) {
+		return Subscription{}, ErrAddress.With("the subscription's endpoint must be a URL of at most %d bytes", maxEndpointBytes)
+	}
+	s := Subscription{Endpoint: raw.Endpoint}
+	if !decodeExactly(s.P256DH[:], raw.Keys.P256DH) || !onP256(s.P256DH[:]) {
+		return Subscription{}, ErrAddress.With("the subscription's p256dh must be a point of P-256, uncompressed, in base64url")
+	}
+	if !decodeExactly(s.Auth[:], raw.Keys.Auth) {
+		return Subscription{}, ErrAddress.With("the subscription's auth must be %d bytes in base64url", authBytes)
+	}
+	return s, nil
+}
+
+// String returns the subscription as JSON, always the same for the same subscription.
+func (s Subscription) String() string {
+	raw := subscriptionJSON{Endpoint: s.Endpoint}
+	raw.Keys.P256DH = base64.RawURLEncoding.EncodeToString(s.P256DH[:])
+	raw.Keys.Auth = base64.RawURLEncoding.EncodeToString(s.Auth[:])
+	var text strings.Builder
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // the & of a query stays one byte
+	if err := encoder.Encode(raw); err != nil {
+		return "" // of strings there is none
+	}
+	return strings.TrimSuffix(text.String(), "\n")
+}
+
+// validEndpoint reports whether a message can be posted to the URL. A distributor of the organisation's own may be
+// reached by http; the sender decides where that is allowed.
+func validEndpoint(endpoint string) bool {
+	if len(endpoint) > maxEndpointBytes || strings.ContainsFunc(endpoint, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return false
+	}
+	u, err := url.Parse(endpoint)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil &&
+		!strings.Contains(endpoint, "#")
+}
+
+// decodeExactly fills into from base64url, with padding or without.
+func decodeExactly(into []byte, encoded string) bool {
+	decoded, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(encoded, "="))
+	return err == nil && copy(into, decoded) == len(into) && len(decoded) == len(into)
+}
+
+func onP256(point []byte) bool {
+	_, err := ecdh.P256().NewPublicKey(point)
+	return err == nil
+}
