@@ -98,10 +98,10 @@ func Get(tx *storage.Tx, uid storage.UID, id string) (*Backup, error) {
 //
 // Errors: ErrNone.
 func Of(tx *storage.Tx, uid storage.UID, e *device.Enrollment) (*Backup, *Version, error) {
-	if e.BackupID == "" {
+	if e.Push.BackupID == "" {
 		return nil, nil, ErrNone
 	}
-	b, err := Get(tx, uid, e.BackupID)
+	b, err := Get(tx, uid, e.Push.BackupID)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -116,9 +116,9 @@ func (b *Backup) Latest(tx *storage.Tx, uid storage.UID) (*Version, error) {
 
 // Installation returns the user's enrollment that writes to a backup and is not retired; nil when there is none.
 func Installation(tx *storage.Tx, uid storage.UID, id string) (*device.Enrollment, error) {
-	live, err := device.Of(tx, uid, device.Active, device.Suspended, device.Left)
-	for _, e := range live {
-		if e.BackupID == id {
+	set, err := device.All(tx, uid)
+	for _, e := range set.Installations() {
+		if e.Push.BackupID == id {
 			return e, err
 		}
 	}
@@ -130,9 +130,9 @@ func Installation(tx *storage.Tx, uid storage.UID, id string) (*device.Enrollmen
 // installation is gone already; else it no longer names the backup, and is the caller's to write back.
 func (s *Service) Move(tx *storage.Tx, uid storage.UID, b *Backup, from, to *device.Enrollment, handle string) error {
 	if from != nil {
-		from.BackupID = ""
+		from.Push.BackupID = ""
 	}
-	to.BackupID = b.ID
+	to.Push.BackupID = b.ID
 	b.Handle, b.Moves, b.Changed = s.hash(handle), b.Moves+1, tx.Now()
 	return errors.Join(
 		device.Put(tx, uid, to),
@@ -153,7 +153,7 @@ func (s *Service) Delete(ctx context.Context, p device.Proof, actor audit.Actor)
 		if err != nil {
 			return err
 		}
-		e.BackupID = ""
+		e.Push.BackupID = ""
 		return errors.Join(
 			device.Put(tx, p.UID, e),
 			b.prune(tx, p.UID, b.Generation+1),

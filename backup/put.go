@@ -140,7 +140,7 @@ func (s *Service) examine(ctx context.Context, p device.Proof, req PutRequest) (
 	err := s.store.View(ctx, func(tx *storage.Tx) error {
 		e, err := s.check(tx, p)
 		if err == nil {
-			key = e.Key
+			key = e.Push.Key
 		}
 		return err
 	})
@@ -209,7 +209,7 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 	m := next.manifest
 	v := &Version{
 		Generation: *m.Generation, Digest: next.digest, Size: len(next.Body), Items: int(*m.Items), Provider: m.Provider,
-		AutomaticRestore: m.AutomaticRestore, Manifest: next.Manifest, Key: e.Key, Enrollment: e.ID,
+		AutomaticRestore: m.AutomaticRestore, Manifest: next.Manifest, Key: e.Push.Key, Enrollment: e.ID,
 		Created: tx.Now().Truncate(time.Millisecond),
 	}
 	var err error
@@ -238,7 +238,7 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 // begin makes the backup that the enrollment writes to from here on.
 func (s *Service) begin(tx *storage.Tx, uid storage.UID, e *device.Enrollment, next *candidate) (*Backup, error) {
 	b := &Backup{ID: next.id, Handle: s.hash(next.first), Created: tx.Now()}
-	e.BackupID = b.ID
+	e.Push.BackupID = b.ID
 	return b, errors.Join(
 		thin(tx, uid),
 		device.Put(tx, uid, e),

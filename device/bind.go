@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"errors"
+	"slices"
 
 	"tutela/device/push"
 	"tutela/recovery"
@@ -83,11 +84,21 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 	r = r.orNew()
 	token := storage.NewID("dt_", 43) // 256 bits
 	e := &Enrollment{
-		ID: r.ID, Identifier: in.Identifier, Name: in.Name, Key: in.Key,
-		Token:        s.ring.Hash(tokenPurpose, uid[:], []byte(r.ID), []byte(token)),
-		Capabilities: in.Capabilities, TOTPSecret: r.Secret, Status: Active, Enrolled: tx.Now(), Changed: tx.Now(),
+		ID:       r.ID,
+		Type:     TypePush,
+		Name:     in.Name,
+		Status:   Active,
+		Enrolled: tx.Now(),
+		Changed:  tx.Now(),
+		Push: PushBinding{
+			Identifier:   in.Identifier,
+			Key:          in.Key,
+			Token:        s.ring.Hash(tokenPurpose, uid[:], []byte(r.ID), []byte(token)),
+			Address:      in.Push.Keep(),
+			Capabilities: in.Capabilities,
+		},
+		OTP: OneTimeCodes{Secret: r.Secret},
 	}
-	e.setPush(in.Push)
 	tx.Wake(uid)
 	answer := &Answer{
 		ID: e.ID, URL: s.bases.API(), Issuer: s.issuer, UserID: u.ID, Token: token,
@@ -100,36 +111,27 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 
 const tokenPurpose = "device-token"
 
-// setPush makes to the address of the enrollment's phone; the zero Address changes nothing.
-func (e *Enrollment) setPush(to push.Address) {
-	if !to.IsZero() {
-		e.PushService, e.PushToken = to.Service, []byte(to.Token)
-	}
-}
-
-// maxEnrollments bounds the enrollments of a user that are not retired: each is asked and told, and read at every login.
+// maxEnrollments bounds the enrollments of a user that are not retired, of all types: they are read at every login.
 const maxEnrollments = 50
 
-// replace looks at the user's other enrollments: the same key is a conflict, the same phone is replaced. So is one that
+// replace looks at the user's other installations: the same key is a conflict, the same phone is replaced. So is one that
 // Left and has the key, which would else come back beside the new one.
 func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, actor audit.Actor) error {
-	others, err := Of(tx, uid, Active, Suspended, Left)
+	set, err := All(tx, uid)
 	if err != nil {
 		return err
 	}
-	kept := 0
-	for _, other := range others {
-		if other.ID == retiring {
-			continue
-		}
-		sameKey := other.Key.Same(in.Key)
+	others := slices.DeleteFunc(set.Kept(), func(e *Enrollment) bool { return e.ID == retiring })
+	left := len(others)
+	for _, other := range others.Installations() {
+		sameKey := other.Push.Key.Same(in.Key)
 		if sameKey && other.Status != Left {
 			return ErrKeyInUse
 		}
-		if !sameKey && other.Identifier != in.Identifier {
-			kept++
+		if !sameKey && other.Push.Identifier != in.Identifier {
 			continue
 		}
+		left--
 		event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: map[string]string{"why": "replaced"}}
 		err := errors.Join(Retire(tx, uid, other, nil),
 			audit.Record(tx, actor, event, other.detail()))
@@ -137,23 +139,26 @@ func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, reti
 			return err
 		}
 	}
-	if kept >= maxEnrollments {
+	if left >= maxEnrollments {
 		return ErrTooMany
 	}
 	return nil
 }
 
-// Retire ends an enrollment: its key and token die, the user's kept answers are erased, who waits is woken. A notice,
-// when it has one, tells its phone.
+// Retire ends an enrollment of any type: what it authenticates by counts no longer and its secrets are erased, so are the
+// user's kept answers, and who waits is woken. A notice, when it has one, tells its phone.
 func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
-	e.Status, e.Changed, e.Watches, e.TOTPSecret = Retired, tx.Now(), nil, nil
+	e.Status = Retired
+	e.Changed = tx.Now()
+	e.Push.Watches = nil
+	e.OTP = OneTimeCodes{}
 	tx.Wake(uid)
 	var told error
 	if !e.PushAddress().IsZero() && notice != nil {
 		notice.Enrollment = e.ID
 		told = recovery.Notify(tx, uid, *notice)
 	} else {
-		e.PushService, e.PushToken = "", nil // else it is kept until the phone was told
+		e.Push.Address = push.KeptAddress{} // else it is kept until the phone was told
 	}
 	return errors.Join(told, Put(tx, uid, e), recovery.ForgetAnswers(tx, uid))
 }

@@ -27,7 +27,7 @@ func TestPatch_ChangesWhatIsNamedAlone(t *testing.T) {
 			name := fmt.Sprint("by token: ", proof.ByToken)
 			e, err := h.Patch(context.Background(), proof, device.Change{Name: &name}, audit.ByUser())
 			must(h.t, err)
-			if e.Name != name || e.Identifier != "a" || e.PushAddress() != p.in.Push || !e.Can(device.NumberMatching) {
+			if e.Name != name || e.Push.Identifier != "a" || e.PushAddress() != p.in.Push || !e.Push.Can(device.NumberMatching) {
 				h.t.Errorf("%+v", e)
 			}
 		}
@@ -35,10 +35,10 @@ func TestPatch_ChangesWhatIsNamedAlone(t *testing.T) {
 			Identifier: text("new"), Push: push.Address{Service: push.APNs, Token: "new"}, Capabilities: &[]string{},
 		}, audit.ByUser())
 		must(h.t, err)
-		if e.Identifier != "new" || e.PushAddress() != (push.Address{Service: push.APNs, Token: "new"}) || e.Can(device.NumberMatching) {
+		if e.Push.Identifier != "new" || e.PushAddress() != (push.Address{Service: push.APNs, Token: "new"}) || e.Push.Can(device.NumberMatching) {
 			h.t.Errorf("%+v", e)
 		}
-		if read, err := h.Read(context.Background(), p.proof()); err != nil || read.Identifier != "new" {
+		if read, err := h.Read(context.Background(), p.proof()); err != nil || read.Push.Identifier != "new" {
 			h.t.Errorf("read: %+v, %v", read, err)
 		}
 	})

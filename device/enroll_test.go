@@ -194,7 +194,7 @@ func TestEnroll_64PhonesSpendOneTicketOnce(t *testing.T) {
 			h.t.Errorf("%d of 64 phones spent one ticket", enrolled)
 		}
 		h.view(func(tx *storage.Tx) error {
-			list, err := device.Of(tx, h.uidIn(tx, "ada"), device.Active, device.Retired, device.Left, device.Suspended)
+			list, err := device.All(tx, h.uidIn(tx, "ada"))
 			if len(list) != 1 {
 				h.t.Errorf("%d enrollments came of one ticket", len(list))
 			}
@@ -258,7 +258,7 @@ func TestEnroll_SameIdentifierReplacesTheOldEnrollment(t *testing.T) {
 		if left := h.events("ada", audit.Unenroll); len(left) != 1 || left[0].Facts["why"] != "replaced" || left[0].Detail.Enrollment != old.answer.ID {
 			h.t.Errorf("events: %+v", left)
 		}
-		if e := old.enrollment(); len(e.PushToken)+len(e.TOTPSecret) != 0 {
+		if e := old.enrollment(); len(e.Push.Address.Token)+len(e.OTP.Secret) != 0 {
 			h.t.Error("the retired enrollment keeps its push token or its secret")
 		}
 	})

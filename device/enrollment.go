@@ -6,10 +6,19 @@ import (
 	"time"
 
 	"tutela/device/push"
-	"tutela/recovery"
-	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+)
+
+// Type is the kind of authenticator that an enrollment binds.
+type Type string
+
+// The types of enrollments.
+const (
+	TypePush     Type = "push"              // an app on a phone, which signs its answers; it shows one-time codes as well
+	TypeOTP      Type = "otp"               // an app that shows one-time codes and does no more
+	TypeRoaming  Type = "webauthn-roaming"  // a security key
+	TypePlatform Type = "webauthn-platform" // a passkey that a phone or computer keeps
 )
 
 // Status is how an enrollment stands.
@@ -19,7 +28,7 @@ type Status string
 const (
 	Active    Status = "active"
 	Suspended Status = "suspended" // by an admin, reversibly; it is not asked, and nothing of its own revives it
-	Left      Status = "left"      // deleted with the device token alone: gone for all to see, but a call signed by its key revives it
+	Left      Status = "left"      // of push: deleted with the device token alone; gone for all to see, but a call signed by its key revives it
 	Retired   Status = "retired"   // over; the row stays, for a user who had one is not new
 )
 
@@ -27,24 +36,59 @@ const (
 // put a phone out of service for longer.
 const reviveFor = 7 * 24 * time.Hour
 
-// Enrollment is the binding of a user to one authenticator app on one phone.
+// Enrollment is the binding of a user to one authenticator. It comes about when the authenticator is confirmed: before
+// that there is none.
+//
+// What only some types have lies in a value of its own, which is zero for the others. They are values and no pointers, so
+// that a copy of an enrollment is one, and a type that lacks a part panics nowhere; a zero Key is the key of nobody.
 type Enrollment struct {
-	ID           string       `json:"id"`         // dev_ and 16 characters
-	Identifier   string       `json:"identifier"` // the app's own id of the phone
-	Name         string       `json:"name"`
-	Key          Key          `json:"key"`
-	Token        string       `json:"token"` // keyed hash of the device token
-	PushService  push.Service `json:"push_service,omitempty"`
-	PushToken    []byte       `json:"push_token,omitempty"` // sealed
-	TOTPSecret   []byte       `json:"totp_secret"`          // sealed
-	Capabilities []string     `json:"capabilities,omitempty"`
-	Status       Status       `json:"status"`
-	Enrolled     time.Time    `json:"enrolled"`
-	Changed      time.Time    `json:"changed"`             // of Status
-	LastAuth     time.Time    `json:"last_auth,omitzero"`  // of the last approval that it answered
-	Watches      []Watch      `json:"watches,omitempty"`   // restores that want to know whether its phone still calls
-	Seen         bool         `json:"seen,omitempty"`      // it has made an authenticated call: kept answers of it are erased
-	BackupID     string       `json:"backup_id,omitempty"` // the backup that it writes to
+	ID       string    `json:"id"` // dev_ and 16 characters
+	Type     Type      `json:"type"`
+	Name     string    `json:"name"`
+	Status   Status    `json:"status"`
+	Enrolled time.Time `json:"enrolled"`
+	Changed  time.Time `json:"changed"`            // of Status
+	LastAuth time.Time `json:"last_auth,omitzero"` // of the last login that it satisfied
+
+	Push     PushBinding  `json:"push,omitzero"`     // of TypePush
+	OTP      OneTimeCodes `json:"otp,omitzero"`      // of TypePush and TypeOTP
+	WebAuthn Passkey      `json:"webauthn,omitzero"` // of TypeRoaming and TypePlatform
+}
+
+// PushBinding is what a push enrollment has: one installation of an app, and where its phone is reached.
+type PushBinding struct {
+	Identifier   string           `json:"identifier"` // the app's own id of the phone
+	Key          Key              `json:"key"`
+	Token        string           `json:"token"`            // keyed hash of the device token
+	Address      push.KeptAddress `json:"address,omitzero"` // none when the app pulls
+	Capabilities []string         `json:"capabilities,omitempty"`
+	Watches      []Watch          `json:"watches,omitempty"`   // restores that want to know whether its phone still calls
+	Seen         bool             `json:"seen,omitempty"`      // it has made an authenticated call: kept answers of it are erased
+	BackupID     string           `json:"backup_id,omitempty"` // the backup that it writes to
+}
+
+// Can reports whether the app has a capability.
+func (b *PushBinding) Can(capability string) bool { return slices.Contains(b.Capabilities, capability) }
+
+// OneTimeCodes is what the one-time codes of an enrollment are made from.
+//
+// Source: RFC 6238.
+type OneTimeCodes struct {
+	Secret []byte `json:"secret"` // sealed
+}
+
+// Passkey is what a WebAuthn enrollment has: the credential as its authenticator registered it.
+//
+// Source: Web Authentication Level 3, §4 "Credential Record".
+type Passkey struct {
+	CredentialID   []byte   `json:"credential_id"`
+	PublicKey      []byte   `json:"public_key"` // a COSE key
+	RelyingParty   string   `json:"relying_party"`
+	AAGUID         []byte   `json:"aaguid,omitempty"` // the authenticator's model
+	Transports     []string `json:"transports,omitempty"`
+	SignCount      uint32   `json:"sign_count,omitempty"`
+	BackupEligible bool     `json:"backup_eligible,omitempty"`
+	BackedUp       bool     `json:"backed_up,omitempty"`
 }
 
 var (
@@ -52,10 +96,11 @@ var (
 		Name: "enrollment", Class: storage.MFA,
 		Sealed: func(e *Enrollment) []storage.Field {
 			return []storage.Field{
-				{Name: "push_token", Value: &e.PushToken},
-				{Name: "totp_secret", Value: &e.TOTPSecret},
+				{Name: "push_token", Value: &e.Push.Address.Token},
+				{Name: "totp_secret", Value: &e.OTP.Secret},
 			}
 		},
+		Upgrade: readFlat,
 	})
 	byID = enrollments.Unique("id", func(e *Enrollment) []string { return []string{e.ID} })
 )
@@ -68,16 +113,8 @@ var (
 	ErrTooMany      = storage.NewError(storage.Exhausted, "the user has too many enrollments: remove some first")
 )
 
-// Confirmed tells whether the enrollment counts for the user's state.
-func (e *Enrollment) Confirmed() bool { return e.Status == Active }
-
-// Can tells whether the app has a capability.
-func (e *Enrollment) Can(capability string) bool { return slices.Contains(e.Capabilities, capability) }
-
-// PushAddress is where the enrollment's phone is reached; the zero Address when its app pulls.
-func (e *Enrollment) PushAddress() push.Address {
-	return push.Address{Service: e.PushService, Token: string(e.PushToken)}
-}
+// PushAddress is where the enrollment's phone is reached; the zero Address when it has none, or is no phone.
+func (e *Enrollment) PushAddress() push.Address { return e.Push.Address.Open() }
 
 // Find returns the enrollment with an id, whatever its status.
 //
@@ -101,45 +138,9 @@ func Get(tx *storage.Tx, uid storage.UID, id string) (*Enrollment, error) {
 	return e, err
 }
 
-// Of returns the user's enrollments that are in one of the statuses, oldest first.
-func Of(tx *storage.Tx, uid storage.UID, statuses ...Status) ([]*Enrollment, error) {
-	rows, err := enrollments.All(tx, uid)
-	if err != nil {
-		return nil, err
-	}
-	var list []*Enrollment
-	for _, row := range rows {
-		if slices.Contains(statuses, row.Record.Status) {
-			list = append(list, row.Record)
-		}
-	}
-	slices.SortStableFunc(list, func(a, b *Enrollment) int { return a.Enrolled.Compare(b.Enrolled) })
-	return list, nil
-}
-
 // Put writes an enrollment back that was read and changed in the same transaction.
 func Put(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	return enrollments.Put(tx, uid, e.ID, e)
-}
-
-// State derives the user's MFA state.
-func State(tx *storage.Tx, uid storage.UID) (user.State, error) {
-	state, _, err := Standing(tx, uid)
-	return state, err
-}
-
-// Standing derives the user's MFA state, and returns the active enrollments, oldest first, from one reading.
-func Standing(tx *storage.Tx, uid storage.UID) (user.State, []*Enrollment, error) {
-	all, err := Of(tx, uid, Active, Suspended, Left, Retired)
-	if err != nil {
-		return "", nil, err
-	}
-	facts := user.Facts{EverBound: len(all) > 0}
-	active := slices.DeleteFunc(all, func(e *Enrollment) bool { return !e.Confirmed() })
-	if facts.Confirmed = len(active); facts.Confirmed == 0 {
-		facts.CodeIssued, err = recovery.CodeIssued(tx, uid)
-	}
-	return user.MFAState(facts), active, err
 }
 
 // detail is what an event about the enrollment knows of its phone.

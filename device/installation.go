@@ -1,6 +1,7 @@
 package device
 
 import (
+	"slices"
 	"unicode/utf8"
 
 	"tutela/device/push"
@@ -55,8 +56,7 @@ func (s *Service) admits(tx *storage.Tx, in Installation) error {
 	if err != nil {
 		return err
 	}
-	e := &Enrollment{Capabilities: in.Capabilities}
-	if policy == PresenceNumber && !e.Can(NumberMatching) {
+	if policy == PresenceNumber && !slices.Contains(in.Capabilities, NumberMatching) {
 		return ErrInstallation.With("this installation asks for number matching, which the app does not offer")
 	}
 	return nil

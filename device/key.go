@@ -152,8 +152,9 @@ func (k Key) publicP256() (crypto.PublicKey, error) {
 	return key, nil
 }
 
-// Same tells whether both are the same key, as ParseKey returned them.
-func (k Key) Same(other Key) bool { return k == other }
+// Same reports whether both are the same key, as ParseKey returned them. The zero Key is the key of nobody: it is not the
+// same as any, itself included.
+func (k Key) Same(other Key) bool { return k == other && k != Key{} }
 
 // Verify checks a compact JWS by this key and returns its payload. The algorithm is the key's and never the
 // header's: none and HMAC do not verify.

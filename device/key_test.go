@@ -316,3 +316,14 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+func TestSame_NobodysKeyIsNotTheSameAsNobodys(t *testing.T) {
+	if (device.Key{}).Same(device.Key{}) {
+		t.Error("two enrollments without a key count as the same phone")
+	}
+	key, err := device.ParseKey(jwkOf(t, newEd25519(t)))
+	must(t, err)
+	if !key.Same(key) || key.Same(device.Key{}) || (device.Key{}).Same(key) {
+		t.Error("a key is not the same as itself, or the same as none")
+	}
+}

@@ -40,13 +40,13 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry) (func(*
 	return func(tx *storage.Tx) error { return afterNotice(tx, entry.UID, notice, to, gone) }, nil
 }
 
-// fanOut has each of the user's active phones told that has a push token.
+// fanOut has each of the user's phones told that has a push address.
 func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) error {
-	active, err := Of(tx, uid, Active)
+	set, err := All(tx, uid)
 	if err != nil {
 		return err
 	}
-	for _, e := range active {
+	for _, e := range set.Phones() {
 		if e.PushAddress().IsZero() {
 			continue
 		}
@@ -111,7 +111,7 @@ func DropPushToken(tx *storage.Tx, uid storage.UID, id string, gone push.Address
 	if e.PushAddress() != gone {
 		return nil
 	}
-	e.PushService, e.PushToken = "", nil
+	e.Push.Address = push.KeptAddress{}
 	return Put(tx, uid, e)
 }
 

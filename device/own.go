@@ -20,7 +20,7 @@ func (s *Service) Read(ctx context.Context, p Proof) (e *Enrollment, err error) 
 	return e, err
 }
 
-// Change is what a phone changes of its own enrollment; nil is left as it is.
+// Change is what a phone changes of its own enrollment; what is nil or zero stays as it is.
 type Change struct {
 	Identifier   *string
 	Name         *string
@@ -47,11 +47,15 @@ func (s *Service) Patch(ctx context.Context, p Proof, c Change, actor audit.Acto
 func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change, actor audit.Actor) error {
 	before := *e
 	c.apply(e)
-	after := Installation{Identifier: e.Identifier, Name: e.Name, Push: c.Push, Capabilities: e.Capabilities}
+	after := Installation{
+		Identifier:   e.Push.Identifier,
+		Name:         e.Name,
+		Capabilities: e.Push.Capabilities,
+	}
 	if err := after.Validate(); err != nil {
 		return err
 	}
-	if e.Identifier == before.Identifier && e.PushAddress() == before.PushAddress() {
+	if e.Push.Identifier == before.Push.Identifier && e.PushAddress() == before.PushAddress() {
 		return Put(tx, uid, e)
 	}
 	return errors.Join(tellOldAddress(tx, uid, &before), Put(tx, uid, e),
@@ -60,15 +64,17 @@ func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change
 
 func (c Change) apply(e *Enrollment) {
 	if c.Identifier != nil {
-		e.Identifier = *c.Identifier
+		e.Push.Identifier = *c.Identifier
 	}
 	if c.Name != nil {
 		e.Name = *c.Name
 	}
 	if c.Capabilities != nil {
-		e.Capabilities = *c.Capabilities
+		e.Push.Capabilities = *c.Capabilities
 	}
-	e.setPush(c.Push)
+	if !c.Push.IsZero() {
+		e.Push.Address = c.Push.Keep()
+	}
 }
 
 // Leave deletes the caller's enrollment. By the device token alone, which whoever has stolen a platform backup may

@@ -78,16 +78,17 @@ func (s *Service) ReadEnrollment(ctx context.Context, id string) (e *Enrollment,
 	return e, err
 }
 
-// EnrollmentsOf returns the user's enrollments as admins see them, oldest first.
+// EnrollmentsOf returns the user's enrollments as admins see them ([Set.Shown]).
 //
 // Errors: user.ErrUnknown.
-func (s *Service) EnrollmentsOf(ctx context.Context, userID string) (list []*Enrollment, err error) {
+func (s *Service) EnrollmentsOf(ctx context.Context, userID string) (list Set, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
 		uid, _, err := user.Find(tx, userID)
 		if err != nil {
 			return err
 		}
-		list, err = Of(tx, uid, Active, Suspended)
+		set, err := All(tx, uid)
+		list = set.Shown()
 		return err
 	})
 	return list, err
@@ -95,7 +96,7 @@ func (s *Service) EnrollmentsOf(ctx context.Context, userID string) (list []*Enr
 
 func findShown(tx *storage.Tx, id string) (storage.UID, *Enrollment, error) {
 	uid, e, err := Find(tx, id)
-	if err == nil && e.Status != Active && e.Status != Suspended {
+	if err == nil && !e.shown() {
 		err = ErrNoEnrollment
 	}
 	return uid, e, err

@@ -45,7 +45,7 @@ func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool)
 	var u *user.User
 	p := Proof{ID: id}
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
-		if p.UID, e, err = Find(tx, id); err != nil {
+		if p.UID, e, err = findInstallation(tx, id); err != nil {
 			return err
 		}
 		u, err = user.Get(tx, p.UID)
@@ -54,11 +54,11 @@ func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool)
 	if err != nil {
 		return p, err
 	}
-	p.key = e.Key
+	p.key = e.Push.Key
 	switch {
 	case strings.Count(bearer, ".") == 2:
 		err = s.checkDeviceJWT(e, u.ID, bearer)
-	case !s.ring.Matches(e.Token, tokenPurpose, p.UID[:], []byte(e.ID), []byte(bearer)):
+	case !s.ring.Matches(e.Push.Token, tokenPurpose, p.UID[:], []byte(e.ID), []byte(bearer)):
 		err = ErrToken
 	case signedOnly:
 		err = ErrUnsigned
@@ -74,11 +74,22 @@ func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool)
 	return p, e.usable()
 }
 
+// findInstallation is Find for what makes calls: an authenticator of another type has neither key nor device token.
+//
+// Errors: ErrNoEnrollment.
+func findInstallation(tx *storage.Tx, id string) (storage.UID, *Enrollment, error) {
+	uid, e, err := Find(tx, id)
+	if err == nil && e.Type != TypePush {
+		err = ErrNoEnrollment
+	}
+	return uid, e, err
+}
+
 // checkDeviceJWT verifies a device JWT.
 //
 // Source: Guardian wire protocol §2.1.
 func (s *Service) checkDeviceJWT(e *Enrollment, userID, token string) error {
-	payload, err := s.verified.payload(e.Key, token)
+	payload, err := s.verified.payload(e.Push.Key, token)
 	if err != nil {
 		return err
 	}
@@ -113,7 +124,7 @@ func (e *Enrollment) usable() error {
 
 // wantsTouch tells whether a proven call changes something of the enrollment.
 func (e *Enrollment) wantsTouch(now time.Time, byToken bool) bool {
-	if e.Status == Active && !e.Seen {
+	if e.Status == Active && !e.Push.Seen {
 		return true
 	}
 	return !byToken && (e.revivable(now) || e.watched(now))
@@ -130,7 +141,7 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 		if err != nil {
 			return err
 		}
-		if !e.Key.Same(p.key) {
+		if !e.Push.Key.Same(p.key) {
 			return ErrNoEnrollment
 		}
 		if !p.ByToken && e.revivable(tx.Now()) {
@@ -144,7 +155,7 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 		if err := e.usable(); err != nil {
 			return err
 		}
-		e.Seen = true
+		e.Push.Seen = true
 		return errors.Join(Put(tx, p.UID, e), recovery.ForgetAnswersOf(tx, p.UID, e.ID))
 	})
 }
@@ -165,7 +176,7 @@ func (s *Service) Check(tx *storage.Tx, p Proof) (*Enrollment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !e.Key.Same(p.key) {
+	if !e.Push.Key.Same(p.key) {
 		return nil, ErrNoEnrollment
 	}
 	if err := e.usable(); err != nil {
@@ -186,11 +197,11 @@ func (s *Service) CheckSigned(tx *storage.Tx, p Proof) (*Enrollment, error) {
 
 // Answered notes that the enrollment, as read in tx, has answered an approval: that is an authenticated call too.
 func Answered(tx *storage.Tx, uid storage.UID, e *Enrollment, accepted bool) error {
-	first := !e.Seen
+	first := !e.Push.Seen
 	if !first && !accepted {
 		return nil
 	}
-	e.Seen = true
+	e.Push.Seen = true
 	if accepted {
 		e.LastAuth = tx.Now()
 	}

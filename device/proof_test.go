@@ -90,7 +90,7 @@ func TestProve_RefusesWhatTheKeyDidNotSignForThisEnrollment(t *testing.T) {
 			_, err := h.Prove(context.Background(), id, good, false)
 			expect(h.t, fmt.Sprintf("%.30q", id), err, device.ErrNoEnrollment)
 		}
-		if e := p.enrollment(); e.Seen {
+		if e := p.enrollment(); e.Push.Seen {
 			h.t.Error("calls that proved nothing count as the first call")
 		}
 	})
@@ -278,8 +278,8 @@ func TestWatchCalls_FloodOfRestoresHidesNoPhone(t *testing.T) {
 		return nil
 	})
 	e := p.enrollment()
-	if len(e.Watches) > 64 {
-		t.Errorf("%d watches are kept", len(e.Watches))
+	if len(e.Push.Watches) > 64 {
+		t.Errorf("%d watches are kept", len(e.Push.Watches))
 	}
 	if !e.CalledDuring("restore 0") {
 		t.Error("of a watch that was crowded out it is not assumed that the phone called")

@@ -10,7 +10,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// RemoveEnrollment is an admin's removal of an enrollment. When no other confirmed one is left, suspended ones
+// RemoveEnrollment is an admin's removal of an enrollment. When no other is left, of any type and suspended ones
 // included, it is a reset of the user's MFA, with a receipt.
 //
 // Errors: ErrNoEnrollment; user.ErrRefused.
@@ -28,11 +28,11 @@ func (s *Service) RemoveEnrollment(ctx context.Context, id string, actor audit.A
 }
 
 func (s *Service) removeByAdmin(ctx context.Context, tx *storage.Tx, uid storage.UID, e *Enrollment, actor audit.Actor) error {
-	left, err := Of(tx, uid, Active, Suspended)
+	set, err := All(tx, uid)
 	if err != nil {
 		return err
 	}
-	if len(left) == 1 {
+	if len(set.Shown()) == 1 {
 		_, err := s.recovery.ResetIn(ctx, tx, uid, recovery.ResetRequest{Reason: "the last enrollment was removed", Actor: actor})
 		return err
 	}

@@ -21,8 +21,8 @@ const (
 
 // WatchCalls has the first signed call of the enrollment before until written down for a restore.
 func WatchCalls(tx *storage.Tx, uid storage.UID, e *Enrollment, restore string, until time.Time) error {
-	kept := make([]Watch, 0, len(e.Watches)+1)
-	for _, w := range e.Watches {
+	kept := make([]Watch, 0, len(e.Push.Watches)+1)
+	for _, w := range e.Push.Watches {
 		if tx.Now().Before(w.Until.Add(watchLife)) {
 			kept = append(kept, w)
 		}
@@ -31,14 +31,14 @@ func WatchCalls(tx *storage.Tx, uid storage.UID, e *Enrollment, restore string, 
 		kept = kept[1:] // CalledDuring assumes of it that the phone called
 	}
 	kept = append(kept, Watch{Restore: restore, Until: until})
-	e.Watches = kept
+	e.Push.Watches = kept
 	return Put(tx, uid, e)
 }
 
 // CalledDuring tells whether the enrollment's phone made a signed call while the restore's watch ran. Of a watch that is
 // not kept any more it assumes so: a flood of restores must not hide that the phone is there.
 func (e *Enrollment) CalledDuring(restore string) bool {
-	for _, w := range e.Watches {
+	for _, w := range e.Push.Watches {
 		if w.Restore == restore {
 			return !w.Called.IsZero()
 		}
@@ -47,7 +47,7 @@ func (e *Enrollment) CalledDuring(restore string) bool {
 }
 
 func (e *Enrollment) watched(now time.Time) bool {
-	for _, w := range e.Watches {
+	for _, w := range e.Push.Watches {
 		if w.Called.IsZero() && now.Before(w.Until) {
 			return true
 		}
@@ -56,8 +56,8 @@ func (e *Enrollment) watched(now time.Time) bool {
 }
 
 func (e *Enrollment) answerWatches(now time.Time) {
-	for i := range e.Watches {
-		if w := &e.Watches[i]; w.Called.IsZero() && now.Before(w.Until) {
+	for i := range e.Push.Watches {
+		if w := &e.Push.Watches[i]; w.Called.IsZero() && now.Before(w.Until) {
 			w.Called = now
 		}
 	}

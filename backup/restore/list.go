@@ -62,7 +62,7 @@ func (s *Service) open(ctx context.Context, p device.Proof) (list []Listed, err 
 		if err != nil {
 			return err
 		}
-		b, err := backup.Get(tx, p.UID, e.BackupID)
+		b, err := backup.Get(tx, p.UID, e.Push.BackupID)
 		if errors.Is(err, backup.ErrNone) {
 			return nil
 		}

@@ -45,7 +45,7 @@ func (s *Service) vetoable(tx *storage.Tx, uid storage.UID, e *device.Enrollment
 	if err != nil {
 		return nil, err
 	}
-	if f.uid != uid || e.BackupID == "" || f.Backup != e.BackupID {
+	if f.uid != uid || e.Push.BackupID == "" || f.Backup != e.Push.BackupID {
 		return nil, ErrNone
 	}
 	if !f.Done.IsZero() {

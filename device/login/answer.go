@@ -92,7 +92,7 @@ func (s *Service) verify(ctx context.Context, txtkn, response string) (signedAns
 		if err != nil {
 			return err
 		}
-		a.uid, a.key, a.enrollment, a.signedBy, challenge = uid, key, e.ID, e.Key, l.Challenge
+		a.uid, a.key, a.enrollment, a.signedBy, challenge = uid, key, e.ID, e.Push.Key, l.Challenge
 		return nil
 	})
 	if err != nil {
@@ -152,7 +152,7 @@ func (s *Service) decidable(tx *storage.Tx, a signedAnswer) (*Login, *device.Enr
 	if e.Status == device.Suspended {
 		return nil, nil, device.ErrSuspended
 	}
-	if e.Status != device.Active || !e.Key.Same(a.signedBy) || !slices.Contains(l.Asked, e.ID) {
+	if e.Status != device.Active || !e.Push.Key.Same(a.signedBy) || !slices.Contains(l.Asked, e.ID) {
 		return nil, nil, ErrNoLogin
 	}
 	if l.State == Pending && !l.pending(tx.Now()) {
@@ -225,7 +225,7 @@ func (s *Service) deny(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrol
 
 func (a *signedAnswer) facts(l *Login, e *device.Enrollment) map[string]string {
 	facts := map[string]string{"presence": presenceOf(l)}
-	if a.claims.Issuer != e.Identifier {
+	if a.claims.Issuer != e.Push.Identifier {
 		facts["identifier"] = "changed"
 	}
 	return facts

@@ -205,7 +205,7 @@ func (s *Service) AskInstead(tx *storage.Tx, uid storage.UID, old string, e *dev
 			continue
 		}
 		l.Asked = slices.Delete(l.Asked, at, at+1)
-		if l.Number == "" || e.Can(device.NumberMatching) {
+		if l.Number == "" || e.Push.Can(device.NumberMatching) {
 			l.Asked = append(l.Asked, e.ID)
 			if !e.PushAddress().IsZero() && s.deliver != nil && l.Delivery != Silent {
 				err = queue(tx, uid, l.key, l.Login, e)

@@ -48,14 +48,14 @@ type Begun struct {
 // two merged, somebody who has the password could join the owner's own login and be let in by one honest answer.
 // Only a repeat by the same client with the same LoginID and parameters, while pending, gets the same login.
 //
-// Errors: ErrUnknownUser; ErrRecovery; ErrBlocked; ErrPresence; ErrTapOnly; ErrLoginID; ErrTooMany.
+// Errors: ErrUnknownUser; ErrRecovery; ErrNoPhone; ErrBlocked; ErrPresence; ErrTapOnly; ErrLoginID; ErrTooMany.
 func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 	params := req.hash()
 	random := storage.NewUID()
 	challenge := newChallenge()
 	var begun Begun
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, active, err := s.askable(tx, req.UserID)
+		uid, phones, err := s.askable(tx, req.UserID)
 		if err != nil {
 			return err
 		}
@@ -81,7 +81,7 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 		if err := p.admit(tx.Now(), newRecent(random.String(), l)); err != nil {
 			return err
 		}
-		if err := s.ask(tx, uid, &keyed{random.String(), l}, active, req.TapOnly, len(pending) > 0); err != nil {
+		if err := s.ask(tx, uid, &keyed{random.String(), l}, phones, req.TapOnly, len(pending) > 0); err != nil {
 			return err
 		}
 		begun = s.begun(tx, uid, &keyed{random.String(), l})
@@ -90,8 +90,8 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 	return begun, err
 }
 
-// askable finds a user who has phones that can be asked, and returns those.
-func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, []*device.Enrollment, error) {
+// askable finds a user who has phones to be asked, and returns those.
+func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, device.Set, error) {
 	uid, u, err := user.Find(tx, userID)
 	if errors.Is(err, user.ErrUnknown) {
 		return uid, nil, ErrUnknownUser.With("the user is unknown")
@@ -102,7 +102,12 @@ func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, []*device
 	if u.Blocked {
 		return uid, nil, ErrBlocked
 	}
-	state, active, err := device.Standing(tx, uid)
+	set, err := device.All(tx, uid)
+	if err != nil {
+		return uid, nil, err
+	}
+	state, err := set.State(tx, uid)
+	phones := set.Phones()
 	switch {
 	case err != nil:
 		return uid, nil, err
@@ -110,8 +115,10 @@ func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, []*device
 		return uid, nil, ErrUnknownUser.With("the user has nothing enrolled: ask for a ticket")
 	case state == user.RecoveryOnly:
 		return uid, nil, ErrRecovery
+	case len(phones) == 0:
+		return uid, nil, ErrNoPhone
 	}
-	return uid, active, nil
+	return uid, phones, nil
 }
 
 // hash is the hash of what a repeat under the same LoginID must have in common.
@@ -161,8 +168,8 @@ func (s *Service) idOf(prefix string, uid storage.UID, key string) string {
 }
 
 // ask fills in the approval: who is asked, with which number, and how they learn of it.
-func (s *Service) ask(tx *storage.Tx, uid storage.UID, l *keyed, active []*device.Enrollment, tapOnly, concurrent bool) error {
-	asked, matching, err := choose(tx, active, tapOnly)
+func (s *Service) ask(tx *storage.Tx, uid storage.UID, l *keyed, phones device.Set, tapOnly, concurrent bool) error {
+	asked, matching, err := choose(tx, phones, tapOnly)
 	if err != nil {
 		return err
 	}
@@ -185,22 +192,22 @@ func (s *Service) ask(tx *storage.Tx, uid storage.UID, l *keyed, active []*devic
 		audit.Record(tx, browser, l.event(audit.StartAuth, uid, facts), audit.Detail{}))
 }
 
-// choose picks the enrollments to ask, and tells whether they match a number.
+// choose picks the phones to ask, and reports whether they match a number.
 //
 // Errors: ErrTapOnly; ErrPresence.
-func choose(tx *storage.Tx, active []*device.Enrollment, tapOnly bool) (asked []*device.Enrollment, matching bool, err error) {
+func choose(tx *storage.Tx, phones device.Set, tapOnly bool) (asked device.Set, matching bool, err error) {
 	policy, err := device.PresencePolicy(tx)
 	if err != nil {
 		return nil, false, err
 	}
 	if policy == device.PresenceTap || policy == device.PresencePreferNumber && tapOnly {
-		return active, false, nil
+		return phones, false, nil
 	}
 	if tapOnly {
 		return nil, false, ErrTapOnly
 	}
-	for _, e := range active {
-		if e.Can(device.NumberMatching) {
+	for _, e := range phones {
+		if e.Push.Can(device.NumberMatching) {
 			asked = append(asked, e)
 		}
 	}
@@ -210,12 +217,12 @@ func choose(tx *storage.Tx, active []*device.Enrollment, tapOnly bool) (asked []
 	case policy == device.PresenceNumber:
 		return nil, false, ErrPresence
 	default:
-		return active, false, nil
+		return phones, false, nil
 	}
 }
 
 // send decides how the phones learn of the approval, within the push budget.
-func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, asked []*device.Enrollment) error {
+func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, asked device.Set) error {
 	b, err := budgetOf(tx, uid, l.Client)
 	if err != nil {
 		return err

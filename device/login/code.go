@@ -30,9 +30,10 @@ type MFAStart struct {
 
 // MFAStarted is a login that a grant will satisfy.
 type MFAStarted struct {
-	Token string // the mfa_token
-	State user.State
-	Codes bool // the user has a recovery code that counts
+	Token  string // the mfa_token
+	State  user.State
+	Phones bool // the user has a phone that answers approvals
+	Codes  bool // the user has a recovery code that counts
 }
 
 // StartMFA begins a login that a grant is to satisfy, and makes the user when there is none of that id.
@@ -49,7 +50,12 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 		if u.Blocked {
 			return ErrBlocked
 		}
-		if started.State, err = device.State(tx, uid); err != nil {
+		set, err := device.All(tx, uid)
+		if err != nil {
+			return err
+		}
+		started.Phones = len(set.Phones()) > 0
+		if started.State, err = set.State(tx, uid); err != nil {
 			return err
 		}
 		if started.Codes, err = recovery.HasCode(tx, uid); err != nil {

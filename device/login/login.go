@@ -90,7 +90,7 @@ type Login struct {
 	// The approval; none in a login that only a code can satisfy.
 	Challenge string   `json:"challenge,omitempty"` // base64url of 32 random bytes
 	Number    string   `json:"number,omitempty"`    // to be typed on the phone; empty: the approval is tapped
-	Asked     []string `json:"asked,omitempty"`     // enrollments that may answer
+	Asked     []string `json:"asked,omitempty"`     // the phones that may answer, by enrollment
 	Delivery  Delivery `json:"delivery,omitempty"`
 
 	State     State     `json:"state"`
@@ -114,6 +114,7 @@ func (l *Login) pending(now time.Time) bool { return l.State == Pending && now.B
 var (
 	ErrUnknownUser     = storage.NewError(storage.NotFound, "the user is unknown or has nothing enrolled")
 	ErrRecovery        = storage.NewError(storage.Conflict, "the user has no phone that can be asked: offer the recovery code")
+	ErrNoPhone         = storage.NewError(storage.Denied, "the user has no phone that answers approvals: offer another factor")
 	ErrBlocked         = storage.NewError(storage.Denied, "the user is blocked")
 	ErrPresence        = storage.NewError(storage.Denied, "no phone of the user can match numbers, which this installation asks for")
 	ErrTapOnly         = storage.NewError(storage.Invalid, "this installation asks for number matching, which the client cannot show")

@@ -6,14 +6,14 @@ import (
 	"tutela/recovery/user"
 )
 
-func TestMFAState_IsNewOnlyWhenNothingWasEverBoundOrIssued(t *testing.T) {
+func TestMFAState_IsNewOnlyWhenNothingWasEverEnrolledOrIssued(t *testing.T) {
 	for facts, want := range map[user.Facts]user.State{
-		{}:                                  user.New,
-		{EverBound: true}:                   user.RecoveryOnly,
-		{CodeIssued: true}:                  user.RecoveryOnly,
-		{EverBound: true, CodeIssued: true}: user.RecoveryOnly,
-		{Confirmed: 1, EverBound: true}:     user.Enrolled,
-		{Confirmed: 7, EverBound: true, CodeIssued: true}: user.Enrolled,
+		{}:                                     user.New,
+		{EverEnrolled: true}:                   user.RecoveryOnly,
+		{CodeIssued: true}:                     user.RecoveryOnly,
+		{EverEnrolled: true, CodeIssued: true}: user.RecoveryOnly,
+		{Active: true, EverEnrolled: true}:     user.Enrolled,
+		{Active: true, EverEnrolled: true, CodeIssued: true}: user.Enrolled,
 	} {
 		if got := user.MFAState(facts); got != want {
 			t.Errorf("%+v: %s, want %s", facts, got, want)

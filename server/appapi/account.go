@@ -23,7 +23,7 @@ type account struct {
 
 func accountOf(e *device.Enrollment) *account {
 	var out account
-	out.Body.ID, out.Body.Identifier, out.Body.Name = e.ID, e.Identifier, e.Name
+	out.Body.ID, out.Body.Identifier, out.Body.Name = e.ID, e.Push.Identifier, e.Name
 	if to := e.PushAddress(); !to.IsZero() {
 		out.Body.Push = &pushCredentials{Service: string(to.Service), Token: to.Token}
 	}

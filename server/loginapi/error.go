@@ -26,6 +26,7 @@ var wireErrors = []struct {
 	{login.ErrUnknownUser, http.StatusBadRequest, "unknown_user_id", "User ID is malformed or unknown"},
 	{user.ErrID, http.StatusBadRequest, "invalid_request", ""},
 	{login.ErrRecovery, http.StatusBadRequest, "recovery_required", ""},
+	{login.ErrNoPhone, http.StatusBadRequest, "access_denied", ""},
 	{login.ErrBlocked, http.StatusBadRequest, "access_denied", ""},
 	{login.ErrPresence, http.StatusBadRequest, "access_denied", ""},
 	{login.ErrTapOnly, http.StatusBadRequest, "invalid_request", ""},

@@ -417,6 +417,20 @@ func (p *phone) leave() {
 	p.h.must(p.h.devices.Leave(p.h.t.Context(), p.proof, audit.ByUser()))
 }
 
+// giveCodes makes a user who has one-time codes alone.
+func (h *house) giveCodes(userID string) {
+	h.t.Helper()
+	h.must(h.store.Update(h.t.Context(), func(tx *storage.Tx) error {
+		uid, _, err := user.Ensure(tx, user.User{ID: userID})
+		if err != nil {
+			return err
+		}
+		return device.Put(tx, uid, &device.Enrollment{
+			ID: storage.NewID("dev_", 16), Type: device.TypeOTP, Status: device.Active, Enrolled: tx.Now(),
+		})
+	}))
+}
+
 // change changes a user's record.
 func (h *house) change(userID string, f func(*user.User)) {
 	h.t.Helper()

@@ -50,20 +50,21 @@ func (a *API) startMFA(c *fiber.Ctx) error {
 	return c.JSON(mfaStarted{Token: started.Token, Requirements: required(started)})
 }
 
-// required says what is asked of a user in a state. A recovery_only user is offered the recovery code alone, with or
-// without one: never first-time set-up.
+// required says what is asked of a user. Who is not new is always challenged: a recovery_only user with the recovery code
+// alone, with or without one, and never with first-time set-up.
 func required(s login.MFAStarted) requirements {
-	const pushFactor, codeFactor = "push-notification", "recovery-code"
-	switch {
-	case s.State == user.New:
-		return requirements{Enroll: []factor{{pushFactor}}}
-	case s.State == user.RecoveryOnly:
-		return requirements{Challenge: []factor{{codeFactor}}}
-	case s.Codes:
-		return requirements{Challenge: []factor{{pushFactor}, {codeFactor}}}
-	default:
-		return requirements{Challenge: []factor{{pushFactor}}}
+	pushFactor, codeFactor := factor{"push-notification"}, factor{"recovery-code"}
+	if s.State == user.New {
+		return requirements{Enroll: []factor{pushFactor}}
 	}
+	var r requirements
+	if s.Phones {
+		r.Challenge = append(r.Challenge, pushFactor)
+	}
+	if s.Codes || !s.Phones {
+		r.Challenge = append(r.Challenge, codeFactor)
+	}
+	return r
 }
 
 // redeemCode is the grant mfa-recovery-code.

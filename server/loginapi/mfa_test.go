@@ -53,6 +53,7 @@ func TestStartMFA_SaysWhatIsAskedInEachState(t *testing.T) {
 	h.enroll("lost").leave()
 	h.enroll("reset")
 	h.reset("reset")
+	h.giveCodes("codes")
 	c := h.client("openid")
 	challenge := func(types ...string) map[string]any {
 		list := make([]any, 0, len(types))
@@ -65,6 +66,7 @@ func TestStartMFA_SaysWhatIsAskedInEachState(t *testing.T) {
 	for userID, requirements := range map[string]map[string]any{
 		"enrolled": challenge("push-notification", "recovery-code"),
 		"lost":     challenge("recovery-code"),
+		"codes":    challenge("recovery-code"), // she has no phone, and is not new
 		"nobody":   enroll,
 		"reset":    enroll,
 	} {

@@ -26,16 +26,28 @@ type enrollment struct {
 // usersEnrollment is an enrollment among those of its user.
 type usersEnrollment struct {
 	enrollment
-	Type       string `json:"type" enum:"push"`
+	Type       string `json:"type" enum:"push,otp,webauthn-roaming,webauthn-platform"`
 	AuthMethod string `json:"auth_method" enum:"guardian,authenticator,webauthn-roaming,webauthn-platform"`
 }
 
-// enrollmentOf shows a push enrollment, which is confirmed from its first moment: it comes about with its key.
+// enrollmentOf shows an enrollment, which is confirmed from its first moment. Only an app has an identifier.
 func enrollmentOf(e *device.Enrollment) enrollment {
 	return enrollment{
-		ID: e.ID, Status: "confirmed", Name: e.Name, Identifier: e.Identifier,
-		EnrolledAt: instant{e.Enrolled}, LastAuth: instant{e.LastAuth},
+		ID:         e.ID,
+		Status:     "confirmed",
+		Name:       e.Name,
+		Identifier: e.Push.Identifier,
+		EnrolledAt: instant{e.Enrolled},
+		LastAuth:   instant{e.LastAuth},
 	}
+}
+
+// authMethods are Auth0's names for how an enrollment of a type authenticates.
+var authMethods = map[device.Type]string{
+	device.TypePush:     "guardian",
+	device.TypeOTP:      "authenticator",
+	device.TypeRoaming:  "webauthn-roaming",
+	device.TypePlatform: "webauthn-platform",
 }
 
 type enrollmentAnswer struct{ Body enrollment }
@@ -95,7 +107,11 @@ func (a *api) listEnrollments(ctx context.Context, _ audit.Actor, in *UserPath) 
 	}
 	out := &enrollmentsAnswer{Body: make([]usersEnrollment, 0, len(all))}
 	for _, e := range all {
-		out.Body = append(out.Body, usersEnrollment{enrollment: enrollmentOf(e), Type: "push", AuthMethod: "guardian"})
+		out.Body = append(out.Body, usersEnrollment{
+			enrollment: enrollmentOf(e),
+			Type:       string(e.Type),
+			AuthMethod: authMethods[e.Type],
+		})
 	}
 	return out, nil
 }

@@ -8,7 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tutela/device"
 	"tutela/recovery/user"
+	"tutela/storage"
 )
 
 func TestCreateTicket_AnswersAnIDAndALink(t *testing.T) {
@@ -79,6 +81,38 @@ func TestEnrollment_IsShownAsTheClientsExpect(t *testing.T) {
 	h.call("POST", "/users", `{"user_id":"bare"}`).is(http.StatusCreated)
 	if got := strings.TrimSpace(h.call("GET", "/users/bare/enrollments", "").body); got != "[]" {
 		t.Errorf("of a user with none: %s", got)
+	}
+}
+
+func TestListEnrollments_SaysOfEachWhatItsTypeIsAndHow(t *testing.T) {
+	h := newHouse(t)
+	h.enroll("u1")
+	want := map[string]string{
+		"push": "guardian", "otp": "authenticator", "webauthn-roaming": "webauthn-roaming", "webauthn-platform": "webauthn-platform",
+	}
+	must(t, h.store.Update(t.Context(), func(tx *storage.Tx) error {
+		uid, _, err := user.Find(tx, "u1")
+		must(t, err)
+		for of := range want {
+			if of == "push" {
+				continue
+			}
+			must(t, device.Put(tx, uid, &device.Enrollment{
+				ID: "dev_of_" + of, Type: device.Type(of), Name: of, Status: device.Active, Enrolled: tx.Now(),
+			}))
+		}
+		return nil
+	}))
+	got := map[string]string{}
+	for _, e := range h.call("GET", "/users/u1/enrollments", "").is(http.StatusOK).array() {
+		of, _ := e["type"].(string)
+		got[of], _ = e["auth_method"].(string)
+		if _, has := e["identifier"]; has != (of == "push") {
+			t.Errorf("%v", e)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -1,0 +1,109 @@
+package device_test
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tutela/device"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
+)
+
+// enrollmentOfSchema1 is the record as it was: flat, and of apps alone.
+type enrollmentOfSchema1 struct {
+	ID           any `json:"id"`
+	Identifier   any `json:"identifier"`
+	Name         any `json:"name"`
+	Key          any `json:"key"`
+	Token        any `json:"token"`
+	PushService  any `json:"push_service,omitempty"`
+	PushToken    any `json:"push_token,omitempty"`
+	TOTPSecret   any `json:"totp_secret"`
+	Capabilities any `json:"capabilities,omitempty"`
+	Status       any `json:"status"`
+	Enrolled     any `json:"enrolled"`
+	Changed      any `json:"changed"`
+	LastAuth     any `json:"last_auth,omitempty"`
+	Watches      any `json:"watches,omitempty"`
+	Seen         any `json:"seen,omitempty"`
+	BackupID     any `json:"backup_id,omitempty"`
+}
+
+// flatten makes all rows of enrollments of schema 1.
+func (h *house) flatten() {
+	h.t.Helper()
+	rows := ground.Rewrite(h.t, h.store.Engine(), "enrollment", func(r map[string]any) {
+		part := func(name string) map[string]any {
+			p, _ := r[name].(map[string]any)
+			delete(r, name)
+			return p
+		}
+		app, codes := part("push"), part("otp")
+		address, _ := app["address"].(map[string]any)
+		old := enrollmentOfSchema1{
+			ID: r["id"], Identifier: app["identifier"], Name: r["name"], Key: app["key"], Token: app["token"],
+			PushService: address["service"], PushToken: address["token"], TOTPSecret: codes["secret"],
+			Capabilities: app["capabilities"], Status: r["status"], Enrolled: r["enrolled"], Changed: r["changed"],
+			LastAuth: r["last_auth"], Watches: app["watches"], Seen: app["seen"], BackupID: app["backup_id"],
+		}
+		clear(r)
+		encoded, err := json.Marshal(old)
+		must(h.t, err)
+		must(h.t, json.Unmarshal(encoded, &r))
+	})
+	if rows == 0 {
+		h.t.Fatal("no enrollments")
+	}
+}
+
+func TestEnrollment_OfSchema1IsReadWhole(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		p.proof() // seen
+		h.update(func(tx *storage.Tx) error {
+			uid, e, err := device.Find(tx, p.answer.ID)
+			must(h.t, err)
+			e.LastAuth, e.Push.BackupID = tx.Now(), "bkp_0123456789abcdef"
+			return device.WatchCalls(tx, uid, e, "rst_1", tx.Now().Add(recovery.AnswerLife))
+		})
+		want := p.enrollment()
+		h.flatten()
+		if diff := cmp.Diff(want, p.enrollment()); diff != "" {
+			h.t.Error(diff)
+		}
+	})
+}
+
+func TestEnrollment_OfSchema1GoesOnWorkingAndIsWrittenAnew(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p, quiet := h.enroll("ada", "a"), h.newPhone("b")
+		quiet.in.Push = push.Address{} // its app pulls
+		must(h.t, quiet.enroll(h.ticket("ada")))
+		h.flatten()
+		for _, p := range []*phone{p, quiet} {
+			_, err := p.callByToken()
+			must(h.t, err)
+			if p.enrollment().PushAddress() != p.in.Push {
+				h.t.Errorf("%s is reached at %+v", p.in.Identifier, p.enrollment().PushAddress())
+			}
+		}
+		h.notify("ada", recovery.NoticePayload{Notice: "code_changed"})
+		if told := h.deliver(); len(told) != 1 || told[0].to != p.in.Push {
+			h.t.Errorf("told %+v", told)
+		}
+		_, err := h.Patch(context.Background(), p.proof(), device.Change{Name: text("renamed")}, audit.ByUser())
+		must(h.t, err)
+		if e := p.enrollment(); e.Name != "renamed" || e.Type != device.TypePush || !e.Push.Key.Same(p.key) || len(e.OTP.Secret) != 20 {
+			h.t.Errorf("%+v", e)
+		}
+		if !h.holds(`"type":"push"`) || !h.holds(`"name":"renamed"`) {
+			h.t.Error("the row is not written anew")
+		}
+	})
+}

@@ -1,0 +1,86 @@
+package device
+
+import (
+	"slices"
+
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+)
+
+// Set is a user's enrollments from one reading, oldest first. Each of its methods picks those that one rule means, and
+// says of which types and statuses they are.
+type Set []*Enrollment
+
+// All returns the user's enrollments of every type and status, retired ones included.
+func All(tx *storage.Tx, uid storage.UID) (Set, error) {
+	rows, err := enrollments.All(tx, uid)
+	if err != nil {
+		return nil, err
+	}
+	set := make(Set, 0, len(rows))
+	for _, row := range rows {
+		set = append(set, row.Record)
+	}
+	slices.SortStableFunc(set, func(a, b *Enrollment) int { return a.Enrolled.Compare(b.Enrolled) })
+	return set, nil
+}
+
+// Active returns those that satisfy a login: of every type, and active.
+func (s Set) Active() Set {
+	return s.where(func(e *Enrollment) bool { return e.Status == Active })
+}
+
+// Phones returns the user's phones, which approvals ask and notices tell: push enrollments that are active.
+func (s Set) Phones() Set {
+	return s.where(func(e *Enrollment) bool { return e.Type == TypePush && e.Status == Active })
+}
+
+// Shown returns those that admins see and act on: of every type, active or suspended. Who has one of them left has not
+// lost the last.
+func (s Set) Shown() Set { return s.where((*Enrollment).shown) }
+
+func (e *Enrollment) shown() bool { return e.Status == Active || e.Status == Suspended }
+
+// Kept returns those that are not retired, of every type: their number has a bound.
+func (s Set) Kept() Set {
+	return s.where(func(e *Enrollment) bool { return e.Status != Retired })
+}
+
+// Installations returns the apps that are not retired, whose keys and phones are in use: push enrollments that are active
+// or suspended, or that left and may come back.
+func (s Set) Installations() Set {
+	return s.where(func(e *Enrollment) bool { return e.Type == TypePush && e.Status != Retired })
+}
+
+func (s Set) where(holds func(*Enrollment) bool) Set {
+	var picked Set
+	for _, e := range s {
+		if holds(e) {
+			picked = append(picked, e)
+		}
+	}
+	return picked
+}
+
+// State derives the MFA state of the user whose enrollments these are, in the transaction that has read them.
+func (s Set) State(tx *storage.Tx, uid storage.UID) (user.State, error) {
+	facts := user.Facts{
+		Active:       len(s.Active()) > 0,
+		EverEnrolled: len(s) > 0,
+	}
+	var err error
+	if !facts.EverEnrolled { // else the code changes nothing
+		facts.CodeIssued, err = recovery.CodeIssued(tx, uid)
+	}
+	return user.MFAState(facts), err
+}
+
+// State derives the user's MFA state.
+func State(tx *storage.Tx, uid storage.UID) (user.State, error) {
+	set, err := All(tx, uid)
+	if err != nil {
+		return "", err
+	}
+	return set.State(tx, uid)
+}
