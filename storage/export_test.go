@@ -41,6 +41,9 @@ func IsKept(err error) bool {
 	return counts
 }
 
+// SchemaVersion is the schema that this program writes.
+const SchemaVersion = schemaVersion
+
 // Migration is a step to a schema.
 type Migration struct {
 	To  int

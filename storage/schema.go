@@ -11,7 +11,7 @@ import (
 
 // schemaVersion is the version of the layout that this program writes. A change of the layout adds a migration and
 // raises it.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // migration brings a store from the version before to the version to.
 type migration struct {
@@ -20,7 +20,11 @@ type migration struct {
 }
 
 // migrations has one step to each version but the first.
-var migrations = []migration{}
+var migrations = []migration{
+	// Records of some tables have a shape that an earlier program would take for empty ones and write back so: it must
+	// refuse the store. This one reads both shapes (Spec.Upgrade), so there is nothing to rewrite.
+	{to: 2, run: func(*Tx) error { return nil }},
+}
 
 // schema is what a store says of itself under the meta key "schema".
 type schema struct {

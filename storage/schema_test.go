@@ -54,7 +54,7 @@ func TestOpen_RefusesWhatItDoesNotKnowInOneLineAndLeavesTheFileAlone(t *testing.
 		"a damaged schema":       {map[string]string{"mschema": `{`}, "no data of tutela"},
 		"an empty schema":        {map[string]string{"mschema": ``}, "no data of tutela"},
 		"a damaged time":         {map[string]string{"mschema": `{"product":"tutela","version":1}`, "mtime": "x"}, "no data of tutela"},
-		"a newer schema":         {map[string]string{"mschema": `{"product":"tutela","version":2}`, "new": "x"}, "newer tutela"},
+		"a newer schema":         {map[string]string{"mschema": fmt.Sprintf(`{"product":"tutela","version":%d}`, storage.SchemaVersion+1), "new": "x"}, "newer tutela"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "data")
@@ -88,7 +88,7 @@ func TestOpen_InitialisesAnEmptyStoreOnce(t *testing.T) {
 			first = schema
 		}
 		equal(t, schema, first)
-		equal(t, schema, `{"product":"tutela","version":1,"created":"2030-01-02T03:04:05.000000006Z"}`)
+		equal(t, schema, fmt.Sprintf(`{"product":"tutela","version":%d,"created":"2030-01-02T03:04:05.000000006Z"}`, storage.SchemaVersion))
 		clock.Advance(1e9)
 		must(t, s.Close())
 	}
@@ -146,9 +146,12 @@ func steps(upTo int, fail *int) (all []storage.Migration) {
 	return all
 }
 
+// schema1 is a program that writes the first schema.
+var schema1 = storage.Options{}.WithMigrations(1)
+
 func TestMigrate_RunsEachStepOnceInOrderAndResumesAfterACrash(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data")
-	s, err := openOnly(t, path, storage.Options{})
+	s, err := openOnly(t, path, schema1)
 	must(t, err)
 	must(t, s.Close())
 	fail := 3
@@ -180,7 +183,7 @@ func TestMigrate_ANewStoreNeedsNone(t *testing.T) {
 
 func TestMigrate_AMissingStepIsAnErrorAndNotPassedOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data")
-	s, err := openOnly(t, path, storage.Options{})
+	s, err := openOnly(t, path, schema1)
 	must(t, err)
 	must(t, s.Close())
 	fail := 0
@@ -192,7 +195,7 @@ func TestMigrate_AMissingStepIsAnErrorAndNotPassedOver(t *testing.T) {
 
 func TestMigrate_OfManyServersAtOnceRunsEachStepOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "data")
-	s, err := openOnly(t, path, storage.Options{})
+	s, err := openOnly(t, path, schema1)
 	must(t, err)
 	fail := 0
 	o := storage.Options{Logger: quiet}.WithMigrations(4, steps(4, &fail)...)
@@ -206,4 +209,23 @@ func TestMigrate_OfManyServersAtOnceRunsEachStepOnce(t *testing.T) {
 	}
 	all.Wait()
 	equal(t, meta(t, s, "ran"), " 2 3 4")
+}
+
+// TestMigrate_FromEachEarlierSchemaIsOneWay: the program of before would take the rows of this one for other rows.
+func TestMigrate_FromEachEarlierSchemaIsOneWay(t *testing.T) {
+	for version := 1; version < storage.SchemaVersion; version++ {
+		path := filepath.Join(t.TempDir(), "data")
+		earlier := storage.Options{}.WithMigrations(version)
+		s, err := openOnly(t, path, earlier)
+		must(t, err)
+		must(t, s.Close())
+		for range 2 {
+			s, err = openOnly(t, path, storage.Options{})
+			must(t, err)
+			equal(t, strings.Contains(meta(t, s, "schema"), fmt.Sprintf(`"version":%d,`, storage.SchemaVersion)), true)
+			must(t, s.Close())
+		}
+		_, err = openOnly(t, path, earlier)
+		is(t, err, storage.ErrForeign)
+	}
 }
