@@ -195,19 +195,20 @@ func (s *Service) CheckSigned(tx *storage.Tx, p Proof) (*Enrollment, error) {
 	return s.Check(tx, p)
 }
 
-// Answered notes that the enrollment, as read in tx, has answered an approval: that is an authenticated call too.
-func Answered(tx *storage.Tx, uid storage.UID, e *Enrollment, accepted bool) error {
-	first := !e.Push.Seen
-	if !first && !accepted {
+// Authenticated notes that the enrollment, as read in tx, has shown itself in a login: by a signed answer, a one-time code
+// or a passkey. satisfied says that the login was satisfied by it, and not denied. Of an app this is an authenticated call
+// too.
+func Authenticated(tx *storage.Tx, uid storage.UID, e *Enrollment, satisfied bool) error {
+	first := e.Type == TypePush && !e.Push.Seen
+	if !first && !satisfied {
 		return nil
 	}
-	e.Push.Seen = true
-	if accepted {
+	if satisfied {
 		e.LastAuth = tx.Now()
 	}
-	err := Put(tx, uid, e)
-	if first {
-		err = errors.Join(err, recovery.ForgetAnswersOf(tx, uid, e.ID))
+	if !first {
+		return Put(tx, uid, e)
 	}
-	return err
+	e.Push.Seen = true
+	return errors.Join(Put(tx, uid, e), recovery.ForgetAnswersOf(tx, uid, e.ID))
 }

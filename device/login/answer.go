@@ -173,54 +173,44 @@ func (l *Login) outcomeOf(a signedAnswer) error {
 	}
 }
 
-// decide writes the decision, once.
+// decide writes the phone's decision.
+//
+// Errors: ErrNumberMissing, which decides nothing; ErrNumber (kept).
 func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrollment, actor audit.Actor) error {
 	accepted := *a.claims.Accepted
 	if accepted && l.Number != "" && a.claims.Number == "" {
 		return ErrNumberMissing
 	}
+	l.Answer = a.hash
 	l.Wrong = accepted && l.Number != "" && subtle.ConstantTimeCompare([]byte(l.Number), []byte(a.claims.Number)) != 1
-	l.Decided, l.By, l.Answer = tx.Now(), e.ID, a.hash
-	tx.Wake(a.uid)
-	if err := settle(tx, a.uid, a.key); err != nil {
-		return err
+	d := decision{
+		uid:    a.uid,
+		key:    a.key,
+		login:  l,
+		by:     e,
+		facts:  a.facts(l, e),
+		detail: a.detail(e),
 	}
-	if !accepted || l.Wrong {
-		return s.deny(tx, a, l, e, actor)
+	switch {
+	case l.Wrong:
+		d.facts["why"] = "number"
+		if err := d.deny(tx, actor, audit.AuthFailed, false); err != nil {
+			return err
+		}
+		return storage.Kept(ErrNumber)
+	case !accepted:
+		notMe := a.claims.Reason == "not_me" || a.claims.Reason == "hack"
+		if notMe {
+			d.facts["why"] = a.claims.Reason
+		}
+		return d.deny(tx, actor, audit.AuthRejected, notMe)
 	}
-	l.State, l.Method = Approved, ByKey
-	facts := a.facts(l, e)
 	if l.Number == "" {
-		if err := audit.Record(tx, actor, l.event(audit.TapApproval, a.uid, facts), audit.Detail{Device: e.Name, Enrollment: e.ID}); err != nil {
+		if err := audit.Record(tx, actor, l.event(audit.TapApproval, a.uid, d.facts), audit.Detail{Device: e.Name, Enrollment: e.ID}); err != nil {
 			return err
 		}
 	}
-	return errors.Join(
-		logins.Put(tx, a.uid, a.key, l),
-		device.Answered(tx, a.uid, e, true),
-		recovery.OpenAll(tx, a.uid),
-		succeeded(tx, a.uid, l.Client),
-		audit.Record(tx, actor, l.event(audit.AuthSucceed, a.uid, facts), a.detail(e)))
-}
-
-func (s *Service) deny(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrollment, actor audit.Actor) error {
-	l.State = Denied
-	notMe := a.claims.Reason == "not_me" || a.claims.Reason == "hack"
-	kind, facts := audit.AuthRejected, a.facts(l, e)
-	if l.Wrong {
-		kind, facts["why"] = audit.AuthFailed, "number"
-	} else if notMe {
-		facts["why"] = a.claims.Reason
-	}
-	err := errors.Join(
-		logins.Put(tx, a.uid, a.key, l),
-		device.Answered(tx, a.uid, e, false),
-		denied(tx, a.uid, l, notMe),
-		audit.Record(tx, actor, l.event(kind, a.uid, facts), a.detail(e)))
-	if err == nil && l.Wrong {
-		return storage.Kept(ErrNumber)
-	}
-	return err
+	return errors.Join(d.approve(tx, actor, ByKey), recovery.OpenAll(tx, a.uid))
 }
 
 func (a *signedAnswer) facts(l *Login, e *device.Enrollment) map[string]string {

@@ -92,7 +92,7 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 	return errors.Join(
 		paces.Put(tx, uid, thePace, p),
 		logins.Insert(tx, uid, random.String(), l),
-		audit.Record(tx, start.Actor, l.event(audit.StartAuth, uid, map[string]string{"presence": "mfa"}), audit.Detail{}))
+		audit.Record(tx, start.Actor, l.event(audit.StartAuth, uid, map[string]string{"way": "grant"}), audit.Detail{}))
 }
 
 // maySetUp tells whether a user who is new may set up here without more.
@@ -160,8 +160,11 @@ func (s *Service) redeem(tx *storage.Tx, uid storage.UID, key string, l *Login, 
 	if err != nil {
 		return CodeOutcome{}, err
 	}
-	l.State, l.Method, l.Decided, l.Collected = Approved, ByRecoveryCode, tx.Now(), tx.Now()
-	tx.Wake(uid)
+	l.Collected = tx.Now() // by the grant itself
+	d := decision{uid: uid, key: key, login: l}
+	if err := d.approve(tx, actor, ByRecoveryCode); err != nil {
+		return CodeOutcome{}, err
+	}
 	u, err := user.Change(tx, uid, func(u *user.User) error {
 		countLogin(tx, u)
 		return nil
@@ -170,11 +173,8 @@ func (s *Service) redeem(tx *storage.Tx, uid storage.UID, key string, l *Login, 
 		return CodeOutcome{}, err
 	}
 	kept := recovery.Answer{Code: s.codes.HashOfAnswered(uid, code), Body: []byte(next)}
-	return CodeOutcome{Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}, next}, errors.Join(
-		logins.Put(tx, uid, key, l),
-		succeeded(tx, uid, l.Client),
-		recovery.KeepAnswer(tx, uid, "mfa:"+key, kept, l.Expires.Sub(tx.Now())),
-		audit.Record(tx, actor, l.event(audit.AuthSucceed, uid, map[string]string{"presence": "recovery_code"}), audit.Detail{}))
+	o := CodeOutcome{Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}, next}
+	return o, recovery.KeepAnswer(tx, uid, "mfa:"+key, kept, l.Expires.Sub(tx.Now()))
 }
 
 // redeemedBefore is the outcome of a login that a code has satisfied, for the same code.
