@@ -32,7 +32,7 @@ func (r Reserved) orNew() Reserved {
 
 // Answer is what an app gets when it has enrolled or restored.
 //
-// Source: Guardian wire protocol §1.5.
+// Source: guardian-wire.md §1.5.
 type Answer struct {
 	ID           string `json:"id"`
 	URL          string `json:"url"`

@@ -11,7 +11,7 @@ import (
 
 // Claims are the registered claims of a JWT that a phone signs.
 //
-// Source: RFC 7519 §4.1; Guardian wire protocol §2.1 and §4.2.
+// Source: RFC 7519 §4.1; guardian-wire.md §2.1 and §4.2.
 type Claims struct {
 	Issuer   string   `json:"iss"`
 	Subject  string   `json:"sub"`

@@ -87,7 +87,7 @@ func findInstallation(tx *storage.Tx, id string) (storage.UID, *Enrollment, erro
 
 // checkDeviceJWT verifies a device JWT.
 //
-// Source: Guardian wire protocol §2.1.
+// Source: guardian-wire.md §2.1.
 func (s *Service) checkDeviceJWT(e *Enrollment, userID, token string) error {
 	payload, err := s.verified.payload(e.Push.Key, token)
 	if err != nil {

@@ -190,7 +190,7 @@ func (s *Service) TicketURL(secret string) string {
 // EnrollmentURI is the text of the QR code that a started ticket is shown as. Apps take enrollment_tx_id; a plain
 // TOTP app takes secret.
 //
-// Source: Guardian wire protocol §1.1.
+// Source: guardian-wire.md §1.1.
 func (s *Service) EnrollmentURI(account, txID string, r Reserved) string {
 	pairs := [][2]string{
 		{"enrollment_tx_id", txID}, {"secret", encodeSecret(r.Secret)}, {"issuer", s.issuer}, {"id", r.ID},

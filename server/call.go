@@ -14,7 +14,7 @@ import (
 // mount is the second place where everything is served. Guardian's mobile SDKs append it to the base URL that they were
 // given.
 //
-// Source: Guardian wire protocol.
+// Source: guardian-wire.md §1.3.
 const mount = "/appliance-mfa"
 
 // cutMount takes the second mount off the front of a path, and tells whether it was there.

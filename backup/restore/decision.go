@@ -55,7 +55,7 @@ type Facts struct {
 
 // Decide is the rule: the first line that holds. It has no other input than the facts.
 //
-// Source: app API, restore after a reinstall.
+// Source: app-api.md "Restore after a reinstall".
 func Decide(f Facts) Decision {
 	switch {
 	case f.Done:

@@ -53,12 +53,14 @@ func readBookCode(t *testing.T) (found []bookCode) {
 }
 
 func codeIn(page, content string) (found []bookCode) {
-	fenced := false
+	fenced, marked := false, false
 	for i, text := range strings.Split(content, "\n") {
+		if marked = marks(text, marked); marked {
+			continue
+		}
 		switch {
 		case strings.HasPrefix(text, "```"):
 			fenced = !fenced
-		case strings.Contains(text, notServedYet):
 		case fenced || strings.HasPrefix(text, "    "):
 			found = append(found, bookCode{page, i + 1, strings.TrimSpace(text), true})
 		default:
@@ -70,8 +72,17 @@ func codeIn(page, content string) (found []bookCode) {
 	return found
 }
 
-// notServedYet marks what docs/protocol specifies and no version serves.
+// notServedYet marks what docs/protocol specifies and the server does not serve.
 const notServedYet = "○"
+
+// marks reports whether a line says what is not served yet: it has the mark, or goes on with an item that has it.
+func marks(text string, before bool) bool {
+	if strings.Contains(text, notServedYet) {
+		return true
+	}
+	starts := text == "" || strings.IndexAny(text, "-|#*") == 0
+	return before && !starts
+}
 
 // calledInBook finds calls of the program: not its messages, which say "tutela:", nor addresses.
 var calledInBook = regexp.MustCompile(`(?:^|[ "(/` + "`" + `])tutela((?: +[a-z][a-z-]*)+)([^|#&;,)` + "`" + `]*)`)
@@ -182,10 +193,27 @@ func TestBook_FlagsThatAreSpokenOfExist(t *testing.T) {
 	}
 }
 
-// notFlags are the variables of the environment that are no flag's.
-var notFlags = []string{
-	"TUTELA_MASTER_KEY", // the key itself, which no command line may show
-	"TUTELA_SOAK",       // of the tests: how long those named TestSoak run
+var readFromEnvironment = regexp.MustCompile(`"(TUTELA_[A-Z_]+)"`)
+
+// readVariables are the variables of the environment that the source reads by itself: the master key, which no command
+// line may show, and those of tests and benchmarks.
+func readVariables(t *testing.T) (names []string) {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		for _, found := range readFromEnvironment.FindAllStringSubmatch(string(content), -1) {
+			names = append(names, found[1])
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
 }
 
 func TestBook_VariablesOfTheEnvironmentThatAreNamedExist(t *testing.T) {
@@ -193,7 +221,7 @@ func TestBook_VariablesOfTheEnvironmentThatAreNamedExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := slices.Clone(notFlags)
+	known := readVariables(t)
 	everyCommand(parser.Model.Node, func(node *kong.Node) {
 		for _, flag := range node.Flags {
 			known = append(known, flag.Envs...)
@@ -204,12 +232,56 @@ func TestBook_VariablesOfTheEnvironmentThatAreNamedExist(t *testing.T) {
 	for _, code := range readBookCode(t) {
 		for _, name := range variable.FindAllString(code.text, -1) {
 			if seen++; !slices.Contains(known, name) {
-				t.Errorf("%s:%d: no flag has the variable %s", code.page, code.line, name)
+				t.Errorf("%s:%d: nothing reads the variable %s", code.page, code.line, name)
 			}
 		}
 	}
 	if seen < 5 {
 		t.Errorf("found only %d variables", seen)
+	}
+}
+
+var (
+	callInBook  = regexp.MustCompile("`(GET|POST|PUT|PATCH|DELETE) (/[^`? ]+)")
+	pathsOfAPIs = regexp.MustCompile(`^/(api/|bc-authorize|oauth/|mfa/start|\.well-known/)`)
+	pathPart    = regexp.MustCompile(`:\w+|\{\w+\}`)
+)
+
+func TestBook_CallsOfTheAPIsAreServedUnlessMarked(t *testing.T) {
+	served := map[string]bool{}
+	for _, r := range mount(t).routes() {
+		if pathsOfAPIs.MatchString(r.path) {
+			served[r.method+" "+pathPart.ReplaceAllString(r.path, "{}")] = true
+		}
+	}
+	specified := map[string]bool{}
+	for _, page := range []string{"app-api.md", "login-api.md", "management-api.md"} {
+		content, err := os.ReadFile(filepath.Join("..", "..", "docs", "protocol", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		marked := false
+		for i, text := range strings.Split(string(content), "\n") {
+			marked = marks(text, marked)
+			for _, found := range callInBook.FindAllStringSubmatch(text, -1) {
+				call := found[1] + " " + pathPart.ReplaceAllString(found[2], "{}")
+				specified[call] = specified[call] || !marked
+				if marked && served[call] && strings.HasPrefix(text, "| "+notServedYet) {
+					t.Errorf("%s:%d: %s is served: take the mark away", page, i+1, call)
+				}
+				if !marked && !served[call] {
+					t.Errorf("%s:%d: %s is not served: mark it with %s", page, i+1, call, notServedYet)
+				}
+			}
+		}
+	}
+	for call := range served {
+		if !specified[call] {
+			t.Errorf("docs/protocol does not specify %s", call)
+		}
+	}
+	if len(specified) < 50 {
+		t.Errorf("found only %d calls", len(specified))
 	}
 }
 

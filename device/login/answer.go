@@ -28,7 +28,7 @@ const maxReasonBytes = 256
 
 // answerClaims are the claims of a signed answer.
 //
-// Source: Guardian wire protocol §4.2; tutela_number is ours.
+// Source: guardian-wire.md §4.2; tutela_number is ours.
 type answerClaims struct {
 	device.Claims
 	Method   string `json:"auth0_guardian_method"`

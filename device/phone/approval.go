@@ -52,7 +52,7 @@ type Location struct {
 // UnmarshalJSON reads an approval in any of its shapes: in a push for Android every value is a string, s and l holding
 // JSON; for iOS and in a pull they are objects.
 //
-// Source: Guardian wire protocol, push payloads.
+// Source: guardian-wire.md §3.1.
 func (a *Approval) UnmarshalJSON(data []byte) error {
 	var wire struct {
 		Token     string  `json:"txtkn"`
@@ -149,7 +149,7 @@ func (p *Phone) Approvals(ctx context.Context, wait time.Duration, seen []string
 // Its *Error is login_transaction_not_found (too late, or somebody decided first), invalid_otp (the number was wrong, and
 // the login is denied), invalid_body (a number was missing, and nothing is decided), invalid_token.
 //
-// Source: Guardian wire protocol, POST /api/resolve-transaction.
+// Source: guardian-wire.md §4.1, §4.2.
 func (p *Phone) Approve(ctx context.Context, a Approval, number string) error {
 	claims := map[string]any{"auth0_guardian_accepted": true}
 	if number != "" {

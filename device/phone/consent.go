@@ -25,7 +25,7 @@ type Consent struct {
 
 // Consent asks for the details of an approval that has a ConsentID. Any 404 means that there are none.
 //
-// Source: Guardian wire protocol, rich consents; RFC 9449 for the shape of the proof.
+// Source: guardian-wire.md §4.5; RFC 9449 for the shape of the proof.
 func (p *Phone) Consent(ctx context.Context, a Approval) (Consent, error) {
 	e, err := p.enrolled()
 	if err != nil {

@@ -66,7 +66,7 @@ func (a *enrolmentAnswer) enrollment(key *Key) (*Enrollment, error) {
 // ticketOf takes the ticket, and the server's address where it is told, out of what a person scans or pastes: the text
 // of a QR code, the link of a ticket, or the ticket itself.
 //
-// Source: Guardian wire protocol, "What the QR code holds".
+// Source: guardian-wire.md §1.1.
 func ticketOf(text string) (ticket, baseURL string, err error) {
 	text = strings.TrimSpace(text)
 	if !strings.Contains(text, "://") {
@@ -104,7 +104,7 @@ type Enrolled struct {
 // ErrNoServer, one about the text, and *Error: enrollment_transaction_not_found (the ticket is unknown, spent or
 // expired), device_account_conflict, invalid_body.
 //
-// Source: Guardian wire protocol, POST /api/enroll.
+// Source: guardian-wire.md §1.4, §1.5.
 func (p *Phone) Enroll(ctx context.Context, uriOrTicket string) (Enrolled, error) {
 	ticket, baseURL, err := ticketOf(uriOrTicket)
 	if err != nil {

@@ -297,7 +297,7 @@ func (p *Phone) enrolled() (*Enrollment, error) {
 	return e, nil
 }
 
-// apiBase is the address that the API hangs on. Source: Guardian.Android, appendingPathComponentIfNeeded.
+// apiBase is the address that the API hangs on. Source: guardian-wire.md §1.3.
 func apiBase(url string) string {
 	url = strings.TrimRight(url, "/")
 	if !strings.Contains(url, "://") {
@@ -313,7 +313,7 @@ func apiBase(url string) string {
 //
 // It returns ErrNotEnrolled, or the error of signing.
 //
-// Source: Guardian wire protocol, basic JWT.
+// Source: guardian-wire.md §2.1.
 func (p *Phone) DeviceJWT() (string, error) {
 	e, err := p.enrolled()
 	if err != nil {

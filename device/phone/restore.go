@@ -56,7 +56,7 @@ func (p *Phone) Restoring() string {
 // StartRestore begins to bring this installation back, with what the platform backup brought. cleanStart says that the
 // person wants to start over. Each start draws a key of its own, for the server takes each key once.
 //
-// Source: app API, POST /api/restores.
+// Source: app-api.md "Restore after a reinstall".
 func (p *Phone) StartRestore(ctx context.Context, cleanStart bool) (Restore, error) {
 	end, err := p.begin()
 	if err != nil {

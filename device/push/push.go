@@ -11,7 +11,7 @@ import (
 
 // Message is what a phone is told. Keys that are empty are left out.
 //
-// Source: Guardian wire protocol §3; nm, notice and rst are tutela's.
+// Source: guardian-wire.md §3; nm, notice and rst are tutela's.
 type Message struct {
 	TransactionToken string    // txtkn
 	Enrollment       string    // dai

@@ -11,7 +11,7 @@ import (
 
 // account is an enrollment as its own app sees it: the values in force.
 //
-// Source: Guardian wire protocol §2.3.
+// Source: guardian-wire.md §2.3.
 type account struct {
 	Body struct {
 		ID         string           `json:"id"`
@@ -32,7 +32,7 @@ func accountOf(e *device.Enrollment) *account {
 
 // change is what a PATCH may change; a member that is absent or null stays as it is.
 //
-// Source: Guardian wire protocol §2.2; capabilities are tutela's.
+// Source: guardian-wire.md §2.2; capabilities are tutela's.
 type change struct {
 	AccountPath
 	Body struct {

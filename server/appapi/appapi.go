@@ -4,7 +4,7 @@
 // The SDKs are not ours to change, so their traps are minded here: members that they cannot do without or cannot take,
 // numbers that must be numbers, 204 for an empty answer, application/json for every other.
 //
-// Source: Guardian wire protocol; the companion protocol is tutela's.
+// Source: guardian-wire.md; app-api.md.
 package appapi
 
 import (

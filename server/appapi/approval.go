@@ -24,7 +24,7 @@ func (a *api) mountApprovals() {
 
 // answerInput is an answer as a phone sends it.
 //
-// Source: Guardian wire protocol §4.1.
+// Source: guardian-wire.md §4.1.
 type answerInput struct {
 	Body struct {
 		Response string `json:"challenge_response" minLength:"1" maxLength:"8192"`

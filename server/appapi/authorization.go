@@ -72,7 +72,7 @@ func claimedEnrollment(token string) (string, error) {
 //
 // Errors: errAuthorization.
 //
-// Source: Guardian wire protocol §1.4.
+// Source: guardian-wire.md §1.4.
 func ticket(field string) (string, error) {
 	malformed := errAuthorization.With(`the call wants Authorization: Ticket id="…"`)
 	parameter, ok := credentials(field, "Ticket")

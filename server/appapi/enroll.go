@@ -13,7 +13,7 @@ import (
 
 // installation is what an app says of itself.
 //
-// Source: Guardian wire protocol §1.4; capabilities are tutela's.
+// Source: guardian-wire.md §1.4; capabilities are tutela's.
 type installation struct {
 	Identifier   string           `json:"identifier" minLength:"1" maxLength:"512" doc:"The app's own id of this phone."`
 	Name         string           `json:"name" minLength:"1" maxLength:"256" doc:"As the person knows it."`
@@ -83,7 +83,7 @@ func (i *installation) device() (device.Installation, error) {
 // enrolled is the answer to an app that has enrolled. Android cannot do without any member but recovery_code, and
 // crashes on a totp that is null or whose numbers are strings.
 //
-// Source: Guardian wire protocol §1.5.
+// Source: guardian-wire.md §1.5.
 type enrolled struct {
 	Body *device.Answer
 }

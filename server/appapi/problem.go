@@ -27,7 +27,7 @@ type wire struct {
 
 // table tells the API's callers about the errors of the domain. The first row that fits counts.
 //
-// Source: Guardian wire protocol §6.2.
+// Source: guardian-wire.md §6.2.
 var table = []wire{
 	{device.ErrInstallation, http.StatusBadRequest, "invalid_body"},
 	{device.ErrKey, http.StatusBadRequest, "invalid_body"},
