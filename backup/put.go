@@ -223,7 +223,7 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 		return nil, err
 	}
 	b.Generation, b.Changed = v.Generation, tx.Now()
-	event := audit.Event{Type: audit.BackupPut, UID: uid, Facts: map[string]string{"provider": string(v.Provider)}}
+	event := audit.Event{Type: audit.BackupPut, UID: uid, Facts: audit.Facts{audit.FactProvider: audit.Word(v.Provider)}}
 	err = errors.Join(
 		b.put(tx, uid, v, next.Body),
 		b.prune(tx, uid, v.Generation-int64(most)+1),

@@ -43,5 +43,5 @@ func tellOldAddress(tx *storage.Tx, uid storage.UID, before *Enrollment) error {
 	a := &address{KeptAddress: to.Keep(), Expires: tx.Now().Add(addressLife)}
 	return errors.Join(
 		addresses.Put(tx, uid, key, a),
-		recovery.Notify(tx, uid, recovery.NoticePayload{Notice: "push_token_changed", Enrollment: before.ID, Address: key}))
+		recovery.Notify(tx, uid, recovery.NoticePayload{Notice: recovery.NoticePushTokenChanged, Enrollment: before.ID, Address: key}))
 }

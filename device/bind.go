@@ -132,7 +132,7 @@ func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, reti
 			continue
 		}
 		left--
-		event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: map[string]string{"why": "replaced"}}
+		event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyReplaced}}
 		err := errors.Join(Retire(tx, uid, other, nil),
 			audit.Record(tx, actor, event, other.detail()))
 		if err != nil {

@@ -31,7 +31,7 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry) (func(*
 	}
 	err = s.deliver.Deliver(ctx, to, push.Message{
 		Enrollment: notice.Enrollment, Server: s.bases.Public(), Started: storage.FormatInstant(s.store.Wall()),
-		Notice: notice.Notice, Restore: notice.Restore,
+		Notice: string(notice.Notice), Restore: notice.Restore,
 	})
 	if err != nil && !errors.Is(err, push.ErrTokenGone) {
 		return nil, err

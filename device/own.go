@@ -94,7 +94,7 @@ func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
 		} else {
 			err = Retire(tx, p.UID, e, nil)
 		}
-		event := audit.Event{Type: audit.Unenroll, UID: p.UID, Facts: map[string]string{"why": "device"}}
+		event := audit.Event{Type: audit.Unenroll, UID: p.UID, Facts: audit.Facts{audit.FactWhy: audit.WhyDevice}}
 		return errors.Join(err, audit.Record(tx, actor, event, e.detail()))
 	})
 }

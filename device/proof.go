@@ -164,7 +164,7 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 func revive(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	e.Status, e.Changed = Active, tx.Now()
 	tx.Wake(uid)
-	event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: map[string]string{"status": string(Active)}}
+	event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: audit.Facts{audit.FactStatus: audit.Word(Active)}}
 	return audit.Record(tx, audit.ByUser(), event, e.detail())
 }
 

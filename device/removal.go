@@ -36,7 +36,7 @@ func (s *Service) removeByAdmin(ctx context.Context, tx *storage.Tx, uid storage
 		_, err := s.recovery.ResetIn(ctx, tx, uid, recovery.ResetRequest{Reason: "the last enrollment was removed", Actor: actor})
 		return err
 	}
-	event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: map[string]string{"why": "admin"}}
+	event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyAdmin}}
 	return errors.Join(Retire(tx, uid, e, nil),
 		audit.Record(tx, actor, event, e.detail()),
 		audit.RecordCall(tx, actor, uid))

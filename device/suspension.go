@@ -38,7 +38,7 @@ func (s *Service) setStatus(ctx context.Context, id string, was, is Status, acto
 		}
 		e.Status, e.Changed = is, tx.Now()
 		tx.Wake(uid)
-		event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: map[string]string{"status": string(is)}}
+		event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: audit.Facts{audit.FactStatus: audit.Word(is)}}
 		return errors.Join(Put(tx, uid, e),
 			audit.Record(tx, actor, event, e.detail()),
 			audit.RecordCall(tx, actor, uid))

@@ -34,7 +34,7 @@ func (s *Service) AddUser(ctx context.Context, u user.User, actor audit.Actor) (
 //
 // Errors: user.ErrUnknown; user.ErrRefused.
 func (s *Service) SetRole(ctx context.Context, userID string, role user.Role, actor audit.Actor) error {
-	facts := map[string]string{"call": "role", "role": string(role)}
+	facts := audit.Facts{audit.FactCall: audit.CallSetRole, audit.FactRole: audit.Word(role)}
 	return s.changeUser(ctx, userID, actor, user.SetRole, facts, func(u *user.User) { u.Role = role })
 }
 
@@ -42,14 +42,14 @@ func (s *Service) SetRole(ctx context.Context, userID string, role user.Role, ac
 //
 // Errors: user.ErrUnknown; user.ErrRefused.
 func (s *Service) SetBlocked(ctx context.Context, userID string, blocked bool, actor audit.Actor) error {
-	facts := map[string]string{"call": "unblock"}
+	facts := audit.Facts{audit.FactCall: audit.CallUnblock}
 	if blocked {
-		facts["call"] = "block"
+		facts[audit.FactCall] = audit.CallBlock
 	}
 	return s.changeUser(ctx, userID, actor, user.Block, facts, func(u *user.User) { u.Blocked = blocked })
 }
 
-func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Actor, action user.Action, facts map[string]string, change func(*user.User)) error {
+func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Actor, action user.Action, facts audit.Facts, change func(*user.User)) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		uid, _, err := user.FindFor(tx, actor, action, userID)
 		if err != nil {

@@ -12,7 +12,6 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
-	"tutela/storage/outbox"
 )
 
 // adminIssuedLife is how long a code counts that an admin has seen.
@@ -38,26 +37,6 @@ const theCode = ""
 
 // ErrWrongCode is that of a code that is not the user's. It says nothing more.
 var ErrWrongCode = storage.NewError(storage.Denied, "the recovery code is not right")
-
-// Notice is the kind of outbox entry that tells a user's phones something and asks nothing. Package device fans it
-// out.
-const Notice outbox.Kind = "notice"
-
-// NoticePayload is the payload of a Notice.
-type NoticePayload struct {
-	Notice     string `json:"notice"`               // restore_started, restored, push_token_changed, code_changed
-	Restore    string `json:"restore,omitempty"`    // the restore's id
-	Enrollment string `json:"enrollment,omitempty"` // only this one is told, though it may be retired; else all active ones
-	Address    string `json:"address,omitempty"`    // it is told where it was reached before: a key of package device's
-}
-
-// noticeLife is how long a notice is worth delivering.
-const noticeLife = 24 * time.Hour
-
-// Notify has the user's phones told, when the transaction has been committed.
-func Notify(tx *storage.Tx, uid storage.UID, notice NoticePayload) error {
-	return outbox.Add(tx, uid, Notice, notice, tx.Now().Add(noticeLife))
-}
 
 // Signer signs receipts: a compact JWS over payload.
 type Signer func(ctx context.Context, payload []byte) (jws string, err error)
@@ -128,9 +107,9 @@ func (s *Service) Spend(tx *storage.Tx, uid storage.UID, ch Channel, code Code, 
 		return "", err
 	}
 	next, err = s.Issue(tx, uid)
-	e := audit.Event{Type: audit.RecoverySucceed, UID: uid, Facts: map[string]string{"channel": string(ch)}}
+	e := audit.Event{Type: audit.RecoverySucceed, UID: uid, Facts: audit.Facts{audit.FactChannel: audit.Word(ch)}}
 	return next, errors.Join(err,
-		Notify(tx, uid, NoticePayload{Notice: "code_changed"}),
+		Notify(tx, uid, NoticePayload{Notice: NoticeCodeChanged}),
 		audit.Record(tx, actor, e, audit.Detail{}))
 }
 
@@ -155,7 +134,7 @@ func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, ac
 	if err != nil {
 		return err
 	}
-	e := audit.Event{Type: audit.RecoveryFailed, UID: uid, Facts: map[string]string{"channel": string(ch)}}
+	e := audit.Event{Type: audit.RecoveryFailed, UID: uid, Facts: audit.Facts{audit.FactChannel: audit.Word(ch)}}
 	err = audit.Record(tx, actor, e, audit.Detail{})
 	if waits {
 		e.Type = audit.RecoveryRateLimit
@@ -207,7 +186,7 @@ func (s *Service) Regenerate(ctx context.Context, userID string, actor audit.Act
 		}
 		code, err = s.issue(tx, uid, true)
 		return errors.Join(err,
-			Notify(tx, uid, NoticePayload{Notice: "code_changed"}),
+			Notify(tx, uid, NoticePayload{Notice: NoticeCodeChanged}),
 			audit.RecordCall(tx, actor, uid))
 	})
 	return code, err

@@ -151,7 +151,7 @@ func (s *Service) keepReceipt(ctx context.Context, tx *storage.Tx, uid storage.U
 	if r.Signature, err = s.sign(ctx, payload); err != nil {
 		return fmt.Errorf("sign the receipt: %w", err)
 	}
-	e := audit.Event{Type: audit.Reset, UID: uid, Facts: map[string]string{"receipt": r.ID}}
+	e := audit.Event{Type: audit.Reset, UID: uid, Facts: audit.Facts{audit.FactReceipt: audit.Word(r.ID)}}
 	return errors.Join(
 		receipts.Put(tx, uid, r.ID, r),
 		evidence.Put(tx, uid, r.ID, &receiptEvidence{ID: r.ID, At: r.At, Removed: r.Removed, Digest: r.Digest}),

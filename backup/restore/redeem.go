@@ -147,7 +147,7 @@ func (s *Service) takeOver(tx *storage.Tx, f *found, sc *scene, e *device.Enroll
 	if sc.old != nil {
 		err := errors.Join(
 			s.logins.AskInstead(tx, f.uid, sc.old.ID, e),
-			device.Retire(tx, f.uid, sc.old, &recovery.NoticePayload{Notice: "restored", Restore: f.ID}))
+			device.Retire(tx, f.uid, sc.old, &recovery.NoticePayload{Notice: recovery.NoticeRestored, Restore: f.ID}))
 		if err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func (s *Service) takeOver(tx *storage.Tx, f *found, sc *scene, e *device.Enroll
 	f.Done, f.Enrollment, f.Kept = tx.Now(), e.ID, tx.Now().Add(keptDecided)
 	f.Push = push.KeptAddress{} // it is the enrollment's now
 	tx.Wake(f.uid)
-	return errors.Join(f.put(tx), recovery.Notify(tx, f.uid, recovery.NoticePayload{Notice: "restored", Restore: f.ID}))
+	return errors.Join(f.put(tx), recovery.Notify(tx, f.uid, recovery.NoticePayload{Notice: recovery.NoticeRestored, Restore: f.ID}))
 }
 
 // record writes the events of a restore that is done. The phone's name, which lies in the restore, is left out.
@@ -165,7 +165,7 @@ func record(tx *storage.Tx, f *found, sc *scene, e *device.Enrollment, actor aud
 	if sc.old == nil {
 		return err
 	}
-	event := audit.Event{Type: audit.DeviceMoved, UID: f.uid, Facts: map[string]string{"why": "restored"}}
+	event := audit.Event{Type: audit.DeviceMoved, UID: f.uid, Facts: audit.Facts{audit.FactWhy: audit.WhyRestored}}
 	moved := audit.Detail{Enrollment: sc.old.ID, Successor: e.ID}
 	return errors.Join(err, audit.Record(tx, actor, event, moved))
 }

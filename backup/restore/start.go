@@ -266,13 +266,13 @@ func (s *starts) since(instant time.Time) []time.Time {
 // tell records the start, and has the old installation's phone told of the first of an hour; all of the user's phones
 // when that installation cannot be asked. For a handle that is nobody's there is nobody to tell, and the outbox finds so.
 func (s *Service) tell(tx *storage.Tx, f *found, sc *scene, first bool, actor audit.Actor) error {
-	facts := map[string]string{"step": string(f.First.Step), "reason": string(f.First.Reason)}
+	facts := audit.Facts{audit.FactStep: audit.Word(f.First.Step), audit.FactReason: audit.Word(f.First.Reason)}
 	// The phone's name lies in the restore: with it, the event of a stranger's would be of another size.
 	err := audit.Record(tx, actor, audit.Event{Type: audit.RestoreStarted, UID: f.uid, Facts: facts}, audit.Detail{})
 	if !first {
 		return err
 	}
-	notice := recovery.NoticePayload{Notice: "restore_started", Restore: f.ID}
+	notice := recovery.NoticePayload{Notice: recovery.NoticeRestoreStarted, Restore: f.ID}
 	if sc.old != nil && sc.old.Status == device.Active {
 		notice.Enrollment = sc.old.ID
 	}

@@ -86,7 +86,7 @@ func (s *Service) Unblock(ctx context.Context, userID string, actor audit.Actor)
 		if err != nil {
 			return err
 		}
-		event := audit.Event{Type: audit.ManagementCall, UID: uid, Facts: map[string]string{"call": "user_blocks"}}
+		event := audit.Event{Type: audit.ManagementCall, UID: uid, Facts: audit.Facts{audit.FactCall: audit.CallUnlock}}
 		return errors.Join(
 			recovery.OpenAll(tx, uid),
 			LiftVetoes(tx, uid),

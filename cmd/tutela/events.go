@@ -105,7 +105,7 @@ func (c *eventsCmd) print(e operator.Event) error {
 	}
 	var facts []string
 	for _, name := range slices.Sorted(maps.Keys(e.Facts)) {
-		facts = append(facts, name+"="+e.Facts[name])
+		facts = append(facts, string(name)+"="+string(e.Facts[name]))
 	}
 	if e.Client != "" {
 		facts = append(facts, "client="+e.Client)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tutela/device/phone"
+	"tutela/recovery"
 )
 
 // say prints to the person.
@@ -133,12 +134,12 @@ func ago(d time.Duration) string {
 
 // showNotice shows what a push tells.
 func (c *phoneCmd) showNotice(n phone.Notice) {
-	text := map[string]string{
-		"restore_started":    "Another phone wants to take over from this one. Not you?  tutela phone veto " + n.RestoreID,
-		"restored":           "Another phone has taken over from this one.",
-		"push_token_changed": "The push token of this phone was changed.",
-		"code_changed":       "Your recovery code was changed.",
-	}[n.Kind]
+	text := map[recovery.NoticeWord]string{
+		recovery.NoticeRestoreStarted:   "Another phone wants to take over from this one. Not you?  tutela phone veto " + n.RestoreID,
+		recovery.NoticeRestored:         "Another phone has taken over from this one.",
+		recovery.NoticePushTokenChanged: "The push token of this phone was changed.",
+		recovery.NoticeCodeChanged:      "Your recovery code was changed.",
+	}[recovery.NoticeWord(n.Kind)]
 	if text == "" {
 		text = n.Kind
 	}

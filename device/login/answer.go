@@ -193,15 +193,16 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enr
 	}
 	switch {
 	case l.Wrong:
-		d.facts["why"] = "number"
+		d.facts[audit.FactWhy] = audit.WhyNumber
 		if err := d.deny(tx, actor, audit.AuthFailed, false); err != nil {
 			return err
 		}
 		return storage.Kept(ErrNumber)
 	case !accepted:
-		notMe := a.claims.Reason == "not_me" || a.claims.Reason == "hack"
+		reason := audit.Word(a.claims.Reason)
+		notMe := reason == audit.WhyNotMe || reason == audit.WhyHack
 		if notMe {
-			d.facts["why"] = a.claims.Reason
+			d.facts[audit.FactWhy] = reason
 		}
 		return d.deny(tx, actor, audit.AuthRejected, notMe)
 	}
@@ -213,10 +214,10 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enr
 	return errors.Join(d.approve(tx, actor, ByKey), recovery.OpenAll(tx, a.uid))
 }
 
-func (a *signedAnswer) facts(l *Login, e *device.Enrollment) map[string]string {
-	facts := map[string]string{"presence": presenceOf(l)}
+func (a *signedAnswer) facts(l *Login, e *device.Enrollment) audit.Facts {
+	facts := audit.Facts{audit.FactPresence: presenceOf(l)}
 	if a.claims.Issuer != e.Push.Identifier {
-		facts["identifier"] = "changed"
+		facts[audit.FactIdentifier] = audit.IdentifierChanged
 	}
 	return facts
 }

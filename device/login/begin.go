@@ -186,7 +186,7 @@ func (s *Service) ask(tx *storage.Tx, uid storage.UID, l *keyed, phones device.S
 			return err
 		}
 	}
-	facts := map[string]string{"presence": presenceOf(l.Login)}
+	facts := audit.Facts{audit.FactPresence: presenceOf(l.Login)}
 	browser := audit.ByUser().WithOrigin(l.IP, l.Agent)
 	return errors.Join(s.send(tx, uid, l.key, l.Login, asked),
 		audit.Record(tx, browser, l.event(audit.StartAuth, uid, facts), audit.Detail{}))
@@ -233,7 +233,7 @@ func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, as
 	}
 	if !ok {
 		l.Delivery = Silent
-		return audit.Record(tx, audit.Actor{}, l.event(audit.PushMuted, uid, map[string]string{"why": why}), audit.Detail{})
+		return audit.Record(tx, audit.Actor{}, l.event(audit.PushMuted, uid, audit.Facts{audit.FactWhy: why}), audit.Detail{})
 	}
 	tx.Wake(uid)
 	l.Delivery = Pull
@@ -252,11 +252,11 @@ func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, as
 	return nil
 }
 
-func presenceOf(l *Login) string {
+func presenceOf(l *Login) audit.Word {
 	if l.Number == "" {
-		return "tap"
+		return audit.PresenceTap
 	}
-	return "number"
+	return audit.PresenceNumber
 }
 
 func newChallenge() string {

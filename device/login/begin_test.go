@@ -293,7 +293,7 @@ func TestBegin_PresencePolicy(t *testing.T) {
 				}
 				must(h.t, one.approve(m, begun.Number))
 				succeeded := h.events("ada", audit.AuthSucceed)
-				if len(succeeded) != 1 || succeeded[0].Facts["presence"] != c.want {
+				if len(succeeded) != 1 || string(succeeded[0].Facts["presence"]) != c.want {
 					h.t.Errorf("events: %+v", succeeded)
 				}
 				taps := 0

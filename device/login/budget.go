@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 // mutedFor is how long a denial with the reason not_me or hack stops the pushes from that client and address.
@@ -31,16 +32,16 @@ func budgetOf(tx *storage.Tx, uid storage.UID, client string) (*budget, error) {
 }
 
 // take uses one push, when there is one left and the address is not muted. why says what stands against it.
-func (b *budget) take(tx *storage.Tx, uid storage.UID, client, ip string) (ok bool, why string, err error) {
+func (b *budget) take(tx *storage.Tx, uid storage.UID, client, ip string) (ok bool, why audit.Word, err error) {
 	most, err := pushBudget.Get(tx)
 	if err != nil {
 		return false, "", err
 	}
 	switch {
 	case tx.Now().Before(b.Muted[network(ip)]):
-		return false, "muted", nil
+		return false, audit.WhyMuted, nil
 	case b.Used >= most:
-		return false, "budget", nil
+		return false, audit.WhyBudget, nil
 	}
 	b.Used++
 	return true, "", budgets.Put(tx, uid, client, b)

@@ -92,7 +92,7 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 	return errors.Join(
 		paces.Put(tx, uid, thePace, p),
 		logins.Insert(tx, uid, random.String(), l),
-		audit.Record(tx, start.Actor, l.event(audit.StartAuth, uid, map[string]string{"way": "grant"}), audit.Detail{}))
+		audit.Record(tx, start.Actor, l.event(audit.StartAuth, uid, audit.Facts{audit.FactWay: audit.WayGrant}), audit.Detail{}))
 }
 
 // maySetUp tells whether a user who is new may set up here without more.

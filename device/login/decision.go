@@ -16,7 +16,7 @@ type decision struct {
 	key    string // of the login
 	login  *Login
 	by     *device.Enrollment // the authenticator that decided; nil for a recovery code
-	facts  map[string]string
+	facts  audit.Facts
 	detail audit.Detail
 }
 
@@ -29,7 +29,7 @@ func (d decision) approve(tx *storage.Tx, actor audit.Actor, method Method) erro
 		return err
 	}
 	d.login.Method = method
-	facts := map[string]string{"method": string(method)}
+	facts := audit.Facts{audit.FactMethod: audit.Word(method)}
 	maps.Copy(facts, d.facts)
 	return errors.Join(
 		d.write(tx),

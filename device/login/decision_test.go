@@ -14,7 +14,7 @@ func TestApprove_EveryMethodEndsALoginInTheSameWay(t *testing.T) {
 	for method, c := range map[login.Method]struct {
 		satisfy  func(h *house, p *phone)
 		byPhone  bool
-		presence string
+		presence audit.Word
 	}{
 		login.ByKey: {func(h *house, p *phone) {
 			begun := h.begin(request("ada"))
@@ -40,7 +40,7 @@ func TestApprove_EveryMethodEndsALoginInTheSameWay(t *testing.T) {
 					h.t.Error("nobody is woken")
 				}
 				events := h.events("ada", audit.AuthSucceed)
-				if len(events) != 1 || events[0].Facts["method"] != string(method) || events[0].Facts["presence"] != c.presence || events[0].Client != request("ada").Client {
+				if len(events) != 1 || events[0].Facts["method"] != audit.Word(method) || events[0].Facts["presence"] != c.presence || events[0].Client != request("ada").Client {
 					h.t.Errorf("events %+v", events)
 				}
 				if noted := !p.enrollment().LastAuth.IsZero(); noted != c.byPhone {

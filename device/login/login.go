@@ -157,6 +157,6 @@ func (s *Service) find(tx *storage.Tx, prefix, id string) (uid storage.UID, key 
 }
 
 // eventOf is an event about the login of a client.
-func (l *Login) event(t audit.Type, uid storage.UID, facts map[string]string) audit.Event {
+func (l *Login) event(t audit.Type, uid storage.UID, facts audit.Facts) audit.Event {
 	return audit.Event{Type: t, UID: uid, Client: l.Client, Facts: facts}
 }

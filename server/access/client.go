@@ -222,13 +222,16 @@ func mayAdd(actor audit.Actor, added Client) error {
 }
 
 // facts are what the event says of a client beside its id.
-func (c Client) facts() map[string]string {
-	facts := map[string]string{"scope": strings.Join(c.Scopes, " "), "id_token_alg": c.IDTokenAlg}
+func (c Client) facts() audit.Facts {
+	facts := audit.Facts{
+		audit.FactScope:      audit.Word(strings.Join(c.Scopes, " ")),
+		audit.FactIDTokenAlg: audit.Word(c.IDTokenAlg),
+	}
 	if c.Presence != "" {
-		facts["presence"] = string(c.Presence)
+		facts[audit.FactPresence] = audit.Word(c.Presence)
 	}
 	if !c.ActsAs.IsZero() {
-		facts["acts_as"] = c.ActsAs.String()
+		facts[audit.FactActsAs] = audit.Word(c.ActsAs.String())
 	}
 	return facts
 }
@@ -257,7 +260,7 @@ func (s *Service) RemoveClient(ctx context.Context, actor audit.Actor, id string
 		if _, err := client(tx, id); err != nil {
 			return err
 		}
-		e := audit.Event{Type: audit.TenantUpdate, Client: id, Facts: map[string]string{"change": "client_removed"}}
+		e := audit.Event{Type: audit.TenantUpdate, Client: id, Facts: audit.Facts{audit.FactChange: audit.ChangeClientRemoved}}
 		return errors.Join(clients.Delete(tx, storage.House, id), audit.Record(tx, actor, e, audit.Detail{}))
 	})
 }

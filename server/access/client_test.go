@@ -156,7 +156,7 @@ func TestAddClient_IsAnEvent(t *testing.T) {
 	c, _ := h.client(Client{Name: "personal name", Scopes: []string{"openid", "read:users"}, Presence: PresenceTap, ActsAs: boss})
 	want := []audit.Event{{
 		Type: audit.ClientAdded, Client: c.ID, By: "operator:1000",
-		Facts: map[string]string{"scope": "openid read:users", "id_token_alg": "ES256", "presence": "tap", "acts_as": boss.String()},
+		Facts: audit.Facts{"scope": "openid read:users", "id_token_alg": "ES256", "presence": "tap", "acts_as": audit.Word(boss.String())},
 	}}
 	got := h.events(audit.ClientAdded)
 	for i := range got {

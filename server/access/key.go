@@ -132,7 +132,10 @@ func addKey(tx *storage.Tx, k *signingKey, actor audit.Actor) error {
 	if err := signingKeys.Insert(tx, storage.House, k.Public.KeyID, k); err != nil || actor.IsNobody() {
 		return err
 	}
-	e := audit.Event{Type: audit.KeyRotated, Facts: map[string]string{"alg": k.Public.Algorithm, "kid": k.Public.KeyID}}
+	e := audit.Event{Type: audit.KeyRotated, Facts: audit.Facts{
+		audit.FactAlg: audit.Word(k.Public.Algorithm),
+		audit.FactKid: audit.Word(k.Public.KeyID),
+	}}
 	return audit.Record(tx, actor, e, audit.Detail{})
 }
 

@@ -105,7 +105,7 @@ func TestRS256_IsMadeForTheFirstClientThatWantsIt(t *testing.T) {
 		}
 		last = kidOf(t, token)
 	}
-	if events := h.events(audit.KeyRotated); len(events) != 1 || events[0].Facts["alg"] != "RS256" || events[0].Facts["kid"] != last {
+	if events := h.events(audit.KeyRotated); len(events) != 1 || events[0].Facts["alg"] != "RS256" || string(events[0].Facts["kid"]) != last {
 		t.Errorf("events %+v", events)
 	}
 }

@@ -37,7 +37,11 @@ func (s *Service) SetPolicy(ctx context.Context, actor audit.Actor, name, value 
 		if err := setting.Set(tx, name, value); err != nil {
 			return err
 		}
-		facts := map[string]string{"change": "policy", "policy": name, "value": value}
+		facts := audit.Facts{
+			audit.FactChange: audit.ChangePolicy,
+			audit.FactPolicy: audit.Word(name),
+			audit.FactValue:  audit.Word(value),
+		}
 		e := audit.Event{Type: audit.TenantUpdate, Facts: facts}
 		var read error
 		info, read = setting.Get(tx, name)

@@ -22,7 +22,8 @@ func (s *Service) RotateAll(ctx context.Context, actor audit.Actor) (done Rotati
 	if done.Ring, err = s.ring.Rotate(ctx); err != nil {
 		return done, err
 	}
-	e := audit.Event{Type: audit.KeyRotated, Facts: map[string]string{"ring": strconv.FormatUint(uint64(done.Ring), 10)}}
+	ring := strconv.FormatUint(uint64(done.Ring), 10)
+	e := audit.Event{Type: audit.KeyRotated, Facts: audit.Facts{audit.FactRing: audit.Word(ring)}}
 	recorded := s.store.Update(ctx, func(tx *storage.Tx) error { return audit.Record(tx, actor, e, audit.Detail{}) })
 	if done.Resealed, err = s.store.Reseal(ctx); err != nil {
 		return done, errors.Join(fmt.Errorf("seal the data under the new key: %w", err), recorded)

@@ -16,7 +16,7 @@ type codeAnswer struct {
 
 func (a *api) mountCodes() {
 	register(a, call{
-		Word: "recovery_code_regeneration", Method: http.MethodPost, Path: "/users/{id}/recovery-code-regeneration",
+		Word: audit.CallRegenerateCode, Method: http.MethodPost, Path: "/users/{id}/recovery-code-regeneration",
 		Summary: "Generate New Multi-factor Authentication Recovery Code", Scopes: []string{"update:users", "issue:recovery_codes"},
 		Description: "The old code dies, and the user's phones are told. You have seen the new one: it counts for 24 hours.",
 	}, a.regenerateCode)

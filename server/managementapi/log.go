@@ -52,16 +52,16 @@ type logsAnswer struct{ Body list[picked[logEvent]] }
 func (a *api) mountLogs() {
 	scopes := []string{"read:logs", "read:logs_users"}
 	register(a, call{
-		Word: "list_logs", Method: http.MethodGet, Path: "/logs", Summary: "Search Log Events", Scopes: scopes,
+		Word: audit.CallListLogs, Method: http.MethodGet, Path: "/logs", Summary: "Search Log Events", Scopes: scopes,
 		Description: "By page the newest first, within the newest 10000 events; with from and take the oldest first, for ever.",
 	}, func(ctx context.Context, _ audit.Actor, in *LogsQuery) (*logsAnswer, error) {
 		return a.listLogs(ctx, storage.House, in)
 	})
 	register(a, call{
-		Word: "get_log", Method: http.MethodGet, Path: "/logs/{id}", Summary: "Get a Log Event", Scopes: scopes,
+		Word: audit.CallGetLog, Method: http.MethodGet, Path: "/logs/{id}", Summary: "Get a Log Event", Scopes: scopes,
 	}, a.readLog)
 	register(a, call{
-		Word: "list_user_logs", Method: http.MethodGet, Path: "/users/{id}/logs", Summary: "Get a User's Log Events", Scopes: scopes,
+		Word: audit.CallListUserLogs, Method: http.MethodGet, Path: "/users/{id}/logs", Summary: "Get a User's Log Events", Scopes: scopes,
 	}, func(ctx context.Context, _ audit.Actor, in *struct {
 		UserPath
 		LogsQuery
@@ -265,11 +265,11 @@ func known(s string) *string {
 func (a *api) event(e audit.Entry, u user.User, client string) logEvent {
 	out := logEvent{
 		LogID: e.ID, ID: e.ID, Date: instant{e.Time}, Type: string(e.Type), UserID: known(u.ID), UserName: known(u.Name),
-		ClientID: known(e.Client), ClientName: known(client), Connection: known(u.Connection), Scope: known(e.Facts["scope"]),
+		ClientID: known(e.Client), ClientName: known(client), Connection: known(u.Connection), Scope: known(string(e.Facts[audit.FactScope])),
 		IP: known(e.Detail.IP), UserAgent: known(e.Detail.UserAgent), About: known(descriptions[e.Type]), Details: map[string]any{},
 	}
 	for name, fact := range e.Facts {
-		out.Details[name] = fact
+		out.Details[string(name)] = string(fact)
 	}
 	for name, text := range map[string]string{
 		"by": e.By, "device": e.Detail.Device, "reason": e.Detail.Text,
@@ -291,14 +291,14 @@ func (a *api) event(e audit.Entry, u user.User, client string) logEvent {
 // showCall shows the event of a management call, which is about the call and not about its user.
 func (a *api) showCall(out *logEvent, e audit.Entry, u user.User) {
 	out.UserID, out.UserName, out.Connection = nil, nil, nil
-	word := e.Facts["call"]
+	word := e.Facts[audit.FactCall]
 	c, ok := a.calls[word]
 	if !ok || e.Client == "" {
-		out.About = known(strings.ReplaceAll(word, "_", " "))
+		out.About = known(strings.ReplaceAll(string(word), "_", " "))
 		return
 	}
 	status := c.Status
-	if failed, err := strconv.Atoi(e.Facts["status"]); err == nil {
+	if failed, err := strconv.Atoi(string(e.Facts[audit.FactStatus])); err == nil {
 		status = failed
 	}
 	path := base + c.Path

@@ -41,12 +41,12 @@ type api struct {
 	Services
 	huma  huma.API
 	limit *server.AddressLimit
-	calls map[string]call // those that are recorded as events, by their word
+	calls map[audit.Word]call // those that are recorded as events, by their word
 }
 
 // Mount puts the API on a server.
 func Mount(s *server.Server, services Services) {
-	a := &api{Services: services, huma: s.API(), limit: s.AddressLimit(), calls: map[string]call{}}
+	a := &api{Services: services, huma: s.API(), limit: s.AddressLimit(), calls: map[audit.Word]call{}}
 	s.Translate(server.ManagementAPI, translate)
 	a.mountTickets()
 	a.mountEnrollments()
@@ -59,7 +59,7 @@ func Mount(s *server.Server, services Services) {
 
 // call is one operation of the API.
 type call struct {
-	Word        string // in the event log, and the operation's id with dashes for underscores
+	Word        audit.Word // in the event log, and the operation's id with dashes for underscores
 	Method      string
 	Path        string // below the base
 	Summary     string // for people; the description of its events
@@ -78,7 +78,7 @@ func register[I, O any](a *api, c call, handle func(context.Context, audit.Actor
 	}
 	a.calls[c.Word] = c
 	op := huma.Operation{
-		OperationID: strings.ReplaceAll(c.Word, "_", "-"), Method: c.Method, Path: base + c.Path, Tags: []string{"management"},
+		OperationID: strings.ReplaceAll(string(c.Word), "_", "-"), Method: c.Method, Path: base + c.Path, Tags: []string{"management"},
 		Summary: c.Summary, Description: strings.TrimSpace(c.Description + "\n\nScope: " + strings.Join(c.Scopes, " or ")),
 		DefaultStatus: c.Status, Middlewares: huma.Middlewares{a.authorize(c), a.recordFailure(c)},
 	}

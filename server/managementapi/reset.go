@@ -40,12 +40,12 @@ const resetsAtOnce = 32
 func (a *api) mountResets() {
 	scopes := []string{"reset:mfa"}
 	register(a, call{
-		Word: "mfa_reset", Method: http.MethodPost, Path: "/users/{id}/mfa-reset", Summary: "Reset a User's MFA", Scopes: scopes,
+		Word: audit.CallReset, Method: http.MethodPost, Path: "/users/{id}/mfa-reset", Summary: "Reset a User's MFA", Scopes: scopes,
 		Description: "Removes every record of the user's MFA in one step, and answers the signed receipt. The profile stays. " +
 			"A second one removes nothing and says so.",
 	}, a.reset)
 	register(a, call{
-		Word: "mfa_resets", Method: http.MethodPost, Path: "/users/mfa-reset", Summary: "Reset Several Users' MFA", Scopes: scopes,
+		Word: audit.CallResetSeveral, Method: http.MethodPost, Path: "/users/mfa-reset", Summary: "Reset Several Users' MFA", Scopes: scopes,
 		Description: "One step for each user, at most 1000; the answer says for each, in the order asked.",
 	}, a.resetAll)
 }

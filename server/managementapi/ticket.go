@@ -30,7 +30,7 @@ type ticketAnswer struct {
 
 func (a *api) mountTickets() {
 	register(a, call{
-		Word: "create_ticket", Method: http.MethodPost, Path: "/guardian/enrollments/ticket", Summary: "Create a Guardian Enrollment Ticket",
+		Word: audit.CallCreateTicket, Method: http.MethodPost, Path: "/guardian/enrollments/ticket", Summary: "Create a Guardian Enrollment Ticket",
 		Description: "The link lives 5 days and enrols once.", Scopes: []string{"create:guardian_enrollment_tickets"},
 	}, a.createTicket)
 }

@@ -123,23 +123,23 @@ type usersAnswer struct{ Body list[picked[profile]] }
 
 func (a *api) mountUsers() {
 	register(a, call{
-		Word: "create_user", Method: http.MethodPost, Path: "/users", Summary: "Create a User", Status: http.StatusCreated,
+		Word: audit.CallCreateUser, Method: http.MethodPost, Path: "/users", Summary: "Create a User", Status: http.StatusCreated,
 		Description: "We hold no passwords: password and verify_email are taken and dropped.", Scopes: []string{"create:users"},
 	}, a.createUser)
 	register(a, call{
-		Word: "list_users", Method: http.MethodGet, Path: "/users", Summary: "List or Search Users", Scopes: []string{"read:users"},
+		Word: audit.CallListUsers, Method: http.MethodGet, Path: "/users", Summary: "List or Search Users", Scopes: []string{"read:users"},
 		Description: "q takes conditions joined by AND on user_id, email, username and name, such as email:\"maria@example.com\" " +
 			"or name:Mar*, and free text. A search looks at 10000 users, and page ends there; from and take go on for ever.",
 	}, a.listUsers)
 	register(a, call{
-		Word: "get_user", Method: http.MethodGet, Path: "/users/{id}", Summary: "Get a User", Scopes: []string{"read:users"},
+		Word: audit.CallGetUser, Method: http.MethodGet, Path: "/users/{id}", Summary: "Get a User", Scopes: []string{"read:users"},
 	}, a.readUser)
 	register(a, call{
-		Word: "delete_user", Method: http.MethodDelete, Path: "/users/{id}", Summary: "Delete a User", Status: http.StatusNoContent,
+		Word: audit.CallDeleteUser, Method: http.MethodDelete, Path: "/users/{id}", Summary: "Delete a User", Status: http.StatusNoContent,
 		Description: "Everything of the user goes but the events. For nobody it is no error.", Scopes: []string{"delete:users"},
 	}, a.deleteUser)
 	register(a, call{
-		Word: "users_by_email", Method: http.MethodGet, Path: "/users-by-email", Summary: "Search Users by Email",
+		Word: audit.CallListUsersByEmail, Method: http.MethodGet, Path: "/users-by-email", Summary: "Search Users by Email",
 		Scopes: []string{"read:users"},
 	}, a.usersByEmail)
 }

@@ -23,7 +23,7 @@ type Actor struct {
 	actsAs  storage.UID // of a client: the user for whom it acts
 	address string      // IP address
 	agent   string      // at most MaxAgentBytes
-	call    string      // the management call, a word
+	call    Word        // the management call
 }
 
 type actorKind uint8
@@ -71,8 +71,8 @@ func (a Actor) WithoutOrigin() Actor {
 	return a
 }
 
-// In adds the management call that the actor makes: a word for the event log.
-func (a Actor) In(call string) Actor {
+// In adds the management call that the actor makes: one of the Call words.
+func (a Actor) In(call Word) Actor {
 	a.call = call
 	return a
 }
@@ -113,7 +113,7 @@ func RecordCall(tx *storage.Tx, a Actor, uid storage.UID) error {
 	if a.call == "" {
 		return nil
 	}
-	return RecordAccount(tx, a, Event{Type: ManagementCall, UID: uid, Facts: map[string]string{"call": a.call}}, Detail{})
+	return RecordAccount(tx, a, Event{Type: ManagementCall, UID: uid, Facts: Facts{FactCall: a.call}}, Detail{})
 }
 
 // sign puts the actor into an event. An event about a client names that client already, and keeps it.

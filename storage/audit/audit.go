@@ -55,13 +55,13 @@ const (
 
 // Event is one line of the log.
 type Event struct {
-	ID     string            `json:"id"` // digits that sort as time
-	Type   Type              `json:"type"`
-	Time   time.Time         `json:"time"`
-	UID    storage.UID       `json:"uid,omitzero"`     // to whom; none for what concerns the installation
-	Client string            `json:"client,omitempty"` // the client's id
-	By     string            `json:"by,omitempty"`     // who did it, when not the user: "operator:<uid>", "client:<id>", "user:<uid>"
-	Facts  map[string]string `json:"facts,omitempty"`  // words from fixed lists, and ids of what is nobody's or stays: a key, a policy, a receipt
+	ID     string      `json:"id"` // digits that sort as time
+	Type   Type        `json:"type"`
+	Time   time.Time   `json:"time"`
+	UID    storage.UID `json:"uid,omitzero"`     // to whom; none for what concerns the installation
+	Client string      `json:"client,omitempty"` // the client's id
+	By     string      `json:"by,omitempty"`     // who did it, when not the user: "operator:<uid>", "client:<id>", "user:<uid>"
+	Facts  Facts       `json:"facts,omitempty"`  // words from fixed lists, and ids of what is nobody's or stays: a key, a policy, a receipt
 }
 
 // Detail is what an event knows about a person. It is kept beside the event as long as the user's rows of its

@@ -76,7 +76,7 @@ func (h *house) list(q audit.Query) (names []string) {
 	entries, _, err := audit.List(context.Background(), h.Store, q, false)
 	must(h.t, err)
 	for _, e := range entries {
-		names = append(names, e.Facts["n"])
+		names = append(names, string(e.Facts["n"]))
 	}
 	return names
 }
@@ -88,7 +88,7 @@ func (h *house) expect(q audit.Query, want ...string) {
 	}
 }
 
-func named(n any) map[string]string { return map[string]string{"n": fmt.Sprint(n)} }
+func named(n any) audit.Facts { return audit.Facts{"n": audit.Word(fmt.Sprint(n))} }
 
 func TestRecord_IdsSortAsTimeAndAreNeverTheSame(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
@@ -203,7 +203,7 @@ func (h *house) detailsAre(want map[string]bool) {
 		again, err := audit.Get(context.Background(), h.Store, e.ID)
 		must(h.t, err)
 		expected := audit.Detail{}
-		if want[e.Facts["n"]] {
+		if want[string(e.Facts["n"])] {
 			expected = planted
 		}
 		if e.Detail != expected || again.Detail != expected || again.ID != e.ID {
@@ -292,7 +292,7 @@ func TestList_AfterAnIdIsOldestFirst(t *testing.T) {
 				break
 			}
 			for _, e := range page {
-				seen = append(seen, e.Facts["n"])
+				seen = append(seen, string(e.Facts["n"]))
 			}
 			after = page[len(page)-1].ID
 		}

@@ -1,0 +1,39 @@
+package recovery
+
+import (
+	"time"
+
+	"tutela/storage"
+	"tutela/storage/outbox"
+)
+
+// Notice is the kind of outbox entry that tells a user's phones something and asks nothing. Package device fans it
+// out.
+const Notice outbox.Kind = "notice"
+
+// NoticePayload is the payload of a Notice.
+type NoticePayload struct {
+	Notice     NoticeWord `json:"notice"`
+	Restore    string     `json:"restore,omitempty"`    // the restore's id
+	Enrollment string     `json:"enrollment,omitempty"` // only this one is told, though it may be retired; else all active ones
+	Address    string     `json:"address,omitempty"`    // it is told where it was reached before: a key of package device's
+}
+
+// NoticeWord is what a notice tells. Apps know these words and pass over others.
+type NoticeWord string
+
+// The words of notices.
+const (
+	NoticeCodeChanged      NoticeWord = "code_changed"       // the recovery code was replaced
+	NoticePushTokenChanged NoticeWord = "push_token_changed" // the phone's push token or identifier was changed
+	NoticeRestored         NoticeWord = "restored"           // another phone has taken over
+	NoticeRestoreStarted   NoticeWord = "restore_started"    // another phone wants to take over
+)
+
+// noticeLife is how long a notice is worth delivering.
+const noticeLife = 24 * time.Hour
+
+// Notify has the user's phones told, when the transaction has been committed.
+func Notify(tx *storage.Tx, uid storage.UID, notice NoticePayload) error {
+	return outbox.Add(tx, uid, Notice, notice, tx.Now().Add(noticeLife))
+}

@@ -1,0 +1,96 @@
+package audit
+
+// Fact names what an event says beside its type.
+type Fact string
+
+// The facts. Each is declared here, once, so that a reader of the log finds all of them in one place.
+const (
+	FactActsAs     Fact = "acts_as"      // uid of the user for whom a client acts
+	FactAlg        Fact = "alg"          // of a signing key (RFC 7518)
+	FactCall       Fact = "call"         // a management call: one of the Call words
+	FactChange     Fact = "change"       // of the installation: one of the Change words
+	FactChannel    Fact = "channel"      // through which a recovery code was tried
+	FactIDTokenAlg Fact = "id_token_alg" // that signs a client's ID tokens
+	FactIdentifier Fact = "identifier"   // IdentifierChanged, when the phone that answered names itself otherwise than before
+	FactKid        Fact = "kid"          // of a signing key
+	FactMethod     Fact = "method"       // that satisfied a login, as its amr says (RFC 8176)
+	FactPolicy     Fact = "policy"       // its name
+	FactPresence   Fact = "presence"     // how a login shows that the person is there: one of the Presence words
+	FactProvider   Fact = "provider"     // that keeps a backup
+	FactReason     Fact = "reason"       // of a restore's step
+	FactReceipt    Fact = "receipt"      // id of a reset's receipt
+	FactRing       Fact = "ring"         // version of the ring of keys
+	FactRole       Fact = "role"         // that a user was given; empty: none
+	FactScope      Fact = "scope"        // scopes of a client, with spaces between them
+	FactStatus     Fact = "status"       // that an enrollment now has; of a management call that failed, the answer's
+	FactStep       Fact = "step"         // that a restore began with
+	FactValue      Fact = "value"        // that a policy was set to
+	FactWay        Fact = "way"          // how a login is to be satisfied: WayGrant
+	FactWhy        Fact = "why"          // one of the Why words
+)
+
+// Word is the value of a fact: a word from a fixed list, or the id of what is nobody's or stays.
+type Word string
+
+// Facts are what an event says beside its type.
+type Facts map[Fact]Word
+
+// Why something happened.
+const (
+	WhyAdmin    Word = "admin"    // an enrollment was removed by an admin
+	WhyBudget   Word = "budget"   // no push was sent: the client has used the user's push budget up
+	WhyDevice   Word = "device"   // an enrollment was removed by its own phone
+	WhyHack     Word = "hack"     // a login was denied: the person says that somebody attacks her
+	WhyMuted    Word = "muted"    // no push was sent: the person denied a login from this address
+	WhyNotMe    Word = "not_me"   // a login was denied: the person says that it was not she
+	WhyNumber   Word = "number"   // a login failed: the number was not the one that the login shows
+	WhyReplaced Word = "replaced" // an enrollment was removed: the same phone enrolled again
+	WhyRestored Word = "restored" // a backup was moved: its phone was restored
+)
+
+// How a login shows that the person is there.
+const (
+	PresenceNumber Word = "number" // digits of the screen are typed on the phone
+	PresenceTap    Word = "tap"    // on the phone, alone
+)
+
+// WayGrant says that a grant is to satisfy the login; else an approval is.
+const WayGrant Word = "grant"
+
+// IdentifierChanged says that the phone that answered names itself otherwise than before.
+const IdentifierChanged Word = "changed"
+
+// What was changed of the installation.
+const (
+	ChangeClientRemoved Word = "client_removed"
+	ChangePolicy        Word = "policy"
+)
+
+// The calls that admins and their programs make. Those of the Management API have the names of their operations there,
+// with underscores.
+const (
+	CallBlock             Word = "block"
+	CallCreateTicket      Word = "create_ticket"
+	CallCreateUser        Word = "create_user"
+	CallDeleteEnrollment  Word = "delete_enrollment"
+	CallDeleteUser        Word = "delete_user"
+	CallGetBlocks         Word = "get_user_blocks"
+	CallGetBlocksBy       Word = "get_user_blocks_by_identifier"
+	CallGetEnrollment     Word = "get_enrollment"
+	CallGetEnrollments    Word = "get_user_enrollments"
+	CallGetLog            Word = "get_log"
+	CallGetUser           Word = "get_user"
+	CallListLogs          Word = "list_logs"
+	CallListUserLogs      Word = "list_user_logs"
+	CallListUsers         Word = "list_users"
+	CallListUsersByEmail  Word = "users_by_email"
+	CallRegenerateCode    Word = "recovery_code_regeneration"
+	CallReset             Word = "mfa_reset"
+	CallResetSeveral      Word = "mfa_resets"
+	CallResumeEnrollment  Word = "resume_enrollment"
+	CallSetRole           Word = "role"
+	CallSuspendEnrollment Word = "suspend_enrollment"
+	CallUnblock           Word = "unblock"
+	CallUnlock            Word = "user_blocks"
+	CallUnlockBy          Word = "user_blocks_by_identifier"
+)
