@@ -52,11 +52,11 @@ func fits(s string, most int) bool { return s != "" && len(s) <= most && utf8.Va
 
 // admits tells whether the presence policy lets the app enrol.
 func (s *Service) admits(tx *storage.Tx, in Installation) error {
-	policy, err := PresencePolicy(tx)
+	policy, err := ReadPresencePolicy(tx)
 	if err != nil {
 		return err
 	}
-	if policy == PresenceNumber && !slices.Contains(in.Capabilities, NumberMatching) {
+	if policy == AlwaysNumber && !slices.Contains(in.Capabilities, NumberMatching) {
 		return ErrInstallation.With("this installation asks for number matching, which the app does not offer")
 	}
 	return nil

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"tutela/server/access"
+	"tutela/device"
 	"tutela/server/operator"
 )
 
@@ -44,7 +44,7 @@ func (clientAddCmd) Help() string {
 func (c *clientAddCmd) Run(ctx context.Context) error {
 	added := operator.NewClient{
 		Name: c.Name, Grants: c.Grant, RedirectURIs: c.RedirectURI, WebOrigins: c.WebOrigin, IDTokenAlg: c.IDTokenAlg,
-		Presence: access.Presence(c.Presence), ActsAs: c.ActsAs,
+		Presence: device.Presence(c.Presence), ActsAs: c.ActsAs,
 	}
 	for _, scopes := range c.Scope {
 		added.Scopes = append(added.Scopes, strings.Fields(scopes)...)

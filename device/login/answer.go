@@ -215,7 +215,7 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enr
 }
 
 func (a *signedAnswer) facts(l *Login, e *device.Enrollment) audit.Facts {
-	facts := audit.Facts{audit.FactPresence: presenceOf(l)}
+	facts := audit.Facts{audit.FactPresence: audit.Word(l.presence())}
 	if a.claims.Issuer != e.Push.Identifier {
 		facts[audit.FactIdentifier] = audit.IdentifierChanged
 	}

@@ -186,7 +186,7 @@ func (s *Service) ask(tx *storage.Tx, uid storage.UID, l *keyed, phones device.S
 			return err
 		}
 	}
-	facts := audit.Facts{audit.FactPresence: presenceOf(l.Login)}
+	facts := audit.Facts{audit.FactPresence: audit.Word(l.presence())}
 	browser := audit.ByUser().WithOrigin(l.IP, l.Agent)
 	return errors.Join(s.send(tx, uid, l.key, l.Login, asked),
 		audit.Record(tx, browser, l.event(audit.StartAuth, uid, facts), audit.Detail{}))
@@ -196,11 +196,11 @@ func (s *Service) ask(tx *storage.Tx, uid storage.UID, l *keyed, phones device.S
 //
 // Errors: ErrTapOnly; ErrPresence.
 func choose(tx *storage.Tx, phones device.Set, tapOnly bool) (asked device.Set, matching bool, err error) {
-	policy, err := device.PresencePolicy(tx)
+	policy, err := device.ReadPresencePolicy(tx)
 	if err != nil {
 		return nil, false, err
 	}
-	if policy == device.PresenceTap || policy == device.PresencePreferNumber && tapOnly {
+	if policy == device.AlwaysTap || policy == device.PreferNumber && tapOnly {
 		return phones, false, nil
 	}
 	if tapOnly {
@@ -214,7 +214,7 @@ func choose(tx *storage.Tx, phones device.Set, tapOnly bool) (asked device.Set, 
 	switch {
 	case len(asked) > 0:
 		return asked, true, nil
-	case policy == device.PresenceNumber:
+	case policy == device.AlwaysNumber:
 		return nil, false, ErrPresence
 	default:
 		return phones, false, nil
@@ -252,11 +252,12 @@ func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, as
 	return nil
 }
 
-func presenceOf(l *Login) audit.Word {
+// presence is how the login's approval shows that whoever answers sits at the screen.
+func (l *Login) presence() device.Presence {
 	if l.Number == "" {
-		return audit.PresenceTap
+		return device.PresenceTap
 	}
-	return audit.PresenceNumber
+	return device.PresenceNumber
 }
 
 func newChallenge() string {

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"tutela/device"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -21,26 +22,17 @@ import (
 
 // Client is a program with credentials: a login system, or an admin's program.
 type Client struct {
-	ID           string      `json:"client_id"`
-	Name         string      `json:"name"`
-	Scopes       []string    `json:"scopes"`
-	Grants       []string    `json:"grants"` // whole grant_types
-	RedirectURIs []string    `json:"redirect_uris,omitempty"`
-	WebOrigins   []string    `json:"web_origins,omitempty"`
-	IDTokenAlg   string      `json:"id_token_alg"`       // ES256 or RS256: signs its ID tokens and the access tokens of its users
-	Presence     Presence    `json:"presence,omitempty"` // empty: as the policy says
-	ActsAs       storage.UID `json:"acts_as,omitzero"`   // the user for whom it makes management calls
-	Created      time.Time   `json:"created"`
+	ID           string          `json:"client_id"`
+	Name         string          `json:"name"`
+	Scopes       []string        `json:"scopes"`
+	Grants       []string        `json:"grants"` // whole grant_types
+	RedirectURIs []string        `json:"redirect_uris,omitempty"`
+	WebOrigins   []string        `json:"web_origins,omitempty"`
+	IDTokenAlg   string          `json:"id_token_alg"`       // ES256 or RS256: signs its ID tokens and the access tokens of its users
+	Presence     device.Presence `json:"presence,omitempty"` // of its approvals: tap when it can show no number; empty: as the policy says
+	ActsAs       storage.UID     `json:"acts_as,omitzero"`   // the user for whom it makes management calls
+	Created      time.Time       `json:"created"`
 }
-
-// Presence is how the approvals of a client show that the person is at the login's screen.
-type Presence string
-
-// The presences.
-const (
-	PresenceNumber Presence = "number" // the digits on the screen are typed on the phone
-	PresenceTap    Presence = "tap"    // for a login system that cannot show digits
-)
 
 // registered is a client as it is stored.
 type registered struct {
@@ -139,7 +131,7 @@ func (c *Client) complete() error {
 	default:
 		return ErrNewClient.With("ID tokens are signed by ES256 or RS256, not %q", c.IDTokenAlg)
 	}
-	if c.Presence != "" && c.Presence != PresenceNumber && c.Presence != PresenceTap {
+	if c.Presence != "" && c.Presence != device.PresenceNumber && c.Presence != device.PresenceTap {
 		return ErrNewClient.With("presence is number or tap, not %q", c.Presence)
 	}
 	return c.completeURLs()
@@ -215,7 +207,7 @@ func mayAdd(actor audit.Actor, added Client) error {
 			return ErrBeyondCaller.With("a client gives other clients no scope that it lacks: %s", scope)
 		}
 	}
-	if !added.ActsAs.IsZero() || added.Presence == PresenceTap {
+	if !added.ActsAs.IsZero() || added.Presence == device.PresenceTap {
 		return ErrBeyondCaller.With("for whom a client acts, and presence tap, are set by an operator")
 	}
 	return nil

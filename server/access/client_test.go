@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tutela/device"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -153,7 +154,7 @@ func TestRemoveClient_EndsItsSecret(t *testing.T) {
 func TestAddClient_IsAnEvent(t *testing.T) {
 	h := newHouse(t)
 	boss := h.user("boss")
-	c, _ := h.client(Client{Name: "personal name", Scopes: []string{"openid", "read:users"}, Presence: PresenceTap, ActsAs: boss})
+	c, _ := h.client(Client{Name: "personal name", Scopes: []string{"openid", "read:users"}, Presence: device.PresenceTap, ActsAs: boss})
 	want := []audit.Event{{
 		Type: audit.ClientAdded, Client: c.ID, By: "operator:1000",
 		Facts: audit.Facts{"scope": "openid read:users", "id_token_alg": "ES256", "presence": "tap", "acts_as": audit.Word(boss.String())},
@@ -261,13 +262,13 @@ func TestAddClient_ByAClientGivesNoMoreThanItHas(t *testing.T) {
 	for name, c := range map[string]Client{
 		"a scope that it lacks": {Scopes: []string{"openid", "reset:mfa"}},
 		"acting for a user":     {Scopes: []string{"openid"}, ActsAs: boss},
-		"presence tap":          {Scopes: []string{"openid"}, Presence: PresenceTap},
+		"presence tap":          {Scopes: []string{"openid"}, Presence: device.PresenceTap},
 	} {
 		c.Name = name
 		_, _, err := h.AddClient(h.ctx(), caller, c)
 		wantErr(t, err, ErrBeyondCaller)
 	}
-	c, _, err := h.AddClient(h.ctx(), caller, Client{Name: "fits", Scopes: []string{"openid", "read:users"}, Presence: PresenceNumber})
+	c, _, err := h.AddClient(h.ctx(), caller, Client{Name: "fits", Scopes: []string{"openid", "read:users"}, Presence: device.PresenceNumber})
 	must(t, err)
 	if events := h.events(audit.ClientAdded); len(events) != 1 || events[0].By != "client:c" || events[0].Client != c.ID {
 		t.Errorf("events %+v", events)

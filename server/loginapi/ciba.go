@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"tutela/device"
 	"tutela/device/login"
 	"tutela/server"
 	"tutela/server/access"
@@ -74,7 +75,7 @@ func unknownUser(client access.Client, err error) error {
 }
 
 func (a *API) cibaRequest(c *fiber.Ctx, p params, client access.Client) (login.Request, error) {
-	req := login.Request{Client: client.ID, Name: client.Name, TapOnly: client.Presence == access.PresenceTap}
+	req := login.Request{Client: client.ID, Name: client.Name, TapOnly: client.Presence == device.PresenceTap}
 	scopes, err := p.scopes()
 	if err != nil {
 		return req, err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tutela/device"
 	"tutela/server/access"
 	"tutela/storage/audit"
 )
@@ -107,7 +108,7 @@ func TestAuthorize_TellsWhenNoPhoneCanMatchNumbers(t *testing.T) {
 	h := newHouse(t)
 	h.enroll("maria", tapOnly)
 	c := h.client("openid")
-	tapping := h.client("openid", func(c *access.Client) { c.Presence = access.PresenceTap })
+	tapping := h.client("openid", func(c *access.Client) { c.Presence = device.PresenceTap })
 	if a := h.ask(c); a.status != 200 || a.text("number") != "" {
 		t.Errorf("prefer-number, a phone that cannot: %s", a.raw)
 	}

@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 
+	"tutela/device"
 	"tutela/server/access"
 )
 
@@ -26,7 +27,7 @@ type NewClient struct {
 	RedirectURIs []string        `json:"redirect_uris,omitempty"`
 	WebOrigins   []string        `json:"web_origins,omitempty"`
 	IDTokenAlg   string          `json:"id_token_alg,omitempty"`
-	Presence     access.Presence `json:"presence,omitempty"`
+	Presence     device.Presence `json:"presence,omitempty"`
 	ActsAs       string          `json:"acts_as,omitempty"` // a user's id
 }
 

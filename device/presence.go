@@ -1,0 +1,39 @@
+package device
+
+import (
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/setting"
+)
+
+// Presence is how an approval shows that whoever answers it sits at the screen of the login.
+type Presence string
+
+// The presences.
+const (
+	PresenceNumber = Presence(audit.PresenceNumber) // by typing the number that the screen shows
+	PresenceTap    = Presence(audit.PresenceTap)    // by nothing: the approval is tapped
+)
+
+// PresencePolicy is which presence the approvals of this installation have.
+type PresencePolicy string
+
+// The policies.
+const (
+	AlwaysNumber PresencePolicy = "number"        // only apps that match numbers are asked, or may enrol
+	PreferNumber PresencePolicy = "prefer-number" // apps that cannot may tap, while the user has none that can
+	AlwaysTap    PresencePolicy = "tap"
+)
+
+var presencePolicy = setting.OneOf("approval.presence",
+	"whether an approval is answered by typing the number that the login shows",
+	string(PreferNumber), string(AlwaysNumber), string(AlwaysTap))
+
+// NumberMatching is the capability of an app that asks for the number and sends it along.
+const NumberMatching = "number-matching"
+
+// ReadPresencePolicy returns the policy in force.
+func ReadPresencePolicy(tx *storage.Tx) (PresencePolicy, error) {
+	p, err := presencePolicy.Get(tx)
+	return PresencePolicy(p), err
+}
