@@ -4,9 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
+
+// disksWritable is diskWritable for the data folder and the folder of the data file, which is another when the data
+// folder has a link to it.
+func disksWritable(dir, file string) error {
+	if filepath.Clean(dir) == filepath.Clean(file) {
+		return diskWritable(dir)
+	}
+	return errors.Join(diskWritable(dir), diskWritable(file))
+}
 
 // diskWritable tells whether the folder can be written and has room: a file is made there, written, synced and
 // removed.

@@ -484,6 +484,33 @@ func TestRestoreDB_ChangesNothingWhenTheMasterKeyIsNotTheCopys(t *testing.T) {
 	c.run("restore-db", copied, "--master-key-file", filepath.Join(elsewhere.data, "master.key"))
 }
 
+// The data file may lie on another disk, with a link to it in the data folder.
+func TestRestoreDB_ThroughALinkKeepsTheLinkAndTheOldFile(t *testing.T) {
+	c := newCommandLine(t)
+	c.run("ticket", "maria")
+	link, target := filepath.Join(c.data, "tutela.db"), filepath.Join(t.TempDir(), "on-another-disk.db")
+	must(t, os.Rename(link, target))
+	must(t, os.Symlink(target, link))
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	c.run("backup-db", copied)
+	c.run("ticket", "paul")
+	c.run("restore-db", copied)
+	if to, err := os.Readlink(link); err != nil || to != target {
+		t.Errorf("the link names %q: %v", to, err)
+	}
+	if users := c.run("user", "list"); strings.Contains(users, "paul") {
+		t.Errorf("users after the restore:\n%s", users)
+	}
+	kept, err := filepath.Glob(target + ".before-*")
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("kept beside the target: %v, %v", kept, err)
+	}
+	must(t, os.Rename(kept[0], target))
+	if users := c.run("user", "list"); !strings.Contains(users, "paul") {
+		t.Errorf("users of the file that was kept:\n%s", users)
+	}
+}
+
 func TestDropKept_KeepsTheOnlyNameOfTheOldDataFile(t *testing.T) {
 	c := &restoreDBCmd{dataFlags: dataIn(t.TempDir())}
 	must(t, os.WriteFile(c.file(), []byte("old"), 0o600))

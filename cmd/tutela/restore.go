@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"tutela/server/operator"
@@ -74,17 +75,22 @@ func (c *restoreDBCmd) tryCopy(ctx context.Context) error {
 	return errors.Join(err, os.RemoveAll(trial.Data.path))
 }
 
-// keepOld gives the data file a second name beside it; "" when there is none.
+// keepOld gives the data file a second name beside it; "" when there is none. Where the data folder has a link to the
+// data file, both names are beside what it names: a second link would name the copy after the restore.
 func (c *restoreDBCmd) keepOld() (kept string, err error) {
-	kept = c.file() + ".before-" + time.Now().UTC().Format("20060102T150405.000Z")
-	err = os.Link(c.file(), kept)
+	file, err := bolt.RealPath(c.file())
+	if err != nil {
+		return "", err
+	}
+	kept = file + ".before-" + time.Now().UTC().Format("20060102T150405.000Z")
+	err = os.Link(file, kept)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("keep the data file: %w", err)
 	}
-	return kept, syncFolder(c.Data.path)
+	return kept, syncFolder(filepath.Dir(file))
 }
 
 // dropKept takes the second name of the data file back after a restore that failed. Where the data file is not that file

@@ -294,7 +294,7 @@ func (h *house) checks(dir string) []server.Check {
 		{Name: "store", Run: func(ctx context.Context) error {
 			return errors.Join(h.engine.Healthy(), h.store.View(ctx, func(*storage.Tx) error { return nil }))
 		}},
-		{Name: "disk", Run: func(context.Context) error { return diskWritable(dir) }},
+		{Name: "disk", Run: func(context.Context) error { return disksWritable(dir, h.engine.Folder()) }},
 		{Name: "clock", Run: func(context.Context) error {
 			if skew := h.store.ClockSkew(); skew > maxClockSkew || skew < -maxClockSkew {
 				return errNotReady.With("the clock has jumped by %v since the server was started; set it right and restart", skew.Round(time.Second))

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -62,7 +63,7 @@ func (o Options) withDefaults() Options {
 
 // Engine is an open data file: a [storage.Engine], [storage.Copier] and [storage.Compacter]. Safe for concurrent use.
 type Engine struct {
-	path    string
+	path    string // of the data file, no link
 	options Options
 	lock    *fileLock
 
@@ -89,13 +90,18 @@ type fault struct {
 	lasting bool
 }
 
-// Open opens the data file at path, or makes a new one, and removes what a crash left beside it.
+// Open opens the data file at path, or makes a new one, and removes what a crash left beside it. When path is a link the
+// data file is what it names ([RealPath]).
 //
 // Every error is one line for the operator, and leaves an existing file as it is: [ErrInUse] with the other
 // process's number, [ErrDamaged] with what is wrong and where, [storage.ErrForeign], and the plain errors of the
 // file system (a folder, no permission).
 func Open(ctx context.Context, path string, o Options) (*Engine, error) {
 	o = o.withDefaults()
+	path, err := RealPath(path)
+	if err != nil {
+		return nil, err
+	}
 	lock, err := lockFile(path)
 	if err != nil {
 		return nil, err
@@ -164,6 +170,9 @@ func (e *Engine) beginNow(ctx context.Context) (*bbolt.Tx, *data, error) {
 // Shards is 1: there is a single writer, which nothing appended in the same place can conflict with, and each
 // further place would be one more page to write in every group.
 func (e *Engine) Shards() int { return 1 }
+
+// Folder is the folder that the data file lies in, which is not that of a link to it.
+func (e *Engine) Folder() string { return filepath.Dir(e.path) }
 
 // Healthy tells whether the engine can write: nil, or Unavailable with the cause. After a full disk it is healthy
 // again with the first commit that succeeds; after any other failed commit only a restart helps.

@@ -62,10 +62,14 @@ func (e *Engine) walkError(ctx context.Context, err error) error {
 }
 
 // Restore makes a copy of the data file backup the data file at path. An existing one is replaced only with replace;
-// whatever happens, a whole file is at path, or none.
+// whatever happens, a whole file is at path, or none. A link at path stays, and names the copy then.
 //
 // Errors: those of [Inspect] for backup; [ErrInUse]; [storage.ErrExists].
 func Restore(ctx context.Context, backup, path string, replace bool) error {
+	path, err := RealPath(path)
+	if err != nil {
+		return err
+	}
 	lock, err := lockFile(path)
 	if err != nil {
 		return err
