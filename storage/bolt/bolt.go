@@ -44,8 +44,10 @@ var ErrNested = errors.New("update called inside a transaction, which it would w
 type Options struct {
 	Logger *slog.Logger // default: slog.Default()
 
-	commit func(*bbolt.Tx) error // default: (*bbolt.Tx).Commit; tests let it fail
-	step   func(name string)     // called at the steps of building a file; tests look at the disk there
+	commit  func(*bbolt.Tx) error              // default: (*bbolt.Tx).Commit; tests let it fail
+	step    func(name string)                  // called at the steps of building a file; tests look at the disk there
+	free    func(folder string) (int64, error) // how many bytes can be written there; default: freeBytes
+	reserve int64                              // default: ReserveBytes
 }
 
 func (o Options) withDefaults() Options {
@@ -57,6 +59,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.step == nil {
 		o.step = func(string) {}
+	}
+	if o.free == nil {
+		o.free = freeBytes
+	}
+	if o.reserve == 0 {
+		o.reserve = ReserveBytes
 	}
 	return o
 }
@@ -72,14 +80,16 @@ type Engine struct {
 	stopped chan struct{}
 	fault   atomic.Pointer[fault]
 
-	committing sync.Mutex // held from the beginning of a group to its end; Compact holds it to pause the writer
-	replay     *replayLog // what was committed since Compact's snapshot, or nil; guarded by committing
+	committing sync.Mutex // held from the beginning of a group to its end; a build holds it to pause the writer
 
 	swap sync.RWMutex // guards file; held only to look at it and begin a transaction
 	file *data        // nil when closed
 
 	compacting sync.Mutex
-	closing    context.Context // ends when Close is called: what takes long stops then
+	building   chan struct{}           // holds one while a build runs
+	changed    atomic.Pointer[changes] // of the build that runs, or nil
+	pins       sync.Map                // the snapshots (*pin) that the writer gives up when the file grows
+	closing    context.Context         // ends when Close is called: what takes long stops then
 	close      context.CancelFunc
 	retired    sync.WaitGroup // data files that were replaced, and whose last reader is not done
 }
@@ -113,6 +123,7 @@ func Open(ctx context.Context, path string, o Options) (*Engine, error) {
 	e := &Engine{path: path, options: o, lock: lock, file: file, stopped: make(chan struct{})}
 	e.closing, e.close = context.WithCancel(context.Background())
 	e.queue.wake = make(chan struct{}, 1)
+	e.building = make(chan struct{}, 1)
 	go e.write(nil)
 	return e, nil
 }
@@ -211,8 +222,7 @@ func (e *Engine) Close() error {
 	}
 	e.close()
 	<-e.stopped
-	e.compacting.Lock()
-	defer e.compacting.Unlock()
+	e.building <- struct{}{} // the build that runs, if any, ends with closing
 	e.swap.Lock()
 	file := e.file
 	e.file = nil

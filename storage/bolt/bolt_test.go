@@ -59,9 +59,15 @@ func write(e *Engine, pairs ...string) error {
 // fill writes n rows with the prefix, of about 300 bytes each.
 func fill(t testing.TB, e *Engine, prefix string, n int) {
 	t.Helper()
+	fillFrom(t, e, prefix, 0, n)
+}
+
+// fillFrom is fill for the rows from number first on.
+func fillFrom(t testing.TB, e *Engine, prefix string, first, n int) {
+	t.Helper()
 	must(t, e.Update(context.Background(), func(storage.Reader) (*storage.WriteSet, error) {
 		ws := storage.NewWriteSet()
-		for i := range n {
+		for i := first; i < first+n; i++ {
 			ws.Put(fmt.Appendf(nil, "%s%06d", prefix, i), []byte(strings.Repeat(prefix+".", 300/(len(prefix)+1))))
 		}
 		return ws, nil

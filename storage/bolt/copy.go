@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,34 +10,109 @@ import (
 	"os"
 
 	"tutela/storage"
-	"tutela/storage/bolt/boltfile"
 )
 
-// CopyTo writes the newest commit to w as a data file, while the engine serves, and returns its size. The pages in
-// use are walked through as [Inspect] does, and only they are copied: a damaged file makes no backup that looks
-// whole, and a copy holds nothing that was removed (its place is zeros).
+// copyChunk is how much of a copy is written between two looks at the context.
+const copyChunk = 1 << 20
+
+// ErrSlowCopy reports a copy that was given up because its receiver was too slow.
+var ErrSlowCopy = storage.NewError(storage.Exhausted, "the copy was given up: its receiver is too slow")
+
+// CopyTo writes one state of the store to w as a data file, while the engine serves, and returns its size. The state is
+// one that the store had during the call. A copy holds nothing that was removed before, and a damaged file makes no copy
+// that looks whole.
 //
-// As long as it runs the writer cannot use the pages again that it frees, and the file grows.
+// However slowly w takes it, the data file does not grow for it: the copy is first built beside the data file (see
+// build, for what that costs), and w gets what was built. That file has no name then and is gone with the call. Where
+// the disk has no room for it the copy is sent from a snapshot, which is given up when the data file has grown by
+// a part of the room that is left: a receiver that is fast enough gets its copy all the same.
 //
-// Errors: ctx's; those of w; [ErrDamaged]; Unavailable.
+// Errors: ctx's; those of w; [ErrSlowCopy]; [ErrDamaged]; those of the file system; Unavailable.
 func (e *Engine) CopyTo(ctx context.Context, w io.Writer) (int64, error) {
 	ctx, stop := e.untilClose(ctx)
 	defer stop()
-	tx, file, err := e.begin(ctx)
+	n, err := e.sendBuilt(ctx, w)
+	if n == 0 && errors.Is(err, ErrNoRoom) {
+		n, err = e.sendSnapshot(ctx, w)
+	}
+	if err != nil {
+		return n, e.interrupted(fmt.Errorf("copy: %w", err))
+	}
+	return n, nil
+}
+
+// sendBuilt builds a copy beside the data file and writes it to w.
+func (e *Engine) sendBuilt(ctx context.Context, w io.Writer) (n int64, err error) {
+	copied, err := e.buildCopy(ctx)
 	if err != nil {
 		return 0, err
 	}
-	defer tx.Rollback() //nolint:errcheck // ends a read transaction, which cannot fail
-	s := boltfile.Seen(tx, file.raw)
-	used, err := s.Walk(ctx)
-	if err != nil {
-		return 0, e.walkError(ctx, err)
+	defer copied.Close() //nolint:errcheck // only read
+	buf := make([]byte, copyChunk)
+	for {
+		if err := cmp.Or(ctx.Err(), e.closing.Err()); err != nil {
+			return n, err
+		}
+		read, err := copied.Read(buf)
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		written, err := w.Write(buf[:read])
+		n += int64(written)
+		if err != nil {
+			return n, err
+		}
 	}
-	n, err := s.CopyTo(ctx, w, used)
+}
+
+// buildCopy builds a copy, and returns it as a file that has no name any more: it is gone when it is closed, however
+// the process ends.
+func (e *Engine) buildCopy(ctx context.Context) (copied *os.File, err error) {
+	b, err := e.startBuild(ctx, e.path+copySuffix)
 	if err != nil {
-		return n, e.interrupted(fmt.Errorf("copy %s: %w", e.path, err))
+		return nil, err
 	}
-	return n, nil
+	if err = b.fill(ctx); err == nil {
+		err = b.finish(ctx)
+	}
+	if err == nil {
+		copied, err = os.Open(b.path)
+	}
+	if err := errors.Join(err, b.end()); err != nil {
+		if copied != nil {
+			err = errors.Join(err, copied.Close())
+		}
+		return nil, err
+	}
+	return copied, nil
+}
+
+// finish pauses the writer to bring the new file up to the last commit.
+func (b *build) finish(ctx context.Context) error {
+	b.engine.committing.Lock()
+	defer b.engine.committing.Unlock()
+	return b.catchUp(ctx)
+}
+
+// sendSnapshot writes the pages of a snapshot to w, but for those that are not in use.
+func (e *Engine) sendSnapshot(ctx context.Context, w io.Writer) (int64, error) {
+	p, err := e.pin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer p.end()
+	used, err := p.state.Walk(ctx)
+	var n int64
+	if err == nil {
+		n, err = p.state.CopyTo(ctx, w, used)
+	}
+	if ctx.Err() != nil {
+		return n, ctx.Err() // which ended the snapshot as well
+	}
+	return n, p.blame(e.scanError(err))
 }
 
 // untilClose returns ctx, which ends when the engine is being closed as well.
@@ -52,13 +128,6 @@ func (e *Engine) interrupted(err error) error {
 		return errClosed
 	}
 	return err
-}
-
-func (e *Engine) walkError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return e.interrupted(ctx.Err())
-	}
-	return ErrDamaged.With("%s is damaged: %s", e.path, err)
 }
 
 // Restore makes a copy of the data file backup the data file at path. An existing one is replaced only with replace;

@@ -40,10 +40,11 @@ const (
 	fileMode = 0o600
 )
 
-// The files that are built beside the data file, and renamed over it when they are whole and synced.
+// The files that are built beside the data file: they are renamed over it when they are whole and synced, or removed.
 const (
 	newSuffix     = ".new"     // by Open, of an empty store; by Restore
 	compactSuffix = ".compact" // by Compact
+	copySuffix    = ".copy"    // by CopyTo, and removed before it is sent
 )
 
 // data is an open data file of bbolt.
@@ -64,7 +65,7 @@ func openOrCreate(ctx context.Context, path string, o Options) (*data, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	for _, suffix := range []string{newSuffix, compactSuffix} {
+	for _, suffix := range []string{newSuffix, compactSuffix, copySuffix} {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("remove what a crash left: %w", err)
 		}
@@ -146,7 +147,6 @@ func openData(path string) (*data, error) {
 		// tree before the file is opened (checkFile). bbolt reads it when it opens the file.
 		NoFreelistSync: true,
 		FreelistType:   bbolt.FreelistMapType,
-		NoStatistics:   true,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			f, err := os.OpenFile(name, flag, mode)
 			d.raw = f
