@@ -21,7 +21,7 @@ type freshHandle struct {
 	Expires time.Time `json:"expires"`
 }
 
-// freshHandles lie apart from the backups so that their expiry takes them away. They are no kept answers of package
+// freshHandles lie apart from the backups so that their expiry takes them away. They are no kept replies of package
 // recovery: those the enrollment's next authenticated call erases, and a Put that is repeated is one.
 var freshHandles = storage.Declare(storage.Spec[freshHandle]{
 	Name:    "backup_handle",
@@ -80,7 +80,7 @@ func (s *Service) NewHandle(ctx context.Context, p device.Proof) (string, error)
 
 // keepFresh keeps a new handle for the Put that is repeated.
 func (b *Backup) keepFresh(tx *storage.Tx, uid storage.UID, handle string) error {
-	h := &freshHandle{Handle: []byte(handle), Expires: tx.Now().Add(recovery.AnswerLife)}
+	h := &freshHandle{Handle: []byte(handle), Expires: tx.Now().Add(recovery.ReplyLife)}
 	return freshHandles.Put(tx, uid, b.ID, h)
 }
 

@@ -53,7 +53,7 @@ type phone struct {
 	h      *house
 	secret ed25519.PrivateKey
 	key    device.Key
-	answer *device.Answer
+	answer *device.Enrolled
 }
 
 // newPhone makes a key and no more.

@@ -30,10 +30,10 @@ func (r Reserved) orNew() Reserved {
 	return r
 }
 
-// Answer is what an app gets when it has enrolled or restored.
+// Enrolled is what an app gets when it has enrolled or restored.
 //
 // Source: guardian-wire.md §1.5.
-type Answer struct {
+type Enrolled struct {
 	ID           string `json:"id"`
 	URL          string `json:"url"`
 	Issuer       string `json:"issuer"`
@@ -64,13 +64,13 @@ func encodeSecret(secret []byte) string {
 	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(secret)
 }
 
-// Bind makes an enrollment of an installation for a user and returns it with the answer for its app. It is for
+// Bind makes an enrollment of an installation for a user and returns it with what its app gets. It is for
 // whoever has found, in the same transaction, that the installation may be bound; an active enrollment of the same
 // phone (its identifier) is replaced. id and secret may be given, when a QR code has them already.
 //
 // Errors: ErrKeyInUse, for an active or suspended enrollment of the user other than retiring that has the key;
 // ErrInstallation, when the presence policy refuses the app; ErrTooMany.
-func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reserved, retiring string, actor audit.Actor) (*Enrollment, *Answer, error) {
+func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reserved, retiring string, actor audit.Actor) (*Enrollment, *Enrolled, error) {
 	u, err := user.Get(tx, uid)
 	if err != nil {
 		return nil, nil, err
@@ -100,11 +100,20 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 		OTP: OneTimeCodes{Secret: r.Secret},
 	}
 	tx.Wake(uid)
-	answer := &Answer{
-		ID: e.ID, URL: s.bases.API(), Issuer: s.issuer, UserID: u.ID, Token: token,
-		TOTP: &TOTP{Secret: encodeSecret(r.Secret), Algorithm: totpAlgorithm, Digits: totpDigits, Period: totpPeriod},
+	enrolled := &Enrolled{
+		ID:     e.ID,
+		URL:    s.bases.API(),
+		Issuer: s.issuer,
+		UserID: u.ID,
+		Token:  token,
+		TOTP: &TOTP{
+			Secret:    encodeSecret(r.Secret),
+			Algorithm: totpAlgorithm,
+			Digits:    totpDigits,
+			Period:    totpPeriod,
+		},
 	}
-	return e, answer, errors.Join(
+	return e, enrolled, errors.Join(
 		enrollments.Insert(tx, uid, e.ID, e),
 		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.detail()))
 }
@@ -146,7 +155,7 @@ func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, reti
 }
 
 // Retire ends an enrollment of any type: what it authenticates by counts no longer and its secrets are erased, so are the
-// user's kept answers, and who waits is woken. A notice, when it has one, tells its phone.
+// user's kept replies, and who waits is woken. A notice, when it has one, tells its phone.
 func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
 	e.Status = Retired
 	e.Changed = tx.Now()
@@ -160,5 +169,5 @@ func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.Not
 	} else {
 		e.Push.Address = push.KeptAddress{} // else it is kept until the phone was told
 	}
-	return errors.Join(told, Put(tx, uid, e), recovery.ForgetAnswers(tx, uid))
+	return errors.Join(told, Put(tx, uid, e), recovery.ForgetReplies(tx, uid))
 }

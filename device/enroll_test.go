@@ -212,7 +212,7 @@ func (h *house) uidIn(tx *storage.Tx, id string) storage.UID {
 func TestEnroll_64RepeatsByOneKeyGetOneAnswer(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ticket, p := h.ticket("ada"), h.newPhone("a")
-		answers := make([]*device.Answer, 64)
+		answers := make([]*device.Enrolled, 64)
 		var all sync.WaitGroup
 		for i := range answers {
 			all.Go(func() {

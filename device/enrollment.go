@@ -63,7 +63,7 @@ type PushBinding struct {
 	Address      push.KeptAddress `json:"address,omitzero"` // none when the app pulls
 	Capabilities []string         `json:"capabilities,omitempty"`
 	Watches      []Watch          `json:"watches,omitempty"`   // restores that want to know whether its phone still calls
-	Seen         bool             `json:"seen,omitempty"`      // it has made an authenticated call: kept answers of it are erased
+	Seen         bool             `json:"seen,omitempty"`      // it has made an authenticated call: kept replies about it are erased
 	BackupID     string           `json:"backup_id,omitempty"` // the backup that it writes to
 }
 

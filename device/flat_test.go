@@ -70,7 +70,7 @@ func TestEnrollment_OfSchema1IsReadWhole(t *testing.T) {
 			uid, e, err := device.Find(tx, p.answer.ID)
 			must(h.t, err)
 			e.LastAuth, e.Push.BackupID = tx.Now(), "bkp_0123456789abcdef"
-			return device.WatchCalls(tx, uid, e, "rst_1", tx.Now().Add(recovery.AnswerLife))
+			return device.WatchCalls(tx, uid, e, "rst_1", tx.Now().Add(recovery.ReplyLife))
 		})
 		want := p.enrollment()
 		h.flatten()

@@ -217,7 +217,7 @@ type phone struct {
 	signer crypto.Signer
 	key    device.Key
 	in     device.Installation
-	answer *device.Answer
+	answer *device.Enrolled
 }
 
 // newPhone makes an installation with a key, which has not enrolled.

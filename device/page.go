@@ -110,7 +110,7 @@ func (s *Service) showStarted(tx *storage.Tx, t *foundTicket) (*StartedTicket, e
 	} else if !errors.Is(err, ErrNoEnrollment) {
 		return nil, err
 	}
-	_, err = recovery.KeptAnswer(tx, t.uid, t.pageKey())
+	_, err = recovery.KeptReply(tx, t.uid, t.pageKey())
 	shown.CodeKept = err == nil
 	if errors.Is(err, storage.ErrNotFound) {
 		err = nil
@@ -207,7 +207,7 @@ func (s *Service) keepForPage(tx *storage.Tx, t *foundTicket, code string) error
 	if t.row.Page == "" || code == "" {
 		return nil
 	}
-	return recovery.KeepAnswer(tx, t.uid, t.pageKey(), recovery.Answer{Body: []byte(code)}, pageCodeLife)
+	return recovery.KeepReply(tx, t.uid, t.pageKey(), recovery.Reply{Body: []byte(code)}, pageCodeLife)
 }
 
 // ShowCode hands out the recovery code of an enrolment, once, to the browser session that drew its QR code.
@@ -226,7 +226,7 @@ func (s *Service) ShowCode(ctx context.Context, secret, session string) (code st
 		if started == nil {
 			return ErrTicket
 		}
-		kept, err := recovery.KeptAnswer(tx, t.uid, started.pageKey())
+		kept, err := recovery.KeptReply(tx, t.uid, started.pageKey())
 		if errors.Is(err, storage.ErrNotFound) {
 			return ErrTicket
 		}
@@ -234,7 +234,7 @@ func (s *Service) ShowCode(ctx context.Context, secret, session string) (code st
 			return err
 		}
 		code = string(kept.Body)
-		return recovery.ForgetAnswer(tx, t.uid, started.pageKey())
+		return recovery.ForgetReply(tx, t.uid, started.pageKey())
 	})
 	return code, err
 }

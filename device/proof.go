@@ -35,7 +35,7 @@ var (
 )
 
 // Prove checks a bearer token that a call to an enrollment came with: a JWT signed by the enrolled key or, unless
-// signedOnly, the device token. The first call of an enrollment erases the answers kept for it; a signed one is
+// signedOnly, the device token. The first call of an enrollment erases the replies kept for it; a signed one is
 // noticed by a restore that watches, and revives an enrollment that Left within seven days. Safe for concurrent use.
 //
 // Errors: ErrNoEnrollment; ErrSuspended; ErrToken, ErrSignature, ErrClaims; ErrClockSkew; ErrUnsigned, for the right
@@ -150,13 +150,13 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 			}
 		}
 		if !p.ByToken {
-			e.answerWatches(tx.Now())
+			e.noteCall(tx.Now())
 		}
 		if err := e.usable(); err != nil {
 			return err
 		}
 		e.Push.Seen = true
-		return errors.Join(Put(tx, p.UID, e), recovery.ForgetAnswersOf(tx, p.UID, e.ID))
+		return errors.Join(Put(tx, p.UID, e), recovery.ForgetRepliesOf(tx, p.UID, e.ID))
 	})
 }
 
@@ -210,5 +210,5 @@ func Authenticated(tx *storage.Tx, uid storage.UID, e *Enrollment, satisfied boo
 		return Put(tx, uid, e)
 	}
 	e.Push.Seen = true
-	return errors.Join(Put(tx, uid, e), recovery.ForgetAnswersOf(tx, uid, e.ID))
+	return errors.Join(Put(tx, uid, e), recovery.ForgetRepliesOf(tx, uid, e.ID))
 }

@@ -47,7 +47,7 @@ var (
 		Name: "ticket", Class: storage.MFA,
 		// Longer than the ticket itself: for one that was started from it at the last moment, and for the answer that a
 		// spent one still gives.
-		Expires: func(t *ticket) time.Time { return t.Expires.Add(startedLife + recovery.AnswerLife) },
+		Expires: func(t *ticket) time.Time { return t.Expires.Add(startedLife + recovery.ReplyLife) },
 		Sealed:  func(t *ticket) []storage.Field { return []storage.Field{{Name: "secret", Value: &t.Secret}} },
 	})
 	ticketByHash = tickets.Unique("hash", func(t *ticket) []string { return []string{t.Hash} })
@@ -113,8 +113,8 @@ type foundTicket struct {
 	root *ticket // row itself when it has no root
 }
 
-// answerKey is the key of the answer kept for whoever spent the ticket.
-func (t *foundTicket) answerKey() string { return "ticket:" + t.key }
+// replyKey is the key of the reply kept for whoever spent the ticket.
+func (t *foundTicket) replyKey() string { return "ticket:" + t.key }
 
 func (t *foundTicket) spent() bool { return t.root.SpentBy != nil }
 

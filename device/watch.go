@@ -55,7 +55,7 @@ func (e *Enrollment) watched(now time.Time) bool {
 	return false
 }
 
-func (e *Enrollment) answerWatches(now time.Time) {
+func (e *Enrollment) noteCall(now time.Time) {
 	for i := range e.Push.Watches {
 		if w := &e.Push.Watches[i]; w.Called.IsZero() && now.Before(w.Until) {
 			w.Called = now

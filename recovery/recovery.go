@@ -1,5 +1,5 @@
 // Package recovery keeps the way back for a person who has lost an authenticator: the saved recovery code, the
-// limits on guessing it, the answers kept for a caller who did not get the first, and the admin's reset with its
+// limits on guessing it, the replies kept for a caller who did not get the first, and the admin's reset with its
 // receipt.
 package recovery
 
@@ -65,7 +65,7 @@ func CodeIssued(tx *storage.Tx, uid storage.UID) (bool, error) {
 	return s != nil, err
 }
 
-// Issue gives the user a new code; the old one, if any, is dead from the commit on, and so are all kept answers that
+// Issue gives the user a new code; the old one, if any, is dead from the commit on, and so are all kept replies that
 // might show one.
 func (s *Service) Issue(tx *storage.Tx, uid storage.UID) (Code, error) {
 	return s.issue(tx, uid, false)
@@ -76,20 +76,20 @@ func (s *Service) issue(tx *storage.Tx, uid storage.UID, byAdmin bool) (Code, er
 	row := &saved{Hash: s.ring.Hash(codePurpose, uid[:], []byte(code)), Issued: tx.Now(), AdminIssued: byAdmin}
 	return code, errors.Join(
 		codes.Put(tx, uid, theCode, row),
-		ForgetAnswers(tx, uid),
+		ForgetReplies(tx, uid),
 	)
 }
 
 const codePurpose = "recovery-code"
 
-// HashOfAnswered is the keyed hash by which a kept answer knows the code that it answered.
-func (s *Service) HashOfAnswered(uid storage.UID, code Code) string {
+// HashForReply is the keyed hash by which a kept reply knows the code that its call redeemed.
+func (s *Service) HashForReply(uid storage.UID, code Code) string {
 	return s.ring.Hash("answered-code", uid[:], []byte(code))
 }
 
-// Answered tells whether a kept answer answered this code.
-func (s *Service) Answered(a *Answer, uid storage.UID, code Code) bool {
-	return s.ring.Matches(a.Code, "answered-code", uid[:], []byte(code))
+// RepliesTo reports whether a kept reply is to a call that redeemed this code.
+func (s *Service) RepliesTo(r *Reply, uid storage.UID, code Code) bool {
+	return s.ring.Matches(r.Code, "answered-code", uid[:], []byte(code))
 }
 
 // Spend uses the user's recovery code up and issues the next one.

@@ -317,8 +317,8 @@ func TestAnswer_IsKeptSealedForItsLifeAtMostAQuarterOfAnHour(t *testing.T) {
 		uid, code := h.newUser("ada")
 		for key, life := range map[string]time.Duration{"short": time.Minute, "long": time.Hour} {
 			must(h.t, h.update(func(tx *storage.Tx) error {
-				a := recovery.Answer{Code: h.HashOfAnswered(uid, code), Body: []byte("planted in an answer")}
-				return recovery.KeepAnswer(tx, uid, key, a, life)
+				a := recovery.Reply{Code: h.HashForReply(uid, code), Body: []byte("planted in an answer")}
+				return recovery.KeepReply(tx, uid, key, a, life)
 			}))
 		}
 		h.scan(func(key, value string) {
@@ -327,9 +327,9 @@ func TestAnswer_IsKeptSealedForItsLifeAtMostAQuarterOfAnHour(t *testing.T) {
 			}
 		})
 		h.view(func(tx *storage.Tx) error {
-			kept, err := recovery.KeptAnswer(tx, uid, "short")
+			kept, err := recovery.KeptReply(tx, uid, "short")
 			must(h.t, err)
-			if string(kept.Body) != "planted in an answer" || !h.Answered(kept, uid, code) || h.Answered(kept, uid, h.wrong()) {
+			if string(kept.Body) != "planted in an answer" || !h.RepliesTo(kept, uid, code) || h.RepliesTo(kept, uid, h.wrong()) {
 				h.t.Errorf("kept is %+v", kept)
 			}
 			return nil
@@ -350,7 +350,7 @@ func (h *house) expectAnswers(uid storage.UID, keys ...string) {
 	h.view(func(tx *storage.Tx) error {
 		var found []string
 		for _, key := range []string{"short", "long", "a", "b", "page"} {
-			_, err := recovery.KeptAnswer(tx, uid, key)
+			_, err := recovery.KeptReply(tx, uid, key)
 			if err == nil {
 				found = append(found, key)
 			} else if !errors.Is(err, storage.ErrNotFound) {
@@ -370,10 +370,10 @@ func TestAnswer_IsErasedByWhatEndsItsUse(t *testing.T) {
 		left []string
 	}{
 		"the first call of its enrollment": {func(h *house, uid storage.UID, _ recovery.Code) {
-			must(h.t, h.update(func(tx *storage.Tx) error { return recovery.ForgetAnswersOf(tx, uid, "dev_a") }))
+			must(h.t, h.update(func(tx *storage.Tx) error { return recovery.ForgetRepliesOf(tx, uid, "dev_a") }))
 		}, []string{"b", "page"}},
 		"being shown": {func(h *house, uid storage.UID, _ recovery.Code) {
-			must(h.t, h.update(func(tx *storage.Tx) error { return recovery.ForgetAnswer(tx, uid, "page") }))
+			must(h.t, h.update(func(tx *storage.Tx) error { return recovery.ForgetReply(tx, uid, "page") }))
 		}, []string{"a", "b"}},
 		"a rotation": {func(h *house, uid storage.UID, code recovery.Code) {
 			_, err := h.spend(uid, recovery.LoginChannel, code)
@@ -393,9 +393,9 @@ func TestAnswer_IsErasedByWhatEndsItsUse(t *testing.T) {
 				uid, code := h.newUser("ada")
 				must(h.t, h.update(func(tx *storage.Tx) error {
 					return errors.Join(
-						recovery.KeepAnswer(tx, uid, "a", recovery.Answer{Enrollment: "dev_a", Body: []byte("x")}, time.Hour),
-						recovery.KeepAnswer(tx, uid, "b", recovery.Answer{Enrollment: "dev_b", Body: []byte("x")}, time.Hour),
-						recovery.KeepAnswer(tx, uid, "page", recovery.Answer{Body: []byte("x")}, time.Hour))
+						recovery.KeepReply(tx, uid, "a", recovery.Reply{Enrollment: "dev_a", Body: []byte("x")}, time.Hour),
+						recovery.KeepReply(tx, uid, "b", recovery.Reply{Enrollment: "dev_b", Body: []byte("x")}, time.Hour),
+						recovery.KeepReply(tx, uid, "page", recovery.Reply{Body: []byte("x")}, time.Hour))
 				}))
 				c.end(h, uid, code)
 				h.expectAnswers(uid, c.left...)

@@ -48,7 +48,7 @@ func (h *house) newFullUser(id string) storage.UID {
 	h.fail(uid, recovery.RestoreChannel)
 	must(h.t, h.update(func(tx *storage.Tx) error {
 		return errors.Join(
-			recovery.KeepAnswer(tx, uid, planted, recovery.Answer{Enrollment: planted, Body: []byte(planted)}, time.Hour),
+			recovery.KeepReply(tx, uid, planted, recovery.Reply{Enrollment: planted, Body: []byte(planted)}, time.Hour),
 			stuffs.Put(tx, uid, planted, &stuff{Text: planted, Secret: []byte(planted)}),
 			audit.Record(tx, audit.ByUser().WithOrigin(planted, planted), audit.Event{Type: audit.StartAuth, UID: uid}, audit.Detail{Device: planted, Text: planted}))
 	}))

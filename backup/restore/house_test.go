@@ -69,7 +69,7 @@ type phone struct {
 	h      *house
 	secret ed25519.PrivateKey
 	key    device.Key
-	answer *device.Answer
+	answer *device.Enrolled
 	code   string // the user's recovery code
 	handle string
 }
@@ -205,7 +205,7 @@ func (s *started) restored(t testing.TB, code string) *restore.Outcome {
 	t.Helper()
 	o, err := s.redeem(code)
 	must(t, err)
-	s.phone.answer, s.phone.code, s.phone.handle = &o.Answer, o.RecoveryCode, o.RestoreHandle
+	s.phone.answer, s.phone.code, s.phone.handle = &o.Enrolled, o.RecoveryCode, o.RestoreHandle
 	return o
 }
 

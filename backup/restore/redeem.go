@@ -13,10 +13,10 @@ import (
 	"tutela/storage/audit"
 )
 
-// Outcome is what a new installation gets when it has taken over: the answer of an enrolment, with the next recovery
+// Outcome is what a new installation gets when it has taken over: what an enrolment gives, with the next recovery
 // code.
 type Outcome struct {
-	device.Answer
+	device.Enrolled
 	RestoreHandle string         `json:"restore_handle"` // a new one; the old one is dead
 	Backup        backup.Version `json:"backup"`         // the latest, to be read with the new enrollment
 }
@@ -58,27 +58,27 @@ func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, 
 	return outcome, nil
 }
 
-// again returns the kept answer to the code that it answered.
+// again returns the kept reply to the call that redeemed the same code.
 //
 // Errors: ErrNotReady.
 func (s *Service) again(tx *storage.Tx, f *found, code recovery.Code, typo error) (*Outcome, error) {
-	kept, err := recovery.KeptAnswer(tx, f.uid, f.answerKey())
+	kept, err := recovery.KeptReply(tx, f.uid, f.replyKey())
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, ErrNotReady.With("the restore is done, and its answer is kept no longer")
+		return nil, ErrNotReady.With("the restore is done, and its reply is kept no longer")
 	}
 	if err != nil {
 		return nil, err
 	}
-	if typo != nil || !s.recovery.Answered(kept, f.uid, code) {
+	if typo != nil || !s.recovery.RepliesTo(kept, f.uid, code) {
 		return nil, ErrNotReady.With("the restore is done already")
 	}
 	return readOutcome(kept)
 }
 
-// answerKey is the key of the answer that is kept for the restore.
-func (f *found) answerKey() string { return "restore:" + f.key }
+// replyKey is the key of the reply that is kept for the restore.
+func (f *found) replyKey() string { return "restore:" + f.key }
 
-func readOutcome(kept *recovery.Answer) (*Outcome, error) {
+func readOutcome(kept *recovery.Reply) (*Outcome, error) {
 	var o Outcome
 	return &o, json.Unmarshal(kept.Body, &o)
 }
@@ -104,11 +104,11 @@ func (s *Service) redeem(tx *storage.Tx, f *found, sc *scene, code recovery.Code
 	if sc.old != nil {
 		old = sc.old.ID
 	}
-	e, answer, err := s.devices.Bind(tx, f.uid, f.installation(), device.Reserved{}, old, actor)
+	e, enrolled, err := s.devices.Bind(tx, f.uid, f.installation(), device.Reserved{}, old, actor)
 	if err != nil {
 		return nil, err
 	}
-	answer.RecoveryCode = string(next)
+	enrolled.RecoveryCode = string(next)
 	latest, err := sc.backup.Latest(tx, f.uid)
 	if err != nil {
 		return nil, err
@@ -116,15 +116,15 @@ func (s *Service) redeem(tx *storage.Tx, f *found, sc *scene, code recovery.Code
 	if err := s.takeOver(tx, f, sc, e, handle); err != nil {
 		return nil, err
 	}
-	outcome := &Outcome{Answer: *answer, RestoreHandle: handle, Backup: *latest}
+	outcome := &Outcome{Enrolled: *enrolled, RestoreHandle: handle, Backup: *latest}
 	body, err := json.Marshal(outcome)
 	if err != nil {
 		return nil, err
 	}
-	// After the rotation and the retirement, which erase every answer that is kept.
-	kept := recovery.Answer{Enrollment: e.ID, Code: s.recovery.HashOfAnswered(f.uid, code), Body: body}
+	// After the rotation and the retirement, which erase every reply that is kept.
+	kept := recovery.Reply{Enrollment: e.ID, Code: s.recovery.HashForReply(f.uid, code), Body: body}
 	return outcome, errors.Join(
-		recovery.KeepAnswer(tx, f.uid, f.answerKey(), kept, recovery.AnswerLife),
+		recovery.KeepReply(tx, f.uid, f.replyKey(), kept, recovery.ReplyLife),
 		record(tx, f, sc, e, actor))
 }
 
@@ -173,12 +173,12 @@ func record(tx *storage.Tx, f *found, sc *scene, e *device.Enrollment, actor aud
 // State returns how a restore stands. proof may be a compact JWS by the new installation's key, with which a restore that
 // is done gives its answer again.
 //
-// Errors: ErrNone; ErrToken; of a restore that is done, with a proof: ErrProof; ErrNotReady, when the answer is kept no
+// Errors: ErrNone; ErrToken; of a restore that is done, with a proof: ErrProof; ErrNotReady, when the reply is kept no
 // longer.
 func (s *Service) State(ctx context.Context, id, token, proof string) (*State, error) {
 	var state State
 	var key device.Key
-	var kept *recovery.Answer
+	var kept *recovery.Reply
 	err := s.store.View(ctx, func(tx *storage.Tx) error {
 		f, sc, err := s.look(tx, id, token)
 		if err != nil {
@@ -188,7 +188,7 @@ func (s *Service) State(ctx context.Context, id, token, proof string) (*State, e
 		if state.Step != StepDone || proof == "" {
 			return nil
 		}
-		kept, err = recovery.KeptAnswer(tx, f.uid, f.answerKey())
+		kept, err = recovery.KeptReply(tx, f.uid, f.replyKey())
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil
 		}
@@ -204,7 +204,7 @@ func (s *Service) State(ctx context.Context, id, token, proof string) (*State, e
 		return nil, ErrProof
 	}
 	if kept == nil {
-		return nil, ErrNotReady.With("the restore is done, and its answer is kept no longer")
+		return nil, ErrNotReady.With("the restore is done, and its reply is kept no longer")
 	}
 	state.Result, err = readOutcome(kept)
 	if err != nil {

@@ -180,7 +180,7 @@ func TestRestoreWithCode_ForgetsItsAnswer(t *testing.T) {
 	ctx := context.Background()
 	cases := map[string]func(t *testing.T, h *house, s *started){
 		"at the first call of the new installation": func(t *testing.T, _ *house, s *started) { s.phone.prove(t) },
-		"after a quarter of an hour":                func(_ *testing.T, h *house, _ *started) { h.clock.Advance(recovery.AnswerLife) },
+		"after a quarter of an hour":                func(_ *testing.T, h *house, _ *started) { h.clock.Advance(recovery.ReplyLife) },
 		"at a rotation of the code": func(t *testing.T, h *house, _ *started) {
 			_, err := h.codes.Regenerate(ctx, "ada", admin)
 			must(t, err)

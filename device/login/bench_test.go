@@ -36,7 +36,7 @@ const benchPublic = "http://localhost:8080"
 
 type benchPhone struct {
 	user   string
-	answer *device.Answer
+	answer *device.Enrolled
 	proof  device.Proof
 	key    *ecdsa.PrivateKey
 }

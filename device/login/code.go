@@ -172,15 +172,15 @@ func (s *Service) redeem(tx *storage.Tx, uid storage.UID, key string, l *Login, 
 	if err != nil {
 		return CodeOutcome{}, err
 	}
-	kept := recovery.Answer{Code: s.codes.HashOfAnswered(uid, code), Body: []byte(next)}
+	kept := recovery.Reply{Code: s.codes.HashForReply(uid, code), Body: []byte(next)}
 	o := CodeOutcome{Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}, next}
-	return o, recovery.KeepAnswer(tx, uid, "mfa:"+key, kept, l.Expires.Sub(tx.Now()))
+	return o, recovery.KeepReply(tx, uid, "mfa:"+key, kept, l.Expires.Sub(tx.Now()))
 }
 
 // redeemedBefore is the outcome of a login that a code has satisfied, for the same code.
 func (s *Service) redeemedBefore(tx *storage.Tx, uid storage.UID, key string, l *Login, code recovery.Code) (CodeOutcome, error) {
-	kept, err := recovery.KeptAnswer(tx, uid, "mfa:"+key)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.Answered(kept, uid, code) {
+	kept, err := recovery.KeptReply(tx, uid, "mfa:"+key)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.RepliesTo(kept, uid, code) {
 		return CodeOutcome{}, ErrGrant
 	}
 	if err != nil {

@@ -215,7 +215,7 @@ type phone struct {
 	h      *house
 	signer crypto.Signer
 	in     device.Installation
-	answer *device.Answer
+	answer *device.Enrolled
 }
 
 // enroll makes a phone of a user whose app matches numbers.

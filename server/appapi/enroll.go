@@ -80,12 +80,12 @@ func (i *installation) device() (device.Installation, error) {
 	}, err
 }
 
-// enrolled is the answer to an app that has enrolled. Android cannot do without any member but recovery_code, and
+// enrolled is what an app is told that has enrolled. Android cannot do without any member but recovery_code, and
 // crashes on a totp that is null or whose numbers are strings.
 //
 // Source: guardian-wire.md §1.5.
 type enrolled struct {
-	Body *device.Answer
+	Body *device.Enrolled
 }
 
 func (a *api) mountEnroll() {
@@ -102,9 +102,9 @@ func (a *api) enroll(ctx context.Context, c *caller, in *struct{ Body installati
 	if err != nil {
 		return nil, err
 	}
-	answer, err := a.Devices.Enroll(ctx, c.credential, app, c.actor)
+	told, err := a.Devices.Enroll(ctx, c.credential, app, c.actor)
 	if err != nil {
 		return nil, err
 	}
-	return &enrolled{answer}, nil
+	return &enrolled{told}, nil
 }

@@ -75,7 +75,7 @@ func stateOf(s *restore.State) restoreState {
 
 // restoredOutcome is the answer of an enrolment, and what a restore adds to it.
 type restoredOutcome struct {
-	device.Answer
+	device.Enrolled
 	RestoreHandle string          `json:"restore_handle" doc:"A new one; the old one is dead."`
 	Backup        restoredVersion `json:"backup" doc:"The latest, to be read with the new enrollment."`
 }
@@ -90,7 +90,7 @@ type restoredVersion struct {
 
 func outcomeOf(o *restore.Outcome) *restoredOutcome {
 	v := &o.Backup
-	return &restoredOutcome{o.Answer, o.RestoreHandle, restoredVersion{v.Generation, v.Digest, v.Size, v.Items, storage.FormatInstant(v.Created)}}
+	return &restoredOutcome{o.Enrolled, o.RestoreHandle, restoredVersion{v.Generation, v.Digest, v.Size, v.Items, storage.FormatInstant(v.Created)}}
 }
 
 type startOutput struct {

@@ -310,7 +310,7 @@ type phone struct {
 	h     *house
 	key   *ecdsa.PrivateKey
 	proof device.Proof
-	device.Answer
+	device.Enrolled
 }
 
 // ticket makes a ticket for a user.
@@ -341,7 +341,7 @@ func (h *house) enroll(userID string, change ...func(*device.Installation)) *pho
 	}
 	enrolled, err := h.devices.Enroll(h.t.Context(), h.ticket(userID), in, audit.ByUser())
 	h.must(err)
-	p.Answer = *enrolled
+	p.Enrolled = *enrolled
 	token := p.sign(map[string]any{
 		"iss": p.ID, "sub": userID, "aud": public + "/api/device-accounts",
 		"iat": h.clock.Wall().Unix(), "exp": h.clock.Wall().Add(time.Hour).Unix(),

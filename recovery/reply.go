@@ -1,0 +1,66 @@
+package recovery
+
+import (
+	"errors"
+	"time"
+
+	"tutela/storage"
+)
+
+// ReplyLife is how long a reply that may have been lost on its way is kept, at most.
+const ReplyLife = 15 * time.Minute
+
+// Reply is what a call was told, kept for a caller who asks again because the first was lost. Any rotation of the
+// recovery code, reset, retirement, or first authenticated call of its enrollment erases it.
+type Reply struct {
+	Enrollment string    `json:"enrollment,omitempty"` // whose first call erases it
+	Code       string    `json:"code,omitempty"`       // keyed hash of the code that was redeemed by the call
+	Body       []byte    `json:"body"`                 // sealed
+	Expires    time.Time `json:"expires"`
+}
+
+var replies = storage.Declare(storage.Spec[Reply]{
+	Name:    "answer",
+	Class:   storage.MFA,
+	Expires: func(r *Reply) time.Time { return r.Expires },
+	Sealed:  func(r *Reply) []storage.Field { return []storage.Field{{Name: "body", Value: &r.Body}} },
+})
+
+// KeepReply keeps a reply under a key for life, at most ReplyLife.
+func KeepReply(tx *storage.Tx, uid storage.UID, key string, r Reply, life time.Duration) error {
+	r.Expires = tx.Now().Add(min(life, ReplyLife))
+	return replies.Put(tx, uid, key, &r)
+}
+
+// KeptReply returns the reply that is kept under a key.
+//
+// Errors: storage.ErrNotFound.
+func KeptReply(tx *storage.Tx, uid storage.UID, key string) (*Reply, error) {
+	return replies.Get(tx, uid, key)
+}
+
+// ForgetReply erases the reply under a key.
+func ForgetReply(tx *storage.Tx, uid storage.UID, key string) error {
+	return replies.Delete(tx, uid, key)
+}
+
+// ForgetRepliesOf erases the replies about an enrollment: its first authenticated call shows that they arrived.
+func ForgetRepliesOf(tx *storage.Tx, uid storage.UID, enrollment string) error {
+	return forgetReplies(tx, uid, func(r *Reply) bool { return r.Enrollment == enrollment })
+}
+
+// ForgetReplies erases all replies kept for the user: a rotation of the code or the retirement of an enrollment does.
+func ForgetReplies(tx *storage.Tx, uid storage.UID) error {
+	return forgetReplies(tx, uid, func(*Reply) bool { return true })
+}
+
+// forgetReplies erases those of the user's replies that which picks.
+func forgetReplies(tx *storage.Tx, uid storage.UID, which func(*Reply) bool) error {
+	rows, err := replies.All(tx, uid)
+	for _, row := range rows {
+		if which(row.Record) {
+			err = errors.Join(err, replies.Delete(tx, uid, row.Key))
+		}
+	}
+	return err
+}
