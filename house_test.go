@@ -29,6 +29,7 @@ var floors = [][]string{
 	{"backup/restore"},
 	{"server"},
 	{"server/access"},
+	{"server/servertest"},
 	{"server/*"},
 	{"device/phone"}, // a foreign client: see TestHouse_ThePhoneSharesNoCode
 	{"cmd/*"},

@@ -19,6 +19,7 @@ import (
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
 	"tutela/storage/setting"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -180,12 +181,7 @@ func random(n int) []byte {
 	return b
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 // payload is the payload of a compact JWS.
 func payload(t testing.TB, compact string) string {

@@ -15,6 +15,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -128,9 +129,4 @@ func (h *house) wait(uid storage.UID, ch recovery.Channel) (wait time.Duration) 
 	return wait
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must

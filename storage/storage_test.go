@@ -20,6 +20,7 @@ import (
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/check"
 )
 
 // note has all that a record can have: two indexes, an expiry and a sealed field.
@@ -123,12 +124,7 @@ func onEngines(t *testing.T, test func(t *testing.T, h *house)) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 func is(t testing.TB, err, want error) {
 	t.Helper()

@@ -24,6 +24,7 @@ import (
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
 	"tutela/storage/setting"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -309,12 +310,7 @@ func (h *house) events(t testing.TB, types ...audit.Type) []audit.Entry {
 	return entries
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 // countingEngine counts the operations of the last Update.
 type countingEngine struct {

@@ -17,6 +17,8 @@ import (
 
 	"github.com/boombuler/barcode/qr"
 	"github.com/google/go-cmp/cmp"
+
+	"tutela/storage/storagetest/check"
 )
 
 // commandLine runs the real binary on a data folder.
@@ -665,9 +667,4 @@ func TestNextNight_IsTheNextThreeOClock(t *testing.T) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must

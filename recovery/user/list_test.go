@@ -15,6 +15,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/bolt"
+	"tutela/storage/storagetest/check"
 )
 
 func newStore(t *testing.T) *storage.Store {
@@ -191,9 +192,4 @@ func meant(t user.Term, u user.User) bool {
 	return false
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must

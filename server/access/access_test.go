@@ -2,19 +2,15 @@ package access
 
 import (
 	"context"
-	"errors"
-	"log/slog"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
-	"tutela/storage/bolt"
 	"tutela/storage/keyring"
-	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/ground"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -23,9 +19,6 @@ const (
 	public = "https://mfa.example.org"
 	second = "http://localhost:8080/sub"
 )
-
-// quiet keeps warnings of a slow machine out of the tests' output.
-var quiet = slog.New(slog.DiscardHandler)
 
 // house is a real store with its services. In tests the engine reruns closures at random.
 type house struct {
@@ -39,18 +32,9 @@ type house struct {
 
 func newHouse(t testing.TB) *house {
 	t.Helper()
-	h := &house{t: t, clock: storage.NewFakeClock(noon), path: filepath.Join(t.TempDir(), "tutela.db")}
-	file, err := bolt.Open(t.Context(), h.path, bolt.Options{Logger: quiet})
-	must(t, err)
-	var engine storage.Engine = file
-	if _, ok := t.(*testing.T); ok {
-		engine = storagetest.Chaos(t, file)
-	}
-	h.store, err = storage.Open(t.Context(), engine, storage.Options{Clock: h.clock, Logger: quiet})
-	must(t, err)
-	t.Cleanup(func() { must(t, h.store.Close()) })
-	h.ring, err = keyring.Open(t.Context(), h.store, []byte(strings.Repeat("k", keyring.KeyBytes)))
-	must(t, err)
+	_, test := t.(*testing.T)
+	g := ground.Open(t, ground.Options{Chaos: test, Clock: storage.NewFakeClock(noon)})
+	h := &house{t: t, clock: g.Clock, path: g.Path, store: g.Store, ring: g.Ring}
 	h.Service = h.server()
 	return h
 }
@@ -99,19 +83,9 @@ func (h *house) events(types ...audit.Type) []audit.Event {
 	return events
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
-func wantErr(t testing.TB, err, want error) {
-	t.Helper()
-	if !errors.Is(err, want) {
-		t.Fatalf("error %v, want %v", err, want)
-	}
-}
+var wantErr = check.Is
 
 func TestNew_RefusesPublicURLsThatCannotBe(t *testing.T) {
 	h := newHouse(t)

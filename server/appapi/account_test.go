@@ -68,7 +68,7 @@ func TestAccount_TakesAWebPushSubscriptionAsItsPushToken(t *testing.T) {
 		return h.call("PATCH", path(p, ""), body, "Authorization", h.bearer(p))
 	}
 	h.accepted(change(webPush("https://push.example.net/2")), http.StatusOK)
-	h.unchanged(func() {
+	h.Unchanged(func() {
 		h.refused(change(webPush("https://user:pass@push.example.net/3")), http.StatusBadRequest, "invalid_body")
 	})
 	if diff := cmp.Diff(any(canonical("https://push.example.net/2")), credentials()); diff != "" {
@@ -95,7 +95,7 @@ func TestAccount_RefusesWrongTypesAndChangesNothing(t *testing.T) {
 		`{"push_credentials":"t"}`, `{"push_credentials":{"service":"FCM"}}`, `{"push_credentials":{"token":"t"}}`,
 		`{"push_credentials":{"service":"XMPP","token":"t"}}`, `{"capabilities":"number-matching"}`, `{"name":"a"`,
 	} {
-		h.unchanged(func() {
+		h.Unchanged(func() {
 			h.refused(h.call("PATCH", path(p, ""), body, "Authorization", h.bearer(p)), 400, "invalid_body")
 		})
 	}
@@ -122,7 +122,7 @@ func TestAccount_OfAnotherDeviceIsClosed(t *testing.T) {
 			{"DELETE", "/backup"}, {"POST", "/backup/handle"}, {"GET", "/backup/generations"}, {"GET", "/backup/generations/1"},
 			{"GET", "/restores"}, {"POST", "/recovery-code/check"},
 		} {
-			h.unchanged(func() {
+			h.Unchanged(func() {
 				h.refused(h.call(call[0], path(maria, call[1]), `{"name":"x"}`, "Authorization", authorization), 401, "invalid_token")
 			})
 			unknown := "/api/device-accounts/dev_0123456789abcdef" + call[1]
@@ -182,7 +182,7 @@ func TestAccount_RefusesAJWTThatIsNotExactlyRight(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p.SetQuirks(quirks)
-			h.unchanged(func() { h.refused(h.call("GET", path(p, ""), "", "Authorization", h.bearer(p)), 401, "invalid_token") })
+			h.Unchanged(func() { h.refused(h.call("GET", path(p, ""), "", "Authorization", h.bearer(p)), 401, "invalid_token") })
 		})
 	}
 }

@@ -50,7 +50,7 @@ func TestApprovals_WaitIsAnsweredWhenALoginBegins(t *testing.T) {
 	h := newHouse(t)
 	p, _ := h.enroll("maria")
 	got := h.pull(p, "?wait=60")
-	h.untilHeld(1)
+	h.UntilHeld(1)
 	h.ask("maria")
 	if a := <-got; a.status != 200 || !strings.Contains(a.raw, `"txtkn"`) {
 		t.Errorf("got %d %s", a.status, a.raw)
@@ -63,7 +63,7 @@ func TestApprovals_WaitCountsWhatIsSeenAsNone(t *testing.T) {
 	h.ask("maria")
 	seen := h.approval(p).Challenge
 	got := h.pull(p, "?wait=60&seen="+seen+",another")
-	h.untilHeld(1)
+	h.UntilHeld(1)
 	h.ask("maria")
 	a := <-got
 	if strings.Contains(a.raw, seen) || strings.Count(a.raw, `"c":`) != 1 {
@@ -75,12 +75,12 @@ func TestApprovals_TheNewestWaitWins(t *testing.T) {
 	h := newHouse(t)
 	p, _ := h.enroll("maria")
 	older := h.pull(p, "?wait=60")
-	h.untilHeld(1)
+	h.UntilHeld(1)
 	newer := h.pull(p, "?wait=60")
 	if a := <-older; a.status != 200 || a.raw != "[]" {
 		t.Errorf("the older got %d %s", a.status, a.raw)
 	}
-	h.untilHeld(1)
+	h.UntilHeld(1)
 	h.ask("maria")
 	if a := <-newer; !strings.Contains(a.raw, `"txtkn"`) {
 		t.Errorf("the newer got %s", a.raw)
@@ -91,13 +91,13 @@ func TestApprovals_WaitEndsAtOnceWhenTheUserIsResetOrTheEnrollmentRetired(t *tes
 	h := newHouse(t)
 	p, _ := h.enroll("maria")
 	got := h.pull(p, "?wait=60")
-	h.untilHeld(1)
-	h.reset("maria")
+	h.UntilHeld(1)
+	h.Reset("maria")
 	h.refused(<-got, 404, "device_account_not_found")
 
 	p, _ = h.enroll("bert")
 	got = h.pull(p, "?wait=60")
-	h.untilHeld(1)
+	h.UntilHeld(1)
 	h.accepted(h.call("DELETE", path(p, ""), "", "Authorization", h.bearer(p)), 204)
 	h.refused(<-got, 404, "device_account_not_found")
 }
@@ -106,8 +106,8 @@ func TestApprovals_WaitIsLetGoAtShutdown(t *testing.T) {
 	h := newHouse(t)
 	p, _ := h.enroll("maria")
 	got := h.pull(p, "?wait=60")
-	h.untilHeld(1)
-	h.stop()
+	h.UntilHeld(1)
+	h.Stop()
 	if a := <-got; a.status != 200 || a.raw != "[]" {
 		t.Errorf("got %d %s", a.status, a.raw)
 	}
@@ -118,7 +118,7 @@ func TestApprovals_PastTheCapAreAnsweredAtOnce(t *testing.T) {
 	maria, _ := h.enroll("maria")
 	bert, _ := h.enroll("bert")
 	held := h.pull(maria, "?wait=60")
-	h.untilHeld(1)
+	h.UntilHeld(1)
 	if a := <-h.pull(bert, "?wait=60"); a.raw != "[]" {
 		t.Errorf("got %s", a.raw)
 	}
@@ -182,7 +182,7 @@ func TestResolve_TellsAWrongNumberFromAMissingOne(t *testing.T) {
 	p, _ := h.enroll("maria")
 	begun := h.ask("maria")
 	approval := h.approval(p)
-	h.unchanged(func() {
+	h.Unchanged(func() {
 		err := p.Approve(t.Context(), approval, "")
 		if phone.CodeOf(err) != "invalid_body" {
 			t.Errorf("without a number: %v", err)
@@ -236,7 +236,7 @@ func TestResolve_RefusesWhatIsNotTheAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p.SetQuirks(quirks)
-			h.unchanged(func() {
+			h.Unchanged(func() {
 				if err := p.Approve(t.Context(), approval, begun.Number); phone.CodeOf(err) != "invalid_token" {
 					t.Errorf("got %v", err)
 				}
@@ -255,10 +255,10 @@ func TestResolve_RefusesEveryOtherTokenAndBody(t *testing.T) {
 	}
 	signed := h.json(map[string]any{"challenge_response": h.response(p, approval, "")})
 	for _, token := range []string{"wrong", approval.Token + "x", h.bearer(p)[len("Bearer "):], p.Enrollment().Token} {
-		h.unchanged(func() { h.refused(post("Bearer "+token, signed), 401, "invalid_token") })
+		h.Unchanged(func() { h.refused(post("Bearer "+token, signed), 401, "invalid_token") })
 	}
 	for _, body := range []string{"", "{}", "[]", `{"challenge_response":7}`, `{"challenge_response":""}`, `{"challenge_response":null}`} {
-		h.unchanged(func() { h.refused(post("Bearer "+approval.Token, body), 400, "invalid_body") })
+		h.Unchanged(func() { h.refused(post("Bearer "+approval.Token, body), 400, "invalid_body") })
 	}
 	h.refused(post("Bearer "+approval.Token, `{"challenge_response":"a.b.c"}`), 401, "invalid_token")
 	h.refused(post("Bearer "+approval.Token, `{"challenge_response":"`+strings.Repeat("a", 9000)+`"}`), 400, "invalid_body")
@@ -279,7 +279,7 @@ func TestResolve_TooLateOrGoneIsOneCode(t *testing.T) {
 	if err := p.Approve(t.Context(), second, gone.Number); phone.CodeOf(err) != "enrollment_suspended" {
 		t.Errorf("suspended: %v", err)
 	}
-	h.reset("maria")
+	h.Reset("maria")
 	if err := p.Approve(t.Context(), second, gone.Number); phone.CodeOf(err) != "login_transaction_not_found" {
 		t.Errorf("reset: %v", err)
 	}
@@ -292,7 +292,7 @@ func TestResolve_IsNotForAPhoneThatWasNotAsked(t *testing.T) {
 	begun := h.ask("maria")
 	approval := h.approval(asked)
 	body := h.json(map[string]any{"challenge_response": h.response(other, approval, begun.Number)})
-	h.unchanged(func() {
+	h.Unchanged(func() {
 		h.refused(h.call("POST", "/api/resolve-transaction", body, "Authorization", "Bearer "+approval.Token), 401, "invalid_token")
 	})
 }

@@ -130,7 +130,7 @@ func TestBackup_TheSamePutAgainGetsTheSameAnswer(t *testing.T) {
 
 func TestBackup_IsRefusedInTheOrderOfTheProtocol(t *testing.T) {
 	h := newHouse(t)
-	h.set("backup.max_bytes", "1024")
+	h.Set("backup.max_bytes", "1024")
 	p, _ := h.enroll("maria")
 	first := h.manifest(p, 1, "", "one", nil)
 	h.accepted(h.put(p, first, "one", "If-None-Match", "*"), 201)
@@ -168,7 +168,7 @@ func TestBackup_IsRefusedInTheOrderOfTheProtocol(t *testing.T) {
 		"too large":             {h.manifest(p, 2, first, large, nil), large, []string{"If-Match", `"1"`}, 413, "body_too_large"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h.unchanged(func() {
+			h.Unchanged(func() {
 				a := h.put(p, c.manifest, c.body, c.header...)
 				h.refused(a, c.status, c.code)
 				if c.status == 412 && (a.body["generation"] != 1.0 || a.body["manifest"] != first || a.header.Get("ETag") != `"1"`) {

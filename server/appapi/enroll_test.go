@@ -141,7 +141,7 @@ func TestEnroll_RefusesWithoutATicketBeforeItLooksAtAnything(t *testing.T) {
 		if field != "" {
 			header = []string{"Authorization", field}
 		}
-		h.unchanged(func() { h.refused(h.call("POST", "/api/enroll", "no json", header...), 401, "invalid_token") })
+		h.Unchanged(func() { h.refused(h.call("POST", "/api/enroll", "no json", header...), 401, "invalid_token") })
 	}
 	h.accepted(h.call("POST", "/api/enroll", h.body(nil), "Authorization", "ticket id="+ticket), 201)
 }
@@ -199,7 +199,7 @@ func TestEnroll_RefusesWhatIsMalformedAndChangesNothing(t *testing.T) {
 		"deep nesting":            put("more", json.RawMessage(nested)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			h.unchanged(func() { h.refused(h.postEnroll(ticket, body), 400, "invalid_body") })
+			h.Unchanged(func() { h.refused(h.postEnroll(ticket, body), 400, "invalid_body") })
 		})
 	}
 	h.accepted(h.postEnroll(ticket, h.body(func(b map[string]any) {
@@ -214,7 +214,7 @@ func TestEnroll_RefusesAKeyThatTheUserHasAlready(t *testing.T) {
 	h.accepted(h.postEnroll(h.ticket("maria"), h.bodyOf(key, nil)), 201)
 	second := h.ticket("maria")
 	other := func(b map[string]any) { b["identifier"] = "another phone" }
-	h.unchanged(func() { h.refused(h.postEnroll(second, h.bodyOf(key, other)), 409, "device_account_conflict") })
+	h.Unchanged(func() { h.refused(h.postEnroll(second, h.bodyOf(key, other)), 409, "device_account_conflict") })
 	h.accepted(h.postEnroll(h.ticket("bert"), h.bodyOf(key, nil)), 201)
 	h.accepted(h.postEnroll(second, h.body(other)), 201) // nothing was spent
 }
@@ -236,7 +236,7 @@ func TestEnroll_ReplacesTheEnrollmentOfTheSamePhone(t *testing.T) {
 
 func TestEnroll_UnderThePolicyNumberRefusesAnAppThatCannot(t *testing.T) {
 	h := newHouse(t)
-	h.set("approval.presence", "number")
+	h.Set("approval.presence", "number")
 	ticket := h.ticket("maria")
 	h.refused(h.postEnroll(ticket, h.body(nil)), 400, "invalid_body")
 	h.accepted(h.postEnroll(ticket, h.body(func(b map[string]any) { b["capabilities"] = []string{"number-matching"} })), 201)

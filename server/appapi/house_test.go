@@ -1,112 +1,58 @@
 package appapi
 
 import (
-	"context"
 	"encoding/json"
-	"io"
-	"log/slog"
-	"net"
 	"net/http"
-	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"tutela/backup"
-	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/device/phone"
-	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server"
+	"tutela/server/servertest"
 	"tutela/storage"
-	"tutela/storage/audit"
-	"tutela/storage/bolt"
-	"tutela/storage/keyring"
-	"tutela/storage/setting"
-	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/ground"
 )
-
-// quiet keeps warnings of a slow machine out of the tests' output.
-var quiet = slog.New(slog.DiscardHandler)
 
 // house is the API over a real store, served on loopback. In tests the engine reruns closures at random.
 type house struct {
+	*servertest.House
 	t      testing.TB
 	clock  *storage.FakeClock
 	store  *storage.Store
-	codes  *recovery.Service
 	srv    *server.Server
 	url    string // public URL
-	stop   context.CancelFunc
 	client *http.Client
-	Services
 }
 
 func newHouse(t testing.TB, change ...func(*server.Config)) *house {
 	t.Helper()
-	// Real now: the Date header is the machine's, and apps set their clock by it.
-	h := &house{t: t, clock: storage.NewFakeClock(time.Now())}
-	h.openStore()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	h.must(err)
-	h.url = "http://" + listener.Addr().String()
-	ring, err := keyring.Open(t.Context(), h.store, []byte(strings.Repeat("k", keyring.KeyBytes)))
-	h.must(err)
-	bases := device.NewBases([]string{"https://mfa.example.org/", h.url})
-	h.codes = recovery.New(h.store, ring, func(context.Context, []byte) (string, error) { return "signed", nil })
-	h.Devices = device.New(h.store, ring, h.codes, device.Options{Bases: bases, Issuer: "Hafenlicht"})
-	h.Logins = login.New(h.store, ring, h.Devices, h.codes, bases, nil)
-	h.Backups = backup.New(h.store, ring, h.Devices)
-	h.Restores = restore.New(h.store, ring, h.codes, h.Devices, h.Logins, h.Backups)
-	h.serve(listener, change)
-	return h
-}
-
-func (h *house) openStore() {
-	h.t.Helper()
-	file, err := bolt.Open(h.t.Context(), filepath.Join(h.t.TempDir(), "tutela.db"), bolt.Options{Logger: quiet})
-	h.must(err)
-	var engine storage.Engine = file
-	if _, ok := h.t.(*testing.T); ok {
-		engine = storagetest.Chaos(h.t, file)
-	}
-	h.store, err = storage.Open(h.t.Context(), engine, storage.Options{Clock: h.clock, Logger: quiet})
-	h.must(err)
-	h.t.Cleanup(func() { h.must(h.store.Close()) })
-}
-
-func (h *house) serve(listener net.Listener, change []func(*server.Config)) {
-	h.t.Helper()
-	config := server.Config{Listener: listener, Clock: h.clock}
-	for _, c := range change {
-		c(&config)
-	}
-	var err error
-	h.srv, err = server.New(config)
-	h.must(err)
-	Mount(h.srv, h.Services)
-	ctx, stop := context.WithCancel(context.Background())
-	h.stop = stop
-	done := make(chan error, 1)
-	go func() { done <- h.srv.Serve(ctx) }()
-	transport := &http.Transport{}
-	h.client = &http.Client{Transport: transport}
-	h.t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		stop()
-		h.must(<-done)
+	_, test := t.(*testing.T)
+	h := &house{t: t}
+	h.House = servertest.Open(t, servertest.Options{
+		// Real now: the Date header is the machine's, and apps set their clock by it.
+		Ground: ground.Options{Chaos: test, Clock: storage.NewFakeClock(time.Now())},
+		Public: []string{"https://mfa.example.org/"},
+		Config: func(config *server.Config) {
+			for _, c := range change {
+				c(config)
+			}
+		},
+		Mount: func(h *servertest.House) {
+			Mount(h.Server, Services{Devices: h.Devices, Logins: h.Logins, Backups: h.Backups, Restores: h.Restores})
+		},
 	})
+	h.clock, h.store, h.srv, h.url, h.client = h.Clock, h.Store, h.Server, h.URL, h.Client
+	return h
 }
 
 func (h *house) must(err error) {
 	h.t.Helper()
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check.Must(h.t, err)
 }
 
 // answer is what came back for a call.
@@ -120,22 +66,9 @@ type answer struct {
 // call makes a call; header are alternating names and values.
 func (h *house) call(method, path, body string, header ...string) answer {
 	h.t.Helper()
-	req, err := http.NewRequest(method, h.url+path, strings.NewReader(body))
+	a, err := h.Try(method, path, body, header...)
 	h.must(err)
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := h.client.Do(req)
-	h.must(err)
-	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(resp.Body)
-	h.must(err)
-	a := answer{status: resp.StatusCode, header: resp.Header, raw: string(raw)}
-	if a.header.Get("Content-Type") == "application/json" {
-		a.raw = strings.TrimSpace(a.raw)
-		_ = json.Unmarshal(raw, &a.body) // an array has no members
-	}
-	return a
+	return answer{a.Status, a.Header, strings.TrimSuffix(a.Raw, "\n"), a.Body}
 }
 
 // refused fails the test unless a is an error of the API with this status and code, in the one body that the SDKs read.
@@ -168,12 +101,7 @@ func (h *house) accepted(a answer, status int) {
 }
 
 // ticket makes a ticket for a user, who may be enrolled already.
-func (h *house) ticket(userID string) string {
-	h.t.Helper()
-	ticket, err := h.Devices.NewTicket(h.t.Context(), device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true, Actor: audit.ByOperator(0)})
-	h.must(err)
-	return ticket
-}
+func (h *house) ticket(userID string) string { return h.Ticket(user.User{ID: userID}) }
 
 // phone makes a phone that is not enrolled.
 func (h *house) phone(change ...func(*phone.Options)) *phone.Phone {
@@ -232,70 +160,20 @@ func (h *house) approval(p *phone.Phone) phone.Approval {
 	return list[0]
 }
 
-func (h *house) set(name, value string) {
-	h.t.Helper()
-	h.must(h.store.Update(h.t.Context(), func(tx *storage.Tx) error { return setting.Set(tx, name, value) }))
-}
-
 // change changes an enrollment behind the API's back, as an admin would.
 func (h *house) change(id string, f func(*device.Enrollment)) {
 	h.t.Helper()
-	h.must(h.store.Update(h.t.Context(), func(tx *storage.Tx) error {
+	h.Update(func(tx *storage.Tx) error {
 		uid, e, err := device.Find(tx, id)
 		if err != nil {
 			return err
 		}
 		f(e)
 		return device.Put(tx, uid, e)
-	}))
+	})
 }
 
-func (h *house) block(userID string) {
-	h.t.Helper()
-	h.must(h.store.Update(h.t.Context(), func(tx *storage.Tx) error {
-		uid, _, err := user.Find(tx, userID)
-		if err != nil {
-			return err
-		}
-		_, err = user.Change(tx, uid, func(u *user.User) error { u.Blocked = true; return nil })
-		return err
-	}))
-}
-
-func (h *house) reset(userID string) {
-	h.t.Helper()
-	_, err := h.codes.Reset(h.t.Context(), recovery.ResetRequest{UserID: userID, Reason: "lost", Actor: audit.ByOperator(0)})
-	h.must(err)
-}
-
-// rows are all keys of the store with their values.
-func (h *house) rows() []string {
-	h.t.Helper()
-	var rows []string
-	h.must(h.store.Engine().Peek(h.t.Context(), storage.Range{}, func(key, value []byte) bool {
-		rows = append(rows, string(key)+"="+string(value))
-		return true
-	}))
-	slices.Sort(rows)
-	return rows
-}
-
-// unchanged runs do and fails the test when it has changed the store.
-func (h *house) unchanged(do func()) {
-	h.t.Helper()
-	before := h.rows()
-	do()
-	if !slices.Equal(before, h.rows()) {
-		h.t.Fatal("the store has changed")
-	}
-}
-
-// untilHeld waits until n calls are held.
-func (h *house) untilHeld(n int) {
-	for h.srv.Waits().Len() != n {
-		runtime.Gosched()
-	}
-}
+func (h *house) block(userID string) { h.ChangeUser(userID, func(u *user.User) { u.Blocked = true }) }
 
 // json is v as text.
 func (h *house) json(v any) string {

@@ -79,7 +79,7 @@ func TestRestore_DecidesByTheTable(t *testing.T) {
 	handle := h.handleOf(deleted)
 	h.must(deleted.DeleteBackup(t.Context()))
 	gone, _ := h.backedUp("dora")
-	h.reset("dora")
+	h.Reset("dora")
 	off := func(b map[string]any) { b["automatic_restore"] = false }
 	none := func(b map[string]any) { delete(b, "automatic_restore"); delete(b, "restore_handle") }
 	for name, c := range map[string]struct {
@@ -226,14 +226,14 @@ func TestRestore_RefusesWrongCodesAndCountsThem(t *testing.T) {
 	old, code := h.backedUp("maria")
 	s := h.start(h.handleOf(old), nil)
 	const wrong = "7V3KQ9X2M4T8R6W5Y1ZJ0ABV"
-	h.unchanged(func() {
+	h.Unchanged(func() {
 		h.refused(h.redeem(s, "typo"), 403, "invalid_recovery_code")
 		h.refused(h.redeem(s, wrong[:23]+"W"), 403, "invalid_recovery_code")
 	})
 	for range 10 {
 		h.refused(h.redeem(s, wrong), 403, "invalid_recovery_code")
 	}
-	h.unchanged(func() {
+	h.Unchanged(func() {
 		limited := h.redeem(s, code)
 		h.refused(limited, 429, "too_many_attempts")
 		if limited.header.Get("Retry-After") != "30" {
@@ -252,7 +252,7 @@ func TestRestore_RefusesAnotherTokenAndMalformedInput(t *testing.T) {
 		do := func(id string, header ...string) answer {
 			return h.call(call[0], "/api/restores/"+id+call[1], h.json(map[string]any{"recovery_code": code}), header...)
 		}
-		h.unchanged(func() {
+		h.Unchanged(func() {
 			h.refused(do(s.id), 401, "invalid_token")
 			h.refused(do(s.id, "Authorization", "Bearer"), 401, "invalid_token")
 			h.refused(do(s.id, "Authorization", other.authorization()), 401, "invalid_token")
@@ -260,7 +260,7 @@ func TestRestore_RefusesAnotherTokenAndMalformedInput(t *testing.T) {
 			h.refused(do("rst_made-up", "Authorization", s.authorization()), 404, "restore_not_found")
 		})
 	}
-	h.unchanged(func() {
+	h.Unchanged(func() {
 		for _, body := range []string{"", "{}", `{"recovery_code":7}`, `{"recovery_code":null}`, "[]"} {
 			a := h.call("POST", "/api/restores/"+s.id+"/recovery-code", body, "Authorization", s.authorization())
 			h.refused(a, 400, "invalid_body")
@@ -303,7 +303,7 @@ func TestRestore_WithTheOldKeyIsAllowedAndWithAnothersIsAConflict(t *testing.T) 
 		return func(b map[string]any) { b["public_key"] = public }
 	}
 	conflict := h.start(h.handleOf(old), use(second.Enrollment().Key))
-	h.unchanged(func() { h.refused(h.redeem(conflict, code), 409, "device_account_conflict") })
+	h.Unchanged(func() { h.refused(h.redeem(conflict, code), 409, "device_account_conflict") })
 	h.accepted(h.redeem(h.start(h.handleOf(old), use(old.Enrollment().Key)), code), 200)
 }
 
@@ -356,7 +356,7 @@ func TestRestore_WakesTheOldInstallationThatWaits(t *testing.T) {
 	old, _ := h.backedUp("maria")
 	authorization, got := h.bearer(old), make(chan answer, 1)
 	go func() { got <- h.call("GET", path(old, "/restores?wait=60"), "", "Authorization", authorization) }()
-	h.untilHeld(1)
+	h.UntilHeld(1)
 	s := h.start(h.handleOf(old), nil)
 	a := <-got
 	h.accepted(a, 200)
@@ -369,7 +369,7 @@ func TestRestore_WakesTheOldInstallationThatWaits(t *testing.T) {
 
 func TestRestore_WaitsForAVetoWhenThePolicySaysSo(t *testing.T) {
 	h := newHouse(t)
-	h.set("restore.veto", "on")
+	h.Set("restore.veto", "on")
 	old, code := h.backedUp("maria")
 	s := h.start(h.handleOf(old), nil)
 	until, err := time.Parse(storage.InstantLayout, s.body["wait_until"].(string))
@@ -393,7 +393,7 @@ func TestRestore_WantsAProofFromTheSixthStartOfAHandle(t *testing.T) {
 		for range 5 {
 			h.accepted(h.start(handle, nil).answer, 201)
 		}
-		h.unchanged(func() { h.refused(h.start(handle, nil).answer, 401, "invalid_token") })
+		h.Unchanged(func() { h.refused(h.start(handle, nil).answer, 401, "invalid_token") })
 		key, err := phone.NewKey(phone.ES256)
 		h.must(err)
 		body := h.bodyOf(key, func(b map[string]any) { b["restore_handle"] = handle })
@@ -408,7 +408,7 @@ func TestRestore_StartsAreChargedToTheAddress(t *testing.T) {
 	relayed := func() answer { return h.start(nil, nil, "X-Forwarded-For", "203.0.113.9").answer }
 	h.accepted(relayed(), 201)
 	h.accepted(relayed(), 201)
-	h.unchanged(func() { h.refused(relayed(), 429, "too_many_attempts") })
+	h.Unchanged(func() { h.refused(relayed(), 429, "too_many_attempts") })
 }
 
 func TestRestore_ManyWithTheRightCodeSucceedOnce(t *testing.T) {

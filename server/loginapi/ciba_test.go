@@ -30,7 +30,7 @@ func TestAuthorize_AsksThePhoneAndSaysWhatToShow(t *testing.T) {
 		asked.Source.Browser.Name != "Firefox" || asked.Source.System.Name != "Linux" {
 		t.Errorf("the phone is asked %+v", asked)
 	}
-	if e := h.events(audit.StartAuth); len(e) != 1 || e[0].Detail.IP != "192.0.2.7" || !strings.Contains(e[0].Detail.UserAgent, "Firefox") {
+	if e := h.Events(audit.StartAuth); len(e) != 1 || e[0].Detail.IP != "192.0.2.7" || !strings.Contains(e[0].Detail.UserAgent, "Firefox") {
 		t.Errorf("events %+v", e)
 	}
 }
@@ -83,7 +83,7 @@ func TestAuthorize_TellsWhyAUserCannotBeAsked(t *testing.T) {
 	h.enroll("blocked")
 	h.block("blocked")
 	h.enroll("reset")
-	h.reset("reset")
+	h.Reset("reset")
 	h.enroll("both").leave()
 	h.block("both")
 	plain, reader := h.client("openid"), h.client("openid read:users")
@@ -112,10 +112,10 @@ func TestAuthorize_TellsWhenNoPhoneCanMatchNumbers(t *testing.T) {
 	if a := h.ask(c); a.status != 200 || a.text("number") != "" {
 		t.Errorf("prefer-number, a phone that cannot: %s", a.raw)
 	}
-	h.set("approval.presence", "number")
+	h.Set("approval.presence", "number")
 	wantError(t, h.ask(c), 400, "access_denied", "no phone of the user can match numbers, which this installation asks for")
 	wantError(t, h.ask(tapping), 400, "invalid_request", "this installation asks for number matching, which the client cannot show")
-	h.set("approval.presence", "prefer-number")
+	h.Set("approval.presence", "prefer-number")
 	h.enroll("maria")
 	if a := h.ask(c); a.status != 200 || a.text("number") == "" {
 		t.Errorf("prefer-number, one phone that can: %s", a.raw)
@@ -333,7 +333,7 @@ func TestAuthorize_ARepeatUnderOneLoginIDIsTheSameLogin(t *testing.T) {
 			t.Errorf("%s was merged", name)
 		}
 	}
-	if len(h.events(audit.ConcurrentLogin)) == 0 {
+	if len(h.Events(audit.ConcurrentLogin)) == 0 {
 		t.Error("several logins at once are no event")
 	}
 	for range len(p.approvals()) {
@@ -361,7 +361,7 @@ func TestAuthorize_SaysHowThePhonesLearnOfIt(t *testing.T) {
 			t.Errorf("request %d: %s", n+1, a.raw)
 		}
 	}
-	if len(h.events(audit.PushMuted)) != 1 {
+	if len(h.Events(audit.PushMuted)) != 1 {
 		t.Error("a silent approval is an event")
 	}
 	// It counts per client, and a success gives the budget back.

@@ -9,14 +9,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
-	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -27,17 +22,15 @@ import (
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/device/push"
-	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/server/loginapi"
+	"tutela/server/servertest"
 	"tutela/storage"
 	"tutela/storage/audit"
-	"tutela/storage/bolt"
-	"tutela/storage/keyring"
-	"tutela/storage/setting"
-	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/ground"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -47,17 +40,15 @@ const public = "https://mfa.example.org"
 
 // house is the API over a real store, served on loopback. The engine reruns closures at random.
 type house struct {
+	*servertest.House
 	t       testing.TB
 	clock   *storage.FakeClock
 	store   *storage.Store
 	access  *access.Service
-	codes   *recovery.Service
 	devices *device.Service
 	logins  *login.Service
 	srv     *server.Server
 	url     string // where it listens
-	stop    context.CancelFunc
-	caller  *http.Client
 	log     *lines
 }
 
@@ -86,57 +77,30 @@ func (taken) Deliver(context.Context, push.Address, push.Message) error { return
 
 func newHouse(t testing.TB, change ...func(*server.Config)) *house {
 	t.Helper()
-	h := &house{t: t, clock: storage.NewFakeClock(noon), log: new(lines)}
-	log := slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	file, err := bolt.Open(t.Context(), filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{Logger: log})
-	h.must(err)
-	h.store, err = storage.Open(t.Context(), storagetest.Chaos(t, file), storage.Options{Clock: h.clock, Logger: log})
-	h.must(err)
-	t.Cleanup(func() { h.must(h.store.Close()) })
-	ring, err := keyring.Open(t.Context(), h.store, []byte(strings.Repeat("k", keyring.KeyBytes)))
-	h.must(err)
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	h.must(err)
-	h.url = "http://" + listener.Addr().String()
-	publicURLs := []string{public, h.url}
-	h.access, err = access.New(t.Context(), h.store, ring, access.Options{PublicURLs: publicURLs})
-	h.must(err)
-	bases := device.NewBases(publicURLs)
-	h.codes = recovery.New(h.store, ring, h.access.SignReceipt)
-	h.devices = device.New(h.store, ring, h.codes, device.Options{Bases: bases, Issuer: "Hafenlicht", Deliver: taken{}})
-	h.logins = login.New(h.store, ring, h.devices, h.codes, bases, taken{})
-	config := server.Config{Listener: listener, Clock: h.clock, Log: log}
-	for _, c := range change {
-		c(&config)
-	}
-	h.serve(config)
-	return h
-}
-
-func (h *house) serve(config server.Config) {
-	h.t.Helper()
-	var err error
-	h.srv, err = server.New(config)
-	h.must(err)
-	loginapi.Mount(h.srv, h.store, h.access, h.logins)
-	ctx, stop := context.WithCancel(context.Background())
-	h.stop = stop
-	done := make(chan error, 1)
-	go func() { done <- h.srv.Serve(ctx) }()
-	transport := &http.Transport{}
-	h.caller = &http.Client{Transport: transport}
-	h.t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		stop()
-		h.must(<-done)
+	h := &house{t: t, log: new(lines)}
+	h.House = servertest.Open(t, servertest.Options{
+		Ground: ground.Options{
+			Chaos: true,
+			Clock: storage.NewFakeClock(noon),
+			Log:   slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		},
+		Public: []string{public},
+		Push:   taken{},
+		Config: func(config *server.Config) {
+			for _, c := range change {
+				c(config)
+			}
+		},
+		Mount: func(h *servertest.House) { loginapi.Mount(h.Server, h.Store, h.Access, h.Logins) },
 	})
+	h.clock, h.store, h.access, h.devices, h.logins = h.Clock, h.Store, h.Access, h.Devices, h.Logins
+	h.srv, h.url = h.Server, h.URL
+	return h
 }
 
 func (h *house) must(err error) {
 	h.t.Helper()
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check.Must(h.t, err)
 }
 
 // answer is what came back for a call.
@@ -163,22 +127,8 @@ func (h *house) send(method, path, body string, header ...string) answer {
 
 // try is send for other goroutines than the test's.
 func (h *house) try(method, path, body string, header ...string) (answer, error) {
-	req, err := http.NewRequestWithContext(context.Background(), method, h.url+path, strings.NewReader(body))
-	if err != nil {
-		return answer{}, err
-	}
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Add(header[i], header[i+1])
-	}
-	resp, err := h.caller.Do(req)
-	if err != nil {
-		return answer{}, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(resp.Body)
-	a := answer{status: resp.StatusCode, header: resp.Header, raw: string(raw)}
-	_ = json.Unmarshal(raw, &a.body) // what is no object has none
-	return a, err
+	a, err := h.Try(method, path, body, header...)
+	return answer{a.Status, a.Header, a.Raw, a.Body}, err
 }
 
 // The content types that the API reads.
@@ -273,9 +223,7 @@ func (h *house) hold(n int, c client, id string) held {
 		}
 		answered <- a
 	}()
-	for h.srv.Waits().Len() != n {
-		runtime.Gosched()
-	}
+	h.UntilHeld(n)
 	return answered
 }
 
@@ -314,13 +262,7 @@ type phone struct {
 }
 
 // ticket makes a ticket for a user.
-func (h *house) ticket(userID string) string {
-	h.t.Helper()
-	req := device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true, Actor: audit.ByOperator(0)}
-	secret, err := h.devices.NewTicket(h.t.Context(), req)
-	h.must(err)
-	return secret
-}
+func (h *house) ticket(userID string) string { return h.Ticket(user.User{ID: userID}) }
 
 // enroll enrols a phone for a user, who is made. The phone matches numbers, unless change says otherwise.
 func (h *house) enroll(userID string, change ...func(*device.Installation)) *phone {
@@ -431,20 +373,7 @@ func (h *house) giveCodes(userID string) {
 	}))
 }
 
-// change changes a user's record.
-func (h *house) change(userID string, f func(*user.User)) {
-	h.t.Helper()
-	h.must(h.store.Update(h.t.Context(), func(tx *storage.Tx) error {
-		uid, _, err := user.Find(tx, userID)
-		if err != nil {
-			return err
-		}
-		_, err = user.Change(tx, uid, func(u *user.User) error { f(u); return nil })
-		return err
-	}))
-}
-
-func (h *house) block(userID string) { h.change(userID, func(u *user.User) { u.Blocked = true }) }
+func (h *house) block(userID string) { h.ChangeUser(userID, func(u *user.User) { u.Blocked = true }) }
 
 // unknown makes sure that there is no user of an id.
 func (h *house) unknown(userID string) {
@@ -456,25 +385,4 @@ func (h *house) unknown(userID string) {
 	if !errors.Is(err, user.ErrUnknown) {
 		h.t.Fatalf("user %s: %v", userID, err)
 	}
-}
-
-func (h *house) reset(userID string) {
-	h.t.Helper()
-	_, err := h.codes.Reset(h.t.Context(), recovery.ResetRequest{UserID: userID, Reason: "lost phone", Actor: audit.ByOperator(0)})
-	h.must(err)
-}
-
-// set sets a policy.
-func (h *house) set(name, value string) {
-	h.t.Helper()
-	h.must(h.store.Update(h.t.Context(), func(tx *storage.Tx) error { return setting.Set(tx, name, value) }))
-}
-
-// events returns the events of some types, the oldest first.
-func (h *house) events(types ...audit.Type) []audit.Entry {
-	h.t.Helper()
-	entries, _, err := audit.List(h.t.Context(), h.store, audit.Query{Types: types}, false)
-	h.must(err)
-	slices.Reverse(entries)
-	return entries
 }

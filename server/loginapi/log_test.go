@@ -50,7 +50,7 @@ func TestLog_HasNoSecrets(t *testing.T) {
 		h.ask(c, "audience", secret, "authorization_details", secret, "requested_expiry", secret)
 		h.form("/oauth/token", c.credentials("grant_type", access.GrantClientCredentials, "audience", secret)...)
 	}
-	h.stop()
+	h.Stop()
 	log := h.log.String()
 	if !strings.Contains(log, "/oauth/token") {
 		t.Fatal("the log has no calls")

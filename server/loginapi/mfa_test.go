@@ -52,7 +52,7 @@ func TestStartMFA_SaysWhatIsAskedInEachState(t *testing.T) {
 	h.enroll("enrolled")
 	h.enroll("lost").leave()
 	h.enroll("reset")
-	h.reset("reset")
+	h.Reset("reset")
 	h.giveCodes("codes")
 	c := h.client("openid")
 	challenge := func(types ...string) map[string]any {
@@ -121,7 +121,7 @@ func TestStartMFA_RefusesWhatIsNoUser(t *testing.T) {
 
 func TestStartMFA_UnderPolicyTicketANewUserNeedsOne(t *testing.T) {
 	h := newHouse(t)
-	h.set("enrollment.after_reset", "ticket")
+	h.Set("enrollment.after_reset", "ticket")
 	c := h.client("openid")
 	const needed = "a user with nothing enrolled needs a ticket to set up here"
 	wantError(t, h.start(c, "maria"), 403, "ticket_required", needed)
@@ -159,7 +159,7 @@ func TestRecoveryCode_LogsInAndIsReplaced(t *testing.T) {
 	}
 	wantError(t, h.redeem(c, h.started(c, "maria"), code), 403, "invalid_grant", "the recovery code is not right")
 	want(t, h.redeem(c, h.started(c, "maria"), next), 200, "")
-	if n := len(h.events(audit.RecoverySucceed)); n != 2 {
+	if n := len(h.Events(audit.RecoverySucceed)); n != 2 {
 		t.Errorf("%d events of two codes", n)
 	}
 }
@@ -248,7 +248,7 @@ func TestRecoveryCode_TyposAreNotCountedAndWrongOnesAre(t *testing.T) {
 	}
 	h.clock.Advance(time.Second)
 	want(t, h.redeem(c, token, p.RecoveryCode), 200, "")
-	if n := len(h.events(audit.RecoveryFailed)); n != 11 {
+	if n := len(h.Events(audit.RecoveryFailed)); n != 11 {
 		t.Errorf("%d events of 11 wrong codes", n)
 	}
 }
@@ -266,7 +266,7 @@ func TestRecoveryCode_OfABlockedUserIsRefused(t *testing.T) {
 	token := h.started(c, "maria")
 	h.block("maria")
 	wantError(t, h.redeem(c, token, p.RecoveryCode), 400, "access_denied", "the user is blocked")
-	h.change("maria", func(u *user.User) { u.Blocked = false })
+	h.ChangeUser("maria", func(u *user.User) { u.Blocked = false })
 	want(t, h.redeem(c, token, p.RecoveryCode), 200, "")
 }
 
@@ -313,7 +313,7 @@ func TestRecoveryCode_AfterAResetTheTokenIsWorthNothing(t *testing.T) {
 	p := h.enroll("maria")
 	c := h.client("openid")
 	token := h.started(c, "maria")
-	h.reset("maria")
+	h.Reset("maria")
 	wantError(t, h.redeem(c, token, p.RecoveryCode), 400, "expired_token", "the mfa_token has expired: start again")
 }
 

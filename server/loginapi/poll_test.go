@@ -163,7 +163,7 @@ func TestToken_OfAUserWhoIsGone(t *testing.T) {
 	h.enroll("otto")
 	id := h.asked(c, "login_hint", "otto")
 	waiting := h.hold(1, c, id)
-	h.reset("otto")
+	h.Reset("otto")
 	wantError(t, <-waiting, 400, "expired_token", "the login is over")
 	wantError(t, h.collect(c, id), 400, "expired_token", "the login is over")
 }
@@ -232,7 +232,7 @@ func TestToken_ShutdownAnswersWhoWaits(t *testing.T) {
 	h.enroll("maria")
 	c := h.client("openid")
 	waiting := h.hold(1, c, h.asked(c))
-	h.stop()
+	h.Stop()
 	wantError(t, <-waiting, 400, "authorization_pending", undecided)
 }
 
@@ -245,7 +245,7 @@ func TestToken_PastTheBoundOnWaitsTheAnswerComesAtOnce(t *testing.T) {
 	for range 2 {
 		wantError(t, h.collect(c, id, "wait", "60"), 400, "authorization_pending", undecided)
 	}
-	h.stop()
+	h.Stop()
 	want(t, <-waiting, 400, "authorization_pending")
 }
 

@@ -251,12 +251,12 @@ func TestManagementToken_HasTheClientsScopesAndIsAnEvent(t *testing.T) {
 		claims["sub"] != c.ID+"@clients" || claims["gty"] != "client-credentials" || claims["exp"].(float64)-claims["iat"].(float64) != 86400 {
 		t.Errorf("claims %v", claims)
 	}
-	for _, e := range h.events(audit.TokenGiven) {
+	for _, e := range h.Events(audit.TokenGiven) {
 		if e.Client != c.ID {
 			t.Errorf("event %+v", e)
 		}
 	}
-	if n := len(h.events(audit.TokenGiven)); n != 5 {
+	if n := len(h.Events(audit.TokenGiven)); n != 5 {
 		t.Errorf("%d events of five tokens", n)
 	}
 }
@@ -269,7 +269,7 @@ func TestManagementToken_IsRefusedForEveryOtherAudience(t *testing.T) {
 		wantError(t, h.management(c, "audience", audience), 403, "access_denied", "the audience is not that of the management API")
 	}
 	want(t, h.management(c, "audience", strings.Repeat("x", 5000)), 400, "invalid_request")
-	if n := len(h.events(audit.TokenRefused)); n != len(audiences) {
+	if n := len(h.Events(audit.TokenRefused)); n != len(audiences) {
 		t.Errorf("%d events of %d refusals", n, len(audiences))
 	}
 }
@@ -278,7 +278,7 @@ func TestManagementToken_OfAClientWithoutTheGrantIsRefused(t *testing.T) {
 	h := newHouse(t)
 	c := h.client("openid")
 	wantError(t, h.management(c), 400, "unauthorized_client", "the client may not use this grant")
-	if e := h.events(audit.TokenRefused); len(e) != 1 || e[0].Client != c.ID {
+	if e := h.Events(audit.TokenRefused); len(e) != 1 || e[0].Client != c.ID {
 		t.Errorf("events %+v", e)
 	}
 }

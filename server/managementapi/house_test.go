@@ -1,35 +1,27 @@
 package managementapi_test
 
 import (
-	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"tutela/backup"
-	"tutela/backup/restore"
 	"tutela/device"
-	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/recovery/user"
-	"tutela/server"
 	"tutela/server/access"
 	"tutela/server/managementapi"
+	"tutela/server/servertest"
 	"tutela/storage"
 	"tutela/storage/audit"
-	"tutela/storage/bolt"
-	"tutela/storage/keyring"
+	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/ground"
 )
 
 const publicURL = "https://mfa.example.com"
@@ -38,6 +30,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 
 // house is the API served over HTTP on loopback, over a real data file, with a clock that the test owns.
 type house struct {
+	*servertest.House
 	t       *testing.T
 	clock   *storage.FakeClock
 	store   *storage.Store
@@ -56,47 +49,24 @@ var allScopes = []string{
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	ctx := context.Background()
-	quiet := slog.New(slog.DiscardHandler)
-	h := &house{t: t, clock: storage.NewFakeClock(noon)}
-	engine, err := bolt.Open(ctx, filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{Logger: quiet})
-	must(t, err)
-	h.store, err = storage.Open(ctx, engine, storage.Options{Clock: h.clock, Logger: quiet})
-	must(t, err)
-	t.Cleanup(func() { must(t, h.store.Close()) })
-	ring, err := keyring.Open(ctx, h.store, bytes.Repeat([]byte{7}, keyring.KeyBytes))
-	must(t, err)
-	h.access, err = access.New(ctx, h.store, ring, access.Options{PublicURLs: []string{publicURL}})
-	must(t, err)
-	bases := device.NewBases([]string{publicURL})
-	h.codes = recovery.New(h.store, ring, h.access.SignReceipt)
-	h.devices = device.New(h.store, ring, h.codes, device.Options{Bases: bases, Issuer: "Example"})
-	logins := login.New(h.store, ring, h.devices, h.codes, bases, nil)
-	backups := backup.New(h.store, ring, h.devices)
-	h.serve(managementapi.Services{
-		Access: h.access, Codes: h.codes, Devices: h.devices, Store: h.store, Log: quiet,
-		Restores: restore.New(h.store, ring, h.codes, h.devices, logins, backups),
+	h := &house{t: t}
+	h.House = servertest.Open(t, servertest.Options{
+		Ground: ground.Options{Clock: storage.NewFakeClock(noon)},
+		Public: []string{publicURL},
+		Mount: func(h *servertest.House) {
+			managementapi.Mount(h.Server, managementapi.Services{
+				Access:   h.Access,
+				Codes:    h.Codes,
+				Devices:  h.Devices,
+				Restores: h.Restores,
+				Store:    h.Store,
+				Log:      slog.New(slog.DiscardHandler),
+			})
+		},
 	})
+	h.clock, h.store, h.access, h.codes, h.devices, h.url = h.Clock, h.Store, h.Access, h.Codes, h.Devices, h.URL
 	h.token = h.tokenFor(allScopes...)
 	return h
-}
-
-func (h *house) serve(services managementapi.Services) {
-	h.t.Helper()
-	s, err := server.New(server.Config{Listen: "127.0.0.1:0", Clock: h.clock})
-	must(h.t, err)
-	managementapi.Mount(s, services)
-	addr, err := s.Listen(h.t.Context())
-	must(h.t, err)
-	h.url = "http://" + addr.String()
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Serve(ctx) }()
-	h.t.Cleanup(func() {
-		http.DefaultClient.CloseIdleConnections()
-		stop()
-		must(h.t, <-ended)
-	})
 }
 
 // clientFor registers a client and returns it with its management token.
@@ -127,29 +97,19 @@ type answer struct {
 // call makes a call below /api/v2 with the token, or that of the house.
 func (h *house) call(method, path, body string, token ...string) answer {
 	h.t.Helper()
-	var reader io.Reader
-	if body != "" {
-		reader = bytes.NewBufferString(body)
-	}
-	req, err := http.NewRequest(method, h.url+"/api/v2"+path, reader)
-	must(h.t, err)
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	req.Header.Set("Auth0-Client", "eyJuYW1lIjoidGVzdCJ9")
-	req.Header.Set("User-Agent", "admin/1.0")
 	bearer := h.token
 	if len(token) > 0 {
 		bearer = token[0]
 	}
-	if bearer != "" {
-		req.Header.Set("Authorization", "Bearer "+bearer)
+	header := []string{"Auth0-Client", "eyJuYW1lIjoidGVzdCJ9", "User-Agent", "admin/1.0"}
+	if body != "" {
+		header = append(header, "Content-Type", "application/json")
 	}
-	resp, err := http.DefaultClient.Do(req)
-	must(h.t, err)
-	content, err := io.ReadAll(resp.Body)
-	must(h.t, errors.Join(err, resp.Body.Close()))
-	return answer{h.t, resp.StatusCode, resp.Header, string(content)}
+	if bearer != "" {
+		header = append(header, "Authorization", "Bearer "+bearer)
+	}
+	a := h.Call(method, "/api/v2"+path, body, header...)
+	return answer{h.t, a.Status, a.Header, a.Raw}
 }
 
 // is fails the test when the answer has another status.
@@ -205,8 +165,7 @@ func (a answer) array() []map[string]any {
 func (h *house) enroll(userID string) string {
 	h.t.Helper()
 	ctx := h.t.Context()
-	ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true, Actor: audit.ByOperator(0)})
-	must(h.t, err)
+	ticket := h.Ticket(user.User{ID: userID})
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(h.t, err)
 	point, err := key.PublicKey.Bytes()
@@ -232,9 +191,4 @@ func (h *house) logsOf(kind string) []map[string]any {
 	return h.call("GET", "/logs?q="+url.QueryEscape(`type:"`+kind+`"`), "").is(http.StatusOK).array()
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must

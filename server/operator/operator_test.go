@@ -1,7 +1,6 @@
 package operator_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,19 +16,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tutela/backup"
-	"tutela/backup/restore"
-	"tutela/device"
-	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server/access"
 	"tutela/server/operator"
+	"tutela/server/servertest"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/bolt"
-	"tutela/storage/keyring"
 	"tutela/storage/setting"
+	"tutela/storage/storagetest/check"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -37,6 +33,7 @@ var quiet = slog.New(slog.DiscardHandler)
 // house is an installation over a real data file, with the operator's calls both ways.
 type house struct {
 	operator.House
+	clock  *storage.FakeClock
 	dir    string
 	local  *operator.Local
 	client *operator.Client
@@ -45,23 +42,17 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	ctx := context.Background()
-	h := &house{dir: t.TempDir()}
-	engine, err := bolt.Open(ctx, filepath.Join(h.dir, "tutela.db"), bolt.Options{Logger: quiet})
-	must(t, err)
-	h.Store, err = storage.Open(ctx, engine, storage.Options{Logger: quiet})
-	must(t, err)
-	t.Cleanup(func() { must(t, h.Store.Close()) })
-	ring, err := keyring.Open(ctx, h.Store, bytes.Repeat([]byte{7}, keyring.KeyBytes))
-	must(t, err)
-	h.Access, err = access.New(ctx, h.Store, ring, access.Options{PublicURLs: []string{"http://localhost:8080"}})
-	must(t, err)
-	h.Codes = recovery.New(h.Store, ring, h.Access.SignReceipt)
-	bases := device.NewBases([]string{"http://localhost:8080"})
-	h.Devices = device.New(h.Store, ring, h.Codes, device.Options{Bases: bases, Issuer: "Example"})
-	logins := login.New(h.Store, ring, h.Devices, h.Codes, bases, nil)
-	h.Restores = restore.New(h.Store, ring, h.Codes, h.Devices, logins, backup.New(h.Store, ring, h.Devices))
+	services := servertest.Open(t, servertest.Options{})
+	h := &house{clock: services.Clock, dir: t.TempDir(), House: operator.House{
+		Access:   services.Access,
+		Codes:    services.Codes,
+		Devices:  services.Devices,
+		Restores: services.Restores,
+		Store:    services.Store,
+	}}
 	h.local = operator.NewLocal(h.House, 4711)
 	serve(t, h.socket(), h.House)
+	var err error
 	h.client, err = operator.Dial(ctx, h.socket())
 	must(t, err)
 	t.Cleanup(h.client.Close)
@@ -250,8 +241,7 @@ func TestCompact_EndsTheResidueOfReceipts(t *testing.T) {
 		if !receipt.Residue {
 			t.Error("there is no residue at once")
 		}
-		for !h.Store.Now().After(receipt.At.Add(time.Millisecond)) { // a receipt tells its time by the millisecond
-		}
+		h.clock.Advance(2 * time.Millisecond) // a receipt tells its time by the millisecond
 		_, err = operator.Compact.Do(ctx, s, operator.None{})
 		must(t, err)
 		maria, err := operator.ShowUser.Do(ctx, s, "maria")
@@ -391,12 +381,7 @@ func TestDial_FindsNobodyWhereNothingIs(t *testing.T) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 // only is the error of a call that answers nothing.
 func only(_ operator.None, err error) error { return err }

@@ -1,16 +1,11 @@
 package web
 
 import (
-	"context"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -18,95 +13,70 @@ import (
 
 	"tutela/device"
 	"tutela/device/phone"
-	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server"
 	"tutela/server/appapi"
+	"tutela/server/servertest"
 	"tutela/storage"
-	"tutela/storage/audit"
-	"tutela/storage/bolt"
-	"tutela/storage/keyring"
-	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/ground"
 )
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // house is the pages, with the API that phones call, over a real store.
 type house struct {
+	*servertest.House
 	t       testing.TB
 	clock   *storage.FakeClock
 	store   *storage.Store
 	devices *device.Service
 	srv     *server.Server
 	url     string
-	stop    context.CancelFunc
 }
 
-func newHouse(t testing.TB, change ...func(*server.Config, *device.Options)) *house {
+func newHouse(t testing.TB, change ...func(*servertest.Options)) *house {
 	t.Helper()
-	h := &house{t: t, clock: storage.NewFakeClock(time.Now())}
-	file, err := bolt.Open(t.Context(), filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{Logger: quiet})
-	h.must(err)
-	h.store, err = storage.Open(t.Context(), storagetest.Chaos(t, file), storage.Options{Clock: h.clock, Logger: quiet})
-	h.must(err)
-	t.Cleanup(func() { h.must(h.store.Close()) })
-	ring, err := keyring.Open(t.Context(), h.store, []byte(strings.Repeat("k", keyring.KeyBytes)))
-	h.must(err)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	h.must(err)
-	h.url = "http://" + listener.Addr().String()
-	codes := recovery.New(h.store, ring, func(context.Context, []byte) (string, error) { return "signed", nil })
-	config := server.Config{Listener: listener, Clock: h.clock}
-	options := device.Options{Bases: device.NewBases([]string{h.url}), Issuer: "Hafenlicht"}
-	for _, c := range change {
-		c(&config, &options)
+	o := servertest.Options{
+		Ground: ground.Options{Chaos: true, Clock: storage.NewFakeClock(time.Now())},
+		Mount: func(h *servertest.House) {
+			appapi.Mount(h.Server, appapi.Services{Devices: h.Devices})
+			Mount(h.Server, Services{Devices: h.Devices, Now: h.Store.Now})
+		},
 	}
-	h.devices = device.New(h.store, ring, codes, options)
-	h.srv, err = server.New(config)
-	h.must(err)
-	appapi.Mount(h.srv, appapi.Services{Devices: h.devices})
-	Mount(h.srv, Services{Devices: h.devices, Now: h.store.Now})
-	ctx, stop := context.WithCancel(context.Background())
-	h.stop = stop
-	done := make(chan error, 1)
-	go func() { done <- h.srv.Serve(ctx) }()
-	t.Cleanup(func() { stop(); h.must(<-done) })
+	for _, c := range change {
+		c(&o)
+	}
+	h := &house{House: servertest.Open(t, o), t: t}
+	h.clock, h.store, h.devices, h.srv, h.url = h.Clock, h.Store, h.Devices, h.Server, h.URL
 	return h
+}
+
+// limits changes what a server bounds.
+func limits(change func(*server.Limits)) func(*servertest.Options) {
+	return func(o *servertest.Options) {
+		o.Config = func(c *server.Config) { change(&c.Limits) }
+	}
+}
+
+// phones changes how phones see the house.
+func phones(change func(*device.Options)) func(*servertest.Options) {
+	return func(o *servertest.Options) { o.Device = change }
 }
 
 func (h *house) must(err error) {
 	h.t.Helper()
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	check.Must(h.t, err)
 }
 
-func (h *house) ticket(u user.User) string {
-	h.t.Helper()
-	ticket, err := h.devices.NewTicket(h.t.Context(), device.TicketRequest{User: u, AllowMultiple: true, Actor: audit.ByOperator(0)})
-	h.must(err)
-	return ticket
-}
+func (h *house) ticket(u user.User) string { return h.Ticket(u) }
 
 // enroll enrols a phone by the text of a QR code, and returns the recovery code that it got.
 func (h *house) enroll(uri string) string {
 	h.t.Helper()
-	p, err := phone.New(phone.Options{BaseURL: h.url, Name: "Galaxy S26", Now: h.clock.Wall, Client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}})
+	p, err := phone.New(phone.Options{BaseURL: h.url, Name: "Galaxy S26", Now: h.clock.Wall, Client: h.Client})
 	h.must(err)
 	enrolled, err := p.Enroll(h.t.Context(), uri)
 	h.must(err)
 	return enrolled.RecoveryCode
-}
-
-func (h *house) rows() []string {
-	h.t.Helper()
-	var rows []string
-	h.must(h.store.Engine().Peek(h.t.Context(), storage.Range{}, func(key, value []byte) bool {
-		rows = append(rows, string(key)+"="+string(value))
-		return true
-	}))
-	slices.Sort(rows)
-	return rows
 }
 
 // browser is a browser with its cookies.
@@ -213,12 +183,6 @@ func (b *browser) shows(p page, status int, text string) {
 	}
 }
 
-func (h *house) untilHeld(n int) {
-	for h.srv.Waits().Len() != n {
-		runtime.Gosched()
-	}
-}
-
 func TestEnrollment_LeadsFromTheLinkToTheCode(t *testing.T) {
 	h := newHouse(t)
 	b := h.browser()
@@ -241,7 +205,7 @@ func TestEnrollment_LeadsFromTheLinkToTheCode(t *testing.T) {
 func TestEnrollment_OpeningChangesNothing(t *testing.T) {
 	h := newHouse(t)
 	ticket := h.ticket(user.User{ID: "maria"})
-	before := h.rows()
+	before := h.Dump()
 	for range 3 {
 		b := h.browser()
 		p := b.open(ticket)
@@ -250,7 +214,7 @@ func TestEnrollment_OpeningChangesNothing(t *testing.T) {
 			t.Error("opening sets a cookie")
 		}
 	}
-	if !slices.Equal(before, h.rows()) {
+	if !slices.Equal(before, h.Dump()) {
 		t.Error("opening has changed the store")
 	}
 }
@@ -291,7 +255,7 @@ func TestEnrollment_TheFrameIsHeldUntilThePhoneHasEnrolled(t *testing.T) {
 	uri := b.start(ticket).uri()
 	got := make(chan page, 1)
 	go func() { got <- b.state(ticket, "&wait=1") }()
-	h.untilHeld(1)
+	h.UntilHeld(1)
 	h.enroll(uri)
 	p := <-got
 	b.shows(p, 200, "Show my recovery code")
@@ -307,20 +271,20 @@ func TestEnrollment_TheFrameIsLetGoAtShutdown(t *testing.T) {
 	b.start(ticket)
 	got := make(chan page, 1)
 	go func() { got <- b.state(ticket, "&wait=1") }()
-	h.untilHeld(1)
-	h.stop()
+	h.UntilHeld(1)
+	h.Stop()
 	b.shows(<-got, 200, `http-equiv="refresh" content="5; url=state?`)
 }
 
 func TestEnrollment_TheFramePastTheCapAsksLater(t *testing.T) {
-	h := newHouse(t, func(c *server.Config, _ *device.Options) { c.Limits.Waits = 1 })
+	h := newHouse(t, limits(func(l *server.Limits) { l.Waits = 1 }))
 	ticket := h.ticket(user.User{ID: "maria"})
 	b, other := h.browser(), h.browser()
 	uri := b.start(ticket).uri()
 	other.start(ticket)
 	got := make(chan page, 1)
 	go func() { got <- b.state(ticket, "&wait=1") }()
-	h.untilHeld(1)
+	h.UntilHeld(1)
 	other.shows(other.state(ticket, "&wait=1"), 200, `content="5; url=state?`)
 	h.enroll(uri)
 	<-got
@@ -376,11 +340,11 @@ func TestEnrollment_TheCookieIsForThesePagesAlone(t *testing.T) {
 		"https://mfa.example.org":        {"path=/mfa;", "secure"},
 		"https://example.org/tutela/sub": {"path=/tutela/sub/mfa;", "secure"},
 	} {
-		h := newHouse(t, func(_ *server.Config, o *device.Options) {
+		h := newHouse(t, phones(func(o *device.Options) {
 			if public != "" {
 				o.Bases = device.NewBases([]string{public})
 			}
-		})
+		}))
 		b := h.browser()
 		cookie := b.start(h.ticket(user.User{ID: "maria"})).header.Get("Set-Cookie")
 		for _, part := range append(want, "HttpOnly", "SameSite=Strict", "max-age=3600") {
@@ -395,7 +359,7 @@ func TestEnrollment_TheCookieIsForThesePagesAlone(t *testing.T) {
 }
 
 func TestEnrollment_EscapesWhatOthersHaveNamed(t *testing.T) {
-	h := newHouse(t, func(_ *server.Config, o *device.Options) { o.Issuer = `<script>alert(1)</script>` })
+	h := newHouse(t, phones(func(o *device.Options) { o.Issuer = `<script>alert(1)</script>` }))
 	b := h.browser()
 	ticket := h.ticket(user.User{ID: "maria", Name: `"><img src=x onerror=alert(1)>`})
 	for _, p := range []page{b.open(ticket), b.start(ticket)} {
@@ -407,7 +371,7 @@ func TestEnrollment_EscapesWhatOthersHaveNamed(t *testing.T) {
 }
 
 func TestEnrollment_ChargesTheAddressThatGuesses(t *testing.T) {
-	h := newHouse(t, func(c *server.Config, _ *device.Options) { c.Limits.CallsPerAddress = 3 })
+	h := newHouse(t, limits(func(l *server.Limits) { l.CallsPerAddress = 3 }))
 	b := h.browser("X-Forwarded-For", "203.0.113.9")
 	for range 3 {
 		b.shows(b.open("guess"), 404, "works no longer")

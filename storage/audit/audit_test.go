@@ -18,6 +18,7 @@ import (
 	"tutela/storage/audit"
 	"tutela/storage/bolt"
 	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/check"
 )
 
 var (
@@ -55,12 +56,7 @@ func onEngines(t *testing.T, test func(t *testing.T, h *house)) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 func (h *house) record(e audit.Event, d audit.Detail) {
 	h.t.Helper()

@@ -16,6 +16,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
+	"tutela/storage/storagetest/check"
 )
 
 // secret is a record with a sealed field, found by a keyed hash.
@@ -78,12 +79,7 @@ func open(t testing.TB, path string) *house {
 	return h
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 func (h *house) update(fn func(tx *storage.Tx) error) {
 	h.t.Helper()

@@ -11,6 +11,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/bolt"
 	"tutela/storage/setting"
+	"tutela/storage/storagetest/check"
 )
 
 var (
@@ -29,12 +30,7 @@ func open(t *testing.T) *storage.Store {
 	return s
 }
 
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 func set(s *storage.Store, name, value string) error {
 	return s.Update(context.Background(), func(tx *storage.Tx) error { return setting.Set(tx, name, value) })

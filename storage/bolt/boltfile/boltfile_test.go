@@ -11,16 +11,13 @@ import (
 	"testing"
 
 	"go.etcd.io/bbolt"
+
+	"tutela/storage/storagetest/check"
 )
 
 const pageSize = 4096
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 // The format is bbolt's own affair, and no promise of its versions.
 func TestVersion_IsTheOneInGoMod(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/check"
 )
 
 // Start is what the clock shows in the beginning. Its fraction shows who cuts times off.
@@ -65,14 +66,14 @@ func Open(t testing.TB, o Options) *Ground {
 	}
 	_, _ = rand.Read(g.master)
 	g.open()
-	t.Cleanup(func() { g.must(g.Store.Close()) })
+	t.Cleanup(func() { check.Must(g.t, g.Store.Close()) })
 	return g
 }
 
 // Reopen closes the store and opens it again, as a server that restarts does, with the wall moved by jump in between.
 func (g *Ground) Reopen(jump time.Duration) {
 	g.t.Helper()
-	g.must(g.Store.Close())
+	check.Must(g.t, g.Store.Close())
 	g.Clock.Jump(jump)
 	g.open()
 }
@@ -81,7 +82,7 @@ func (g *Ground) open() {
 	g.t.Helper()
 	ctx := context.Background()
 	file, err := bolt.Open(ctx, g.Path, bolt.Options{Logger: g.o.Log})
-	g.must(err)
+	check.Must(g.t, err)
 	var engine storage.Engine = file
 	if g.o.Chaos {
 		engine = storagetest.Chaos(g.t, file)
@@ -90,14 +91,7 @@ func (g *Ground) open() {
 		engine = g.o.Wrap(engine)
 	}
 	g.Store, err = storage.Open(ctx, engine, storage.Options{Clock: g.Clock, Logger: g.o.Log})
-	g.must(err)
+	check.Must(g.t, err)
 	g.Ring, err = keyring.Open(ctx, g.Store, g.master)
-	g.must(err)
-}
-
-func (g *Ground) must(err error) {
-	g.t.Helper()
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	check.Must(g.t, err)
 }

@@ -1,0 +1,208 @@
+// Package servertest is what the tests of the APIs and pages stand on: an installation with all of its services over a
+// real data file, served over HTTP on loopback.
+package servertest
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+
+	"tutela/backup"
+	"tutela/backup/restore"
+	"tutela/device"
+	"tutela/device/login"
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server"
+	"tutela/server/access"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/ground"
+)
+
+// Options says how a house is built. The zero value has one public URL: that on which it listens.
+type Options struct {
+	Ground ground.Options
+	Public []string              // public URLs before the one on which it listens; the first makes the issuer
+	Push   push.Deliverer        // nil: apps pull
+	Config func(*server.Config)  // changes how it serves
+	Device func(*device.Options) // changes how phones see it
+	Mount  func(*House)          // puts the API under test on House.Server
+}
+
+// House is an installation that serves until its test ends.
+type House struct {
+	*ground.Ground
+	URL    string // where it listens
+	Server *server.Server
+	Client *http.Client
+
+	Access   *access.Service
+	Codes    *recovery.Service
+	Devices  *device.Service
+	Logins   *login.Service
+	Backups  *backup.Service
+	Restores *restore.Service
+
+	// Stop ends the server as SIGTERM does.
+	Stop context.CancelFunc
+
+	t testing.TB
+}
+
+// Open builds a house and serves it.
+func Open(t testing.TB, o Options) *House {
+	t.Helper()
+	if o.Ground.Log == nil {
+		o.Ground.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &House{Ground: ground.Open(t, o.Ground), t: t}
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	check.Must(t, err)
+	h.URL = "http://" + listener.Addr().String()
+	h.build(o)
+	config := server.Config{Listener: listener, Clock: h.Clock, Log: o.Ground.Log}
+	if o.Config != nil {
+		o.Config(&config)
+	}
+	h.Server, err = server.New(config)
+	check.Must(t, err)
+	if o.Mount != nil {
+		o.Mount(h)
+	}
+	h.serve()
+	return h
+}
+
+// build makes the services.
+func (h *House) build(o Options) {
+	h.t.Helper()
+	urls := append(append([]string(nil), o.Public...), h.URL)
+	var err error
+	h.Access, err = access.New(h.t.Context(), h.Store, h.Ring, access.Options{PublicURLs: urls})
+	check.Must(h.t, err)
+	h.Codes = recovery.New(h.Store, h.Ring, h.Access.SignReceipt)
+	bases := device.NewBases(urls)
+	phones := device.Options{Bases: bases, Issuer: "Hafenlicht", Deliver: o.Push}
+	if o.Device != nil {
+		o.Device(&phones)
+	}
+	h.Devices = device.New(h.Store, h.Ring, h.Codes, phones)
+	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, bases, o.Push)
+	h.Backups = backup.New(h.Store, h.Ring, h.Devices)
+	h.Restores = restore.New(h.Store, h.Ring, h.Codes, h.Devices, h.Logins, h.Backups)
+}
+
+func (h *House) serve() {
+	ctx, stop := context.WithCancel(context.Background())
+	h.Stop = stop
+	ended := make(chan error, 1)
+	go func() { ended <- h.Server.Serve(ctx) }()
+	transport := &http.Transport{}
+	h.Client = &http.Client{Transport: transport}
+	h.t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		stop()
+		check.Must(h.t, <-ended)
+	})
+}
+
+// Answer is what came back for a call.
+type Answer struct {
+	Status int
+	Header http.Header
+	Raw    string
+	Body   map[string]any // nil when it is no JSON object
+}
+
+// Call makes a call. header are alternating names and values.
+func (h *House) Call(method, path, body string, header ...string) Answer {
+	h.t.Helper()
+	a, err := h.Try(method, path, body, header...)
+	check.Must(h.t, err)
+	return a
+}
+
+// Try is Call for other goroutines than the test's: it returns why the call failed.
+func (h *House) Try(method, path, body string, header ...string) (Answer, error) {
+	req, err := http.NewRequestWithContext(context.Background(), method, h.URL+path, strings.NewReader(body))
+	if err != nil {
+		return Answer{}, err
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	resp, err := h.Client.Do(req)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	raw, err := io.ReadAll(resp.Body)
+	a := Answer{Status: resp.StatusCode, Header: resp.Header, Raw: string(raw)}
+	_ = json.Unmarshal(raw, &a.Body) // what is no object has no members
+	return a, err
+}
+
+// UntilHeld waits until n calls are held.
+func (h *House) UntilHeld(n int) {
+	for h.Server.Waits().Len() != n {
+		runtime.Gosched()
+	}
+}
+
+// Operator is who changes things behind the back of the API under test.
+var Operator = audit.ByOperator(1000)
+
+// Ticket makes a ticket for a user, who is made when not seen before and may be enrolled.
+func (h *House) Ticket(u user.User) string {
+	h.t.Helper()
+	ticket, err := h.Devices.NewTicket(h.t.Context(), device.TicketRequest{User: u, AllowMultiple: true, Actor: Operator})
+	check.Must(h.t, err)
+	return ticket
+}
+
+// SetBlocked blocks a user or takes the block back.
+func (h *House) SetBlocked(userID string, blocked bool) {
+	h.t.Helper()
+	check.Must(h.t, h.Codes.SetBlocked(h.t.Context(), userID, blocked, Operator))
+}
+
+// ChangeUser changes a user's record without an event.
+func (h *House) ChangeUser(userID string, change func(*user.User)) {
+	h.t.Helper()
+	h.Update(func(tx *storage.Tx) error {
+		uid, _, err := user.Find(tx, userID)
+		if err != nil {
+			return err
+		}
+		_, err = user.Change(tx, uid, func(u *user.User) error { change(u); return nil })
+		return err
+	})
+}
+
+// Reset removes every record of a user's MFA.
+func (h *House) Reset(userID string) recovery.Receipt {
+	h.t.Helper()
+	receipt, err := h.Codes.Reset(h.t.Context(), recovery.ResetRequest{UserID: userID, Reason: "lost phone", Actor: Operator})
+	check.Must(h.t, err)
+	return receipt
+}
+
+// Events returns the events of some types, the oldest first.
+func (h *House) Events(types ...audit.Type) (events []audit.Entry) {
+	h.t.Helper()
+	newestFirst, _, err := audit.List(h.t.Context(), h.Store, audit.Query{Types: types}, false)
+	check.Must(h.t, err)
+	for i := len(newestFirst) - 1; i >= 0; i-- {
+		events = append(events, newestFirst[i])
+	}
+	return events
+}
