@@ -41,6 +41,8 @@ type houseOptions struct {
 	Issuer     string         // the organisation's name, as apps show it
 	Deliver    push.Deliverer // nil: apps pull
 	Log        *slog.Logger
+
+	wrap func(storage.Engine) storage.Engine // around the data file; nil but in tests
 }
 
 // check tells whether the options can be right, before anything is made.
@@ -121,7 +123,11 @@ func (o houseOptions) warnOfMasterKey() {
 }
 
 func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err error) {
-	if h.store, err = storage.Open(ctx, h.engine, storage.Options{Logger: o.Log}); err != nil {
+	var engine storage.Engine = h.engine
+	if o.wrap != nil {
+		engine = o.wrap(engine)
+	}
+	if h.store, err = storage.Open(ctx, engine, storage.Options{Logger: o.Log}); err != nil {
 		return err
 	}
 	if h.ring, err = keyring.Open(ctx, h.store, master); err != nil {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"tutela/storage"
 )
 
 // commands is the command line.
@@ -71,8 +73,16 @@ func run(ctx context.Context, typed []string) (status int) {
 }
 
 func failed(err error, status int) int {
-	fmt.Fprintln(os.Stderr, "tutela: "+err.Error())
+	fmt.Fprintln(os.Stderr, "tutela: "+lineOf(err))
 	return status
+}
+
+// lineOf is what the operator reads of an error: one line.
+func lineOf(err error) string {
+	if storage.CodeOf(err) == storage.OutcomeUnknown {
+		return "it is not known whether this was done: look first (tutela user show, client list, policy list), then run it again"
+	}
+	return err.Error()
 }
 
 // newParser makes the parser of the command line. ctx is that of the command's Run.

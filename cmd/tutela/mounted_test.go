@@ -75,13 +75,21 @@ func (l *logLines) String() string {
 
 func mount(t testing.TB) *mounted {
 	t.Helper()
+	return mountOn(t, nil)
+}
+
+// mountOn is mount with an engine of wrap's around the data file.
+func mountOn(t testing.TB, wrap func(storage.Engine) storage.Engine) *mounted {
+	t.Helper()
 	m := &mounted{t: t, log: new(logLines), held: map[string]string{}}
 	log := slog.New(slog.NewTextHandler(m.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	m.must(err)
 	m.url = "http://" + listener.Addr().String()
 	data := dataIn(filepath.Join(t.TempDir(), "data"))
-	m.house, err = openHouse(t.Context(), houseOptions{dataFlags: data, Begin: true, PublicURLs: []string{m.url}, Issuer: "Hafenlicht", Log: log})
+	m.house, err = openHouse(t.Context(), houseOptions{
+		dataFlags: data, Begin: true, PublicURLs: []string{m.url}, Issuer: "Hafenlicht", Log: log, wrap: wrap,
+	})
 	m.must(err)
 	t.Cleanup(func() { m.must(m.house.Close()) })
 	m.server, err = server.New(server.Config{Listener: listener, PublicURLs: []string{m.url}, Log: log})

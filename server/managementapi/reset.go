@@ -9,6 +9,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server"
+	"tutela/storage"
 	"tutela/storage/audit"
 )
 
@@ -93,6 +94,10 @@ func (a *api) resetOf(id string, receipt recovery.Receipt, err error) resetOf {
 		return resetOf{UserID: id, Status: problem.Status, Message: problem.Message, Code: problem.Code}
 	case errors.Is(err, recovery.ErrReason), errors.Is(err, recovery.ErrCallerCheck), errors.Is(err, user.ErrID):
 		return resetOf{UserID: id, Status: http.StatusBadRequest, Message: server.Message(err), Code: "invalid_body"}
+	case storage.CodeOf(err) == storage.OutcomeUnknown:
+		return resetOf{UserID: id, Status: http.StatusServiceUnavailable, Message: server.Message(err), Code: string(storage.OutcomeUnknown)}
+	case storage.CodeOf(err) == storage.Unavailable:
+		return resetOf{UserID: id, Status: http.StatusServiceUnavailable, Message: server.Message(err), Code: "unavailable"}
 	}
 	a.Log.Error("reset one of several users", "err", err)
 	return resetOf{UserID: id, Status: http.StatusInternalServerError, Message: "internal error", Code: "internal_error"}

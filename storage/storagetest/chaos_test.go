@@ -91,3 +91,37 @@ func TestChaos_RefusesWithoutRunningTheClosure(t *testing.T) {
 		t.Error("no update of 100 was refused, one in 3 should be")
 	}
 }
+
+func TestDoubt_TellsNotWhetherACommitWasKept(t *testing.T) {
+	for _, kept := range []bool{true, false} {
+		e := storagetest.Doubt(open(t))
+		put := func(value string) error {
+			return e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
+				ws := storage.NewWriteSet()
+				ws.Put([]byte("a"), []byte(value))
+				return ws, nil
+			})
+		}
+		e.Next(1, kept)
+		if err := put("before"); err != nil || e.Doubted() {
+			t.Errorf("the one before: %v", err)
+		}
+		if err := put("doubted"); storage.CodeOf(err) != storage.OutcomeUnknown || !e.Doubted() {
+			t.Errorf("the one in doubt: %v", err)
+		}
+		var got string
+		if err := e.View(t.Context(), func(r storage.Reader) error {
+			value, err := r.Get([]byte("a"))
+			got = string(value)
+			return err
+		}); err != nil {
+			t.Error(err)
+		}
+		if want := map[bool]string{true: "doubted", false: "before"}[kept]; got != want {
+			t.Errorf("kept %v: %q is stored", kept, got)
+		}
+		if err := put("after"); err != nil {
+			t.Errorf("the one after: %v", err)
+		}
+	}
+}

@@ -1,5 +1,5 @@
-// Package storagetest is what every engine must pass ([Engine], [Durable]), and an engine that makes closures with
-// side effects fail ([Chaos]).
+// Package storagetest is what every engine must pass ([Engine], [Durable]), an engine that makes closures with side
+// effects fail ([Chaos]), and one whose commits can end without telling whether they were kept ([Doubt]).
 package storagetest
 
 import (

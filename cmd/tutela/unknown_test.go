@@ -1,0 +1,365 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"tutela/device/phone"
+	"tutela/recovery/user"
+	"tutela/server/access"
+	"tutela/server/operator"
+	"tutela/storage"
+	"tutela/storage/keyring"
+	"tutela/storage/storagetest"
+)
+
+// repeated is a call that writes, and what its repeat may do when the outcome of the first is not known.
+type repeated struct {
+	name string
+	// prepare makes the request ready, once, and returns what sends it, each time the same.
+	prepare func(m *mounted) (send func() reply)
+	// done holds of the answer to a repeat when the first was kept; nil: a 2xx, as of a first call.
+	done func(reply) bool
+	// leaves are the tables in which a repeat leaves rows beside those of the first, which nobody knows of.
+	leaves []string
+}
+
+// sent is a request with a JSON body that is made once.
+func sent(method, path string, body func(m *mounted) any, header func(m *mounted) []string) func(*mounted) func() reply {
+	return func(m *mounted) func() reply {
+		object, fields := body(m), header(m)
+		return func() reply { return m.json(method, m.fill(path), object, fields...) }
+	}
+}
+
+func object(pairs ...any) func(*mounted) any {
+	return func(*mounted) any {
+		o := map[string]any{}
+		for i := 0; i < len(pairs); i += 2 {
+			o[pairs[i].(string)] = pairs[i+1]
+		}
+		return o
+	}
+}
+
+// bearer is the header of a call that shows what m holds by a name.
+func bearer(held string) func(*mounted) []string {
+	return func(m *mounted) []string { return []string{"Authorization", "Bearer " + m.held[held]} }
+}
+
+// formed is a form that is made once.
+func formed(path string, pairs func(m *mounted) []string) func(*mounted) func() reply {
+	return func(m *mounted) func() reply {
+		values := pairs(m)
+		return func() reply { return m.form(path, values...) }
+	}
+}
+
+func fixed(pairs ...string) func(*mounted) []string {
+	return func(*mounted) []string { return pairs }
+}
+
+// answers is a done: one of these statuses, with this code when it is an error.
+func answers(status int, code string) func(reply) bool {
+	return func(r reply) bool {
+		return r.status == status && (code == "" || r.member("errorCode") == code || r.member("error") == code)
+	}
+}
+
+const managed = "management_token"
+
+// repeatedCalls are all calls that write. Those with a done or leaves of their own are told in docs/protocol.md.
+var repeatedCalls = []repeated{
+	{name: "enroll", prepare: sent("POST", "/api/enroll", func(m *mounted) any { return m.installation() },
+		func(m *mounted) []string { return []string{"Authorization", `Ticket id="` + m.ticket("anna") + `"`} })},
+	{name: "change the phone", prepare: sent("PATCH", "/api/device-accounts/:id", object("name", "Pixel 10"), bearer("device_jwt"))},
+	{name: "leave", prepare: sent("DELETE", "/api/device-accounts/:id", object(), bearer("device_jwt")), done: answers(404, "device_account_not_found")},
+	{name: "answer", prepare: func(m *mounted) func() reply {
+		return func() reply {
+			return m.json("POST", "/api/resolve-transaction", map[string]string{"challenge_response": m.held["challenge_response"]},
+				"Authorization", "Bearer "+m.held[string(keyring.TransactionToken)])
+		}
+	}},
+	{name: "put a backup", prepare: func(m *mounted) func() reply {
+		return func() reply {
+			return m.call("PUT", m.fill("/api/device-accounts/:id")+"/backup", "", "Content-Type", "application/octet-stream",
+				"If-Match", `"1"`, "Backup-Manifest", m.held["manifest"], "Authorization", "Bearer "+m.held["device_jwt"])
+		}
+	}},
+	{name: "delete the backup", prepare: sent("DELETE", "/api/device-accounts/:id/backup", object(), bearer("device_jwt")), done: answers(404, "backup_not_found")},
+	{name: "a new handle", prepare: sent("POST", "/api/device-accounts/:id/backup/handle", object(), bearer("device_jwt"))},
+	{name: "practise", prepare: func(m *mounted) func() reply {
+		return func() reply {
+			return m.json("POST", m.fill("/api/device-accounts/:id")+"/recovery-code/check", map[string]string{"recovery_code": m.held["recovery_code"]},
+				"Authorization", "Bearer "+m.held["device_jwt"])
+		}
+	}},
+	{name: "start a restore", leaves: []string{"restore", "outbox"}, prepare: sent("POST", "/api/restores",
+		func(m *mounted) any { return m.installation("restore_handle", m.held["restore_handle"]) }, fixed())},
+	{name: "restore", prepare: func(m *mounted) func() reply {
+		return func() reply {
+			return m.json("POST", "/api/restores/"+m.restoreID+"/recovery-code", map[string]string{"recovery_code": m.held["recovery_code"]},
+				"Authorization", "Bearer "+m.held["restore_token"])
+		}
+	}},
+	{name: "restore as new", prepare: func(m *mounted) func() reply {
+		return func() reply {
+			return m.json("POST", "/api/restores/"+m.restoreID+"/first-time-setup", nil, "Authorization", "Bearer "+m.held["restore_token"])
+		}
+	}},
+	{name: "veto", prepare: sent("POST", "/api/restores/:id/veto", object(), bearer("device_jwt"))},
+
+	{name: "ask", prepare: formed("/bc-authorize", fixed("scope", "openid", "login_hint", "maria", "login_id", "a-login-of-the-bank"))},
+	{name: "ask without login_id", leaves: []string{"login", "outbox", "pace"}, prepare: formed("/bc-authorize", fixed("scope", "openid", "login_hint", "maria"))},
+	{name: "collect", done: answers(400, "invalid_grant"), prepare: func(m *mounted) func() reply {
+		begun := m.ok(m.form("/bc-authorize", "scope", "openid", "login_hint", "maria"))
+		asked, err := m.phone.Approvals(m.t.Context(), 0, nil)
+		m.must(err)
+		newest := slices.IndexFunc(asked, func(a phone.Approval) bool {
+			return a.Token != m.held[string(keyring.TransactionToken)]
+		})
+		m.must(m.phone.Approve(m.t.Context(), asked[max(newest, 0)], begun.member("number")))
+		return func() reply {
+			return m.form("/oauth/token", "grant_type", access.GrantCIBA, "auth_req_id", begun.member("auth_req_id"))
+		}
+	}},
+	{name: "start a login by code", leaves: []string{"login", "pace"}, prepare: formed("/mfa/start", fixed("user_id", "maria"))},
+	{name: "log in by code", prepare: formed("/oauth/token", func(m *mounted) []string {
+		return []string{"grant_type", access.GrantRecoveryCode, "mfa_token", m.held[string(keyring.MFAToken)], "recovery_code", m.held["recovery_code"]}
+	})},
+	{name: "a management token", prepare: formed("/oauth/token", func(m *mounted) []string {
+		return []string{"grant_type", access.GrantClientCredentials, "audience", m.url + "/api/v2/"}
+	})},
+
+	{name: "create a user", prepare: sent("POST", "/api/v2/users", object("user_id", "new"), bearer(managed)), done: answers(409, "user_exists")},
+	{name: "delete a user", prepare: sent("DELETE", "/api/v2/users/maria", object(), bearer(managed))},
+	{name: "reset", prepare: sent("POST", "/api/v2/users/maria/mfa-reset", object("reason", "lost phone"), bearer(managed)), leaves: []string{"receipt", "receipt_evidence"}},
+	{name: "a ticket", prepare: sent("POST", "/api/v2/guardian/enrollments/ticket", object("user_id", "anna"), bearer(managed)), leaves: []string{"ticket"}},
+	{name: "suspend", prepare: sent("POST", "/api/v2/guardian/enrollments/:id/suspend", object(), bearer(managed))},
+	{name: "resume", prepare: sent("POST", "/api/v2/guardian/enrollments/:id/resume", object(), bearer(managed))},
+	{name: "delete an enrollment", prepare: sent("DELETE", "/api/v2/guardian/enrollments/:id", object(), bearer(managed)), done: answers(404, "enrollment_not_found"),
+		leaves: []string{"receipt", "receipt_evidence"}},
+	{name: "unblock", prepare: sent("DELETE", "/api/v2/user-blocks/maria", object(), bearer(managed))},
+	{name: "a new code", prepare: sent("POST", "/api/v2/users/maria/recovery-code-regeneration", object(), bearer(managed)), leaves: []string{"outbox"}},
+
+	{name: "start on the page", leaves: []string{"ticket"}, prepare: func(m *mounted) func() reply {
+		ticket := m.ticket("anna")
+		return func() reply {
+			return m.call("POST", "/mfa/enrollment/start", values("ticket", ticket), "Content-Type", formType, "Cookie", "tutela_enrollment="+m.held["page_session"])
+		}
+	}},
+	{name: "the code on the page", prepare: func(m *mounted) func() reply {
+		return func() reply {
+			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent), "Content-Type", formType, "Cookie", "tutela_enrollment="+m.held["page_session"])
+		}
+	}},
+}
+
+// tally is how many rows each table and index has, but for events.
+func (m *mounted) tally() map[string]int {
+	m.t.Helper()
+	counts := map[string]int{}
+	for key := range m.contents() {
+		name := key[:1]
+		switch rest := key[1:]; name {
+		case "u":
+			name, _, _ = strings.Cut(rest[len(storage.UID{}):], "\x00")
+		case "i", "l":
+			name, _, _ = strings.Cut(rest, "\x00")
+		}
+		counts[name]++
+	}
+	return counts
+}
+
+// doubtful is a mounted house whose commits can end in doubt.
+func doubtful(t *testing.T) (*mounted, *storagetest.DoubtEngine) {
+	t.Helper()
+	var engine *storagetest.DoubtEngine
+	m := mountOn(t, func(inner storage.Engine) storage.Engine {
+		engine = storagetest.Doubt(inner)
+		return engine
+	})
+	return m, engine
+}
+
+// Each commit of each call that writes ends in doubt, kept or not. The caller hears that the outcome is not known, and
+// never that nothing was done; the same request again brings about what one call without a fault does.
+func TestUnknownOutcome_TheSameRequestAgainHasOneOutcome(t *testing.T) {
+	tried := map[string]bool{}
+	for _, call := range repeatedCalls {
+		t.Run(call.name, func(t *testing.T) {
+			m, engine := doubtful(t)
+			send := call.prepare(m)
+			m.caller.Transport = noting{m.caller.Transport, tried}
+			before := engine.Updates()
+			m.ok(send())
+			want, commits := m.tally(), engine.Updates()-before
+			if commits == 0 {
+				t.Fatal("the call writes nothing: it is no case")
+			}
+			for commit := range commits {
+				for _, kept := range []bool{true, false} {
+					t.Run(fmt.Sprintf("commit %d, kept %v", commit, kept), func(t *testing.T) { repeatInDoubt(t, call, commit, kept, want) })
+				}
+			}
+		})
+	}
+	wantAllTried(t, mount(t), tried)
+}
+
+func repeatInDoubt(t *testing.T, call repeated, commit int, kept bool, want map[string]int) {
+	m, engine := doubtful(t)
+	send := call.prepare(m)
+	engine.Next(commit, kept)
+	r := send()
+	if !engine.Doubted() {
+		t.Fatal("nothing was in doubt")
+	}
+	wantUnknown(t, r)
+	again := send()
+	if done := again.status/100 == 2 || kept && call.done != nil && call.done(again); !done {
+		t.Errorf("the same request again: %d %s", again.status, again.body)
+	}
+	got := m.tally()
+	for _, table := range slices.Sorted(maps.Keys(merged(got, want))) {
+		extra := got[table] - want[table]
+		mayLeave := slices.ContainsFunc(call.leaves, func(name string) bool {
+			return table == name || strings.HasPrefix(table, name+".") || strings.HasPrefix(table, name+"_") || table == "x"
+		})
+		if extra < 0 || extra > 0 && !(kept && mayLeave) {
+			t.Errorf("%s has %d rows, and %d after one call without a fault", table, got[table], want[table])
+		}
+	}
+}
+
+func merged(a, b map[string]int) map[string]int {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
+}
+
+// wantUnknown checks what a caller is told: in its API's words, that it is not known, and when to ask again.
+func wantUnknown(t *testing.T, r reply) {
+	t.Helper()
+	if r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" {
+		t.Fatalf("an unknown outcome is %d, Retry-After %q: %s", r.status, r.header.Get("Retry-After"), r.body)
+	}
+	if strings.HasPrefix(r.header.Get("Content-Type"), "text/html") {
+		if !strings.Contains(string(r.body), "We could not see whether that worked") {
+			t.Errorf("the page says %s", r.body)
+		}
+		return
+	}
+	if r.member("errorCode") != "unknown_outcome" && r.member("error") != "unknown_outcome" {
+		t.Errorf("the body is %s", r.body)
+	}
+}
+
+// wantAllTried fails for a call that writes and was not tried. The routes are the server's own.
+func wantAllTried(t *testing.T, m *mounted, tried map[string]bool) {
+	t.Helper()
+	elsewhere := []string{
+		"POST /api/v2/users/mfa-reset", // TestUnknownOutcome_OfOneOfManyResets
+		"DELETE /api/v2/user-blocks",   // the same domain call as by id
+	}
+	for _, route := range m.routes() {
+		if route.method == http.MethodGet || slices.Contains(elsewhere, route.String()) {
+			continue
+		}
+		isThis := func(call string) bool {
+			method, path, _ := strings.Cut(call, " ")
+			return method == route.method && matchesRoute(path, route.path)
+		}
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(tried)), isThis) {
+			t.Errorf("%s: what does the same request again do when the outcome of the first is not known?", route)
+		}
+	}
+}
+
+func matchesRoute(path, route string) bool {
+	parts, pattern := strings.Split(path, "/"), strings.Split(route, "/")
+	if len(parts) != len(pattern) {
+		return false
+	}
+	for i := range parts {
+		if parts[i] != pattern[i] && !strings.HasPrefix(pattern[i], ":") {
+			return false
+		}
+	}
+	return true
+}
+
+// noting notes which paths are called.
+type noting struct {
+	http.RoundTripper
+	paths map[string]bool
+}
+
+func (n noting) RoundTrip(r *http.Request) (*http.Response, error) {
+	n.paths[r.Method+" "+r.URL.EscapedPath()] = true
+	return n.RoundTripper.RoundTrip(r)
+}
+
+func TestUnknownOutcome_OfOneOfManyResets(t *testing.T) {
+	m, engine := doubtful(t)
+	engine.Next(0, true)
+	r := m.ok(m.json("POST", "/api/v2/users/mfa-reset", map[string]any{"reason": "lost phones", "user_ids": []string{"maria"}}, m.managing()...))
+	if !engine.Doubted() || !strings.Contains(string(r.body), `"statusCode":503`) || !strings.Contains(string(r.body), `"errorCode":"unknown_outcome"`) {
+		t.Errorf("the answer says %s", r.body)
+	}
+	if strings.Contains(m.log.String(), "reset one of several users") {
+		t.Errorf("it is logged as an error of ours")
+	}
+}
+
+// made is the error of a call whose result is no matter.
+func made[T any](_ T, err error) error { return err }
+
+// The operator's calls keep code and message over the socket, and the command says what to do.
+func TestUnknownOutcome_OfTheOperatorsCalls(t *testing.T) {
+	m, engine := doubtful(t)
+	ctx := t.Context()
+	s := operator.NewLocal(m.house.operators(), 0)
+	for name, do := range map[string]func() error{
+		"client add": func() error {
+			return made(operator.AddClient.Do(ctx, s, operator.NewClient{Name: "x", Scopes: []string{"openid"}}))
+		},
+		"user role": func() error {
+			return made(operator.SetRole.Do(ctx, s, operator.RoleChange{UserID: "maria", Role: user.Helpdesk}))
+		},
+		"user block": func() error {
+			return made(operator.SetBlocked.Do(ctx, s, operator.BlockChange{UserID: "ida", Blocked: true}))
+		},
+		"unlock": func() error { return made(operator.UnlockUser.Do(ctx, s, "maria")) },
+		"reset": func() error {
+			return made(operator.ResetUser.Do(ctx, s, operator.Reset{UserID: "maria", Reason: "lost"}))
+		},
+		"ticket": func() error { return made(operator.MakeTicket.Do(ctx, s, operator.TicketRequest{UserID: "anna"})) },
+		"policy set": func() error {
+			return made(operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: "restore.veto", Value: "on"}))
+		},
+		"key rotate": func() error { return made(operator.RotateKeys.Do(ctx, s, operator.None{})) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, kept := range []bool{true, false} {
+				engine.Next(0, kept)
+				if err := do(); storage.CodeOf(err) != storage.OutcomeUnknown || !engine.Doubted() {
+					t.Errorf("kept %v: %v", kept, err)
+				}
+				if err := do(); err != nil {
+					t.Errorf("kept %v, again: %v", kept, err)
+				}
+			}
+		})
+	}
+	said := lineOf(fmt.Errorf("reset: %w: %w", storage.ErrOutcomeUnknown, errors.New("EIO")))
+	if said != "it is not known whether this was done: look first (tutela user show, client list, policy list), then run it again" {
+		t.Errorf("the command says %q", said)
+	}
+}
