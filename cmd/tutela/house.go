@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -41,6 +42,7 @@ type houseOptions struct {
 	Issuer     string         // the organisation's name, as apps show it
 	Deliver    push.Deliverer // nil: apps pull
 	Log        *slog.Logger
+	EngineLog  *slog.Logger // default: Log
 
 	wrap func(storage.Engine) storage.Engine // around the data file; nil but in tests
 }
@@ -105,7 +107,7 @@ func openHouse(ctx context.Context, o houseOptions) (*house, error) {
 	}
 	o.warnOfMasterKey()
 	h := &house{}
-	if h.engine, err = bolt.Open(ctx, o.file(), bolt.Options{Logger: o.Log}); err != nil {
+	if h.engine, err = bolt.Open(ctx, o.file(), bolt.Options{Logger: cmp.Or(o.EngineLog, o.Log)}); err != nil {
 		return nil, err
 	}
 	if err := h.wire(ctx, master, o); err != nil {

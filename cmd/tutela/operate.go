@@ -74,12 +74,20 @@ func (f dataFlags) operateHere(ctx context.Context, i installation, do func(oper
 	if i.name == "" {
 		i.name = "tutela"
 	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	h, err := openHouse(ctx, houseOptions{dataFlags: f, PublicURLs: []string{i.publicURL}, Issuer: i.name, Log: log})
+	// What the engine warns of, such as a slow transaction, concerns a server with callers that wait.
+	h, err := openHouse(ctx, houseOptions{
+		dataFlags: f, PublicURLs: []string{i.publicURL}, Issuer: i.name,
+		Log: logAt(slog.LevelWarn), EngineLog: logAt(slog.LevelError),
+	})
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(operator.NewLocal(h.operators(), os.Getuid())), h.Close())
+}
+
+// logAt is a log on standard error from a level on.
+func logAt(level slog.Level) *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
 // operators is what the operator's calls stand on.

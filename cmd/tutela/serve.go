@@ -62,7 +62,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		return err
 	}
 	tuneGC()
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: c.LogLevel}))
+	log := logAt(c.LogLevel)
 	begins, err := c.begins(log)
 	if err != nil {
 		return err
