@@ -59,23 +59,3 @@ func (c *FakeClock) Jump(d time.Duration) {
 	defer c.mu.Unlock()
 	c.wall = c.wall.Add(d)
 }
-
-// houseClock is the house's time: base, moved on by the steady clock. base is the wall at opening, or the latest time
-// that the store had seen when that is later, so that a step back across a restart counts as no time passed.
-type houseClock struct {
-	source Clock
-	base   time.Time
-	start  time.Duration
-}
-
-func newHouseClock(source Clock, seen time.Time) *houseClock {
-	base := source.Wall()
-	if seen.After(base) {
-		base = seen
-	}
-	return &houseClock{source: source, base: base, start: source.Steady()}
-}
-
-func (c *houseClock) now() time.Time { return c.base.Add(c.source.Steady() - c.start) }
-
-func (c *houseClock) wall() time.Time { return c.source.Wall() }

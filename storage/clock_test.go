@@ -27,14 +27,14 @@ func TestClock_AJumpOfTheWallMovesNoWait(t *testing.T) {
 			h.clock.Jump(jump)
 			equal(t, h.Now(), begin)
 			equal(t, h.Wall(), begin.Add(jump))
-			equal(t, h.ClockSkew(), jump)
+			equal(t, h.ClockState().Jump, jump)
 			h.clock.Advance(10*time.Second - 1)
 			equal(t, h.found(uid, "a"), true)
 			h.put(uid, "b", note{ID: "2", Until: h.Now().Add(time.Second)})
 			h.clock.Advance(1)
 			equal(t, h.found(uid, "a"), false)
 			equal(t, h.found(uid, "b"), true)
-			equal(t, h.ClockSkew(), jump)
+			equal(t, h.ClockState().Jump, jump)
 		})
 	}
 }

@@ -19,6 +19,9 @@ var (
 	MetaKey        = metaKey
 
 	MarkTime = (*Store).markTime
+
+	MaxStepAhead = maxStepAhead
+	MaxStepBack  = maxStepBack
 )
 
 // StoredRow is a decoded row.

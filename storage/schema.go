@@ -40,11 +40,11 @@ func (s *Store) prepare(ctx context.Context, o Options) error {
 	if err := tables.check(); err != nil {
 		return err
 	}
-	s.clock = newHouseClock(o.Clock, time.Time{})
-	found, seen, err := s.readSchema(ctx)
+	s.clock = newHouseClock(o.Clock)
+	found, err := s.readSchema(ctx)
 	if err == nil && found.Version == 0 {
 		if err = s.initialise(ctx, o.schema); err == nil {
-			found, seen, err = s.readSchema(ctx)
+			found, err = s.readSchema(ctx)
 		}
 	}
 	if err != nil {
@@ -54,7 +54,9 @@ func (s *Store) prepare(ctx context.Context, o Options) error {
 		return ErrForeign.With("the data was written by a newer tutela (schema %d; this one knows up to %d): use that version",
 			found.Version, o.schema)
 	}
-	s.clock = newHouseClock(o.Clock, seen)
+	if err := s.openClock(ctx, found.Created); err != nil {
+		return err
+	}
 	for version := found.Version + 1; version <= o.schema; version++ {
 		if err := s.migrate(ctx, o.migrations, version); err != nil {
 			return fmt.Errorf("bring the data to schema %d: %w", version, err)
@@ -73,8 +75,8 @@ func (s *Store) initialise(ctx context.Context, version int) error {
 	})
 }
 
-// readSchema reads the schema (version 0 for an empty store) and the latest time that the store has seen.
-func (s *Store) readSchema(ctx context.Context) (found schema, seen time.Time, err error) {
+// readSchema reads the schema: version 0 for an empty store.
+func (s *Store) readSchema(ctx context.Context) (found schema, err error) {
 	err = s.View(ctx, func(tx *Tx) error {
 		has, err := tx.getMeta("schema", &found)
 		if err != nil {
@@ -86,10 +88,9 @@ func (s *Store) readSchema(ctx context.Context) (found schema, seen time.Time, e
 		if found.Product != product || found.Version < 1 {
 			return ErrForeign
 		}
-		_, err = tx.getMeta("time", &seen)
-		return err
+		return nil
 	})
-	return found, seen, err
+	return found, err
 }
 
 func (tx *Tx) mustBeEmpty() error {
@@ -117,17 +118,6 @@ func (s *Store) migrate(ctx context.Context, steps []migration, version int) err
 		}
 		at.Version = version
 		return errors.Join(steps[i].run(tx), tx.putMeta("schema", at))
-	})
-}
-
-// markTime writes the house's time down, for the next opening.
-func (s *Store) markTime(ctx context.Context) error {
-	return s.Update(ctx, func(tx *Tx) error {
-		var seen time.Time
-		if _, err := tx.getMeta("time", &seen); err != nil || !tx.now.After(seen) {
-			return err
-		}
-		return tx.putMeta("time", tx.now)
 	})
 }
 

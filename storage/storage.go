@@ -137,16 +137,12 @@ func (s *Store) begin(r Reader, writable bool) *Tx {
 }
 
 // Now is the house's time: the wall's when the store was opened, moved on by the monotonic clock since, and never
-// before a time that the store has already seen. Waits and expiries are measured by it, so a clock that jumps
-// opens nothing. It differs from [Store.Wall] after a jump.
+// before a time that the store has already seen. Waits and expiries are measured by it, so a clock that jumps, or that
+// is wrong when the store is opened, opens nothing. [Store.ClockState] says how it stands to [Store.Wall].
 func (s *Store) Now() time.Time { return s.clock.now() }
 
 // Wall is what the machine's clock says, for claims that other machines will compare with theirs.
 func (s *Store) Wall() time.Time { return s.clock.wall() }
-
-// ClockSkew is how far the wall has moved away from the house's time since the store was opened; about 0 on a
-// machine whose clock has not jumped.
-func (s *Store) ClockSkew() time.Duration { return s.Wall().Sub(s.Now()) }
 
 // Engine is the byte store below, for what only some engines offer ([Copier], [Compacter]).
 func (s *Store) Engine() Engine { return s.engine }

@@ -13,21 +13,22 @@ const (
 	sweepBatch    = 64              // rows removed in one transaction of a shard
 	sweepInterval = 2 * time.Second // between rounds that found less than a batch
 	markInterval  = 5 * time.Second // how often the house's time is written down, when something else was written
-	maxSkew       = time.Minute     // past it the clock has jumped, and the sweeper stops
+	idleInterval  = 24 * time.Hour  // how often it is written down when nothing else was
 )
 
 // RunSweeper removes rows past their expiry, in small batches, until ctx is done, and writes the house's time down
 // now and then. A row past its expiry is not found, swept or not: the sweeper only gives the room back. It stops
-// while the clock has jumped, for what is removed by a wrong clock cannot be brought back.
+// while the clock may be wrong ([Store.MayRemove]).
 func (s *Store) RunSweeper(ctx context.Context) {
-	var marked time.Time
+	marked := s.ClockState().Mark
 	var writes uint64
 	for ctx.Err() == nil {
 		swept, err := s.Sweep(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("sweep expired rows", "err", err)
 		}
-		if now, written := s.Now(), s.writes.Load(); now.Sub(marked) >= markInterval && written != writes {
+		now, written := s.Now(), s.writes.Load()
+		if since := now.Sub(marked); since >= markInterval && written != writes || since >= idleInterval || since < 0 {
 			if err := s.markTime(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("write the time down", "err", err)
 			}
@@ -43,10 +44,13 @@ func (s *Store) RunSweeper(ctx context.Context) {
 	}
 }
 
-// Sweep removes one batch of expired rows a shard and returns how many it removed. While the clock has jumped it
-// removes nothing.
+// Sweep removes one batch of expired rows a shard and returns how many it removed. While the clock may be wrong it
+// removes nothing, and looks whether it was set right.
 func (s *Store) Sweep(ctx context.Context) (int, error) {
-	if skew := s.ClockSkew(); skew > maxSkew || skew < -maxSkew {
+	if s.clock.lookAgain() {
+		s.log.Info("the machine's clock is believed again", "machine", s.Wall(), "house", s.Now())
+	}
+	if !s.MayRemove() {
 		return 0, nil
 	}
 	total := 0

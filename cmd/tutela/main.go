@@ -30,6 +30,7 @@ type commands struct {
 	BackupDB  backupDBCmd  `cmd:"" name:"backup-db" group:"Operate an installation" help:"Copy the data file while the server serves."`
 	RestoreDB restoreDBCmd `cmd:"" name:"restore-db" group:"Operate an installation" help:"Put a copy in the place of the data file."`
 	Compact   compactCmd   `cmd:"" group:"Operate an installation" help:"Write the data file anew: nothing removed is left in it."`
+	Clock     clockCmd     `cmd:"" group:"Operate an installation" help:"Show the clock, and settle one that may be wrong."`
 	Key       keyCmd       `cmd:"" group:"Operate an installation" help:"Rotate keys."`
 }
 

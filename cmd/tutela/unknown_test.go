@@ -73,7 +73,7 @@ func answers(status int, code string) func(reply) bool {
 
 const managed = "management_token"
 
-// repeatedCalls are all calls that write. Those with a done or leaves of their own are told in docs/protocol.md.
+// repeatedCalls are all calls that write. Those with a done or leaves of their own are told in docs/protocol/README.md.
 var repeatedCalls = []repeated{
 	{name: "enroll", prepare: sent("POST", "/api/enroll", func(m *mounted) any { return m.installation() },
 		func(m *mounted) []string { return []string{"Authorization", `Ticket id="` + m.ticket("anna") + `"`} })},

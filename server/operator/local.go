@@ -18,7 +18,7 @@ type House struct {
 	Codes    *recovery.Service
 	Devices  *device.Service
 	Restores *restore.Service
-	Store    *storage.Store // for the event log and the copy alone
+	Store    *storage.Store // for the event log, the clock and the copy alone
 }
 
 // Local makes the operator's calls in this process. Safe for concurrent use.

@@ -10,6 +10,7 @@ const (
 	FactCall       Fact = "call"         // a management call: one of the Call words
 	FactChange     Fact = "change"       // of the installation: one of the Change words
 	FactChannel    Fact = "channel"      // through which a recovery code was tried
+	FactClock      Fact = "clock"        // how the clock was settled: a storage.Settlement
 	FactIDTokenAlg Fact = "id_token_alg" // that signs a client's ID tokens
 	FactIdentifier Fact = "identifier"   // IdentifierChanged, when the phone that answered names itself otherwise than before
 	FactKid        Fact = "kid"          // of a signing key
@@ -63,6 +64,7 @@ const IdentifierChanged Word = "changed"
 // What was changed of the installation.
 const (
 	ChangeClientRemoved Word = "client_removed"
+	ChangeClock         Word = "clock"
 	ChangePolicy        Word = "policy"
 )
 
