@@ -316,3 +316,41 @@ func TestBook_PoliciesThatAreNamedExist(t *testing.T) {
 		t.Errorf("found only %d policies", seen)
 	}
 }
+
+func TestBook_EveryPolicyIsExplainedToOperators(t *testing.T) {
+	infos, err := mount(t).house.access.Policies(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]bool{}
+	for _, code := range readBookCode(t) {
+		if strings.HasSuffix(code.page, "operating.md") {
+			name, _, _ := strings.Cut(code.text, " ")
+			named[name] = true
+		}
+	}
+	for _, info := range infos {
+		if !named[info.Name] {
+			t.Errorf("docs/operating.md does not explain the policy %s", info.Name)
+		}
+	}
+}
+
+func TestBook_EveryCommandIsShownToOperators(t *testing.T) {
+	parser, err := newParser(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[*kong.Node]bool{}
+	for _, code := range readBookCode(t) {
+		for _, call := range calledInBook.FindAllStringSubmatch(code.text, -1) {
+			node, _ := commandNamed(parser.Model.Node, strings.Fields(call[1]))
+			shown[node] = true
+		}
+	}
+	everyCommand(parser.Model.Node, func(node *kong.Node) {
+		if len(node.Children) == 0 && !node.Hidden && !shown[node] {
+			t.Errorf("no page shows %s", node.Path())
+		}
+	})
+}
