@@ -247,10 +247,10 @@ func (s *Service) begin(tx *storage.Tx, uid storage.UID, e *device.Enrollment, n
 
 // stored is the answer to the Put that brought v, its first time and again.
 func (b *Backup) stored(tx *storage.Tx, uid storage.UID, v *Version) (*Stored, error) {
-	answer := &Stored{Generation: v.Generation, Digest: v.Digest, Created: v.Created}
+	out := &Stored{Generation: v.Generation, Digest: v.Digest, Created: v.Created}
 	var err error
 	if v.Generation == 1 {
-		answer.Handle, err = b.fresh(tx, uid)
+		out.Handle, err = b.fresh(tx, uid)
 	}
-	return answer, err
+	return out, err
 }

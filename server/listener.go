@@ -196,7 +196,7 @@ type conn struct {
 	// Owned by the serving goroutine.
 	late     bool     // a read ran into its deadline; the engine wraps that error beyond finding
 	unread   bool     // the request was refused before it was all read
-	answered bool     // something was written since the head began
+	written  bool     // something was written since the head began
 	headSize int      // bytes of head in use
 	head     [64]byte // how the request being read begins, for the error body of one that cannot be read
 }
@@ -211,8 +211,8 @@ func (c *conn) Read(p []byte) (int, error) {
 		if !c.used.Load() {
 			c.used.Store(true)
 		}
-		if c.answered {
-			c.headSize, c.answered = 0, false
+		if c.written {
+			c.headSize, c.written = 0, false
 		}
 		c.headSize += copy(c.head[c.headSize:], p[:n])
 	}
@@ -222,7 +222,7 @@ func (c *conn) Read(p []byte) (int, error) {
 // Write writes an answer; what is read after it begins a new request, unless it only said to go on.
 func (c *conn) Write(p []byte) (int, error) {
 	if !bytes.HasPrefix(p, []byte("HTTP/1.1 100 ")) {
-		c.answered = true
+		c.written = true
 	}
 	return c.Conn.Write(p)
 }

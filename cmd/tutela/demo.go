@@ -208,16 +208,16 @@ func (s *story) stopServer() error {
 	return err
 }
 
-// answer is what a call of the login system or the admin's program got.
-type answer struct {
+// response is what a call of the login system or the admin's program got.
+type response struct {
 	status int
 	body   []byte
 }
 
-func (a answer) decode(into any) error { return json.Unmarshal(a.body, into) }
+func (a response) decode(into any) error { return json.Unmarshal(a.body, into) }
 
 // problem is the error word of either error body.
-func (a answer) problem() string {
+func (a response) problem() string {
 	var p struct {
 		Error     string `json:"error"`
 		ErrorCode string `json:"errorCode"`
@@ -230,14 +230,14 @@ func (a answer) problem() string {
 }
 
 // form posts a form as a client.
-func (s *story) form(ctx context.Context, as credentials, path string, pairs ...string) (answer, error) {
+func (s *story) form(ctx context.Context, as credentials, path string, pairs ...string) (response, error) {
 	values := url.Values{}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		values.Set(pairs[i], pairs[i+1])
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.public+path, strings.NewReader(values.Encode()))
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.SetBasicAuth(as.ID, as.Secret)
@@ -245,26 +245,26 @@ func (s *story) form(ctx context.Context, as credentials, path string, pairs ...
 }
 
 // call makes a call with JSON and a bearer token.
-func (s *story) call(ctx context.Context, method, path, bearer string, body any) (answer, error) {
+func (s *story) call(ctx context.Context, method, path, bearer string, body any) (response, error) {
 	encoded, err := json.Marshal(body)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	req, err := http.NewRequestWithContext(ctx, method, s.public+path, bytes.NewReader(encoded))
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Authorization", "Bearer "+bearer)
 	return s.do(req)
 }
 
-func (s *story) do(req *http.Request) (answer, error) {
+func (s *story) do(req *http.Request) (response, error) {
 	resp, err := s.http.Do(req)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
-	return answer{status: resp.StatusCode, body: body}, err
+	return response{status: resp.StatusCode, body: body}, err
 }

@@ -108,7 +108,7 @@ func (s *story) asks(ctx context.Context, ip, message string) (begun, error) {
 }
 
 // collects has the bank wait for the outcome of a login.
-func (s *story) collects(ctx context.Context, b begun) (answer, error) {
+func (s *story) collects(ctx context.Context, b begun) (response, error) {
 	return s.form(ctx, s.bank, "/oauth/token", "grant_type", access.GrantCIBA, "auth_req_id", b.ID, "wait", "30")
 }
 
@@ -119,7 +119,7 @@ func (s *story) logsIn(ctx context.Context) error {
 		return err
 	}
 	s.show("browser", "Open the app on your phone and type this number:   "+b.Number)
-	outcome := make(chan answer, 1)
+	outcome := make(chan response, 1)
 	failed := make(chan error, 1)
 	go func() {
 		a, err := s.collects(ctx, b)
@@ -173,7 +173,7 @@ func (s *story) pushed() error {
 }
 
 // subject verifies the ID token of an answer by the published keys and returns its sub.
-func (s *story) subject(ctx context.Context, a answer) (string, error) {
+func (s *story) subject(ctx context.Context, a response) (string, error) {
 	var tokens struct {
 		IDToken string `json:"id_token"`
 	}
@@ -397,7 +397,7 @@ func (s *story) isReset(ctx context.Context) error {
 		s.check(asked.problem() == "unknown_user_id", "maria has nothing enrolled: %s", asked.body))
 }
 
-func rowsOf(a answer) int {
+func rowsOf(a response) int {
 	var receipt struct {
 		Removed []struct {
 			Rows int `json:"rows"`

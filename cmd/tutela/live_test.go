@@ -215,7 +215,7 @@ func (s *liveServer) do(req *http.Request, into any) error {
 		return err
 	}
 	if resp.StatusCode/100 != 2 {
-		return &refusedError{status: resp.StatusCode, code: answer{body: body}.problem(), body: string(body)}
+		return &refusedError{status: resp.StatusCode, code: response{body: body}.problem(), body: string(body)}
 	}
 	if into == nil {
 		return nil

@@ -294,11 +294,11 @@ func (c *phoneCmd) ask(question string) (string, error) {
 		return "", errors.New("this login asks for the number that the other screen shows: give it with --number")
 	}
 	c.say("%s", question)
-	var answer string
-	if _, err := fmt.Fscanln(os.Stdin, &answer); err != nil {
+	var typed string
+	if _, err := fmt.Fscanln(os.Stdin, &typed); err != nil {
 		return "", errors.New("no number was typed, and nothing is decided")
 	}
-	return answer, nil
+	return typed, nil
 }
 
 type phoneDenyCmd struct {

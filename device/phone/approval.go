@@ -135,12 +135,12 @@ func (p *Phone) Approvals(ctx context.Context, wait time.Duration, seen []string
 	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
-	reply, err := p.deviceCall(ctx, Call{Method: http.MethodGet, Path: path, Wait: wait})
+	response, err := p.deviceCall(ctx, Call{Method: http.MethodGet, Path: path, Wait: wait})
 	if err != nil {
 		return nil, err
 	}
 	var approvals []Approval
-	err = reply.decode(&approvals)
+	err = response.decode(&approvals)
 	return approvals, err
 }
 

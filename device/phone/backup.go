@@ -178,25 +178,25 @@ func (p *Phone) send(ctx context.Context, e *Enrollment, b *sending) (Version, e
 	} else {
 		header["If-Match"] = etag(b.Generation - 1)
 	}
-	reply, err := p.deviceCall(ctx, Call{Method: http.MethodPut, Path: e.devicePath("/backup"), Header: header, Body: b.Body})
+	response, err := p.deviceCall(ctx, Call{Method: http.MethodPut, Path: e.devicePath("/backup"), Header: header, Body: b.Body})
 	if err != nil {
 		return Version{}, p.notSent(ctx, err)
 	}
-	var answer struct {
+	var got struct {
 		Version
 		RestoreHandle string `json:"restore_handle"`
 	}
-	if err := reply.decode(&answer); err != nil {
+	if err := response.decode(&got); err != nil {
 		return Version{}, err
 	}
-	if answer.Generation != b.Generation || answer.Digest != hexDigest(b.Body) {
-		return Version{}, fmt.Errorf("server kept generation %d in place of %d, or other bytes than were sent", answer.Generation, b.Generation)
+	if got.Generation != b.Generation || got.Digest != hexDigest(b.Body) {
+		return Version{}, fmt.Errorf("server kept generation %d in place of %d, or other bytes than were sent", got.Generation, b.Generation)
 	}
-	answer.Items, answer.Size, answer.Provider = len(b.Accounts), len(b.Body), b.Provider
-	return answer.Version, p.change(func(s *state) {
+	got.Items, got.Size, got.Provider = len(b.Accounts), len(b.Body), b.Provider
+	return got.Version, p.change(func(s *state) {
 		s.platform.Generation, s.platform.ManifestDigest = b.Generation, hexDigest([]byte(b.Manifest))
-		if answer.RestoreHandle != "" {
-			s.platform.RestoreHandle = answer.RestoreHandle
+		if got.RestoreHandle != "" {
+			s.platform.RestoreHandle = got.RestoreHandle
 		}
 		s.hardware.Sending = nil
 	})
@@ -254,20 +254,20 @@ func (p *Phone) newHandle(ctx context.Context, e *Enrollment) error {
 	if err := p.change(func(s *state) { s.hardware.HandleInDoubt = true }); err != nil {
 		return err
 	}
-	reply, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: e.devicePath("/backup/handle")})
+	response, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: e.devicePath("/backup/handle")})
 	if err != nil {
 		return err
 	}
-	var answer struct {
+	var got struct {
 		RestoreHandle string `json:"restore_handle"`
 	}
-	if err := reply.decode(&answer); err != nil {
+	if err := response.decode(&got); err != nil {
 		return err
 	}
-	if answer.RestoreHandle == "" {
+	if got.RestoreHandle == "" {
 		return errors.New("server's answer holds no restore handle")
 	}
-	return p.change(func(s *state) { s.platform.RestoreHandle, s.hardware.HandleInDoubt = answer.RestoreHandle, false })
+	return p.change(func(s *state) { s.platform.RestoreHandle, s.hardware.HandleInDoubt = got.RestoreHandle, false })
 }
 
 // FetchBackup reads the latest generation, checks that it follows what this phone remembers, opens it, and adds its
@@ -359,20 +359,20 @@ func (p *Phone) fetch(ctx context.Context, below string) (Version, []byte, error
 	if err != nil {
 		return Version{}, nil, err
 	}
-	reply, err := p.deviceCall(ctx, Call{Method: http.MethodGet, Path: e.devicePath("/backup" + below)})
+	response, err := p.deviceCall(ctx, Call{Method: http.MethodGet, Path: e.devicePath("/backup" + below)})
 	if err != nil {
 		return Version{}, nil, err
 	}
-	v := Version{Manifest: reply.Header.Get("Backup-Manifest")}
+	v := Version{Manifest: response.Header.Get("Backup-Manifest")}
 	m, err := v.manifest()
 	if err != nil {
 		return Version{}, nil, err
 	}
-	if m.Digest != hexDigest(reply.Body) || m.Size != len(reply.Body) || reply.Header.Get("ETag") != etag(m.Generation) {
+	if m.Digest != hexDigest(response.Body) || m.Size != len(response.Body) || response.Header.Get("ETag") != etag(m.Generation) {
 		return Version{}, nil, errors.New("backup as answered is not the one that its manifest describes")
 	}
 	v.Generation, v.Digest, v.Size, v.Items, v.Provider = m.Generation, m.Digest, m.Size, m.Items, m.Provider
-	return v, reply.Body, nil
+	return v, response.Body, nil
 }
 
 func (v Version) manifest() (manifest, error) {
@@ -457,12 +457,12 @@ func (p *Phone) Generations(ctx context.Context) ([]Version, error) {
 	if err != nil {
 		return nil, err
 	}
-	reply, err := p.deviceCall(ctx, Call{Method: http.MethodGet, Path: e.devicePath("/backup/generations")})
+	response, err := p.deviceCall(ctx, Call{Method: http.MethodGet, Path: e.devicePath("/backup/generations")})
 	if err != nil {
 		return nil, err
 	}
 	var versions []Version
-	if err := json.Unmarshal(reply.Body, &versions); err != nil {
+	if err := json.Unmarshal(response.Body, &versions); err != nil {
 		return nil, fmt.Errorf("list of generations: %w", err)
 	}
 	return versions, nil

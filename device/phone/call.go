@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	callTimeout    = 30 * time.Second // beside the wait that a call asks for
-	maxAnswerBytes = 4 << 20          // ten generations' list and a blob of 1 MiB fit
+	callTimeout      = 30 * time.Second // beside the wait that a call asks for
+	maxResponseBytes = 4 << 20          // ten generations' list and a blob of 1 MiB fit
 )
 
 // sharedClient is the pool of phones that bring no client of their own: as many kept connections as a load test has
@@ -76,24 +76,24 @@ type Call struct {
 	Wait          time.Duration // how long the server was asked to wait
 }
 
-// Answer is a success of the server, its body read whole.
-type Answer struct {
+// Response is a success of the server, its body read whole.
+type Response struct {
 	StatusCode int
 	Header     http.Header
 	Body       []byte
 }
 
-// decode reads the answer's JSON into out.
-func (a *Answer) decode(out any) error {
-	if err := json.Unmarshal(a.Body, out); err != nil {
+// decode reads the response's JSON into out.
+func (r *Response) decode(out any) error {
+	if err := json.Unmarshal(r.Body, out); err != nil {
 		return fmt.Errorf("server's answer is not what was asked for: %w", err)
 	}
 	return nil
 }
 
-// Do makes one call and reads its answer. A status of 300 and more is an *Error; a connection that failed is what
+// Do makes one call and reads its response. A status of 300 and more is an *Error; a connection that failed is what
 // net/http says, and then nobody knows whether the server acted.
-func (p *Phone) Do(ctx context.Context, c Call) (*Answer, error) {
+func (p *Phone) Do(ctx context.Context, c Call) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout+c.Wait)
 	defer cancel()
 	req, err := p.request(ctx, c)
@@ -105,14 +105,14 @@ func (p *Phone) Do(ctx context.Context, c Call) (*Answer, error) {
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxResponseBytes))
 	if err != nil {
 		return nil, fmt.Errorf("read the answer of %s %s: %w", c.Method, c.Path, err)
 	}
 	if resp.StatusCode >= 300 {
 		return nil, refusal(resp, body)
 	}
-	return &Answer{StatusCode: resp.StatusCode, Header: resp.Header, Body: body}, nil
+	return &Response{StatusCode: resp.StatusCode, Header: resp.Header, Body: body}, nil
 }
 
 func (p *Phone) request(ctx context.Context, c Call) (*http.Request, error) {

@@ -39,7 +39,7 @@ func (p *Phone) Consent(ctx context.Context, a Approval) (Consent, error) {
 	if err != nil {
 		return Consent{}, err
 	}
-	reply, err := p.Do(ctx, Call{
+	response, err := p.Do(ctx, Call{
 		Method: http.MethodGet, URL: address, Authorization: "MFA-DPoP " + a.Token,
 		Header: map[string]string{"MFA-DPoP": proof},
 	})
@@ -47,6 +47,6 @@ func (p *Phone) Consent(ctx context.Context, a Approval) (Consent, error) {
 		return Consent{}, err
 	}
 	var consent Consent
-	err = reply.decode(&consent)
+	err = response.decode(&consent)
 	return consent, err
 }

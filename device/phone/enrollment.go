@@ -43,8 +43,8 @@ type installation struct {
 	Capabilities []string         `json:"capabilities,omitempty"`
 }
 
-// enrolmentAnswer is what the server says to an enrolment, and to a restore that succeeded.
-type enrolmentAnswer struct {
+// enrolmentResponse is what the server says to an enrolment, and to a restore that succeeded.
+type enrolmentResponse struct {
 	ID            string   `json:"id"`
 	URL           string   `json:"url"`
 	Issuer        string   `json:"issuer"`
@@ -56,11 +56,18 @@ type enrolmentAnswer struct {
 	Backup        *Version `json:"backup"`         // only of a restore
 }
 
-func (a *enrolmentAnswer) enrollment(key *Key) (*Enrollment, error) {
-	if a.ID == "" || a.UserID == "" || a.Token == "" || a.Issuer == "" || a.URL == "" {
+func (r *enrolmentResponse) enrollment(key *Key) (*Enrollment, error) {
+	if r.ID == "" || r.UserID == "" || r.Token == "" || r.Issuer == "" || r.URL == "" {
 		return nil, errors.New("server's answer to the enrolment lacks one of id, url, issuer, user_id, token")
 	}
-	return &Enrollment{ID: a.ID, UserID: a.UserID, Issuer: a.Issuer, Token: a.Token, Key: key, TOTP: a.TOTP}, nil
+	return &Enrollment{
+		ID:     r.ID,
+		UserID: r.UserID,
+		Issuer: r.Issuer,
+		Token:  r.Token,
+		Key:    key,
+		TOTP:   r.TOTP,
+	}, nil
 }
 
 // ticketOf takes the ticket, and the server's address where it is told, out of what a person scans or pastes: the text
@@ -123,18 +130,18 @@ func (p *Phone) Enroll(ctx context.Context, uriOrTicket string) (Enrolled, error
 	if err != nil {
 		return Enrolled{}, err
 	}
-	reply, err := p.Do(ctx, Call{
+	response, err := p.Do(ctx, Call{
 		Method: http.MethodPost, Path: "/api/enroll", URL: trying.BaseURL + "/api/enroll",
 		Authorization: `Ticket id="` + ticket + `"`, JSON: body,
 	})
 	if err != nil {
 		return Enrolled{}, err
 	}
-	var answer enrolmentAnswer
-	if err := reply.decode(&answer); err != nil {
+	var got enrolmentResponse
+	if err := response.decode(&got); err != nil {
 		return Enrolled{}, err
 	}
-	return p.finishEnrolment(trying, &answer)
+	return p.finishEnrolment(trying, &got)
 }
 
 // prepareEnrolment writes the key that the enrolment will bind, or finds the one of an earlier try with this ticket.
@@ -162,8 +169,8 @@ func (p *Phone) prepareEnrolment(ticket, baseURL string) (*enrolling, error) {
 }
 
 // finishEnrolment keeps the answer. What belonged to an earlier enrollment's backup is let go: a new enrollment starts its own.
-func (p *Phone) finishEnrolment(trying *enrolling, answer *enrolmentAnswer) (Enrolled, error) {
-	e, err := answer.enrollment(trying.Key)
+func (p *Phone) finishEnrolment(trying *enrolling, got *enrolmentResponse) (Enrolled, error) {
+	e, err := got.enrollment(trying.Key)
 	if err != nil {
 		return Enrolled{}, err
 	}
@@ -172,9 +179,9 @@ func (p *Phone) finishEnrolment(trying *enrolling, answer *enrolmentAnswer) (Enr
 			BaseURL: trying.BaseURL, UserID: e.UserID, Issuer: e.Issuer,
 			NoAutomaticRestore: s.platform.NoAutomaticRestore,
 		}
-		s.hardware = hardware{Enrollment: e, Accounts: s.hardware.Accounts, UnseenRecoveryCode: answer.RecoveryCode}
+		s.hardware = hardware{Enrollment: e, Accounts: s.hardware.Accounts, UnseenRecoveryCode: got.RecoveryCode}
 	})
-	return Enrolled{EnrollmentID: e.ID, UserID: e.UserID, RecoveryCode: answer.RecoveryCode}, err
+	return Enrolled{EnrollmentID: e.ID, UserID: e.UserID, RecoveryCode: got.RecoveryCode}, err
 }
 
 func (p *Phone) installation(key *Key) (installation, error) {
@@ -245,12 +252,12 @@ func (p *Phone) deviceAccount(ctx context.Context, method string, body any) (Dev
 	if err != nil {
 		return DeviceAccount{}, err
 	}
-	reply, err := p.deviceCall(ctx, Call{Method: method, Path: e.devicePath(""), JSON: body})
+	response, err := p.deviceCall(ctx, Call{Method: method, Path: e.devicePath(""), JSON: body})
 	if err != nil {
 		return DeviceAccount{}, err
 	}
 	var account DeviceAccount
-	err = reply.decode(&account)
+	err = response.decode(&account)
 	return account, err
 }
 

@@ -343,16 +343,16 @@ func (p *Phone) DeviceJWT() (string, error) {
 
 // deviceCall makes a call with the device JWT. When the server says that our clock is wrong it takes the time of the
 // answer's Date header and makes the call once more.
-func (p *Phone) deviceCall(ctx context.Context, c Call) (*Answer, error) {
+func (p *Phone) deviceCall(ctx context.Context, c Call) (*Response, error) {
 	for attempt := 0; ; attempt++ {
 		token, err := p.DeviceJWT()
 		if err != nil {
 			return nil, err
 		}
 		c.Authorization = "Bearer " + token
-		answer, err := p.Do(ctx, c)
+		response, err := p.Do(ctx, c)
 		if attempt > 0 || CodeOf(err) != "clock_skew" || p.quirk().KeepClock || !p.learnClock(err) {
-			return answer, err
+			return response, err
 		}
 	}
 }

@@ -74,22 +74,22 @@ func (p *Phone) StartRestore(ctx context.Context, cleanStart bool) (Restore, err
 	if err != nil {
 		return Restore{}, err
 	}
-	reply, err := p.Do(ctx, call)
+	response, err := p.Do(ctx, call)
 	if err != nil {
 		return Restore{}, err
 	}
-	var answer struct {
+	var got struct {
 		Restore
 		Token string `json:"token"`
 	}
-	if err := reply.decode(&answer); err != nil {
+	if err := response.decode(&got); err != nil {
 		return Restore{}, err
 	}
-	if answer.ID == "" || answer.Token == "" || answer.Step == "" {
+	if got.ID == "" || got.Token == "" || got.Step == "" {
 		return Restore{}, errors.New("server's answer to the restore lacks one of id, token, step")
 	}
-	return answer.Restore, p.change(func(s *state) {
-		s.hardware.Restoring = &restoring{Key: key, ID: answer.ID, Token: answer.Token}
+	return got.Restore, p.change(func(s *state) {
+		s.hardware.Restoring = &restoring{Key: key, ID: got.ID, Token: got.Token}
 	})
 }
 
@@ -133,15 +133,15 @@ func (p *Phone) RestoreWithCode(ctx context.Context, code string) (Restored, err
 	if r == nil || r.Token == "" {
 		return Restored{}, ErrNoRestore
 	}
-	reply, err := p.restoreCall(ctx, r, http.MethodPost, "/recovery-code", map[string]string{"recovery_code": code})
+	response, err := p.restoreCall(ctx, r, http.MethodPost, "/recovery-code", map[string]string{"recovery_code": code})
 	if err != nil {
 		return Restored{}, err
 	}
-	var answer enrolmentAnswer
-	if err := reply.decode(&answer); err != nil {
+	var got enrolmentResponse
+	if err := response.decode(&got); err != nil {
 		return Restored{}, err
 	}
-	return p.finishRestore(r, &answer)
+	return p.finishRestore(r, &got)
 }
 
 // RestoreState asks how the restore stands. When it is done and its answer was lost, the answer is in it again: the phone
@@ -156,19 +156,19 @@ func (p *Phone) RestoreState(ctx context.Context) (r Restore, restored *Restored
 	if under == nil || under.Token == "" {
 		return Restore{}, nil, ErrNoRestore
 	}
-	reply, err := p.restoreCall(ctx, under, http.MethodGet, "", nil)
+	response, err := p.restoreCall(ctx, under, http.MethodGet, "", nil)
 	if err != nil {
 		return Restore{}, nil, err
 	}
-	var answer struct {
+	var got struct {
 		Restore
-		Result *enrolmentAnswer `json:"result"`
+		Result *enrolmentResponse `json:"result"`
 	}
-	if err := reply.decode(&answer); err != nil || answer.Result == nil {
-		return answer.Restore, nil, err
+	if err := response.decode(&got); err != nil || got.Result == nil {
+		return got.Restore, nil, err
 	}
-	done, err := p.finishRestore(under, answer.Result)
-	return answer.Restore, &done, err
+	done, err := p.finishRestore(under, got.Result)
+	return got.Restore, &done, err
 }
 
 // FirstTimeSetup gives the restore up: the person lost the code, or wants a clean start. The old installation stays as it
@@ -183,19 +183,19 @@ func (p *Phone) FirstTimeSetup(ctx context.Context) (Restore, error) {
 	if r == nil || r.Token == "" {
 		return Restore{}, ErrNoRestore
 	}
-	reply, err := p.restoreCall(ctx, r, http.MethodPost, "/first-time-setup", nil)
+	response, err := p.restoreCall(ctx, r, http.MethodPost, "/first-time-setup", nil)
 	if err != nil {
 		return Restore{}, err
 	}
-	var answer Restore
-	if err := reply.decode(&answer); err != nil {
+	var got Restore
+	if err := response.decode(&got); err != nil {
 		return Restore{}, err
 	}
-	return answer, p.change(func(s *state) { s.hardware.Restoring = nil })
+	return got, p.change(func(s *state) { s.hardware.Restoring = nil })
 }
 
 // restoreCall is a call about the restore under way, with its token and the proof of the new key.
-func (p *Phone) restoreCall(ctx context.Context, r *restoring, method, below string, body any) (*Answer, error) {
+func (p *Phone) restoreCall(ctx context.Context, r *restoring, method, below string, body any) (*Response, error) {
 	proof, err := p.sign(RestoreProof, r.Key, map[string]any{"restore": r.ID, "iat": p.seconds(p.now())})
 	if err != nil {
 		return nil, err
@@ -208,20 +208,20 @@ func (p *Phone) restoreCall(ctx context.Context, r *restoring, method, below str
 
 // finishRestore keeps the answer. What the phone remembers of the backup stays: it is what the server is measured by
 // when the backup is fetched.
-func (p *Phone) finishRestore(r *restoring, answer *enrolmentAnswer) (Restored, error) {
-	e, err := answer.enrollment(r.Key)
+func (p *Phone) finishRestore(r *restoring, got *enrolmentResponse) (Restored, error) {
+	e, err := got.enrollment(r.Key)
 	if err != nil {
 		return Restored{}, err
 	}
 	base := p.Base()
 	err = p.change(func(s *state) {
 		s.platform.BaseURL, s.platform.UserID, s.platform.Issuer = base, e.UserID, e.Issuer
-		if answer.RestoreHandle != "" {
-			s.platform.RestoreHandle = answer.RestoreHandle
+		if got.RestoreHandle != "" {
+			s.platform.RestoreHandle = got.RestoreHandle
 		}
-		s.hardware = hardware{Enrollment: e, Accounts: s.hardware.Accounts, UnseenRecoveryCode: answer.RecoveryCode}
+		s.hardware = hardware{Enrollment: e, Accounts: s.hardware.Accounts, UnseenRecoveryCode: got.RecoveryCode}
 	})
-	return Restored{EnrollmentID: e.ID, UserID: e.UserID, RecoveryCode: answer.RecoveryCode, Backup: answer.Backup}, err
+	return Restored{EnrollmentID: e.ID, UserID: e.UserID, RecoveryCode: got.RecoveryCode, Backup: got.Backup}, err
 }
 
 // OpenRestore is a restore that another installation has started to take over from this one.
@@ -242,12 +242,12 @@ func (p *Phone) OpenRestoresOfMine(ctx context.Context, wait time.Duration) ([]O
 	if wait > 0 {
 		path += "?wait=" + strconv.Itoa(int(wait/time.Second))
 	}
-	reply, err := p.deviceCall(ctx, Call{Method: http.MethodGet, Path: path, Wait: wait})
+	response, err := p.deviceCall(ctx, Call{Method: http.MethodGet, Path: path, Wait: wait})
 	if err != nil {
 		return nil, err
 	}
 	var open []OpenRestore
-	err = reply.decode(&open)
+	err = response.decode(&open)
 	return open, err
 }
 
@@ -264,15 +264,15 @@ func (p *Phone) CheckCode(ctx context.Context, code string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	reply, err := p.deviceCall(ctx, Call{
+	response, err := p.deviceCall(ctx, Call{
 		Method: http.MethodPost, Path: e.devicePath("/recovery-code/check"), JSON: map[string]string{"recovery_code": code},
 	})
 	if err != nil {
 		return false, err
 	}
-	var answer struct {
+	var got struct {
 		Valid bool `json:"valid"`
 	}
-	err = reply.decode(&answer)
-	return answer.Valid, err
+	err = response.decode(&got)
+	return got.Valid, err
 }

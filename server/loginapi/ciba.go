@@ -32,7 +32,7 @@ const (
 	maxDetailsBytes   = 8 << 10
 )
 
-// authorized is the answer of the backchannel authentication endpoint; number and delivery are ours.
+// authorized is the response of the backchannel authentication endpoint; number and delivery are ours.
 type authorized struct {
 	ID       string         `json:"auth_req_id"`
 	Expires  int            `json:"expires_in"`
@@ -203,8 +203,8 @@ func authorizationDetails(p params) (json.RawMessage, error) {
 	return raw, nil
 }
 
-// tokenAnswer is the answer of the token endpoint; recovery_code only of the grant that spends one.
-type tokenAnswer struct {
+// tokenResponse is the response of the token endpoint; recovery_code only of the grant that spends one.
+type tokenResponse struct {
 	AccessToken  string          `json:"access_token"`
 	IDToken      string          `json:"id_token,omitempty"`
 	TokenType    string          `json:"token_type"`
@@ -266,14 +266,14 @@ type tokenRequest struct {
 
 // tokens answers with the tokens of a login.
 func (a *API) tokens(c *fiber.Ctx, client access.Client, o login.Outcome, req tokenRequest) error {
-	answer, err := a.makeTokens(c, client, o, req)
+	response, err := a.makeTokens(c, client, o, req)
 	if err != nil {
 		return err
 	}
-	return c.JSON(answer)
+	return c.JSON(response)
 }
 
-func (a *API) makeTokens(c *fiber.Ctx, client access.Client, o login.Outcome, req tokenRequest) (tokenAnswer, error) {
+func (a *API) makeTokens(c *fiber.Ctx, client access.Client, o login.Outcome, req tokenRequest) (tokenResponse, error) {
 	ctx := c.UserContext()
 	l := access.Login{
 		UserID: o.UserID, AMR: []string{"mfa", string(o.Login.Method)}, AuthReqID: req.authReqID,
@@ -282,15 +282,15 @@ func (a *API) makeTokens(c *fiber.Ctx, client access.Client, o login.Outcome, re
 	}
 	token, err := a.access.AccessToken(ctx, client, l, req.audience, req.scopes)
 	if err != nil {
-		return tokenAnswer{}, err
+		return tokenResponse{}, err
 	}
 	granted := client.Granted(req.scopes)
-	answer := tokenAnswer{
+	response := tokenResponse{
 		AccessToken: token, TokenType: "Bearer", ExpiresIn: int(access.TokenLife.Seconds()),
 		Scope: joined(granted), Details: o.Login.Details,
 	}
 	if slices.Contains(granted, access.ScopeOpenID) {
-		answer.IDToken, err = a.access.IDToken(ctx, client, l)
+		response.IDToken, err = a.access.IDToken(ctx, client, l)
 	}
-	return answer, err
+	return response, err
 }

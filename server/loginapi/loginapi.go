@@ -98,7 +98,7 @@ func (a *API) managementToken(c *fiber.Ctx, p params, client access.Client) erro
 	if err != nil {
 		return err
 	}
-	return c.JSON(tokenAnswer{
+	return c.JSON(tokenResponse{
 		AccessToken: token, TokenType: "Bearer", ExpiresIn: int(access.ManagementLife.Seconds()), Scope: joined(granted),
 	})
 }

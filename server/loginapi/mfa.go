@@ -97,10 +97,10 @@ func (a *API) redeemCode(c *fiber.Ctx, p params, client access.Client) error {
 	if err != nil {
 		return err
 	}
-	answer, err := a.makeTokens(c, client, o.Outcome, req)
+	response, err := a.makeTokens(c, client, o.Outcome, req)
 	if err != nil {
 		return err
 	}
-	answer.RecoveryCode = string(o.Next)
-	return c.JSON(answer)
+	response.RecoveryCode = string(o.Next)
+	return c.JSON(response)
 }

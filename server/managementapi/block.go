@@ -21,7 +21,7 @@ type block struct {
 	Channel    string `json:"channel" doc:"login, restore or practice."`
 }
 
-type blocksAnswer struct{ Body blocks }
+type blocksOutput struct{ Body blocks }
 
 // identifierQuery names a user by what he types at a login: his id, email or username.
 type identifierQuery struct {
@@ -51,11 +51,11 @@ func (a *api) mountBlocks() {
 	}, a.unblockBy)
 }
 
-func (a *api) readBlocks(ctx context.Context, _ audit.Actor, in *UserPath) (*blocksAnswer, error) {
+func (a *api) readBlocks(ctx context.Context, _ audit.Actor, in *UserPath) (*blocksOutput, error) {
 	return a.blocksOf(ctx, in.ID)
 }
 
-func (a *api) readBlocksBy(ctx context.Context, _ audit.Actor, in *identifierQuery) (*blocksAnswer, error) {
+func (a *api) readBlocksBy(ctx context.Context, _ audit.Actor, in *identifierQuery) (*blocksOutput, error) {
 	ids, err := a.identify(ctx, in.Identifier)
 	if err != nil {
 		return nil, err
@@ -63,8 +63,8 @@ func (a *api) readBlocksBy(ctx context.Context, _ audit.Actor, in *identifierQue
 	return a.blocksOf(ctx, ids...)
 }
 
-func (a *api) blocksOf(ctx context.Context, ids ...string) (*blocksAnswer, error) {
-	out := &blocksAnswer{blocks{[]block{}}}
+func (a *api) blocksOf(ctx context.Context, ids ...string) (*blocksOutput, error) {
+	out := &blocksOutput{blocks{[]block{}}}
 	for _, id := range ids {
 		standing, err := a.Codes.StandingOf(ctx, id)
 		if err != nil {

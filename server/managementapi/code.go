@@ -7,8 +7,8 @@ import (
 	"tutela/storage/audit"
 )
 
-// codeAnswer is a recovery code, which is told once.
-type codeAnswer struct {
+// codeOutput is a recovery code, which is told once.
+type codeOutput struct {
 	Body struct {
 		RecoveryCode string `json:"recovery_code"`
 	}
@@ -22,12 +22,12 @@ func (a *api) mountCodes() {
 	}, a.regenerateCode)
 }
 
-func (a *api) regenerateCode(ctx context.Context, actor audit.Actor, in *UserPath) (*codeAnswer, error) {
+func (a *api) regenerateCode(ctx context.Context, actor audit.Actor, in *UserPath) (*codeOutput, error) {
 	code, err := a.Codes.Regenerate(ctx, in.ID, actor)
 	if err != nil {
 		return nil, err
 	}
-	answer := &codeAnswer{}
-	answer.Body.RecoveryCode = string(code)
-	return answer, nil
+	out := &codeOutput{}
+	out.Body.RecoveryCode = string(code)
+	return out, nil
 }

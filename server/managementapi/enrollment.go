@@ -50,9 +50,9 @@ var authMethods = map[device.Type]string{
 	device.TypePlatform: "webauthn-platform",
 }
 
-type enrollmentAnswer struct{ Body enrollment }
+type enrollmentOutput struct{ Body enrollment }
 
-type enrollmentsAnswer struct{ Body []usersEnrollment }
+type enrollmentsOutput struct{ Body []usersEnrollment }
 
 func (a *api) mountEnrollments() {
 	const path = "/guardian/enrollments/{id}"
@@ -80,12 +80,12 @@ func (a *api) mountEnrollments() {
 	}, a.listEnrollments)
 }
 
-func (a *api) readEnrollment(ctx context.Context, _ audit.Actor, in *EnrollmentPath) (*enrollmentAnswer, error) {
+func (a *api) readEnrollment(ctx context.Context, _ audit.Actor, in *EnrollmentPath) (*enrollmentOutput, error) {
 	e, err := a.Devices.ReadEnrollment(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &enrollmentAnswer{enrollmentOf(e)}, nil
+	return &enrollmentOutput{enrollmentOf(e)}, nil
 }
 
 func (a *api) deleteEnrollment(ctx context.Context, actor audit.Actor, in *EnrollmentPath) (*nothing, error) {
@@ -100,12 +100,12 @@ func (a *api) resumeEnrollment(ctx context.Context, actor audit.Actor, in *Enrol
 	return nil, a.Devices.Resume(ctx, in.ID, actor)
 }
 
-func (a *api) listEnrollments(ctx context.Context, _ audit.Actor, in *UserPath) (*enrollmentsAnswer, error) {
+func (a *api) listEnrollments(ctx context.Context, _ audit.Actor, in *UserPath) (*enrollmentsOutput, error) {
 	all, err := a.Devices.EnrollmentsOf(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	out := &enrollmentsAnswer{Body: make([]usersEnrollment, 0, len(all))}
+	out := &enrollmentsOutput{Body: make([]usersEnrollment, 0, len(all))}
 	for _, e := range all {
 		out.Body = append(out.Body, usersEnrollment{
 			enrollment: enrollmentOf(e),

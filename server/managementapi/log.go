@@ -47,14 +47,14 @@ type LogsQuery struct {
 	Sort   string `query:"sort" doc:"date:1 or date:-1"`
 }
 
-type logsAnswer struct{ Body list[picked[logEvent]] }
+type logsOutput struct{ Body list[picked[logEvent]] }
 
 func (a *api) mountLogs() {
 	scopes := []string{"read:logs", "read:logs_users"}
 	register(a, call{
 		Word: audit.CallListLogs, Method: http.MethodGet, Path: "/logs", Summary: "Search Log Events", Scopes: scopes,
 		Description: "By page the newest first, within the newest 10000 events; with from and take the oldest first, for ever.",
-	}, func(ctx context.Context, _ audit.Actor, in *LogsQuery) (*logsAnswer, error) {
+	}, func(ctx context.Context, _ audit.Actor, in *LogsQuery) (*logsOutput, error) {
 		return a.listLogs(ctx, storage.House, in)
 	})
 	register(a, call{
@@ -66,7 +66,7 @@ func (a *api) mountLogs() {
 		UserPath
 		LogsQuery
 	},
-	) (*logsAnswer, error) {
+	) (*logsOutput, error) {
 		p, err := a.Devices.ReadUser(ctx, in.ID)
 		if err != nil {
 			return nil, err
@@ -91,7 +91,7 @@ func (a *api) readLog(ctx context.Context, _ audit.Actor, in *struct {
 }
 
 // listLogs lists events: of uid alone, unless that is the house.
-func (a *api) listLogs(ctx context.Context, uid storage.UID, in *LogsQuery) (*logsAnswer, error) {
+func (a *api) listLogs(ctx context.Context, uid storage.UID, in *LogsQuery) (*logsOutput, error) {
 	q, nobody, err := a.logQuery(ctx, uid, in)
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func (a *api) listLogs(ctx context.Context, uid storage.UID, in *LogsQuery) (*lo
 	if err != nil {
 		return nil, err
 	}
-	out := &logsAnswer{list[picked[logEvent]]{name: "logs"}}
+	out := &logsOutput{list[picked[logEvent]]{name: "logs"}}
 	for _, e := range shown {
 		out.Body.items = append(out.Body.items, picked[logEvent]{e, in.Selection})
 	}

@@ -24,7 +24,7 @@ func (b ResetBody) request(userID string, actor audit.Actor) recovery.ResetReque
 	return recovery.ResetRequest{UserID: userID, Reason: b.Reason, CallerCheck: b.CallerCheck, DryRun: b.DryRun, Actor: actor}
 }
 
-type receiptAnswer struct{ Body recovery.Receipt }
+type receiptOutput struct{ Body recovery.Receipt }
 
 // resetOf is what became of one of several users: a receipt, or why not.
 type resetOf struct {
@@ -55,12 +55,12 @@ func (a *api) reset(ctx context.Context, actor audit.Actor, in *struct {
 	UserPath
 	Body ResetBody
 },
-) (*receiptAnswer, error) {
+) (*receiptOutput, error) {
 	receipt, err := a.Codes.Reset(ctx, in.Body.request(in.ID, actor))
 	if err != nil {
 		return nil, err
 	}
-	return &receiptAnswer{receipt}, nil
+	return &receiptOutput{receipt}, nil
 }
 
 func (a *api) resetAll(ctx context.Context, actor audit.Actor, in *struct {

@@ -21,7 +21,7 @@ type ticketRequest struct {
 	}
 }
 
-type ticketAnswer struct {
+type ticketOutput struct {
 	Body struct {
 		ID  string `json:"ticket_id"`
 		URL string `json:"ticket_url"`
@@ -35,7 +35,7 @@ func (a *api) mountTickets() {
 	}, a.createTicket)
 }
 
-func (a *api) createTicket(ctx context.Context, actor audit.Actor, in *ticketRequest) (*ticketAnswer, error) {
+func (a *api) createTicket(ctx context.Context, actor audit.Actor, in *ticketRequest) (*ticketOutput, error) {
 	if in.Body.SendMail {
 		return nil, errBody.With("send_mail needs a webhook that mails, and there is none: send the link yourself")
 	}
@@ -46,7 +46,7 @@ func (a *api) createTicket(ctx context.Context, actor audit.Actor, in *ticketReq
 	if err != nil {
 		return nil, err
 	}
-	var out ticketAnswer
+	var out ticketOutput
 	out.Body.ID, out.Body.URL = ticket, a.Devices.TicketURL(ticket)
 	return &out, nil
 }

@@ -117,9 +117,9 @@ func (n *newUser) user() (user.User, error) {
 	return u, nil
 }
 
-type profileAnswer struct{ Body picked[profile] }
+type profileOutput struct{ Body picked[profile] }
 
-type usersAnswer struct{ Body list[picked[profile]] }
+type usersOutput struct{ Body list[picked[profile]] }
 
 func (a *api) mountUsers() {
 	register(a, call{
@@ -144,7 +144,7 @@ func (a *api) mountUsers() {
 	}, a.usersByEmail)
 }
 
-func (a *api) createUser(ctx context.Context, actor audit.Actor, in *newUser) (*profileAnswer, error) {
+func (a *api) createUser(ctx context.Context, actor audit.Actor, in *newUser) (*profileOutput, error) {
 	u, err := in.user()
 	if err != nil {
 		return nil, err
@@ -154,19 +154,19 @@ func (a *api) createUser(ctx context.Context, actor audit.Actor, in *newUser) (*
 		return nil, err
 	}
 	made := device.Profile{UID: added.UID, User: added.User, State: user.New}
-	return &profileAnswer{picked[profile]{value: profileOf(made)}}, nil
+	return &profileOutput{picked[profile]{value: profileOf(made)}}, nil
 }
 
 func (a *api) readUser(ctx context.Context, _ audit.Actor, in *struct {
 	UserPath
 	Selection
 },
-) (*profileAnswer, error) {
+) (*profileOutput, error) {
 	p, err := a.Devices.ReadUser(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &profileAnswer{picked[profile]{profileOf(p), in.Selection}}, nil
+	return &profileOutput{picked[profile]{profileOf(p), in.Selection}}, nil
 }
 
 func (a *api) deleteUser(ctx context.Context, actor audit.Actor, in *UserPath) (*nothing, error) {
@@ -202,7 +202,7 @@ type usersQuery struct {
 	Sort   string `query:"sort" doc:"field:1 or field:-1"`
 }
 
-func (a *api) listUsers(ctx context.Context, _ audit.Actor, in *usersQuery) (*usersAnswer, error) {
+func (a *api) listUsers(ctx context.Context, _ audit.Actor, in *usersQuery) (*usersOutput, error) {
 	terms, err := userTerms(in.Q)
 	if err != nil {
 		return nil, err
@@ -219,7 +219,7 @@ func (a *api) listUsers(ctx context.Context, _ audit.Actor, in *usersQuery) (*us
 	}
 	all, err := a.Devices.Profiles(ctx, shown)
 	out.items = profilesOf(all, in.Selection)
-	return &usersAnswer{out}, err
+	return &usersOutput{out}, err
 }
 
 // continueUsers returns the users after a cursor.

@@ -168,10 +168,10 @@ func (c Call[I, O]) mount(mux *http.ServeMux, h House) {
 	mux.HandleFunc("POST /"+c.name, func(w http.ResponseWriter, r *http.Request) {
 		out, err := c.serve(r, h)
 		if err != nil {
-			answer(w, http.StatusBadRequest, wireErrorOf(err))
+			respond(w, http.StatusBadRequest, wireErrorOf(err))
 			return
 		}
-		answer(w, http.StatusOK, out)
+		respond(w, http.StatusOK, out)
 	})
 }
 
@@ -187,7 +187,7 @@ func (c Call[I, O]) serve(r *http.Request, h House) (out O, err error) {
 	return c.run(s, r.Context(), in)
 }
 
-func answer(w http.ResponseWriter, status int, body any) {
+func respond(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body) //nolint:errchkjson // a caller who is gone needs no answer
@@ -197,7 +197,7 @@ func answer(w http.ResponseWriter, status int, body any) {
 func serveCopy(w http.ResponseWriter, r *http.Request, h House) {
 	s, err := serviceFor(r, h)
 	if err != nil {
-		answer(w, http.StatusBadRequest, wireErrorOf(err))
+		respond(w, http.StatusBadRequest, wireErrorOf(err))
 		return
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
