@@ -35,15 +35,15 @@ func TestPut_TheFirstMakesABackupWithAHandleThatOnlyItsHashIsKeptOf(t *testing.T
 		if len(stored.Handle) < 43 {
 			t.Errorf("handle %q has fewer than 256 bits", stored.Handle)
 		}
-		if h.holds(t, stored.Handle) {
+		if h.Holds(stored.Handle) {
 			t.Error("the store holds the handle in plain form")
 		}
-		v, got, err := h.backups.Latest(context.Background(), p.prove(t))
+		v, got, err := h.backups.Latest(context.Background(), p.Proof())
 		must(t, err)
-		if !bytes.Equal(got, body) || v.Size != len(body) || !v.Key.Same(p.key) {
+		if !bytes.Equal(got, body) || v.Size != len(body) || !v.Key.Same(p.In.Key) {
 			t.Errorf("latest is another: %d bytes of %d", len(got), len(body))
 		}
-		if n := h.rows(t, "backup_chunk"); n != 4 {
+		if n := len(h.Rows("backup_chunk")); n != 4 {
 			t.Errorf("a body of 200000 bytes lies in %d chunks, want 4 of 64 KiB", n)
 		}
 	})
@@ -86,9 +86,9 @@ func TestPut_IsRefusedForTheFirstReasonThatHolds(t *testing.T) {
 		{"a digest that differs", good(func(c map[string]any) { c["digest"] = hexDigest(nil) }), backup.ErrInvalid},
 		{"a size that differs, and it shrinks", good(func(c map[string]any) { c["size"] = 49; c["items"] = 0 }), backup.ErrInvalid},
 		{"another phone's manifest", with(good(nil), func(r *backup.PutRequest) { r.Manifest = other.version(t, 3, manifest, body, 5, nil).Manifest }), backup.ErrInvalid},
-		{"another phone's name on this phone's manifest", good(func(c map[string]any) { c["iss"] = other.answer.ID }), backup.ErrInvalid},
+		{"another phone's name on this phone's manifest", good(func(c map[string]any) { c["iss"] = other.Enrolled.ID }), backup.ErrInvalid},
 		{"this phone's name on another phone's manifest", with(good(nil), func(r *backup.PutRequest) {
-			r.Manifest = other.version(t, 3, manifest, body, 5, func(c map[string]any) { c["iss"] = p.answer.ID }).Manifest
+			r.Manifest = other.version(t, 3, manifest, body, 5, func(c map[string]any) { c["iss"] = p.Enrolled.ID }).Manifest
 		}), backup.ErrInvalid},
 		{"a parent that does not chain", good(func(c map[string]any) { c["parent"] = hexDigest(body) }), backup.ErrInvalid},
 		{"no parent", good(func(c map[string]any) { c["parent"] = "" }), backup.ErrInvalid},
@@ -99,7 +99,7 @@ func TestPut_IsRefusedForTheFirstReasonThatHolds(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := h.backups.Put(context.Background(), p.prove(t), c.req, audit.ByUser())
+			_, err := h.backups.Put(context.Background(), p.Proof(), c.req, audit.ByUser())
 			if !errors.Is(err, c.want) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
@@ -107,7 +107,7 @@ func TestPut_IsRefusedForTheFirstReasonThatHolds(t *testing.T) {
 			if errors.As(err, &conflict) && (conflict.Generation != 2 || conflict.Manifest != manifest) {
 				t.Errorf("the conflict names generation %d", conflict.Generation)
 			}
-			if v, _, err := h.backups.Latest(context.Background(), p.prove(t)); err != nil || v.Generation != 2 {
+			if v, _, err := h.backups.Latest(context.Background(), p.Proof()); err != nil || v.Generation != 2 {
 				t.Errorf("the refused put changed the backup: %v, %v", v, err)
 			}
 		})
@@ -118,7 +118,7 @@ func TestPut_IsRefusedForTheFirstReasonThatHolds(t *testing.T) {
 func TestPut_ConflictsWithGeneration0WhereNothingIs(t *testing.T) {
 	h := openHouse(t, ground.Options{})
 	p := h.enroll(t, "ada")
-	_, err := h.backups.Put(context.Background(), p.prove(t), p.version(t, 2, "x", nil, 0, nil), audit.ByUser())
+	_, err := h.backups.Put(context.Background(), p.Proof(), p.version(t, 2, "x", nil, 0, nil), audit.ByUser())
 	var conflict *backup.Conflict
 	if !errors.As(err, &conflict) || *conflict != (backup.Conflict{}) {
 		t.Errorf("got %v", err)
@@ -162,7 +162,7 @@ func TestPut_AgainGetsTheSameAnswerWithTheHandleForAQuarterOfAnHour(t *testing.T
 		}
 		other := req
 		other.Body = random(70_000)
-		if _, err := h.backups.Put(context.Background(), p.prove(t), other, audit.ByUser()); err == nil {
+		if _, err := h.backups.Put(context.Background(), p.Proof(), other, audit.ByUser()); err == nil {
 			t.Error("another body under the same manifest was taken for the same put")
 		}
 		entries, _, err := audit.List(context.Background(), h.store, audit.Query{Types: []audit.Type{audit.BackupPut}}, false)
@@ -182,7 +182,7 @@ func TestPut_TracksAPlatformBackupWithAnEmptyBody(t *testing.T) {
 	must(t, err)
 	want := []backup.Tracked{{
 		ID: list[0].ID, Generation: 1, Items: 7, Provider: backup.ICloud, Created: h.store.Now(),
-		Updated: h.store.Now().Truncate(time.Millisecond), Enrollment: p.answer.ID, Device: "Pixel 9",
+		Updated: h.store.Now().Truncate(time.Millisecond), Enrollment: p.Enrolled.ID, Device: "Pixel 9",
 	}}
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Error(diff)
@@ -197,7 +197,7 @@ func TestPut_KeepsTheNewestGenerationsAsSet(t *testing.T) {
 		p := h.enroll(t, "ada")
 		manifest := p.backUp(t, 12)
 		ctx := context.Background()
-		list, err := h.backups.Generations(ctx, p.prove(t))
+		list, err := h.backups.Generations(ctx, p.Proof())
 		must(t, err)
 		if len(list) != 10 || list[0].Generation != 12 || list[9].Generation != 3 {
 			t.Errorf("of 12 generations %d are kept", len(list))
@@ -207,15 +207,15 @@ func TestPut_KeepsTheNewestGenerationsAsSet(t *testing.T) {
 				t.Errorf("generation %d does not name the one before as its parent", v.Generation)
 			}
 		}
-		if _, _, err := h.backups.Generation(ctx, p.prove(t), 2); !errors.Is(err, backup.ErrNone) {
+		if _, _, err := h.backups.Generation(ctx, p.Proof(), 2); !errors.Is(err, backup.ErrNone) {
 			t.Errorf("generation 2: %v", err)
 		}
-		if v, body, err := h.backups.Generation(ctx, p.prove(t), 3); err != nil || v.Digest != hexDigest(body) {
+		if v, body, err := h.backups.Generation(ctx, p.Proof(), 3); err != nil || v.Digest != hexDigest(body) {
 			t.Errorf("generation 3: %v", err)
 		}
-		h.set(t, "backup.keep", "1")
+		h.Set("backup.keep", "1")
 		p.put(t, p.version(t, 13, manifest, random(100_000), 5, nil))
-		if versions, chunks := h.rows(t, "backup_version"), h.rows(t, "backup_chunk"); versions != 1 || chunks != 2 {
+		if versions, chunks := len(h.Rows("backup_version")), len(h.Rows("backup_chunk")); versions != 1 || chunks != 2 {
 			t.Errorf("one generation kept lies in %d versions and %d chunks", versions, chunks)
 		}
 	})
@@ -225,7 +225,7 @@ func TestPut_BySixtyFourAtOnceAddsOneVersion(t *testing.T) {
 	h := openHouse(t, ground.Options{})
 	p := h.enroll(t, "ada")
 	manifest := p.backUp(t, 1)
-	proof := p.prove(t)
+	proof := p.Proof()
 	var won, conflicts atomic.Int32
 	var group sync.WaitGroup
 	for i := range 64 {
@@ -253,16 +253,16 @@ func TestDelete_IsFollowedByGeneration1WithANewHandle(t *testing.T) {
 		ctx := context.Background()
 		p := h.enroll(t, "ada")
 		first := p.put(t, p.version(t, 1, "", random(100_000), 5, nil))
-		must(t, h.backups.Delete(ctx, p.prove(t), audit.ByUser()))
+		must(t, h.backups.Delete(ctx, p.Proof(), audit.ByUser()))
 		for _, table := range []string{"backup", "backup_version", "backup_chunk", "backup_handle"} {
-			if n := h.rows(t, table); n != 0 {
+			if n := len(h.Rows(table)); n != 0 {
 				t.Errorf("%d rows of %s are left", n, table)
 			}
 		}
 		if h.find(t, first.Handle) != nil {
 			t.Error("the handle still leads to a backup")
 		}
-		if err := h.backups.Delete(ctx, p.prove(t), audit.ByUser()); !errors.Is(err, backup.ErrNone) {
+		if err := h.backups.Delete(ctx, p.Proof(), audit.ByUser()); !errors.Is(err, backup.ErrNone) {
 			t.Errorf("delete of nothing: %v", err)
 		}
 		again := p.put(t, p.version(t, 1, "", random(10), 1, nil))
@@ -276,12 +276,12 @@ func TestNewHandle_KillsTheOldOne(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		ctx := context.Background()
 		p := h.enroll(t, "ada")
-		if _, err := h.backups.NewHandle(ctx, p.prove(t)); !errors.Is(err, backup.ErrNone) {
+		if _, err := h.backups.NewHandle(ctx, p.Proof()); !errors.Is(err, backup.ErrNone) {
 			t.Errorf("a handle for no backup: %v", err)
 		}
 		req := p.version(t, 1, "", nil, 0, nil)
 		first := p.put(t, req)
-		second, err := h.backups.NewHandle(ctx, p.prove(t))
+		second, err := h.backups.NewHandle(ctx, p.Proof())
 		must(t, err)
 		if h.find(t, first.Handle) != nil || h.find(t, second) == nil {
 			t.Error("not the new handle alone leads to the backup")
@@ -313,7 +313,7 @@ func TestBackup_StaysRestorableWhenItsEnrollmentIsGone(t *testing.T) {
 		ctx := context.Background()
 		p := h.enroll(t, "ada")
 		stored := p.put(t, p.version(t, 1, "", random(10), 3, nil))
-		must(t, h.devices.Leave(ctx, p.prove(t), audit.ByUser()))
+		must(t, h.devices.Leave(ctx, p.Proof(), audit.ByUser()))
 		if h.find(t, stored.Handle) == nil {
 			t.Fatal("the handle leads nowhere")
 		}
@@ -323,7 +323,7 @@ func TestBackup_StaysRestorableWhenItsEnrollmentIsGone(t *testing.T) {
 			t.Errorf("the backups are %+v", list)
 		}
 		next := h.enroll(t, "ada")
-		if _, _, err := h.backups.Latest(ctx, next.prove(t)); !errors.Is(err, backup.ErrNone) {
+		if _, _, err := h.backups.Latest(ctx, next.Proof()); !errors.Is(err, backup.ErrNone) {
 			t.Errorf("the new enrollment has a backup: %v", err)
 		}
 		next.backUp(t, 1)
@@ -341,11 +341,11 @@ func TestBackup_OrphansPastTenKeepTheirLatestGenerationAlone(t *testing.T) {
 		first := p.version(t, 1, "", random(10), 3, nil)
 		handles = append(handles, p.put(t, first).Handle)
 		p.put(t, p.version(t, 2, first.Manifest, random(10), 3, nil))
-		must(t, h.devices.Leave(context.Background(), p.prove(t), audit.ByUser()))
+		must(t, h.devices.Leave(context.Background(), p.Proof(), audit.ByUser()))
 		h.clock.Advance(time.Minute)
 	}
 	h.enroll(t, "ada").backUp(t, 1)
-	if n := h.rows(t, "backup_version"); n != 10*2+2+1 {
+	if n := len(h.Rows("backup_version")); n != 10*2+2+1 {
 		t.Errorf("%d versions are left", n)
 	}
 	for i, handle := range handles {
@@ -360,12 +360,12 @@ func TestBackup_AResetLeavesNothing(t *testing.T) {
 		p := h.enroll(t, "ada")
 		planted := "planted-" + hex.EncodeToString(random(16))
 		stored := p.put(t, p.version(t, 1, "", []byte(planted), 5, nil))
-		if !h.holds(t, planted) {
+		if !h.Holds(planted) {
 			t.Fatal("the scan does not find what is there")
 		}
 		_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "test", Actor: audit.ByOperator(0)})
 		must(t, err)
-		if h.holds(t, planted) || h.find(t, stored.Handle) != nil {
+		if h.Holds(planted) || h.find(t, stored.Handle) != nil {
 			t.Error("something of the backup is left")
 		}
 	})
@@ -376,7 +376,7 @@ func TestBackup_TakesNoDeviceToken(t *testing.T) {
 	ctx := context.Background()
 	p := h.enroll(t, "ada")
 	p.backUp(t, 1)
-	stolen, err := h.devices.Prove(ctx, p.answer.ID, p.answer.Token, false)
+	stolen, err := h.devices.Prove(ctx, p.Enrolled.ID, p.Enrolled.Token, false)
 	must(t, err)
 	calls := map[string]func() error{
 		"put": func() error {
@@ -399,13 +399,13 @@ func TestBackup_TakesNoDeviceToken(t *testing.T) {
 func TestPut_AfterAResetThatCameBetweenIsRefused(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		p := h.enroll(t, "ada")
-		proof, req := p.prove(t), p.version(t, 1, "", random(10), 1, nil)
+		proof, req := p.Proof(), p.version(t, 1, "", random(10), 1, nil)
 		_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "test", Actor: audit.ByOperator(0)})
 		must(t, err)
 		if _, err := h.backups.Put(context.Background(), proof, req, audit.ByUser()); !errors.Is(err, device.ErrNoEnrollment) {
 			t.Errorf("got %v", err)
 		}
-		if n := h.rows(t, "backup"); n != 0 {
+		if n := len(h.Rows("backup")); n != 0 {
 			t.Errorf("%d backups are left behind", n)
 		}
 	})
@@ -453,9 +453,9 @@ func TestBackup_GenerationsAreAsTheModelSays(t *testing.T) {
 		n++
 		userID := fmt.Sprintf("user-%d", n)
 		phones := []*phone{h.enroll(t, userID), h.enroll(t, userID)}
-		models := []*model{{proof: phones[0].prove(t)}, {proof: phones[1].prove(t)}}
+		models := []*model{{proof: phones[0].Proof()}, {proof: phones[1].Proof()}}
 		keep := rapid.IntRange(1, 4).Draw(rt, "keep")
-		h.set(t, "backup.keep", fmt.Sprint(keep))
+		h.Set("backup.keep", fmt.Sprint(keep))
 		pick := func() (*phone, *model) {
 			i := rapid.IntRange(0, 1).Draw(rt, "phone")
 			models[i].keep = keep

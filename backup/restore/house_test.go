@@ -2,12 +2,8 @@ package restore_test
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
@@ -16,6 +12,7 @@ import (
 	"tutela/backup"
 	"tutela/backup/restore"
 	"tutela/device"
+	"tutela/device/devicetest"
 	"tutela/device/login"
 	"tutela/device/push"
 	"tutela/recovery"
@@ -23,15 +20,13 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
-	"tutela/storage/setting"
 	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
-const publicURL = "http://localhost:8080"
-
 // house is the services over a real data file, with a clock that the test owns.
 type house struct {
+	*devicetest.House
 	store    *storage.Store
 	engine   *countingEngine
 	clock    *storage.FakeClock
@@ -54,12 +49,9 @@ func openHouse(t testing.TB, o ground.Options) *house {
 		h.engine.Engine = e
 		return h.engine
 	}
-	g := ground.Open(t, o)
-	h.clock, h.store, h.ring = g.Clock, g.Store, g.Ring
-	bases := device.NewBases([]string{publicURL})
-	h.codes = recovery.New(h.store, h.ring, func(context.Context, []byte) (string, error) { return "signed", nil })
-	h.devices = device.New(h.store, h.ring, h.codes, device.Options{Bases: bases, Issuer: "Example"})
-	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, nil)
+	h.House = devicetest.Open(t, o)
+	h.store, h.clock, h.ring, h.codes, h.devices = h.Store, h.Clock, h.Ring, h.Codes, h.Devices
+	h.logins = login.New(h.store, h.ring, h.devices, h.codes, h.Bases, nil)
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
 	return h
@@ -67,10 +59,8 @@ func openHouse(t testing.TB, o ground.Options) *house {
 
 // phone is one installation with its key, and what it would have kept.
 type phone struct {
+	*devicetest.Phone
 	h      *house
-	secret ed25519.PrivateKey
-	key    device.Key
-	answer *device.Enrolled
 	code   string // the user's recovery code
 	handle string
 }
@@ -78,63 +68,24 @@ type phone struct {
 // Who acts: the user by one of her phones, and an admin.
 var (
 	from  = audit.ByUser().WithOrigin("192.0.2.1", "test")
-	admin = audit.ByOperator(0)
+	admin = devicetest.Admin
 )
 
-// newPhone makes a key and no more.
-func (h *house) newPhone(t testing.TB) *phone {
-	t.Helper()
-	public, secret, err := ed25519.GenerateKey(rand.Reader)
-	must(t, err)
-	jwk := `{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}`
-	key, err := device.ParseKey(json.RawMessage(jwk))
-	must(t, err)
-	return &phone{h: h, secret: secret, key: key}
+// newPhone makes an installation that has not enrolled.
+func (h *house) newPhone(name string) *phone {
+	p := &phone{Phone: h.NewPhone("ident-" + storage.NewID("", 12)), h: h}
+	p.In.Name = name
+	p.In.Push = push.Address{Service: push.FCM, Token: "push-token-" + name}
+	return p
 }
 
 // enroll makes a phone of a user, who may have others.
 func (h *house) enroll(t testing.TB, userID string) *phone {
 	t.Helper()
-	p := h.newPhone(t)
-	ctx := context.Background()
-	ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: userID}, AllowMultiple: true, Actor: audit.ByOperator(0)})
-	must(t, err)
-	p.answer, err = h.devices.Enroll(ctx, ticket, p.installation("old phone"), audit.ByUser())
-	must(t, err)
-	p.code = p.answer.RecoveryCode
+	p := h.newPhone("old phone")
+	must(t, p.Enroll(h.Ticket(userID)))
+	p.code = p.Enrolled.RecoveryCode
 	return p
-}
-
-func (p *phone) installation(name string) device.Installation {
-	return device.Installation{
-		Identifier: "ident-" + storage.NewID("", 12), Name: name, Key: p.key, Capabilities: []string{device.NumberMatching},
-		Push: push.Address{Service: push.FCM, Token: "push-token-" + name},
-	}
-}
-
-// sign makes a compact JWS by the phone's key.
-func (p *phone) sign(t testing.TB, claims map[string]any) string {
-	t.Helper()
-	payload, err := json.Marshal(claims)
-	must(t, err)
-	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"EdDSA"}`)) + "." + base64.RawURLEncoding.EncodeToString(payload)
-	return signed + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(p.secret, []byte(signed)))
-}
-
-// call makes an authenticated call by the phone's device JWT.
-func (p *phone) call(t testing.TB) (device.Proof, error) {
-	t.Helper()
-	now := p.h.clock.Wall().Unix()
-	return p.h.devices.Prove(context.Background(), p.answer.ID, p.sign(t, map[string]any{
-		"iss": p.answer.ID, "sub": p.answer.UserID, "aud": publicURL + "/api/device-accounts", "iat": now, "exp": now + 60,
-	}), true)
-}
-
-func (p *phone) prove(t testing.TB) device.Proof {
-	t.Helper()
-	proof, err := p.call(t)
-	must(t, err)
-	return proof
 }
 
 func hexDigest(s string) string {
@@ -145,12 +96,12 @@ func hexDigest(s string) string {
 // backUp puts the first generation and keeps its handle.
 func (p *phone) backUp(t testing.TB, body string) *phone {
 	t.Helper()
-	manifest := p.sign(t, map[string]any{
-		"iss": p.answer.ID, "generation": 1, "parent": "", "digest": hexDigest(body), "size": len(body), "items": 5,
+	manifest := p.Sign(map[string]any{
+		"iss": p.Enrolled.ID, "generation": 1, "parent": "", "digest": hexDigest(body), "size": len(body), "items": 5,
 		"provider": "server", "automatic_restore": true, "iat": p.h.clock.Wall().Unix(),
 	})
 	req := backup.PutRequest{Manifest: manifest, Body: []byte(body), Precondition: backup.Precondition{None: true}}
-	stored, err := p.h.backups.Put(context.Background(), p.prove(t), req, from)
+	stored, err := p.h.backups.Put(context.Background(), p.Proof(), req, from)
 	must(t, err)
 	p.handle = stored.Handle
 	return p
@@ -165,7 +116,7 @@ type started struct {
 // start starts a restore of a handle on a new phone.
 func (h *house) start(t testing.TB, handle string) *started {
 	t.Helper()
-	return h.newPhone(t).start(t, handle)
+	return h.newPhone("new phone").start(t, handle)
 }
 
 func (p *phone) start(t testing.TB, handle string) *started {
@@ -178,8 +129,8 @@ func (p *phone) start(t testing.TB, handle string) *started {
 // request is a start with everything in it.
 func (p *phone) request(t testing.TB, handle string) restore.StartRequest {
 	t.Helper()
-	proof := p.sign(t, map[string]any{"handle": hexDigest(handle), "iat": 1})
-	return restore.StartRequest{Handle: handle, Installation: p.installation("new phone"), Proof: proof}
+	proof := p.Sign(map[string]any{"handle": hexDigest(handle), "iat": 1})
+	return restore.StartRequest{Handle: handle, Installation: p.In, Proof: proof}
 }
 
 // state is what a GET of the restore says.
@@ -206,7 +157,7 @@ func (s *started) restored(t testing.TB, code string) *restore.Outcome {
 	t.Helper()
 	o, err := s.redeem(code)
 	must(t, err)
-	s.phone.answer, s.phone.code, s.phone.handle = &o.Enrolled, o.RecoveryCode, o.RestoreHandle
+	s.phone.Enrolled, s.phone.code, s.phone.handle = &o.Enrolled, o.RecoveryCode, o.RestoreHandle
 	return o
 }
 
@@ -226,21 +177,10 @@ const (
 	typo      = "0123456789ABCDEFGHJKMNPW"
 )
 
-func (h *house) update(t testing.TB, fn func(*storage.Tx) error) {
-	t.Helper()
-	must(t, h.store.Update(context.Background(), fn))
-}
-
-// set sets a policy.
-func (h *house) set(t testing.TB, name, value string) {
-	t.Helper()
-	h.update(t, func(tx *storage.Tx) error { return setting.Set(tx, name, value) })
-}
-
 // block blocks a user.
 func (h *house) block(t testing.TB, userID string, blocked bool) {
 	t.Helper()
-	h.update(t, func(tx *storage.Tx) error {
+	h.Update(func(tx *storage.Tx) error {
 		uid, _, err := user.Find(tx, userID)
 		if err == nil {
 			_, err = user.Change(tx, uid, func(u *user.User) error { u.Blocked = blocked; return nil })
@@ -249,49 +189,10 @@ func (h *house) block(t testing.TB, userID string, blocked bool) {
 	})
 }
 
-func (h *house) reset(t testing.TB, userID string) {
-	t.Helper()
-	_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: userID, Reason: "test", Actor: audit.ByOperator(0)})
-	must(t, err)
-}
-
-// rows returns the stored rows of a table, whoever has them.
-func (h *house) rows(t testing.TB, table string) (values []string) {
-	t.Helper()
-	for key, value := range h.dump(t) {
-		if name, _, _ := strings.Cut(key[min(17, len(key)):], "\x00"); key[0] == 'u' && name == table {
-			values = append(values, value)
-		}
-	}
-	return values
-}
-
-// dump is the whole store.
-func (h *house) dump(t testing.TB) map[string]string {
-	t.Helper()
-	all := make(map[string]string)
-	must(t, h.store.Engine().Peek(context.Background(), storage.Range{}, func(key, value []byte) bool {
-		all[string(key)] = string(value)
-		return true
-	}))
-	return all
-}
-
-// holds tells whether any byte of the store, keys or values, holds a string.
-func (h *house) holds(t testing.TB, planted string) bool {
-	t.Helper()
-	for key, value := range h.dump(t) {
-		if strings.Contains(key, planted) || strings.Contains(value, planted) {
-			return true
-		}
-	}
-	return false
-}
-
 // notices counts the entries of the outbox that hold all the strings.
 func (h *house) notices(t testing.TB, all ...string) (n int) {
 	t.Helper()
-	for _, row := range h.rows(t, "outbox") {
+	for _, row := range h.Rows("outbox") {
 		has := true
 		for _, s := range all {
 			has = has && strings.Contains(row, `"`+s+`"`)

@@ -30,28 +30,28 @@ func TestRestoreWithCode_PutsTheNewInstallationInThePlaceOfTheOld(t *testing.T) 
 		s := h.start(t, old.handle)
 		o := s.restored(t, old.code)
 
-		if o.UserID != "ada" || o.ID == old.answer.ID || o.Token == "" || o.TOTP == nil || o.RestoreHandle == old.handle {
+		if o.UserID != "ada" || o.ID == old.Enrolled.ID || o.Token == "" || o.TOTP == nil || o.RestoreHandle == old.handle {
 			t.Errorf("the answer is %+v", o)
 		}
 		if o.Backup.Generation != 1 || o.Backup.Items != 5 || o.Backup.Digest != hexDigest("ciphertext") {
 			t.Errorf("its backup is %+v", o.Backup)
 		}
 		s.expect(t, restore.StepDone, "")
-		if _, err := old.call(t); !errors.Is(err, device.ErrNoEnrollment) {
+		if _, err := old.Call(); !errors.Is(err, device.ErrNoEnrollment) {
 			t.Errorf("the old installation's call: %v", err)
 		}
-		if _, err := h.devices.Prove(ctx, old.answer.ID, old.answer.Token, false); !errors.Is(err, device.ErrNoEnrollment) {
+		if _, err := h.devices.Prove(ctx, old.Enrolled.ID, old.Enrolled.Token, false); !errors.Is(err, device.ErrNoEnrollment) {
 			t.Errorf("the old installation's token: %v", err)
 		}
-		proof := s.phone.prove(t)
-		if v, body, err := h.backups.Latest(ctx, proof); err != nil || string(body) != "ciphertext" || v.Enrollment != old.answer.ID {
+		proof := s.phone.Proof()
+		if v, body, err := h.backups.Latest(ctx, proof); err != nil || string(body) != "ciphertext" || v.Enrollment != old.Enrolled.ID {
 			t.Errorf("the new installation reads %q: %v", body, err)
 		}
 		pending, err := h.logins.Approvals(ctx, proof, nil, 0)
 		if err != nil || len(pending) != 1 {
 			t.Errorf("%d approvals are asked of the new installation for %s: %v", len(pending), asked.ID, err)
 		}
-		if n := strings.Count(strings.Join(h.rows(t, "enrollment"), ""), `"backup_id"`); n != 1 {
+		if n := strings.Count(strings.Join(h.Rows("enrollment"), ""), `"backup_id"`); n != 1 {
 			t.Errorf("%d enrollments write to the backup", n)
 		}
 		checkNotices(t, h, old, s)
@@ -63,17 +63,17 @@ func TestRestoreWithCode_PutsTheNewInstallationInThePlaceOfTheOld(t *testing.T) 
 // checkNotices tells whether a restore that is done was told of.
 func checkNotices(t *testing.T, h *house, old *phone, s *started) {
 	t.Helper()
-	if h.notices(t, "restored", s.ID, old.answer.ID) != 1 {
+	if h.notices(t, "restored", s.ID, old.Enrolled.ID) != 1 {
 		t.Error("the old phone is not told")
 	}
 	if h.notices(t, "restored", s.ID) != 2 || h.notices(t, "code_changed") != 1 {
 		t.Error("the user's phones are not told")
 	}
 	done, moved := h.events(t, audit.RestoreDone), h.events(t, audit.DeviceMoved)
-	if len(done) != 1 || done[0].Detail.Enrollment != s.phone.answer.ID {
+	if len(done) != 1 || done[0].Detail.Enrollment != s.phone.Enrolled.ID {
 		t.Errorf("events of the restore: %+v", done)
 	}
-	if len(moved) != 1 || moved[0].Detail.Enrollment != old.answer.ID || moved[0].Detail.Successor != s.phone.answer.ID {
+	if len(moved) != 1 || moved[0].Detail.Enrollment != old.Enrolled.ID || moved[0].Detail.Successor != s.phone.Enrolled.ID {
 		t.Errorf("events of the move: %+v", moved)
 	}
 }
@@ -83,15 +83,15 @@ func TestRestoreWithCode_RotatesTheCode(t *testing.T) {
 		old := h.enroll(t, "ada").backUp(t, "body")
 		first := h.start(t, old.handle)
 		first.restored(t, old.code)
-		first.phone.prove(t)
+		first.phone.Proof()
 		second := h.start(t, first.phone.handle)
 		if _, err := second.redeem(old.code); !errors.Is(err, recovery.ErrWrongCode) {
 			t.Errorf("the spent code: %v", err)
 		}
 		second.restored(t, first.phone.code)
-		manifests, err := h.backups.Generations(context.Background(), second.phone.prove(t))
+		manifests, err := h.backups.Generations(context.Background(), second.phone.Proof())
 		must(t, err)
-		if len(manifests) != 1 || !manifests[0].Key.Same(old.key) {
+		if len(manifests) != 1 || !manifests[0].Key.Same(old.In.Key) {
 			t.Error("a backup that moved does not say which key signed its manifest")
 		}
 	})
@@ -103,15 +103,15 @@ func TestRestoreWithCode_ChainsTheNextVersionOfABackupThatMoved(t *testing.T) {
 		old := h.enroll(t, "ada").backUp(t, "body")
 		s := h.start(t, old.handle)
 		s.restored(t, old.code)
-		list, err := h.backups.Generations(ctx, s.phone.prove(t))
+		list, err := h.backups.Generations(ctx, s.phone.Proof())
 		must(t, err)
 		one := int64(1)
-		manifest := s.phone.sign(t, map[string]any{
-			"iss": s.phone.answer.ID, "generation": 2, "parent": hexDigest(list[0].Manifest), "digest": hexDigest("next"),
+		manifest := s.phone.Sign(map[string]any{
+			"iss": s.phone.Enrolled.ID, "generation": 2, "parent": hexDigest(list[0].Manifest), "digest": hexDigest("next"),
 			"size": 4, "items": 5, "provider": "server",
 		})
 		req := backup.PutRequest{Manifest: manifest, Body: []byte("next"), Precondition: backup.Precondition{Match: &one}}
-		stored, err := h.backups.Put(ctx, s.phone.prove(t), req, from)
+		stored, err := h.backups.Put(ctx, s.phone.Proof(), req, from)
 		if err != nil || stored.Generation != 2 || stored.Handle != "" {
 			t.Errorf("the next version: %+v, %v", stored, err)
 		}
@@ -132,7 +132,7 @@ func TestRestoreWithCode_GivesALostAnswerAgain(t *testing.T) {
 		if diff := cmp.Diff(first, again); diff != "" {
 			t.Errorf("the same call got another answer: %s", diff)
 		}
-		proof := s.phone.sign(t, map[string]any{"restore": s.ID, "iat": 12345.5})
+		proof := s.phone.Sign(map[string]any{"restore": s.ID, "iat": 12345.5})
 		state, err := h.restores.State(ctx, s.ID, s.Token, proof)
 		must(t, err)
 		if diff := cmp.Diff(first, state.Result); diff != "" {
@@ -144,11 +144,11 @@ func TestRestoreWithCode_GivesALostAnswerAgain(t *testing.T) {
 		for name, claims := range map[string]map[string]any{
 			"another restore's": {"restore": "rst_x", "iat": 1}, "no iat": {"restore": s.ID}, "a start's": {"handle": s.ID, "iat": 1},
 		} {
-			if _, err := h.restores.State(ctx, s.ID, s.Token, s.phone.sign(t, claims)); !errors.Is(err, restore.ErrProof) {
+			if _, err := h.restores.State(ctx, s.ID, s.Token, s.phone.Sign(claims)); !errors.Is(err, restore.ErrProof) {
 				t.Errorf("the proof is %s: %v", name, err)
 			}
 		}
-		byOld := old.sign(t, map[string]any{"restore": s.ID, "iat": 1})
+		byOld := old.Sign(map[string]any{"restore": s.ID, "iat": 1})
 		if _, err := h.restores.State(ctx, s.ID, s.Token, byOld); !errors.Is(err, restore.ErrProof) {
 			t.Errorf("the old key's proof: %v", err)
 		}
@@ -161,7 +161,7 @@ func TestRestoreWithCode_WhenDoneTakesNoOtherCodeAndCountsNothing(t *testing.T) 
 		s := h.start(t, old.handle)
 		o, err := s.redeem(old.code)
 		must(t, err)
-		before := h.dump(t)
+		before := h.Dump()
 		for _, code := range []string{wrongCode, typo, o.RecoveryCode, ""} {
 			if _, err := s.redeem(code); !errors.Is(err, restore.ErrNotReady) {
 				t.Errorf("code %q: %v", code, err)
@@ -170,7 +170,7 @@ func TestRestoreWithCode_WhenDoneTakesNoOtherCodeAndCountsNothing(t *testing.T) 
 		if _, err := h.restores.FirstTimeSetup(context.Background(), s.ID, s.Token); !errors.Is(err, restore.ErrNotReady) {
 			t.Errorf("first-time setup: %v", err)
 		}
-		if diff := cmp.Diff(before, h.dump(t)); diff != "" {
+		if diff := cmp.Diff(before, h.Dump()); diff != "" {
 			t.Errorf("something was written: %s", diff)
 		}
 	})
@@ -179,7 +179,7 @@ func TestRestoreWithCode_WhenDoneTakesNoOtherCodeAndCountsNothing(t *testing.T) 
 func TestRestoreWithCode_ForgetsItsAnswer(t *testing.T) {
 	ctx := context.Background()
 	cases := map[string]func(t *testing.T, h *house, s *started){
-		"at the first call of the new installation": func(t *testing.T, _ *house, s *started) { s.phone.prove(t) },
+		"at the first call of the new installation": func(t *testing.T, _ *house, s *started) { s.phone.Proof() },
 		"after a quarter of an hour":                func(_ *testing.T, h *house, _ *started) { h.clock.Advance(recovery.ReplyLife) },
 		"at a rotation of the code": func(t *testing.T, h *house, _ *started) {
 			_, err := h.codes.Regenerate(ctx, "ada", admin)
@@ -196,7 +196,7 @@ func TestRestoreWithCode_ForgetsItsAnswer(t *testing.T) {
 				if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
 					t.Errorf("the same call: %v", err)
 				}
-				proof := s.phone.sign(t, map[string]any{"restore": s.ID, "iat": 1})
+				proof := s.phone.Sign(map[string]any{"restore": s.ID, "iat": 1})
 				if _, err := h.restores.State(ctx, s.ID, s.Token, proof); !errors.Is(err, restore.ErrNotReady) {
 					t.Errorf("the proof: %v", err)
 				}
@@ -248,11 +248,11 @@ func TestRestoreWithCode_SpendsNothingOnAKeyThatIsInUse(t *testing.T) {
 		old := h.enroll(t, "ada").backUp(t, "body")
 		other := h.enroll(t, "ada")
 		s := other.start(t, old.handle)
-		before := h.dump(t)
+		before := h.Dump()
 		if _, err := s.redeem(old.code); !errors.Is(err, device.ErrKeyInUse) {
 			t.Fatalf("another phone's key: %v", err)
 		}
-		if diff := cmp.Diff(before, h.dump(t)); diff != "" {
+		if diff := cmp.Diff(before, h.Dump()); diff != "" {
 			t.Errorf("something was written: %s", diff)
 		}
 		own := old.start(t, old.handle) // the old installation's own key is allowed
@@ -276,10 +276,10 @@ func TestRestoreWithCode_ClosesTheOtherRestoresOfTheBackup(t *testing.T) {
 		if _, err := h.restores.FirstTimeSetup(ctx, closed.ID, closed.Token); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("first-time setup: %v", err)
 		}
-		if err := h.restores.Veto(ctx, s.phone.prove(t), closed.ID, from); !errors.Is(err, restore.ErrNone) {
+		if err := h.restores.Veto(ctx, s.phone.Proof(), closed.ID, from); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("a veto: %v", err)
 		}
-		if n := len(h.rows(t, "limit")); n != 0 {
+		if n := len(h.Rows("limit")); n != 0 {
 			t.Errorf("%d wrong codes were counted", n)
 		}
 		elsewhere.expect(t, restore.StepRecoveryCode, restore.BackupFound)
@@ -345,7 +345,7 @@ func (h *house) expectOneInstallation(t *testing.T) {
 	if n := len(h.events(t, audit.RestoreDone)); n != 1 {
 		t.Errorf("%d restores are done", n)
 	}
-	if n := len(h.rows(t, "enrollment")); n != 2 { // the retired one stays as a row
+	if n := len(h.Rows("enrollment")); n != 2 { // the retired one stays as a row
 		t.Errorf("%d enrollments were made", n)
 	}
 }
@@ -354,17 +354,17 @@ func TestRestoreWithCode_BringsBackTheBackupOfAnEnrollmentThatIsGone(t *testing.
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		ctx := context.Background()
 		old := h.enroll(t, "ada").backUp(t, "body")
-		must(t, h.devices.Leave(ctx, old.prove(t), from))
+		must(t, h.devices.Leave(ctx, old.Proof(), from))
 		later := h.enroll(t, "ada").backUp(t, "other")
 		s := h.start(t, old.handle)
-		if h.notices(t, "restore_started", s.ID) != 1 || h.notices(t, "restore_started", old.answer.ID) != 0 {
+		if h.notices(t, "restore_started", s.ID) != 1 || h.notices(t, "restore_started", old.Enrolled.ID) != 0 {
 			t.Error("the user's phones are not told where the old one is gone")
 		}
 		s.restored(t, old.code)
-		if _, body, err := h.backups.Latest(ctx, s.phone.prove(t)); err != nil || string(body) != "body" {
+		if _, body, err := h.backups.Latest(ctx, s.phone.Proof()); err != nil || string(body) != "body" {
 			t.Errorf("it reads %q: %v", body, err)
 		}
-		if _, body, err := h.backups.Latest(ctx, later.prove(t)); err != nil || string(body) != "other" {
+		if _, body, err := h.backups.Latest(ctx, later.Proof()); err != nil || string(body) != "other" {
 			t.Errorf("the later installation, which nobody retired, reads %q: %v", body, err)
 		}
 	})
@@ -374,8 +374,8 @@ func TestRestoreWithCode_RetiresAnOldInstallationThatIsSuspendedOrLeft(t *testin
 	ctx := context.Background()
 	cases := map[string]func(t *testing.T, h *house, old *phone){
 		"suspended": func(t *testing.T, h *house, old *phone) {
-			h.update(t, func(tx *storage.Tx) error {
-				uid, e, err := device.Find(tx, old.answer.ID)
+			h.Update(func(tx *storage.Tx) error {
+				uid, e, err := device.Find(tx, old.Enrolled.ID)
 				if err != nil {
 					return err
 				}
@@ -384,7 +384,7 @@ func TestRestoreWithCode_RetiresAnOldInstallationThatIsSuspendedOrLeft(t *testin
 			})
 		},
 		"left by its token": func(t *testing.T, h *house, old *phone) {
-			stolen, err := h.devices.Prove(ctx, old.answer.ID, old.answer.Token, false)
+			stolen, err := h.devices.Prove(ctx, old.Enrolled.ID, old.Enrolled.Token, false)
 			must(t, err)
 			must(t, h.devices.Leave(ctx, stolen, from))
 		},
@@ -395,7 +395,7 @@ func TestRestoreWithCode_RetiresAnOldInstallationThatIsSuspendedOrLeft(t *testin
 				old := h.enroll(t, "ada").backUp(t, "body")
 				happen(t, h, old)
 				h.start(t, old.handle).restored(t, old.code)
-				if _, err := old.call(t); !errors.Is(err, device.ErrNoEnrollment) {
+				if _, err := old.Call(); !errors.Is(err, device.ErrNoEnrollment) {
 					t.Errorf("the old installation's call: %v", err)
 				}
 			})
@@ -418,7 +418,7 @@ func TestFirstTimeSetup_ChangesNothingOfTheOldInstallation(t *testing.T) {
 		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
 			t.Errorf("a code after it: %v", err)
 		}
-		if _, _, err := h.backups.Latest(ctx, old.prove(t)); err != nil {
+		if _, _, err := h.backups.Latest(ctx, old.Proof()); err != nil {
 			t.Errorf("the old installation's backup: %v", err)
 		}
 		h.start(t, old.handle).restored(t, old.code)
@@ -439,7 +439,7 @@ func TestRestore_IsOverAfterAQuarterOfAnHour(t *testing.T) {
 		if _, err := h.restores.State(ctx, s.ID, s.Token, ""); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("its state: %v", err)
 		}
-		if err := h.restores.Veto(ctx, old.prove(t), s.ID, from); !errors.Is(err, restore.ErrNone) {
+		if err := h.restores.Veto(ctx, old.Proof(), s.ID, from); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("a veto: %v", err)
 		}
 	})
@@ -449,7 +449,7 @@ func TestRestore_TakesNoOtherTokenThanItsOwn(t *testing.T) {
 	h := openHouse(t, ground.Options{})
 	old := h.enroll(t, "ada").backUp(t, "body")
 	s, other := h.start(t, old.handle), h.start(t, old.handle)
-	for _, token := range []string{"", other.Token, old.answer.Token, s.Token + "x"} {
+	for _, token := range []string{"", other.Token, old.Enrolled.Token, s.Token + "x"} {
 		if _, err := h.restores.RestoreWithCode(context.Background(), s.ID, token, old.code, from); !errors.Is(err, restore.ErrToken) {
 			t.Errorf("got %v", err)
 		}

@@ -25,17 +25,17 @@ func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
 		{"disabled", func(_ *testing.T, _ *house, _ *phone, r *restore.StartRequest) { r.Disabled = true }, restore.StepFirstTimeSetup, restore.Disabled},
 		{"made up", func(_ *testing.T, _ *house, _ *phone, r *restore.StartRequest) { r.Handle = "rh_made-up" }, restore.StepFirstTimeSetup, restore.NoBackup},
 		{"deleted", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
-			must(t, h.backups.Delete(context.Background(), old.prove(t), from))
+			must(t, h.backups.Delete(context.Background(), old.Proof(), from))
 		}, restore.StepFirstTimeSetup, restore.NoBackup},
-		{"reset", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.reset(t, "ada") }, restore.StepFirstTimeSetup, restore.NoBackup},
+		{"reset", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.Reset("ada") }, restore.StepFirstTimeSetup, restore.NoBackup},
 		{"another handle since", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
-			_, err := h.backups.NewHandle(context.Background(), old.prove(t))
+			_, err := h.backups.NewHandle(context.Background(), old.Proof())
 			must(t, err)
 		}, restore.StepFirstTimeSetup, restore.NoBackup},
 		{"blocked", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.block(t, "ada", true) }, restore.StepAskAdmin, restore.UserBlocked},
 		{"vetoed", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
 			s := h.start(t, old.handle)
-			must(t, h.restores.Veto(context.Background(), old.prove(t), s.ID, from))
+			must(t, h.restores.Veto(context.Background(), old.Proof(), s.ID, from))
 		}, restore.StepAskAdmin, restore.Vetoed},
 		{"no code that counts", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) {
 			_, err := h.codes.Regenerate(context.Background(), "ada", admin)
@@ -43,14 +43,14 @@ func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
 			h.clock.Advance(24 * time.Hour)
 		}, restore.StepAskAdmin, restore.NoRecoveryCode},
 		{"locked", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) { h.lock(t, old) }, restore.StepAskAdmin, restore.RecoveryLocked},
-		{"veto on", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.set(t, "restore.veto", "on") }, restore.StepWait, restore.OldDeviceAsked},
+		{"veto on", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.Set("restore.veto", "on") }, restore.StepWait, restore.OldDeviceAsked},
 		{"else", func(*testing.T, *house, *phone, *restore.StartRequest) {}, restore.StepRecoveryCode, restore.BackupFound},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			onEveryEngine(t, func(t *testing.T, h *house) {
 				old := h.enroll(t, "ada").backUp(t, "body")
-				p := h.newPhone(t)
+				p := h.newPhone("new phone")
 				req := p.request(t, old.handle)
 				c.prepare(t, h, old, &req)
 				s, err := h.restores.Start(context.Background(), req, from)
@@ -88,15 +88,15 @@ func TestStart_DecidesAnewAtEveryCall(t *testing.T) {
 		}
 		h.block(t, "ada", false)
 		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
-		_, err := h.backups.NewHandle(context.Background(), old.prove(t))
+		_, err := h.backups.NewHandle(context.Background(), old.Proof())
 		must(t, err)
 		s.expect(t, restore.StepFirstTimeSetup, restore.NoBackup)
-		must(t, h.backups.Delete(context.Background(), old.prove(t), from))
+		must(t, h.backups.Delete(context.Background(), old.Proof(), from))
 		s.expect(t, restore.StepFirstTimeSetup, restore.NoBackup)
 		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
 			t.Errorf("a code for a backup that is gone: %v", err)
 		}
-		h.reset(t, "ada")
+		h.Reset("ada")
 		if _, err := h.restores.State(context.Background(), s.ID, s.Token, ""); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("after a reset the restore is %v", err)
 		}
@@ -108,7 +108,7 @@ func TestStart_TellsTheOldPhoneOfTheFirstOfAnHour(t *testing.T) {
 		old := h.enroll(t, "ada").backUp(t, "body")
 		first := h.start(t, old.handle)
 		h.start(t, old.handle)
-		if n := h.notices(t, "restore_started"); n != 1 || h.notices(t, "restore_started", first.ID, old.answer.ID) != 1 {
+		if n := h.notices(t, "restore_started"); n != 1 || h.notices(t, "restore_started", first.ID, old.Enrolled.ID) != 1 {
 			t.Errorf("%d notices, want one of the first restore to the old phone", n)
 		}
 		h.clock.Advance(time.Hour)
@@ -133,7 +133,7 @@ func TestStart_FromTheSixthAnHourNeedsAProofByANewKey(t *testing.T) {
 
 func testSixth(t *testing.T, h *house, handle string) {
 	ctx := context.Background()
-	first := h.newPhone(t)
+	first := h.newPhone("new phone")
 	for i := range 5 { // the same key, and no proof: these are free
 		req := first.request(t, handle)
 		req.Proof, req.Disabled = "", i%2 == 0 // those count alike
@@ -141,10 +141,10 @@ func testSixth(t *testing.T, h *house, handle string) {
 			t.Fatalf("start %d: %+v, %v", i+1, s, err)
 		}
 	}
-	p, other := h.newPhone(t), h.newPhone(t)
+	p, other := h.newPhone("new phone"), h.newPhone("new phone")
 	signed := func(by *phone, claims map[string]any) restore.StartRequest {
 		req := p.request(t, handle)
-		req.Proof = by.sign(t, claims)
+		req.Proof = by.Sign(claims)
 		return req
 	}
 	none := p.request(t, handle)
@@ -159,13 +159,13 @@ func testSixth(t *testing.T, h *house, handle string) {
 		"no JWS":                  {Handle: handle, Installation: none.Installation, Proof: "x"},
 		"with a handle of no use": signed(p, map[string]any{"handle": 7, "iat": 1}),
 	}
-	before := h.dump(t)
+	before := h.Dump()
 	for name, req := range refused {
 		if _, err := h.restores.Start(ctx, req, from); !errors.Is(err, restore.ErrProof) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if diff := cmp.Diff(before, h.dump(t)); diff != "" {
+	if diff := cmp.Diff(before, h.Dump()); diff != "" {
 		t.Errorf("refused starts wrote something: %s", diff)
 	}
 	if s := p.start(t, handle); !s.Flooded {
@@ -185,7 +185,7 @@ func testSixth(t *testing.T, h *house, handle string) {
 
 func TestStart_RefusesAnInstallationThatCannotBe(t *testing.T) {
 	h := openHouse(t, ground.Options{})
-	req := h.newPhone(t).request(t, "rh_x")
+	req := h.newPhone("new phone").request(t, "rh_x")
 	req.Installation.Name = ""
 	if _, err := h.restores.Start(context.Background(), req, from); !errors.Is(err, device.ErrInstallation) {
 		t.Errorf("got %v", err)
@@ -199,16 +199,16 @@ func TestStart_CostsTheSameWhetherTheHandleIsKnown(t *testing.T) {
 	ctx := context.Background()
 	known := h.enroll(t, "ada").backUp(t, "body")
 	deleted := h.enroll(t, "bob").backUp(t, "body")
-	must(t, h.backups.Delete(ctx, deleted.prove(t), from))
+	must(t, h.backups.Delete(ctx, deleted.Proof(), from))
 	wiped := h.enroll(t, "eve").backUp(t, "body")
-	h.reset(t, "eve")
+	h.Reset("eve")
 	_, err := h.ring.Rotate(ctx) // a look-up tries every version
 	must(t, err)
 	for _, disabled := range []bool{false, true} {
 		var want work
 		for i, handle := range []string{known.handle, deleted.handle, wiped.handle, "rh_" + known.handle[3:45] + "x"} {
 			for n := range 6 {
-				req := h.newPhone(t).request(t, handle)
+				req := h.newPhone("new phone").request(t, handle)
 				req.Disabled = disabled
 				s, err := h.restores.Start(ctx, req, from)
 				must(t, err)
@@ -239,7 +239,7 @@ func TestStart_CostsTheSameWhetherTheHandleIsKnown(t *testing.T) {
 func TestStart_OfAHandleThatIsNobodysIsARowOfTheSameSizeWithoutThePhonesData(t *testing.T) {
 	h := openHouse(t, ground.Options{})
 	old := h.enroll(t, "ada").backUp(t, "body")
-	p := h.newPhone(t)
+	p := h.newPhone("new phone")
 	sizes := map[int]bool{}
 	for _, handle := range []string{old.handle, "rh_" + old.handle[4:] + "x"} {
 		req := p.request(t, handle)
@@ -250,19 +250,19 @@ func TestStart_OfAHandleThatIsNobodysIsARowOfTheSameSizeWithoutThePhonesData(t *
 		if handle == old.handle {
 			continue
 		}
-		for _, row := range h.rows(t, "restore") {
+		for _, row := range h.Rows("restore") {
 			sizes[len(row)] = true
 		}
 	}
 	if len(sizes) != 1 {
 		t.Errorf("the rows' sizes are %v", sizes)
 	}
-	h.reset(t, "ada") // takes the known one away
-	if rows := h.rows(t, "restore"); len(rows) != 1 {
+	h.Reset("ada") // takes the known one away
+	if rows := h.Rows("restore"); len(rows) != 1 {
 		t.Fatalf("%d rows are left", len(rows))
 	}
-	for _, planted := range []string{"planted-identifier-of-a-phone", "Ada's", p.key.X} {
-		if h.holds(t, planted) {
+	for _, planted := range []string{"planted-identifier-of-a-phone", "Ada's", p.In.Key.X} {
+		if h.Holds(planted) {
 			t.Errorf("the store holds %q", planted)
 		}
 	}
@@ -284,7 +284,7 @@ func TestStart_LeavesNothingOfAFlood(t *testing.T) {
 		n, err = h.store.Sweep(ctx)
 		must(t, err)
 	}
-	if n := len(h.rows(t, "restore")); n != 5 {
+	if n := len(h.Rows("restore")); n != 5 {
 		t.Errorf("%d restores stay for an admin to see, want the first 5", n)
 	}
 	h.clock.Advance(24 * time.Hour)
@@ -294,7 +294,7 @@ func TestStart_LeavesNothingOfAFlood(t *testing.T) {
 		must(t, err)
 	}
 	for _, table := range []string{"restore", "restore_start", "restore_key"} {
-		if n := len(h.rows(t, table)); n != 0 {
+		if n := len(h.Rows(table)); n != 0 {
 			t.Errorf("%d rows of %s stay", n, table)
 		}
 	}
@@ -311,7 +311,7 @@ func TestStart_KeepsNeitherHandleNorTokenInPlainForm(t *testing.T) {
 			"the restore token": s.Token, "a stranger's token": u.Token, "the device token": o.Token,
 			"the spent code": old.code, "the next code": o.RecoveryCode, "a push token": "push-token-new phone",
 		} {
-			if h.holds(t, secret) {
+			if h.Holds(secret) {
 				t.Errorf("the store holds %s", name)
 			}
 		}

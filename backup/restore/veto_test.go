@@ -22,7 +22,7 @@ func TestVeto_KeepsEveryRestoreOfTheBackupClosedForADay(t *testing.T) {
 		old := h.enroll(t, "ada").backUp(t, "body")
 		s, open := h.start(t, old.handle), h.start(t, old.handle)
 		for range 2 {
-			must(t, h.restores.Veto(ctx, old.prove(t), s.ID, from))
+			must(t, h.restores.Veto(ctx, old.Proof(), s.ID, from))
 		}
 		s.expect(t, restore.StepAskAdmin, restore.Vetoed)
 		open.expect(t, restore.StepAskAdmin, restore.Vetoed)
@@ -46,20 +46,20 @@ func TestVeto_IsTheOldInstallationsAlone(t *testing.T) {
 		without, another, stranger := h.enroll(t, "ada"), h.enroll(t, "ada").backUp(t, "x"), h.enroll(t, "bob").backUp(t, "y")
 		s := h.start(t, old.handle)
 		for name, p := range map[string]*phone{"without a backup": without, "of another backup": another, "of another user": stranger} {
-			if err := h.restores.Veto(ctx, p.prove(t), s.ID, from); !errors.Is(err, restore.ErrNone) {
+			if err := h.restores.Veto(ctx, p.Proof(), s.ID, from); !errors.Is(err, restore.ErrNone) {
 				t.Errorf("a phone %s: %v", name, err)
 			}
 		}
-		stolen, err := h.devices.Prove(ctx, old.answer.ID, old.answer.Token, false)
+		stolen, err := h.devices.Prove(ctx, old.Enrolled.ID, old.Enrolled.Token, false)
 		must(t, err)
 		if err := h.restores.Veto(ctx, stolen, s.ID, from); !errors.Is(err, device.ErrToken) {
 			t.Errorf("a device token: %v", err)
 		}
-		if err := h.restores.Veto(ctx, old.prove(t), h.start(t, "rh_made-up").ID, from); !errors.Is(err, restore.ErrNone) {
+		if err := h.restores.Veto(ctx, old.Proof(), h.start(t, "rh_made-up").ID, from); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("a stranger's restore: %v", err)
 		}
 		s.restored(t, old.code)
-		if err := h.restores.Veto(ctx, s.phone.prove(t), s.ID, from); !errors.Is(err, restore.ErrNotReady) {
+		if err := h.restores.Veto(ctx, s.phone.Proof(), s.ID, from); !errors.Is(err, restore.ErrNotReady) {
 			t.Errorf("after the code was right: %v", err)
 		}
 	})
@@ -68,7 +68,7 @@ func TestVeto_IsTheOldInstallationsAlone(t *testing.T) {
 func TestVeto_IsTakenInAnyStepBeforeTheCodeWasRight(t *testing.T) {
 	cases := map[string]func(t *testing.T, h *house, s *started){
 		"recovery_code": func(*testing.T, *house, *started) {},
-		"wait":          func(t *testing.T, h *house, _ *started) { h.set(t, "restore.veto", "on") },
+		"wait":          func(t *testing.T, h *house, _ *started) { h.Set("restore.veto", "on") },
 		"ask_admin":     func(t *testing.T, h *house, _ *started) { h.block(t, "ada", true) },
 		"first_time_setup": func(t *testing.T, h *house, s *started) {
 			_, err := h.restores.FirstTimeSetup(context.Background(), s.ID, s.Token)
@@ -81,7 +81,7 @@ func TestVeto_IsTakenInAnyStepBeforeTheCodeWasRight(t *testing.T) {
 			old := h.enroll(t, "ada").backUp(t, "body")
 			s := h.start(t, old.handle)
 			happen(t, h, s)
-			must(t, h.restores.Veto(context.Background(), old.prove(t), s.ID, from))
+			must(t, h.restores.Veto(context.Background(), old.Proof(), s.ID, from))
 			h.block(t, "ada", false)
 			h.start(t, old.handle).expect(t, restore.StepAskAdmin, restore.Vetoed)
 		})
@@ -93,7 +93,7 @@ func TestUnblock_LiftsVetoesForWhomeverMay(t *testing.T) {
 		ctx := context.Background()
 		old := h.enroll(t, "ada").backUp(t, "body")
 		s := h.start(t, old.handle)
-		must(t, h.restores.Veto(ctx, old.prove(t), s.ID, from))
+		must(t, h.restores.Veto(ctx, old.Proof(), s.ID, from))
 		if err := h.restores.Unblock(ctx, "ada", from); !errors.Is(err, user.ErrRefused) {
 			t.Errorf("the user herself: %v", err)
 		}
@@ -111,7 +111,7 @@ func TestUnblock_LiftsVetoesForWhomeverMay(t *testing.T) {
 
 func TestWait_IsAMinuteWhenTheOldInstallationIsSilent(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
-		h.set(t, "restore.veto", "on")
+		h.Set("restore.veto", "on")
 		old := h.enroll(t, "ada").backUp(t, "body")
 		s := h.start(t, old.handle)
 		if want := h.store.Now().Add(time.Minute); !s.WaitUntil.Equal(want) {
@@ -122,7 +122,7 @@ func TestWait_IsAMinuteWhenTheOldInstallationIsSilent(t *testing.T) {
 		}
 		h.clock.Advance(time.Minute)
 		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
-		old.prove(t) // too late to move it
+		old.Proof() // too late to move it
 		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
 		s.restored(t, old.code)
 	})
@@ -130,20 +130,20 @@ func TestWait_IsAMinuteWhenTheOldInstallationIsSilent(t *testing.T) {
 
 func TestWait_IsTenMinutesWhenTheOldInstallationCalls(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
-		h.set(t, "restore.veto", "on")
+		h.Set("restore.veto", "on")
 		old := h.enroll(t, "ada").backUp(t, "body")
 		s := h.start(t, old.handle)
 		begun := h.store.Now()
 		h.clock.Advance(59 * time.Second)
-		old.prove(t)
+		old.Proof()
 		if state := s.state(t); state.Step != restore.StepWait || !state.WaitUntil.Equal(begun.Add(10*time.Minute)) {
 			t.Errorf("it is %+v", state)
 		}
-		h.set(t, "restore.wait", "2m")
+		h.Set("restore.wait", "2m")
 		if state := s.state(t); !state.WaitUntil.Equal(begun.Add(2 * time.Minute)) {
 			t.Errorf("by another policy it is %+v", state)
 		}
-		h.set(t, "restore.veto", "off")
+		h.Set("restore.veto", "off")
 		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
 	})
 }
@@ -153,8 +153,8 @@ func TestWait_IsAMinuteForARestoreOfBeforeThePolicy(t *testing.T) {
 	old := h.enroll(t, "ada").backUp(t, "body")
 	s := h.start(t, old.handle)
 	begun := h.store.Now()
-	h.set(t, "restore.veto", "on")
-	old.prove(t)
+	h.Set("restore.veto", "on")
+	old.Proof()
 	if state := s.state(t); state.Step != restore.StepWait || !state.WaitUntil.Equal(begun.Add(time.Minute)) {
 		t.Errorf("it is %+v", state)
 	}
@@ -162,11 +162,11 @@ func TestWait_IsAMinuteForARestoreOfBeforeThePolicy(t *testing.T) {
 
 func TestWait_IsNotShortenedByAFloodOfRestores(t *testing.T) {
 	h := openHouse(t, ground.Options{})
-	h.set(t, "restore.veto", "on")
+	h.Set("restore.veto", "on")
 	old := h.enroll(t, "ada").backUp(t, "body")
 	s := h.start(t, old.handle)
 	begun := h.store.Now()
-	old.prove(t)
+	old.Proof()
 	for range 100 {
 		h.start(t, old.handle)
 	}
@@ -191,7 +191,7 @@ func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 		gone := h.start(t, old.handle)
 		_, err := h.restores.FirstTimeSetup(ctx, gone.ID, gone.Token)
 		must(t, err)
-		list, err := h.restores.Await(ctx, old.prove(t), 0)
+		list, err := h.restores.Await(ctx, old.Proof(), 0)
 		must(t, err)
 		want := []restore.Listed{{
 			ID: s.ID, Step: restore.StepRecoveryCode, Reason: restore.BackupFound, Name: "new phone",
@@ -201,12 +201,12 @@ func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 			t.Error(diff)
 		}
 		for _, p := range []*phone{without, other} {
-			if list, err := h.restores.Await(ctx, p.prove(t), 0); err != nil || len(list) != 0 {
+			if list, err := h.restores.Await(ctx, p.Proof(), 0); err != nil || len(list) != 0 {
 				t.Errorf("another phone's list is %v, %v", list, err)
 			}
 		}
 		s.restored(t, old.code)
-		if list, err := h.restores.Await(ctx, s.phone.prove(t), 0); err != nil || len(list) != 0 {
+		if list, err := h.restores.Await(ctx, s.phone.Proof(), 0); err != nil || len(list) != 0 {
 			t.Errorf("when one is done the list is %v, %v", list, err)
 		}
 	})
@@ -230,7 +230,7 @@ func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
 		want[expired.ID] = restore.EndExpired
 		vetoed := h.start(t, old.handle)
 		want[vetoed.ID] = restore.EndVetoed
-		must(t, h.restores.Veto(ctx, old.prove(t), vetoed.ID, from))
+		must(t, h.restores.Veto(ctx, old.Proof(), vetoed.ID, from))
 		must(t, h.restores.Unblock(ctx, "ada", admin))
 		h.clock.Advance(time.Hour)
 		chosen, closed, done := h.start(t, old.handle), h.start(t, old.handle), h.start(t, old.handle)
@@ -246,7 +246,7 @@ func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
 		got := map[string]restore.End{}
 		for _, l := range list {
 			got[l.ID] = l.End
-			if l.ID == done.ID && l.Enrollment != done.phone.answer.ID {
+			if l.ID == done.ID && l.Enrollment != done.phone.Enrolled.ID {
 				t.Errorf("the one that is done made %q", l.Enrollment)
 			}
 		}
