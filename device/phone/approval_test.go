@@ -41,46 +41,59 @@ func TestApproval_RefusesATimeThatTheSDKsWouldDrop(t *testing.T) {
 }
 
 func TestApprovals_PassOverWhatWasSeen(t *testing.T) {
-	p := enrolledPhone(t, newServer(t))
+	s := newServer(t)
+	p := enrolledPhone(t, s)
+	s.ask()
 	approvals := must(p.Approvals(ctx, 0, nil))(t)
-	if len(approvals) != 1 || approvals[0].Source.Browser.String() != "Firefox 145" || approvals[0].Expires().Unix() != 1795425899 {
+	if len(approvals) != 1 || approvals[0].Source.Browser.String() != "Firefox 145" || !approvals[0].Expires().After(s.Clock.Wall()) {
 		t.Fatalf("got %+v", approvals)
 	}
-	if again := must(p.Approvals(ctx, 30*time.Second, []string{"other", "nonce"}))(t); len(again) > 0 {
+	if again := must(p.Approvals(ctx, 0, []string{"other", approvals[0].Challenge}))(t); len(again) > 0 {
 		t.Errorf("got %+v", again)
 	}
 }
 
 func TestApprove_SignsWhatTheProtocolAsks(t *testing.T) {
 	s := newServer(t)
-	p := enrolledPhone(t, s)
-	a := must(p.Approvals(ctx, 0, nil))(t)[0]
-	for _, err := range []error{p.Approve(ctx, a, "042917"), p.Approve(ctx, a, ""), p.Deny(ctx, a, "not_me"), p.Deny(ctx, a, "")} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	common := map[string]any{
-		"iss": p.Identifier(), "sub": "nonce", "aud": s.base() + "/api/resolve-transaction", "auth0_guardian_method": "push",
-	}
-	for i, special := range []map[string]any{
-		{"auth0_guardian_accepted": true, "tutela_number": "042917"},
-		{"auth0_guardian_accepted": true},
-		{"auth0_guardian_accepted": false, "auth0_guardian_reason": "not_me"},
-		{"auth0_guardian_accepted": false},
+	for name, c := range map[string]struct {
+		capabilities []string
+		answer       func(p *Phone, a Approval, number string) error
+		special      map[string]any
+	}{
+		"yes by number": {nil, func(p *Phone, a Approval, number string) error { return p.Approve(ctx, a, number) }, map[string]any{"auth0_guardian_accepted": true, "tutela_number": ""}},
+		"yes by tap":    {[]string{}, func(p *Phone, a Approval, _ string) error { return p.Approve(ctx, a, "") }, map[string]any{"auth0_guardian_accepted": true}},
+		"no, not me":    {nil, func(p *Phone, a Approval, _ string) error { return p.Deny(ctx, a, "not_me") }, map[string]any{"auth0_guardian_accepted": false, "auth0_guardian_reason": "not_me"}},
+		"no":            {nil, func(p *Phone, a Approval, _ string) error { return p.Deny(ctx, a, "") }, map[string]any{"auth0_guardian_accepted": false}},
 	} {
-		got := s.answered[i]
-		if got["exp"].(float64)-got["iat"].(float64) != 30 {
-			t.Errorf("answer %d lives from %v to %v", i, got["iat"], got["exp"])
-		}
-		delete(got, "iat")
-		delete(got, "exp")
-		for name, value := range common {
-			special[name] = value
-		}
-		if diff := cmp.Diff(special, got); diff != "" {
-			t.Errorf("answer %d: %s", i, diff)
-		}
+		t.Run(name, func(t *testing.T) {
+			s.answered = nil
+			p := must(New(Options{BaseURL: s.URL, Capabilities: c.capabilities}))(t)
+			must(p.Enroll(ctx, s.ticket()))(t)
+			defer s.Reset(maria)
+			begun := s.ask()
+			a := must(p.Approvals(ctx, 0, nil))(t)[0]
+			if err := c.answer(p, a, begun.Number); err != nil {
+				t.Fatal(err)
+			}
+			got := s.answered[0]
+			if got["exp"].(float64)-got["iat"].(float64) != 30 {
+				t.Errorf("the answer lives from %v to %v", got["iat"], got["exp"])
+			}
+			delete(got, "iat")
+			delete(got, "exp")
+			want := map[string]any{
+				"iss": p.Identifier(), "sub": a.Challenge, "aud": s.base() + "/api/resolve-transaction", "auth0_guardian_method": "push",
+			}
+			for claim, value := range c.special {
+				want[claim] = value
+			}
+			if _, typed := want["tutela_number"]; typed {
+				want["tutela_number"] = begun.Number
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
 
@@ -88,7 +101,7 @@ func TestQuirks_WriteClaimsAsAppleDoes(t *testing.T) {
 	s := newServer(t)
 	at := time.UnixMicro(1795425899_123456)
 	p := must(New(Options{BaseURL: s.URL, Now: func() time.Time { return at }, Quirks: Quirks{AppleJSON: true}}))(t)
-	must(p.Enroll(ctx, "ticket"))(t)
+	must(p.Enroll(ctx, s.ticket()))(t)
 	token := must(p.DeviceJWT())(t)
 	payload := string(must(base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1]))(t))
 	for _, want := range []string{`"iat":1795425899.123456`, `"sub":"maria\/1"`} {

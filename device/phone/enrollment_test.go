@@ -3,7 +3,6 @@ package phone
 import (
 	"encoding/base64"
 	"encoding/json"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -34,8 +33,8 @@ func TestEnroll_BindsAKeyOfEveryKind(t *testing.T) {
 		s := newServer(t)
 		folder := t.TempDir()
 		p := must(New(Options{BaseURL: s.URL, Folder: folder, Algorithm: algorithm}))(t)
-		enrolled := must(p.Enroll(ctx, "ticket"))(t)
-		if enrolled.UserID != "maria/1" || enrolled.RecoveryCode != "FIRST" {
+		enrolled := must(p.Enroll(ctx, s.ticket()))(t)
+		if enrolled.UserID != maria || len(enrolled.RecoveryCode) != 24 {
 			t.Errorf("%s: got %+v", algorithm, enrolled)
 		}
 		p = open(t, s, folder) // the key comes back from disk
@@ -48,7 +47,7 @@ func TestEnroll_KeepsTheKeyOnDiskBeforeTheCall(t *testing.T) {
 	s := newServer(t)
 	p := open(t, s, t.TempDir())
 	var onDisk hardware
-	s.before = func(*http.Request) {
+	s.before = func() {
 		data, err := os.ReadFile(filepath.Join(p.folder.path, hardwareFile))
 		if err == nil {
 			err = json.Unmarshal(data, &onDisk)
@@ -57,7 +56,7 @@ func TestEnroll_KeepsTheKeyOnDiskBeforeTheCall(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	must(p.Enroll(ctx, "ticket"))(t)
+	must(p.Enroll(ctx, s.ticket()))(t)
 	if onDisk.Enrolling == nil || onDisk.Enrolling.Key == nil {
 		t.Fatal("the key was not on disk when the call was made")
 	}
@@ -70,16 +69,17 @@ func TestEnroll_AsksAgainForALostAnswerWithTheSameKey(t *testing.T) {
 	s := newServer(t)
 	p := open(t, s, t.TempDir())
 	s.lose["POST enroll"] = true
-	if _, err := p.Enroll(ctx, "ticket"); err == nil || CodeOf(err) != "" {
+	ticket := s.ticket()
+	if _, err := p.Enroll(ctx, ticket); err == nil || CodeOf(err) != "" {
 		t.Fatalf("the answer was to be lost, got %v", err)
 	}
 	p = open(t, s, p.folder.path)
 	if p.Enrollment() != nil {
 		t.Error("enrolled without an answer")
 	}
-	must(p.Enroll(ctx, "ticket"))(t)
-	if len(s.devices) != 1 {
-		t.Errorf("the server made %d enrollments", len(s.devices))
+	must(p.Enroll(ctx, ticket))(t)
+	if n := len(s.Rows("enrollment")); n != 1 {
+		t.Errorf("the server made %d enrollments", n)
 	}
 	must(p.Status(ctx))(t)
 }
@@ -88,7 +88,7 @@ func TestEnroll_KeepsTheRecoveryCodeUntilItWasSeen(t *testing.T) {
 	s := newServer(t)
 	p := enrolledPhone(t, s)
 	p = open(t, s, p.folder.path)
-	if p.UnseenRecoveryCode() != "FIRST" {
+	if p.UnseenRecoveryCode() != s.code || s.code == "" {
 		t.Errorf("after a crash the recovery code is %q", p.UnseenRecoveryCode())
 	}
 	if err := p.RecoveryCodeSeen(); err != nil {
@@ -105,7 +105,7 @@ func TestEnroll_FollowsTheAddressOfTheQRCode(t *testing.T) {
 	if _, err := p.Enroll(ctx, "ticket"); err != ErrNoServer { //nolint:errorlint // the very error is wanted
 		t.Errorf("without an address: %v", err)
 	}
-	must(p.Enroll(ctx, "otpauth://totp/maria?enrollment_tx_id=ticket&base_url="+s.base()))(t)
+	must(p.Enroll(ctx, "otpauth://totp/maria?enrollment_tx_id="+s.ticket()+"&base_url="+s.base()))(t)
 	if p.Base() != s.base() {
 		t.Errorf("the base is %s", p.Base())
 	}
@@ -128,7 +128,8 @@ func TestUnenroll_ForgetsTheEnrollmentAndKeepsTheAccounts(t *testing.T) {
 	if err := p.Unenroll(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if p.Enrollment() != nil || len(s.devices) > 0 || len(p.Accounts()) != 2 {
+	left := must(s.Devices.EnrollmentsOf(ctx, maria))(t)
+	if p.Enrollment() != nil || len(left) > 0 || len(p.Accounts()) != 2 {
 		t.Error("wanted no enrollment and two accounts")
 	}
 }

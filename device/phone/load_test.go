@@ -29,7 +29,7 @@ func BenchmarkAnswer(b *testing.B) {
 		b.Run(string(algorithm), func(b *testing.B) {
 			s := newServer(b)
 			p := must(New(Options{BaseURL: s.URL, Algorithm: algorithm}))(b)
-			must(p.Enroll(ctx, "ticket"))(b)
+			must(p.Enroll(ctx, s.ticket()))(b)
 			p.client = &http.Client{Transport: canned{
 				"GET": `[{"txtkn":"x.y.z","dai":"dev_1","c":"nonce","d":"2026-11-23T15:04:05.678Z","sh":"http://localhost:8080","nm":true}]`,
 			}}

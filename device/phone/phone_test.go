@@ -2,7 +2,6 @@ package phone
 
 import (
 	"context"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,7 +90,7 @@ func TestDeviceJWT_IsSignedOnceForHalfAnHour(t *testing.T) {
 	s := newServer(t)
 	now := time.Now()
 	p := must(New(Options{BaseURL: s.URL, Now: func() time.Time { return now }}))(t)
-	must(p.Enroll(ctx, "ticket"))(t)
+	must(p.Enroll(ctx, s.ticket()))(t)
 	first := must(p.DeviceJWT())(t)
 	now = now.Add(29 * time.Minute)
 	if must(p.DeviceJWT())(t) != first {
@@ -107,7 +106,7 @@ func TestDeviceCall_TakesTheServersTimeWhenItsOwnIsWrong(t *testing.T) {
 	for _, offset := range []time.Duration{-100 * time.Hour, 100 * time.Hour} {
 		s := newServer(t)
 		p := must(New(Options{BaseURL: s.URL, Quirks: Quirks{ClockOffset: offset}}))(t)
-		must(p.Enroll(ctx, "ticket"))(t)
+		must(p.Enroll(ctx, s.ticket()))(t)
 		must(p.Status(ctx))(t)
 		must(p.Status(ctx))(t)
 		if n := s.calls["GET {id}"]; n != 3 {
@@ -123,7 +122,7 @@ func TestDeviceCall_TakesTheServersTimeWhenItsOwnIsWrong(t *testing.T) {
 func TestError_SaysWhatTheServerSaid(t *testing.T) {
 	s := newServer(t)
 	p := enrolledPhone(t, s)
-	s.before = func(*http.Request) { clear(s.devices) }
+	s.Reset(maria)
 	_, err := p.Status(ctx)
 	refused, ok := err.(*Error) //nolint:errorlint // the very error is wanted, not one that wraps it
 	if !ok || refused.StatusCode != 404 || refused.Code != "device_account_not_found" || refused.Date.IsZero() {
@@ -135,7 +134,7 @@ func TestPhone_InMemoryWritesNothing(t *testing.T) {
 	t.Chdir(t.TempDir())
 	s := newServer(t)
 	p := must(New(Options{BaseURL: s.URL}))(t)
-	must(p.Enroll(ctx, "ticket"))(t)
+	must(p.Enroll(ctx, s.ticket()))(t)
 	must(p.Backup(ctx, sample(2), BackupOptions{}))(t)
 	if entries := must(os.ReadDir("."))(t); len(entries) > 0 {
 		t.Errorf("found %v", entries)

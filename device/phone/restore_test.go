@@ -19,7 +19,7 @@ func restoreWith(t testing.TB, p *Phone, code string) Restored {
 }
 
 // lost is a server with a phone that backed three accounts up and was then reinstalled.
-func lost(t testing.TB) (*fakeServer, *Phone) {
+func lost(t testing.TB) (*disturbed, *Phone) {
 	t.Helper()
 	s := newServer(t)
 	p := enrolledPhone(t, s)
@@ -32,11 +32,11 @@ func lost(t testing.TB) (*fakeServer, *Phone) {
 
 func TestRestore_BringsTheAccountsBackToANewInstallation(t *testing.T) {
 	s, p := lost(t)
-	restored := restoreWith(t, p, "FIRST")
-	if restored.UserID != "maria/1" || restored.RecoveryCode != "NEXT" || restored.Backup.Generation != 1 {
+	restored := restoreWith(t, p, s.code)
+	if restored.UserID != maria || restored.RecoveryCode == "" || restored.RecoveryCode == s.code || restored.Backup.Generation != 1 {
 		t.Errorf("got %+v", restored)
 	}
-	if p.PlatformBackup().RestoreHandle != s.handle {
+	if !s.finds(p.PlatformBackup().RestoreHandle) {
 		t.Error("the platform backup holds the old handle")
 	}
 	_, accounts, err := p.FetchBackup(ctx)
@@ -52,12 +52,12 @@ func TestRestore_GetsALostAnswerAgainByProofOfItsKey(t *testing.T) {
 	s, p := lost(t)
 	must(p.StartRestore(ctx, false))(t)
 	s.lose["POST recovery-code"] = true
-	if _, err := p.RestoreWithCode(ctx, "FIRST"); err == nil {
+	if _, err := p.RestoreWithCode(ctx, s.code); err == nil {
 		t.Fatal("the answer was to be lost")
 	}
 	p = open(t, s, p.folder.path)
 	r, restored, err := p.RestoreState(ctx)
-	if err != nil || r.Step != StepDone || restored == nil || restored.RecoveryCode != "NEXT" {
+	if err != nil || r.Step != StepDone || restored == nil || restored.RecoveryCode == "" || restored.RecoveryCode == s.code {
 		t.Fatalf("got %+v, %+v, %v", r, restored, err)
 	}
 	if _, accounts, err := p.FetchBackup(ctx); err != nil || len(accounts) != 3 {
@@ -69,9 +69,9 @@ func TestRestore_GetsALostAnswerAgainByTheSameCode(t *testing.T) {
 	s, p := lost(t)
 	must(p.StartRestore(ctx, false))(t)
 	s.lose["POST recovery-code"] = true
-	_, _ = p.RestoreWithCode(ctx, "FIRST")
+	_, _ = p.RestoreWithCode(ctx, s.code)
 	p = open(t, s, p.folder.path)
-	if restored := must(p.RestoreWithCode(ctx, "FIRST"))(t); restored.RecoveryCode != "NEXT" {
+	if restored := must(p.RestoreWithCode(ctx, s.code))(t); restored.RecoveryCode == "" || restored.RecoveryCode == s.code {
 		t.Errorf("got %+v", restored)
 	}
 }
@@ -81,7 +81,7 @@ func TestRestore_ComesRightAfterACrashBetweenTheTwoFiles(t *testing.T) {
 	must(p.StartRestore(ctx, false))(t)
 	file := filepath.Join(p.folder.path, hardwareFile)
 	before := must(os.ReadFile(file))(t)
-	must(p.RestoreWithCode(ctx, "FIRST"))(t)
+	must(p.RestoreWithCode(ctx, s.code))(t)
 	if err := os.WriteFile(file, before, 0o600); err != nil { // as if the second write had not happened
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestRestore_AsksForFirstTimeSetupWhenNothingCameBack(t *testing.T) {
 		"a clean start":         {func(*Phone) error { return nil }, true, "restore_disabled"},
 		"backup deleted before": {func(p *Phone) error { return p.change(func(s *state) { s.platform.RestoreHandle = "dead" }) }, false, "no_backup"},
 	} {
-		_, p := lost(t)
+		s, p := lost(t)
 		if err := c.prepare(p); err != nil {
 			t.Fatal(err)
 		}
@@ -124,9 +124,9 @@ func TestRestore_AsksForFirstTimeSetupWhenNothingCameBack(t *testing.T) {
 			t.Errorf("%s: got %s, %s", name, r.Step, r.Reason)
 		}
 		must(p.FirstTimeSetup(ctx))(t)
-		if _, err := p.RestoreWithCode(ctx, "FIRST"); !errors.Is(err, ErrNoRestore) {
+		if _, err := p.RestoreWithCode(ctx, s.code); !errors.Is(err, ErrNoRestore) {
 			t.Errorf("%s: the restore goes on: %v", name, err)
 		}
-		must(p.Enroll(ctx, "another ticket"))(t)
+		must(p.Enroll(ctx, s.ticket()))(t)
 	}
 }
