@@ -20,7 +20,7 @@ var documented = []struct{ pkg, typ, page string }{
 }
 
 func TestBook_EveryWordThatPeopleMeetIsExplained(t *testing.T) {
-	files := readHouse(t, parser.SkipObjectResolution)
+	files := readTree(t, parser.SkipObjectResolution)
 	for _, d := range documented {
 		content, err := os.ReadFile(d.page)
 		if err != nil {

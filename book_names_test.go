@@ -149,12 +149,12 @@ func TestBook_GoNamesThatAreNamedExist(t *testing.T) {
 	})
 }
 
-// exportedNames are the exported names of each package of the house by its name, and of types also their methods and
+// exportedNames are the exported names of each package of the tree by its name, and of types also their methods and
 // fields, as "Type.Member".
 func exportedNames(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	declared := map[string]map[string]bool{}
-	for _, f := range readHouse(t, parser.SkipObjectResolution) {
+	for _, f := range readTree(t, parser.SkipObjectResolution) {
 		pkg := f.ast.Name.Name
 		if declared[pkg] == nil {
 			declared[pkg] = map[string]bool{}

@@ -22,7 +22,7 @@ var rooms = map[string]string{
 	"storage/outbox":        "work to do after a commit",
 	"storage/setting":       "policies",
 	"recovery/user":         "who a user is; the MFA state",
-	"recovery":              "codes, limits, kept answers, the reset and its receipt",
+	"recovery":              "codes, limits, kept replies, the reset and its receipt",
 	"device/push":           "getting a message to a phone",
 	"device":                "tickets, enrollments, proofs, notices",
 	"device/login":          "logins and approvals",
@@ -35,7 +35,7 @@ var rooms = map[string]string{
 	"server/managementapi":  "what admins' programs call",
 	"server/operator":       "what the command line calls",
 	"server/web":            "what people see",
-	"device/phone":          "a simulated app, which shares no code with the house",
+	"device/phone":          "a simulated app, which shares no code with the rest",
 	"cmd/tutela":            "configuration and wiring; one file a command",
 }
 
@@ -60,7 +60,7 @@ func TestBook_PictureOfTheFloorsIsFresh(t *testing.T) {
 		}
 		drawn, err := os.ReadFile(name)
 		if err != nil || !bytes.Equal(drawn, fresh) {
-			t.Errorf("%s does not show the house as it is: run make book (%v)", name, err)
+			t.Errorf("%s does not show the tree as it is: run make book (%v)", name, err)
 		}
 	}
 }
@@ -74,12 +74,12 @@ type room struct {
 // storeysOf are the floors that have a room, from the ground up.
 func storeysOf(t *testing.T) [][]room {
 	t.Helper()
-	imports := importsOfHouse(t)
+	imports := importsOfTree(t)
 	storeys := make([][]room, len(floors))
 	for pkg := range imports {
 		about, shown := rooms[pkg]
 		if !shown {
-			if !strings.HasPrefix(pkg, "storage/storagetest") {
+			if !forTests(pkg) {
 				t.Errorf("the picture has no words for %s: add them to rooms", pkg)
 			}
 			continue
@@ -100,11 +100,11 @@ func storeysOf(t *testing.T) [][]room {
 	return storeys
 }
 
-// importsOfHouse are the packages of this module that each of its packages imports.
-func importsOfHouse(t *testing.T) map[string]map[string]bool {
+// importsOfTree are the packages of this module that each of its packages imports.
+func importsOfTree(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	imports := map[string]map[string]bool{}
-	for _, f := range readHouse(t, parser.ImportsOnly) {
+	for _, f := range readTree(t, parser.ImportsOnly) {
 		if imports[f.pkg] == nil {
 			imports[f.pkg] = map[string]bool{}
 		}
@@ -156,7 +156,7 @@ const (
 // columns are where a room that is alone on its floor has its name, its words, and what it stands on.
 var columns = [3]int{padding, 140, 470}
 
-// drawFloors draws the house: the ground floor lowest, a room a package, in it what it is for and what it stands on.
+// drawFloors draws the floors: the ground floor lowest, a room a package, in it what it is for and what it stands on.
 func drawFloors(storeys [][]room, c palette) []byte {
 	var body bytes.Buffer
 	y := margin + roofHeight

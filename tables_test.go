@@ -72,7 +72,7 @@ var classes = []string{"mfa", "account", "evidence", "settings", "log"}
 // declaredTables are the tables and logs of all packages, sorted by class, floor and name.
 func declaredTables(t *testing.T) (tables []*table) {
 	t.Helper()
-	files := readHouse(t, parser.SkipObjectResolution)
+	files := readTree(t, parser.SkipObjectResolution)
 	for _, f := range files {
 		if strings.HasPrefix(f.pkg, "storage/storagetest") {
 			continue

@@ -25,7 +25,7 @@ var wordTypes = map[string]string{
 	"tutela/recovery.NoticeWord": "recovery/notice.go",
 }
 
-func TestHouse_WordsOfEventsAndNoticesAreDeclaredOnce(t *testing.T) {
+func TestWords_OfEventsAndNoticesAreDeclaredOnce(t *testing.T) {
 	packages := listPackages(t)
 	exports := map[string]string{}
 	for _, p := range packages {
@@ -52,7 +52,7 @@ func TestHouse_WordsOfEventsAndNoticesAreDeclaredOnce(t *testing.T) {
 	}
 }
 
-func TestHouse_AWordWrittenAgainIsFound(t *testing.T) {
+func TestWords_OneWrittenAgainIsFound(t *testing.T) {
 	for body, want := range map[string]int{
 		`var _ = Facts{"why": "spite"}`:                                 2,
 		`func f(e Facts) { e[A] = "spite" }`:                            1,

@@ -12,8 +12,8 @@ import (
 	"tutela/storage/audit"
 )
 
-// House is what the calls stand on.
-type House struct {
+// Services is what the calls stand on.
+type Services struct {
 	Access   *access.Service
 	Codes    *recovery.Service
 	Devices  *device.Service
@@ -23,15 +23,15 @@ type House struct {
 
 // Local makes the operator's calls in this process. Safe for concurrent use.
 type Local struct {
-	House
+	Services
 	actor audit.Actor
 }
 
 var _ Service = (*Local)(nil)
 
 // NewLocal returns the calls of the operator with a user id of the operating system.
-func NewLocal(h House, osUserID int) *Local {
-	return &Local{House: h, actor: audit.ByOperator(osUserID)}
+func NewLocal(services Services, osUserID int) *Local {
+	return &Local{Services: services, actor: audit.ByOperator(osUserID)}
 }
 
 func (l *Local) perform(_ context.Context, _ string, _, _ any, here func(*Local) error) error {

@@ -32,7 +32,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // house is an installation over a real data file, with the operator's calls both ways.
 type house struct {
-	operator.House
+	operator.Services
 	clock  *storage.FakeClock
 	dir    string
 	local  *operator.Local
@@ -43,15 +43,15 @@ func newHouse(t *testing.T) *house {
 	t.Helper()
 	ctx := context.Background()
 	services := servertest.Open(t, servertest.Options{})
-	h := &house{clock: services.Clock, dir: t.TempDir(), House: operator.House{
+	h := &house{clock: services.Clock, dir: t.TempDir(), Services: operator.Services{
 		Access:   services.Access,
 		Codes:    services.Codes,
 		Devices:  services.Devices,
 		Restores: services.Restores,
 		Store:    services.Store,
 	}}
-	h.local = operator.NewLocal(h.House, 4711)
-	serve(t, h.socket(), h.House)
+	h.local = operator.NewLocal(h.Services, 4711)
+	serve(t, h.socket(), h.Services)
 	var err error
 	h.client, err = operator.Dial(ctx, h.socket())
 	must(t, err)
@@ -62,7 +62,7 @@ func newHouse(t *testing.T) *house {
 func (h *house) socket() string { return filepath.Join(h.dir, "admin.sock") }
 
 // serve serves the socket until the test ends.
-func serve(t *testing.T, path string, h operator.House) {
+func serve(t *testing.T, path string, h operator.Services) {
 	t.Helper()
 	l, err := operator.Listen(context.Background(), path)
 	must(t, err)

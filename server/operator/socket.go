@@ -99,12 +99,12 @@ func dial(ctx context.Context, path string) (net.Conn, error) {
 }
 
 // Serve answers the calls that come over l until ctx ends; it closes l, which removes the socket.
-func Serve(ctx context.Context, l net.Listener, h House, log *slog.Logger) error {
+func Serve(ctx context.Context, l net.Listener, services Services, log *slog.Logger) error {
 	mux := http.NewServeMux()
 	for _, c := range calls {
-		c.mount(mux, h)
+		c.mount(mux, services)
 	}
-	mux.HandleFunc("GET "+copyPath, func(w http.ResponseWriter, r *http.Request) { serveCopy(w, r, h) })
+	mux.HandleFunc("GET "+copyPath, func(w http.ResponseWriter, r *http.Request) { serveCopy(w, r, services) })
 	s := &http.Server{
 		Handler: mux, ReadHeaderTimeout: headerTime, ConnContext: identify,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -151,22 +151,22 @@ func identify(ctx context.Context, c net.Conn) context.Context {
 var errNobody = storage.NewError(storage.Denied, "the caller's user id is not known")
 
 // serviceFor is the calls of whoever is at the other end.
-func serviceFor(r *http.Request, h House) (*Local, error) {
+func serviceFor(r *http.Request, services Services) (*Local, error) {
 	uid, ok := r.Context().Value(peerKey{}).(int)
 	if !ok {
 		return nil, errNobody
 	}
-	return NewLocal(h, uid), nil
+	return NewLocal(services, uid), nil
 }
 
 // mounter is a call of any types.
 type mounter interface {
-	mount(mux *http.ServeMux, h House)
+	mount(mux *http.ServeMux, services Services)
 }
 
-func (c Call[I, O]) mount(mux *http.ServeMux, h House) {
+func (c Call[I, O]) mount(mux *http.ServeMux, services Services) {
 	mux.HandleFunc("POST /"+c.name, func(w http.ResponseWriter, r *http.Request) {
-		out, err := c.serve(r, h)
+		out, err := c.serve(r, services)
 		if err != nil {
 			respond(w, http.StatusBadRequest, wireErrorOf(err))
 			return
@@ -175,8 +175,8 @@ func (c Call[I, O]) mount(mux *http.ServeMux, h House) {
 	})
 }
 
-func (c Call[I, O]) serve(r *http.Request, h House) (out O, err error) {
-	s, err := serviceFor(r, h)
+func (c Call[I, O]) serve(r *http.Request, services Services) (out O, err error) {
+	s, err := serviceFor(r, services)
 	if err != nil {
 		return out, err
 	}
@@ -194,8 +194,8 @@ func respond(w http.ResponseWriter, status int, body any) {
 }
 
 // serveCopy streams a copy of the data file. Whether it is whole is told behind it.
-func serveCopy(w http.ResponseWriter, r *http.Request, h House) {
-	s, err := serviceFor(r, h)
+func serveCopy(w http.ResponseWriter, r *http.Request, services Services) {
+	s, err := serviceFor(r, services)
 	if err != nil {
 		respond(w, http.StatusBadRequest, wireErrorOf(err))
 		return

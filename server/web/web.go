@@ -97,13 +97,13 @@ type reply struct {
 
 // frame is what every page has around it.
 type frame struct {
-	House string // the organisation
-	Root  string // from this page to /mfa/, for links that hold under any public URL
+	Organisation string // its name
+	Root         string // from this page to /mfa/, for links that hold under any public URL
 }
 
 func (w *web) frame(c *fiber.Ctx) frame {
 	below := strings.Trim(strings.TrimPrefix(c.Path(), "/mfa"), "/")
-	return frame{House: w.name, Root: strings.Repeat("../", strings.Count(below, "/"))}
+	return frame{Organisation: w.name, Root: strings.Repeat("../", strings.Count(below, "/"))}
 }
 
 // handle makes a Fiber handler of a page. What goes wrong becomes a page too.
