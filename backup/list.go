@@ -33,9 +33,9 @@ type Tracked struct {
 // Errors: user.ErrUnknown.
 func (s *Service) Backups(ctx context.Context, userID string) (list []Tracked, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		uid, _, err := user.Find(tx, userID)
+		u, err := user.Find(tx, userID)
 		if err == nil {
-			list, err = List(tx, uid)
+			list, err = List(tx, u.UID)
 		}
 		return err
 	})

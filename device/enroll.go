@@ -40,16 +40,16 @@ func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, ac
 
 // enroll does what Enroll promises for a ticket that is good.
 func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor audit.Actor) (*Enrolled, error) {
-	e, enrolled, err := s.Bind(tx, t.uid, in, Reserved{ID: t.row.Enrollment, Secret: t.row.Secret}, "", actor)
+	e, enrolled, err := s.Bind(tx, t.UID, in, Reserved{ID: t.Record.Enrollment, Secret: t.Record.Secret}, "", actor)
 	if err != nil {
 		return nil, err
 	}
-	has, err := recovery.HasCode(tx, t.uid)
+	has, err := recovery.HasCode(tx, t.UID)
 	if err != nil {
 		return nil, err
 	}
 	if !has {
-		code, err := s.recovery.Issue(tx, t.uid)
+		code, err := s.recovery.Issue(tx, t.UID)
 		if err != nil {
 			return nil, err
 		}
@@ -61,7 +61,7 @@ func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor 
 	}
 	kept := recovery.Reply{Enrollment: e.ID, Body: body}
 	return enrolled, errors.Join(
-		recovery.KeepReply(tx, t.uid, t.replyKey(), kept, recovery.ReplyLife),
+		recovery.KeepReply(tx, t.UID, t.replyKey(), kept, recovery.ReplyLife),
 		s.keepForPage(tx, t, enrolled.RecoveryCode),
 		s.spend(tx, t, in.Key, e.ID))
 }
@@ -71,14 +71,14 @@ func (s *Service) enrolledBefore(tx *storage.Tx, t *foundTicket, key Key) (*Enro
 	if !t.spentBy(key) {
 		return nil, ErrTicket
 	}
-	u, err := user.Get(tx, t.uid)
+	u, err := user.Get(tx, t.UID)
 	if err != nil {
 		return nil, err
 	}
 	if u.Blocked {
 		return nil, ErrTicket
 	}
-	kept, err := recovery.KeptReply(tx, t.uid, t.replyKey())
+	kept, err := recovery.KeptReply(tx, t.UID, t.replyKey())
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, ErrTicket
 	}

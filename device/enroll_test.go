@@ -204,9 +204,9 @@ func TestEnroll_64PhonesSpendOneTicketOnce(t *testing.T) {
 }
 
 func (h *house) uidIn(tx *storage.Tx, id string) storage.UID {
-	uid, _, err := user.Find(tx, id)
+	u, err := user.Find(tx, id)
 	must(h.t, err)
-	return uid
+	return u.UID
 }
 
 func TestEnroll_64RepeatsByOneKeyGetOneAnswer(t *testing.T) {
@@ -380,7 +380,7 @@ func TestNewTicket_IsRefusedForTheReasonThatHolds(t *testing.T) {
 			expect(h.t, name, err, c.want)
 		}
 		must(h.t, h.store.View(context.Background(), func(tx *storage.Tx) error {
-			if _, _, err := user.Find(tx, "eve"); !errors.Is(err, user.ErrUnknown) {
+			if _, err := user.Find(tx, "eve"); !errors.Is(err, user.ErrUnknown) {
 				h.t.Errorf("a refused call made a user: %v", err)
 			}
 			return nil

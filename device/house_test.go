@@ -165,7 +165,10 @@ func (h *house) set(name, value string) {
 func (h *house) uid(id string) (uid storage.UID) {
 	h.t.Helper()
 	h.view(func(tx *storage.Tx) (err error) {
-		uid, _, err = user.Find(tx, id)
+		u, err := user.Find(tx, id)
+		if err == nil {
+			uid = u.UID
+		}
 		return err
 	})
 	return uid
@@ -174,9 +177,9 @@ func (h *house) uid(id string) (uid storage.UID) {
 func (h *house) expectState(id string, want user.State) {
 	h.t.Helper()
 	h.view(func(tx *storage.Tx) error {
-		uid, _, err := user.Find(tx, id)
+		u, err := user.Find(tx, id)
 		must(h.t, err)
-		got, err := device.State(tx, uid)
+		got, err := device.State(tx, u.UID)
 		if got != want {
 			h.t.Errorf("%s is %s, want %s", id, got, want)
 		}

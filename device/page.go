@@ -42,7 +42,7 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 		if err != nil {
 			return err
 		}
-		page = TicketPage{Account: accountLabel(u), Expires: t.row.Expires, Spent: t.spent()}
+		page = TicketPage{Account: accountLabel(u), Expires: t.Record.Expires, Spent: t.spent()}
 		started, err := s.startedBy(tx, t, session)
 		if err != nil {
 			return err
@@ -51,7 +51,7 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 			page.Started, err = s.showStarted(tx, started)
 			return err
 		}
-		if page.Spent || u.Blocked || !tx.Now().Before(t.row.Expires) {
+		if page.Spent || u.Blocked || !tx.Now().Before(t.Record.Expires) {
 			return ErrTicket
 		}
 		return nil
@@ -65,10 +65,10 @@ func (s *Service) rootTicket(tx *storage.Tx, secret string) (*foundTicket, *user
 	if err != nil {
 		return nil, nil, err
 	}
-	if t.row.Root != "" {
+	if t.Record.Root != "" {
 		return nil, nil, ErrTicket
 	}
-	u, err := user.Get(tx, t.uid)
+	u, err := user.Get(tx, t.UID)
 	return t, u, err
 }
 
@@ -78,21 +78,21 @@ func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (*fo
 	if session == "" {
 		return nil, nil
 	}
-	rows, err := tickets.All(tx, t.uid)
+	rows, err := tickets.All(tx, t.UID)
 	if err != nil {
 		return nil, err
 	}
 	var newest *foundTicket
 	for _, row := range rows {
 		r := row.Record
-		if r.Root != t.key || !s.ring.Matches(r.Page, pagePurpose, t.uid[:], []byte(session)) {
+		if r.Root != t.Key || !s.ring.Matches(r.Page, pagePurpose, t.UID[:], []byte(session)) {
 			continue
 		}
-		found := &foundTicket{uid: t.uid, key: row.Key, row: r, root: t.row}
+		found := &foundTicket{Row: row, root: t.Record}
 		if r.SpentBy != nil {
 			return found, nil // the only one: with it the root was spent
 		}
-		if newest == nil || r.Created.After(newest.row.Created) {
+		if newest == nil || r.Created.After(newest.Record.Created) {
 			newest = found
 		}
 	}
@@ -100,17 +100,17 @@ func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (*fo
 }
 
 func (s *Service) showStarted(tx *storage.Tx, t *foundTicket) (*StartedTicket, error) {
-	shown := &StartedTicket{Expires: t.row.Expires, Enrolled: t.row.SpentBy != nil}
+	shown := &StartedTicket{Expires: t.Record.Expires, Enrolled: t.Record.SpentBy != nil}
 	if !shown.Enrolled {
 		return shown, nil
 	}
-	e, err := Get(tx, t.uid, t.row.Enrollment)
+	e, err := Get(tx, t.UID, t.Record.Enrollment)
 	if err == nil {
 		shown.Phone = e.Name
 	} else if !errors.Is(err, ErrNoEnrollment) {
 		return nil, err
 	}
-	_, err = recovery.KeptReply(tx, t.uid, t.pageKey())
+	_, err = recovery.KeptReply(tx, t.UID, t.pageKey())
 	shown.CodeKept = err == nil
 	if errors.Is(err, storage.ErrNotFound) {
 		err = nil
@@ -123,14 +123,14 @@ const startsKept = 16
 
 // forgetStarts makes room for one more ticket started from t: the oldest goes.
 func forgetStarts(tx *storage.Tx, t *foundTicket) error {
-	rows, err := tickets.All(tx, t.uid)
+	rows, err := tickets.All(tx, t.UID)
 	if err != nil {
 		return err
 	}
-	rows = slices.DeleteFunc(rows, func(row storage.Row[ticket]) bool { return row.Record.Root != t.key })
+	rows = slices.DeleteFunc(rows, func(row storage.Row[ticket]) bool { return row.Record.Root != t.Key })
 	slices.SortFunc(rows, func(a, b storage.Row[ticket]) int { return a.Record.Created.Compare(b.Record.Created) })
 	for len(rows) >= startsKept {
-		if err := tickets.Delete(tx, t.uid, rows[0].Key); err != nil {
+		if err := tickets.Delete(tx, t.UID, rows[0].Key); err != nil {
 			return err
 		}
 		rows = rows[1:]
@@ -156,12 +156,12 @@ func (s *Service) StartTicket(ctx context.Context, secret, session string) (star
 		}
 		r := Reserved{}.orNew()
 		child := &ticket{
-			Hash: s.ring.Hash(ticketPurpose, []byte(txID)), Root: t.key, Factor: t.row.Factor,
-			Page:       s.ring.Hash(pagePurpose, t.uid[:], []byte(session)),
+			Hash: s.ring.Hash(ticketPurpose, []byte(txID)), Root: t.Key, Factor: t.Record.Factor,
+			Page:       s.ring.Hash(pagePurpose, t.UID[:], []byte(session)),
 			Enrollment: r.ID, Secret: r.Secret, Created: tx.Now(), Expires: tx.Now().Add(startedLife),
 		}
 		started = StartedTicket{URI: s.EnrollmentURI(accountLabel(u), txID, r), TxID: txID, Expires: child.Expires}
-		return errors.Join(forgetStarts(tx, t), tickets.Insert(tx, t.uid, storage.NewUID().String(), child))
+		return errors.Join(forgetStarts(tx, t), tickets.Insert(tx, t.UID, storage.NewUID().String(), child))
 	})
 	return started, err
 }
@@ -192,7 +192,7 @@ func (s *Service) userOfTicket(ctx context.Context, secret string) (uid storage.
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
 		t, _, err := s.rootTicket(tx, secret)
 		if err == nil {
-			uid = t.uid
+			uid = t.UID
 		}
 		return err
 	})
@@ -200,14 +200,14 @@ func (s *Service) userOfTicket(ctx context.Context, secret string) (uid storage.
 }
 
 // pageKey is the key of the page's own copy of the recovery code.
-func (t *foundTicket) pageKey() string { return "page:" + t.key }
+func (t *foundTicket) pageKey() string { return "page:" + t.Key }
 
 // keepForPage keeps the code for the page that drew the QR code, if one did.
 func (s *Service) keepForPage(tx *storage.Tx, t *foundTicket, code string) error {
-	if t.row.Page == "" || code == "" {
+	if t.Record.Page == "" || code == "" {
 		return nil
 	}
-	return recovery.KeepReply(tx, t.uid, t.pageKey(), recovery.Reply{Body: []byte(code)}, pageCodeLife)
+	return recovery.KeepReply(tx, t.UID, t.pageKey(), recovery.Reply{Body: []byte(code)}, pageCodeLife)
 }
 
 // ShowCode hands out the recovery code of an enrolment, once, to the browser session that drew its QR code.
@@ -226,7 +226,7 @@ func (s *Service) ShowCode(ctx context.Context, secret, session string) (code st
 		if started == nil {
 			return ErrTicket
 		}
-		kept, err := recovery.KeptReply(tx, t.uid, started.pageKey())
+		kept, err := recovery.KeptReply(tx, t.UID, started.pageKey())
 		if errors.Is(err, storage.ErrNotFound) {
 			return ErrTicket
 		}
@@ -234,7 +234,7 @@ func (s *Service) ShowCode(ctx context.Context, secret, session string) (code st
 			return err
 		}
 		code = string(kept.Body)
-		return recovery.ForgetReply(tx, t.uid, started.pageKey())
+		return recovery.ForgetReply(tx, t.UID, started.pageKey())
 	})
 	return code, err
 }

@@ -9,9 +9,8 @@ import (
 
 // Profile is a user as admins see him: the record, and the MFA state that follows from what lies above it.
 type Profile struct {
-	UID storage.UID
 	user.User
-	State user.State
+	State user.State `json:"mfa_state"`
 }
 
 // ReadUser returns a user's profile.
@@ -19,12 +18,12 @@ type Profile struct {
 // Errors: user.ErrUnknown.
 func (s *Service) ReadUser(ctx context.Context, userID string) (p Profile, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		uid, u, err := user.Find(tx, userID)
+		u, err := user.Find(tx, userID)
 		if err != nil {
 			return err
 		}
-		p = Profile{UID: uid, User: *u}
-		p.State, err = State(tx, uid)
+		p.User = *u
+		p.State, err = State(tx, u.UID)
 		return err
 	})
 	return p, err
@@ -32,7 +31,7 @@ func (s *Service) ReadUser(ctx context.Context, userID string) (p Profile, err e
 
 // PageUsers returns users in the order of their ids: those after the id after ("": from the first), passing over skip of
 // them, at most take. Their MFA state is not looked up: [Service.Profiles] does that for those that are shown.
-func (s *Service) PageUsers(ctx context.Context, after string, skip, take int) ([]user.Listed, error) {
+func (s *Service) PageUsers(ctx context.Context, after string, skip, take int) ([]user.User, error) {
 	return user.Page(ctx, s.store, after, skip, take)
 }
 
@@ -42,12 +41,12 @@ func (s *Service) CountUsers(ctx context.Context, most int) (int, error) {
 }
 
 // SearchUsers is PageUsers for those for whom all of the terms hold, as user.Search finds them.
-func (s *Service) SearchUsers(ctx context.Context, terms []user.Term, most int) ([]user.Listed, error) {
+func (s *Service) SearchUsers(ctx context.Context, terms []user.Term, most int) ([]user.User, error) {
 	return user.Search(ctx, s.store, terms, most)
 }
 
 // Profiles adds the MFA state to users. Who was deleted meanwhile is a user without any.
-func (s *Service) Profiles(ctx context.Context, list []user.Listed) ([]Profile, error) {
+func (s *Service) Profiles(ctx context.Context, list []user.User) ([]Profile, error) {
 	profiles := make([]Profile, 0, len(list))
 	err := s.store.View(ctx, func(tx *storage.Tx) error {
 		for _, u := range list {
@@ -55,7 +54,7 @@ func (s *Service) Profiles(ctx context.Context, list []user.Listed) ([]Profile, 
 			if err != nil {
 				return err
 			}
-			profiles = append(profiles, Profile{UID: u.UID, User: u.User, State: state})
+			profiles = append(profiles, Profile{User: u, State: state})
 		}
 		return nil
 	})
@@ -83,11 +82,11 @@ func (s *Service) ReadEnrollment(ctx context.Context, id string) (e *Enrollment,
 // Errors: user.ErrUnknown.
 func (s *Service) EnrollmentsOf(ctx context.Context, userID string) (list Set, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		uid, _, err := user.Find(tx, userID)
+		u, err := user.Find(tx, userID)
 		if err != nil {
 			return err
 		}
-		set, err := All(tx, uid)
+		set, err := All(tx, u.UID)
 		list = set.Shown()
 		return err
 	})

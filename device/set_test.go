@@ -46,9 +46,9 @@ func ofType(of device.Type, status device.Status) *device.Enrollment {
 func (h *house) give(id string, e *device.Enrollment) *device.Enrollment {
 	h.t.Helper()
 	h.update(func(tx *storage.Tx) error {
-		uid, _, err := user.Ensure(tx, user.User{ID: id})
+		u, err := user.Ensure(tx, user.User{ID: id})
 		must(h.t, err)
-		return device.Put(tx, uid, e)
+		return device.Put(tx, u.UID, e)
 	})
 	return e
 }

@@ -79,14 +79,14 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest) (string, err
 	}
 	secret := storage.NewID("", ticketLength)
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, u, err := user.Ensure(tx, req.User)
+		u, err := user.Ensure(tx, req.User)
 		if err != nil {
 			return err
 		}
-		if err := user.May(req.Actor, user.ChangeFactors, uid, u); err != nil {
+		if err := user.May(req.Actor, user.ChangeFactors, u); err != nil {
 			return err
 		}
-		state, err := State(tx, uid)
+		state, err := State(tx, u.UID)
 		if err != nil {
 			return err
 		}
@@ -98,28 +98,28 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest) (string, err
 			Hash: s.ring.Hash(ticketPurpose, []byte(secret)), Factor: req.Factor,
 			Enrollment: r.ID, Secret: r.Secret, Created: tx.Now(), Expires: tx.Now().Add(ticketLife),
 		}
-		return errors.Join(tickets.Insert(tx, uid, storage.NewUID().String(), t),
-			audit.Record(tx, req.Actor, audit.Event{Type: audit.StartEnroll, UID: uid}, audit.Detail{}),
-			audit.RecordCall(tx, req.Actor, uid))
+		return errors.Join(tickets.Insert(tx, u.UID, storage.NewUID().String(), t),
+			audit.Record(tx, req.Actor, audit.Event{Type: audit.StartEnroll, UID: u.UID}, audit.Detail{}),
+			audit.RecordCall(tx, req.Actor, u.UID))
 	})
 	return secret, err
 }
 
 // foundTicket is a ticket with where it lies and, when it was started from another, that other.
 type foundTicket struct {
-	uid  storage.UID
-	key  string
-	row  *ticket
-	root *ticket // row itself when it has no root
+	storage.Row[ticket]
+	root *ticket // Record itself when it has no root
 }
 
 // replyKey is the key of the reply kept for whoever spent the ticket.
-func (t *foundTicket) replyKey() string { return "ticket:" + t.key }
+func (t *foundTicket) replyKey() string { return "ticket:" + t.Key }
 
 func (t *foundTicket) spent() bool { return t.root.SpentBy != nil }
 
 // spentBy tells whether it was this ticket, not another of the same root, that the key spent.
-func (t *foundTicket) spentBy(key Key) bool { return t.row.SpentBy != nil && t.row.SpentBy.Same(key) }
+func (t *foundTicket) spentBy(key Key) bool {
+	return t.Record.SpentBy != nil && t.Record.SpentBy.Same(key)
+}
 
 // findTicket looks a ticket up by its secret.
 //
@@ -133,7 +133,7 @@ func (s *Service) findTicket(tx *storage.Tx, secret string) (*foundTicket, error
 		if err != nil {
 			return nil, err
 		}
-		t := &foundTicket{uid: row.UID, key: row.Key, row: row.Record, root: row.Record}
+		t := &foundTicket{Row: row, root: row.Record}
 		if row.Record.Root != "" {
 			if t.root, err = tickets.Get(tx, row.UID, row.Record.Root); errors.Is(err, storage.ErrNotFound) {
 				err = ErrTicket
@@ -146,10 +146,10 @@ func (s *Service) findTicket(tx *storage.Tx, secret string) (*foundTicket, error
 
 // mayEnroll tells whether a ticket that is not spent enrols now.
 func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
-	if !tx.Now().Before(t.row.Expires) {
+	if !tx.Now().Before(t.Record.Expires) {
 		return ErrTicket
 	}
-	u, err := user.Get(tx, t.uid)
+	u, err := user.Get(tx, t.UID)
 	if err == nil && u.Blocked {
 		err = ErrTicket
 	}
@@ -159,7 +159,7 @@ func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
 // HoldsTicket tells whether secret is a ticket of the user that would enrol now.
 func (s *Service) HoldsTicket(tx *storage.Tx, uid storage.UID, secret string) (bool, error) {
 	t, err := s.findTicket(tx, secret)
-	if err == nil && (t.uid != uid || t.spent()) {
+	if err == nil && (t.UID != uid || t.spent()) {
 		return false, nil
 	}
 	if err == nil {
@@ -173,13 +173,13 @@ func (s *Service) HoldsTicket(tx *storage.Tx, uid storage.UID, secret string) (b
 
 // spend marks the ticket and its root as spent by a key for an enrollment.
 func (s *Service) spend(tx *storage.Tx, t *foundTicket, key Key, enrollment string) error {
-	t.row.SpentBy, t.row.Spent, t.row.Enrollment = &key, tx.Now(), enrollment
-	err := tickets.Put(tx, t.uid, t.key, t.row)
-	if t.row.Root == "" {
+	t.Record.SpentBy, t.Record.Spent, t.Record.Enrollment = &key, tx.Now(), enrollment
+	err := tickets.Put(tx, t.UID, t.Key, t.Record)
+	if t.Record.Root == "" {
 		return err
 	}
 	t.root.SpentBy, t.root.Spent, t.root.Enrollment = &key, tx.Now(), enrollment
-	return errors.Join(err, tickets.Put(tx, t.uid, t.row.Root, t.root))
+	return errors.Join(err, tickets.Put(tx, t.UID, t.Record.Root, t.root))
 }
 
 // TicketURL is the link to the page of a ticket.
@@ -219,9 +219,9 @@ func (s *Service) TicketURI(ctx context.Context, secret string) (uri string, err
 		if err != nil {
 			return err
 		}
-		u, err := user.Get(tx, t.uid)
+		u, err := user.Get(tx, t.UID)
 		if err == nil {
-			uri = s.EnrollmentURI(accountLabel(u), secret, Reserved{ID: t.row.Enrollment, Secret: t.row.Secret})
+			uri = s.EnrollmentURI(accountLabel(u), secret, Reserved{ID: t.Record.Enrollment, Secret: t.Record.Secret})
 		}
 		return err
 	})

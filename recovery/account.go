@@ -9,23 +9,17 @@ import (
 	"tutela/storage/audit"
 )
 
-// Added is a user who was made by a call.
-type Added struct {
-	UID storage.UID
-	user.User
-}
-
 // AddUser makes a user.
 //
 // Errors: user.ErrID; user.ErrProfile; user.ErrExists.
-func (s *Service) AddUser(ctx context.Context, u user.User, actor audit.Actor) (added Added, err error) {
+func (s *Service) AddUser(ctx context.Context, u user.User, actor audit.Actor) (added user.User, err error) {
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, made, err := user.Create(tx, u)
+		made, err := user.Create(tx, u)
 		if err != nil {
 			return err
 		}
-		added = Added{UID: uid, User: *made}
-		return audit.RecordCall(tx, actor, uid)
+		added = *made
+		return audit.RecordCall(tx, actor, made.UID)
 	})
 	return added, err
 }
@@ -51,13 +45,13 @@ func (s *Service) SetBlocked(ctx context.Context, userID string, blocked bool, a
 
 func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Actor, action user.Action, facts audit.Facts, change func(*user.User)) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, _, err := user.FindFor(tx, actor, action, userID)
+		target, err := user.FindFor(tx, actor, action, userID)
 		if err != nil {
 			return err
 		}
-		_, err = user.Change(tx, uid, func(u *user.User) error { change(u); return nil })
-		tx.Wake(uid) // who waits for a login of the user looks again
-		e := audit.Event{Type: audit.ManagementCall, UID: uid, Facts: facts}
+		_, err = user.Change(tx, target.UID, func(u *user.User) error { change(u); return nil })
+		tx.Wake(target.UID) // who waits for a login of the user looks again
+		e := audit.Event{Type: audit.ManagementCall, UID: target.UID, Facts: facts}
 		return errors.Join(err, audit.RecordAccount(tx, actor, e, audit.Detail{}))
 	})
 }
@@ -76,18 +70,18 @@ type Standing struct {
 // Errors: user.ErrUnknown.
 func (s *Service) StandingOf(ctx context.Context, userID string) (standing Standing, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		uid, u, err := user.Find(tx, userID)
+		u, err := user.Find(tx, userID)
 		if err != nil {
 			return err
 		}
 		standing = Standing{UserID: u.ID, Email: u.Email}
-		if standing.HasCode, err = HasCode(tx, uid); err != nil {
+		if standing.HasCode, err = HasCode(tx, u.UID); err != nil {
 			return err
 		}
-		if standing.Blocks, err = Blocks(tx, uid); err != nil {
+		if standing.Blocks, err = Blocks(tx, u.UID); err != nil {
 			return err
 		}
-		standing.Receipts, err = Receipts(tx, uid)
+		standing.Receipts, err = Receipts(tx, u.UID)
 		return err
 	})
 	return standing, err

@@ -82,9 +82,11 @@ func (h *house) view(fn func(tx *storage.Tx) error) {
 func (h *house) newUser(id string) (uid storage.UID, code recovery.Code) {
 	h.t.Helper()
 	must(h.t, h.update(func(tx *storage.Tx) (err error) {
-		if uid, _, err = user.Create(tx, user.User{ID: id}); err != nil {
+		u, err := user.Create(tx, user.User{ID: id})
+		if err != nil {
 			return err
 		}
+		uid = u.UID
 		code, err = h.Issue(tx, uid)
 		return err
 	}))

@@ -180,14 +180,14 @@ func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, actor 
 func (s *Service) Regenerate(ctx context.Context, userID string, actor audit.Actor) (Code, error) {
 	var code Code
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, _, err := user.FindFor(tx, actor, user.ChangeFactors, userID)
+		u, err := user.FindFor(tx, actor, user.ChangeFactors, userID)
 		if err != nil {
 			return err
 		}
-		code, err = s.issue(tx, uid, true)
+		code, err = s.issue(tx, u.UID, true)
 		return errors.Join(err,
-			Notify(tx, uid, NoticePayload{Notice: NoticeCodeChanged}),
-			audit.RecordCall(tx, actor, uid))
+			Notify(tx, u.UID, NoticePayload{Notice: NoticeCodeChanged}),
+			audit.RecordCall(tx, actor, u.UID))
 	})
 	return code, err
 }

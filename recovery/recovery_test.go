@@ -96,7 +96,10 @@ func TestSpend_UserWithoutACodeGetsWrongAndIsCounted(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		var uid storage.UID
 		must(h.t, h.update(func(tx *storage.Tx) (err error) {
-			uid, _, err = user.Create(tx, user.User{ID: "ada"})
+			made, err := user.Create(tx, user.User{ID: "ada"})
+			if err == nil {
+				uid = made.UID
+			}
 			return err
 		}))
 		h.failUntil(uid, recovery.LoginChannel, 0, 10)

@@ -98,11 +98,11 @@ func (s *Service) Reset(ctx context.Context, req ResetRequest) (Receipt, error) 
 	}
 	var receipt Receipt
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, _, err := user.FindFor(tx, req.Actor, user.ChangeFactors, req.UserID)
+		u, err := user.FindFor(tx, req.Actor, user.ChangeFactors, req.UserID)
 		if err != nil {
 			return err
 		}
-		receipt, err = s.ResetIn(ctx, tx, uid, req)
+		receipt, err = s.ResetIn(ctx, tx, u.UID, req)
 		return err
 	})
 	return receipt, err
@@ -259,20 +259,20 @@ func Receipts(tx *storage.Tx, uid storage.UID) ([]Receipt, error) {
 // Errors: user.ErrRefused.
 func (s *Service) Delete(ctx context.Context, userID string, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, _, err := user.FindFor(tx, actor, user.ChangeFactors, userID)
+		u, err := user.FindFor(tx, actor, user.ChangeFactors, userID)
 		if errors.Is(err, user.ErrUnknown) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if _, err := storage.Purge(tx, uid, false, storage.MFA, storage.Account); err != nil {
+		if _, err := storage.Purge(tx, u.UID, false, storage.MFA, storage.Account); err != nil {
 			return err
 		}
 		// Nothing of the user stays, so the events have no detail.
 		bare := actor.WithoutOrigin()
 		return errors.Join(
-			audit.Record(tx, bare, audit.Event{Type: audit.UserDelete, UID: uid}, audit.Detail{}),
-			audit.RecordCall(tx, bare, uid))
+			audit.Record(tx, bare, audit.Event{Type: audit.UserDelete, UID: u.UID}, audit.Detail{}),
+			audit.RecordCall(tx, bare, u.UID))
 	})
 }

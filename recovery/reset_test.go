@@ -177,7 +177,10 @@ func (h *house) expectEvidence(uid storage.UID) {
 func (h *house) uid(id string) (uid storage.UID) {
 	h.t.Helper()
 	h.view(func(tx *storage.Tx) (err error) {
-		uid, _, err = user.Find(tx, id)
+		u, err := user.Find(tx, id)
+		if err == nil {
+			uid = u.UID
+		}
 		return err
 	})
 	return uid
@@ -195,9 +198,9 @@ func (h *house) owned(id string) int {
 }
 
 func (h *house) uidIn(tx *storage.Tx, id string) storage.UID {
-	uid, _, err := user.Find(tx, id)
+	u, err := user.Find(tx, id)
 	must(h.t, err)
-	return uid
+	return u.UID
 }
 
 func TestReset_ReceiptIsSignedOverAllButResidue(t *testing.T) {

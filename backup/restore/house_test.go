@@ -181,9 +181,9 @@ const (
 func (h *house) block(t testing.TB, userID string, blocked bool) {
 	t.Helper()
 	h.Update(func(tx *storage.Tx) error {
-		uid, _, err := user.Find(tx, userID)
+		u, err := user.Find(tx, userID)
 		if err == nil {
-			_, err = user.Change(tx, uid, func(u *user.User) error { u.Blocked = blocked; return nil })
+			_, err = user.Change(tx, u.UID, func(u *user.User) error { u.Blocked = blocked; return nil })
 		}
 		return err
 	})

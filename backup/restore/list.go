@@ -86,9 +86,9 @@ func (s *Service) open(ctx context.Context, p device.Proof) (list []Listed, err 
 // Errors: user.ErrUnknown.
 func (s *Service) Restores(ctx context.Context, userID string) (list []Listed, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		uid, _, err := user.Find(tx, userID)
+		u, err := user.Find(tx, userID)
 		if err == nil {
-			list, err = s.list(tx, uid, func(*restore) bool { return true })
+			list, err = s.list(tx, u.UID, func(*restore) bool { return true })
 		}
 		return err
 	})

@@ -39,11 +39,11 @@ func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, 
 		if err != nil {
 			return err
 		}
-		if !f.Done.IsZero() {
+		if !f.Record.Done.IsZero() {
 			outcome, err = s.again(tx, f, code, typo)
 			return err
 		}
-		if err := f.admit(tx, sc); err != nil {
+		if err := admit(tx, f, sc); err != nil {
 			return err
 		}
 		if typo != nil {
@@ -61,22 +61,22 @@ func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, 
 // again returns the kept reply to the call that redeemed the same code.
 //
 // Errors: ErrNotReady.
-func (s *Service) again(tx *storage.Tx, f *found, code recovery.Code, typo error) (*Outcome, error) {
-	kept, err := recovery.KeptReply(tx, f.uid, f.replyKey())
+func (s *Service) again(tx *storage.Tx, f row, code recovery.Code, typo error) (*Outcome, error) {
+	kept, err := recovery.KeptReply(tx, f.UID, replyKey(f))
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, ErrNotReady.With("the restore is done, and its reply is kept no longer")
 	}
 	if err != nil {
 		return nil, err
 	}
-	if typo != nil || !s.recovery.RepliesTo(kept, f.uid, code) {
+	if typo != nil || !s.recovery.RepliesTo(kept, f.UID, code) {
 		return nil, ErrNotReady.With("the restore is done already")
 	}
 	return readOutcome(kept)
 }
 
 // replyKey is the key of the reply that is kept for the restore.
-func (f *found) replyKey() string { return "restore:" + f.key }
+func replyKey(f row) string { return "restore:" + f.Key }
 
 func readOutcome(kept *recovery.Reply) (*Outcome, error) {
 	var o Outcome
@@ -86,17 +86,17 @@ func readOutcome(kept *recovery.Reply) (*Outcome, error) {
 // admit tells whether a code is looked at now. A closed channel is told as the wait that it is.
 //
 // Errors: ErrNotReady; recovery.ErrLimited.
-func (f *found) admit(tx *storage.Tx, sc *scene) error {
-	d := Decide(sc.of(f.restore))
+func admit(tx *storage.Tx, f row, sc *scene) error {
+	d := Decide(sc.of(f.Record))
 	if d.Step != StepRecoveryCode && d.Reason != RecoveryLocked {
 		return ErrNotReady.With("the restore's step is %s: %s", d.Step, d.Reason)
 	}
-	return recovery.Admit(tx, f.uid, recovery.RestoreChannel)
+	return recovery.Admit(tx, f.UID, recovery.RestoreChannel)
 }
 
 // redeem does what RestoreWithCode promises for a restore whose step asks for a code.
-func (s *Service) redeem(tx *storage.Tx, f *found, sc *scene, code recovery.Code, handle string, actor audit.Actor) (*Outcome, error) {
-	next, err := s.recovery.Spend(tx, f.uid, recovery.RestoreChannel, code, actor)
+func (s *Service) redeem(tx *storage.Tx, f row, sc *scene, code recovery.Code, handle string, actor audit.Actor) (*Outcome, error) {
+	next, err := s.recovery.Spend(tx, f.UID, recovery.RestoreChannel, code, actor)
 	if err != nil {
 		return nil, err
 	}
@@ -104,12 +104,12 @@ func (s *Service) redeem(tx *storage.Tx, f *found, sc *scene, code recovery.Code
 	if sc.old != nil {
 		old = sc.old.ID
 	}
-	e, enrolled, err := s.devices.Bind(tx, f.uid, f.installation(), device.Reserved{}, old, actor)
+	e, enrolled, err := s.devices.Bind(tx, f.UID, f.Record.installation(), device.Reserved{}, old, actor)
 	if err != nil {
 		return nil, err
 	}
 	enrolled.RecoveryCode = string(next)
-	latest, err := sc.backup.Latest(tx, f.uid)
+	latest, err := sc.backup.Latest(tx, f.UID)
 	if err != nil {
 		return nil, err
 	}
@@ -122,9 +122,9 @@ func (s *Service) redeem(tx *storage.Tx, f *found, sc *scene, code recovery.Code
 		return nil, err
 	}
 	// After the rotation and the retirement, which erase every reply that is kept.
-	kept := recovery.Reply{Enrollment: e.ID, Code: s.recovery.HashForReply(f.uid, code), Body: body}
+	kept := recovery.Reply{Enrollment: e.ID, Code: s.recovery.HashForReply(f.UID, code), Body: body}
 	return outcome, errors.Join(
-		recovery.KeepReply(tx, f.uid, f.replyKey(), kept, recovery.ReplyLife),
+		recovery.KeepReply(tx, f.UID, replyKey(f), kept, recovery.ReplyLife),
 		record(tx, f, sc, e, actor))
 }
 
@@ -140,32 +140,32 @@ func (r *restore) installation() device.Installation {
 
 // takeOver puts e in the place of the old installation and ends the restore. The user's phones are told, and the old one,
 // which is none of them any more.
-func (s *Service) takeOver(tx *storage.Tx, f *found, sc *scene, e *device.Enrollment, handle string) error {
-	if err := s.backups.Move(tx, f.uid, sc.backup, sc.old, e, handle); err != nil {
+func (s *Service) takeOver(tx *storage.Tx, f row, sc *scene, e *device.Enrollment, handle string) error {
+	if err := s.backups.Move(tx, f.UID, sc.backup, sc.old, e, handle); err != nil {
 		return err
 	}
 	if sc.old != nil {
 		err := errors.Join(
-			s.logins.AskInstead(tx, f.uid, sc.old.ID, e),
-			device.Retire(tx, f.uid, sc.old, &recovery.NoticePayload{Notice: recovery.NoticeRestored, Restore: f.ID}))
+			s.logins.AskInstead(tx, f.UID, sc.old.ID, e),
+			device.Retire(tx, f.UID, sc.old, &recovery.NoticePayload{Notice: recovery.NoticeRestored, Restore: f.Record.ID}))
 		if err != nil {
 			return err
 		}
 	}
-	f.Done, f.Enrollment, f.Kept = tx.Now(), e.ID, tx.Now().Add(keptDecided)
-	f.Push = push.KeptAddress{} // it is the enrollment's now
-	tx.Wake(f.uid)
-	return errors.Join(f.put(tx), recovery.Notify(tx, f.uid, recovery.NoticePayload{Notice: recovery.NoticeRestored, Restore: f.ID}))
+	f.Record.Done, f.Record.Enrollment, f.Record.Kept = tx.Now(), e.ID, tx.Now().Add(keptDecided)
+	f.Record.Push = push.KeptAddress{} // it is the enrollment's now
+	tx.Wake(f.UID)
+	return errors.Join(put(tx, f), recovery.Notify(tx, f.UID, recovery.NoticePayload{Notice: recovery.NoticeRestored, Restore: f.Record.ID}))
 }
 
 // record writes the events of a restore that is done. The phone's name, which lies in the restore, is left out.
-func record(tx *storage.Tx, f *found, sc *scene, e *device.Enrollment, actor audit.Actor) error {
+func record(tx *storage.Tx, f row, sc *scene, e *device.Enrollment, actor audit.Actor) error {
 	done := audit.Detail{Enrollment: e.ID, Backup: sc.backup.ID}
-	err := audit.Record(tx, actor, audit.Event{Type: audit.RestoreDone, UID: f.uid}, done)
+	err := audit.Record(tx, actor, audit.Event{Type: audit.RestoreDone, UID: f.UID}, done)
 	if sc.old == nil {
 		return err
 	}
-	event := audit.Event{Type: audit.DeviceMoved, UID: f.uid, Facts: audit.Facts{audit.FactWhy: audit.WhyRestored}}
+	event := audit.Event{Type: audit.DeviceMoved, UID: f.UID, Facts: audit.Facts{audit.FactWhy: audit.WhyRestored}}
 	moved := audit.Detail{Enrollment: sc.old.ID, Successor: e.ID}
 	return errors.Join(err, audit.Record(tx, actor, event, moved))
 }
@@ -184,11 +184,11 @@ func (s *Service) State(ctx context.Context, id, token, proof string) (*State, e
 		if err != nil {
 			return err
 		}
-		state, key = f.state(sc.of(f.restore)), f.Key
+		state, key = f.Record.state(sc.of(f.Record)), f.Record.Key
 		if state.Step != StepDone || proof == "" {
 			return nil
 		}
-		kept, err = recovery.KeptReply(tx, f.uid, f.replyKey())
+		kept, err = recovery.KeptReply(tx, f.UID, replyKey(f))
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil
 		}
@@ -224,16 +224,16 @@ func (s *Service) FirstTimeSetup(ctx context.Context, id, token string) (*State,
 		if err != nil {
 			return err
 		}
-		if !f.Done.IsZero() {
+		if !f.Record.Done.IsZero() {
 			return ErrNotReady.With("the restore is done already")
 		}
-		if f.Chosen.IsZero() {
-			f.Chosen = tx.Now()
-			f.Push = push.KeptAddress{}
-			err = f.put(tx)
-			tx.Wake(f.uid)
+		if f.Record.Chosen.IsZero() {
+			f.Record.Chosen = tx.Now()
+			f.Record.Push = push.KeptAddress{}
+			err = put(tx, f)
+			tx.Wake(f.UID)
 		}
-		state = f.state(sc.of(f.restore))
+		state = f.Record.state(sc.of(f.Record))
 		return err
 	})
 	if err != nil {

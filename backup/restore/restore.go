@@ -158,25 +158,21 @@ func (r *restore) state(f Facts) State {
 	return s
 }
 
-// found is a restore with where it lies.
-type found struct {
-	uid storage.UID
-	key string
-	*restore
-}
+// row is a restore with where it lies.
+type row = storage.Row[restore]
 
-func (f *found) put(tx *storage.Tx) error { return restores.Put(tx, f.uid, f.key, f.restore) }
+func put(tx *storage.Tx, r row) error { return restores.Put(tx, r.UID, r.Key, r.Record) }
 
 // find returns the restore with an id to the holder of its token. One that is done is found as long as its row is kept.
 //
 // Errors: ErrNone; ErrToken.
-func (s *Service) find(tx *storage.Tx, id, token string) (*found, error) {
+func (s *Service) find(tx *storage.Tx, id, token string) (row, error) {
 	f, err := s.byID(tx, id)
 	if err != nil {
-		return nil, err
+		return row{}, err
 	}
-	if !s.ring.Matches(f.Token, tokenPurpose, f.uid[:], []byte(f.key), []byte(token)) {
-		return nil, ErrToken
+	if !s.ring.Matches(f.Record.Token, tokenPurpose, f.UID[:], []byte(f.Key), []byte(token)) {
+		return row{}, ErrToken
 	}
 	return f, nil
 }
@@ -184,22 +180,22 @@ func (s *Service) find(tx *storage.Tx, id, token string) (*found, error) {
 // byID returns the restore with an id, open or done.
 //
 // Errors: ErrNone.
-func (s *Service) byID(tx *storage.Tx, id string) (*found, error) {
+func (s *Service) byID(tx *storage.Tx, id string) (row, error) {
 	uid, key, ok := s.ring.ParseID(idPrefix, id)
 	if !ok {
-		return nil, ErrNone
+		return row{}, ErrNone
 	}
 	r, err := restores.Get(tx, uid, key)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, ErrNone
+		return row{}, ErrNone
 	}
 	if err != nil {
-		return nil, err
+		return row{}, err
 	}
 	if r.Done.IsZero() && !tx.Now().Before(r.Expires) {
-		return nil, ErrNone
+		return row{}, ErrNone
 	}
-	return &found{uid: uid, key: key, restore: r}, nil
+	return row{UID: uid, Key: key, Record: r}, nil
 }
 
 // scene is all but the restore itself that a decision follows from.
@@ -271,17 +267,17 @@ func (sc *scene) of(r *restore) Facts {
 // look finds a restore by its token, with the facts about it.
 //
 // Errors: ErrNone, also for one that was closed; ErrToken.
-func (s *Service) look(tx *storage.Tx, id, token string) (*found, *scene, error) {
+func (s *Service) look(tx *storage.Tx, id, token string) (row, *scene, error) {
 	f, err := s.find(tx, id, token)
 	if err != nil {
-		return nil, nil, err
+		return row{}, nil, err
 	}
-	sc, err := s.scene(tx, f.uid, f.Backup)
-	if err == nil && sc.closed(f.restore) {
+	sc, err := s.scene(tx, f.UID, f.Record.Backup)
+	if err == nil && sc.closed(f.Record) {
 		err = ErrNone
 	}
 	if err != nil {
-		return nil, nil, err
+		return row{}, nil, err
 	}
 	return f, sc, nil
 }

@@ -135,29 +135,29 @@ func (s *Service) start(tx *storage.Tx, b *beginning, actor audit.Actor) (*Start
 	}
 	var count startCount
 	if b.Handle != "" {
-		if count, err = s.count(tx, f.uid, b); err != nil {
+		if count, err = s.count(tx, f.UID, b); err != nil {
 			return nil, err
 		}
 	}
-	if count.flooded || f.uid == b.stranger {
-		f.Kept = f.Expires
+	if count.flooded || f.UID == b.stranger {
+		f.Record.Kept = f.Record.Expires
 	}
-	sc, err := s.scene(tx, f.uid, f.Backup)
+	sc, err := s.scene(tx, f.UID, f.Record.Backup)
 	if err != nil {
 		return nil, err
 	}
 	if sc.facts.VetoOn && sc.old != nil {
-		f.Watched = true
-		if err := device.WatchCalls(tx, f.uid, sc.old, f.ID, f.Started.Add(firstWait)); err != nil {
+		f.Record.Watched = true
+		if err := device.WatchCalls(tx, f.UID, sc.old, f.Record.ID, f.Record.Started.Add(firstWait)); err != nil {
 			return nil, err
 		}
 	}
-	state := f.state(sc.of(f.restore))
-	f.First = Decision{state.Step, state.Reason}
-	if err := restores.Insert(tx, f.uid, f.key, f.restore); err != nil {
+	state := f.Record.state(sc.of(f.Record))
+	f.Record.First = Decision{state.Step, state.Reason}
+	if err := restores.Insert(tx, f.UID, f.Key, f.Record); err != nil {
 		return nil, err
 	}
-	tx.Wake(f.uid)
+	tx.Wake(f.UID)
 	if b.Handle != "" {
 		err = s.tell(tx, f, sc, count.first, actor)
 	}
@@ -165,7 +165,7 @@ func (s *Service) start(tx *storage.Tx, b *beginning, actor audit.Actor) (*Start
 }
 
 // newRestore makes the restore's row: the backup's user's, or a stranger's of the same size without the phone's data.
-func (s *Service) newRestore(tx *storage.Tx, b *beginning) (*found, error) {
+func (s *Service) newRestore(tx *storage.Tx, b *beginning) (row, error) {
 	r := &restore{
 		Backup: b.backup, NoHandle: b.Handle == "", Disabled: b.Disabled,
 		Started: tx.Now(), Expires: tx.Now().Add(life), Kept: tx.Now().Add(keptAsked),
@@ -175,7 +175,7 @@ func (s *Service) newRestore(tx *storage.Tx, b *beginning) (*found, error) {
 	if b.Handle != "" {
 		var err error
 		if uid, known, r.Handle, err = s.backups.Find(tx, b.Handle, b.stranger); err != nil {
-			return nil, err
+			return row{}, err
 		}
 	}
 	if known != nil {
@@ -187,7 +187,7 @@ func (s *Service) newRestore(tx *storage.Tx, b *beginning) (*found, error) {
 	var key string
 	r.ID, key = s.ring.IDFor(idPrefix, uid, b.random)
 	r.Token = s.ring.Hash(tokenPurpose, uid[:], []byte(key), []byte(b.token))
-	return &found{uid: uid, key: key, restore: r}, nil
+	return row{UID: uid, Key: key, Record: r}, nil
 }
 
 func (r *restore) setInstallation(in device.Installation) {
@@ -265,16 +265,16 @@ func (s *starts) since(instant time.Time) []time.Time {
 
 // tell records the start, and has the old installation's phone told of the first of an hour; all of the user's phones
 // when that installation cannot be asked. For a handle that is nobody's there is nobody to tell, and the outbox finds so.
-func (s *Service) tell(tx *storage.Tx, f *found, sc *scene, first bool, actor audit.Actor) error {
-	facts := audit.Facts{audit.FactStep: audit.Word(f.First.Step), audit.FactReason: audit.Word(f.First.Reason)}
+func (s *Service) tell(tx *storage.Tx, f row, sc *scene, first bool, actor audit.Actor) error {
+	facts := audit.Facts{audit.FactStep: audit.Word(f.Record.First.Step), audit.FactReason: audit.Word(f.Record.First.Reason)}
 	// The phone's name lies in the restore: with it, the event of a stranger's would be of another size.
-	err := audit.Record(tx, actor, audit.Event{Type: audit.RestoreStarted, UID: f.uid, Facts: facts}, audit.Detail{})
+	err := audit.Record(tx, actor, audit.Event{Type: audit.RestoreStarted, UID: f.UID, Facts: facts}, audit.Detail{})
 	if !first {
 		return err
 	}
-	notice := recovery.NoticePayload{Notice: recovery.NoticeRestoreStarted, Restore: f.ID}
+	notice := recovery.NoticePayload{Notice: recovery.NoticeRestoreStarted, Restore: f.Record.ID}
 	if sc.old != nil && sc.old.Status == device.Active {
 		notice.Enrollment = sc.old.ID
 	}
-	return errors.Join(err, recovery.Notify(tx, f.uid, notice))
+	return errors.Join(err, recovery.Notify(tx, f.UID, notice))
 }

@@ -26,33 +26,33 @@ func (s *Service) Veto(ctx context.Context, p device.Proof, id string, actor aud
 		if err != nil {
 			return err
 		}
-		if !f.Vetoed.IsZero() {
-			return vetoes.Put(tx, f.uid, f.Backup, &veto{At: tx.Now()})
+		if !f.Record.Vetoed.IsZero() {
+			return vetoes.Put(tx, f.UID, f.Record.Backup, &veto{At: tx.Now()})
 		}
-		f.Vetoed, f.Kept = tx.Now(), tx.Now().Add(keptDecided)
-		tx.Wake(f.uid)
-		detail := audit.Detail{Enrollment: e.ID, Backup: f.Backup}
+		f.Record.Vetoed, f.Record.Kept = tx.Now(), tx.Now().Add(keptDecided)
+		tx.Wake(f.UID)
+		detail := audit.Detail{Enrollment: e.ID, Backup: f.Record.Backup}
 		return errors.Join(
-			vetoes.Put(tx, f.uid, f.Backup, &veto{At: tx.Now()}),
-			f.put(tx),
-			audit.Record(tx, actor, audit.Event{Type: audit.RestoreVetoed, UID: f.uid}, detail))
+			vetoes.Put(tx, f.UID, f.Record.Backup, &veto{At: tx.Now()}),
+			put(tx, f),
+			audit.Record(tx, actor, audit.Event{Type: audit.RestoreVetoed, UID: f.UID}, detail))
 	})
 }
 
 // vetoable returns a restore of the backup that the enrollment writes to.
-func (s *Service) vetoable(tx *storage.Tx, uid storage.UID, e *device.Enrollment, id string) (*found, error) {
+func (s *Service) vetoable(tx *storage.Tx, uid storage.UID, e *device.Enrollment, id string) (row, error) {
 	f, err := s.byID(tx, id)
 	if err != nil {
-		return nil, err
+		return row{}, err
 	}
-	if f.uid != uid || e.Push.BackupID == "" || f.Backup != e.Push.BackupID {
-		return nil, ErrNone
+	if f.UID != uid || e.Push.BackupID == "" || f.Record.Backup != e.Push.BackupID {
+		return row{}, ErrNone
 	}
-	if !f.Done.IsZero() {
-		return nil, ErrNotReady.With("the restore is done already")
+	if !f.Record.Done.IsZero() {
+		return row{}, ErrNotReady.With("the restore is done already")
 	}
-	sc, err := s.scene(tx, uid, f.Backup)
-	if err == nil && sc.closed(f.restore) {
+	sc, err := s.scene(tx, uid, f.Record.Backup)
+	if err == nil && sc.closed(f.Record) {
 		err = ErrNone
 	}
 	return f, err
@@ -82,14 +82,14 @@ func LiftVetoes(tx *storage.Tx, uid storage.UID) error {
 // Errors: user.ErrUnknown; user.ErrRefused.
 func (s *Service) Unblock(ctx context.Context, userID string, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, _, err := user.FindFor(tx, actor, user.Unlock, userID)
+		u, err := user.FindFor(tx, actor, user.Unlock, userID)
 		if err != nil {
 			return err
 		}
-		event := audit.Event{Type: audit.ManagementCall, UID: uid, Facts: audit.Facts{audit.FactCall: audit.CallUnlock}}
+		event := audit.Event{Type: audit.ManagementCall, UID: u.UID, Facts: audit.Facts{audit.FactCall: audit.CallUnlock}}
 		return errors.Join(
-			recovery.OpenAll(tx, uid),
-			LiftVetoes(tx, uid),
+			recovery.OpenAll(tx, u.UID),
+			LiftVetoes(tx, u.UID),
 			audit.Record(tx, actor, event, audit.Detail{}))
 	})
 }

@@ -215,7 +215,10 @@ func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 func (h *house) uid(t *testing.T, userID string) (uid storage.UID) {
 	t.Helper()
 	must(t, h.store.View(context.Background(), func(tx *storage.Tx) (err error) {
-		uid, _, err = user.Find(tx, userID)
+		u, err := user.Find(tx, userID)
+		if err == nil {
+			uid = u.UID
+		}
 		return err
 	}))
 	return uid

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"tutela/device"
 	"tutela/device/phone"
 	"tutela/recovery"
 	"tutela/server/access"
@@ -30,7 +31,7 @@ type (
 		Created instant `json:"created"`
 	}
 	userJSON struct {
-		operator.User
+		device.Profile
 		Created   instant `json:"created"`
 		Updated   instant `json:"updated"`
 		LastLogin instant `json:"last_login,omitzero"`
@@ -68,7 +69,7 @@ type (
 
 func clientForScripts(c access.Client) clientJSON { return clientJSON{c, instant(c.Created)} }
 
-func userForScripts(u operator.User) userJSON {
+func userForScripts(u device.Profile) userJSON {
 	return userJSON{u, instant(u.Created), instant(u.Updated), instant(u.LastLogin)}
 }
 

@@ -62,8 +62,11 @@ func (h *House) Restart(jump time.Duration) {
 // UID returns a user's uid.
 func (h *House) UID(userID string) (uid storage.UID) {
 	h.t.Helper()
-	h.View(func(tx *storage.Tx) (err error) {
-		uid, _, err = user.Find(tx, userID)
+	h.View(func(tx *storage.Tx) error {
+		u, err := user.Find(tx, userID)
+		if err == nil {
+			uid = u.UID
+		}
 		return err
 	})
 	return uid

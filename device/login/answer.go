@@ -62,8 +62,8 @@ func (s *Service) Answer(ctx context.Context, txtkn, challengeResponse string, a
 		if err != nil {
 			return err
 		}
-		if l.State != Pending {
-			return l.outcomeOf(a)
+		if l.Record.State != Pending {
+			return l.Record.outcomeOf(a)
 		}
 		return s.decide(tx, a, l, e, actor)
 	})
@@ -78,21 +78,23 @@ func (s *Service) verify(ctx context.Context, txtkn, response string) (signedAns
 	}
 	var challenge string
 	err := s.store.View(ctx, func(tx *storage.Tx) error {
-		uid, key, l, err := s.find(tx, transactionPrefix, t.ID)
+		l, err := s.find(tx, transactionPrefix, t.ID)
 		if errors.Is(err, ErrGrant) || errors.Is(err, ErrExpired) {
 			return ErrNoLogin
 		}
 		if err != nil {
 			return err
 		}
-		e, err := device.Get(tx, uid, t.Enrollment)
+		e, err := device.Get(tx, l.UID, t.Enrollment)
 		if errors.Is(err, device.ErrNoEnrollment) {
 			return ErrNoLogin
 		}
 		if err != nil {
 			return err
 		}
-		a.uid, a.key, a.enrollment, a.signedBy, challenge = uid, key, e.ID, e.Push.Key, l.Challenge
+		a.uid, a.key = l.UID, l.Key
+		a.enrollment, a.signedBy = e.ID, e.Push.Key
+		challenge = l.Record.Challenge
 		return nil
 	})
 	if err != nil {
@@ -130,33 +132,33 @@ func (a *signedAnswer) check(challenge string, bases device.Bases) error {
 
 // decidable looks again at what was proven: the login is there, the enrollment active, asked, its key the same, and
 // the user not blocked.
-func (s *Service) decidable(tx *storage.Tx, a signedAnswer) (*Login, *device.Enrollment, error) {
-	l, err := logins.Get(tx, a.uid, a.key)
+func (s *Service) decidable(tx *storage.Tx, a signedAnswer) (row, *device.Enrollment, error) {
+	l, err := read(tx, a.uid, a.key)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, nil, ErrNoLogin
+		return row{}, nil, ErrNoLogin
 	}
 	if err != nil {
-		return nil, nil, err
+		return row{}, nil, err
 	}
 	blocked, err := isBlocked(tx, a.uid)
 	if err != nil {
-		return nil, nil, err
+		return row{}, nil, err
 	}
 	e, err := device.Get(tx, a.uid, a.enrollment)
 	if errors.Is(err, device.ErrNoEnrollment) || blocked {
-		return nil, nil, ErrNoLogin
+		return row{}, nil, ErrNoLogin
 	}
 	if err != nil {
-		return nil, nil, err
+		return row{}, nil, err
 	}
 	if e.Status == device.Suspended {
-		return nil, nil, device.ErrSuspended
+		return row{}, nil, device.ErrSuspended
 	}
-	if e.Status != device.Active || !e.Push.Key.Same(a.signedBy) || !slices.Contains(l.Asked, e.ID) {
-		return nil, nil, ErrNoLogin
+	if e.Status != device.Active || !e.Push.Key.Same(a.signedBy) || !slices.Contains(l.Record.Asked, e.ID) {
+		return row{}, nil, ErrNoLogin
 	}
-	if l.State == Pending && !l.pending(tx.Now()) {
-		return nil, nil, ErrNoLogin.With("the login is too old to be answered")
+	if l.Record.State == Pending && !l.Record.pending(tx.Now()) {
+		return row{}, nil, ErrNoLogin.With("the login is too old to be answered")
 	}
 	return l, e, nil
 }
@@ -176,7 +178,8 @@ func (l *Login) outcomeOf(a signedAnswer) error {
 // decide writes the phone's decision.
 //
 // Errors: ErrNumberMissing, which decides nothing; ErrNumber (kept).
-func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enrollment, actor audit.Actor) error {
+func (s *Service) decide(tx *storage.Tx, a signedAnswer, found row, e *device.Enrollment, actor audit.Actor) error {
+	l := found.Record
 	accepted := *a.claims.Accepted
 	if accepted && l.Number != "" && a.claims.Number == "" {
 		return ErrNumberMissing
@@ -184,9 +187,7 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enr
 	l.Answer = a.hash
 	l.Wrong = accepted && l.Number != "" && subtle.ConstantTimeCompare([]byte(l.Number), []byte(a.claims.Number)) != 1
 	d := decision{
-		uid:    a.uid,
-		key:    a.key,
-		login:  l,
+		login:  found,
 		by:     e,
 		facts:  a.facts(l, e),
 		detail: a.detail(e),
@@ -207,7 +208,7 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, l *Login, e *device.Enr
 		return d.deny(tx, actor, audit.AuthRejected, notMe)
 	}
 	if l.Number == "" {
-		if err := audit.Record(tx, actor, l.event(audit.TapApproval, a.uid, d.facts), audit.Detail{Device: e.Name, Enrollment: e.ID}); err != nil {
+		if err := audit.Record(tx, actor, eventOf(found, audit.TapApproval, d.facts), audit.Detail{Device: e.Name, Enrollment: e.ID}); err != nil {
 			return err
 		}
 	}

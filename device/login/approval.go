@@ -31,10 +31,11 @@ type transactionClaims struct {
 
 // message is the approval of a login as a phone is shown it, with a transaction token of its own. Times are the
 // wall's: the phone compares them with a clock.
-func (s *Service) message(uid storage.UID, l keyed, e *device.Enrollment) (push.Message, error) {
+func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error) {
+	l := asked.Record
 	left := l.Expires.Sub(s.store.Now())
 	token, err := s.ring.SignToken(keyring.TransactionToken, transactionClaims{
-		ID: s.idOf(transactionPrefix, uid, l.key), Enrollment: e.ID, Expires: s.store.Wall().Add(left).Unix(),
+		ID: s.idOf(transactionPrefix, asked.UID, asked.Key), Enrollment: e.ID, Expires: s.store.Wall().Add(left).Unix(),
 	})
 	m := push.Message{
 		TransactionToken: token, Enrollment: e.ID, Challenge: l.Challenge,
@@ -48,8 +49,8 @@ func (s *Service) message(uid storage.UID, l keyed, e *device.Enrollment) (push.
 }
 
 // queue has the approval pushed to a phone after the commit.
-func queue(tx *storage.Tx, uid storage.UID, key string, l *Login, e *device.Enrollment) error {
-	return outbox.Add(tx, uid, approvalOutbox, sending{Login: key, Enrollment: e.ID}, l.Expires)
+func queue(tx *storage.Tx, l row, e *device.Enrollment) error {
+	return outbox.Add(tx, l.UID, approvalOutbox, sending{Login: l.Key, Enrollment: e.ID}, l.Record.Expires)
 }
 
 // Handlers are what the outbox's sender does with the entries of this package.
@@ -64,7 +65,7 @@ func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry) (func
 	if err := json.Unmarshal(entry.Payload, &what); err != nil || s.deliver == nil {
 		return nil, outbox.ErrGone
 	}
-	var l *Login
+	var l row
 	var e *device.Enrollment
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
 		l, e, err = stillAsked(tx, entry.UID, what)
@@ -77,12 +78,12 @@ func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry) (func
 	if to.IsZero() {
 		return nil, outbox.ErrGone
 	}
-	m, err := s.message(entry.UID, keyed{what.Login, l}, e)
+	m, err := s.message(l, e)
 	if err != nil {
 		return nil, err
 	}
 	err = s.deliver.Deliver(ctx, to, m)
-	return func(tx *storage.Tx) error { return sent(tx, entry.UID, l, e, to, err) }, ignoreTokenGone(err)
+	return func(tx *storage.Tx) error { return sent(tx, l, e, to, err) }, ignoreTokenGone(err)
 }
 
 // ignoreTokenGone is err, but nil for a token that is gone: to send it again would not help.
@@ -94,14 +95,14 @@ func ignoreTokenGone(err error) error {
 }
 
 // sent writes down how a push went.
-func sent(tx *storage.Tx, uid storage.UID, l *Login, e *device.Enrollment, to push.Address, failed error) error {
+func sent(tx *storage.Tx, l row, e *device.Enrollment, to push.Address, failed error) error {
 	detail := audit.Detail{Device: e.Name, Enrollment: e.ID}
 	if failed == nil {
-		return audit.Record(tx, audit.Actor{}, l.event(audit.SendPush, uid, nil), detail)
+		return audit.Record(tx, audit.Actor{}, eventOf(l, audit.SendPush, nil), detail)
 	}
-	err := audit.Record(tx, audit.Actor{}, l.event(audit.SendPushFailure, uid, nil), detail)
+	err := audit.Record(tx, audit.Actor{}, eventOf(l, audit.SendPushFailure, nil), detail)
 	if errors.Is(failed, push.ErrTokenGone) {
-		err = errors.Join(err, device.DropPushToken(tx, uid, e.ID, to))
+		err = errors.Join(err, device.DropPushToken(tx, l.UID, e.ID, to))
 	}
 	return err
 }
@@ -109,23 +110,23 @@ func sent(tx *storage.Tx, uid storage.UID, l *Login, e *device.Enrollment, to pu
 // stillAsked reads a login that waits and the enrollment that it asks, which can still answer.
 //
 // Errors: outbox.ErrGone.
-func stillAsked(tx *storage.Tx, uid storage.UID, what sending) (*Login, *device.Enrollment, error) {
-	l, err := logins.Get(tx, uid, what.Login)
+func stillAsked(tx *storage.Tx, uid storage.UID, what sending) (row, *device.Enrollment, error) {
+	l, err := read(tx, uid, what.Login)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, nil, outbox.ErrGone
+		return row{}, nil, outbox.ErrGone
 	}
 	if err != nil {
-		return nil, nil, err
+		return row{}, nil, err
 	}
 	e, err := device.Get(tx, uid, what.Enrollment)
 	if errors.Is(err, device.ErrNoEnrollment) {
-		return nil, nil, outbox.ErrGone
+		return row{}, nil, outbox.ErrGone
 	}
 	if err != nil {
-		return nil, nil, err
+		return row{}, nil, err
 	}
 	blocked, err := isBlocked(tx, uid)
-	if err == nil && (blocked || !l.pending(tx.Now()) || e.Status != device.Active || !slices.Contains(l.Asked, e.ID)) {
+	if err == nil && (blocked || !l.Record.pending(tx.Now()) || e.Status != device.Active || !slices.Contains(l.Record.Asked, e.ID)) {
 		err = outbox.ErrGone
 	}
 	return l, e, err
@@ -142,16 +143,16 @@ func (s *Service) Approvals(ctx context.Context, p device.Proof, seen []string, 
 	err := s.store.Await(ctx, p.UID, wait, func(ctx context.Context, last bool) (over bool, again time.Duration, err error) {
 		list, err = s.listed(ctx, p, seen)
 		// What is silent is listed to whoever asks, and ends no wait.
-		over = len(list) > 0 && (first || slices.ContainsFunc(list, func(l listed) bool { return l.Delivery != Silent }))
+		over = len(list) > 0 && (first || slices.ContainsFunc(list, func(l listed) bool { return l.Record.Delivery != Silent }))
 		first = false
 		return over || last, 0, err
 	})
-	return s.messages(p.UID, list, err)
+	return s.messages(list, err)
 }
 
 // listed is an approval with the enrollment that it is shown to.
 type listed struct {
-	keyed
+	row
 	to *device.Enrollment
 }
 
@@ -168,7 +169,7 @@ func (s *Service) listed(ctx context.Context, p device.Proof, seen []string) (li
 		}
 		pending, err := pendingOf(tx, p.UID)
 		for _, l := range pending {
-			if slices.Contains(l.Asked, e.ID) && !slices.Contains(seen, l.Challenge) {
+			if slices.Contains(l.Record.Asked, e.ID) && !slices.Contains(seen, l.Record.Challenge) {
 				list = append(list, listed{l, e})
 			}
 		}
@@ -177,13 +178,13 @@ func (s *Service) listed(ctx context.Context, p device.Proof, seen []string) (li
 	return list, err
 }
 
-func (s *Service) messages(uid storage.UID, list []listed, err error) ([]push.Message, error) {
+func (s *Service) messages(list []listed, err error) ([]push.Message, error) {
 	if err != nil {
 		return nil, err
 	}
 	messages := make([]push.Message, 0, len(list))
 	for _, l := range list {
-		m, err := s.message(uid, l.keyed, l.to)
+		m, err := s.message(l.row, l.to)
 		if err != nil {
 			return nil, err
 		}
@@ -199,7 +200,8 @@ func (s *Service) AskInstead(tx *storage.Tx, uid storage.UID, old string, e *dev
 	if err != nil {
 		return err
 	}
-	for _, l := range pending {
+	for _, asked := range pending {
+		l := asked.Record
 		at := slices.Index(l.Asked, old)
 		if at < 0 {
 			continue
@@ -208,10 +210,10 @@ func (s *Service) AskInstead(tx *storage.Tx, uid storage.UID, old string, e *dev
 		if l.Number == "" || e.Push.Can(device.NumberMatching) {
 			l.Asked = append(l.Asked, e.ID)
 			if !e.PushAddress().IsZero() && s.deliver != nil && l.Delivery != Silent {
-				err = queue(tx, uid, l.key, l.Login, e)
+				err = queue(tx, asked, e)
 			}
 		}
-		if err = errors.Join(err, logins.Put(tx, uid, l.key, l.Login)); err != nil {
+		if err = errors.Join(err, logins.Put(tx, uid, asked.Key, l)); err != nil {
 			return err
 		}
 	}

@@ -69,36 +69,53 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 		}
 		if again, err := repeated(pending, req, params); err != nil || again != nil {
 			if again != nil {
-				begun = s.begun(tx, uid, again)
+				begun = s.begun(tx, *again)
 			}
 			return err
 		}
-		l := &Login{
-			Client: req.Client, ClientName: req.Name, LoginID: req.LoginID, Params: params, Scope: req.Scope, Audience: req.Audience,
-			Message: req.Message, Details: req.Details, IP: req.IP, Agent: req.Agent,
-			Created: tx.Now(), Expires: tx.Now().Add(req.Life), Challenge: challenge, State: Pending,
-		}
-		if err := p.admit(tx.Now(), newRecent(random.String(), l)); err != nil {
+		l := row{UID: uid, Key: random.String(), Record: req.login(tx.Now())}
+		l.Record.Params = params
+		l.Record.Challenge = challenge
+		if err := p.admit(tx.Now(), newRecent(l.Key, l.Record)); err != nil {
 			return err
 		}
-		if err := s.ask(tx, uid, &keyed{random.String(), l}, phones, req.TapOnly, len(pending) > 0); err != nil {
+		if err := s.ask(tx, l, phones, req.TapOnly, len(pending) > 0); err != nil {
 			return err
 		}
-		begun = s.begun(tx, uid, &keyed{random.String(), l})
-		return errors.Join(paces.Put(tx, uid, thePace, p), logins.Insert(tx, uid, random.String(), l))
+		begun = s.begun(tx, l)
+		return errors.Join(paces.Put(tx, uid, thePace, p), logins.Insert(tx, uid, l.Key, l.Record))
 	})
 	return begun, err
 }
 
+// login is the login that the request begins.
+func (r Request) login(now time.Time) *Login {
+	return &Login{
+		Client:     r.Client,
+		ClientName: r.Name,
+		LoginID:    r.LoginID,
+		Scope:      r.Scope,
+		Audience:   r.Audience,
+		Message:    r.Message,
+		Details:    r.Details,
+		IP:         r.IP,
+		Agent:      r.Agent,
+		Created:    now,
+		Expires:    now.Add(r.Life),
+		State:      Pending,
+	}
+}
+
 // askable finds a user who has phones to be asked, and returns those.
 func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, device.Set, error) {
-	uid, u, err := user.Find(tx, userID)
+	u, err := user.Find(tx, userID)
 	if errors.Is(err, user.ErrUnknown) {
-		return uid, nil, ErrUnknownUser.With("the user is unknown")
+		return storage.UID{}, nil, ErrUnknownUser.With("the user is unknown")
 	}
 	if err != nil {
-		return uid, nil, err
+		return storage.UID{}, nil, err
 	}
+	uid := u.UID
 	if u.Blocked {
 		return uid, nil, ErrBlocked
 	}
@@ -136,15 +153,15 @@ func (r Request) hash() string {
 }
 
 // repeated finds the pending login that the request repeats.
-func repeated(pending []keyed, req Request, params string) (*keyed, error) {
+func repeated(pending []row, req Request, params string) (*row, error) {
 	if req.LoginID == "" {
 		return nil, nil
 	}
 	for _, l := range pending {
-		if l.Client != req.Client || l.LoginID != req.LoginID {
+		if l.Record.Client != req.Client || l.Record.LoginID != req.LoginID {
 			continue
 		}
-		if l.Params != params {
+		if l.Record.Params != params {
 			return nil, ErrLoginID
 		}
 		return &l, nil
@@ -152,10 +169,12 @@ func repeated(pending []keyed, req Request, params string) (*keyed, error) {
 	return nil, nil
 }
 
-func (s *Service) begun(tx *storage.Tx, uid storage.UID, l *keyed) Begun {
+func (s *Service) begun(tx *storage.Tx, l row) Begun {
 	return Begun{
-		ID:      s.idOf(requestPrefix, uid, l.key),
-		Expires: l.Expires.Sub(tx.Now()), Number: l.Number, Delivery: l.Delivery,
+		ID:       s.idOf(requestPrefix, l.UID, l.Key),
+		Expires:  l.Record.Expires.Sub(tx.Now()),
+		Number:   l.Record.Number,
+		Delivery: l.Record.Delivery,
 	}
 }
 
@@ -168,7 +187,8 @@ func (s *Service) idOf(prefix string, uid storage.UID, key string) string {
 }
 
 // ask fills in the approval: who is asked, with which number, and how they learn of it.
-func (s *Service) ask(tx *storage.Tx, uid storage.UID, l *keyed, phones device.Set, tapOnly, concurrent bool) error {
+func (s *Service) ask(tx *storage.Tx, begun row, phones device.Set, tapOnly, concurrent bool) error {
+	l := begun.Record
 	asked, matching, err := choose(tx, phones, tapOnly)
 	if err != nil {
 		return err
@@ -182,14 +202,14 @@ func (s *Service) ask(tx *storage.Tx, uid storage.UID, l *keyed, phones device.S
 		l.Asked = append(l.Asked, e.ID)
 	}
 	if concurrent {
-		if err := audit.Record(tx, audit.Actor{}, l.event(audit.ConcurrentLogin, uid, nil), audit.Detail{}); err != nil {
+		if err := audit.Record(tx, audit.Actor{}, eventOf(begun, audit.ConcurrentLogin, nil), audit.Detail{}); err != nil {
 			return err
 		}
 	}
 	facts := audit.Facts{audit.FactPresence: audit.Word(l.presence())}
 	browser := audit.ByUser().WithOrigin(l.IP, l.Agent)
-	return errors.Join(s.send(tx, uid, l.key, l.Login, asked),
-		audit.Record(tx, browser, l.event(audit.StartAuth, uid, facts), audit.Detail{}))
+	return errors.Join(s.send(tx, begun, asked),
+		audit.Record(tx, browser, eventOf(begun, audit.StartAuth, facts), audit.Detail{}))
 }
 
 // choose picks the phones to ask, and reports whether they match a number.
@@ -222,7 +242,8 @@ func choose(tx *storage.Tx, phones device.Set, tapOnly bool) (asked device.Set, 
 }
 
 // send decides how the phones learn of the approval, within the push budget.
-func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, asked device.Set) error {
+func (s *Service) send(tx *storage.Tx, begun row, asked device.Set) error {
+	uid, l := begun.UID, begun.Record
 	b, err := budgetOf(tx, uid, l.Client)
 	if err != nil {
 		return err
@@ -233,7 +254,7 @@ func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, as
 	}
 	if !ok {
 		l.Delivery = Silent
-		return audit.Record(tx, audit.Actor{}, l.event(audit.PushMuted, uid, audit.Facts{audit.FactWhy: why}), audit.Detail{})
+		return audit.Record(tx, audit.Actor{}, eventOf(begun, audit.PushMuted, audit.Facts{audit.FactWhy: why}), audit.Detail{})
 	}
 	tx.Wake(uid)
 	l.Delivery = Pull
@@ -245,7 +266,7 @@ func (s *Service) send(tx *storage.Tx, uid storage.UID, key string, l *Login, as
 			continue
 		}
 		l.Delivery = Push
-		if err := queue(tx, uid, key, l, e); err != nil {
+		if err := queue(tx, begun, e); err != nil {
 			return err
 		}
 	}

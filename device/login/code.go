@@ -43,32 +43,32 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 	random := storage.NewUID()
 	var started MFAStarted
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, u, err := user.Ensure(tx, start.User)
+		u, err := user.Ensure(tx, start.User)
 		if err != nil {
 			return err
 		}
 		if u.Blocked {
 			return ErrBlocked
 		}
-		set, err := device.All(tx, uid)
+		set, err := device.All(tx, u.UID)
 		if err != nil {
 			return err
 		}
 		started.Phones = len(set.Phones()) > 0
-		if started.State, err = set.State(tx, uid); err != nil {
+		if started.State, err = set.State(tx, u.UID); err != nil {
 			return err
 		}
-		if started.Codes, err = recovery.HasCode(tx, uid); err != nil {
+		if started.Codes, err = recovery.HasCode(tx, u.UID); err != nil {
 			return err
 		}
-		if err := s.maySetUp(tx, uid, started.State, start.Ticket); err != nil {
+		if err := s.maySetUp(tx, u.UID, started.State, start.Ticket); err != nil {
 			return err
 		}
-		if err := s.startMFA(tx, uid, random, start); err != nil {
+		if err := s.startMFA(tx, u.UID, random, start); err != nil {
 			return err
 		}
 		started.Token, err = s.ring.SignToken(keyring.MFAToken, mfaClaims{
-			ID: s.idOf(mfaPrefix, uid, random.String()), Client: start.Client,
+			ID: s.idOf(mfaPrefix, u.UID, random.String()), Client: start.Client,
 			Expires: s.store.Wall().Add(mfaTokenLife).Unix(),
 		})
 		return err
@@ -89,10 +89,11 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 	if err := p.admit(tx.Now(), newRecent(random.String(), l)); err != nil {
 		return err
 	}
+	event := eventOf(row{UID: uid, Record: l}, audit.StartAuth, audit.Facts{audit.FactWay: audit.WayGrant})
 	return errors.Join(
 		paces.Put(tx, uid, thePace, p),
 		logins.Insert(tx, uid, random.String(), l),
-		audit.Record(tx, start.Actor, l.event(audit.StartAuth, uid, audit.Facts{audit.FactWay: audit.WayGrant}), audit.Detail{}))
+		audit.Record(tx, start.Actor, event, audit.Detail{}))
 }
 
 // maySetUp tells whether a user who is new may set up here without more.
@@ -128,40 +129,41 @@ func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string
 	code, typo := recovery.ParseCode(typed)
 	var o CodeOutcome
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, key, l, err := s.find(tx, mfaPrefix, t.ID)
+		l, err := s.find(tx, mfaPrefix, t.ID)
 		switch {
-		case errors.Is(err, ErrExpired) || err == nil && !tx.Now().Before(l.Expires):
+		case errors.Is(err, ErrExpired) || err == nil && !tx.Now().Before(l.Record.Expires):
 			return ErrMFATokenExpired
 		case err != nil:
 			return err
 		}
-		blocked, err := isBlocked(tx, uid)
+		blocked, err := isBlocked(tx, l.UID)
 		if err != nil {
 			return err
 		}
 		if blocked {
 			return ErrBlocked
 		}
-		if l.State != Pending {
-			o, err = s.redeemedBefore(tx, uid, key, l, code)
+		if l.Record.State != Pending {
+			o, err = s.redeemedBefore(tx, l, code)
 			return err
 		}
 		if typo != nil { // while the channel waits, a typo is not looked at either
-			return cmp.Or(recovery.Admit(tx, uid, recovery.LoginChannel), typo)
+			return cmp.Or(recovery.Admit(tx, l.UID, recovery.LoginChannel), typo)
 		}
-		o, err = s.redeem(tx, uid, key, l, code, actor)
+		o, err = s.redeem(tx, l, code, actor)
 		return err
 	})
 	return o, err
 }
 
-func (s *Service) redeem(tx *storage.Tx, uid storage.UID, key string, l *Login, code recovery.Code, actor audit.Actor) (CodeOutcome, error) {
+func (s *Service) redeem(tx *storage.Tx, found row, code recovery.Code, actor audit.Actor) (CodeOutcome, error) {
+	uid, l := found.UID, found.Record
 	next, err := s.codes.Spend(tx, uid, recovery.LoginChannel, code, actor.WithClient(l.Client))
 	if err != nil {
 		return CodeOutcome{}, err
 	}
 	l.Collected = tx.Now() // by the grant itself
-	d := decision{uid: uid, key: key, login: l}
+	d := decision{login: found}
 	if err := d.approve(tx, actor, ByRecoveryCode); err != nil {
 		return CodeOutcome{}, err
 	}
@@ -174,12 +176,16 @@ func (s *Service) redeem(tx *storage.Tx, uid storage.UID, key string, l *Login, 
 	}
 	kept := recovery.Reply{Code: s.codes.HashForReply(uid, code), Body: []byte(next)}
 	o := CodeOutcome{Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}, next}
-	return o, recovery.KeepReply(tx, uid, "mfa:"+key, kept, l.Expires.Sub(tx.Now()))
+	return o, recovery.KeepReply(tx, uid, replyKey(found), kept, l.Expires.Sub(tx.Now()))
 }
 
+// replyKey is the key of the reply that is kept for whoever redeemed a code.
+func replyKey(l row) string { return "mfa:" + l.Key }
+
 // redeemedBefore is the outcome of a login that a code has satisfied, for the same code.
-func (s *Service) redeemedBefore(tx *storage.Tx, uid storage.UID, key string, l *Login, code recovery.Code) (CodeOutcome, error) {
-	kept, err := recovery.KeptReply(tx, uid, "mfa:"+key)
+func (s *Service) redeemedBefore(tx *storage.Tx, found row, code recovery.Code) (CodeOutcome, error) {
+	uid, l := found.UID, found.Record
+	kept, err := recovery.KeptReply(tx, uid, replyKey(found))
 	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.RepliesTo(kept, uid, code) {
 		return CodeOutcome{}, ErrGrant
 	}

@@ -42,16 +42,16 @@ func (s *Service) Collect(ctx context.Context, client, id string, wait time.Dura
 // decided tells, without a write, whether the login can be collected; while it is undecided, how long it has left.
 func (s *Service) decided(ctx context.Context, client, id string) (left time.Duration, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		uid, _, l, err := s.find(tx, requestPrefix, id)
+		l, err := s.find(tx, requestPrefix, id)
 		if err != nil {
 			return err
 		}
-		left = l.Expires.Sub(tx.Now())
-		u, err := user.Get(tx, uid)
+		left = l.Record.Expires.Sub(tx.Now())
+		u, err := user.Get(tx, l.UID)
 		if err != nil {
 			return err
 		}
-		return l.collectable(tx, u, client)
+		return l.Record.collectable(tx, u, client)
 	})
 	return left, err
 }
@@ -76,11 +76,12 @@ func (l *Login) collectable(tx *storage.Tx, u *user.User, client string) error {
 func (s *Service) collect(ctx context.Context, client, id string) (Outcome, error) {
 	var o Outcome
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		uid, key, l, err := s.find(tx, requestPrefix, id)
+		found, err := s.find(tx, requestPrefix, id)
 		if err != nil {
 			return err
 		}
-		u, err := user.Change(tx, uid, func(u *user.User) error {
+		l := found.Record
+		u, err := user.Change(tx, found.UID, func(u *user.User) error {
 			countLogin(tx, u)
 			return l.collectable(tx, u, client)
 		})
@@ -89,7 +90,7 @@ func (s *Service) collect(ctx context.Context, client, id string) (Outcome, erro
 		}
 		l.Collected = tx.Now()
 		o = Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}
-		return logins.Put(tx, uid, key, l)
+		return logins.Put(tx, found.UID, found.Key, l)
 	})
 	return o, err
 }

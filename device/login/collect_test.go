@@ -37,7 +37,7 @@ func TestCollect_HandsTheOutcomeOutOnceToItsClient(t *testing.T) {
 		_, err = h.collect(begun)
 		expect(h.t, "once more", err, login.ErrGrant)
 		h.view(func(tx *storage.Tx) error {
-			_, u, err := user.Find(tx, "ada")
+			u, err := user.Find(tx, "ada")
 			must(h.t, err)
 			if u.Logins != 1 || !u.LastLogin.Equal(h.store.Now()) {
 				h.t.Errorf("%d logins, the last at %v", u.Logins, u.LastLogin)

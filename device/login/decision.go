@@ -12,9 +12,7 @@ import (
 // decision is what ends a login: which login, and what its event says. A login is decided here and nowhere else,
 // whatever satisfied it.
 type decision struct {
-	uid    storage.UID
-	key    string // of the login
-	login  *Login
+	login  row
 	by     *device.Enrollment // the authenticator that decided; nil for a recovery code
 	facts  audit.Facts
 	detail audit.Detail
@@ -28,13 +26,13 @@ func (d decision) approve(tx *storage.Tx, actor audit.Actor, method Method) erro
 	if err := d.take(tx, Approved); err != nil {
 		return err
 	}
-	d.login.Method = method
+	d.login.Record.Method = method
 	facts := audit.Facts{audit.FactMethod: audit.Word(method)}
 	maps.Copy(facts, d.facts)
 	return errors.Join(
 		d.write(tx),
-		succeeded(tx, d.uid, d.login.Client),
-		audit.Record(tx, actor, d.login.event(audit.AuthSucceed, d.uid, facts), d.detail))
+		succeeded(tx, d.login.UID, d.login.Record.Client),
+		audit.Record(tx, actor, eventOf(d.login, audit.AuthSucceed, facts), d.detail))
 }
 
 // deny refuses the login, with an event of the given kind. It costs the client's push budget; notMe also mutes the address
@@ -47,31 +45,33 @@ func (d decision) deny(tx *storage.Tx, actor audit.Actor, kind audit.Type, notMe
 	}
 	return errors.Join(
 		d.write(tx),
-		denied(tx, d.uid, d.login, notMe),
-		audit.Record(tx, actor, d.login.event(kind, d.uid, d.facts), d.detail))
+		denied(tx, d.login.UID, d.login.Record, notMe),
+		audit.Record(tx, actor, eventOf(d.login, kind, d.facts), d.detail))
 }
 
 // take decides the login, which must be pending.
 func (d decision) take(tx *storage.Tx, state State) error {
-	if !d.login.pending(tx.Now()) {
+	l := d.login.Record
+	if !l.pending(tx.Now()) {
 		return ErrNoLogin.With("the login is decided already, or over")
 	}
-	d.login.State = state
-	d.login.Decided = tx.Now()
+	l.State = state
+	l.Decided = tx.Now()
 	if d.by != nil {
-		d.login.By = d.by.ID
+		l.By = d.by.ID
 	}
-	tx.Wake(d.uid)
+	tx.Wake(d.login.UID)
 	return nil
 }
 
 // write writes the decided login, and what its authenticator has shown by deciding it.
 func (d decision) write(tx *storage.Tx) error {
+	l := d.login
 	err := errors.Join(
-		logins.Put(tx, d.uid, d.key, d.login),
-		settle(tx, d.uid, d.key))
+		logins.Put(tx, l.UID, l.Key, l.Record),
+		settle(tx, l.UID, l.Key))
 	if d.by != nil {
-		err = errors.Join(err, device.Authenticated(tx, d.uid, d.by, d.login.State == Approved))
+		err = errors.Join(err, device.Authenticated(tx, l.UID, d.by, l.Record.State == Approved))
 	}
 	return err
 }

@@ -172,9 +172,9 @@ func (h *house) set(name, value string) {
 
 func (h *house) uidIn(tx *storage.Tx, id string) storage.UID {
 	h.t.Helper()
-	uid, _, err := user.Find(tx, id)
+	u, err := user.Find(tx, id)
 	must(h.t, err)
-	return uid
+	return u.UID
 }
 
 func (h *house) uid(id string) (uid storage.UID) {

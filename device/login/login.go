@@ -107,6 +107,9 @@ var logins = storage.Declare(storage.Spec[Login]{
 	Expires: func(l *Login) time.Time { return l.Expires.Add(collectFor) },
 })
 
+// row is a login with where it lies.
+type row = storage.Row[Login]
+
 // pending tells whether the login can still be decided.
 func (l *Login) pending(now time.Time) bool { return l.State == Pending && now.Before(l.Expires) }
 
@@ -144,19 +147,30 @@ const (
 // find reads the login that an id of ours names.
 //
 // Errors: ErrGrant for an id that is none of ours; ErrExpired when there is no row: swept, reset, user deleted.
-func (s *Service) find(tx *storage.Tx, prefix, id string) (uid storage.UID, key string, l *Login, err error) {
+func (s *Service) find(tx *storage.Tx, prefix, id string) (row, error) {
 	uid, key, ok := s.ring.ParseID(prefix, id)
 	if !ok {
-		return uid, "", nil, ErrGrant
+		return row{}, ErrGrant
 	}
-	l, err = logins.Get(tx, uid, key)
+	l, err := read(tx, uid, key)
 	if errors.Is(err, storage.ErrNotFound) {
 		err = ErrExpired
 	}
-	return uid, key, l, err
+	return l, err
+}
+
+// read reads the login under a key.
+//
+// Errors: storage.ErrNotFound.
+func read(tx *storage.Tx, uid storage.UID, key string) (row, error) {
+	l, err := logins.Get(tx, uid, key)
+	if err != nil {
+		return row{}, err
+	}
+	return row{UID: uid, Key: key, Record: l}, nil
 }
 
 // eventOf is an event about the login of a client.
-func (l *Login) event(t audit.Type, uid storage.UID, facts audit.Facts) audit.Event {
-	return audit.Event{Type: t, UID: uid, Client: l.Client, Facts: facts}
+func eventOf(l row, t audit.Type, facts audit.Facts) audit.Event {
+	return audit.Event{Type: t, UID: l.UID, Client: l.Record.Client, Facts: facts}
 }

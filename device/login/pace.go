@@ -65,14 +65,8 @@ func (p *pace) admit(now time.Time, added recent) error {
 	return nil
 }
 
-// keyed is a login with its key.
-type keyed struct {
-	key string
-	*Login
-}
-
 // pendingOf returns the approvals of the user that can still be decided, oldest first.
-func pendingOf(tx *storage.Tx, uid storage.UID) ([]keyed, error) {
+func pendingOf(tx *storage.Tx, uid storage.UID) ([]row, error) {
 	p, err := paceOf(tx, uid)
 	if err != nil {
 		return nil, err
@@ -80,21 +74,21 @@ func pendingOf(tx *storage.Tx, uid storage.UID) ([]keyed, error) {
 	return p.pending(tx, uid)
 }
 
-func (p *pace) pending(tx *storage.Tx, uid storage.UID) ([]keyed, error) {
-	var list []keyed
+func (p *pace) pending(tx *storage.Tx, uid storage.UID) ([]row, error) {
+	var list []row
 	for _, r := range p.Recent {
 		if r.Expires <= tx.Now().UnixNano() { // or decided, and has none
 			continue
 		}
-		l, err := logins.Get(tx, uid, r.Key)
+		l, err := read(tx, uid, r.Key)
 		if errors.Is(err, storage.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		if l.pending(tx.Now()) && l.Challenge != "" {
-			list = append(list, keyed{r.Key, l})
+		if l.Record.pending(tx.Now()) && l.Record.Challenge != "" {
+			list = append(list, l)
 		}
 	}
 	return list, nil

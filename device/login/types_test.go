@@ -18,9 +18,9 @@ func (h *house) give(id string, of device.Type) *device.Enrollment {
 	e := &device.Enrollment{ID: storage.NewID("dev_", 16), Type: of, Name: string(of), Status: device.Active}
 	h.update(func(tx *storage.Tx) error {
 		e.Enrolled = tx.Now()
-		uid, _, err := user.Ensure(tx, user.User{ID: id})
+		u, err := user.Ensure(tx, user.User{ID: id})
 		must(h.t, err)
-		return device.Put(tx, uid, e)
+		return device.Put(tx, u.UID, e)
 	})
 	return e
 }

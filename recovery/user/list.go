@@ -9,18 +9,12 @@ import (
 	"tutela/storage"
 )
 
-// Listed is a user with the uid.
-type Listed struct {
-	UID storage.UID
-	User
-}
-
 // readBatch is how many users are read in one view.
 const readBatch = 256
 
 // Page returns users in the order of their ids: those after the id after ("": from the first), passing over skip of
 // them, at most take. It is no transaction.
-func Page(ctx context.Context, s *storage.Store, after string, skip, take int) ([]Listed, error) {
+func Page(ctx context.Context, s *storage.Store, after string, skip, take int) ([]User, error) {
 	var uids []storage.UID
 	err := byID.Peek(ctx, s, after, func(id string, uid storage.UID, _ string) bool {
 		switch {
@@ -52,14 +46,14 @@ func ByUID(ctx context.Context, s *storage.Store, uids []storage.UID) (map[stora
 	list, err := read(ctx, s, uids)
 	found := make(map[storage.UID]User, len(list))
 	for _, u := range list {
-		found[u.UID] = u.User
+		found[u.UID] = u
 	}
 	return found, err
 }
 
 // read returns the users with these uids, in this order; who was deleted meanwhile is left out.
-func read(ctx context.Context, s *storage.Store, uids []storage.UID) (list []Listed, err error) {
-	list = make([]Listed, 0, len(uids))
+func read(ctx context.Context, s *storage.Store, uids []storage.UID) (list []User, err error) {
+	list = make([]User, 0, len(uids))
 	for batch := range slices.Chunk(uids, readBatch) {
 		err := s.View(ctx, func(tx *storage.Tx) error {
 			for _, uid := range batch {
@@ -70,7 +64,7 @@ func read(ctx context.Context, s *storage.Store, uids []storage.UID) (list []Lis
 				if err != nil {
 					return err
 				}
-				list = append(list, Listed{UID: uid, User: *u})
+				list = append(list, *u)
 			}
 			return nil
 		})
@@ -102,7 +96,7 @@ type Term struct {
 
 // Search returns the users for whom all of the terms hold, in the order of their ids. Of the first term, which should be
 // the narrowest, it looks at most users. Without terms it finds nobody. It is no transaction.
-func Search(ctx context.Context, s *storage.Store, terms []Term, most int) ([]Listed, error) {
+func Search(ctx context.Context, s *storage.Store, terms []Term, most int) ([]User, error) {
 	if len(terms) == 0 {
 		return nil, nil
 	}
@@ -114,10 +108,10 @@ func Search(ctx context.Context, s *storage.Store, terms []Term, most int) ([]Li
 	if err != nil {
 		return nil, err
 	}
-	list = slices.DeleteFunc(list, func(u Listed) bool {
-		return slices.ContainsFunc(terms, func(t Term) bool { return !t.holds(&u.User) })
+	list = slices.DeleteFunc(list, func(u User) bool {
+		return slices.ContainsFunc(terms, func(t Term) bool { return !t.holds(&u) })
 	})
-	slices.SortFunc(list, func(a, b Listed) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(list, func(a, b User) int { return strings.Compare(a.ID, b.ID) })
 	return list, nil
 }
 

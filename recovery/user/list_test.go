@@ -31,13 +31,16 @@ func newStore(t *testing.T) *storage.Store {
 
 func create(s *storage.Store, u user.User) (uid storage.UID, err error) {
 	err = s.Update(context.Background(), func(tx *storage.Tx) error {
-		uid, _, err = user.Create(tx, u)
+		made, err := user.Create(tx, u)
+		if err == nil {
+			uid = made.UID
+		}
 		return err
 	})
 	return uid, err
 }
 
-func idsOf(list []user.Listed) (ids []string) {
+func idsOf(list []user.User) (ids []string) {
 	for _, u := range list {
 		ids = append(ids, u.ID)
 	}
@@ -168,7 +171,7 @@ func TestSearch_IsAsLookingAtEveryUser(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		want := idsOf(slices.DeleteFunc(all, func(u user.Listed) bool { return !meant(term, u.User) }))
+		want := idsOf(slices.DeleteFunc(all, func(u user.User) bool { return !meant(term, u) }))
 		if got := idsOf(found); !slices.Equal(got, want) {
 			rt.Errorf("%+v: %v, want %v", term, got, want)
 		}

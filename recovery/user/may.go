@@ -27,7 +27,7 @@ var ErrRefused = storage.NewError(storage.Denied, "the factors of this user are 
 // Whoever else is named as the actor may do nothing here: what users do to themselves, they prove.
 //
 // Errors: ErrRefused.
-func May(actor audit.Actor, action Action, target storage.UID, u *User) error {
+func May(actor audit.Actor, action Action, u *User) error {
 	switch {
 	case actor.IsOperator():
 		return nil
@@ -35,7 +35,7 @@ func May(actor audit.Actor, action Action, target storage.UID, u *User) error {
 		return ErrRefused
 	case action == Unlock:
 		return nil
-	case actor.ActsFor(target):
+	case actor.ActsFor(u.UID):
 		return ErrRefused.With("nobody changes his own factors by a management call")
 	case (u.Role == Admin || u.Role == Owner) && !actor.Has(ScopeResetAdminMFA):
 		return ErrRefused.With("the factors of an admin are changed with scope %s only", ScopeResetAdminMFA)
@@ -46,15 +46,15 @@ func May(actor audit.Actor, action Action, target storage.UID, u *User) error {
 // FindFor returns the user with a login system's id, for an actor who may do action to that user.
 //
 // Errors: ErrUnknown; ErrRefused.
-func FindFor(tx *storage.Tx, actor audit.Actor, action Action, id string) (storage.UID, *User, error) {
-	uid, u, err := Find(tx, id)
+func FindFor(tx *storage.Tx, actor audit.Actor, action Action, id string) (*User, error) {
+	u, err := Find(tx, id)
 	if err == nil {
-		err = May(actor, action, uid, u)
+		err = May(actor, action, u)
 	}
 	if err != nil {
-		return storage.UID{}, nil, err
+		return nil, err
 	}
-	return uid, u, nil
+	return u, nil
 }
 
 // GetFor returns the user with a uid, for an actor who may do action to that user.
@@ -63,7 +63,7 @@ func FindFor(tx *storage.Tx, actor audit.Actor, action Action, id string) (stora
 func GetFor(tx *storage.Tx, actor audit.Actor, action Action, uid storage.UID) (*User, error) {
 	u, err := Get(tx, uid)
 	if err == nil {
-		err = May(actor, action, uid, u)
+		err = May(actor, action, u)
 	}
 	if err != nil {
 		return nil, err

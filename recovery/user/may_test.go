@@ -42,7 +42,7 @@ func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
 		for action, word := range actions {
 			check := func(uid storage.UID, role user.Role, may string) {
 				t.Helper()
-				err := user.May(c.actor, action, uid, &user.User{ID: "x", Role: role})
+				err := user.May(c.actor, action, &user.User{UID: uid, ID: "x", Role: role})
 				if allowed := slices.Contains(strings.Fields(may), word); allowed != (err == nil) || !allowed && !errors.Is(err, user.ErrRefused) {
 					t.Errorf("%s, %s, role %q, self %t: %v", name, word, role, uid == self, err)
 				}
@@ -57,7 +57,7 @@ func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
 		}
 	}
 	// Acting for oneself stays closed to an admin with every scope.
-	err := user.May(audit.ByClient("c", strong, self), user.ChangeFactors, self, &user.User{Role: user.Owner})
+	err := user.May(audit.ByClient("c", strong, self), user.ChangeFactors, &user.User{UID: self, Role: user.Owner})
 	if !errors.Is(err, user.ErrRefused) {
 		t.Errorf("an owner himself: %v", err)
 	}
@@ -66,10 +66,10 @@ func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
 func TestMay_SaysWhy(t *testing.T) {
 	uid := storage.NewUID()
 	for want, err := range map[string]error{
-		"nobody changes his own factors by a management call": user.May(audit.ByClient("c", nil, uid), user.ChangeFactors, uid, &user.User{}),
+		"nobody changes his own factors by a management call": user.May(audit.ByClient("c", nil, uid), user.ChangeFactors, &user.User{UID: uid}),
 		"the factors of an admin are changed with scope reset:admin_mfa only": user.May(
-			audit.ByClient("c", nil, storage.House), user.ChangeFactors, uid, &user.User{Role: user.Admin}),
-		"the factors of this user are not for this caller to change": user.May(audit.ByUser(), user.ChangeFactors, uid, &user.User{}),
+			audit.ByClient("c", nil, storage.House), user.ChangeFactors, &user.User{UID: uid, Role: user.Admin}),
+		"the factors of this user are not for this caller to change": user.May(audit.ByUser(), user.ChangeFactors, &user.User{UID: uid}),
 	} {
 		if err == nil || err.Error() != want || storage.CodeOf(err) != storage.Denied {
 			t.Errorf("%v, want %s", err, want)

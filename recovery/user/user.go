@@ -43,7 +43,10 @@ func ParseRole(s string) (Role, error) {
 }
 
 // User is the record of a person. It holds no factor and no state of one.
+//
+// UID is set in a record that was read or made, and is not in its row: the row lies under it.
 type User struct {
+	UID          storage.UID    `json:"uid,omitzero"`
 	ID           string         `json:"id"` // the login system's
 	Name         string         `json:"name,omitempty"`
 	Nickname     string         `json:"nickname,omitempty"`
@@ -164,15 +167,19 @@ func validEmail(email string) bool {
 // Find returns the user with a login system's id.
 //
 // Errors: ErrUnknown, also for an id that can be nobody's.
-func Find(tx *storage.Tx, id string) (storage.UID, *User, error) {
+func Find(tx *storage.Tx, id string) (*User, error) {
 	if ValidateID(id) != nil {
-		return storage.UID{}, nil, ErrUnknown
+		return nil, ErrUnknown
 	}
 	row, err := byID.Find(tx, id)
 	if errors.Is(err, storage.ErrNotFound) {
-		return storage.UID{}, nil, ErrUnknown
+		return nil, ErrUnknown
 	}
-	return row.UID, row.Record, err
+	if err != nil {
+		return nil, err
+	}
+	row.Record.UID = row.UID
+	return row.Record, nil
 }
 
 // Get returns the user with a uid.
@@ -183,19 +190,29 @@ func Get(tx *storage.Tx, uid storage.UID) (*User, error) {
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, ErrUnknown
 	}
-	return u, err
+	if err != nil {
+		return nil, err
+	}
+	u.UID = uid
+	return u, nil
 }
 
-// Create makes a user and returns the uid. Created and Updated are set.
+// Create makes a user and returns the record. UID, Created and Updated are set.
 //
 // Errors: ErrID; ErrProfile; ErrExists, for the same id, or the same email in the same connection.
-func Create(tx *storage.Tx, u User) (storage.UID, *User, error) {
+func Create(tx *storage.Tx, u User) (*User, error) {
 	if err := u.Validate(); err != nil {
-		return storage.UID{}, nil, err
+		return nil, err
 	}
-	uid := storage.NewUID()
-	u.Created, u.Updated = tx.Now(), tx.Now()
-	return uid, &u, taken(users.Insert(tx, uid, record, &u))
+	u.UID, u.Created, u.Updated = storage.NewUID(), tx.Now(), tx.Now()
+	return &u, taken(users.Insert(tx, u.UID, record, u.row()))
+}
+
+// row is the record as it is stored.
+func (u *User) row() *User {
+	row := *u
+	row.UID = storage.UID{}
+	return &row
 }
 
 // taken says in the words of this package that another user has the id, or the email in the connection.
@@ -209,15 +226,15 @@ func taken(err error) error {
 // Ensure returns the user with u.ID, and makes that user when there is none. A user who is there stays as he is.
 //
 // Errors: ErrID; ErrProfile.
-func Ensure(tx *storage.Tx, u User) (storage.UID, *User, error) {
-	uid, found, err := Find(tx, u.ID)
+func Ensure(tx *storage.Tx, u User) (*User, error) {
+	found, err := Find(tx, u.ID)
 	if errors.Is(err, ErrUnknown) {
 		return Create(tx, u)
 	}
-	return uid, found, err
+	return found, err
 }
 
-// Change reads the user, lets change work on the record, and writes it. The id cannot be changed.
+// Change reads the user, lets change work on the record, and writes it. Neither UID nor ID can be changed.
 //
 // Errors: ErrUnknown; ErrProfile; ErrExists, for an email that another user of the connection has; those of change.
 func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, error) {
@@ -229,11 +246,11 @@ func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, e
 	if err := change(u); err != nil {
 		return nil, err
 	}
-	u.ID, u.Updated = id, tx.Now()
+	u.UID, u.ID, u.Updated = uid, id, tx.Now()
 	if err := u.Validate(); err != nil {
 		return nil, err
 	}
-	return u, taken(users.Put(tx, uid, record, u))
+	return u, taken(users.Put(tx, uid, record, u.row()))
 }
 
 // Merge sets the members of change in metadata; null removes one. Only the first level is merged.

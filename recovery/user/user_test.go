@@ -1,6 +1,7 @@
 package user_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -57,7 +58,10 @@ func (h *house) update(fn func(tx *storage.Tx) error) error {
 
 func (h *house) create(u user.User) (uid storage.UID, err error) {
 	err = h.update(func(tx *storage.Tx) (err error) {
-		uid, _, err = user.Create(tx, u)
+		made, err := user.Create(tx, u)
+		if err == nil {
+			uid = made.UID
+		}
 		return err
 	})
 	return uid, err
@@ -69,10 +73,10 @@ func TestCreate_MakesAUserThatIsFoundByEitherId(t *testing.T) {
 			uid, err := h.create(user.User{ID: id, Name: "Ada"})
 			must(h.t, err)
 			must(h.t, h.View(context.Background(), func(tx *storage.Tx) error {
-				found, u, err := user.Find(tx, id)
+				found, err := user.Find(tx, id)
 				must(h.t, err)
 				got, err := user.Get(tx, uid)
-				if found != uid || u.Name != "Ada" || got.ID != id || !got.Created.Equal(h.Now()) {
+				if found.UID != uid || found.Name != "Ada" || got.UID != uid || got.ID != id || !got.Created.Equal(h.Now()) {
 					h.t.Errorf("%q: %+v", id, got)
 				}
 				return err
@@ -116,8 +120,8 @@ func TestEnsure_LeavesWhoIsThereAsHeIs(t *testing.T) {
 		first, err := h.create(user.User{ID: "ada", Name: "Ada"})
 		must(h.t, err)
 		must(h.t, h.update(func(tx *storage.Tx) error {
-			uid, u, err := user.Ensure(tx, user.User{ID: "ada", Name: "somebody else"})
-			if uid != first || u.Name != "Ada" {
+			u, err := user.Ensure(tx, user.User{ID: "ada", Name: "somebody else"})
+			if u.UID != first || u.Name != "Ada" {
 				h.t.Errorf("%+v", u)
 			}
 			return err
@@ -132,10 +136,10 @@ func TestChange_WritesAllButTheId(t *testing.T) {
 		h.clock.Advance(time.Minute)
 		must(h.t, h.update(func(tx *storage.Tx) error {
 			u, err := user.Change(tx, uid, func(u *user.User) error {
-				u.ID, u.Email = "eve", "new@example.com"
+				u.UID, u.ID, u.Email = storage.NewUID(), "eve", "new@example.com"
 				return nil
 			})
-			if u.ID != "ada" || u.Email != "new@example.com" || !u.Updated.Equal(tx.Now()) || u.Created.Equal(u.Updated) {
+			if u.UID != uid || u.ID != "ada" || u.Email != "new@example.com" || !u.Updated.Equal(tx.Now()) || u.Created.Equal(u.Updated) {
 				h.t.Errorf("%+v", u)
 			}
 			return err
@@ -167,7 +171,32 @@ func TestChange_WritesAllButTheId(t *testing.T) {
 	})
 }
 
-func (h *house) byEmail(email string) []user.Listed {
+// The uid is the row's key already, and stands in no other place of it.
+func TestCreateAndChange_KeepTheUIDOutOfTheRow(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		uid, err := h.create(user.User{ID: "ada"})
+		must(h.t, err)
+		must(h.t, h.update(func(tx *storage.Tx) error {
+			_, err := user.Change(tx, uid, func(u *user.User) error { u.Name = "Ada"; return nil })
+			return err
+		}))
+		rows := 0
+		must(h.t, h.Engine().Peek(context.Background(), storage.Range{}, func(key, value []byte) bool {
+			if bytes.Contains(value, []byte(`"name":"Ada"`)) {
+				rows++
+				if bytes.Contains(value, []byte(uid.String())) || bytes.Contains(value, []byte(`"uid"`)) {
+					h.t.Errorf("the row holds the uid: %s", value)
+				}
+			}
+			return true
+		}))
+		if rows != 1 {
+			h.t.Errorf("%d rows", rows)
+		}
+	})
+}
+
+func (h *house) byEmail(email string) []user.User {
 	h.t.Helper()
 	list, err := user.Search(context.Background(), h.Store, []user.Term{{Field: user.Email, Value: email}}, 100)
 	must(h.t, err)

@@ -65,7 +65,10 @@ func (h *house) user(id string) storage.UID {
 	h.t.Helper()
 	var uid storage.UID
 	must(h.t, h.store.Update(h.ctx(), func(tx *storage.Tx) (err error) {
-		uid, _, err = user.Create(tx, user.User{ID: id})
+		made, err := user.Create(tx, user.User{ID: id})
+		if err == nil {
+			uid = made.UID
+		}
 		return err
 	}))
 	return uid

@@ -363,11 +363,11 @@ func (p *phone) leave() {
 func (h *house) giveCodes(userID string) {
 	h.t.Helper()
 	h.must(h.store.Update(h.t.Context(), func(tx *storage.Tx) error {
-		uid, _, err := user.Ensure(tx, user.User{ID: userID})
+		u, err := user.Ensure(tx, user.User{ID: userID})
 		if err != nil {
 			return err
 		}
-		return device.Put(tx, uid, &device.Enrollment{
+		return device.Put(tx, u.UID, &device.Enrollment{
 			ID: storage.NewID("dev_", 16), Type: device.TypeOTP, Status: device.Active, Enrolled: tx.Now(),
 		})
 	}))
@@ -379,7 +379,7 @@ func (h *house) block(userID string) { h.ChangeUser(userID, func(u *user.User) {
 func (h *house) unknown(userID string) {
 	h.t.Helper()
 	err := h.store.View(h.t.Context(), func(tx *storage.Tx) error {
-		_, _, err := user.Find(tx, userID)
+		_, err := user.Find(tx, userID)
 		return err
 	})
 	if !errors.Is(err, user.ErrUnknown) {

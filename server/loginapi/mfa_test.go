@@ -90,7 +90,7 @@ func TestStartMFA_MakesAUserWhoIsNewToUs(t *testing.T) {
 	want(t, h.start(c, "maria", "email", "maria@example.com", "name", "Maria"), 200, "")
 	want(t, h.start(c, "maria", "email", "else@example.com", "name", "Else"), 200, "") // stays as she is
 	h.must(h.store.View(t.Context(), func(tx *storage.Tx) error {
-		_, u, err := user.Find(tx, "maria")
+		u, err := user.Find(tx, "maria")
 		if err == nil && (u.Email != "maria@example.com" || u.Name != "Maria") {
 			t.Errorf("user %+v", u)
 		}

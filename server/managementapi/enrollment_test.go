@@ -91,13 +91,13 @@ func TestListEnrollments_SaysOfEachWhatItsTypeIsAndHow(t *testing.T) {
 		"push": "guardian", "otp": "authenticator", "webauthn-roaming": "webauthn-roaming", "webauthn-platform": "webauthn-platform",
 	}
 	must(t, h.store.Update(t.Context(), func(tx *storage.Tx) error {
-		uid, _, err := user.Find(tx, "u1")
+		u, err := user.Find(tx, "u1")
 		must(t, err)
 		for of := range want {
 			if of == "push" {
 				continue
 			}
-			must(t, device.Put(tx, uid, &device.Enrollment{
+			must(t, device.Put(tx, u.UID, &device.Enrollment{
 				ID: "dev_of_" + of, Type: device.Type(of), Name: of, Status: device.Active, Enrolled: tx.Now(),
 			}))
 		}

@@ -153,7 +153,7 @@ func (a *api) createUser(ctx context.Context, actor audit.Actor, in *newUser) (*
 	if err != nil {
 		return nil, err
 	}
-	made := device.Profile{UID: added.UID, User: added.User, State: user.New}
+	made := device.Profile{User: added, State: user.New}
 	return &profileOutput{picked[profile]{value: profileOf(made)}}, nil
 }
 
@@ -208,7 +208,7 @@ func (a *api) listUsers(ctx context.Context, _ audit.Actor, in *usersQuery) (*us
 		return nil, err
 	}
 	out := list[picked[profile]]{name: "users"}
-	var shown []user.Listed
+	var shown []user.User
 	if in.wins() {
 		shown, out.shape, err = a.continueUsers(ctx, terms, in.Checkpoint)
 	} else {
@@ -223,7 +223,7 @@ func (a *api) listUsers(ctx context.Context, _ audit.Actor, in *usersQuery) (*us
 }
 
 // continueUsers returns the users after a cursor.
-func (a *api) continueUsers(ctx context.Context, terms []user.Term, at Checkpoint) (shown []user.Listed, shape any, err error) {
+func (a *api) continueUsers(ctx context.Context, terms []user.Term, at Checkpoint) (shown []user.User, shape any, err error) {
 	after, err := readCursor(at.From)
 	if err != nil {
 		return nil, nil, err
@@ -232,7 +232,7 @@ func (a *api) continueUsers(ctx context.Context, terms []user.Term, at Checkpoin
 		shown, err = a.Devices.PageUsers(ctx, after, 0, at.take()+1)
 	} else {
 		shown, err = a.Devices.SearchUsers(ctx, terms, maxListed)
-		shown = slices.DeleteFunc(shown, func(u user.Listed) bool { return u.ID <= after })
+		shown = slices.DeleteFunc(shown, func(u user.User) bool { return u.ID <= after })
 	}
 	if err != nil {
 		return nil, nil, err
@@ -245,7 +245,7 @@ func (a *api) continueUsers(ctx context.Context, terms []user.Term, at Checkpoin
 }
 
 // pageUsers returns a page of the users.
-func (a *api) pageUsers(ctx context.Context, terms []user.Term, in *usersQuery) (shown []user.Listed, shape any, err error) {
+func (a *api) pageUsers(ctx context.Context, terms []user.Term, in *usersQuery) (shown []user.User, shape any, err error) {
 	skip, err := in.skip()
 	if err != nil {
 		return nil, nil, err
@@ -256,7 +256,7 @@ func (a *api) pageUsers(ctx context.Context, terms []user.Term, in *usersQuery) 
 			total, err = a.Devices.CountUsers(ctx, maxListed)
 		}
 	} else {
-		var all []user.Listed
+		var all []user.User
 		all, err = a.searchUsers(ctx, terms, in.Sort)
 		shown, total = pageOf(all, skip, in.PerPage), len(all)
 	}
@@ -266,7 +266,7 @@ func (a *api) pageUsers(ctx context.Context, terms []user.Term, in *usersQuery) 
 	return shown, totals{Start: skip, Limit: in.PerPage, Length: len(shown), Total: total}, nil
 }
 
-func (a *api) searchUsers(ctx context.Context, terms []user.Term, sort string) (all []user.Listed, err error) {
+func (a *api) searchUsers(ctx context.Context, terms []user.Term, sort string) (all []user.User, err error) {
 	if len(terms) > 0 {
 		all, err = a.Devices.SearchUsers(ctx, terms, maxListed)
 	} else if all, err = a.Devices.PageUsers(ctx, "", 0, maxListed+1); len(all) > maxListed {
@@ -314,21 +314,21 @@ func userTerms(q string) ([]user.Term, error) {
 }
 
 // userOrders compare two users by the members that a list can be sorted by.
-var userOrders = map[string]func(a, b user.Listed) int{
-	"user_id":      func(a, b user.Listed) int { return cmp.Compare(a.ID, b.ID) },
-	"email":        func(a, b user.Listed) int { return cmp.Compare(a.Email, b.Email) },
-	"name":         func(a, b user.Listed) int { return cmp.Compare(a.Name, b.Name) },
-	"nickname":     func(a, b user.Listed) int { return cmp.Compare(a.Nickname, b.Nickname) },
-	"username":     func(a, b user.Listed) int { return cmp.Compare(a.Username, b.Username) },
-	"given_name":   func(a, b user.Listed) int { return cmp.Compare(a.GivenName, b.GivenName) },
-	"family_name":  func(a, b user.Listed) int { return cmp.Compare(a.FamilyName, b.FamilyName) },
-	"created_at":   func(a, b user.Listed) int { return a.Created.Compare(b.Created) },
-	"updated_at":   func(a, b user.Listed) int { return a.Updated.Compare(b.Updated) },
-	"last_login":   func(a, b user.Listed) int { return a.LastLogin.Compare(b.LastLogin) },
-	"logins_count": func(a, b user.Listed) int { return cmp.Compare(a.Logins, b.Logins) },
+var userOrders = map[string]func(a, b user.User) int{
+	"user_id":      func(a, b user.User) int { return cmp.Compare(a.ID, b.ID) },
+	"email":        func(a, b user.User) int { return cmp.Compare(a.Email, b.Email) },
+	"name":         func(a, b user.User) int { return cmp.Compare(a.Name, b.Name) },
+	"nickname":     func(a, b user.User) int { return cmp.Compare(a.Nickname, b.Nickname) },
+	"username":     func(a, b user.User) int { return cmp.Compare(a.Username, b.Username) },
+	"given_name":   func(a, b user.User) int { return cmp.Compare(a.GivenName, b.GivenName) },
+	"family_name":  func(a, b user.User) int { return cmp.Compare(a.FamilyName, b.FamilyName) },
+	"created_at":   func(a, b user.User) int { return a.Created.Compare(b.Created) },
+	"updated_at":   func(a, b user.User) int { return a.Updated.Compare(b.Updated) },
+	"last_login":   func(a, b user.User) int { return a.LastLogin.Compare(b.LastLogin) },
+	"logins_count": func(a, b user.User) int { return cmp.Compare(a.Logins, b.Logins) },
 }
 
-func sortUsers(all []user.Listed, sort string) error {
+func sortUsers(all []user.User, sort string) error {
 	field, down, err := direction(sort)
 	if err != nil {
 		return err
@@ -337,7 +337,7 @@ func sortUsers(all []user.Listed, sort string) error {
 	if !ok {
 		return errQuery.With("users are not sorted by %q", field)
 	}
-	slices.SortStableFunc(all, func(a, b user.Listed) int {
+	slices.SortStableFunc(all, func(a, b user.User) int {
 		if down {
 			return order(b, a)
 		}

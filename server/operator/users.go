@@ -8,7 +8,6 @@ import (
 	"tutela/device"
 	"tutela/recovery"
 	"tutela/recovery/user"
-	"tutela/storage"
 )
 
 // The calls about users. A user is named by the login system's id; of an unknown one all but MakeTicket are
@@ -55,16 +54,9 @@ type BlockChange struct {
 	Blocked bool   `json:"blocked"`
 }
 
-// User is a user as the operator sees one.
-type User struct {
-	user.User
-	UID   storage.UID `json:"uid"`
-	State user.State  `json:"mfa_state"`
-}
-
 // UserDetail is all that an operator is shown of a user.
 type UserDetail struct {
-	User
+	device.Profile
 	Enrollments []Enrollment       `json:"enrollments"`
 	HasCode     bool               `json:"has_recovery_code"`
 	Blocks      []recovery.Block   `json:"blocks"`
@@ -104,17 +96,12 @@ type Ticket struct {
 // ErrEnrolled is device.ErrEnrolled in the words of the command line.
 var ErrEnrolled = device.ErrEnrolled.With("the user is enrolled already; --multiple makes a ticket for another phone")
 
-func (l *Local) listUsers(ctx context.Context, p Page) ([]User, error) {
+func (l *Local) listUsers(ctx context.Context, p Page) ([]device.Profile, error) {
 	listed, err := l.Devices.PageUsers(ctx, p.After, 0, p.Take)
 	if err != nil {
 		return nil, err
 	}
-	profiles, err := l.Devices.Profiles(ctx, listed)
-	users := make([]User, 0, len(profiles))
-	for _, p := range profiles {
-		users = append(users, User{User: p.User, UID: p.UID, State: p.State})
-	}
-	return users, err
+	return l.Devices.Profiles(ctx, listed)
 }
 
 func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
@@ -123,7 +110,7 @@ func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
 		return UserDetail{}, err
 	}
 	detail := UserDetail{
-		User:        User{User: p.User, UID: p.UID, State: p.State},
+		Profile:     p,
 		Enrollments: []Enrollment{},
 	}
 	all, err := l.Devices.EnrollmentsOf(ctx, id)

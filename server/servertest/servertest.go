@@ -179,11 +179,11 @@ func (h *House) SetBlocked(userID string, blocked bool) {
 func (h *House) ChangeUser(userID string, change func(*user.User)) {
 	h.t.Helper()
 	h.Update(func(tx *storage.Tx) error {
-		uid, _, err := user.Find(tx, userID)
+		u, err := user.Find(tx, userID)
 		if err != nil {
 			return err
 		}
-		_, err = user.Change(tx, uid, func(u *user.User) error { change(u); return nil })
+		_, err = user.Change(tx, u.UID, func(u *user.User) error { change(u); return nil })
 		return err
 	})
 }
