@@ -304,16 +304,33 @@ func TestUpdate_PanicCarriesTheStackOfItsClosure(t *testing.T) {
 	_ = e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) { panic("boom") })
 }
 
-func TestUpdate_LogsAClosureThatHoldsTheWriterWithItsCaller(t *testing.T) {
+func TestUpdate_LogsAClosureThatHoldsUpOthersWithItsCaller(t *testing.T) {
 	var log bytes.Buffer
 	e := open(t, newPath(t), Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	must(t, e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
-		for begun := time.Now(); time.Since(begun) <= slow; {
-			runtime.Gosched()
+	dawdle := func(others int) func(storage.Reader) (*storage.WriteSet, error) {
+		return func(storage.Reader) (*storage.WriteSet, error) {
+			for begun := time.Now(); time.Since(begun) <= slow || e.queue.len() < others; {
+				runtime.Gosched()
+			}
+			return nil, nil
 		}
-		return nil, nil
+	}
+	must(t, e.Update(t.Context(), dawdle(0)))
+	if log.Len() > 0 {
+		t.Errorf("nobody was held up, and the log says: %q", log.String())
+	}
+	var other sync.WaitGroup
+	begun := make(chan struct{})
+	other.Go(func() {
+		<-begun
+		must(t, e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) { return nil, nil }))
+	})
+	must(t, e.Update(t.Context(), func(r storage.Reader) (*storage.WriteSet, error) {
+		close(begun)
+		return dawdle(1)(r)
 	}))
-	if !strings.Contains(log.String(), "held the writer") || !strings.Contains(log.String(), "at=") {
+	other.Wait()
+	if !strings.Contains(log.String(), "held up others") || !strings.Contains(log.String(), "others=1") || !strings.Contains(log.String(), "at=") {
 		t.Errorf("log: %q", log.String())
 	}
 }
@@ -460,9 +477,7 @@ func failTogether(e *Engine) []error {
 		errs[0] = e.Update(context.Background(), func(storage.Reader) (*storage.WriteSet, error) {
 			close(first)
 			for queued := 0; queued < 2; runtime.Gosched() {
-				e.queue.mu.Lock()
-				queued = len(e.queue.calls)
-				e.queue.mu.Unlock()
+				queued = e.queue.len()
 			}
 			ws := storage.NewWriteSet()
 			ws.Put([]byte("a"), []byte("2"))

@@ -29,6 +29,7 @@ type call struct {
 	panicked *Panic        // fn panicked
 	exited   bool          // fn ended its goroutine
 	took     time.Duration // how long fn held the writer
+	heldUp   int           // how many calls waited meanwhile, when that was long
 }
 
 // Panic is what Update panics with when its closure did: the value, and the stack on the writer's goroutine, which
@@ -97,6 +98,13 @@ func (q *queue) take(into []*call, n int) []*call {
 	clear(q.calls[rest:])
 	q.calls = q.calls[:rest]
 	return into
+}
+
+// len is how many calls wait to be taken.
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.calls)
 }
 
 // wait returns when there is a call to take, or false when the queue is closed.
