@@ -7,7 +7,9 @@
 //     waits for it (data.settled).
 //   - Transactions run one after the other on the writer's goroutine, so each is alone by construction. What a
 //     closure was told, its error included, may rest on what the closures before it in its group wrote: so when the
-//     commit fails, everybody in the group is told Unavailable.
+//     commit fails, everybody in the group is told so.
+//   - What a caller was told is what the file holds. After a commit that failed nothing is written before a commit has
+//     succeeded again, and where it is in doubt whether it was kept, nothing is read either: fault.go.
 //   - The data file is whole at every instant: bbolt writes its pages beside the old ones and then one meta page;
 //     a new file and a compacted one are built under another name, synced, and renamed.
 //   - bbolt opens only a file that [Inspect] has walked through. bbolt reads through a memory map and trusts what it
@@ -23,6 +25,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -44,10 +47,11 @@ var ErrNested = errors.New("update called inside a transaction, which it would w
 type Options struct {
 	Logger *slog.Logger // default: slog.Default()
 
-	commit  func(*bbolt.Tx) error              // default: (*bbolt.Tx).Commit; tests let it fail
-	step    func(name string)                  // called at the steps of building a file; tests look at the disk there
-	free    func(folder string) (int64, error) // how many bytes can be written there; default: freeBytes
-	reserve int64                              // default: ReserveBytes
+	commit  func(*bbolt.Tx) error                // default: (*bbolt.Tx).Commit; tests let it fail
+	after   func(time.Duration) <-chan time.Time // default: time.After; tests own the time between two tries to write
+	step    func(name string)                    // called at the steps of building a file; tests look at the disk there
+	free    func(folder string) (int64, error)   // how many bytes can be written there; default: freeBytes
+	reserve int64                                // default: ReserveBytes
 }
 
 func (o Options) withDefaults() Options {
@@ -56,6 +60,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.commit == nil {
 		o.commit = (*bbolt.Tx).Commit
+	}
+	if o.after == nil {
+		o.after = time.After
 	}
 	if o.step == nil {
 		o.step = func(string) {}
@@ -79,11 +86,12 @@ type Engine struct {
 	running atomic.Bool // a closure is being run
 	stopped chan struct{}
 	fault   atomic.Pointer[fault]
+	healers sync.WaitGroup // those that try whether the engine can write again: one at most
 
 	committing sync.Mutex // held from the beginning of a group to its end; a build holds it to pause the writer
 
 	swap sync.RWMutex // guards file; held only to look at it and begin a transaction
-	file *data        // nil when closed
+	file *data        // nil when closed, and while settle opens it anew
 
 	compacting sync.Mutex
 	building   chan struct{}           // holds one while a build runs
@@ -92,12 +100,6 @@ type Engine struct {
 	closing    context.Context         // ends when Close is called: what takes long stops then
 	close      context.CancelFunc
 	retired    sync.WaitGroup // data files that were replaced, and whose last reader is not done
-}
-
-// fault is why the last commit failed. A lasting one ends all use of the file until a restart.
-type fault struct {
-	err     error
-	lasting bool
 }
 
 // Open opens the data file at path, or makes a new one, and removes what a crash left beside it. When path is a link the
@@ -152,7 +154,7 @@ func (e *Engine) begin(ctx context.Context) (*bbolt.Tx, *data, error) {
 	if err := file.settled(ctx, tx.ID()); err != nil {
 		return nil, nil, errors.Join(err, tx.Rollback())
 	}
-	if err := e.usable(); err != nil {
+	if err := e.readable(); err != nil {
 		return nil, nil, errors.Join(err, tx.Rollback())
 	}
 	return tx, file, nil
@@ -163,13 +165,13 @@ func (e *Engine) beginNow(ctx context.Context) (*bbolt.Tx, *data, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
-	if err := e.usable(); err != nil {
+	if err := e.readable(); err != nil {
 		return nil, nil, err
 	}
 	e.swap.RLock()
 	defer e.swap.RUnlock()
 	if e.file == nil {
-		return nil, nil, errClosed
+		return nil, nil, e.noFile()
 	}
 	tx, err := e.file.db.Begin(false)
 	if err != nil {
@@ -178,40 +180,20 @@ func (e *Engine) beginNow(ctx context.Context) (*bbolt.Tx, *data, error) {
 	return tx, e.file, nil
 }
 
+// noFile is why there is no open data file.
+func (e *Engine) noFile() error {
+	if err := e.readable(); err != nil {
+		return err
+	}
+	return errClosed
+}
+
 // Shards is 1: there is a single writer, which nothing appended in the same place can conflict with, and each
 // further place would be one more page to write in every group.
 func (e *Engine) Shards() int { return 1 }
 
 // Folder is the folder that the data file lies in, which is not that of a link to it.
 func (e *Engine) Folder() string { return filepath.Dir(e.path) }
-
-// Healthy tells whether the engine can write: nil, or Unavailable with the cause. After a full disk it is healthy
-// again with the first commit that succeeds; after any other failed commit only a restart helps.
-func (e *Engine) Healthy() error {
-	e.swap.RLock()
-	closed := e.file == nil
-	e.swap.RUnlock()
-	if closed {
-		return errClosed
-	}
-	if f := e.fault.Load(); f != nil {
-		return f.err
-	}
-	return nil
-}
-
-// usable returns why the file may not be used any more, or nil.
-//
-// When a commit fails in its sync nobody knows what is on the disk: the kernel reports a failed write-back once and
-// then takes the pages for clean, so a later sync that succeeds proves nothing. What readers would be shown, and
-// what later commits would build on, may be gone after a power cut. So neither goes on until a new process has read
-// the file again.
-func (e *Engine) usable() error {
-	if f := e.fault.Load(); f != nil && f.lasting {
-		return f.err
-	}
-	return nil
-}
 
 // Close refuses what is queued, waits for the closures that were taken, ends a Compact, waits for readers, and
 // closes the file. A second Close does nothing. Not to be called inside a transaction.
@@ -223,6 +205,7 @@ func (e *Engine) Close() error {
 	e.close()
 	<-e.stopped
 	e.building <- struct{}{} // the build that runs, if any, ends with closing
+	e.healers.Wait()
 	e.swap.Lock()
 	file := e.file
 	e.file = nil
@@ -238,6 +221,9 @@ func (e *Engine) Close() error {
 // stop closes the data file, with the list of its free pages in it and the mark of a clean stop beside it. Where those
 // cannot be written the next start takes longer, and nothing else.
 func (e *Engine) stop(file *data) error {
+	if file == nil { // closed by settle
+		return nil
+	}
 	if e.fault.Load() != nil {
 		return file.close()
 	}

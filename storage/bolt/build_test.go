@@ -123,7 +123,7 @@ func TestChanges_KeepWhatLiesBehindTheBuild(t *testing.T) {
 }
 
 func TestCompact_IsRefusedWithoutRoom(t *testing.T) {
-	path, free := newPath(t), int64(0)
+	path, free := newPath(t), int64(1<<40)
 	e := open(t, path, Options{free: func(folder string) (int64, error) { return free, nil }})
 	fill(t, e, "row", 20_000)
 	before := content(t, e)
@@ -242,7 +242,7 @@ func TestCopyTo_ASlowReceiverCostsNothing(t *testing.T) {
 }
 
 func TestCopyTo_WithoutRoomIsSentFromASnapshot(t *testing.T) {
-	e := open(t, newPath(t), Options{free: func(string) (int64, error) { return 0, nil }})
+	e := open(t, newPath(t), Options{free: func(string) (int64, error) { return ReserveBytes, nil }})
 	fill(t, e, "row", 20_000)
 	var out bytes.Buffer
 	n, err := e.CopyTo(t.Context(), &out)
@@ -257,7 +257,7 @@ func TestCopyTo_WithoutRoomIsSentFromASnapshot(t *testing.T) {
 }
 
 func TestCopyTo_WithoutRoomASlowReceiverIsGivenUp(t *testing.T) {
-	e := open(t, newPath(t), Options{free: func(string) (int64, error) { return 0, nil }})
+	e := open(t, newPath(t), Options{free: func(string) (int64, error) { return ReserveBytes, nil }})
 	fill(t, e, "row", 20_000)
 	before := sizeOf(t, e)
 	slow, copied := newSlowReceiver(), make(chan error)
@@ -277,7 +277,7 @@ func TestCopyTo_WithoutRoomASlowReceiverIsGivenUp(t *testing.T) {
 
 // Whoever closes the engine does not wait for a receiver.
 func TestClose_EndsASnapshotWhoseReceiverIsStuck(t *testing.T) {
-	e := open(t, newPath(t), Options{free: func(string) (int64, error) { return 0, nil }})
+	e := open(t, newPath(t), Options{free: func(string) (int64, error) { return ReserveBytes, nil }})
 	fill(t, e, "row", 20_000)
 	slow, copied := newSlowReceiver(), make(chan error)
 	go func() { _, err := e.CopyTo(context.Background(), slow); copied <- err }()

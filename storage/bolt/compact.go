@@ -86,7 +86,7 @@ func (b *build) exchange(ctx context.Context) (old *data, err error) {
 	fresh.durable.Store(fresh.newest())
 	e.options.step("renamed")
 	if err := syncDir(e.path); err != nil {
-		e.fault.Store(&fault{err: unavailable(err), lasting: true})
+		e.setFault(&fault{err: unavailable(err), doubt: true})
 	}
 	e.swap.Lock()
 	defer e.swap.Unlock()

@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -38,13 +37,15 @@ const (
 // (t.FailNow), Update ends the caller's. A write set that bbolt cannot hold (an empty key, one over 32768 bytes, a
 // value of 2 GiB) is an error for this caller alone.
 //
-// Errors: those of fn; ctx's, when it ended before the writer took fn; Unavailable, when the commit failed or the
-// engine is closed; [ErrNested].
+// Errors: those of fn; ctx's, when it ended before the writer took fn; Unavailable, with nothing done, when the engine
+// cannot write or is closed, or the commit failed before it could be kept; [storage.ErrOutcomeUnknown], when the commit
+// failed in its last step: who asks again, once the engine has made certain what the file holds, is told the truth;
+// [ErrNested].
 func (e *Engine) Update(ctx context.Context, fn func(storage.Reader) (*storage.WriteSet, error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := e.usable(); err != nil {
+	if err := e.Healthy(); err != nil {
 		return err
 	}
 	if e.running.Load() && onWriter() {
@@ -103,7 +104,8 @@ func onWriter() bool {
 // group is the calls that share a commit. The writer's, whatever goroutine that is at the moment.
 type group struct {
 	file   *data
-	tx     *bbolt.Tx
+	tx     *bbolt.Tx // nil when the group was refused before it began
+	id     int64     // of tx
 	bucket *bbolt.Bucket
 	calls  []*call // taken and run, the last one perhaps still running
 	batch  []*call // to be run next
@@ -139,18 +141,23 @@ func (e *Engine) write(g *group) {
 	close(e.stopped)
 }
 
-// newGroup begins a group. Its file cannot be swapped or closed until its end.
+// newGroup begins a group, unless the engine cannot write. Its file cannot be swapped or closed until its end.
 func (e *Engine) newGroup() *group {
-	g := &group{file: e.file, calls: make([]*call, 0, takeAtOnce)}
-	if g.err = e.usable(); g.err != nil {
-		return g
+	if err := e.Healthy(); err != nil {
+		return &group{err: err}
 	}
+	return e.beginGroup()
+}
+
+// beginGroup begins a group on the data file.
+func (e *Engine) beginGroup() *group {
+	g := &group{file: e.file, calls: make([]*call, 0, takeAtOnce)}
 	tx, err := g.file.db.Begin(true)
 	if err != nil {
 		g.err = unavailable(err)
 		return g
 	}
-	g.tx = tx
+	g.tx, g.id = tx, int64(tx.ID())
 	e.unpin(tx.Size())
 	// Its FillPercent stays bbolt's half: fuller pages measured within 5 % of it on both shapes of BenchmarkWrites.
 	g.bucket = tx.Bucket(bucketName)
@@ -259,22 +266,27 @@ func (g *group) apply(ws *storage.WriteSet) (err error) {
 	})
 }
 
-// caught makes a panic of bbolt an error: it panics where its pages contradict each other.
+// errPanicked is wrapped by what a panic of bbolt becomes: it panics where its pages contradict each other.
+var errPanicked = errors.New("bbolt panicked")
+
+// caught makes a panic of bbolt an error.
 func caught(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("bbolt: %v", p)
+		*err = fmt.Errorf("%w: %v", errPanicked, p)
 	}
 }
 
-// commit ends the group's transaction. When it fails every call of the group gets Unavailable.
+// commit ends the group's transaction. When it fails every call of the group is told so.
 func (e *Engine) commit(g *group) {
 	if g.err == nil && !g.dirty {
 		g.err = rollback(g.tx)
 	} else if g.err == nil {
-		id, synced := g.tx.ID(), g.file.syncing()
-		defer synced()
+		g.err = e.room(g)
+	}
+	if g.err == nil && g.dirty {
+		defer g.file.syncing()()
 		if g.err = e.sync(g.tx); g.err == nil {
-			g.file.durable.Store(int64(id))
+			g.file.durable.Store(g.id)
 			e.fault.Store(nil)
 			if changed := e.changed.Load(); changed != nil {
 				changed.add(g.calls)
@@ -294,33 +306,4 @@ func (e *Engine) sync(tx *bbolt.Tx) (err error) {
 func rollback(tx *bbolt.Tx) (err error) {
 	defer caught(&err)
 	return tx.Rollback()
-}
-
-// failed keeps why the group's commit failed, and answers every call of the group with it: those too that had an
-// answer, since it may rest on what is not there.
-//
-// A disk that is full fails before the meta page is written: the file is as it was, and the next commit may
-// succeed. After anything else, or when the meta page has moved already, the outcome is unknown and the fault lasts.
-func (e *Engine) failed(g *group) {
-	if g.tx != nil {
-		g.file.giveUp(g.tx)
-	}
-	if changed := e.changed.Load(); changed != nil {
-		changed.spoil()
-	}
-	err := e.usable()
-	if err == nil {
-		full := errors.Is(g.err, syscall.ENOSPC) || errors.Is(g.err, syscall.EDQUOT)
-		f := &fault{err: unavailable(g.err), lasting: !full || g.file.newest() != g.file.durable.Load()}
-		if f.lasting {
-			f.err = fmt.Errorf("%w (nothing is read or written until a restart)", f.err)
-		}
-		if e.fault.Swap(f) == nil { // the first of its run: a full disk fails a thousand times a second
-			e.options.Logger.Error("the data file cannot be written", "err", f.err)
-		}
-		err = f.err
-	}
-	for _, c := range g.calls {
-		c.writes, c.err = nil, err
-	}
 }

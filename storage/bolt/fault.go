@@ -1,0 +1,239 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"syscall"
+	"time"
+
+	"tutela/storage"
+	"tutela/storage/bolt/boltfile"
+)
+
+const (
+	// firstTry and lastTry bound how long the engine waits before it tries again whether it can write. The wait doubles
+	// from one to the other.
+	firstTry = 100 * time.Millisecond
+	lastTry  = 10 * time.Second
+
+	// leastFree is the room on the disk below which a group is refused before bbolt tries to write it. bbolt reads the
+	// whole tree after a write that failed, to find its free pages again.
+	leastFree = 4 << 20
+)
+
+// fault is why the engine does not write, after a commit has failed.
+//
+// What the file holds then is known in one of two ways. Mostly the meta page has not moved: the state before is the
+// newest, all of it was synced, and it is read on. Else the commit can be seen, and nobody knows whether it is on the
+// disk: nothing is read or written until that has been made certain (settle).
+type fault struct {
+	err    error // what callers are told, an Unavailable
+	doubt  bool  // nothing may be read either, until settle
+	broken bool  // only a new process can go on: bbolt panicked and holds its own locks
+	need   int64 // how much room there must be to try again, in bytes
+}
+
+// unread reports whether nothing may be read either.
+func (f *fault) unread() bool { return f != nil && (f.doubt || f.broken) }
+
+// Healthy tells whether the engine can write: nil, or Unavailable with the cause. After a commit that failed the engine
+// tries by itself until it can write again, and is healthy then.
+func (e *Engine) Healthy() error {
+	if e.closing.Err() != nil {
+		return errClosed
+	}
+	if f := e.fault.Load(); f != nil {
+		return f.err
+	}
+	return nil
+}
+
+// readable returns why nothing may be read, or nil.
+func (e *Engine) readable() error {
+	if f := e.fault.Load(); f.unread() {
+		return f.err
+	}
+	return nil
+}
+
+// room refuses a group that the disk has no room for. How much a group takes depends on the tree: it is a guess.
+func (e *Engine) room(g *group) error {
+	free, err := e.options.free(e.Folder())
+	if err == nil && free < needFor(g) {
+		return &fs.PathError{Op: "write", Path: e.path, Err: syscall.ENOSPC}
+	}
+	return nil // a disk that does not say is tried
+}
+
+func needFor(g *group) int64 { return leastFree + 4*int64(g.bytes) }
+
+// failed keeps why the group's commit failed, and answers every call of the group with it: those too that had an
+// answer, since it may rest on what is not there.
+func (e *Engine) failed(g *group) {
+	if changed := e.changed.Load(); changed != nil {
+		changed.spoil()
+	}
+	if g.tx == nil { // refused before anything was run
+		g.answer(g.err, g.err)
+		return
+	}
+	f, kept := e.examine(g)
+	e.setFault(f)
+	wrote := f.err
+	if kept {
+		wrote = fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, g.err)
+	}
+	g.answer(f.err, wrote)
+}
+
+// answer gives err to the calls of the group, but wrote to those that wrote something.
+func (g *group) answer(err, wrote error) {
+	for _, c := range g.calls {
+		if c.err = err; c.writes != nil && c.writes.Len() > 0 {
+			c.err = wrote
+		}
+		c.writes = nil
+	}
+}
+
+// examine looks at what a failed commit has left in bbolt and in the file. It reports whether the commit may have been
+// kept: its meta page can be seen, or nothing can.
+func (e *Engine) examine(g *group) (f *fault, kept bool) {
+	g.file.giveUp(g.tx)
+	newest, err := g.file.newestOnFile()
+	kept = err != nil || newest >= g.id
+	f = &fault{
+		err:    unavailable(g.err),
+		doubt:  kept || errors.Is(g.err, errPanicked), // a bbolt that panicked is not asked again
+		broken: g.file.isStuck(),
+		need:   2 * needFor(g),
+	}
+	switch {
+	case f.broken:
+		f.err = fmt.Errorf("%w (nothing is read or written until a restart)", f.err)
+	case f.doubt:
+		f.err = fmt.Errorf("%w (nothing is read or written until it is certain what the file holds)", f.err)
+	}
+	return f, kept
+}
+
+// setFault ends writing, and has the engine try whether it can write again.
+func (e *Engine) setFault(f *fault) {
+	if e.fault.Swap(f) != nil { // a try that failed
+		return
+	}
+	e.options.Logger.Error("the data file cannot be written", "err", f.err)
+	e.healers.Go(e.heal)
+}
+
+// heal tries to write until that succeeds.
+func (e *Engine) heal() {
+	said := ""
+	for wait := firstTry; !e.fault.Load().broken; wait = min(2*wait, lastTry) {
+		select {
+		case <-e.closing.Done():
+			return
+		case <-e.options.after(wait):
+		}
+		err := e.tryToHeal()
+		if err == nil {
+			e.options.Logger.Info("the data file can be written again")
+			return
+		}
+		if err.Error() != said {
+			said = err.Error()
+			e.options.Logger.Warn("the data file cannot be written yet", "err", err)
+		}
+	}
+}
+
+// tryToHeal makes certain what the file holds, if that is in doubt, and commits to it what it holds already.
+func (e *Engine) tryToHeal() error {
+	e.committing.Lock()
+	defer e.committing.Unlock()
+	f := e.fault.Load()
+	if f.doubt {
+		if err := e.settle(); err != nil {
+			return err
+		}
+	}
+	free, err := e.options.free(e.Folder())
+	if err == nil && free < f.need {
+		return fmt.Errorf("its disk has less than %s left", mebibytes(f.need))
+	}
+	g := e.beginGroup()
+	if g.err == nil {
+		g.err = g.rewrite()
+	}
+	e.commit(g)
+	return g.err
+}
+
+// rewrite writes the first entry of the store once more, so that the commit has something to write.
+func (g *group) rewrite() error {
+	key, value := g.bucket.Cursor().First()
+	if g.dirty = true; key == nil {
+		return nil
+	}
+	ws := storage.NewWriteSet()
+	ws.Put(key, value)
+	return g.apply(ws)
+}
+
+// settle makes certain what the file holds: it closes the file, which bbolt has a state of in memory that may not be on
+// the disk, writes what is in doubt again, reads the file through, and opens it anew. Who reads at the moment reads on
+// before that; nobody begins to. The caller holds committing.
+func (e *Engine) settle() error {
+	e.unpin(math.MaxInt64)
+	e.swap.Lock()
+	old := e.file
+	e.file = nil
+	e.swap.Unlock()
+	if old != nil {
+		if err := old.close(); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(settleFile(e.path), syncDir(e.path)); err != nil {
+		return err
+	}
+	if err := checkFile(e.closing, e.path, e.options); err != nil {
+		return err
+	}
+	file, err := openData(e.path)
+	if err != nil {
+		return err
+	}
+	e.swap.Lock()
+	e.file = file
+	e.swap.Unlock()
+	// What it holds is certain. Whether it can be written is not yet.
+	f := *e.fault.Load()
+	f.doubt = false
+	e.fault.Store(&f)
+	return nil
+}
+
+func settleFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(boltfile.Settle(f), f.Close())
+}
+
+// newestOnFile is the newest bbolt transaction that the file shows, whatever bbolt has in memory.
+func (d *data) newestOnFile() (int64, error) {
+	info, err := d.raw.Stat()
+	if err != nil {
+		return 0, err
+	}
+	s, err := boltfile.Newest(d.raw, info.Size())
+	if err != nil {
+		return 0, err
+	}
+	return int64(s.Tx()), nil
+}
