@@ -74,7 +74,7 @@ func declaredTables(t *testing.T) (tables []*table) {
 	t.Helper()
 	files := readTree(t, parser.SkipObjectResolution)
 	for _, f := range files {
-		if strings.HasPrefix(f.pkg, "storage/storagetest") {
+		if forTests(f.pkg) {
 			continue
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {
