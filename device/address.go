@@ -43,5 +43,5 @@ func tellOldAddress(tx *storage.Tx, uid storage.UID, before *Enrollment) error {
 	a := &address{KeptAddress: to.Keep(), Expires: tx.Now().Add(addressLife)}
 	return errors.Join(
 		addresses.Put(tx, uid, key, a),
-		recovery.Notify(tx, uid, recovery.NoticePayload{Notice: recovery.NoticePushTokenChanged, Enrollment: before.ID, Address: key}))
+		recovery.NotifyThrough(tx, uid, to.Through(), recovery.NoticePayload{Notice: recovery.NoticePushTokenChanged, Enrollment: before.ID, Address: key}))
 }

@@ -163,9 +163,9 @@ func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.Not
 	e.OTP = OneTimeCodes{}
 	tx.Wake(uid)
 	var told error
-	if !e.PushAddress().IsZero() && notice != nil {
+	if to := e.PushAddress(); !to.IsZero() && notice != nil {
 		notice.Enrollment = e.ID
-		told = recovery.Notify(tx, uid, *notice)
+		told = recovery.NotifyThrough(tx, uid, to.Through(), *notice)
 	} else {
 		e.Push.Address = push.KeptAddress{} // else it is kept until the phone was told
 	}

@@ -11,13 +11,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"maps"
 	"math/big"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -28,7 +26,6 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
-	"tutela/storage/outbox"
 	"tutela/storage/setting"
 	"tutela/storage/storagetest/ground"
 )
@@ -44,6 +41,8 @@ type house struct {
 	ring  *keyring.Ring
 	codes *recovery.Service
 	sent  *pushes
+
+	ground *ground.Ground
 }
 
 func onEveryEngine(t *testing.T, test func(h *house)) {
@@ -53,7 +52,7 @@ func onEveryEngine(t *testing.T, test func(h *house)) {
 func newHouse(t *testing.T, o ground.Options) *house {
 	t.Helper()
 	g := ground.Open(t, o)
-	h := &house{t: t, clock: g.Clock, store: g.Store, ring: g.Ring, sent: &pushes{}}
+	h := &house{t: t, clock: g.Clock, store: g.Store, ring: g.Ring, sent: &pushes{}, ground: g}
 	h.codes = recovery.New(h.store, h.ring, func(context.Context, []byte) (string, error) { return "signed", nil })
 	h.Service = device.New(h.store, h.ring, h.codes, device.Options{
 		Bases: device.NewBases([]string{publicURL + "/", "https://mfa.example.com/base"}), Issuer: "Example & Söhne", Deliver: h.sent,
@@ -92,31 +91,10 @@ func (p *pushes) take() []delivered {
 	return taken
 }
 
-// deliver does what waits in the outbox, once each, as often as new entries come of it, and returns what was delivered.
-// Entries that fail stay.
+// deliver does what is due in the outbox, and returns what was delivered. Entries that fail stay.
 func (h *house) deliver() []delivered {
 	h.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	sender := outbox.NewSender(h.store, map[outbox.Kind]outbox.Handler{recovery.Notice: h.DeliverNotice}, slog.New(slog.DiscardHandler))
-	var done sync.WaitGroup
-	done.Go(func() { sender.Run(ctx) })
-	before := ""
-	for {
-		woken, stop := h.store.Watch(storage.House)
-		now := strings.Join(h.waiting(), " ")
-		if now == "" || now == before {
-			stop()
-			break
-		}
-		before = now
-		select {
-		case <-woken:
-		case <-time.After(20 * time.Millisecond): // a sender settles without a wake
-		}
-		stop()
-	}
-	cancel()
-	done.Wait()
+	h.ground.Drain(recovery.Notice.Handler(h.DeliverNotice))
 	return h.sent.take()
 }
 

@@ -2,7 +2,6 @@ package device
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 
 	"tutela/device/push"
@@ -13,31 +12,36 @@ import (
 
 // DeliverNotice is the handler of recovery.Notice: it tells the phone that the notice names. One that names none becomes
 // one for each of the user's phones, so that a phone which cannot be reached does not have the others told again.
-func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry) (func(*storage.Tx) error, error) {
-	var notice recovery.NoticePayload
-	if err := json.Unmarshal(entry.Payload, &notice); err != nil || s.deliver == nil {
+func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery.NoticePayload]) (outbox.Then, error) {
+	notice := entry.Payload
+	if s.deliver == nil {
 		return nil, outbox.ErrGone
 	}
 	if notice.Enrollment == "" {
-		return func(tx *storage.Tx) error { return fanOut(tx, entry.UID, notice) }, nil
+		return func(tx *storage.Tx) error { return fanOut(tx, entry.Owner, notice) }, nil
 	}
+
+	// What the phone's address is, is known only now: the app may have named another one meanwhile.
 	var to push.Address
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
-		to, err = whereTo(tx, entry.UID, notice)
+		to, err = whereTo(tx, entry.Owner, notice)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	err = s.deliver.Deliver(ctx, to, push.Message{
-		Enrollment: notice.Enrollment, Server: s.bases.Public(), Started: storage.FormatInstant(s.store.Wall()),
-		Notice: string(notice.Notice), Restore: notice.Restore,
+		Enrollment: notice.Enrollment,
+		Server:     s.bases.Public(),
+		Started:    storage.FormatInstant(s.store.Wall()),
+		Notice:     string(notice.Notice),
+		Restore:    notice.Restore,
 	})
-	if err != nil && !errors.Is(err, push.ErrTokenGone) {
-		return nil, err
+	gone := errors.Is(err, push.ErrTokenGone)
+	if err != nil && !gone {
+		return nil, outbox.Unreachable(err)
 	}
-	gone := err != nil
-	return func(tx *storage.Tx) error { return afterNotice(tx, entry.UID, notice, to, gone) }, nil
+	return func(tx *storage.Tx) error { return afterNotice(tx, entry.Owner, notice, to, gone) }, nil
 }
 
 // fanOut has each of the user's phones told that has a push address.
@@ -47,11 +51,12 @@ func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) erro
 		return err
 	}
 	for _, e := range set.Phones() {
-		if e.PushAddress().IsZero() {
+		to := e.PushAddress()
+		if to.IsZero() {
 			continue
 		}
 		notice.Enrollment = e.ID
-		if err := recovery.Notify(tx, uid, notice); err != nil {
+		if err := recovery.NotifyThrough(tx, uid, to.Through(), notice); err != nil {
 			return err
 		}
 	}

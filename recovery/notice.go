@@ -9,7 +9,7 @@ import (
 
 // Notice is the kind of outbox entry that tells a user's phones something and asks nothing. Package device fans it
 // out.
-const Notice outbox.Kind = "notice"
+var Notice = outbox.Declare[NoticePayload]("notice", storage.MFA)
 
 // NoticePayload is the payload of a Notice.
 type NoticePayload struct {
@@ -35,5 +35,11 @@ const noticeLife = 24 * time.Hour
 
 // Notify has the user's phones told, when the transaction has been committed.
 func Notify(tx *storage.Tx, uid storage.UID, notice NoticePayload) error {
-	return outbox.Add(tx, uid, Notice, notice, tx.Now().Add(noticeLife))
+	return NotifyThrough(tx, uid, "", notice)
+}
+
+// NotifyThrough is Notify for a notice that names one phone: service is the push service that reaches it, so that a
+// service which does not answer holds up no phone of another.
+func NotifyThrough(tx *storage.Tx, uid storage.UID, service string, notice NoticePayload) error {
+	return Notice.AddTo(tx, uid, service, notice, tx.Now().Add(noticeLife))
 }

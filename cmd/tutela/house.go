@@ -19,6 +19,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
+	"tutela/storage/outbox"
 )
 
 // house is an opened installation: the store and the services over it.
@@ -32,6 +33,7 @@ type house struct {
 	logins   *login.Service
 	backups  *backup.Service
 	restores *restore.Service
+	outbox   *outbox.Sender
 }
 
 // houseOptions says how to open an installation.
@@ -144,7 +146,11 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, o.Deliver)
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
-	return nil
+	h.outbox, err = outbox.NewSender(h.store, outbox.Options{
+		Handlers: []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler()},
+		Log:      o.Log,
+	})
+	return err
 }
 
 // Close closes the data file.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"time"
 
 	"tutela/device/push"
-	"tutela/recovery"
 	"tutela/server"
 	"tutela/server/appapi"
 	"tutela/server/loginapi"
@@ -24,7 +22,6 @@ import (
 	"tutela/server/web"
 	"tutela/storage"
 	"tutela/storage/audit"
-	"tutela/storage/outbox"
 	"tutela/storage/setting"
 )
 
@@ -231,11 +228,9 @@ func (h *house) run(ctx context.Context, s *server.Server, admin net.Listener, l
 		stop()
 		return errors.Join(err, admin.Close())
 	}
-	handlers := map[outbox.Kind]outbox.Handler{recovery.Notice: h.devices.DeliverNotice}
-	maps.Copy(handlers, h.logins.Handlers())
 	var group sync.WaitGroup
 	group.Go(func() { h.store.RunSweeper(work) })
-	group.Go(func() { outbox.NewSender(h.store, handlers, log).Run(work) })
+	group.Go(func() { h.outbox.Run(work) })
 	group.Go(func() { h.trimEvents(work, log) })
 	group.Go(func() { h.compactNightly(work, log) })
 	group.Go(func() {
@@ -244,9 +239,22 @@ func (h *house) run(ctx context.Context, s *server.Server, admin net.Listener, l
 		}
 	})
 	err := s.Serve(ctx)
+	h.sendWhatIsDue(work, log)
 	stop()
 	group.Wait()
 	return err
+}
+
+// lastSending is how long a server that stops takes to send what its last calls have added to the outbox.
+const lastSending = 2 * time.Second
+
+// sendWhatIsDue sends what the last calls have added. What is left is sent at the next start.
+func (h *house) sendWhatIsDue(ctx context.Context, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(ctx, lastSending)
+	defer cancel()
+	if err := h.outbox.Drain(ctx); err != nil {
+		log.Info("some of the outbox is left for the next start", "err", err)
+	}
 }
 
 // trimEvents removes events past their retention now and then.
@@ -297,6 +305,7 @@ func (h *house) checks(dir string) []server.Check {
 		{Name: "disk", Run: func(context.Context) error { return disksWritable(dir, h.engine.Folder()) }},
 		{Name: "clock", Run: func(context.Context) error { return clockJumped(h.store.ClockState()) }},
 		{Name: "clock_step", Advisory: true, Run: func(context.Context) error { return clockDoubted(h.store.ClockState()) }},
+		{Name: "outbox", Run: h.outbox.Trouble, Advisory: true},
 	}
 }
 

@@ -24,6 +24,10 @@ var notOfPersons = map[string]string{
 	"signing_key":      "the keys of tokens and receipts",
 	"event":            "of a user's events their ids only",
 	"receipt_evidence": "of a receipt its id, time, counts and digest",
+
+	"outbox_evidence":    "work that names what stays by its id",
+	"outbox_house":       "work that is nobody's",
+	"outbox_aside_house": "pointers to work, which hold a uid at most, and what is left of outbox_house",
 }
 
 func TestTables_OfUsersAreOfAClassThatIsRemoved(t *testing.T) {

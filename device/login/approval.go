@@ -2,7 +2,6 @@ package login
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"time"
@@ -15,7 +14,10 @@ import (
 	"tutela/storage/outbox"
 )
 
-// sending is the payload of an outbox entry: which login is shown to which phone. Each phone has an entry of its own, so
+// approvals are the outbox entries that push an approval to a phone.
+var approvals = outbox.Declare[sending]("approval", storage.MFA)
+
+// sending is the payload of an approval in the outbox: which login is shown to which phone. Each phone has an entry of its own, so
 // that one which cannot be reached does not have the others asked again and again.
 type sending struct {
 	Login      string `json:"login"` // its key
@@ -50,25 +52,23 @@ func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error)
 
 // queue has the approval pushed to a phone after the commit.
 func queue(tx *storage.Tx, l row, e *device.Enrollment) error {
-	return outbox.Add(tx, l.UID, approvalOutbox, sending{Login: l.Key, Enrollment: e.ID}, l.Record.Expires)
+	what := sending{Login: l.Key, Enrollment: e.ID}
+	return approvals.AddTo(tx, l.UID, e.PushAddress().Through(), what, l.Record.Expires)
 }
 
-// Handlers are what the outbox's sender does with the entries of this package.
-func (s *Service) Handlers() map[outbox.Kind]outbox.Handler {
-	return map[outbox.Kind]outbox.Handler{approvalOutbox: s.deliverApproval}
-}
+// Handler does the outbox entries of this package.
+func (s *Service) Handler() outbox.Handler { return approvals.Handler(s.deliverApproval) }
 
 // deliverApproval pushes an approval to a phone, when it still waits for an answer. The token is made at the moment of
 // sending: what lies in the outbox opens nothing.
-func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry) (func(*storage.Tx) error, error) {
-	var what sending
-	if err := json.Unmarshal(entry.Payload, &what); err != nil || s.deliver == nil {
+func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry[sending]) (outbox.Then, error) {
+	if s.deliver == nil {
 		return nil, outbox.ErrGone
 	}
 	var l row
 	var e *device.Enrollment
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
-		l, e, err = stillAsked(tx, entry.UID, what)
+		l, e, err = stillAsked(tx, entry.Owner, entry.Payload)
 		return err
 	})
 	if err != nil {
@@ -83,15 +83,11 @@ func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry) (func
 		return nil, err
 	}
 	err = s.deliver.Deliver(ctx, to, m)
-	return func(tx *storage.Tx) error { return sent(tx, l, e, to, err) }, ignoreTokenGone(err)
-}
-
-// ignoreTokenGone is err, but nil for a token that is gone: to send it again would not help.
-func ignoreTokenGone(err error) error {
+	then := func(tx *storage.Tx) error { return sent(tx, l, e, to, err) }
 	if errors.Is(err, push.ErrTokenGone) {
-		return nil
+		return then, nil // to send it again would not help
 	}
-	return err
+	return then, outbox.Unreachable(err)
 }
 
 // sent writes down how a push went.

@@ -17,9 +17,6 @@ import (
 	"tutela/storage/audit"
 )
 
-// approvalOutbox is the kind of the outbox entries of pushes.
-const approvalOutbox = "approval"
-
 // Request is what a login system asks with.
 type Request struct {
 	Client   string // its id

@@ -1,6 +1,7 @@
 package login_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -233,6 +234,8 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 		req.Client, req.Message, req.IP, req.Agent, req.LoginID = "bank", planted, planted, planted, planted
 		req.Details, req.Audience, req.Scope = json.RawMessage(`[{"type":"`+planted+`"}]`), planted, planted
 		begun := h.begin(req)
+		h.damageAPush(planted)
+		h.deliver()
 		must(h.t, p.deny(p.one(), planted))
 		token := h.startMFA("ada").Token
 		_, err = h.redeem(token, wrongCode)
@@ -268,6 +271,22 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 			h.t.Errorf("a second reset removed %v", r.Removed)
 		}
 	})
+}
+
+// damageAPush puts a word in the place of a payload that waits in the outbox: what cannot be read is set aside.
+func (h *house) damageAPush(word string) {
+	h.t.Helper()
+	must(h.t, h.store.Engine().Update(context.Background(), func(r storage.Reader) (*storage.WriteSet, error) {
+		ws := storage.NewWriteSet()
+		err := r.Scan(storage.Prefix([]byte("u")), func(key, _ []byte) bool {
+			if !strings.HasPrefix(string(key[17:]), "outbox\x00") {
+				return true
+			}
+			ws.Put(bytes.Clone(key), []byte(word))
+			return false
+		})
+		return ws, err
+	}))
 }
 
 // tables counts the rows of each table, of all users.

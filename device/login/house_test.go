@@ -10,7 +10,6 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"maps"
 	"strings"
 	"sync"
@@ -105,33 +104,14 @@ func (p *pushes) take() []delivered {
 	return taken
 }
 
-// deliver does the approvals that wait in the outbox, once each, and returns what was delivered. Entries that fail stay;
-// notices are done without being delivered.
+// deliver does the approvals that are due in the outbox, and returns what was delivered. Entries that fail stay; notices
+// are done without being delivered.
 func (h *house) deliver() []delivered {
 	h.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	handlers := map[outbox.Kind]outbox.Handler{recovery.Notice: func(context.Context, outbox.Entry) (func(*storage.Tx) error, error) {
+	nobody := func(context.Context, outbox.Entry[recovery.NoticePayload]) (outbox.Then, error) {
 		return nil, outbox.ErrGone
-	}}
-	maps.Copy(handlers, h.Handlers())
-	var done sync.WaitGroup
-	done.Go(func() { outbox.NewSender(h.store, handlers, slog.New(slog.DiscardHandler)).Run(ctx) })
-	for before := ""; ; {
-		woken, stop := h.store.Watch(storage.House)
-		now := strings.Join(h.waiting(), " ")
-		if now == "" || now == before {
-			stop()
-			break
-		}
-		before = now
-		select {
-		case <-woken:
-		case <-time.After(20 * time.Millisecond): // a sender settles without a wake
-		}
-		stop()
 	}
-	cancel()
-	done.Wait()
+	h.ground.Drain(h.Handler(), recovery.Notice.Handler(nobody))
 	return h.sent.take()
 }
 

@@ -1,6 +1,8 @@
 package push
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"unicode/utf8"
 
 	"tutela/storage"
@@ -57,6 +59,24 @@ func ParseAddress(service, token string) (Address, error) {
 
 // IsZero reports whether there is no address.
 func (a Address) IsZero() bool { return a == Address{} }
+
+// Through names the service that takes messages to the address: one that does not answer holds up its own messages only.
+// The services of Web Push are told apart by a hash of their host, which may be a person's own.
+func (a Address) Through() string {
+	switch a.Service {
+	case GCM:
+		return string(FCM)
+	case WebPush:
+		s, err := a.Subscription()
+		if err != nil {
+			return string(WebPush)
+		}
+		host := sha256.Sum256([]byte(s.host()))
+		return fmt.Sprintf("%s/%x", WebPush, host[:4])
+	default:
+		return string(a.Service)
+	}
+}
 
 // Subscription is what a message to a Web Push address needs.
 //

@@ -2,6 +2,7 @@ package push_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -161,4 +162,27 @@ func FuzzParseSubscription(f *testing.F) {
 			t.Errorf("%q: %+v, %v, want %+v", text, again, err, s)
 		}
 	})
+}
+
+func TestThrough_TellsServicesApartAndNamesNoHost(t *testing.T) {
+	web := func(endpoint string) push.Address {
+		a, err := push.ParseAddress("WEBPUSH", subscription(endpoint, rfcP256DH, rfcAuth))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	through := func(service push.Service) string { return push.Address{Service: service, Token: "x"}.Through() }
+	if through(push.GCM) != through(push.FCM) {
+		t.Error("GCM is another name of FCM")
+	}
+	one, two := web("https://ada.example.org/1").Through(), web("https://ben.example.org/1").Through()
+	if one != web("https://ada.example.org/2").Through() {
+		t.Error("two addresses of a host go different ways")
+	}
+	ways := []string{through(push.FCM), through(push.APNs), one, two}
+	slices.Sort(ways)
+	if len(slices.Compact(ways)) != 4 || strings.Contains(strings.Join(ways, " "), "example") {
+		t.Errorf("the ways are %q", ways)
+	}
 }

@@ -91,7 +91,8 @@ func (m Message) Strings() (map[string]string, error) {
 type Deliverer interface {
 	// Deliver returns nil when the push service has taken the message.
 	//
-	// Errors: ErrTokenGone; anything else may go better later.
+	// Errors: ErrTokenGone; anything else may go better later, with a RetryAfter (storage.Error) not before that. Failures
+	// in a row keep messages away from the service for a while.
 	Deliver(ctx context.Context, to Address, m Message) error
 }
 

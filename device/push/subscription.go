@@ -72,6 +72,15 @@ func (s Subscription) String() string {
 	return strings.TrimSuffix(text.String(), "\n")
 }
 
+// host is the host of the endpoint, with its port.
+func (s Subscription) host() string {
+	u, err := url.Parse(s.Endpoint)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
 // validEndpoint reports whether a message can be posted to the URL. A distributor of the organisation's own may be
 // reached by http; the sender decides where that is allowed.
 func validEndpoint(endpoint string) bool {

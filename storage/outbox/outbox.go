@@ -2,61 +2,164 @@
 // that wants it done, so it is done if and only if that was committed, also when the server dies in between; it may
 // be done twice.
 //
-// An entry is a payload among the user's rows and a pointer in a log. A purge takes the payload; the sender drops a
+// An entry is a payload among its owner's rows and a pointer in a log. A purge takes the payload; the sender drops a
 // pointer to nothing.
+//
+// Pointers wait in one line for each destination: a kind of entry, or the service or host through which entries of a
+// kind go. A [Sender] works on all lines at once, and gives each a share of its attempts: a destination that is slow
+// or dead holds up its own line only.
 package outbox
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"tutela/storage"
 )
 
-// Kind names what is to be done; the package that adds entries of a kind handles them.
-type Kind string
-
-// Entry is one piece of work.
-type Entry struct {
-	ID       string          `json:"id"`
-	UID      storage.UID     `json:"uid"` // whose it is; a reset takes it away
-	Kind     Kind            `json:"kind"`
-	Payload  json.RawMessage `json:"payload"`
-	Expires  time.Time       `json:"expires"`  // not worth doing after it
-	Attempts int             `json:"attempts"` // that failed
+// Kind is a kind of entry, whose payload is a P. The package that declares it adds its entries and handles them.
+type Kind[P any] struct {
+	name  string
+	class storage.Class
+	fault error // what is wrong with the declaration; each use returns it
 }
 
-// pointer is what the log holds of an entry. Its key is the time at which it is due, then the id.
-type pointer struct {
-	UID storage.UID `json:"uid"`
-	ID  string      `json:"id"`
+// Declare makes a kind. It is called once for each, from a package-level variable. name is made of lower-case letters,
+// digits and underscores, begins with a letter, and never changes once released.
+//
+// class says what removes an entry that waits: with MFA a reset of its owner, with Account only the owner's deletion,
+// with Evidence nothing. What reports a reset is Account or Evidence, and its payload must hold nothing that the reset
+// removes: it names what to report by an id that stays, and the handler reads the rest when it sends. An entry of the
+// House is removed by nothing, whatever its class.
+func Declare[P any](name string, class storage.Class) *Kind[P] {
+	return &Kind[P]{name: name, class: class, fault: kinds.declare(name, class)}
 }
 
-var (
-	payloads = storage.Declare(storage.Spec[Entry]{Name: "outbox", Class: storage.MFA})
-	pointers = storage.DeclareLog("outbox")
-)
+// Entry is one piece of work, as its handler gets it.
+type Entry[P any] struct {
+	ID       string
+	Owner    storage.UID // whose row the payload is: a user's, or the House
+	Payload  P
+	Expires  time.Time // not worth doing after it
+	Attempts int       // that failed
+}
 
-// Add adds an entry for uid, due at once. payload is encoded as JSON.
-func Add(tx *storage.Tx, uid storage.UID, kind Kind, payload any, expires time.Time) error {
+// Then is what a handler leaves to be written in the transaction that removes its entry, or puts it off. It writes the
+// owner's rows and no other user's.
+type Then func(tx *storage.Tx) error
+
+// Handler does the entries of one kind. It is made by [Kind.Handler].
+type Handler struct {
+	kind  string
+	fault error
+	do    func(ctx context.Context, row *stored, attempts int) (Then, error)
+}
+
+// Handler makes the handler of the kind. do does the work of an entry, outside any transaction, and is called by many
+// goroutines at once. It looks at the store again first: what the entry speaks of may be over.
+//
+// An error of do has the entry tried again later, with growing pauses, until it expires; so does a panic. An error
+// with a RetryAfter ([storage.Error]) is not tried earlier than it says. [ErrGone] removes the entry at once.
+// [ErrUnreachable] says that the destination is in trouble and not this entry: see [Unreachable].
+//
+// The Then that do returns, which may be nil, runs in each of these cases, unless the entry was purged meanwhile. It
+// may run again with another attempt when it fails. To write another user's rows, do calls [Entry.Once].
+//
+// ctx ends after a few seconds ([AttemptTime]), and soon after the sender was told to stop. do must heed it.
+func (k *Kind[P]) Handler(do func(ctx context.Context, e Entry[P]) (Then, error)) Handler {
+	decodeAndDo := func(ctx context.Context, row *stored, attempts int) (Then, error) {
+		e := Entry[P]{
+			ID:       row.ID,
+			Owner:    row.Owner,
+			Expires:  row.Expires,
+			Attempts: attempts,
+		}
+		if err := json.Unmarshal(row.Payload, &e.Payload); err != nil {
+			return nil, &payloadError{err}
+		}
+		return do(ctx, e)
+	}
+	return Handler{kind: k.name, fault: k.fault, do: decodeAndDo}
+}
+
+// Add adds an entry for owner, a user or the House, due at once, with the kind itself as its destination. payload is
+// kept as JSON. The entry is dropped when it was not done by expires.
+func (k *Kind[P]) Add(tx *storage.Tx, owner storage.UID, payload P, expires time.Time) error {
+	return k.AddTo(tx, owner, "", payload, expires)
+}
+
+// AddTo is Add for an entry that goes through a service or host, which where names. Entries with the same kind and
+// where share a destination.
+func (k *Kind[P]) AddTo(tx *storage.Tx, owner storage.UID, where string, payload P, expires time.Time) error {
+	if k.fault != nil {
+		return k.fault
+	}
 	body, err := json.Marshal(payload)
 	if err != nil {
-		return fmt.Errorf("outbox entry %s: %w", kind, err)
+		return fmt.Errorf("outbox entry %s: %w", k.name, err)
 	}
-	e := &Entry{ID: storage.NewID("", 16), UID: uid, Kind: kind, Payload: body, Expires: expires}
-	tx.Wake(storage.House) // the sender watches the house
-	return errors.Join(payloads.Put(tx, uid, e.ID, e), e.point(tx, tx.Now()))
+	row := &stored{
+		ID:      storage.NewID("", idLength),
+		Owner:   owner,
+		Kind:    k.name,
+		Payload: body,
+		Expires: expires,
+	}
+	p := pointer{
+		destination: destinationName(k.name, where),
+		due:         tx.Now(),
+		ID:          row.ID,
+		Owner:       owner,
+		Class:       k.class,
+		Expires:     expires,
+	}
+	tx.Wake(storage.House) // senders watch the house
+	return errors.Join(p.table().Put(tx, owner, row.ID, row), p.put(tx))
 }
 
-// point makes the entry due at a time.
-func (e *Entry) point(tx *storage.Tx, due time.Time) error {
-	value, err := json.Marshal(pointer{UID: e.UID, ID: e.ID})
-	if err != nil {
-		return err
+// whereBytes bounds what Add keeps of where an entry goes: longer names that begin alike share a destination.
+const whereBytes = 100
+
+// destinationName joins a kind and where its entry goes. What is no printable ASCII becomes a dot: where may come from
+// outside, and becomes part of keys, log lines and figures.
+func destinationName(kind, where string) string {
+	if where == "" {
+		return kind
 	}
-	return pointers.Append(tx, e.UID, dueKey(due, e.ID), value)
+	clean := func(r rune) rune {
+		if r <= ' ' || r > '~' {
+			return '.'
+		}
+		return r
+	}
+	where = strings.Map(clean, where)
+	return kind + "/" + where[:min(len(where), whereBytes)]
 }
 
-func dueKey(due time.Time, id string) string { return fmt.Sprintf("%019d%s", due.UnixNano(), id) }
+// kindOf is the kind of the entries that go to a destination.
+func kindOf(destination string) string {
+	kind, _, _ := strings.Cut(destination, "/")
+	return kind
+}
+
+// stored is an entry's payload as it lies among the owner's rows.
+type stored struct {
+	ID       string          `json:"id"`
+	Owner    storage.UID     `json:"uid"`
+	Kind     string          `json:"kind"`
+	Payload  json.RawMessage `json:"payload"`
+	Expires  time.Time       `json:"expires"`
+	Attempts int             `json:"attempts,omitempty"` // of entries of version 0.1, whose pointers do not count
+}
+
+// The tables of payloads, one for each class of user's rows, and one for the House.
+var (
+	mfaPayloads      = storage.Declare(storage.Spec[stored]{Name: "outbox", Class: storage.MFA})
+	accountPayloads  = storage.Declare(storage.Spec[stored]{Name: "outbox_account", Class: storage.Account})
+	evidencePayloads = storage.Declare(storage.Spec[stored]{Name: "outbox_evidence", Class: storage.Evidence})
+	housePayloads    = storage.Declare(storage.Spec[stored]{Name: "outbox_house", Class: storage.Settings})
+)

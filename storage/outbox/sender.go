@@ -2,270 +2,225 @@ package outbox
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
-	"strconv"
 	"sync"
 	"time"
 
 	"tutela/storage"
 )
 
-// Handler does the work of an entry, outside any transaction. It looks at the store again first: what the entry
-// speaks of may be over. The function that it returns, which may be nil, is run in the transaction that removes the
-// entry, or puts it off. An error, of the handler or of the function, has the entry tried again later, until it
-// expires; so does a panic. ErrGone removes it at once. The function is run in either case, unless the user was reset
-// meanwhile.
-//
-// ctx ends after handlerTimeout, and soon after the sender was told to stop.
-type Handler func(ctx context.Context, e Entry) (then func(*storage.Tx) error, err error)
-
-// ErrGone is a handler's word that an entry cannot be done, now or later.
-var ErrGone = errors.New("there is nothing to do")
+// AttemptTime is how long a handler has for one entry.
+const AttemptTime = 5 * time.Second
 
 const (
-	workers      = 32
-	idleInterval = 5 * time.Second // a look at the outbox without a wake, for entries whose retry is due
-	firstRetry   = time.Second     // doubled with every attempt
-	longestRetry = time.Minute
-
-	handlerTimeout = 30 * time.Second // for one entry: a handler that hangs holds one of the workers
-	grace          = 5 * time.Second  // for the entries in hand when the sender is told to stop
+	idleInterval = 5 * time.Second // a look at the outbox without a wake: for entries that other servers added
+	lastWords    = 2 * time.Second // for an attempt to end whose time is over, when the sender was told to stop
 )
 
-// Sender does the entries of the outbox.
+// Options says how a sender works.
+type Options struct {
+	Handlers []Handler    // one for each kind; entries of other kinds wait for a program that knows them
+	Log      *slog.Logger // default: slog.Default()
+
+	// Shared is for a store that other processes send from, too: each entry is claimed in the store before it is tried,
+	// for one more commit. Without it this sender must be the only one.
+	Shared bool
+}
+
+// Sender does the entries of the outbox. Safe for concurrent use.
 type Sender struct {
 	store    *storage.Store
-	handlers map[Kind]Handler
+	handlers map[string]Handler
+	claims   claims
 	log      *slog.Logger
 
-	mu      sync.Mutex
-	inHand  map[string]struct{} // keys of pointers that a worker has, or that wait for the store to be well again
-	stuck   map[string]int      // how often in a row what became of the entry could not be written down
-	pending chan work
-	done    chan struct{} // receives, at most one at a time, when a worker has finished
+	work context.Context // of all attempts; ends an AttemptTime after the sender was told to stop
+	cut  context.CancelFunc
+
+	mu      sync.Mutex          // guards what follows
+	inHand  map[string]struct{} // ids of the entries that are being tried
+	roster  *roster
+	hungry  bool          // there may be something due that the last look could not begin
+	turn    string        // where the next look begins: a destination that the last one left out, for want of room
+	changed chan struct{} // closed, and replaced, when an attempt ends
 }
 
-type work struct {
-	key string
-	pointer
-}
-
-// NewSender makes a sender; each kind of entry has its handler.
-func NewSender(store *storage.Store, handlers map[Kind]Handler, log *slog.Logger) *Sender {
-	return &Sender{
-		store: store, handlers: handlers, log: log,
-		inHand: make(map[string]struct{}), stuck: make(map[string]int), pending: make(chan work), done: make(chan struct{}, 1),
+// NewSender makes a sender.
+//
+// Errors: a kind that is declared wrongly, or has two handlers.
+func NewSender(store *storage.Store, o Options) (*Sender, error) {
+	s := &Sender{
+		store:    store,
+		handlers: make(map[string]Handler, len(o.Handlers)),
+		claims:   alone{store},
+		log:      o.Log,
+		inHand:   make(map[string]struct{}),
+		roster:   newRoster(),
+		changed:  make(chan struct{}),
 	}
+	if o.Shared {
+		s.claims = leases{store}
+	}
+	if s.log == nil {
+		s.log = slog.Default()
+	}
+	for _, h := range o.Handlers {
+		if h.fault != nil {
+			return nil, h.fault
+		}
+		if _, twice := s.handlers[h.kind]; twice {
+			return nil, fmt.Errorf("entries of kind %s have two handlers", h.kind)
+		}
+		s.handlers[h.kind] = h
+	}
+	s.work, s.cut = context.WithCancel(context.Background())
+	return s, nil
 }
 
-// Run does entries as they become due, those of before first, until ctx is done; then it waits for the work in hand.
-// An entry that was being done when a server died is done again. It is called once.
+// Run does entries as they become due, those of before first, until ctx is done. Then it begins nothing more and waits
+// for the attempts in hand, a few seconds at most. It is called once.
 func (s *Sender) Run(ctx context.Context) {
 	woken, stop := s.store.Watch(storage.House)
 	defer stop()
-	working, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cut) })()
 	var group sync.WaitGroup
-	for range workers {
-		group.Go(func() {
-			for w := range s.pending {
-				s.do(working, w)
-			}
-		})
-	}
+	group.Go(func() { s.tidy(ctx) })
 	for ctx.Err() == nil {
-		wait := s.dispatch(ctx)
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-woken:
-		case <-s.done:
-		case <-timer.C:
-		}
-		timer.Stop()
+		changed := s.change()
+		wait := s.look(ctx).wait
+		s.pause(ctx, woken, changed, wait)
 	}
-	close(s.pending)
 	group.Wait()
+	s.finishUp()
 }
 
-// dispatch hands what is due to the workers and returns how long to sleep when nothing else happens.
-func (s *Sender) dispatch(ctx context.Context) time.Duration {
-	wait := idleInterval
-	due := s.due(ctx, &wait)
-	for _, w := range due {
-		s.mu.Lock()
-		s.inHand[w.key] = struct{}{}
-		s.mu.Unlock()
+// pause returns when there is a reason to look again: a wake, an attempt that has ended and left something to do, or
+// the end of wait or of ctx.
+func (s *Sender) pause(ctx context.Context, woken, changed <-chan struct{}, wait time.Duration) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
 		select {
-		case s.pending <- w:
 		case <-ctx.Done():
-			return 0 // to Run, which ends
-		}
-	}
-	return wait
-}
-
-// due lists the pointers that are due and in nobody's hand; wait is shortened to the first that is to come.
-func (s *Sender) due(ctx context.Context, wait *time.Duration) []work {
-	now := s.store.Now()
-	var found []work
-	err := pointers.Peek(ctx, s.store, "", "", false, func(key string, value []byte) bool {
-		at, err := strconv.ParseInt(key[:min(19, len(key))], 10, 64)
-		if err != nil {
-			return true
-		}
-		if to := time.Unix(0, at).Sub(now); to > 0 {
-			*wait = min(*wait, to)
-			return false
+			return
+		case <-woken:
+			return
+		case <-timer.C:
+			return
+		case <-changed:
 		}
 		s.mu.Lock()
-		_, taken := s.inHand[key]
+		hungry := s.hungry
+		changed = s.changed
 		s.mu.Unlock()
-		var p pointer
-		if !taken && json.Unmarshal(value, &p) == nil {
-			found = append(found, work{key: key, pointer: p})
+		if hungry {
+			return
 		}
-		return len(found) < 4*workers
-	})
-	if err != nil && ctx.Err() == nil {
-		s.log.Warn("look into the outbox", "err", err)
-	}
-	return found
-}
-
-func (s *Sender) do(ctx context.Context, w work) {
-	err := s.attempt(ctx, w)
-	s.mu.Lock()
-	s.stuck[w.key]++
-	wait := retryAfter(s.stuck[w.key])
-	if err == nil {
-		delete(s.stuck, w.key)
-	}
-	s.mu.Unlock()
-	if err == nil {
-		s.release(w)
-		return
-	}
-	s.log.Warn("outbox", "entry", w.ID, "err", err)
-	// It is still due: were it let go at once, the same phone would be told again and again while the store is ill.
-	time.AfterFunc(wait, func() { s.release(w) })
-}
-
-func (s *Sender) release(w work) {
-	s.mu.Lock()
-	delete(s.inHand, w.key)
-	s.mu.Unlock()
-	select {
-	case s.done <- struct{}{}:
-	default:
 	}
 }
 
-// attempt does one entry and writes down how it went.
-func (s *Sender) attempt(ctx context.Context, w work) error {
-	entry, err := s.look(ctx, w)
-	if err != nil {
-		return err
-	}
-	if entry == nil {
-		return s.store.Update(ctx, func(tx *storage.Tx) error { return pointers.Delete(tx, w.UID, w.key) })
-	}
-	then, failed := s.handle(ctx, *entry)
-	// What the handler did is done: it is written down though ctx is over.
-	ctx = context.WithoutCancel(ctx)
-	err = s.settle(ctx, w, then, failed)
-	switch code := storage.CodeOf(err); {
-	case err == nil:
-		return nil
-	case code == storage.Unavailable, code == storage.OutcomeUnknown:
-		return err // the next look finds the entry settled, or tries again
-	}
-	// The transaction cannot be had with then. Without it the entry is put off, and does not come back at once.
-	return s.settle(ctx, w, nil, err)
-}
-
-// look reads the entry of a pointer: nil when there is none, or when the pointer is gone, since the entry was done or
-// put off in the moment when the pointer was found.
-func (s *Sender) look(ctx context.Context, w work) (entry *Entry, err error) {
-	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		pointed, err := pointers.Get(tx, w.UID, w.key)
-		if err != nil || pointed == nil {
-			return err
+// Drain does what is due, and what comes due by it, until nothing is due or in hand any more. What was put off, and
+// what waits for a destination whose breaker is open, is not due. It may be called beside Run, or without it: a server
+// that stops and a test use it.
+//
+// Errors: ctx's, and then attempts may go on; those of the store.
+func (s *Sender) Drain(ctx context.Context) error {
+	for {
+		// Nothing that ended before the look is missed by it. What ends later has an outcome that a next look must see.
+		changed := s.change()
+		quiet := s.attempts() == 0
+		seen := s.look(ctx)
+		if seen.err != nil {
+			return fmt.Errorf("drain the outbox: %w", seen.err)
 		}
-		entry, err = payloads.Get(tx, w.UID, w.ID)
-		if errors.Is(err, storage.ErrNotFound) { // purged
+		if quiet && !seen.due {
 			return nil
 		}
-		return err
-	})
-	return entry, err
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("drain the outbox: %w", ctx.Err())
+		}
+	}
 }
 
-// handle runs the handler. A panic in it is an error: the sender has others' entries in hand.
-func (s *Sender) handle(ctx context.Context, e Entry) (then func(*storage.Tx) error, err error) {
-	if !s.store.Now().Before(e.Expires) {
-		return nil, ErrGone
-	}
-	handler, ok := s.handlers[e.Kind]
-	if !ok {
-		return nil, fmt.Errorf("no handler for entries of kind %s", e.Kind)
-	}
-	ctx, cancel := context.WithTimeout(ctx, handlerTimeout)
-	defer cancel()
-	defer func() {
-		if p := recover(); p != nil {
-			then, err = nil, fmt.Errorf("the handler of %s panicked: %v\n%s", e.Kind, p, debug.Stack())
-		}
-	}()
-	return handler(ctx, e)
+// change returns a channel that is closed when an attempt ends that has not ended yet.
+func (s *Sender) change() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed
 }
 
-// settle removes the entry, or puts it off, and runs then.
-func (s *Sender) settle(ctx context.Context, w work, then func(*storage.Tx) error, failed error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("writing down an entry panicked: %v", p)
-		}
-	}()
-	gone := failed == nil || errors.Is(failed, ErrGone)
-	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		pointed, err := pointers.Get(tx, w.UID, w.key)
-		if err != nil || pointed == nil {
-			return err // it was settled already
-		}
-		if err := pointers.Delete(tx, w.UID, w.key); err != nil {
-			return err
-		}
-		entry, err := payloads.Get(tx, w.UID, w.ID)
-		if errors.Is(err, storage.ErrNotFound) {
-			return nil // purged meanwhile, and what then would write belongs to nobody
-		}
-		if err != nil {
-			return err
-		}
-		if then != nil {
-			if err := then(tx); err != nil {
-				return err
-			}
-		}
-		if gone {
-			return payloads.Delete(tx, w.UID, w.ID)
-		}
-		entry.Attempts++
-		return errors.Join(payloads.Put(tx, w.UID, w.ID, entry), entry.point(tx, tx.Now().Add(retryAfter(entry.Attempts))))
-	})
-	if err == nil && !gone {
-		s.log.Warn("outbox: to be tried again", "entry", w.ID, "err", failed)
-	}
-	return err
+// attempts is how many are in hand.
+func (s *Sender) attempts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.roster.inHand
 }
 
-// retryAfter is how long to wait after so many attempts that failed.
-func retryAfter(attempts int) time.Duration {
-	return min(firstRetry<<min(attempts-1, 10), longestRetry)
+// finishUp waits for the attempts in hand. When their time is over it ends their context: a handler that ignores it is
+// left behind, and what could not be written down is done again after the next start.
+func (s *Sender) finishUp() {
+	defer s.cut()
+	cut := time.AfterFunc(AttemptTime, s.cut)
+	defer cut.Stop()
+	giveUp := time.NewTimer(AttemptTime + lastWords)
+	defer giveUp.Stop()
+	for {
+		changed := s.change()
+		left := s.attempts()
+		if left == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-giveUp.C:
+			s.log.Error("outbox: attempts do not end and are left behind", "attempts", left)
+			return
+		}
+	}
+}
+
+// begin takes an entry in hand and tries it, when its destination may have one more attempt. It reports what the
+// roster says; known is true for an entry that is in hand already.
+func (s *Sender) begin(p pointer) (v verdict, wait time.Duration, known bool) {
+	now := s.store.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known = s.inHand[p.ID]; known {
+		return admitted, 0, true
+	}
+	v, probe, wait := s.roster.judge(p.destination, now)
+	if v != admitted {
+		return v, wait, false
+	}
+	s.inHand[p.ID] = struct{}{}
+	s.roster.begin(p.destination, now, probe)
+	go s.try(p, probe)
+	return v, 0, false
+}
+
+// try makes an attempt, and counts it out whatever becomes of it.
+func (s *Sender) try(p pointer, probe bool) {
+	var o outcome
+	defer func() { s.end(p, probe, o) }()
+	o = s.attempt(p)
+}
+
+// end lets an entry go, and says in the log when its destination has failed or is well again.
+func (s *Sender) end(p pointer, probe bool, o outcome) {
+	s.mu.Lock()
+	delete(s.inHand, p.ID)
+	change := s.roster.end(p.destination, s.store.Now(), probe, o)
+	s.hungry = s.hungry || o.again || probe || change != breakerStays
+	close(s.changed)
+	s.changed = make(chan struct{})
+	s.mu.Unlock()
+	switch change {
+	case breakerOpened:
+		s.log.Warn("outbox: a destination does not answer; its entries wait", "destination", p.destination, "err", o.reason)
+	case breakerClosed:
+		s.log.Info("outbox: a destination answers again", "destination", p.destination)
+	case breakerStays:
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
+	"tutela/storage/outbox"
 	"tutela/storage/storagetest"
 	"tutela/storage/storagetest/check"
 )
@@ -76,6 +77,15 @@ func (g *Ground) Reopen(jump time.Duration) {
 	check.Must(g.t, g.Store.Close())
 	g.Clock.Jump(jump)
 	g.open()
+}
+
+// Drain does what is due in the outbox, and what comes due by it, with a sender of its own. Entries that fail stay; so do
+// those of a kind without a handler.
+func (g *Ground) Drain(handlers ...outbox.Handler) {
+	g.t.Helper()
+	sender, err := outbox.NewSender(g.Store, outbox.Options{Handlers: handlers, Log: g.o.Log})
+	check.Must(g.t, err)
+	check.Must(g.t, sender.Drain(g.t.Context()))
 }
 
 func (g *Ground) open() {

@@ -1,0 +1,74 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"tutela/storage"
+)
+
+const (
+	tidyInterval = time.Minute
+	tidyBatch    = 256
+)
+
+// tidy removes what no attempt comes to, until ctx is done: entries that expire behind others while their destination
+// does not answer, and what the log says of purged entries that lay aside.
+func (s *Sender) tidy(ctx context.Context) {
+	ticker := time.NewTicker(tidyInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		err := s.tidyAside(ctx)
+		if s.anyOpen() {
+			err = errors.Join(err, s.dropExpired(ctx))
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("outbox: tidy up", "err", err)
+		}
+	}
+}
+
+func (s *Sender) anyOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.roster.anyOpen()
+}
+
+// dropExpired removes all entries that have expired.
+func (s *Sender) dropExpired(ctx context.Context) error {
+	now := s.store.Now()
+	var batch []pointer
+	drop := func() error {
+		err := s.store.UpdateEach(ctx, len(batch), func(tx *storage.Tx, i int) error { return batch[i].expire(tx) })
+		batch = batch[:0]
+		return err
+	}
+	var failed error
+	err := pointers.Peek(ctx, s.store, "", "", false, func(key string, value []byte) bool {
+		p, err := parsePointer(key, value)
+		if err != nil || p.Expires.IsZero() || now.Before(p.Expires) {
+			return true // a look sets aside what cannot be read; what does not say when it expires is read when it is due
+		}
+		if batch = append(batch, p); len(batch) == tidyBatch {
+			failed = drop()
+		}
+		return failed == nil
+	})
+	return errors.Join(err, failed, drop())
+}
+
+// expire removes an entry with its payload.
+func (p *pointer) expire(tx *storage.Tx) error {
+	there, err := p.there(tx)
+	if err != nil || !there {
+		return err
+	}
+	_, err = p.table().Uproot(tx, p.Owner, p.ID) // it may be one that cannot be read, and need not be
+	return errors.Join(err, p.remove(tx))
+}
