@@ -175,7 +175,7 @@ func (s *Service) AwaitEnrolled(ctx context.Context, secret, session string, wai
 	if err != nil {
 		return err
 	}
-	return s.store.Await(ctx, uid, wait, func(ctx context.Context, _ bool) (over bool, left time.Duration, err error) {
+	return s.store.Await(ctx, uid, wait, func(ctx context.Context, _ storage.Glance) (over bool, left time.Duration, err error) {
 		page, err := s.OpenTicket(ctx, secret, session)
 		if err != nil || page.Started == nil || page.Started.Enrolled {
 			return true, 0, err

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"tutela/storage"
 )
 
 // mount is the second place where everything is served. Guardian's mobile SDKs append it to the base URL that they were
@@ -44,10 +46,30 @@ type Call struct {
 	began   time.Time // when the request had been read
 	exempt  bool      // not counted by the limit per address
 	failure error     // an error of ours, for the log
+	context callContext
+	place   *place // of its wait among Waits; nil: it has none
 }
 
 // callKey finds the call in a request's context.
 type callKey struct{}
+
+// callContext is the context of a call's handler, the same in each of its runs: it holds the call, and its wait.
+type callContext struct {
+	context.Context
+	call *Call
+	wait storage.Held
+}
+
+// Value returns the call, or what package storage keeps the wait in.
+func (c *callContext) Value(key any) any {
+	switch key {
+	case callKey{}:
+		return c.call
+	case storage.HeldKey():
+		return &c.wait
+	}
+	return c.Context.Value(key)
+}
 
 // CallOf returns the call that ctx belongs to: the context of a typed operation, or c.UserContext() of a Fiber handler.
 // It returns nil for a context that is no call's.
@@ -59,23 +81,29 @@ func CallOf(ctx context.Context) *Call {
 	return call
 }
 
-// newCall begins a call: it names it, finds out who calls, and takes the second mount off the path.
+// newCall makes the call of a request that has been read.
 func (s *Server) newCall(ctx *fasthttp.RequestCtx) *Call {
-	call := &Call{ID: rand.Text(), server: s, ctx: ctx, began: time.Now()}
-	path := ctx.URI().PathOriginal()
-	call.path = string(path[:min(len(path), maxLoggedPath)])
+	call := &Call{server: s, ctx: ctx}
+	call.context = callContext{Context: context.Background(), call: call}
+	return call
+}
+
+// begin names the call, finds out who calls, and takes the second mount off the path.
+func (c *Call) begin() {
+	c.ID, c.began = rand.Text(), time.Now()
+	path := c.ctx.URI().PathOriginal()
+	c.path = string(path[:min(len(path), maxLoggedPath)])
 	routed, mounted := cutMount(path)
-	call.api = apiOf(string(routed))
+	c.api = apiOf(string(routed))
 	if mounted {
 		target := append([]byte(nil), routed...)
-		if query := ctx.URI().QueryString(); len(query) > 0 {
+		if query := c.ctx.URI().QueryString(); len(query) > 0 {
 			target = append(append(target, '?'), query...)
 		}
-		ctx.Request.SetRequestURIBytes(target)
+		c.ctx.Request.SetRequestURIBytes(target)
 	}
-	s.locate(call)
-	ctx.SetUserValue(callKey{}, call)
-	return call
+	c.server.locate(c)
+	c.ctx.SetUserValue(callKey{}, c)
 }
 
 // locate finds out who calls, and whether that counts.

@@ -18,38 +18,67 @@ import (
 // maxLoggedPath is how many bytes of a path the log takes.
 const maxLoggedPath = 256
 
-// serve takes one call through the edge: named, looked over, routed, and, whatever came of it, finished.
-func (s *Server) serve(ctx *fasthttp.RequestCtx, route fasthttp.RequestHandler) {
+// serve answers one call. A handler that has to wait ends with [storage.ErrHeld], and is run again when there is a reason
+// to look again. So what a handler does before its wait it does once more.
+//
+// The connection's goroutine does nothing here but wait, and keeps its stack small ([runners]).
+func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	call := s.newCall(ctx)
-	defer s.finish(call)
-	if !plainlyFramed(&ctx.Request.Header) {
-		ctx.SetConnectionClose() // what comes next on it may be no request
-		call.write(refusal(call.api, http.StatusBadRequest, "the request's header is ambiguous"))
-		return
+	for s.runners.run(call); call.held(); s.runners.run(call) {
+		call.context.wait.Pause()
 	}
-	if p := inspect(ctx, call.api); p != nil {
-		call.write(p)
-		return
-	}
-	if s.crossOrigin(call) {
-		return
-	}
-	route(ctx)
 }
 
-// finish completes the answer and logs the call. As the deferred function it also catches a panic: the caller gets the
-// request's id, the log gets the stack.
-func (s *Server) finish(call *Call) {
+// held tells whether the call is not answered yet: its handler waits.
+func (c *Call) held() bool { return c.context.wait.GoesOn() }
+
+// advance takes the call through the edge: named, looked over, routed, and, unless it is held, finished, whatever came of
+// it. A call that was held is routed once more.
+func (c *Call) advance() {
+	defer c.finish()
+	if c.began.IsZero() {
+		c.begin()
+		if c.refused() {
+			return
+		}
+	} else {
+		c.ctx.Response.Reset()
+	}
+	c.server.route(c.ctx)
+}
+
+// refused answers a call that does not come to a handler.
+func (c *Call) refused() bool {
+	if !plainlyFramed(&c.ctx.Request.Header) {
+		c.ctx.SetConnectionClose() // what comes next on it may be no request
+		c.write(refusal(c.api, http.StatusBadRequest, "the request's header is ambiguous"))
+		return true
+	}
+	if p := inspect(c.ctx, c.api); p != nil {
+		c.write(p)
+		return true
+	}
+	return c.server.crossOrigin(c)
+}
+
+// finish completes the answer and logs the call, unless it is held. As the deferred function it also catches a panic: the
+// caller gets the request's id, the log gets the stack.
+func (c *Call) finish() {
+	s := c.server
 	if caught := recover(); caught != nil {
-		s.log.Error("a call panicked", "request", call.ID, "panic", fmt.Sprint(caught), "stack", string(debug.Stack()))
-		call.ctx.Response.Reset()
-		call.write(internal(call))
+		s.log.Error("a call panicked", "request", c.ID, "panic", fmt.Sprint(caught), "stack", string(debug.Stack()))
+		c.ctx.Response.Reset()
+		c.write(internal(c))
+	} else if c.held() {
+		return
 	}
-	if call.failure != nil {
-		s.log.Error("a call failed", "request", call.ID, "err", call.failure)
+	c.context.wait.End()
+	c.leave()
+	if c.failure != nil {
+		s.log.Error("a call failed", "request", c.ID, "err", c.failure)
 	}
-	header := &call.ctx.Response.Header
-	header.Set("X-Request-Id", call.ID)
+	header := &c.ctx.Response.Header
+	header.Set("X-Request-Id", c.ID)
 	header.Set("X-Content-Type-Options", "nosniff")
 	if len(header.Peek("Cache-Control")) == 0 {
 		header.Set("Cache-Control", "no-store") // most answers hold a secret; one that may be kept says so
@@ -57,7 +86,7 @@ func (s *Server) finish(call *Call) {
 	if s.closing.Load() {
 		header.SetConnectionClose()
 	}
-	s.logCall(call)
+	s.logCall(c)
 }
 
 // logCall writes the line of one call: no query, no header, no body, so no secret.

@@ -2,13 +2,14 @@ package server
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
+
+	"tutela/storage"
 )
 
 // Bodies: what any call may send, and what a backup may. A backup has 1 MiB at most, and the policy in force says less:
@@ -46,13 +47,16 @@ func newFiber(s *Server) *fiber.App {
 		WriteTimeout:                 s.config.Limits.WriteTime,
 		IdleTimeout:                  s.config.Limits.IdleTime,
 		ErrorHandler: func(c *fiber.Ctx, err error) error {
+			if errors.Is(err, storage.ErrHeld) {
+				return nil // no answer yet: the edge runs the handler again
+			}
 			call := CallOf(c.Context())
 			call.write(s.problem(call, err))
 			return nil
 		},
 	})
 	app.Use(func(c *fiber.Ctx) error {
-		c.SetUserContext(context.WithValue(context.Background(), callKey{}, CallOf(c.Context())))
+		c.SetUserContext(&CallOf(c.Context()).context)
 		return c.Next()
 	})
 	return app
@@ -61,9 +65,9 @@ func newFiber(s *Server) *fiber.App {
 // newEngine makes the HTTP engine ready: the edge before Fiber's router, limits by path, and our words for what fails
 // before a call can be routed. All handlers are mounted by now.
 func newEngine(s *Server) *fasthttp.Server {
-	route := s.app.Handler()
+	s.route = s.app.Handler()
 	engine := s.app.Server()
-	engine.Handler = func(ctx *fasthttp.RequestCtx) { s.serve(ctx, route) }
+	engine.Handler = s.serve
 	engine.ErrorHandler = s.unreadable
 	engine.HeaderReceived = s.headerReceived
 	engine.SecureErrorLogMessage = true
@@ -100,7 +104,8 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 		status, message = http.StatusRequestEntityTooLarge, "the body is too large"
 	}
 	call := s.newCall(ctx)
-	defer s.finish(call)
+	call.begin()
+	defer call.finish()
 	if known {
 		c := ours.connection()
 		call.path = c.target()

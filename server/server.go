@@ -21,6 +21,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"tutela/storage"
 )
@@ -56,7 +57,9 @@ type Server struct {
 	waits        *Waits
 	limit        *AddressLimit
 	translations map[API]Translation
-	certificate  *certificate // nil: no TLS
+	certificate  *certificate            // nil: no TLS
+	route        fasthttp.RequestHandler // Fiber's router; set by Serve
+	runners      runners
 	health       *health
 	listener     *listener // set by Listen
 	proxySeen    sync.Once // an undeclared proxy is logged once
@@ -137,6 +140,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	stopReload := s.reloadOnHangup()
 	defer stopReload()
+	defer s.runners.close()
 
 	engine := newEngine(s)
 	ended := make(chan error, 1)

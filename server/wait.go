@@ -22,57 +22,115 @@ type Waits struct {
 	mu     sync.Mutex // guards what is below
 	closed bool
 	total  int
-	byKey  map[string][]*wait // oldest first; no empty lists
+	byKey  map[string]*place // the newest; no nils
 }
 
-type wait struct{ end context.CancelCauseFunc }
+// place is a wait's place among [Waits].
+type place struct {
+	context.Context
+	end   context.CancelCauseFunc
+	waits *Waits
+	key   string
+	older *place // of the same key; guarded by Waits.mu
+}
 
 // NewWaits makes an empty set that holds at most limit waits.
-func NewWaits(limit int) *Waits { return &Waits{max: limit, byKey: map[string][]*wait{}} }
+func NewWaits(limit int) *Waits { return &Waits{max: limit, byKey: map[string]*place{}} }
 
-// Enter begins a wait for key, of which perKey may be held at once: the oldest over that is told to answer now.
+// Enter begins a wait for key, of which perKey may be held at once: the oldest over that is told to answer now. A call
+// that has entered, and is run again, goes on with the wait that it has.
 //
 // The context is ctx, ended also by a newer wait ([ErrNewerWait]) or the server's shutdown ([ErrShutdown]), as its
-// cause tells. leave must be called when the wait is over, and may be called again. ok is false when too many wait over
-// all, or the server is shutting down: the caller answers at once, and ctx and leave do nothing.
+// cause tells. leave must be called when the wait is over, and may be called again; while the call is held ([Call]) it
+// keeps its place. ok is false when too many wait over all, or the server is shutting down: the caller answers at once,
+// and ctx and leave do nothing.
 func (w *Waits) Enter(ctx context.Context, key string, perKey int) (waiting context.Context, leave func(), ok bool) {
+	call := CallOf(ctx)
+	if call != nil && call.place != nil && call.place.key == key {
+		return call.place, call.leaveUnlessHeld, true
+	}
+	base := ctx
+	if call != nil {
+		base = &call.context // the handler's own context ends with its run
+	}
+	p := w.enter(base, key, perKey)
+	switch {
+	case p == nil:
+		return ctx, func() {}, false
+	case call == nil:
+		return p, p.leave, true
+	}
+	call.place = p
+	return p, call.leaveUnlessHeld, true
+}
+
+// enter makes a place; nil when there is none.
+func (w *Waits) enter(ctx context.Context, key string, perKey int) *place {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	older := w.byKey[key]
-	replaces := len(older) >= perKey && len(older) > 0
+	newest := w.byKey[key]
+	replaces := newest.age() >= perKey && newest != nil
 	if w.closed || (w.total >= w.max && !replaces) {
-		return ctx, func() {}, false
+		return nil
 	}
 	if replaces {
-		w.drop(key, older[0])
-		older[0].end(ErrNewerWait)
+		oldest := newest
+		for oldest.older != nil {
+			oldest = oldest.older
+		}
+		w.drop(oldest)
+		oldest.end(ErrNewerWait)
 	}
-	waiting, end := context.WithCancelCause(ctx)
-	this := &wait{end: end}
-	w.byKey[key] = append(w.byKey[key], this)
+	p := &place{waits: w, key: key, older: w.byKey[key]}
+	p.Context, p.end = context.WithCancelCause(ctx)
+	w.byKey[key] = p
 	w.total++
-	return waiting, func() { w.leave(key, this) }, true
+	return p
 }
 
-func (w *Waits) leave(key string, this *wait) {
-	w.mu.Lock()
-	w.drop(key, this)
-	w.mu.Unlock()
-	this.end(context.Canceled)
+// age is how many waits of the key there are: p and those that are older.
+func (p *place) age() (n int) {
+	for ; p != nil; p = p.older {
+		n++
+	}
+	return n
 }
 
-// drop takes this off the books, once. w.mu is held.
-func (w *Waits) drop(key string, this *wait) {
-	list := w.byKey[key]
-	for i, other := range list {
-		if other != this {
+// leave gives the place up, once.
+func (p *place) leave() {
+	p.waits.mu.Lock()
+	p.waits.drop(p)
+	p.waits.mu.Unlock()
+	p.end(context.Canceled)
+}
+
+// leave ends the call's wait, if it has one.
+func (c *Call) leave() {
+	if c.place != nil {
+		c.place.leave()
+	}
+}
+
+// leaveUnlessHeld ends the call's wait, unless its handler is about to be run again.
+func (c *Call) leaveUnlessHeld() {
+	if !c.held() {
+		c.leave()
+	}
+}
+
+// drop takes p off the books, once. w.mu is held.
+func (w *Waits) drop(p *place) {
+	newest := w.byKey[p.key]
+	for at := &newest; *at != nil; at = &(*at).older {
+		if *at != p {
 			continue
 		}
+		*at = p.older
 		w.total--
-		if len(list) == 1 {
-			delete(w.byKey, key)
+		if newest == nil {
+			delete(w.byKey, p.key)
 		} else {
-			w.byKey[key] = append(append(make([]*wait, 0, len(list)), list[:i]...), list[i+1:]...)
+			w.byKey[p.key] = newest
 		}
 		return
 	}
@@ -83,9 +141,9 @@ func (w *Waits) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
-	for _, list := range w.byKey {
-		for _, this := range list {
-			this.end(ErrShutdown)
+	for _, newest := range w.byKey {
+		for p := newest; p != nil; p = p.older {
+			p.end(ErrShutdown)
 		}
 	}
 }

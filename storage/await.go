@@ -2,61 +2,121 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
 // Look is one look at what a caller of [Store.Await] waits for. It gets a context that does not end with the wait:
-// what is seen after the end still counts. last says that no other look follows.
+// what is seen after the end still counts.
 //
 // It reports whether the wait is over. When it is not, again is how long from then on the answer may change without a
 // wake, such as the time until an expiry; 0 when only a wake can change it.
-type Look func(ctx context.Context, last bool) (over bool, again time.Duration, err error)
+type Look func(ctx context.Context, at Glance) (over bool, again time.Duration, err error)
+
+// Glance says where a look stands in its wait.
+type Glance struct {
+	First bool // none came before it
+	Last  bool // none follows
+}
+
+// ErrHeld is what [Store.Await] returns to a caller whose context holds a [Held] when the wait goes on.
+var ErrHeld = errors.New("the wait goes on")
 
 // Await looks at once, and again after each wake of uid ([Tx.Wake], [Purge]), until a look is over or fails. When wait
 // has passed or ctx is done it looks a last time. With no wait it looks once.
 //
-// It misses no wake: the watch begins before the first look. A waiting caller costs a parked goroutine and two timers
-// at most; nothing polls.
+// It misses no wake: the watch begins before the first look. A waiting caller costs a parked goroutine and a timer;
+// nothing polls.
 //
-// Errors: those of look. The end of ctx is none.
+// A caller whose context holds a [Held] waits there and not here: Await returns ErrHeld, and goes on with the next
+// look when it is called again.
+//
+// Errors: those of look; ErrHeld. The end of ctx is none.
 func (s *Store) Await(ctx context.Context, uid UID, wait time.Duration, look Look) error {
 	lasting := context.WithoutCancel(ctx)
 	if wait <= 0 {
-		_, _, err := look(lasting, true)
+		_, _, err := look(lasting, Glance{First: true, Last: true})
 		return err
 	}
-	woken, stop := s.Watch(uid)
-	defer stop()
-	end := time.NewTimer(wait)
-	defer end.Stop()
+	h, elsewhere := ctx.Value(heldKey{}).(*Held)
+	if !elsewhere {
+		h = new(Held)
+		defer h.End()
+	}
+	h.begin(ctx, s, uid, wait)
 	for {
-		over, again, err := look(lasting, false)
-		if over || err != nil {
+		over, again, err := look(lasting, h.glance)
+		if over || err != nil || h.glance.Last {
 			return err
 		}
-		if !pause(ctx, woken, end.C, again) {
-			_, _, err := look(lasting, true)
-			return err
+		h.again = again
+		if elsewhere {
+			h.goesOn = true
+			return ErrHeld
 		}
+		h.Pause()
 	}
 }
 
-// pause waits for a reason to look again, and reports false when it is the end of the wait.
-func pause(ctx context.Context, woken <-chan struct{}, end <-chan time.Time, again time.Duration) (goOn bool) {
-	var changed <-chan time.Time
-	if again > 0 {
-		timer := time.NewTimer(again)
-		defer timer.Stop()
-		changed = timer.C
+// Held is a wait that its caller keeps: whoever finds [Held.GoesOn] after a call calls [Held.Pause], and then makes the
+// same call again. The zero Held has not begun. For one goroutine.
+//
+// A goroutine keeps the stack that it needed at its deepest: 16 KiB for a call that went through router, decoder and
+// store. One that comes back to its beginning before it pauses is shrunk to 8 KiB by the next collection, and all that the
+// call had made on its way is collected.
+type Held struct {
+	ctx    context.Context // whose end ends the wait
+	woken  <-chan struct{}
+	stop   func()    // ends the watch; nil: the wait has not begun
+	until  time.Time // when the wait has passed
+	again  time.Duration
+	glance Glance // of the next look
+	goesOn bool   // the last look was not the end
+}
+
+type heldKey struct{}
+
+// HeldKey is under what the Value of a context returns the *Held of its caller.
+func HeldKey() any { return heldKey{} }
+
+// begin begins the wait, unless it has begun.
+func (h *Held) begin(ctx context.Context, s *Store, uid UID, wait time.Duration) {
+	if h.stop != nil {
+		return
 	}
+	h.ctx = ctx
+	h.woken, h.stop = s.Watch(uid)
+	h.until = time.Now().Add(wait)
+	h.glance.First = true
+}
+
+// GoesOn reports whether an Await has returned ErrHeld since the last Pause.
+func (h *Held) GoesOn() bool { return h.goesOn }
+
+// Pause returns when there is a reason to look again.
+func (h *Held) Pause() {
+	h.goesOn = false // until the next Await says so: the call may end before it
+	h.glance.First = false
+	left := time.Until(h.until)
+	next := left
+	if h.again > 0 {
+		next = min(left, h.again)
+	}
+	timer := time.NewTimer(next)
+	defer timer.Stop()
 	select {
-	case <-woken:
-		return true
-	case <-changed:
-		return true
-	case <-ctx.Done():
-		return false
-	case <-end:
-		return false
+	case <-h.woken:
+	case <-timer.C:
+		h.glance.Last = next == left
+	case <-h.ctx.Done():
+		h.glance.Last = true
+	}
+}
+
+// End ends the wait, if it has begun. A Held is of no use afterwards.
+func (h *Held) End() {
+	h.goesOn = false
+	if h.stop != nil {
+		h.stop()
 	}
 }

@@ -48,7 +48,7 @@ type Listed struct {
 //
 // Errors: those of device.Service.Check.
 func (s *Service) Await(ctx context.Context, p device.Proof, wait time.Duration) (list []Listed, err error) {
-	err = s.store.Await(ctx, p.UID, wait, func(ctx context.Context, _ bool) (over bool, again time.Duration, err error) {
+	err = s.store.Await(ctx, p.UID, wait, func(ctx context.Context, _ storage.Glance) (over bool, again time.Duration, err error) {
 		list, err = s.open(ctx, p)
 		return len(list) > 0, 0, err
 	})

@@ -135,13 +135,11 @@ func stillAsked(tx *storage.Tx, uid storage.UID, what sending) (row, *device.Enr
 // Errors: those of device.Service.CheckSigned.
 func (s *Service) Approvals(ctx context.Context, p device.Proof, seen []string, wait time.Duration) ([]push.Message, error) {
 	var list []listed
-	first := true
-	err := s.store.Await(ctx, p.UID, wait, func(ctx context.Context, last bool) (over bool, again time.Duration, err error) {
+	err := s.store.Await(ctx, p.UID, wait, func(ctx context.Context, at storage.Glance) (over bool, again time.Duration, err error) {
 		list, err = s.listed(ctx, p, seen)
 		// What is silent is listed to whoever asks, and ends no wait.
-		over = len(list) > 0 && (first || slices.ContainsFunc(list, func(l listed) bool { return l.Record.Delivery != Silent }))
-		first = false
-		return over || last, 0, err
+		over = len(list) > 0 && (at.First || slices.ContainsFunc(list, func(l listed) bool { return l.Record.Delivery != Silent }))
+		return over || at.Last, 0, err
 	})
 	return s.messages(list, err)
 }

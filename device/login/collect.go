@@ -26,9 +26,9 @@ func (s *Service) Collect(ctx context.Context, client, id string, wait time.Dura
 		return Outcome{}, ErrGrant
 	}
 	// Whoever waits looks without a write; only what can be collected is taken.
-	err := s.store.Await(ctx, uid, wait, func(ctx context.Context, last bool) (over bool, left time.Duration, err error) {
+	err := s.store.Await(ctx, uid, wait, func(ctx context.Context, at storage.Glance) (over bool, left time.Duration, err error) {
 		left, err = s.decided(ctx, client, id)
-		if errors.Is(err, ErrUndecided) && !last {
+		if errors.Is(err, ErrUndecided) && !at.Last {
 			return false, left, nil
 		}
 		return true, 0, err

@@ -19,6 +19,7 @@ import (
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/server"
+	"tutela/storage"
 	"tutela/storage/audit"
 )
 
@@ -130,6 +131,9 @@ func register[I, O any](a *api, g guard, op huma.Operation, handle func(context.
 			return nil, errors.New("a call came past its guard")
 		}
 		out, err := handle(ctx, c, in)
+		if errors.Is(err, storage.ErrHeld) {
+			return nil, nil //nolint:nilnil // what Huma makes of it is no answer: the edge runs the operation again
+		}
 		if err != nil {
 			return nil, a.charged(ctx, c, err)
 		}

@@ -2,12 +2,14 @@ package appapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"tutela/server"
+	"tutela/storage"
 )
 
 func (a *api) mountApprovals() {
@@ -65,8 +67,10 @@ func (a *api) approvals(ctx context.Context, c *caller, in *approvalsInput) (*me
 	return out, err
 }
 
-// held calls ask, which may wait as long as it is told to, as the one held call of key: a newer one or the server's
-// shutdown makes it answer at once, and so does a server on which too many wait.
+// held runs ask as the only long poll for key: a newer one or the server's shutdown makes it answer at once, and so does
+// a server on which too many wait. ask may wait as long as it is told to.
+//
+// Errors: those of ask; storage.ErrHeld.
 func (a *api) held(ctx context.Context, key string, wait time.Duration, ask func(context.Context, time.Duration) error) error {
 	if wait <= 0 {
 		return ask(ctx, 0)
@@ -77,7 +81,7 @@ func (a *api) held(ctx context.Context, key string, wait time.Duration, ask func
 	}
 	defer leave()
 	err := ask(waiting, wait)
-	if err != nil && server.Cut(waiting) {
+	if err != nil && !errors.Is(err, storage.ErrHeld) && server.Cut(waiting) {
 		return ask(ctx, 0) // cut before it had looked
 	}
 	return err

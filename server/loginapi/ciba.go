@@ -214,7 +214,8 @@ type tokenResponse struct {
 	RecoveryCode string          `json:"recovery_code,omitempty"`
 }
 
-// collect is the CIBA grant.
+// collect is the CIBA grant. A call that waits is run again after each wake, so the client is known to be there still when
+// it gets its tokens.
 func (a *API) collect(c *fiber.Ctx, p params, client access.Client) error {
 	if err := client.MayUse(access.GrantCIBA); err != nil {
 		return err
@@ -233,11 +234,6 @@ func (a *API) collect(c *fiber.Ctx, p params, client access.Client) error {
 	}
 	if err != nil {
 		return err
-	}
-	if wait > 0 { // a minute has room for the client to be removed
-		if client, err = a.authenticate(c, p); err != nil {
-			return err
-		}
 	}
 	return a.tokens(c, client, outcome, tokenRequest{authReqID: id, scopes: strings.Fields(outcome.Login.Scope), audience: outcome.Login.Audience})
 }

@@ -191,7 +191,10 @@ func (w *web) state(c *fiber.Ctx) (reply, error) {
 	ticket, browser := c.Query("ticket"), session(c)
 	ctx, again := c.UserContext(), soon
 	if c.Query("wait") != "" {
-		again = w.await(ctx, ticket, browser)
+		var err error
+		if again, err = w.await(ctx, ticket, browser); err != nil {
+			return reply{}, err
+		}
 	}
 	f := waiting{enrollment: enrollment{frame: w.frame(c), Ticket: ticket}, Again: again}
 	page, err := w.look(ctx, ticket, browser)
@@ -207,20 +210,25 @@ func (w *web) state(c *fiber.Ctx) (reply, error) {
 	return reply{status: http.StatusOK, page: "state.html", data: f}, err
 }
 
-// await waits for the phone of a ticket, and returns how soon the frame is to ask again. It cannot fail: whoever calls
-// it looks again afterwards.
-func (w *web) await(ctx context.Context, ticket, browser string) (again int) {
+// await waits for the phone of a ticket, and returns how soon the frame is to ask again. Whoever calls it looks again
+// afterwards, and meets whatever went wrong.
+//
+// Errors: storage.ErrHeld.
+func (w *web) await(ctx context.Context, ticket, browser string) (again int, err error) {
 	if browser == "" {
-		return later
+		return later, nil
 	}
 	held, leave, ok := w.server.Waits().Enter(ctx, "enrollment:"+browser, 2)
 	defer leave()
 	if !ok {
-		return later
+		return later, nil
 	}
-	err := w.Devices.AwaitEnrolled(held, ticket, browser, heldFor)
-	if err != nil || server.Cut(held) {
-		return later
+	err = w.Devices.AwaitEnrolled(held, ticket, browser, heldFor)
+	switch {
+	case errors.Is(err, storage.ErrHeld):
+		return 0, err
+	case err != nil, server.Cut(held):
+		return later, nil
 	}
-	return soon
+	return soon, nil
 }

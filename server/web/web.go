@@ -110,6 +110,9 @@ func (w *web) frame(c *fiber.Ctx) frame {
 func (w *web) handle(show func(*fiber.Ctx) (reply, error)) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		r, err := show(c)
+		if errors.Is(err, storage.ErrHeld) {
+			return err
+		}
 		if err != nil {
 			r = w.trouble(c, err)
 		}
