@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -97,14 +96,6 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	}
 	c.greet(os.Stdout, public[0])
 	return errors.Join(h.run(ctx, s, admin, log), h.Close())
-}
-
-// tuneGC lets the heap grow fivefold between collections, unless GOGC says otherwise. What the server holds is a few
-// tens of MB, so collecting at twice that would cost a twelfth of its CPU to save memory that nobody misses.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
 }
 
 // proxyRange is an address range on the command line; a single address is a range of one.
