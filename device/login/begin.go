@@ -29,8 +29,8 @@ type Request struct {
 	Details  json.RawMessage
 	IP       string // of the browser that logs in
 	Agent    string
-	LoginID  string // one a browser session; a repeat gets the same login
-	Life     time.Duration
+	LoginID  string        // one a browser session; a repeat gets the same login
+	Life     time.Duration // at most MaxLife
 }
 
 // Begun is a login that waits for its answer.
@@ -45,8 +45,11 @@ type Begun struct {
 // two merged, somebody who has the password could join the owner's own login and be let in by one honest answer.
 // Only a repeat by the same client with the same LoginID and parameters, while pending, gets the same login.
 //
-// Errors: ErrUnknownUser; ErrRecovery; ErrNoPhone; ErrBlocked; ErrPresence; ErrTapOnly; ErrLoginID; ErrTooMany.
+// Errors: ErrLife; ErrUnknownUser; ErrRecovery; ErrNoPhone; ErrBlocked; ErrPresence; ErrTapOnly; ErrLoginID; ErrTooMany.
 func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
+	if req.Life <= 0 || req.Life > MaxLife {
+		return Begun{}, ErrLife
+	}
 	params := req.hash()
 	random := storage.NewUID()
 	challenge := newChallenge()

@@ -24,11 +24,20 @@ type Service struct {
 	codes   *recovery.Service
 	bases   device.Bases
 	deliver push.Deliverer
+	polls   *polls
 }
 
 // New makes the service. deliver is nil without a push service: apps pull.
 func New(store *storage.Store, ring *keyring.Ring, devices *device.Service, codes *recovery.Service, bases device.Bases, deliver push.Deliverer) *Service {
-	return &Service{store: store, ring: ring, devices: devices, codes: codes, bases: bases, deliver: deliver}
+	return &Service{
+		store:   store,
+		ring:    ring,
+		devices: devices,
+		codes:   codes,
+		bases:   bases,
+		deliver: deliver,
+		polls:   newPolls(store.Now),
+	}
 }
 
 var (
@@ -121,11 +130,13 @@ var (
 	ErrBlocked         = storage.NewError(storage.Denied, "the user is blocked")
 	ErrPresence        = storage.NewError(storage.Denied, "no phone of the user can match numbers, which this installation asks for")
 	ErrTapOnly         = storage.NewError(storage.Invalid, "this installation asks for number matching, which the client cannot show")
+	ErrLife            = storage.NewError(storage.Invalid, "a login lives for at most five minutes")
 	ErrLoginID         = storage.NewError(storage.Invalid, "the login_id is in use for a login with other parameters")
 	ErrTooMany         = storage.NewError(storage.Limited, "too many logins of this user; wait before you try again")
 	ErrNoLogin         = storage.NewError(storage.NotFound, "there is no such login, it is too late, or somebody decided it first")
 	ErrGrant           = storage.NewError(storage.Denied, "the id is not of a login of this client, or was used already")
 	ErrUndecided       = storage.NewError(storage.Unavailable, "the login is not decided yet")
+	ErrSlowDown        = storage.NewError(storage.Limited, "polled too fast: the interval is longer now")
 	ErrExpired         = storage.NewError(storage.Expired, "the login is over")
 	ErrDenied          = storage.NewError(storage.Denied, "the login was denied")
 	ErrAnswer          = storage.NewError(storage.Denied, "the answer does not verify")

@@ -23,11 +23,7 @@ import (
 // What CIBA fixes, or we within it.
 const (
 	maxBindingMessage = 64 // characters
-	maxExpiry         = 300
-	defaultExpiry     = 120
-	maxWait           = 60 // seconds that a token request may be held
 	waitsPerLogin     = 2
-	pollInterval      = 5 * time.Second
 	maxLoginIDBytes   = 255
 	maxDetailsBytes   = 8 << 10
 )
@@ -61,10 +57,16 @@ func (a *API) authorize(c *fiber.Ctx) error {
 		return unknownUser(client, err)
 	}
 	return c.JSON(authorized{
-		ID: begun.ID, Expires: int((begun.Expires + time.Second - 1) / time.Second), Interval: int(pollInterval.Seconds()),
-		Number: begun.Number, Delivery: begun.Delivery,
+		ID:       begun.ID,
+		Expires:  seconds(begun.Expires + time.Second - 1),
+		Interval: seconds(login.PollInterval),
+		Number:   begun.Number,
+		Delivery: begun.Delivery,
 	})
 }
+
+// seconds are the whole seconds of d.
+func seconds(d time.Duration) int { return int(d / time.Second) }
 
 // unknownUser hides, from a client that may not read users, whether a user is unknown or has nothing enrolled.
 func unknownUser(client access.Client, err error) error {
@@ -90,7 +92,7 @@ func (a *API) cibaRequest(c *fiber.Ctx, p params, client access.Client) (login.R
 	if req.Message, err = bindingMessage(p); err != nil {
 		return req, err
 	}
-	expiry, err := p.number("requested_expiry", defaultExpiry, 1, maxExpiry)
+	expiry, err := p.number("requested_expiry", seconds(login.DefaultLife), 1, seconds(login.MaxLife))
 	if err != nil {
 		return req, err
 	}
@@ -224,13 +226,15 @@ func (a *API) collect(c *fiber.Ctx, p params, client access.Client) error {
 	if err != nil {
 		return err
 	}
-	wait, err := p.number("wait", 0, 0, maxWait)
+	wait, err := p.number("wait", 0, 0, seconds(login.MaxWait))
 	if err != nil {
 		return err
 	}
-	outcome, err := a.await(c, client, id, time.Duration(wait)*time.Second)
-	if errors.Is(err, login.ErrUndecided) && wait == 0 {
-		return a.pollers.polled(client.ID, id)
+	var outcome login.Outcome
+	if wait == 0 {
+		outcome, err = a.logins.Poll(c.UserContext(), client.ID, id)
+	} else {
+		outcome, err = a.await(c, client, id, time.Duration(wait)*time.Second)
 	}
 	if err != nil {
 		return err
@@ -241,14 +245,10 @@ func (a *API) collect(c *fiber.Ctx, p params, client access.Client) error {
 // await waits for a login's outcome. Two calls at most wait for one; over that, or when the server has enough, the
 // answer comes at once.
 func (a *API) await(c *fiber.Ctx, client access.Client, id string, wait time.Duration) (login.Outcome, error) {
-	ctx := c.UserContext()
-	if wait > 0 {
-		waiting, leave, ok := a.waits.Enter(ctx, "login:"+client.ID+":"+id, waitsPerLogin)
-		defer leave()
-		ctx = waiting
-		if !ok {
-			wait = 0
-		}
+	ctx, leave, ok := a.waits.Enter(c.UserContext(), "login:"+client.ID+":"+id, waitsPerLogin)
+	defer leave()
+	if !ok {
+		wait = 0
 	}
 	return a.logins.Collect(ctx, client.ID, id, wait)
 }

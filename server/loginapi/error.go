@@ -33,6 +33,7 @@ var wireErrors = []struct {
 	{login.ErrLoginID, http.StatusBadRequest, "invalid_request", ""},
 	{login.ErrGrant, http.StatusBadRequest, "invalid_grant", ""},
 	{login.ErrUndecided, http.StatusBadRequest, "authorization_pending", ""},
+	{login.ErrSlowDown, http.StatusBadRequest, "slow_down", ""},
 	{login.ErrExpired, http.StatusBadRequest, "expired_token", ""},
 	{login.ErrDenied, http.StatusBadRequest, "access_denied", ""},
 	{login.ErrMFAToken, http.StatusBadRequest, "invalid_grant", ""},
@@ -47,17 +48,17 @@ var wireErrors = []struct {
 }
 
 func (a *API) translate(err error) *server.Problem {
-	if storage.CodeOf(err) == storage.Limited {
-		return a.limited(err)
-	}
 	for _, w := range wireErrors {
 		if errors.Is(err, w.err) {
 			message := w.message
 			if message == "" {
 				message = server.Message(err)
 			}
-			return &server.Problem{Status: w.status, Code: w.code, Message: message}
+			return &server.Problem{Status: w.status, Code: w.code, Message: message, RetryAfter: storage.RetryAfter(err)}
 		}
+	}
+	if storage.CodeOf(err) == storage.Limited {
+		return a.limited(err)
 	}
 	return nil
 }

@@ -18,19 +18,21 @@ import (
 
 // API is the login API. Safe for concurrent use.
 type API struct {
-	store   *storage.Store
-	access  *access.Service
-	logins  *login.Service
-	pollers *pollers
-	waits   *server.Waits
-	limit   *server.AddressLimit
+	store  *storage.Store
+	access *access.Service
+	logins *login.Service
+	waits  *server.Waits
+	limit  *server.AddressLimit
 }
 
 // Mount puts the login API on a server.
 func Mount(s *server.Server, store *storage.Store, a *access.Service, logins *login.Service) {
 	api := &API{
-		store: store, access: a, logins: logins, pollers: newPollers(store.Now),
-		waits: s.Waits(), limit: s.AddressLimit(),
+		store:  store,
+		access: a,
+		logins: logins,
+		waits:  s.Waits(),
+		limit:  s.AddressLimit(),
 	}
 	s.Translate(server.LoginAPI, api.translate)
 	app := s.App()

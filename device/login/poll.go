@@ -1,0 +1,90 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// The times of a login, as login systems know them.
+const (
+	DefaultLife  = 2 * time.Minute // how long a login that asks for no other life can be answered
+	MaxLife      = 5 * time.Minute
+	MaxWait      = time.Minute     // how long one call to Collect is worth holding
+	PollInterval = 5 * time.Second // how often a login is polled at most, at first
+)
+
+// slowDown is what a poll that comes too fast adds to the interval.
+//
+// Source: CIBA Core 1.0 §11 (slow_down: the interval grows by 5 seconds).
+const slowDown = 5 * time.Second
+
+// Poll is Collect without a wait. A login that is undecided and polled faster than its interval is ErrSlowDown, with the
+// interval that holds from then on; what is decided is told however fast it is asked.
+//
+// Errors: those of Collect; ErrSlowDown.
+func (s *Service) Poll(ctx context.Context, client, id string) (Outcome, error) {
+	o, err := s.Collect(ctx, client, id, 0)
+	if errors.Is(err, ErrUndecided) {
+		err = s.polls.undecided(client, id)
+	}
+	return o, err
+}
+
+// polls remembers how often each undecided login is polled: in memory, by each server for itself. Safe for concurrent
+// use.
+type polls struct {
+	now func() time.Time
+
+	mu    sync.Mutex // guards what is below
+	byID  map[string]poll
+	sweep time.Time // when the map is next rid of what is over
+}
+
+type poll struct {
+	last     time.Time
+	interval time.Duration
+}
+
+func newPolls(now func() time.Time) *polls {
+	return &polls{now: now, byID: make(map[string]poll)}
+}
+
+// undecided notes a poll that found the login undecided, and returns what its client is told.
+//
+// Errors: ErrUndecided; ErrSlowDown.
+func (p *polls) undecided(client, id string) error {
+	now := p.now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(now)
+	key := client + ":" + id
+	known, ok := p.byID[key]
+	if !ok {
+		known.interval = PollInterval
+	}
+	fast := ok && now.Sub(known.last) < known.interval
+	if fast {
+		known.interval += slowDown
+	}
+	known.last = now
+	p.byID[key] = known
+	if !fast {
+		return ErrUndecided
+	}
+	return ErrSlowDown.After(known.interval)
+}
+
+// forget drops, now and then, what was not polled for longer than a login lives.
+func (p *polls) forget(now time.Time) {
+	if now.Before(p.sweep) {
+		return
+	}
+	for id, known := range p.byID {
+		if now.Sub(known.last) > 2*MaxLife {
+			delete(p.byID, id)
+		}
+	}
+	p.sweep = now.Add(MaxLife / 5)
+}
