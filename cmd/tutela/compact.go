@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -25,6 +26,10 @@ or deleted. It needs room for a second file meanwhile.`
 func (c *compactCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		sizes, err := operator.Compact.Do(ctx, s, operator.None{})
+		if errors.Is(err, operator.ErrCutOff) {
+			return operator.ErrCutOff.With("the server ended while it compacted. Nothing is lost: the data file is whole, as it was or compacted. " +
+				"Start the server, which removes what it had begun to build, and run this again")
+		}
 		if err != nil {
 			return err
 		}

@@ -38,6 +38,9 @@ func (c *backupDBCmd) Run(ctx context.Context) error {
 		size, err = copyTo(ctx, s, c.File)
 		return err
 	})
+	if errors.Is(err, operator.ErrCutOff) {
+		return operator.ErrCutOff.With("the server ended while it copied: no copy was made. Run this again; it works with a server and without")
+	}
 	if err != nil {
 		return err
 	}

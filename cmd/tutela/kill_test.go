@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"tutela/device/phone"
 	"tutela/server/access"
+	"tutela/server/operator"
 )
 
 // The server is killed under load, again and again, and started again on what is left. Whatever it had acknowledged
@@ -42,6 +44,49 @@ func TestKill_NothingAcknowledgedIsLost(t *testing.T) {
 		t.Fatalf("only %d acknowledged steps in %d rounds: that shows nothing", acknowledged, killRounds)
 	}
 	t.Logf("%d kills, %d acknowledged steps, none lost", killRounds, acknowledged)
+}
+
+// The data file is compacted again and again, so that nearly every kill comes in the middle of that.
+func TestKill_WhileItCompactsUnderLoadLosesNothing(t *testing.T) {
+	s := startLive(t)
+	l := newLedger(t, s)
+	compacted, cut := 0, 0
+	for round := range killRounds / 2 {
+		l.loadAndKill(t, func(ctx context.Context) error {
+			err := compactThere(ctx, s)
+			if err == nil {
+				compacted++
+			}
+			if errors.Is(err, operator.ErrCutOff) {
+				cut++
+			}
+			return err
+		})
+		s.start(t)
+		if err := l.verify(t.Context()); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		for _, built := range []string{"tutela.db.compact", "tutela.db.copy", "tutela.db.new"} {
+			if _, err := os.Lstat(filepath.Join(s.data, built)); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("round %d: %s is left: %v", round, built, err)
+			}
+		}
+	}
+	if compacted == 0 || cut == 0 {
+		t.Fatalf("%d compactions were done and %d cut off: that shows nothing", compacted, cut)
+	}
+	t.Logf("%d compactions done, %d cut off by a kill", compacted, cut)
+}
+
+// compactThere has the running server compact.
+func compactThere(ctx context.Context, s *liveServer) error {
+	client, err := operator.Dial(ctx, filepath.Join(s.data, "admin.sock"))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_, err = operator.Compact.Do(ctx, client, operator.None{})
+	return err
 }
 
 // The control: what was acknowledged after a copy of the file was made is lost on purpose, by putting the copy in the
@@ -133,8 +178,9 @@ func newLedger(t *testing.T, s *liveServer) *ledger {
 	return l
 }
 
-// loadAndKill has every user do steps at once until the server is killed, and returns how many were acknowledged.
-func (l *ledger) loadAndKill(t *testing.T) int {
+// loadAndKill has every user do steps at once until the server is killed, and returns how many were acknowledged. What
+// is to be done beside is done again and again as well.
+func (l *ledger) loadAndKill(t *testing.T, beside ...func(context.Context) error) int {
 	t.Helper()
 	before := l.steps()
 	var group sync.WaitGroup
@@ -142,6 +188,12 @@ func (l *ledger) loadAndKill(t *testing.T) int {
 		group.Go(func() {
 			for a.step(t.Context(), l.server) == nil {
 				a.steps++
+			}
+		})
+	}
+	for _, do := range beside {
+		group.Go(func() {
+			for do(t.Context()) == nil { //nolint:revive // it ends with the server
 			}
 		})
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"tutela/server/operator"
 	"tutela/storage"
 )
 
@@ -80,7 +81,7 @@ func failed(err error, status int) int {
 
 // lineOf is what the operator reads of an error: one line.
 func lineOf(err error) string {
-	if storage.CodeOf(err) == storage.OutcomeUnknown {
+	if storage.CodeOf(err) == storage.OutcomeUnknown && !errors.Is(err, operator.ErrCutOff) {
 		return "it is not known whether this was done: look first (tutela user show, client list, policy list), then run it again"
 	}
 	return err.Error()

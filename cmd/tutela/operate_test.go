@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -484,6 +485,23 @@ func TestRestoreDB_ChangesNothingWhenTheMasterKeyIsNotTheCopys(t *testing.T) {
 		t.Errorf("the folder held %s, and now %s", names, c.names())
 	}
 	c.run("restore-db", copied, "--master-key-file", filepath.Join(elsewhere.data, "master.key"))
+}
+
+func TestCommands_SayWhatIsKnownWhenTheServerEndsInTheMiddle(t *testing.T) {
+	c := newCommandLine(t)
+	l, err := net.Listen("unix", filepath.Join(c.data, "admin.sock"))
+	must(t, err)
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/hello" {
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = w.Write([]byte("{}"))
+	})}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { must(t, server.Close()) })
+	c.try("compact").refused("Nothing is lost: the data file is whole")
+	c.try("backup-db", filepath.Join(t.TempDir(), "copy.db")).refused("no copy was made")
+	c.try("user", "list").refused("ended before it answered")
 }
 
 // The data file may lie on another disk, with a link to it in the data folder.

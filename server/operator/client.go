@@ -20,6 +20,10 @@ import (
 // ErrNobodyServes reports an admin socket on which nobody answers: no server runs on this data.
 var ErrNobodyServes = storage.NewError(storage.Unavailable, "nobody answers on the admin socket")
 
+// ErrCutOff reports a call that was made, and whose server ended or was killed before its answer was whole. What the call
+// was to do may be done.
+var ErrCutOff = storage.NewError(storage.OutcomeUnknown, "the server ended before it answered")
+
 // helloTime is how long a server has to say that it is there.
 const helloTime = 5 * time.Second
 
@@ -64,7 +68,11 @@ func (c *Client) perform(ctx context.Context, name string, in, out any, _ func(*
 		return err
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+	err = json.NewDecoder(resp.Body).Decode(out)
+	if isCutOff(err) {
+		return c.cutOff()
+	}
+	if err != nil {
 		return fmt.Errorf("read the server's answer: %w", err)
 	}
 	return nil
@@ -80,6 +88,8 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, ErrNobodyServes.With("nobody answers on %s", c.path)
+	case isCutOff(err):
+		return nil, c.cutOff()
 	case err != nil:
 		return nil, fmt.Errorf("call the server on %s: %w", c.path, err)
 	case resp.StatusCode == http.StatusOK:
@@ -93,6 +103,15 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 	return nil, told.error()
 }
 
+// isCutOff reports whether err comes from a connection whose other end is gone.
+func isCutOff(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func (c *Client) cutOff() error {
+	return ErrCutOff.With("the server on %s ended before it answered: see that it runs, look whether this was done, and run it again", c.path)
+}
+
 // CopyTo writes a consistent copy of the data file.
 func (c *Client) CopyTo(ctx context.Context, w io.Writer) (int64, error) {
 	resp, err := c.send(ctx, http.MethodGet, copyPath, nil)
@@ -101,6 +120,9 @@ func (c *Client) CopyTo(ctx context.Context, w io.Writer) (int64, error) {
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
 	n, err := io.Copy(w, resp.Body)
+	if isCutOff(err) {
+		return n, c.cutOff()
+	}
 	if err != nil {
 		return n, fmt.Errorf("copy the data file: %w", err)
 	}

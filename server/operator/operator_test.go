@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -229,6 +231,37 @@ func TestCopyTo_TellsThatItFailed(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+func TestCalls_WhoseServerEndsHaveAnUnknownOutcome(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	l, err := net.Listen("unix", path)
+	must(t, err)
+	// It answers that it is there, begins an answer to the second call, and is gone before any other.
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/hello":
+			_, _ = w.Write([]byte("{}"))
+			return
+		case "/client/list", "/copy":
+			_, _ = w.Write([]byte(`[{"`))
+			_ = http.NewResponseController(w).Flush()
+		}
+		panic(http.ErrAbortHandler)
+	})}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { must(t, server.Close()) })
+	c, err := operator.Dial(t.Context(), path)
+	must(t, err)
+	t.Cleanup(c.Close)
+	_, compacted := operator.Compact.Do(t.Context(), c, operator.None{})
+	_, listed := operator.ListClients.Do(t.Context(), c, operator.None{})
+	_, copied := c.CopyTo(t.Context(), io.Discard)
+	for call, err := range map[string]error{"compact": compacted, "list": listed, "copy": copied} {
+		if !errors.Is(err, operator.ErrCutOff) || storage.CodeOf(err) != storage.OutcomeUnknown || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
 }
 
 func TestCompact_EndsTheResidueOfReceipts(t *testing.T) {
