@@ -243,6 +243,8 @@ type key struct {
 	stored  *signingKey
 	private crypto.Signer // nil: it signs no more
 
+	verified *verified // management tokens
+
 	idHeader, accessHeader, receiptHeader string // the JOSE header of each typ, encoded
 }
 
@@ -288,7 +290,7 @@ func (s *Service) reload(ctx context.Context, seen *keySet) (*keySet, error) {
 
 // use makes a stored key ready. What was parsed for an earlier view is taken from it.
 func (set *keySet) use(stored *signingKey) (*key, error) {
-	k := &key{stored: stored}
+	k := &key{stored: stored, verified: new(verified)}
 	if set != nil {
 		i := slices.IndexFunc(set.keys, func(was *key) bool { return was.stored.Public.KeyID == stored.Public.KeyID })
 		if i >= 0 {
