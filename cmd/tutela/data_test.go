@@ -21,7 +21,7 @@ func lookers(t *testing.T) [][]string {
 		{"ticket", "maria"}, {"user", "list"}, {"user", "show", "maria"}, {"user", "role", "maria", "admin"}, {"user", "block", "maria"},
 		{"user", "unlock", "maria"}, {"user", "reset", "maria", "--reason", "x", "--yes"},
 		{"policy", "list"}, {"policy", "get", "restore.wait"}, {"policy", "set", "restore.wait", "5m"},
-		{"events"}, {"backup-db", file}, {"compact"}, {"key", "rotate"},
+		{"outbox", "list"}, {"outbox", "forget", "x"}, {"events"}, {"backup-db", file}, {"compact"}, {"key", "rotate"},
 	}
 }
 

@@ -28,6 +28,7 @@ type commands struct {
 	Policy    policyCmd    `cmd:"" group:"Operate an installation" help:"Show and set policies."`
 	Events    eventsCmd    `cmd:"" group:"Operate an installation" help:"Show what happened."`
 	Receipt   receiptCmd   `cmd:"" group:"Operate an installation" help:"Verify the receipt of a reset."`
+	Outbox    outboxCmd    `cmd:"" group:"Operate an installation" help:"Show what could not be sent because it cannot be read."`
 	BackupDB  backupDBCmd  `cmd:"" name:"backup-db" group:"Operate an installation" help:"Copy the data file while the server serves."`
 	RestoreDB restoreDBCmd `cmd:"" name:"restore-db" group:"Operate an installation" help:"Put a copy in the place of the data file."`
 	Compact   compactCmd   `cmd:"" group:"Operate an installation" help:"Write the data file anew: nothing removed is left in it."`

@@ -109,7 +109,7 @@ func (s *Sender) setAsidePointers(ctx context.Context, damaged []damagedPointer)
 
 // Asides returns the entries that lie aside, in no order.
 func Asides(ctx context.Context, store *storage.Store) ([]Aside, error) {
-	var list []Aside
+	list := []Aside{}
 	err := eachAside(ctx, store, func(id string, owner storage.UID) error {
 		return store.View(ctx, func(tx *storage.Tx) error {
 			a, err := asideTable(owner).Get(tx, owner, id)

@@ -1,0 +1,24 @@
+package operator
+
+import (
+	"context"
+
+	"tutela/storage/outbox"
+)
+
+// The calls about the outbox.
+var (
+	// ListAside returns the entries of the outbox that could not be read and lie aside.
+	ListAside = declare("outbox/aside", (*Local).listAside)
+
+	// ForgetAside removes one of them, by its id. Errors: those of outbox.Forget.
+	ForgetAside = declare("outbox/forget", (*Local).forgetAside)
+)
+
+func (l *Local) listAside(ctx context.Context, _ None) ([]outbox.Aside, error) {
+	return outbox.Asides(ctx, l.Store)
+}
+
+func (l *Local) forgetAside(ctx context.Context, id string) (None, error) {
+	return None{}, outbox.Forget(ctx, l.Store, id)
+}
