@@ -141,8 +141,9 @@ func TestReset_LeavesOnlyAccountAndEvidence(t *testing.T) {
 				h.t.Errorf("a row of %s (%s) is left", table, class)
 			}
 		})
+		ben := h.uid("ben")
 		must(h.t, h.update(func(tx *storage.Tx) error { // Ben's planted strings are not Ada's
-			_, err := storage.Purge(tx, h.uid("ben"), false, storage.MFA)
+			_, err := storage.Purge(tx, ben, false, storage.MFA)
 			return err
 		}))
 		if bens == 0 {

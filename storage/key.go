@@ -14,12 +14,14 @@ import (
 //	x  shard ‖ time ‖ row's key   an expiry entry, appended; its value is empty
 //	l  log ‖ 0 ‖ shard ‖ key      an entry of a log, appended
 //	m  name                       what storage keeps about itself
+//	q  uid ‖ stamp                bytes that cannot be read, set aside
 const (
 	spaceRow    = 'u'
 	spaceIndex  = 'i'
 	spaceExpiry = 'x'
 	spaceLog    = 'l'
 	spaceMeta   = 'm'
+	spaceAside  = 'q'
 )
 
 // maxKeyBytes bounds what a caller may use as a row's key or as an index value. Engines take keys of 32 KiB.
@@ -46,6 +48,12 @@ func splitRowKey(k []byte) (uid UID, table, key string, err error) {
 		return uid, "", "", fmt.Errorf("row key %x has no table", k)
 	}
 	return uid, string(name), string(rest), nil
+}
+
+// ownerOf returns whose row a key is of.
+func ownerOf(rowKey []byte) (uid UID, ok bool) {
+	uid, _, _, err := splitRowKey(rowKey)
+	return uid, err == nil
 }
 
 // userPrefix is what the keys of all rows of uid begin with.

@@ -121,6 +121,12 @@ func drawStep(rt *rapid.T) step {
 // transaction runs some steps and commits, refuses, or refuses and keeps.
 func (m *machine) transaction(rt *rapid.T) {
 	steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 6).Draw(rt, "steps")
+	owner := rapid.SampledFrom(owners).Draw(rt, "the one whose rows it writes")
+	for i := range steps {
+		if slices.Contains([]string{"put", "insert", "delete"}, steps[i].what) {
+			steps[i].at.uid = owner
+		}
+	}
 	end := rapid.SampledFrom([]error{nil, nil, storage.Kept(errRefused), errRefused}).Draw(rt, "end")
 	var after model
 	var wrong string

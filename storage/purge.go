@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,43 +18,24 @@ type Removed struct {
 
 // Purge removes every row of uid of the given classes, from all tables, with its index and expiry entries, and
 // wakes who watches uid. It returns what it removed, sorted by table and key, rows past their expiry that were not
-// swept yet among it. It is generic: because every row names its owner and every table its class, it needs no list of
-// tables. With dry it removes nothing and returns what it would.
+// swept yet among it, and what cannot be read, in its place or set aside. It is generic: because every row names its
+// owner and every table its class, it needs no list of tables. With dry it removes nothing and returns what it would.
 func Purge(tx *Tx, uid UID, dry bool, classes ...Class) ([]Removed, error) {
 	if uid.IsZero() {
 		return nil, errors.New("purge of the house")
 	}
-	type found struct {
-		Removed
-		key []byte
-		row row // without its record
-	}
-	var rows []found
-	var failed error
-	err := tx.scan(Prefix(userPrefix(uid)), func(k, value []byte) bool {
-		_, name, key, err := splitRowKey(k)
-		if err == nil {
-			var class Class
-			if class, err = classOf(name); err == nil && slices.Contains(classes, class) {
-				var r row
-				r, err = decodeRow(value)
-				rows = append(rows, found{Removed{name, key}, bytes.Clone(k), r.entries()})
-			}
-		}
-		failed = err
-		return err == nil
-	})
-	if err = errors.Join(err, failed); err != nil {
+	rows, err := tx.purgeable(uid, classes)
+	if err != nil {
 		return nil, fmt.Errorf("purge %s: %w", uid, err)
 	}
 	removed := make([]Removed, 0, len(rows))
-	for _, f := range rows {
-		removed = append(removed, f.Removed)
+	for _, p := range rows {
+		removed = append(removed, p.Removed)
 		if dry {
 			continue
 		}
-		if err := errors.Join(tx.removeEntries(f.key, f.row), tx.delete(f.key)); err != nil {
-			return nil, fmt.Errorf("purge %s of %s: %w", f.Table, uid, err)
+		if err := errors.Join(tx.removeEntries(p.key, p.row), tx.delete(p.key)); err != nil {
+			return nil, fmt.Errorf("purge %s of %s: %w", p.Table, uid, err)
 		}
 	}
 	if !dry {
@@ -63,6 +45,48 @@ func Purge(tx *Tx, uid UID, dry bool, classes ...Class) ([]Removed, error) {
 		return cmp.Or(strings.Compare(a.Table, b.Table), strings.Compare(a.Key, b.Key))
 	})
 	return removed, nil
+}
+
+// purged is what a purge removes.
+type purged struct {
+	Removed
+	key []byte
+	row row // without its record; nothing of a row that cannot be read, whose entries then point at nothing
+}
+
+// purgeable returns what lies in the store of uid, of some classes.
+func (tx *Tx) purgeable(uid UID, classes []Class) (rows []purged, err error) {
+	var failed error
+	err = tx.scan(Prefix(userPrefix(uid)), func(k, value []byte) bool {
+		var name, key string
+		var class Class
+		if _, name, key, failed = splitRowKey(k); failed == nil {
+			class, failed = classOf(name)
+		}
+		if failed == nil && slices.Contains(classes, class) {
+			p := purged{Removed: Removed{name, key}, key: bytes.Clone(k)}
+			if r, err := decodeRow(value); err == nil {
+				p.row = r.entries()
+			}
+			rows = append(rows, p)
+		}
+		return failed == nil
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	err = tx.scan(Prefix(asidePrefix(uid)), func(k, value []byte) bool {
+		var aside SetAside
+		_ = json.Unmarshal(value, &aside) // what cannot be read is removed
+		class, err := classOf(aside.Table)
+		if err == nil && !slices.Contains(classes, class) {
+			return true
+		}
+		_, _, key, _ := splitRowKey(aside.Key)
+		rows = append(rows, purged{Removed: Removed{aside.Table, key}, key: bytes.Clone(k)})
+		return true
+	})
+	return rows, err
 }
 
 func classOf(table string) (Class, error) {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -109,10 +110,18 @@ func (tx *Tx) removeRow(key, stored []byte) error {
 	return errors.Join(tx.removeEntries(key, r), tx.delete(key))
 }
 
-// removeEntries deletes what points at a row: its index entries and its expiry entry.
+// removeEntries deletes what points at a row: its index entries, but for those that another row has taken since, and
+// its expiry entry.
 func (tx *Tx) removeEntries(key []byte, r row) error {
-	for _, k := range r.indexes {
-		if err := tx.delete(append([]byte(nil), k...)); err != nil {
+	for _, entry := range r.indexes {
+		holder, err := tx.get(entry)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(holder, key) {
+			continue
+		}
+		if err := tx.delete(bytes.Clone(entry)); err != nil {
 			return err
 		}
 	}

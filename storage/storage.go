@@ -17,7 +17,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -32,7 +31,9 @@ type Store struct {
 
 	stamped atomic.Int64 // the last of Tx.Stamp
 
-	writes atomic.Uint64 // commits since Open; tells the sweeper whether the clock's mark is worth a write
+	writes   atomic.Uint64 // commits since Open; tells the sweeper whether the clock's mark is worth a write
+	expiring atomic.Uint64 // rows that were given an expiry since Open: how fast the sweeper must be
+	passed   passedOver    // what the sweeper cannot sweep
 }
 
 // Options says how to open a store. The zero value is right for production.
@@ -90,6 +91,8 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 		return err
 	}
 	s.writes.Add(1)
+	s.expiring.Add(uint64(last.expiring))
+	s.tellOfDamage(last.damaged)
 	for uid := range last.wakes {
 		s.wakes.wake(uid)
 	}
@@ -105,27 +108,6 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 		defer tx.end()
 		return fn(tx)
 	})
-}
-
-// UpdateEach runs fn for 0 to n-1, each in a transaction of its own, many side by side so that they share commits.
-// All are tried; the first error is returned.
-func (s *Store) UpdateEach(ctx context.Context, n int, fn func(tx *Tx, i int) error) error {
-	const atOnce = 64
-	var next atomic.Int64
-	var failed error
-	var once sync.Once
-	var group sync.WaitGroup
-	for range min(n, atOnce) {
-		group.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				if err := s.Update(ctx, func(tx *Tx) error { return fn(tx, i) }); err != nil {
-					once.Do(func() { failed = err })
-				}
-			}
-		})
-	}
-	group.Wait()
-	return failed
 }
 
 func (s *Store) begin(r Reader, writable bool) *Tx {

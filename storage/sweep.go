@@ -2,28 +2,29 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
 const (
-	resealBatch   = 256             // rows resealed side by side
-	sweepBatch    = 64              // rows removed in one transaction of a shard
-	sweepInterval = 2 * time.Second // between rounds that found less than a batch
+	sweepBatch    = 64              // rows removed at a time by Sweep
+	sweepInterval = 2 * time.Second // between rounds that found nothing more to do
 	markInterval  = 5 * time.Second // how often the house's time is written down, when something else was written
 	idleInterval  = 24 * time.Hour  // how often it is written down when nothing else was
 )
 
 // RunSweeper removes rows past their expiry, in small batches, until ctx is done, and writes the house's time down
-// now and then. A row past its expiry is not found, swept or not: the sweeper only gives the room back. It stops
-// while the clock may be wrong ([Store.MayRemove]).
+// now and then. A row past its expiry is not found, swept or not: the sweeper only gives the room back, and lets those
+// who write go first. It stops while the clock may be wrong ([Store.MayRemove]).
 func (s *Store) RunSweeper(ctx context.Context) {
 	marked := s.ClockState().Mark
+	pace := newPace(s.expiring.Load())
 	var writes uint64
 	for ctx.Err() == nil {
-		swept, err := s.Sweep(ctx)
+		batch := pace.batch(s.expiring.Load())
+		swept, err := s.sweep(ctx, batch)
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("sweep expired rows", "err", err)
 		}
@@ -34,19 +35,58 @@ func (s *Store) RunSweeper(ctx context.Context) {
 			}
 			marked, writes = now, written+1 // one of them is the mark
 		}
-		if swept >= sweepBatch && err == nil {
-			continue
+		wait := sweepInterval
+		if swept >= batch && err == nil {
+			wait = pace.pause()
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(sweepInterval):
+		case <-time.After(wait):
 		}
 	}
 }
 
-// Sweep removes one batch of expired rows a shard and returns how many it removed. While the clock may be wrong it
+// How fast the sweeper is: it removes a share of what is there to be removed, and twice what the writers add, so that
+// what is left becomes less under any load. Every batch makes one commit slower for all who share it, so batches are
+// small, and at least as much time as a batch takes passes before the next.
+//
+// Measured by BenchmarkWritesWhileSweeping.
+const (
+	sweepTick  = 20 * time.Millisecond // between batches
+	sweepRate  = 500                   // rows a second, beside twice what is added
+	sweepCatch = 2
+	maxSweep   = 256 // rows a batch
+)
+
+// sweepPace measures how many rows the next batch has.
+type sweepPace struct {
+	begun time.Time // the batch that is being removed
+	added uint64    // Store.expiring then
+}
+
+func newPace(added uint64) *sweepPace {
+	return &sweepPace{begun: time.Now().Add(-sweepTick), added: added}
+}
+
+// batch is how many rows may be removed now.
+func (p *sweepPace) batch(added uint64) int {
+	passed := min(time.Since(p.begun), 5*sweepTick)
+	rows := sweepRate*passed.Seconds() + float64(sweepCatch*(added-p.added))
+	p.begun, p.added = time.Now(), added
+	return max(1, min(int(rows), maxSweep))
+}
+
+// pause is how long to wait before the next batch.
+func (p *sweepPace) pause() time.Duration {
+	took := time.Since(p.begun)
+	return max(sweepTick-took, took)
+}
+
+// Sweep removes some expired rows and returns how many it removed: a batch a shard. While the clock may be wrong it
 // removes nothing, and looks whether it was set right.
-func (s *Store) Sweep(ctx context.Context) (int, error) {
+func (s *Store) Sweep(ctx context.Context) (int, error) { return s.sweep(ctx, sweepBatch) }
+
+func (s *Store) sweep(ctx context.Context, batch int) (int, error) {
 	if s.clock.lookAgain() {
 		s.log.Info("the machine's clock is believed again", "machine", s.Wall(), "house", s.Now())
 	}
@@ -55,7 +95,7 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 	}
 	total := 0
 	for shard := range s.engine.Shards() {
-		n, err := s.sweepShard(ctx, byte(shard))
+		n, err := s.sweepShard(ctx, byte(shard), batch)
 		total += n
 		if err != nil {
 			return total, err
@@ -64,126 +104,121 @@ func (s *Store) Sweep(ctx context.Context) (int, error) {
 	return total, nil
 }
 
-func (s *Store) sweepShard(ctx context.Context, shard byte) (int, error) {
+func (s *Store) sweepShard(ctx context.Context, shard byte, batch int) (int, error) {
 	prefix := []byte{spaceExpiry, shard}
 	now := s.Now()
 	var due [][]byte
 	err := s.engine.Peek(ctx, Prefix(prefix), func(k, _ []byte) bool {
 		at, _, err := splitExpiryKey(k)
-		if err != nil || now.Before(at) {
+		if err == nil && now.Before(at) {
 			return false
 		}
-		due = append(due, k)
-		return len(due) < sweepBatch
+		if !s.passed.has(k) {
+			due = append(due, k)
+		}
+		return len(due) < batch
 	})
 	if err != nil || len(due) == 0 {
 		return 0, err
 	}
-	return len(due), s.sweepRows(ctx, due)
+	return s.sweepRows(ctx, due)
 }
 
 // sweepRows removes the rows of expiry entries. Those of one user share a transaction, since none writes two users'
-// rows.
-func (s *Store) sweepRows(ctx context.Context, due [][]byte) error {
+// rows. What cannot be swept is passed over, so that it holds nothing up that lies behind it.
+func (s *Store) sweepRows(ctx context.Context, due [][]byte) (swept int, err error) {
 	byOwner := make(map[UID][][]byte, len(due))
 	for _, entry := range due {
-		_, k, err := splitExpiryKey(entry)
-		if err != nil {
-			return err
+		var owner UID // nobody's, when the entry does not tell
+		if _, k, err := splitExpiryKey(entry); err == nil {
+			owner, _ = ownerOf(k)
 		}
-		uid, _, _, err := splitRowKey(k)
-		if err != nil {
-			return err
-		}
-		byOwner[uid] = append(byOwner[uid], entry)
+		byOwner[owner] = append(byOwner[owner], entry)
 	}
 	batches := slices.Collect(maps.Values(byOwner))
-	return s.UpdateEach(ctx, len(batches), func(tx *Tx, i int) error { return tx.sweep(batches[i]) })
+	errs := s.updateEach(ctx, len(batches), func(tx *Tx, i int) error { return tx.sweep(batches[i]) })
+	for i, failed := range errs {
+		switch code := CodeOf(failed); {
+		case failed == nil:
+			swept += len(batches[i])
+		case ctx.Err() != nil, code == Unavailable, code == OutcomeUnknown, !s.passed.add(batches[i]):
+			err = failed
+		default:
+			s.log.Error("rows past their expiry cannot be removed; they are passed over until the next start", "rows", len(batches[i]), "err", failed)
+		}
+	}
+	return swept, err
 }
 
 // sweep removes the rows that the expiry entries point at, as far as they are still past their expiry, and the
-// entries.
+// entries. What cannot be read is set aside.
 func (tx *Tx) sweep(entries [][]byte) error {
 	for _, entry := range entries {
 		_, k, err := splitExpiryKey(entry)
+		if err == nil {
+			_, _, _, err = splitRowKey(k)
+		}
 		if err != nil {
-			return err
+			err = tx.setAside(entry, nil, err)
+		} else {
+			err = tx.sweepRow(k, entry)
 		}
-		stored, err := tx.get(k)
 		if err != nil {
-			return err
-		}
-		if stored != nil {
-			r, err := decodeRow(stored)
-			if err != nil {
-				return err
-			}
-			if r.expired(tx.now) {
-				err = tx.removeRow(k, stored)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if err := tx.delete(entry); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Reseal writes every row with sealed fields again, one transaction a row, so that the newest key seals it. It is
-// done when it has returned nil; after an error it may be run again.
-func (s *Store) Reseal(ctx context.Context) (rows int, err error) {
-	// A closure that sealed under the key before may still be on its way to its commit; one that comes after them has
-	// been committed when they have.
-	if err := s.Update(ctx, func(*Tx) error { return nil }); err != nil {
-		return 0, err
-	}
-	var batch []sealedRow
-	reseal := func() error {
-		rows += len(batch)
-		err := s.UpdateEach(ctx, len(batch), func(tx *Tx, i int) error {
-			return batch[i].table.reseal(tx, batch[i].uid, batch[i].key)
-		})
-		batch = batch[:0]
+// sweepRow removes the row k when it is past its expiry, and the entry that said so.
+func (tx *Tx) sweepRow(k, entry []byte) error {
+	stored, err := tx.get(k)
+	if err != nil {
 		return err
 	}
-	var failed error
-	err = s.engine.Peek(ctx, Prefix([]byte{spaceRow}), func(k, _ []byte) bool {
-		r, sealed, err := sealedAt(k)
-		if sealed {
-			batch = append(batch, r)
+	if stored != nil {
+		r, err := decodeRow(stored)
+		switch {
+		case err != nil:
+			err = tx.setAside(k, stored, err)
+		case r.expired(tx.now):
+			err = tx.removeRow(k, stored)
 		}
-		if len(batch) == resealBatch {
-			err = reseal()
+		if err != nil {
+			return err
 		}
-		failed = err
-		return err == nil
-	})
-	if err = errors.Join(err, failed); err != nil {
-		return rows, err
 	}
-	err = reseal()
-	return rows, err
+	return tx.delete(entry)
 }
 
-// sealedRow is where a row with sealed fields lies.
-type sealedRow struct {
-	table declared
-	uid   UID
-	key   string
+// passedOver is the expiry entries that the sweeper has given up on. Safe for concurrent use.
+type passedOver struct {
+	mu      sync.Mutex
+	entries map[string]struct{}
 }
 
-// sealedAt takes a row's key apart, and tells whether its table has sealed fields.
-func sealedAt(k []byte) (r sealedRow, sealed bool, err error) {
-	uid, name, key, err := splitRowKey(k)
-	if err != nil {
-		return r, false, err
+// maxPassed bounds them: past it something is wrong with more than some rows.
+const maxPassed = 10_000
+
+func (p *passedOver) has(entry []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, has := p.entries[string(entry)]
+	return has
+}
+
+// add reports false when there are too many.
+func (p *passedOver) add(entries [][]byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.entries)+len(entries) > maxPassed {
+		return false
 	}
-	t, err := tables.named(name)
-	if err != nil {
-		return r, false, err
+	if p.entries == nil {
+		p.entries = make(map[string]struct{}, len(entries))
 	}
-	return sealedRow{t, uid, key}, t.sealed(), nil
+	for _, entry := range entries {
+		p.entries[string(entry)] = struct{}{}
+	}
+	return true
 }

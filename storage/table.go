@@ -266,6 +266,7 @@ func (t *Table[T]) key(uid UID, key string) ([]byte, error) {
 // write puts the row and brings its index and expiry entries in step with it.
 func (t *Table[T]) write(tx *Tx, uid UID, key string, k, old []byte, record *T) error {
 	r := row{expires: t.expiry(record)}
+	var unique [][]byte
 	var err error
 	if r.record, err = t.encode(tx, uid, key, record); err != nil {
 		return fmt.Errorf("%s: %w", t.spec.Name, err)
@@ -275,10 +276,14 @@ func (t *Table[T]) write(tx *Tx, uid UID, key string, k, old []byte, record *T) 
 			if len(value) > maxKeyBytes {
 				return fmt.Errorf("index %s: a value of %d bytes is too long", ix.name, len(value))
 			}
-			r.indexes = append(r.indexes, ix.key(value, k))
+			entry := ix.key(value, k)
+			r.indexes = append(r.indexes, entry)
+			if ix.unique {
+				unique = append(unique, entry)
+			}
 		}
 	}
-	if err := tx.moveEntries(k, old, r); err != nil {
+	if err := tx.moveEntries(k, old, r, unique); err != nil {
 		return err
 	}
 	return tx.put(k, r.encode())
@@ -292,9 +297,10 @@ func (t *Table[T]) expiry(record *T) time.Time {
 	return fromUnixNano(unixNano(t.spec.Expires(record)))
 }
 
-// moveEntries removes the entries of the old row that the new one has not, and adds those that are new. Whether the
-// new ones are free is known before anything is written: a closure may go on after ErrUnique.
-func (tx *Tx) moveEntries(k, old []byte, r row) error {
+// moveEntries removes the entries of the old row that the new one has not, and adds those that are new; unique are the
+// new row's that no other row may have. Whether they are free is known before anything is written: a closure may go on
+// after ErrUnique.
+func (tx *Tx) moveEntries(k, old []byte, r row, unique [][]byte) error {
 	if err := tx.writable(); err != nil {
 		return err
 	}
@@ -306,9 +312,13 @@ func (tx *Tx) moveEntries(k, old []byte, r row) error {
 		}
 	}
 	added, gone := without(r.indexes, was.indexes), row{indexes: without(was.indexes, r.indexes)}
-	for _, entry := range added {
-		if err := tx.free(entry, k); err != nil {
+	for _, entry := range unique {
+		held, err := tx.claim(entry, k)
+		if err != nil {
 			return err
+		}
+		if !held { // new, or taken by another row while the old one was past its expiry
+			added = append(without(added, [][]byte{entry}), entry)
 		}
 	}
 	moved := !was.expires.Equal(r.expires)
@@ -324,6 +334,7 @@ func (tx *Tx) moveEntries(k, old []byte, r row) error {
 		}
 	}
 	if moved && !r.expires.IsZero() {
+		tx.expiring++
 		return tx.put(expiryKey(tx.shardOf(k), r.expires, k), nil)
 	}
 	return nil
@@ -339,27 +350,30 @@ func without(a, b [][]byte) (rest [][]byte) {
 	return rest
 }
 
-// free sees that an index entry can be given to the row k. One that a row holds which has expired and is not swept
-// yet is taken from it, with the row.
+// claim reports whether the row k holds an index entry already; else it may take it. An entry may be taken from a row
+// that is past its expiry: that row is another user's, so it is left to the sweeper, which leaves the entry alone.
 //
 // Errors: ErrUnique.
-func (tx *Tx) free(entry, k []byte) error {
+func (tx *Tx) claim(entry, k []byte) (held bool, err error) {
 	holder, err := tx.get(entry)
-	if err != nil || holder == nil || bytes.Equal(holder, k) {
-		return err
+	if err != nil || holder == nil {
+		return false, err
+	}
+	if bytes.Equal(holder, k) {
+		return true, nil
 	}
 	stored, err := tx.get(holder)
-	if err != nil {
-		return err
+	if err != nil || stored == nil { // the entry of a row that was damaged, and is gone
+		return false, err
 	}
 	r, err := decodeRow(stored)
 	if err != nil {
-		return err
+		return false, err // whose it is, and until when, is not known
 	}
 	if !r.expired(tx.now) {
-		return ErrUnique
+		return false, ErrUnique
 	}
-	return tx.removeRow(bytes.Clone(holder), stored)
+	return false, nil
 }
 
 func (t *Table[T]) encode(tx *Tx, uid UID, key string, record *T) ([]byte, error) {

@@ -308,6 +308,33 @@ func TestUnique_AValueOfAnExpiredRowIsFree(t *testing.T) {
 	})
 }
 
+func TestUnique_ARowThatComesBackAfterItsExpiryHasLostItsValue(t *testing.T) {
+	onEngines(t, func(t *testing.T, h *house) {
+		first, second := storage.NewUID(), storage.NewUID()
+		old := note{ID: "1", Until: begin.Add(time.Second)}
+		h.put(first, "a", old)
+		h.clock.Advance(time.Second)
+		h.put(second, "b", note{ID: "1", Until: begin.Add(time.Minute)})
+		back := note{ID: "1", Until: begin.Add(time.Hour)}
+		is(t, h.Update(background, func(tx *storage.Tx) error { return notes.Put(tx, first, "a", &back) }), storage.ErrUnique)
+		h.inStep()
+		h.update(func(tx *storage.Tx) error { return notes.Delete(tx, first, "a") }) // the value of the second stays
+		h.view(func(tx *storage.Tx) error {
+			row, err := noteByID.Find(tx, "1")
+			equal(t, row.UID, second)
+			return err
+		})
+		h.clock.Advance(time.Minute) // nobody has it now, and the first row is not swept
+		h.put(first, "a", back)
+		h.inStep()
+		h.view(func(tx *storage.Tx) error {
+			row, err := noteByID.Find(tx, "1")
+			equal(t, row.UID, first)
+			return err
+		})
+	})
+}
+
 func TestTable_AnExpiredRowIsNotFoundSweptOrNot(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
 		uid := storage.NewUID()
@@ -638,19 +665,29 @@ func TestDeclare_WhatIsWrongIsAnErrorOfOpen(t *testing.T) {
 func (h *house) inStep() {
 	h.t.Helper()
 	want, got := map[string]string{}, map[string]string{}
+	freed := map[string][]string{} // unique entries of rows past their expiry: which of these rows has one, or none, is open
 	for _, p := range h.content() {
 		switch p.key[0] {
 		case 'i', 'x':
 			got[fmt.Sprintf("%q", p.key)] = string(p.value)
 		case 'u':
-			h.entries(p, want)
+			h.entries(p, want, freed)
 		}
+	}
+	for entry, rows := range freed {
+		if _, live := want[entry]; live {
+			continue
+		}
+		if row, there := got[entry]; there && !slices.Contains(rows, row) {
+			h.t.Errorf("the entry %s belongs to none of the rows that had it", entry)
+		}
+		delete(got, entry)
 	}
 	equal(h.t, got, want)
 }
 
 // entries adds those that a row calls for, worked out from its record and not from its header.
-func (h *house) entries(p pair, into map[string]string) {
+func (h *house) entries(p pair, into map[string]string, freed map[string][]string) {
 	h.t.Helper()
 	uid, table, key, err := storage.SplitRowKey(p.key)
 	must(h.t, err)
@@ -664,8 +701,12 @@ func (h *house) entries(p pair, into map[string]string) {
 		return
 	}
 	n := decodeNote(h.t, record)
-	if n.ID != "" {
-		into[fmt.Sprintf("%q", storage.IndexKey("note.id", n.ID, nil))] = string(p.key)
+	if entry := fmt.Sprintf("%q", storage.IndexKey("note.id", n.ID, nil)); n.ID != "" {
+		if n.Until.IsZero() || h.Now().Before(n.Until) {
+			into[entry] = string(p.key)
+		} else {
+			freed[entry] = append(freed[entry], string(p.key))
+		}
 	}
 	for _, tag := range n.Tags {
 		into[fmt.Sprintf("%q", storage.IndexKey("note.tag", tag, p.key))] = string(p.key)

@@ -14,6 +14,9 @@ type Tx struct {
 	now   time.Time
 	wakes map[UID]struct{}
 	done  bool // the closure has returned; a Tx that was carried out of it is of no use
+
+	expiring int        // rows that it gives an expiry: the sweeper will have as many to remove
+	damaged  []SetAside // what it has set aside
 }
 
 // end makes the Tx useless. What the closure read and wrote is no longer reached through it.

@@ -27,6 +27,7 @@ import (
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
 	"tutela/storage/setting"
+	"tutela/storage/storagetest"
 )
 
 const (
@@ -75,7 +76,7 @@ func (l *logLines) String() string {
 
 func mount(t testing.TB) *mounted {
 	t.Helper()
-	return mountOn(t, nil)
+	return mountOn(t, func(engine storage.Engine) storage.Engine { return engine })
 }
 
 // mountOn is mount with an engine of wrap's around the data file.
@@ -88,7 +89,8 @@ func mountOn(t testing.TB, wrap func(storage.Engine) storage.Engine) *mounted {
 	m.url = "http://" + listener.Addr().String()
 	data := dataIn(filepath.Join(t.TempDir(), "data"))
 	m.house, err = openHouse(t.Context(), houseOptions{
-		dataFlags: data, Begin: true, PublicURLs: []string{m.url}, Issuer: "Hafenlicht", Log: log, wrap: wrap,
+		dataFlags: data, Begin: true, PublicURLs: []string{m.url}, Issuer: "Hafenlicht", Log: log,
+		wrap: func(engine storage.Engine) storage.Engine { return wrap(storagetest.Watch(t, engine)) },
 	})
 	m.must(err)
 	t.Cleanup(func() { m.must(m.house.Close()) })

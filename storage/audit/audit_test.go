@@ -123,7 +123,8 @@ func TestRecord_ThoseOfATransactionAreInTheOrderOfTheCalls(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
 		must(t, h.Update(t.Context(), func(tx *storage.Tx) error {
 			for i := range 5 {
-				if err := audit.Record(tx, audit.Actor{}, audit.Event{UID: storage.UID{byte(i)}, Facts: named(i)}, audit.Detail{}); err != nil {
+				of := storage.UID{7 * byte(i%2)} // a user's and the installation's: on two shards
+				if err := audit.Record(tx, audit.Actor{}, audit.Event{UID: of, Facts: named(i)}, audit.Detail{}); err != nil {
 					return err
 				}
 			}

@@ -120,9 +120,10 @@ func TestSender_GivesUpWhenAnEntryHasExpired(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
 		var a attempts
 		must(t, h.store.Update(t.Context(), func(tx *storage.Tx) error {
+			owner := storage.NewUID()
 			return errors.Join(
-				work.Add(tx, storage.NewUID(), "fails", tx.Now().Add(10*time.Second)),
-				work.Add(tx, storage.NewUID(), "late", tx.Now()))
+				work.Add(tx, owner, "fails", tx.Now().Add(10*time.Second)),
+				work.Add(tx, owner, "late", tx.Now()))
 		}))
 		h.send(func(_ context.Context, e entry) (outbox.Then, error) {
 			a.note(e)

@@ -16,7 +16,8 @@ const seedVariable = "TUTELA_CHAOS_SEED"
 
 // Chaos wraps an engine so that closures with side effects fail their tests: it runs the closure of an Update one to
 // three times. The earlier runs' results are thrown away, as by an engine that has to try again; some of them see an
-// older state than the last. As any engine, it runs no closure whose context has ended.
+// older state than the last. As any engine, it runs no closure whose context has ended. It watches what transactions do
+// ([Watch]).
 //
 // What it draws depends on a seed, which a failed test prints, and on the order in which transactions come.
 func Chaos(t testing.TB, engine storage.Engine) *ChaosEngine {
@@ -29,7 +30,7 @@ func Chaos(t testing.TB, engine storage.Engine) *ChaosEngine {
 			t.Logf("chaos engine: run again with %s=%d", seedVariable, seed)
 		}
 	})
-	return &ChaosEngine{Engine: engine, draw: rand.New(rand.NewPCG(seed, 0))}
+	return &ChaosEngine{Engine: Watch(t, engine), draw: rand.New(rand.NewPCG(seed, 0))}
 }
 
 // ChaosEngine is what [Chaos] makes. The engine inside is for what only some engines offer.

@@ -93,7 +93,7 @@ func (g *Ground) open() {
 	ctx := context.Background()
 	file, err := bolt.Open(ctx, g.Path, bolt.Options{Logger: g.o.Log})
 	check.Must(g.t, err)
-	var engine storage.Engine = file
+	engine := storagetest.Watch(g.t, file)
 	if g.o.Chaos {
 		engine = storagetest.Chaos(g.t, file)
 	}

@@ -1,0 +1,106 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// SetAside is a row or an entry whose bytes cannot be read. Whoever meets one where it hinders others takes it from its
+// place and keeps its bytes here, for somebody to look at: they may be all that is left of what they were.
+type SetAside struct {
+	At    time.Time `json:"at"`
+	UID   UID       `json:"uid,omitzero"`    // whose row it is; none when that cannot be read either
+	Table string    `json:"table,omitempty"` // of the row; none when that cannot be read
+	Why   string    `json:"why"`
+	Key   []byte    `json:"key"` // in the store
+	Value []byte    `json:"value,omitempty"`
+}
+
+// setAside takes the value at a key of the store from its place.
+func (tx *Tx) setAside(key, value []byte, why error) error {
+	aside := SetAside{
+		At:    tx.now,
+		Why:   why.Error(),
+		Key:   bytes.Clone(key),
+		Value: bytes.Clone(value),
+	}
+	if uid, table, _, err := splitRowKey(key); err == nil {
+		aside.UID, aside.Table = uid, table
+	}
+	encoded, err := json.Marshal(aside)
+	if err != nil {
+		return err
+	}
+	if err := tx.put(asideKey(aside.UID, tx.Stamp()), encoded); err != nil {
+		return err
+	}
+	tx.damaged = append(tx.damaged, aside)
+	return tx.delete(aside.Key)
+}
+
+func asideKey(uid UID, stamp int64) []byte {
+	return binary.BigEndian.AppendUint64(asidePrefix(uid), uint64(stamp))
+}
+
+// asidePrefix is what the keys of all that was set aside of uid begin with.
+func asidePrefix(uid UID) []byte { return append([]byte{spaceAside}, uid[:]...) }
+
+// tellOfDamage says in the log what a transaction has set aside, without its bytes.
+func (s *Store) tellOfDamage(damaged []SetAside) {
+	for _, d := range damaged {
+		s.log.Error("a damaged record was set aside", "table", d.Table, "uid", d.UID, "bytes", len(d.Value), "why", d.Why)
+	}
+}
+
+// SetAside returns what was set aside, at most limit of it.
+func (s *Store) SetAside(ctx context.Context, limit int) ([]SetAside, error) {
+	list := []SetAside{}
+	var failed error
+	err := s.engine.Peek(ctx, Prefix([]byte{spaceAside}), func(key, value []byte) bool {
+		var aside SetAside
+		if failed = json.Unmarshal(value, &aside); failed != nil {
+			failed = fmt.Errorf("what was set aside under %x: %w", key, failed)
+			return false
+		}
+		list = append(list, aside)
+		return len(list) < limit
+	})
+	if err == nil {
+		err = failed
+	}
+	return list, err
+}
+
+// asideAtOnce bounds how much of what was set aside one transaction removes.
+const asideAtOnce = 1000
+
+// DropSetAside removes all that was set aside, together with what also writes once it is gone, and returns how much it
+// was.
+//
+// Errors: those of also; those of Update.
+func (s *Store) DropSetAside(ctx context.Context, also func(tx *Tx, dropped int) error) (dropped int, err error) {
+	for {
+		var keys [][]byte
+		err := s.engine.Peek(ctx, Prefix([]byte{spaceAside}), func(key, _ []byte) bool {
+			keys = append(keys, key)
+			return len(keys) < asideAtOnce
+		})
+		if err != nil {
+			return dropped, err
+		}
+		last := len(keys) < asideAtOnce
+		// One user's at a time: no transaction writes two users' rows.
+		err = s.UpdateEach(ctx, len(keys), func(tx *Tx, i int) error { return tx.delete(keys[i]) })
+		if err != nil {
+			return dropped, err
+		}
+		dropped += len(keys)
+		if last {
+			return dropped, s.Update(ctx, func(tx *Tx) error { return also(tx, dropped) })
+		}
+	}
+}
