@@ -99,7 +99,7 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest) (string, err
 			Enrollment: r.ID, Secret: r.Secret, Created: tx.Now(), Expires: tx.Now().Add(ticketLife),
 		}
 		return errors.Join(tickets.Insert(tx, u.UID, storage.NewUID().String(), t),
-			audit.Record(tx, req.Actor, audit.Event{Type: audit.StartEnroll, UID: u.UID}, audit.Detail{}),
+			audit.RecordAccount(tx, req.Actor, audit.Event{Type: audit.StartEnroll, UID: u.UID}, audit.Detail{}),
 			audit.RecordCall(tx, req.Actor, u.UID))
 	})
 	return secret, err

@@ -90,6 +90,6 @@ func (s *Service) Unblock(ctx context.Context, userID string, actor audit.Actor)
 		return errors.Join(
 			recovery.OpenAll(tx, u.UID),
 			LiftVetoes(tx, u.UID),
-			audit.Record(tx, actor, event, audit.Detail{}))
+			audit.RecordAccount(tx, actor, event, audit.Detail{}))
 	})
 }

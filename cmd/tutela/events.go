@@ -114,7 +114,7 @@ func (c *eventsCmd) print(e operator.Event) error {
 		facts = append(facts, "by="+e.By)
 	}
 	for _, known := range [][2]string{{"ip", e.Detail.IP}, {"device", e.Detail.Device}, {"enrollment", e.Detail.Enrollment},
-		{"successor", e.Detail.Successor}, {"backup", e.Detail.Backup}, {"reason", e.Detail.Text}} {
+		{"successor", e.Detail.Successor}, {"backup", e.Detail.Backup}, {"reason", e.Detail.Text}, {"sudo", e.Detail.Sudo}} {
 		if known[1] != "" {
 			facts = append(facts, known[0]+"="+quoted(known[1]))
 		}

@@ -22,6 +22,9 @@ const (
 	inUseRetry = 100 * time.Millisecond
 )
 
+// sudoUser is the environment variable in which sudo names who has called it. Source: sudo(8), ENVIRONMENT.
+const sudoUser = "SUDO_USER"
+
 // installation says how a command works on an installation when no server runs there.
 type installation struct {
 	publicURL string // printed in links
@@ -60,6 +63,7 @@ func (f dataFlags) operateThere(ctx context.Context, do func(operator.Service) e
 	if err != nil {
 		return err
 	}
+	client.BySudo(os.Getenv(sudoUser))
 	defer client.Close()
 	return do(client)
 }
@@ -82,7 +86,7 @@ func (f dataFlags) operateHere(ctx context.Context, i installation, do func(oper
 	if err != nil {
 		return err
 	}
-	return errors.Join(do(operator.NewLocal(h.operators(), os.Getuid())), h.Close())
+	return errors.Join(do(operator.NewLocal(h.operators(), os.Getuid()).BySudo(os.Getenv(sudoUser))), h.Close())
 }
 
 // logAt is a log on standard error from a level on.

@@ -272,7 +272,7 @@ func (a *api) event(e audit.Entry, u user.User, client string) logEvent {
 		out.Details[string(name)] = string(fact)
 	}
 	for name, text := range map[string]string{
-		"by": e.By, "device": e.Detail.Device, "reason": e.Detail.Text,
+		"by": e.By, "sudo": e.Detail.Sudo, "device": e.Detail.Device, "reason": e.Detail.Text,
 		"enrollment": e.Detail.Enrollment, "successor": e.Detail.Successor, "backup": e.Detail.Backup,
 	} {
 		if text != "" {

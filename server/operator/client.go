@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"syscall"
 	"time"
@@ -30,10 +31,18 @@ const helloTime = 5 * time.Second
 // Client makes the operator's calls over the admin socket of a running server. Safe for concurrent use.
 type Client struct {
 	path string
+	sudo string // who acts as the operator by sudo
 	http *http.Client
 }
 
 var _ Service = (*Client)(nil)
+
+// headerSudo names, percent-encoded, the person who acts as the operator by sudo.
+const headerSudo = "Tutela-Sudo-User"
+
+// BySudo names the person who acts as the operator by sudo, for the event log; see [audit.Actor.BySudo]. It is called
+// before the first call.
+func (c *Client) BySudo(name string) { c.sudo = name }
 
 // Dial reaches the server that listens on the admin socket at path.
 //
@@ -83,6 +92,9 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 	req, err := http.NewRequestWithContext(ctx, method, "http://tutela"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	if c.sudo != "" {
+		req.Header.Set(headerSudo, url.PathEscape(c.sudo))
 	}
 	resp, err := c.http.Do(req)
 	switch {

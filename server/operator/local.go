@@ -34,6 +34,11 @@ func NewLocal(services Services, osUserID int) *Local {
 	return &Local{Services: services, actor: audit.ByOperator(osUserID)}
 }
 
+// BySudo names the person who acts as the operator by sudo, for the event log; see [audit.Actor.BySudo].
+func (l *Local) BySudo(name string) *Local {
+	return &Local{Services: l.Services, actor: l.actor.BySudo(name)}
+}
+
 func (l *Local) perform(_ context.Context, _ string, _, _ any, here func(*Local) error) error {
 	return here(l)
 }

@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -418,3 +419,43 @@ var must = check.Must
 
 // only is the error of a call that answers nothing.
 func only(_ operator.None, err error) error { return err }
+
+// The person behind sudo is named in the detail of every event about a user, also after a reset, and in nothing that is
+// kept for ever.
+func TestEveryCall_NamesThePersonBehindSudoInADetailAlone(t *testing.T) {
+	const name = "planted-admin é"
+	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
+		if client, ok := s.(*operator.Client); ok {
+			client.BySudo(name)
+		} else {
+			s = h.local.BySudo(name)
+		}
+		ctx := t.Context()
+		_, err := operator.MakeTicket.Do(ctx, s, operator.TicketRequest{UserID: "maria"})
+		must(t, err)
+		must(t, only(operator.SetRole.Do(ctx, s, operator.RoleChange{UserID: "maria", Role: user.Owner})))
+		must(t, only(operator.SetBlocked.Do(ctx, s, operator.BlockChange{UserID: "maria", Blocked: true})))
+		must(t, only(operator.UnlockUser.Do(ctx, s, "maria")))
+		receipt, err := operator.ResetUser.Do(ctx, s, operator.Reset{UserID: "maria", Reason: "lost"})
+		must(t, err)
+		if strings.Contains(fmt.Sprint(receipt), "planted") {
+			t.Errorf("the receipt names the person: %+v", receipt)
+		}
+		events, err := operator.ListEvents.Do(ctx, s, operator.EventQuery{UserID: "maria", Take: 100})
+		must(t, err)
+		if len(events) != 5 {
+			t.Errorf("%d events", len(events))
+		}
+		for _, e := range events {
+			if e.Detail.Sudo != name || strings.Contains(fmt.Sprint(e.Event), "planted") {
+				t.Errorf("%s: sudo %q, event %+v", e.Type, e.Detail.Sudo, e.Event)
+			}
+		}
+		must(t, h.local.Store.Engine().Peek(ctx, storage.Range{}, func(key, value []byte) bool {
+			if bytes.Contains(value, []byte("planted")) && !bytes.Contains(key, []byte("event_account_detail")) {
+				t.Errorf("the name lies under %q", key)
+			}
+			return true
+		}))
+	})
+}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -156,7 +157,11 @@ func serviceFor(r *http.Request, services Services) (*Local, error) {
 	if !ok {
 		return nil, errNobody
 	}
-	return NewLocal(services, uid), nil
+	sudo, err := url.PathUnescape(r.Header.Get(headerSudo))
+	if err != nil {
+		return nil, storage.NewError(storage.Invalid, "the call is malformed")
+	}
+	return NewLocal(services, uid).BySudo(sudo), nil
 }
 
 // mounter is a call of any types.

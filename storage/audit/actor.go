@@ -18,6 +18,7 @@ import (
 type Actor struct {
 	kind    actorKind
 	osUser  int         // of the operator
+	sudo    string      // of the operator: the person behind sudo, at most MaxAgentBytes
 	client  string      // of a client; of a user, the login system through which the call came
 	scopes  []string    // of a client; never changed
 	actsAs  storage.UID // of a client: the user for whom it acts
@@ -64,8 +65,18 @@ func (a Actor) WithOrigin(address, agent string) Actor {
 	return a
 }
 
-// WithoutOrigin forgets where the call came from: for an event about a user of whom nothing may stay.
+// BySudo adds the person who acts as the operator by sudo, as the environment of the command names her (SUDO_USER). It
+// helps colleagues to ask each other and proves nothing: whoever may act as the operator can set it. A person's name is no
+// evidence, so it stands in details of class account alone, and never in By or in facts.
+func (a Actor) BySudo(name string) Actor {
+	a.sudo = ClipAgent(name)
+	return a
+}
+
+// WithoutOrigin forgets where the call came from, and who is behind sudo: for an event about a user of whom nothing may
+// stay.
 func (a Actor) WithoutOrigin() Actor {
+	a.sudo = ""
 	a.address = ""
 	a.agent = ""
 	return a

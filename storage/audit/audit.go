@@ -71,6 +71,7 @@ type Detail struct {
 	UserAgent string `json:"user_agent,omitempty"`
 	Device    string `json:"device,omitempty"` // the phone's name
 	Text      string `json:"text,omitempty"`   // a reason, in somebody's words
+	Sudo      string `json:"sudo,omitempty"`   // who acted as the operator by sudo; only in a detail that outlives a reset
 
 	// Ids of what a reset removes.
 	Enrollment string `json:"enrollment,omitempty"`
@@ -101,6 +102,7 @@ func Record(tx *storage.Tx, actor Actor, e Event, d Detail) error {
 
 // RecordAccount is Record for a detail that outlives a reset: class account.
 func RecordAccount(tx *storage.Tx, actor Actor, e Event, d Detail) error {
+	d.Sudo = actor.sudo
 	return record(tx, actor.sign(e), actor.describe(d), accountDetails)
 }
 
