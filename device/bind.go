@@ -75,7 +75,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.admits(tx, in); err != nil {
+	if err := mayAnswer(tx, in); err != nil {
 		return nil, nil, err
 	}
 	if err := s.replace(tx, uid, in, retiring, actor); err != nil {

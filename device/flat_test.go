@@ -80,6 +80,25 @@ func TestEnrollment_OfSchema1IsReadWhole(t *testing.T) {
 	})
 }
 
+// TestEnrollment_OfSchema1IsSealedAnew: what is sealed in such a row opens under its old place, and is sealed for the same.
+func TestEnrollment_OfSchema1IsSealedAnew(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		want := p.enrollment()
+		h.flatten()
+		_, err := h.ring.Rotate(context.Background())
+		must(h.t, err)
+		_, err = h.store.Reseal(context.Background())
+		must(h.t, err)
+		if diff := cmp.Diff(want, p.enrollment()); diff != "" {
+			h.t.Error(diff)
+		}
+		if !h.holds(`"type":"push"`) {
+			h.t.Error("the row is not written anew")
+		}
+	})
+}
+
 func TestEnrollment_OfSchema1GoesOnWorkingAndIsWrittenAnew(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p, quiet := h.enroll("ada", "a"), h.newPhone("b")

@@ -50,8 +50,11 @@ func (i *Installation) Validate() error {
 
 func fits(s string, most int) bool { return s != "" && len(s) <= most && utf8.ValidString(s) }
 
-// admits tells whether the presence policy lets the app enrol.
-func (s *Service) admits(tx *storage.Tx, in Installation) error {
+// mayAnswer reports whether the presence policy lets the app enrol: whether approvals could ask it. It is a rule on apps; an
+// authenticator of another type is asked for no approval.
+//
+// Errors: ErrInstallation.
+func mayAnswer(tx *storage.Tx, in Installation) error {
 	policy, err := ReadPresencePolicy(tx)
 	if err != nil {
 		return err
