@@ -207,3 +207,25 @@ func TestRetire_ErasesTheSecretOfOneTimeCodes(t *testing.T) {
 		return err
 	})
 }
+
+func TestAuthenticated_NotesTheLoginOfEveryTypeAndTheFirstCallOfAnApp(t *testing.T) {
+	h := newHouse(t, ground.Options{})
+	for _, of := range types {
+		e := h.give("ada", ofType(of, device.Active))
+		for _, satisfied := range []bool{false, true} {
+			h.update(func(tx *storage.Tx) error {
+				uid, read, err := device.Find(tx, e.ID)
+				must(t, err)
+				return device.Authenticated(tx, uid, read, satisfied)
+			})
+			h.view(func(tx *storage.Tx) error {
+				_, now, err := device.Find(tx, e.ID)
+				must(t, err)
+				if now.LastAuth.IsZero() == satisfied || now.Push.Seen != (of == device.TypePush) {
+					t.Errorf("%s, satisfied %t: last login %v, seen %t", of, satisfied, now.LastAuth, now.Push.Seen)
+				}
+				return nil
+			})
+		}
+	}
+}
