@@ -32,7 +32,7 @@ test: check gcc ## check the format, vet, lint, and run every test with the race
 	@race=-race; command -v gcc >/dev/null || race=; \
 	go test $$race -p 2 -timeout 14m ./...
 
-quick: format vet ## while you work: format, vet and the shorter tests, without race detector and lint; under a minute
+quick: format vet ## while you work: format, vet and the shorter tests, which start no process; no race detector, no lint
 	@begun=$$SECONDS; go test -short ./... | { grep -v 'no test files' || true; }; \
 	echo "quick: $$((SECONDS - begun)) s"
 

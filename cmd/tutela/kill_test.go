@@ -27,9 +27,6 @@ const (
 )
 
 func TestKill_NothingAcknowledgedIsLost(t *testing.T) {
-	if testing.Short() {
-		t.Skip("kills a server under load, again and again: run it without -short")
-	}
 	s := startLive(t)
 	l := newLedger(t, s)
 	acknowledged := 0
@@ -92,9 +89,6 @@ func compactThere(ctx context.Context, s *liveServer) error {
 // The control: what was acknowledged after a copy of the file was made is lost on purpose, by putting the copy in the
 // file's place. The same check must catch it.
 func TestKill_AWriteThatIsLostIsCaught(t *testing.T) {
-	if testing.Short() {
-		t.Skip("kills a server under load: run it without -short")
-	}
 	s := startLive(t)
 	l := newLedger(t, s)
 	l.loadAndKill(t)

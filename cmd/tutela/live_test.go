@@ -54,6 +54,14 @@ var builtBinary = sync.OnceValues(func() (string, error) {
 	return binary, nil
 })
 
+// skipWhenShort skips a test that builds the program and runs it as a process.
+func skipWhenShort(tb testing.TB) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("runs the program as a process: run it without -short")
+	}
+}
+
 // startLive starts a server with the clients that tests want: a login system, and an admin's program.
 func startLive(tb testing.TB) *liveServer {
 	tb.Helper()
@@ -62,9 +70,10 @@ func startLive(tb testing.TB) *liveServer {
 	return s
 }
 
-// newLive makes a server that is not started yet.
+// newLive makes a server that is not started yet. A short run skips the test: it runs the program.
 func newLive(tb testing.TB) *liveServer {
 	tb.Helper()
+	skipWhenShort(tb)
 	binary, err := builtBinary()
 	if err != nil {
 		tb.Fatal(err)

@@ -37,9 +37,10 @@ func newCommandLine(t *testing.T) *commandLine {
 	return c
 }
 
-// newCommandLineOnNothing is a command line on a data folder that is not there.
+// newCommandLineOnNothing is a command line on a data folder that is not there. A short run skips the test.
 func newCommandLineOnNothing(t *testing.T) *commandLine {
 	t.Helper()
+	skipWhenShort(t)
 	binary, err := builtBinary()
 	must(t, err)
 	return &commandLine{t, binary, filepath.Join(t.TempDir(), "data")}

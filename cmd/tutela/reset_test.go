@@ -15,9 +15,6 @@ import (
 var idOfMFA = regexp.MustCompile(`(dev|bkp|rst|arq|txn|mfa)_[0-9A-Za-z_-]{16,}`)
 
 func TestReset_LeavesNoIDOfTheUsersMFAInTheFile(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs a server and its commands as processes: run it without -short")
-	}
 	s := startLive(t)
 	liveALittle(t, s)
 	if found := idOfMFA.Find(dataFile(t, s)); found == nil {
