@@ -24,17 +24,21 @@ func tuneGC() {
 		return
 	}
 	debug.SetGCPercent(growthOfSmall)
-	watchGC(new(gcWatch))
+	watchGC(&gcWatch{apply: func(percent int) { debug.SetGCPercent(percent) }})
 }
 
-// gcWatch lies on the heap to be collected: so the runtime calls after each collection.
-type gcWatch struct{ percent int }
+// gcWatch lies on the heap to be collected: so the runtime calls after each collection. It holds a pointer, for the
+// runtime packs what is small and has none with others, and may then never call.
+type gcWatch struct {
+	percent int
+	apply   func(percent int)
+}
 
 func watchGC(w *gcWatch) {
 	runtime.SetFinalizer(w, func(w *gcWatch) {
 		if percent := growthOf(liveBytes()); percent != w.percent {
 			w.percent = percent
-			debug.SetGCPercent(percent)
+			w.apply(percent)
 		}
 		watchGC(w)
 	})

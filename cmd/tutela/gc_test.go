@@ -28,3 +28,19 @@ func TestLiveBytes_CountsWhatACollectionLeft(t *testing.T) {
 	}
 	t.Error("the runtime has no measure of the stacks by that name")
 }
+
+func TestWatchGC_LooksAfterEachCollection(t *testing.T) {
+	applied := make(chan int, 1)
+	watchGC(&gcWatch{percent: -1, apply: func(percent int) { applied <- percent }})
+	kept := make([]byte, 256<<20)
+	runtime.GC()
+	if got := <-applied; got != growthOfLarge {
+		t.Errorf("with 256 MiB alive: %d percent", got)
+	}
+	runtime.KeepAlive(kept)
+	kept = nil
+	runtime.GC()
+	if got := <-applied; got == growthOfLarge {
+		t.Errorf("with little alive: %d percent", got)
+	}
+}
