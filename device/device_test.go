@@ -21,24 +21,24 @@ func text(s string) *string { return &s }
 func TestPatch_ChangesWhatIsNamedAlone(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		byToken, err := p.callByToken()
+		byToken, err := p.CallByToken()
 		must(h.t, err)
-		for _, proof := range []device.Proof{p.proof(), byToken} {
+		for _, proof := range []device.Proof{p.Proof(), byToken} {
 			name := fmt.Sprint("by token: ", proof.ByToken)
 			e, err := h.Patch(context.Background(), proof, device.Change{Name: &name}, audit.ByUser())
 			must(h.t, err)
-			if e.Name != name || e.Push.Identifier != "a" || e.PushAddress() != p.in.Push || !e.Push.Can(device.NumberMatching) {
+			if e.Name != name || e.Push.Identifier != "a" || e.PushAddress() != p.In.Push || !e.Push.Can(device.NumberMatching) {
 				h.t.Errorf("%+v", e)
 			}
 		}
-		e, err := h.Patch(context.Background(), p.proof(), device.Change{
+		e, err := h.Patch(context.Background(), p.Proof(), device.Change{
 			Identifier: text("new"), Push: push.Address{Service: push.APNs, Token: "new"}, Capabilities: &[]string{},
 		}, audit.ByUser())
 		must(h.t, err)
 		if e.Push.Identifier != "new" || e.PushAddress() != (push.Address{Service: push.APNs, Token: "new"}) || e.Push.Can(device.NumberMatching) {
 			h.t.Errorf("%+v", e)
 		}
-		if read, err := h.Read(context.Background(), p.proof()); err != nil || read.Push.Identifier != "new" {
+		if read, err := h.Read(context.Background(), p.Proof()); err != nil || read.Push.Identifier != "new" {
 			h.t.Errorf("read: %+v, %v", read, err)
 		}
 	})
@@ -47,7 +47,7 @@ func TestPatch_ChangesWhatIsNamedAlone(t *testing.T) {
 func TestPatch_RefusesWhatCannotBeAndChangesNothing(t *testing.T) {
 	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
-	proof := p.proof()
+	proof := p.Proof()
 	before := h.content()
 	for name, c := range map[string]device.Change{
 		"no identifier":     {Identifier: text("")},
@@ -67,7 +67,7 @@ func TestPatch_TellsTheOldAddressOfEachChange(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		patch := func(c device.Change) {
-			_, err := h.Patch(context.Background(), p.proof(), c, audit.ByUser())
+			_, err := h.Patch(context.Background(), p.Proof(), c, audit.ByUser())
 			must(h.t, err)
 		}
 		patch(device.Change{Name: text("a new name")})
@@ -81,12 +81,12 @@ func TestPatch_TellsTheOldAddressOfEachChange(t *testing.T) {
 		patch(device.Change{Identifier: text("b"), Push: push.Address{Service: push.FCM, Token: "third"}}) // no change
 		told := map[push.Address]int{}
 		for _, d := range h.deliver() {
-			told[d.to]++
-			if d.Notice != "push_token_changed" || d.Enrollment != p.answer.ID || d.TransactionToken != "" || d.Challenge != "" {
+			told[d.To]++
+			if d.Notice != "push_token_changed" || d.Enrollment != p.Enrolled.ID || d.TransactionToken != "" || d.Challenge != "" {
 				h.t.Errorf("the notice is %+v", d.Message)
 			}
 		}
-		for _, want := range []push.Address{p.in.Push, {Service: push.APNs, Token: "second"}, {Service: push.FCM, Token: "third"}} {
+		for _, want := range []push.Address{p.In.Push, {Service: push.APNs, Token: "second"}, {Service: push.FCM, Token: "third"}} {
 			if told[want] != 1 {
 				h.t.Errorf("%v was told %d times", want, told[want])
 			}
@@ -106,7 +106,7 @@ func TestPatch_FloodOfTokensTellsTheFirst(t *testing.T) {
 	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	for i := range 40 {
-		_, err := h.Patch(context.Background(), p.proof(), device.Change{Push: push.Address{Service: push.GCM, Token: fmt.Sprint("thief ", i)}}, audit.ByUser())
+		_, err := h.Patch(context.Background(), p.Proof(), device.Change{Push: push.Address{Service: push.GCM, Token: fmt.Sprint("thief ", i)}}, audit.ByUser())
 		must(t, err)
 	}
 	told := h.deliver()
@@ -115,7 +115,7 @@ func TestPatch_FloodOfTokensTellsTheFirst(t *testing.T) {
 	}
 	first := false
 	for _, d := range told {
-		first = first || d.to == p.in.Push
+		first = first || d.To == p.In.Push
 	}
 	if !first {
 		t.Error("the owner's phone was not told")
@@ -131,13 +131,13 @@ func TestState_FollowsTheLifeOfAUser(t *testing.T) {
 		h.expectState("ada", user.Enrolled)
 		p.leave() // a thief with the device token
 		h.expectState("ada", user.RecoveryOnly)
-		p.proof()
+		p.Proof()
 		h.expectState("ada", user.Enrolled)
 		h.suspend(p)
 		h.expectState("ada", user.RecoveryOnly)
-		must(h.t, h.Resume(ctx, p.answer.ID, audit.ByOperator(0)))
+		must(h.t, h.Resume(ctx, p.Enrolled.ID, audit.ByOperator(0)))
 		h.expectState("ada", user.Enrolled)
-		must(h.t, h.Leave(ctx, p.proof(), audit.ByUser()))
+		must(h.t, h.Leave(ctx, p.Proof(), audit.ByUser()))
 		h.expectState("ada", user.RecoveryOnly)
 		h.enroll("ada", "b")
 		h.expectState("ada", user.Enrolled)
@@ -159,11 +159,11 @@ func TestRemoveEnrollment_OfTheLastIsAResetWithAReceipt(t *testing.T) {
 		a, b := h.enroll("ada", "a"), h.enroll("ada", "b")
 		h.suspend(b)
 		from := audit.ByClient("desk", nil, storage.House)
-		must(h.t, h.RemoveEnrollment(ctx, a.answer.ID, from)) // the suspended one counts as left
+		must(h.t, h.RemoveEnrollment(ctx, a.Enrolled.ID, from)) // the suspended one counts as left
 		h.expectState("ada", user.RecoveryOnly)
-		a.expectStatus(device.Retired)
-		expect(h.t, "once more", h.RemoveEnrollment(ctx, a.answer.ID, from), device.ErrNoEnrollment)
-		must(h.t, h.RemoveEnrollment(ctx, b.answer.ID, from))
+		a.ExpectStatus(device.Retired)
+		expect(h.t, "once more", h.RemoveEnrollment(ctx, a.Enrolled.ID, from), device.ErrNoEnrollment)
+		must(h.t, h.RemoveEnrollment(ctx, b.Enrolled.ID, from))
 		h.expectState("ada", user.New)
 		h.view(func(tx *storage.Tx) error {
 			list, err := recovery.Receipts(tx, h.uidIn(tx, "ada"))
@@ -183,18 +183,18 @@ func TestRemoveEnrollment_FindsNeitherRetiredNorLeftAndAsksWhetherTheCallerMay(t
 		ctx := context.Background()
 		p, left := h.enroll("ada", "a"), h.enroll("ada", "b")
 		left.leave()
-		expect(h.t, "one that left", h.RemoveEnrollment(ctx, left.answer.ID, audit.ByOperator(0)), device.ErrNoEnrollment)
+		expect(h.t, "one that left", h.RemoveEnrollment(ctx, left.Enrolled.ID, audit.ByOperator(0)), device.ErrNoEnrollment)
 		expect(h.t, "none", h.RemoveEnrollment(ctx, "dev_0000000000000000", audit.ByOperator(0)), device.ErrNoEnrollment)
-		expect(h.t, "somebody who may not", h.RemoveEnrollment(ctx, p.answer.ID, audit.ByUser()), user.ErrRefused)
-		p.expectStatus(device.Active)
+		expect(h.t, "somebody who may not", h.RemoveEnrollment(ctx, p.Enrolled.ID, audit.ByUser()), user.ErrRefused)
+		p.ExpectStatus(device.Active)
 	})
 }
 
 func TestPractise_IsForTheCallersOwnCode(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p, other := h.enroll("ada", "a"), h.enroll("ben", "b")
-		for typed, want := range map[string]bool{p.answer.RecoveryCode: true, other.answer.RecoveryCode: false, "x": false} {
-			valid, err := h.Practise(context.Background(), p.proof(), typed, audit.ByUser())
+		for typed, want := range map[string]bool{p.Enrolled.RecoveryCode: true, other.Enrolled.RecoveryCode: false, "x": false} {
+			valid, err := h.Practise(context.Background(), p.Proof(), typed, audit.ByUser())
 			if err != nil || valid != want {
 				h.t.Errorf("%t, %v", valid, err)
 			}
@@ -205,14 +205,14 @@ func TestPractise_IsForTheCallersOwnCode(t *testing.T) {
 func TestReset_RacingCallsLeaveNoRowBehind(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		proof := p.proof()
+		proof := p.Proof()
 		ticket := h.ticket("ada")
 		h.reset("ada")
 		_, err := h.Patch(context.Background(), proof, device.Change{Name: text("x")}, audit.ByUser())
 		expect(h.t, "a patch proven before", err, device.ErrNoEnrollment)
 		expect(h.t, "leaving, proven before", h.Leave(context.Background(), proof, audit.ByUser()), device.ErrNoEnrollment)
-		expect(h.t, "a ticket of before", h.newPhone("b").enroll(ticket), device.ErrTicket)
-		_, err = p.call()
+		expect(h.t, "a ticket of before", h.newPhone("b").Enroll(ticket), device.ErrTicket)
+		_, err = p.Call()
 		expect(h.t, "a call", err, device.ErrNoEnrollment)
 		r, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "x", Actor: audit.ByOperator(0)})
 		if err != nil || len(r.Removed) != 0 {

@@ -23,9 +23,9 @@ import (
 func TestEnroll_AnswersWhatTheSDKsNeed(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		for name, signer := range keys(h.t) {
-			p := h.newPhoneWith("phone with "+name, signer)
-			must(h.t, p.enroll(h.ticket("ada")))
-			a := p.answer
+			p := (&phone{h.home.NewPhoneWith("phone with "+name, signer), h})
+			must(h.t, p.Enroll(h.ticket("ada")))
+			a := p.Enrolled
 			if !strings.HasPrefix(a.ID, "dev_") || len(a.ID) != 20 || a.URL != publicURL+"/appliance-mfa" ||
 				a.Issuer != "Example & Söhne" || a.UserID != "ada" || len(a.Token) < 40 {
 				h.t.Errorf("%s: %+v", name, a)
@@ -34,7 +34,7 @@ func TestEnroll_AnswersWhatTheSDKsNeed(t *testing.T) {
 			if err != nil || len(secret) != 20 || a.TOTP.Algorithm != "sha1" || a.TOTP.Digits != 6 || a.TOTP.Period != 30 {
 				h.t.Errorf("%s: totp %+v, %v", name, a.TOTP, err)
 			}
-			if _, err := p.call(); err != nil {
+			if _, err := p.Call(); err != nil {
 				h.t.Errorf("%s: its first call got %v", name, err)
 			}
 		}
@@ -44,19 +44,19 @@ func TestEnroll_AnswersWhatTheSDKsNeed(t *testing.T) {
 
 func TestEnroll_IssuesACodeOnlyToAUserWithoutAValidOne(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		if code := h.enroll("ada", "a").answer.RecoveryCode; len(code) != 24 {
+		if code := h.enroll("ada", "a").Enrolled.RecoveryCode; len(code) != 24 {
 			h.t.Errorf("the first code is %q", code)
 		}
-		if code := h.enroll("ada", "b").answer.RecoveryCode; code != "" {
+		if code := h.enroll("ada", "b").Enrolled.RecoveryCode; code != "" {
 			h.t.Errorf("the second phone got the code %q", code)
 		}
 		_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 		must(h.t, err)
-		if code := h.enroll("ada", "c").answer.RecoveryCode; code != "" {
+		if code := h.enroll("ada", "c").Enrolled.RecoveryCode; code != "" {
 			h.t.Errorf("a phone got the code %q beside a valid one of an admin's", code)
 		}
 		h.clock.Advance(24 * time.Hour)
-		if code := h.enroll("ada", "d").answer.RecoveryCode; len(code) != 24 {
+		if code := h.enroll("ada", "d").Enrolled.RecoveryCode; len(code) != 24 {
 			h.t.Errorf("after an admin's code has expired a phone got %q", code)
 		}
 	})
@@ -65,11 +65,11 @@ func TestEnroll_IssuesACodeOnlyToAUserWithoutAValidOne(t *testing.T) {
 func TestEnroll_SpendsATicketOnce(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ticket := h.ticket("ada")
-		must(h.t, h.newPhone("a").enroll(ticket))
-		expect(h.t, "another key", h.newPhone("b").enroll(ticket), device.ErrTicket)
-		expect(h.t, "the same identifier with another key", h.newPhone("a").enroll(ticket), device.ErrTicket)
+		must(h.t, h.newPhone("a").Enroll(ticket))
+		expect(h.t, "another key", h.newPhone("b").Enroll(ticket), device.ErrTicket)
+		expect(h.t, "the same identifier with another key", h.newPhone("a").Enroll(ticket), device.ErrTicket)
 		for _, bad := range []string{"", "x", strings.Repeat("A", 32), ticket + "A", ticket[:31], strings.ToLower(ticket), "\x00", strings.Repeat("x", 1<<16)} {
-			expect(h.t, fmt.Sprintf("%.40q", bad), h.newPhone("c").enroll(bad), device.ErrTicket)
+			expect(h.t, fmt.Sprintf("%.40q", bad), h.newPhone("c").Enroll(bad), device.ErrTicket)
 		}
 	})
 }
@@ -78,9 +78,9 @@ func TestEnroll_LivesFiveDays(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		early, late := h.ticket("ada"), h.ticket("ada")
 		h.clock.Advance(5*24*time.Hour - time.Nanosecond)
-		must(h.t, h.newPhone("a").enroll(early))
+		must(h.t, h.newPhone("a").Enroll(early))
 		h.clock.Advance(time.Nanosecond)
-		expect(h.t, "after five days", h.newPhone("b").enroll(late), device.ErrTicket)
+		expect(h.t, "after five days", h.newPhone("b").Enroll(late), device.ErrTicket)
 	})
 }
 
@@ -90,26 +90,26 @@ func TestEnroll_TicketsOfARotatedKeyStillEnrol(t *testing.T) {
 	_, err := h.ring.Rotate(context.Background())
 	must(t, err)
 	p := h.newPhone("a")
-	must(t, p.enroll(ticket))
+	must(t, p.Enroll(ticket))
 	_, err = h.ring.Rotate(context.Background())
 	must(t, err)
-	if _, err := p.callByToken(); err != nil {
+	if _, err := p.CallByToken(); err != nil {
 		t.Errorf("its device token got %v", err)
 	}
 }
 
 // again enrols the phone once more and tells whether it got the same answer.
 func (p *phone) again(ticket string) (same bool, err error) {
-	before := p.answer
-	err = p.enroll(ticket)
-	return err == nil && cmp.Equal(before, p.answer), err
+	before := p.Enrolled
+	err = p.Enroll(ticket)
+	return err == nil && cmp.Equal(before, p.Enrolled), err
 }
 
 func TestEnroll_RepeatByTheSameKeyGetsTheSameAnswer(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ticket, p := h.ticket("ada"), h.newPhone("a")
 		h.clock.Advance(5*24*time.Hour - time.Second)
-		must(h.t, p.enroll(ticket))
+		must(h.t, p.Enroll(ticket))
 		for _, wait := range []time.Duration{0, 10 * time.Minute, 5*time.Minute - time.Nanosecond} { // past the end of the ticket
 			h.clock.Advance(wait)
 			if same, err := p.again(ticket); !same {
@@ -117,22 +117,22 @@ func TestEnroll_RepeatByTheSameKeyGetsTheSameAnswer(t *testing.T) {
 			}
 		}
 		h.clock.Advance(time.Nanosecond)
-		expect(h.t, "after a quarter of an hour", p.enroll(ticket), device.ErrTicket)
-		p.expectStatus(device.Active)
+		expect(h.t, "after a quarter of an hour", p.Enroll(ticket), device.ErrTicket)
+		p.ExpectStatus(device.Active)
 	})
 }
 
 func TestEnroll_AnswerIsKeptNoLongerThanItIsOfUse(t *testing.T) {
 	for name, end := range map[string]func(h *house, p *phone){
-		"its first call by the JWT":   func(h *house, p *phone) { p.proof() },
-		"its first call by the token": func(h *house, p *phone) { _, err := p.callByToken(); must(h.t, err) },
+		"its first call by the JWT":   func(h *house, p *phone) { p.Proof() },
+		"its first call by the token": func(h *house, p *phone) { _, err := p.CallByToken(); must(h.t, err) },
 		"a rotation of the code": func(h *house, p *phone) {
 			_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 			must(h.t, err)
 		},
 		"the retirement of another phone": func(h *house, p *phone) {
 			other := h.enroll("ada", "other")
-			must(h.t, h.Leave(context.Background(), other.proof(), audit.ByUser()))
+			must(h.t, h.Leave(context.Background(), other.Proof(), audit.ByUser()))
 		},
 		"its replacement": func(h *house, p *phone) { h.enroll("ada", "a") },
 		"a reset":         func(h *house, p *phone) { h.reset("ada") },
@@ -144,9 +144,9 @@ func TestEnroll_AnswerIsKeptNoLongerThanItIsOfUse(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onEveryEngine(t, func(h *house) {
 				ticket, p := h.ticket("ada"), h.newPhone("a")
-				must(h.t, p.enroll(ticket))
+				must(h.t, p.Enroll(ticket))
 				end(h, p)
-				expect(h.t, name, p.enroll(ticket), device.ErrTicket)
+				expect(h.t, name, p.Enroll(ticket), device.ErrTicket)
 			})
 		})
 	}
@@ -155,10 +155,10 @@ func TestEnroll_AnswerIsKeptNoLongerThanItIsOfUse(t *testing.T) {
 func TestEnroll_StoresNoSecretInPlainForm(t *testing.T) {
 	h := newHouse(t, ground.Options{})
 	ticket, p := h.ticket("ada"), h.newPhone("a")
-	must(t, p.enroll(ticket))
+	must(t, p.Enroll(ticket))
 	for what, secret := range map[string]string{
-		"ticket": ticket, "device token": p.answer.Token, "recovery code": p.answer.RecoveryCode, "TOTP secret": p.answer.TOTP.Secret,
-		"push token": p.in.Push.Token,
+		"ticket": ticket, "device token": p.Enrolled.Token, "recovery code": p.Enrolled.RecoveryCode, "TOTP secret": p.Enrolled.TOTP.Secret,
+		"push token": p.In.Push.Token,
 	} {
 		if h.holds(secret) {
 			t.Errorf("the store holds the %s in plain form", what)
@@ -176,7 +176,7 @@ func TestEnroll_64PhonesSpendOneTicketOnce(t *testing.T) {
 		errs := make([]error, len(phones))
 		var all sync.WaitGroup
 		for i, p := range phones {
-			all.Go(func() { errs[i] = p.enroll(ticket) })
+			all.Go(func() { errs[i] = p.Enroll(ticket) })
 		}
 		all.Wait()
 		enrolled := 0
@@ -216,7 +216,7 @@ func TestEnroll_64RepeatsByOneKeyGetOneAnswer(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range answers {
 			all.Go(func() {
-				answer, err := h.Enroll(context.Background(), ticket, p.in, audit.ByUser())
+				answer, err := h.Enroll(context.Background(), ticket, p.In, audit.ByUser())
 				if err != nil {
 					h.t.Error(err)
 				}
@@ -236,9 +236,9 @@ func TestEnroll_BlockedUserIs404AndTheTicketIsNotSpent(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ticket, p := h.ticket("ada"), h.newPhone("a")
 		h.block("ada", true)
-		expect(h.t, "blocked", p.enroll(ticket), device.ErrTicket)
+		expect(h.t, "blocked", p.Enroll(ticket), device.ErrTicket)
 		h.block("ada", false)
-		must(h.t, p.enroll(ticket))
+		must(h.t, p.Enroll(ticket))
 	})
 }
 
@@ -247,18 +247,18 @@ func TestEnroll_SameIdentifierReplacesTheOldEnrollment(t *testing.T) {
 		old, other := h.enroll("ada", "a"), h.enroll("ada", "b")
 		bens := h.enroll("ben", "a")
 		anew := h.enroll("ada", "a")
-		old.expectStatus(device.Retired)
+		old.ExpectStatus(device.Retired)
 		for _, p := range []*phone{other, bens, anew} {
-			p.expectStatus(device.Active)
+			p.ExpectStatus(device.Active)
 		}
-		_, err := old.call()
+		_, err := old.Call()
 		expect(h.t, "the old key", err, device.ErrNoEnrollment)
-		_, err = old.callByToken()
+		_, err = old.CallByToken()
 		expect(h.t, "the old token", err, device.ErrNoEnrollment)
-		if left := h.events("ada", audit.Unenroll); len(left) != 1 || left[0].Facts["why"] != "replaced" || left[0].Detail.Enrollment != old.answer.ID {
+		if left := h.events("ada", audit.Unenroll); len(left) != 1 || left[0].Facts["why"] != "replaced" || left[0].Detail.Enrollment != old.Enrolled.ID {
 			h.t.Errorf("events: %+v", left)
 		}
-		if e := old.enrollment(); len(e.Push.Address.Token)+len(e.OTP.Secret) != 0 {
+		if e := old.Enrollment(); len(e.Push.Address.Token)+len(e.OTP.Secret) != 0 {
 			h.t.Error("the retired enrollment keeps its push token or its secret")
 		}
 	})
@@ -268,19 +268,19 @@ func TestEnroll_KeyOfTheUsersOwnIsAConflictThatSpendsNothing(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		ticket := h.ticket("ada")
-		twin := h.newPhoneWith("b", p.signer)
-		expect(h.t, "the key of an active one", twin.enroll(ticket), device.ErrKeyInUse)
-		twin.in.Identifier = "a"
-		expect(h.t, "the key of an active one, and its identifier", twin.enroll(ticket), device.ErrKeyInUse)
-		p.expectStatus(device.Active)
+		twin := (&phone{h.home.NewPhoneWith("b", p.Signer), h})
+		expect(h.t, "the key of an active one", twin.Enroll(ticket), device.ErrKeyInUse)
+		twin.In.Identifier = "a"
+		expect(h.t, "the key of an active one, and its identifier", twin.Enroll(ticket), device.ErrKeyInUse)
+		p.ExpectStatus(device.Active)
 		h.suspend(p)
-		expect(h.t, "the key of a suspended one", twin.enroll(ticket), device.ErrKeyInUse)
-		must(h.t, h.Resume(context.Background(), p.answer.ID, audit.ByOperator(0)))
-		must(h.t, h.Leave(context.Background(), p.proof(), audit.ByUser()))
-		if err := twin.enroll(ticket); err != nil {
+		expect(h.t, "the key of a suspended one", twin.Enroll(ticket), device.ErrKeyInUse)
+		must(h.t, h.Resume(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
+		must(h.t, h.Leave(context.Background(), p.Proof(), audit.ByUser()))
+		if err := twin.Enroll(ticket); err != nil {
 			h.t.Errorf("the key of a retired one, with the ticket of before: %v", err)
 		}
-		if err := h.newPhoneWith("c", p.signer).enroll(h.ticket("ben")); err != nil {
+		if err := (&phone{h.home.NewPhoneWith("c", p.Signer), h}).Enroll(h.ticket("ben")); err != nil {
 			h.t.Errorf("the key of another user's: %v", err)
 		}
 	})
@@ -288,19 +288,19 @@ func TestEnroll_KeyOfTheUsersOwnIsAConflictThatSpendsNothing(t *testing.T) {
 
 func (h *house) suspend(p *phone) {
 	h.t.Helper()
-	must(h.t, h.Suspend(context.Background(), p.answer.ID, audit.ByOperator(0)))
+	must(h.t, h.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 }
 
 func TestEnroll_KeyOfOneThatLeftReplacesIt(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		byToken, err := p.callByToken()
+		byToken, err := p.CallByToken()
 		must(h.t, err)
 		must(h.t, h.Leave(context.Background(), byToken, audit.ByUser()))
-		must(h.t, h.newPhoneWith("b", p.signer).enroll(h.ticket("ada")))
-		_, err = p.call()
+		must(h.t, (&phone{h.home.NewPhoneWith("b", p.Signer), h}).Enroll(h.ticket("ada")))
+		_, err = p.Call()
 		expect(h.t, "a call of the one that left", err, device.ErrNoEnrollment)
-		p.expectStatus(device.Retired)
+		p.ExpectStatus(device.Retired)
 	})
 }
 
@@ -318,20 +318,20 @@ func TestEnroll_RefusesWhatAnAppCannotSayOfItself(t *testing.T) {
 		"more capabilities than anybody": func(in *device.Installation) { in.Capabilities = strings.Split(strings.Repeat("x,", 16)+"x", ",") },
 	} {
 		p := h.newPhone("a")
-		change(&p.in)
-		expect(t, name, p.enroll(ticket), device.ErrInstallation)
+		change(&p.In)
+		expect(t, name, p.Enroll(ticket), device.ErrInstallation)
 	}
-	must(t, h.newPhone("a").enroll(ticket))
+	must(t, h.newPhone("a").Enroll(ticket))
 }
 
 func TestEnroll_UnderPolicyNumberWantsAnAppThatMatchesNumbers(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		h.set("approval.presence", "number")
 		ticket, p := h.ticket("ada"), h.newPhone("a")
-		p.in.Capabilities = []string{"other"}
-		expect(h.t, "an app that cannot", p.enroll(ticket), device.ErrInstallation)
-		p.in.Capabilities = []string{"other", device.NumberMatching}
-		must(h.t, p.enroll(ticket))
+		p.In.Capabilities = []string{"other"}
+		expect(h.t, "an app that cannot", p.Enroll(ticket), device.ErrInstallation)
+		p.In.Capabilities = []string{"other", device.NumberMatching}
+		must(h.t, p.Enroll(ticket))
 	})
 }
 
@@ -341,9 +341,9 @@ func TestEnroll_BoundsTheEnrollmentsOfAUser(t *testing.T) {
 		h.enroll("ada", fmt.Sprint("phone ", i))
 	}
 	ticket := h.ticket("ada")
-	expect(t, "one too many", h.newPhone("one more").enroll(ticket), device.ErrTooMany)
+	expect(t, "one too many", h.newPhone("one more").Enroll(ticket), device.ErrTooMany)
 	h.enroll("ada", "phone 7") // in the place of another
-	must(t, h.newPhone("one more").enroll(h.ticket("ben")))
+	must(t, h.newPhone("one more").Enroll(h.ticket("ben")))
 }
 
 func TestNewTicket_HandsOutASecretOfTheProtocolsForm(t *testing.T) {
@@ -391,7 +391,7 @@ func TestNewTicket_IsRefusedForTheReasonThatHolds(t *testing.T) {
 func TestHoldsTicket_IsTrueOfTheUsersOwnThatWouldEnrol(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		adas, spent, bens := h.ticket("ada"), h.ticket("ada"), h.ticket("ben")
-		must(h.t, h.newPhone("a").enroll(spent))
+		must(h.t, h.newPhone("a").Enroll(spent))
 		holds := func(secret string) (holds bool) {
 			h.view(func(tx *storage.Tx) (err error) {
 				holds, err = h.HoldsTicket(tx, h.uidIn(tx, "ada"), secret)
@@ -431,9 +431,9 @@ func TestTicketURI_IsWhatAppsAndPlainTOTPAppsRead(t *testing.T) {
 			}
 		}
 		p := h.newPhone("a")
-		must(h.t, p.enroll(ticket))
-		if p.answer.ID != q.Get("id") || p.answer.TOTP.Secret != q.Get("secret") {
-			h.t.Errorf("the QR code has %s, the answer %s", uri, p.answer.ID)
+		must(h.t, p.Enroll(ticket))
+		if p.Enrolled.ID != q.Get("id") || p.Enrolled.TOTP.Secret != q.Get("secret") {
+			h.t.Errorf("the QR code has %s, the answer %s", uri, p.Enrolled.ID)
 		}
 		_, err = h.TicketURI(context.Background(), "x")
 		expect(h.t, "no ticket", err, device.ErrTicket)

@@ -65,16 +65,16 @@ func (h *house) flatten() {
 func TestEnrollment_OfSchema1IsReadWhole(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		p.proof() // seen
+		p.Proof() // seen
 		h.update(func(tx *storage.Tx) error {
-			uid, e, err := device.Find(tx, p.answer.ID)
+			uid, e, err := device.Find(tx, p.Enrolled.ID)
 			must(h.t, err)
 			e.LastAuth, e.Push.BackupID = tx.Now(), "bkp_0123456789abcdef"
 			return device.WatchCalls(tx, uid, e, "rst_1", tx.Now().Add(recovery.ReplyLife))
 		})
-		want := p.enrollment()
+		want := p.Enrollment()
 		h.flatten()
-		if diff := cmp.Diff(want, p.enrollment()); diff != "" {
+		if diff := cmp.Diff(want, p.Enrollment()); diff != "" {
 			h.t.Error(diff)
 		}
 	})
@@ -84,13 +84,13 @@ func TestEnrollment_OfSchema1IsReadWhole(t *testing.T) {
 func TestEnrollment_OfSchema1IsSealedAnew(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		want := p.enrollment()
+		want := p.Enrollment()
 		h.flatten()
 		_, err := h.ring.Rotate(context.Background())
 		must(h.t, err)
 		_, err = h.store.Reseal(context.Background())
 		must(h.t, err)
-		if diff := cmp.Diff(want, p.enrollment()); diff != "" {
+		if diff := cmp.Diff(want, p.Enrollment()); diff != "" {
 			h.t.Error(diff)
 		}
 		if !h.holds(`"type":"push"`) {
@@ -102,23 +102,23 @@ func TestEnrollment_OfSchema1IsSealedAnew(t *testing.T) {
 func TestEnrollment_OfSchema1GoesOnWorkingAndIsWrittenAnew(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p, quiet := h.enroll("ada", "a"), h.newPhone("b")
-		quiet.in.Push = push.Address{} // its app pulls
-		must(h.t, quiet.enroll(h.ticket("ada")))
+		quiet.In.Push = push.Address{} // its app pulls
+		must(h.t, quiet.Enroll(h.ticket("ada")))
 		h.flatten()
 		for _, p := range []*phone{p, quiet} {
-			_, err := p.callByToken()
+			_, err := p.CallByToken()
 			must(h.t, err)
-			if p.enrollment().PushAddress() != p.in.Push {
-				h.t.Errorf("%s is reached at %+v", p.in.Identifier, p.enrollment().PushAddress())
+			if p.Enrollment().PushAddress() != p.In.Push {
+				h.t.Errorf("%s is reached at %+v", p.In.Identifier, p.Enrollment().PushAddress())
 			}
 		}
 		h.notify("ada", recovery.NoticePayload{Notice: "code_changed"})
-		if told := h.deliver(); len(told) != 1 || told[0].to != p.in.Push {
+		if told := h.deliver(); len(told) != 1 || told[0].To != p.In.Push {
 			h.t.Errorf("told %+v", told)
 		}
-		_, err := h.Patch(context.Background(), p.proof(), device.Change{Name: text("renamed")}, audit.ByUser())
+		_, err := h.Patch(context.Background(), p.Proof(), device.Change{Name: text("renamed")}, audit.ByUser())
 		must(h.t, err)
-		if e := p.enrollment(); e.Name != "renamed" || e.Type != device.TypePush || !e.Push.Key.Same(p.key) || len(e.OTP.Secret) != 20 {
+		if e := p.Enrollment(); e.Name != "renamed" || e.Type != device.TypePush || !e.Push.Key.Same(p.In.Key) || len(e.OTP.Secret) != 20 {
 			h.t.Errorf("%+v", e)
 		}
 		if !h.holds(`"type":"push"`) || !h.holds(`"name":"renamed"`) {

@@ -18,20 +18,21 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"tutela/device"
+	"tutela/device/devicetest"
 )
 
 func keys(t testing.TB) map[string]crypto.Signer {
-	return map[string]crypto.Signer{"RSA": newRSA(t), "P-256": newP256(t), "Ed25519": newEd25519(t)}
+	return map[string]crypto.Signer{"RSA": devicetest.RSA(t), "P-256": devicetest.NewP256(t), "Ed25519": devicetest.NewEd25519(t)}
 }
 
 func TestParseKey_TakesTheThreeKindsAndVerifiesByThem(t *testing.T) {
 	for name, signer := range keys(t) {
-		key, err := device.ParseKey(jwkOf(t, signer))
+		key, err := device.ParseKey(devicetest.JWK(t, signer))
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		payload, err := key.Verify(sign(t, signer, map[string]string{"a": "b"}))
+		payload, err := key.Verify(devicetest.Sign(t, signer, map[string]string{"a": "b"}))
 		if err != nil || string(payload) != `{"a":"b"}` {
 			t.Errorf("%s: %s, %v", name, payload, err)
 		}
@@ -42,7 +43,7 @@ func TestParseKey_TakesTheThreeKindsAndVerifiesByThem(t *testing.T) {
 func members(t testing.TB, signer crypto.Signer, change map[string]any) json.RawMessage {
 	t.Helper()
 	var m map[string]any
-	must(t, json.Unmarshal(jwkOf(t, signer), &m))
+	must(t, json.Unmarshal(devicetest.JWK(t, signer), &m))
 	maps.Copy(m, change)
 	maps.DeleteFunc(m, func(_ string, v any) bool { return v == nil })
 	return encode(t, m)
@@ -74,7 +75,7 @@ func TestParseKey_KnowsAKeyInEveryFormThatItComesIn(t *testing.T) {
 		"Ed25519 without alg and use":  {all["Ed25519"], map[string]any{"alg": nil, "use": nil}},
 		"Ed25519 as the SDK sends one": {all["Ed25519"], nil},
 	} {
-		want, err := device.ParseKey(jwkOf(t, change.signer))
+		want, err := device.ParseKey(devicetest.JWK(t, change.signer))
 		must(t, err)
 		got, err := device.ParseKey(members(t, change.signer, change.change))
 		if err != nil || !got.Same(want) {
@@ -199,22 +200,22 @@ func TestParseKey_TakesEveryEd25519KeyThatIsMade(t *testing.T) {
 	for i := range 200 {
 		seed := sha512.Sum512([]byte{byte(i)})
 		key := ed25519.NewKeyFromSeed(seed[:32])
-		if _, err := device.ParseKey(jwkOf(t, key)); err != nil {
+		if _, err := device.ParseKey(devicetest.JWK(t, key)); err != nil {
 			t.Fatalf("key %d: %v", i, err)
 		}
 	}
 }
 
 func TestVerify_TakesTheKeysAlgorithmAlone(t *testing.T) {
-	r, p, e := newRSA(t), newP256(t), newEd25519(t)
+	r, p, e := devicetest.RSA(t), devicetest.NewP256(t), devicetest.NewEd25519(t)
 	payload := []byte(`{"iss":"x"}`)
 	parse := func(signer crypto.Signer) device.Key {
-		key, err := device.ParseKey(jwkOf(t, signer))
+		key, err := device.ParseKey(devicetest.JWK(t, signer))
 		must(t, err)
 		return key
 	}
 	none := b64([]byte(`{"alg":"none"}`)) + "." + b64(payload) + "."
-	good := signAs(t, jose.RS256, r, payload)
+	good := devicetest.SignAs(t, jose.RS256, r, payload)
 	parts := strings.Split(good, ".")
 	for name, c := range map[string]struct {
 		key     device.Key
@@ -223,12 +224,12 @@ func TestVerify_TakesTheKeysAlgorithmAlone(t *testing.T) {
 		"none by no key":            {device.Key{}, none},
 		"none":                      {parse(r), none},
 		"none under the signature":  {parse(r), b64([]byte(`{"alg":"none"}`)) + "." + parts[1] + "." + parts[2]},
-		"HMAC under the public key": {parse(r), signAs(t, jose.HS256, []byte(parse(r).N), payload)},
-		"HMAC under the point":      {parse(e), signAs(t, jose.HS256, []byte(e.Public().(ed25519.PublicKey)), payload)},
-		"PS256 by the RSA key":      {parse(r), signAs(t, jose.PS256, r, payload)},
-		"RS512 by the RSA key":      {parse(r), signAs(t, jose.RS512, r, payload)},
-		"another key of the kind":   {parse(e), signAs(t, jose.EdDSA, newEd25519(t), payload)},
-		"a key of another kind":     {parse(p), signAs(t, jose.EdDSA, e, payload)},
+		"HMAC under the public key": {parse(r), devicetest.SignAs(t, jose.HS256, []byte(parse(r).N), payload)},
+		"HMAC under the point":      {parse(e), devicetest.SignAs(t, jose.HS256, []byte(e.Public().(ed25519.PublicKey)), payload)},
+		"PS256 by the RSA key":      {parse(r), devicetest.SignAs(t, jose.PS256, r, payload)},
+		"RS512 by the RSA key":      {parse(r), devicetest.SignAs(t, jose.RS512, r, payload)},
+		"another key of the kind":   {parse(e), devicetest.SignAs(t, jose.EdDSA, devicetest.NewEd25519(t), payload)},
+		"a key of another kind":     {parse(p), devicetest.SignAs(t, jose.EdDSA, e, payload)},
 		"a changed payload":         {parse(r), parts[0] + "." + b64([]byte(`{"iss":"y"}`)) + "." + parts[2]},
 		"a changed header":          {parse(r), b64([]byte(`{"alg":"RS256"}`)) + "." + parts[1] + "." + parts[2]},
 		"no signature":              {parse(r), parts[0] + "." + parts[1] + "."},
@@ -238,7 +239,7 @@ func TestVerify_TakesTheKeysAlgorithmAlone(t *testing.T) {
 		"dots":                      {parse(r), ".."},
 		"too long":                  {parse(r), good + strings.Repeat("A", device.MaxTokenBytes)},
 		"a critical header":         {parse(e), critical(e, payload)},
-		"a key of its own":          {parse(e), embedded(t, newEd25519(t), payload)},
+		"a key of its own":          {parse(e), embedded(t, devicetest.NewEd25519(t), payload)},
 		"JSON serialisation":        {parse(r), `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`},
 	} {
 		_, err := c.key.Verify(c.compact)
@@ -269,7 +270,7 @@ func embedded(t testing.TB, key ed25519.PrivateKey, payload []byte) string {
 
 func FuzzParseKey(f *testing.F) {
 	for _, signer := range keys(f) {
-		f.Add([]byte(jwkOf(f, signer)))
+		f.Add([]byte(devicetest.JWK(f, signer)))
 	}
 	f.Add([]byte(`{"kty":"RSA","n":"","e":"AQAB"}`))
 	f.Add([]byte(`{"kty":"OKP","crv":"Ed25519","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`))
@@ -293,8 +294,8 @@ func FuzzVerify(f *testing.F) {
 	signers := keys(f)
 	var parsed []device.Key
 	for _, signer := range signers {
-		f.Add(sign(f, signer, map[string]any{"iss": "x", "iat": 1.5, "exp": 2}))
-		key, err := device.ParseKey(jwkOf(f, signer))
+		f.Add(devicetest.Sign(f, signer, map[string]any{"iss": "x", "iat": 1.5, "exp": 2}))
+		key, err := device.ParseKey(devicetest.JWK(f, signer))
 		must(f, err)
 		parsed = append(parsed, key)
 	}
@@ -321,7 +322,7 @@ func TestSame_NobodysKeyIsNotTheSameAsNobodys(t *testing.T) {
 	if (device.Key{}).Same(device.Key{}) {
 		t.Error("two enrollments without a key count as the same phone")
 	}
-	key, err := device.ParseKey(jwkOf(t, newEd25519(t)))
+	key, err := device.ParseKey(devicetest.JWK(t, devicetest.NewEd25519(t)))
 	must(t, err)
 	if !key.Same(key) || key.Same(device.Key{}) || (device.Key{}).Same(key) {
 		t.Error("a key is not the same as itself, or the same as none")

@@ -22,8 +22,8 @@ func TestDeliverNotice_TellsEachActivePhoneOnce(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		a, b := h.enroll("ada", "a"), h.enroll("ada", "b")
 		suspended, silent := h.enroll("ada", "c"), h.newPhone("d")
-		silent.in.Push = push.Address{}
-		must(h.t, silent.enroll(h.ticket("ada")))
+		silent.In.Push = push.Address{}
+		must(h.t, silent.Enroll(h.ticket("ada")))
 		h.suspend(suspended)
 		h.enroll("ben", "e")
 		h.notify("ada", recovery.NoticePayload{Notice: "restore_started", Restore: "rst_1"})
@@ -37,7 +37,7 @@ func TestDeliverNotice_TellsEachActivePhoneOnce(t *testing.T) {
 				h.t.Errorf("the notice is %s", encoded)
 			}
 		}
-		if len(told) != 2 || told[a.answer.ID] != 1 || told[b.answer.ID] != 1 {
+		if len(told) != 2 || told[a.Enrolled.ID] != 1 || told[b.Enrolled.ID] != 1 {
 			h.t.Errorf("told: %v", told)
 		}
 	})
@@ -47,8 +47,8 @@ func TestDeliverNotice_PhoneThatCannotBeReachedHasNoOtherToldAgain(t *testing.T)
 	onEveryEngine(t, func(h *house) {
 		h.enroll("ada", "a")
 		broken := h.enroll("ada", "b")
-		h.sent.fail = func(to push.Address) error {
-			if to == broken.in.Push {
+		h.sent.Fail = func(to push.Address) error {
+			if to == broken.In.Push {
 				return errors.New("the service does not answer")
 			}
 			return nil
@@ -58,14 +58,14 @@ func TestDeliverNotice_PhoneThatCannotBeReachedHasNoOtherToldAgain(t *testing.T)
 		for range 5 {
 			h.clock.Advance(2 * time.Minute)
 			for _, d := range h.deliver() {
-				if d.Enrollment != broken.answer.ID {
+				if d.Enrollment != broken.Enrolled.ID {
 					h.t.Errorf("%s was told again", d.Enrollment)
 				}
 			}
 		}
-		h.sent.fail = nil
+		h.sent.Fail = nil
 		h.clock.Advance(2 * time.Minute)
-		if told := h.deliver(); len(told) != 1 || told[0].Enrollment != broken.answer.ID {
+		if told := h.deliver(); len(told) != 1 || told[0].Enrollment != broken.Enrolled.ID {
 			h.t.Errorf("when the service answers again: %+v", told)
 		}
 		if left := h.waiting(); len(left) != 0 {
@@ -77,18 +77,18 @@ func TestDeliverNotice_PhoneThatCannotBeReachedHasNoOtherToldAgain(t *testing.T)
 func TestDeliverNotice_TokenThatIsGoneIsForgotten(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		h.sent.fail = func(push.Address) error { return push.ErrTokenGone }
+		h.sent.Fail = func(push.Address) error { return push.ErrTokenGone }
 		h.notify("ada", recovery.NoticePayload{Notice: "code_changed"})
 		if told := h.deliver(); len(told) != 1 {
 			h.t.Errorf("told %d times", len(told))
 		}
-		if !p.enrollment().PushAddress().IsZero() {
+		if !p.Enrollment().PushAddress().IsZero() {
 			h.t.Error("the token that is gone is kept")
 		}
 		if len(h.waiting()) != 0 {
 			h.t.Error("an entry is left in the outbox")
 		}
-		p.proof() // the enrollment works on
+		p.Proof() // the enrollment works on
 	})
 }
 
@@ -96,19 +96,19 @@ func TestDropPushToken_KeepsOneThatTheAppHasNamedSinceThen(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		drop := func(gone push.Address) {
-			h.update(func(tx *storage.Tx) error { return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.answer.ID, gone) })
+			h.update(func(tx *storage.Tx) error { return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, gone) })
 		}
 		drop(push.Address{Service: push.GCM, Token: "an older one"})
-		drop(push.Address{Service: push.APNs, Token: p.in.Push.Token})
-		if p.enrollment().PushAddress().IsZero() {
+		drop(push.Address{Service: push.APNs, Token: p.In.Push.Token})
+		if p.Enrollment().PushAddress().IsZero() {
 			h.t.Fatal("the token in force was dropped for another")
 		}
-		drop(p.in.Push)
-		if !p.enrollment().PushAddress().IsZero() {
+		drop(p.In.Push)
+		if !p.Enrollment().PushAddress().IsZero() {
 			h.t.Error("the token that is gone is kept")
 		}
 		h.update(func(tx *storage.Tx) error {
-			return device.DropPushToken(tx, h.uidIn(tx, "ada"), "dev_0000000000000000", p.in.Push)
+			return device.DropPushToken(tx, h.uidIn(tx, "ada"), "dev_0000000000000000", p.In.Push)
 		})
 	})
 }
@@ -119,17 +119,17 @@ func TestRetire_TellsThePhoneAndThenForgetsItsAddress(t *testing.T) {
 		h.update(func(tx *storage.Tx) error {
 			return device.Retire(tx, h.uidIn(tx, "ada"), p.enrollmentIn(tx), &recovery.NoticePayload{Notice: "restored"})
 		})
-		if told := h.deliver(); len(told) != 1 || told[0].to != p.in.Push || told[0].Notice != "restored" {
+		if told := h.deliver(); len(told) != 1 || told[0].To != p.In.Push || told[0].Notice != "restored" {
 			h.t.Errorf("told: %+v", told)
 		}
-		if !p.enrollment().PushAddress().IsZero() {
+		if !p.Enrollment().PushAddress().IsZero() {
 			h.t.Error("the address of a retired phone that was told is kept")
 		}
 	})
 }
 
 func (p *phone) enrollmentIn(tx *storage.Tx) *device.Enrollment {
-	_, e, err := device.Find(tx, p.answer.ID)
+	_, e, err := device.Find(tx, p.Enrolled.ID)
 	must(p.h.t, err)
 	return e
 }

@@ -52,12 +52,12 @@ func TestStartTicket_MakesAQRCodeForTenMinutes(t *testing.T) {
 			h.t.Errorf("started: %+v", started)
 		}
 		h.clock.Advance(10 * time.Minute)
-		expect(h.t, "after ten minutes", h.newPhone("a").enroll(started.TxID), device.ErrTicket)
+		expect(h.t, "after ten minutes", h.newPhone("a").Enroll(started.TxID), device.ErrTicket)
 		again := h.start(ticket, "session")
 		p := h.newPhone("a")
-		must(h.t, p.enroll(again.TxID))
-		if !strings.Contains(again.URI, "&id="+p.answer.ID+"&") || !strings.Contains(again.URI, "&secret="+p.answer.TOTP.Secret+"&") {
-			h.t.Errorf("the QR code %s, the answer %+v", again.URI, p.answer)
+		must(h.t, p.Enroll(again.TxID))
+		if !strings.Contains(again.URI, "&id="+p.Enrolled.ID+"&") || !strings.Contains(again.URI, "&secret="+p.Enrolled.TOTP.Secret+"&") {
+			h.t.Errorf("the QR code %s, the answer %+v", again.URI, p.Enrolled)
 		}
 	})
 }
@@ -66,16 +66,16 @@ func TestStartTicket_RootAndStartedSpendEachOther(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ticket := h.ticket("ada")
 		one, two := h.start(ticket, "one"), h.start(ticket, "two")
-		must(h.t, h.newPhone("a").enroll(one.TxID))
-		expect(h.t, "the root", h.newPhone("b").enroll(ticket), device.ErrTicket)
-		expect(h.t, "another of the root", h.newPhone("b").enroll(two.TxID), device.ErrTicket)
+		must(h.t, h.newPhone("a").Enroll(one.TxID))
+		expect(h.t, "the root", h.newPhone("b").Enroll(ticket), device.ErrTicket)
+		expect(h.t, "another of the root", h.newPhone("b").Enroll(two.TxID), device.ErrTicket)
 		_, err := h.StartTicket(context.Background(), ticket, "three")
 		expect(h.t, "a further start", err, device.ErrTicket)
 
 		ticket = h.ticket("ada")
 		one = h.start(ticket, "one")
-		must(h.t, h.newPhone("c").enroll(ticket))
-		expect(h.t, "one started before the root was spent", h.newPhone("d").enroll(one.TxID), device.ErrTicket)
+		must(h.t, h.newPhone("c").Enroll(ticket))
+		expect(h.t, "one started before the root was spent", h.newPhone("d").Enroll(one.TxID), device.ErrTicket)
 	})
 }
 
@@ -100,7 +100,7 @@ func TestStartTicket_AtTheLastMomentStillAnswersTwice(t *testing.T) {
 		started := h.start(ticket, "session")
 		h.clock.Advance(10*time.Minute - time.Second)
 		p := h.newPhone("a")
-		must(h.t, p.enroll(started.TxID))
+		must(h.t, p.Enroll(started.TxID))
 		h.clock.Advance(15*time.Minute - time.Nanosecond)
 		if same, err := p.again(started.TxID); !same {
 			h.t.Error(err)
@@ -125,7 +125,7 @@ func TestStartTicket_KeepsTheNewestOfMany(t *testing.T) {
 	if rows > 17 {
 		t.Errorf("%d rows came of pressing Start a hundred times", rows)
 	}
-	must(t, h.newPhone("a").enroll(last.TxID))
+	must(t, h.newPhone("a").Enroll(last.TxID))
 }
 
 func TestShowCode_ShowsTheCodeOnceToTheBrowserThatDrewTheQRCode(t *testing.T) {
@@ -136,7 +136,7 @@ func TestShowCode_ShowsTheCodeOnceToTheBrowserThatDrewTheQRCode(t *testing.T) {
 		_, err := h.show(ticket, "mine")
 		expect(h.t, "before the phone enrolled", err, device.ErrTicket)
 		p := h.newPhone("a")
-		must(h.t, p.enroll(started.TxID))
+		must(h.t, p.Enroll(started.TxID))
 		for _, session := range []string{"", "other's", "nobody's"} {
 			_, err := h.show(ticket, session)
 			expect(h.t, session, err, device.ErrTicket)
@@ -146,7 +146,7 @@ func TestShowCode_ShowsTheCodeOnceToTheBrowserThatDrewTheQRCode(t *testing.T) {
 		if !page.Spent || page.Started == nil || !page.Started.Enrolled || !page.Started.CodeKept || page.Started.Phone != "Pixel 9" {
 			h.t.Errorf("the page shows %+v, %+v", page, page.Started)
 		}
-		if code, err := h.show(ticket, "mine"); err != nil || code != p.answer.RecoveryCode {
+		if code, err := h.show(ticket, "mine"); err != nil || code != p.Enrolled.RecoveryCode {
 			h.t.Errorf("shown is %q, %v", code, err)
 		}
 		_, err = h.show(ticket, "mine")
@@ -168,8 +168,8 @@ func TestShowCode_OfTheQRCodeThatWasUsedThoughStartWasPressedAgain(t *testing.T)
 		h.clock.Advance(time.Second)
 		h.start(ticket, "mine")
 		p := h.newPhone("a")
-		must(h.t, p.enroll(first.TxID))
-		if code, err := h.show(ticket, "mine"); err != nil || code != p.answer.RecoveryCode {
+		must(h.t, p.Enroll(first.TxID))
+		if code, err := h.show(ticket, "mine"); err != nil || code != p.Enrolled.RecoveryCode {
 			h.t.Errorf("shown is %q, %v", code, err)
 		}
 	})
@@ -181,8 +181,8 @@ func TestShowCode_WaitsTenMinutesAndOutlivesThePhonesFirstCall(t *testing.T) {
 			id := "user " + wait.String()
 			ticket := h.ticket(id)
 			started, p := h.start(ticket, "mine"), h.newPhone("a")
-			must(h.t, p.enroll(started.TxID))
-			p.proof()
+			must(h.t, p.Enroll(started.TxID))
+			p.Proof()
 			h.clock.Advance(wait)
 			_, err := h.show(ticket, "mine")
 			expect(h.t, wait.String(), err, want)
@@ -196,14 +196,14 @@ func TestShowCode_IsGoneWithARotationARetirementOrAReset(t *testing.T) {
 			_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 			must(h.t, err)
 		},
-		"retirement": func(h *house, p *phone) { must(h.t, h.Leave(context.Background(), p.proof(), audit.ByUser())) },
+		"retirement": func(h *house, p *phone) { must(h.t, h.Leave(context.Background(), p.Proof(), audit.ByUser())) },
 		"reset":      func(h *house, _ *phone) { h.reset("ada") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			onEveryEngine(t, func(h *house) {
 				ticket := h.ticket("ada")
 				started, p := h.start(ticket, "mine"), h.newPhone("a")
-				must(h.t, p.enroll(started.TxID))
+				must(h.t, p.Enroll(started.TxID))
 				end(h, p)
 				_, err := h.show(ticket, "mine")
 				expect(h.t, name, err, device.ErrTicket)
@@ -216,7 +216,7 @@ func TestShowCode_64AtOnceShowItOnce(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ticket := h.ticket("ada")
 		started := h.start(ticket, "mine")
-		must(h.t, h.newPhone("a").enroll(started.TxID))
+		must(h.t, h.newPhone("a").Enroll(started.TxID))
 		var mu sync.Mutex
 		shown := 0
 		var all sync.WaitGroup
@@ -242,7 +242,7 @@ func TestAwaitEnrolled_EndsWhenThePhoneHasEnrolled(t *testing.T) {
 		started := h.start(ticket, "mine")
 		waited := make(chan error, 1)
 		go func() { waited <- h.AwaitEnrolled(context.Background(), ticket, "mine", time.Hour) }()
-		must(h.t, h.newPhone("a").enroll(started.TxID))
+		must(h.t, h.newPhone("a").Enroll(started.TxID))
 		must(h.t, <-waited)
 		page, err := h.OpenTicket(context.Background(), ticket, "mine")
 		must(h.t, err)

@@ -146,7 +146,7 @@ func TestEnroll_LeavesAuthenticatorsWithoutAKeyAlone(t *testing.T) {
 		for _, of := range types[1:] {
 			others = append(others, h.give("ada", ofType(of, device.Active)), h.give("ada", ofType(of, device.Suspended)))
 		}
-		h.enroll("ada", "a").expectStatus(device.Active)
+		h.enroll("ada", "a").ExpectStatus(device.Active)
 		for _, e := range others {
 			h.view(func(tx *storage.Tx) error {
 				_, now, err := device.Find(tx, e.ID)
@@ -169,9 +169,9 @@ func TestProve_KnowsNoCallsOfAnAuthenticatorThatMakesNone(t *testing.T) {
 			id := h.give("ada", ofType(of, device.Active)).ID
 			for name, bearer := range map[string]string{
 				"nothing":        "",
-				"another's":      p.answer.Token,
-				"another's JWT":  p.jwt(map[string]any{"iss": id}),
-				"a JWT unsigned": "eyJhbGciOiJub25lIn0." + b64(encode(h.t, p.claims(map[string]any{"iss": id}))) + ".",
+				"another's":      p.Enrolled.Token,
+				"another's JWT":  p.JWT(map[string]any{"iss": id}),
+				"a JWT unsigned": "eyJhbGciOiJub25lIn0." + b64(encode(h.t, p.Claims(map[string]any{"iss": id}))) + ".",
 			} {
 				_, err := h.Prove(context.Background(), id, bearer, false)
 				expect(h.t, string(of)+", "+name, err, device.ErrNoEnrollment)
@@ -185,7 +185,7 @@ func TestRemoveEnrollment_TheLastOfAnyTypeIsAReset(t *testing.T) {
 		ctx, admin := context.Background(), audit.ByOperator(0)
 		p := h.enroll("ada", "a")
 		codes := h.give("ada", ofType(device.TypeOTP, device.Active))
-		must(h.t, h.RemoveEnrollment(ctx, p.answer.ID, admin))
+		must(h.t, h.RemoveEnrollment(ctx, p.Enrolled.ID, admin))
 		h.expectState("ada", user.Enrolled)
 		must(h.t, h.Suspend(ctx, codes.ID, admin))
 		h.expectState("ada", user.RecoveryOnly)

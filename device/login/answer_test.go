@@ -13,6 +13,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"tutela/device"
+	"tutela/device/devicetest"
 	"tutela/device/login"
 	"tutela/device/push"
 	"tutela/recovery"
@@ -24,7 +25,7 @@ import (
 
 func TestAnswer_ApprovesByEachKindOfKey(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		for name, signer := range signers(h.t) {
+		for name, signer := range devicetest.Signers(h.t) {
 			p := h.enrollApp(name, "a", signer, device.NumberMatching)
 			begun := h.begin(request(name))
 			m := p.one()
@@ -47,7 +48,7 @@ func TestAnswer_ApprovesByEachKindOfKey(t *testing.T) {
 func (p *phone) enrollment() (e *device.Enrollment) {
 	p.h.t.Helper()
 	p.h.view(func(tx *storage.Tx) (err error) {
-		_, e, err = device.Find(tx, p.answer.ID)
+		_, e, err = device.Find(tx, p.Enrolled.ID)
 		return err
 	})
 	return e
@@ -65,7 +66,7 @@ func TestAnswer_AcceptsWhatPhonesSendInTheField(t *testing.T) {
 			"a clock a month ahead":       {"iat": now + days, "exp": now + days + 30},
 			"a clock that says 1970":      {"iat": 0, "exp": 30},
 			"the aud without its prefix":  {"aud": publicURL + "/api/resolve-transaction"},
-			"the aud of the second URL":   {"aud": "https://mfa.example.com/appliance-mfa/api/resolve-transaction"},
+			"the aud of the second URL":   {"aud": "https://mfa.example.com/base/appliance-mfa/api/resolve-transaction"},
 			"an array of audiences":       {"aud": []string{"x", publicURL + "/api/resolve-transaction"}},
 			"another iss, as iOS":         {"iss": "changed by a restore"},
 			"no iss":                      {"iss": nil},
@@ -102,9 +103,9 @@ func TestAnswer_ThatDoesNotVerifyDecidesNothing(t *testing.T) {
 		good := map[string]any{"tutela_number": begun.Number}
 		with := func(change map[string]any) string {
 			change["tutela_number"] = begun.Number
-			return p.sign(p.claims(m, change))
+			return p.Sign(p.claims(m, change))
 		}
-		payload := strings.Split(p.sign(p.claims(m, good)), ".")[1]
+		payload := strings.Split(p.Sign(p.claims(m, good)), ".")[1]
 		for name, c := range map[string]struct {
 			token, answer string
 			want          error
@@ -122,19 +123,19 @@ func TestAnswer_ThatDoesNotVerifyDecidesNothing(t *testing.T) {
 			"no life":                      {m.TransactionToken, with(map[string]any{"exp": now}), device.ErrClaims},
 			"no exp":                       {m.TransactionToken, with(map[string]any{"exp": nil}), device.ErrClaims},
 			"no iat":                       {m.TransactionToken, with(map[string]any{"iat": nil}), device.ErrClaims},
-			"the other phone's key":        {m.TransactionToken, second.sign(p.claims(m, good)), device.ErrSignature},
-			"another user's key":           {m.TransactionToken, other.sign(p.claims(m, good)), device.ErrSignature},
+			"the other phone's key":        {m.TransactionToken, second.Sign(p.claims(m, good)), device.ErrSignature},
+			"another user's key":           {m.TransactionToken, other.Sign(p.claims(m, good)), device.ErrSignature},
 			"another user's token":         {mOther.TransactionToken, with(map[string]any{}), device.ErrSignature},
 			"the other phone's token":      {mSecond.TransactionToken, with(map[string]any{}), device.ErrSignature},
 			"none":                         {m.TransactionToken, base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + payload + ".", device.ErrSignature},
-			"HMAC under the public key":    {m.TransactionToken, hs256(h, []byte(p.in.Key.X), p.claims(m, good)), device.ErrSignature},
-			"the device JWT of the phone":  {m.TransactionToken, p.sign(map[string]any{"iss": p.answer.ID, "sub": "ada", "iat": now, "exp": now + 30}), login.ErrAnswer},
+			"HMAC under the public key":    {m.TransactionToken, hs256(h, []byte(p.In.Key.X), p.claims(m, good)), device.ErrSignature},
+			"the device JWT of the phone":  {m.TransactionToken, p.Sign(map[string]any{"iss": p.Enrolled.ID, "sub": "ada", "iat": now, "exp": now + 30}), login.ErrAnswer},
 			"no JWT":                       {m.TransactionToken, "x", device.ErrSignature},
 			"no answer":                    {m.TransactionToken, "", device.ErrSignature},
-			"a JWT over no object":         {m.TransactionToken, p.sign("x"), login.ErrAnswer},
+			"a JWT over no object":         {m.TransactionToken, p.Sign("x"), login.ErrAnswer},
 			"no token":                     {"", with(map[string]any{}), keyring.ErrToken},
 			"a token of nobody":            {"a.b.c", with(map[string]any{}), keyring.ErrToken},
-			"the device token as token":    {p.answer.Token, with(map[string]any{}), keyring.ErrToken},
+			"the device token as token":    {p.Enrolled.Token, with(map[string]any{}), keyring.ErrToken},
 			"the auth_req_id as token":     {begun.ID, with(map[string]any{}), keyring.ErrToken},
 			"an mfa_token as token":        {h.startMFA("ada").Token, with(map[string]any{}), keyring.ErrToken},
 			"a token with a changed claim": {tamper(m.TransactionToken), with(map[string]any{}), keyring.ErrToken},
@@ -192,7 +193,7 @@ func TestAnswer_WithAWrongNumberDenies(t *testing.T) {
 			begun := h.begin(request("ada"))
 			m := p.one()
 			wrong := []string{begun.Number[1:], begun.Number + "0", other(begun.Number)}[i]
-			jwt := p.sign(p.claims(m, map[string]any{"tutela_number": wrong}))
+			jwt := p.Sign(p.claims(m, map[string]any{"tutela_number": wrong}))
 			expect(h.t, "a wrong number", p.respond(m, jwt), login.ErrNumber)
 			expect(h.t, "the same again", p.respond(m, jwt), login.ErrNumber)
 			expect(h.t, "the right one afterwards", p.approve(m, begun.Number), login.ErrNoLogin)
@@ -241,7 +242,7 @@ func TestAnswer_SameAgainGetsTheSameOutcomeAndAnotherIsTooLate(t *testing.T) {
 		a, b := h.enroll("ada", "a"), h.enroll("ada", "b")
 		begun := h.begin(request("ada"))
 		m, mb := a.one(), b.one()
-		jwt := a.sign(a.claims(m, map[string]any{"tutela_number": begun.Number}))
+		jwt := a.Sign(a.claims(m, map[string]any{"tutela_number": begun.Number}))
 		must(h.t, a.respond(m, jwt))
 		h.clock.Advance(time.Second)
 		for range 3 {
@@ -285,7 +286,7 @@ func TestAnswer_64AtOnceDecideOnce(t *testing.T) {
 		m := p.one()
 		answers := make([]string, 64) // half of them deny
 		for i := range answers {
-			answers[i] = p.sign(p.claims(m, map[string]any{"auth0_guardian_accepted": i%2 == 0, "tutela_number": begun.Number, "n": i}))
+			answers[i] = p.Sign(p.claims(m, map[string]any{"auth0_guardian_accepted": i%2 == 0, "tutela_number": begun.Number, "n": i}))
 		}
 		errs := make([]error, 64)
 		var all sync.WaitGroup
@@ -318,7 +319,7 @@ func TestAnswer_64RepeatsOfOneGetOneOutcome(t *testing.T) {
 		p := h.enroll("ada", "a")
 		begun := h.begin(request("ada"))
 		m := p.one()
-		jwt := p.sign(p.claims(m, map[string]any{"tutela_number": begun.Number}))
+		jwt := p.Sign(p.claims(m, map[string]any{"tutela_number": begun.Number}))
 		var all sync.WaitGroup
 		for range 64 {
 			all.Go(func() {
@@ -338,16 +339,16 @@ func TestAnswer_IsRefusedWhenTheEnrollmentOrTheLoginIsGone(t *testing.T) {
 		want error
 	}{
 		"the enrollment retired": {func(h *house, p *phone) {
-			must(h.t, h.devices.Leave(context.Background(), p.proof(), audit.ByUser()))
+			must(h.t, h.devices.Leave(context.Background(), p.Proof(), audit.ByUser()))
 		}, login.ErrNoLogin},
 		"the enrollment replaced": {func(h *house, _ *phone) { h.enroll("ada", "a") }, login.ErrNoLogin},
 		"the enrollment left": {func(h *house, p *phone) {
-			proof, err := h.devices.Prove(context.Background(), p.answer.ID, p.answer.Token, false)
+			proof, err := h.devices.Prove(context.Background(), p.Enrolled.ID, p.Enrolled.Token, false)
 			must(h.t, err)
 			must(h.t, h.devices.Leave(context.Background(), proof, audit.ByUser()))
 		}, login.ErrNoLogin},
 		"the enrollment suspended": {func(h *house, p *phone) {
-			must(h.t, h.devices.Suspend(context.Background(), p.answer.ID, audit.ByOperator(0)))
+			must(h.t, h.devices.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 		}, device.ErrSuspended},
 		"the user blocked": {func(h *house, _ *phone) { h.block("ada", true) }, login.ErrNoLogin},
 		"the user reset":   {func(h *house, _ *phone) { h.reset("ada") }, login.ErrNoLogin},
@@ -376,7 +377,7 @@ func TestAnswer_ByAPhoneThatIsNotAskedIsRefused(t *testing.T) {
 			h.t.Errorf("an app that cannot match numbers is asked %d approvals", n)
 		}
 		m := asked.one()
-		m.TransactionToken = h.tokenFor(m.TransactionToken, tap.answer.ID)
+		m.TransactionToken = h.tokenFor(m.TransactionToken, tap.Enrolled.ID)
 		expect(h.t, "a tap", tap.approve(m, begun.Number), login.ErrNoLogin)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tutela/device"
+	"tutela/device/devicetest"
 	"tutela/device/login"
 	"tutela/device/push"
 	"tutela/storage"
@@ -31,7 +32,7 @@ func TestApprovals_HaveTheKeysOfThePushMessage(t *testing.T) {
 		var got map[string]any
 		must(h.t, json.Unmarshal(encoded, &got))
 		want := map[string]any{
-			"txtkn": m.TransactionToken, "dai": p.answer.ID, "c": m.Challenge, "d": "2026-03-01T12:00:00.123Z", "sh": publicURL,
+			"txtkn": m.TransactionToken, "dai": p.Enrolled.ID, "c": m.Challenge, "d": "2026-03-01T12:00:00.123Z", "sh": publicURL,
 			"s":  map[string]any{"b": map[string]any{"n": "Firefox", "v": "128"}, "os": map[string]any{"n": "Linux"}},
 			"l":  map[string]any{"n": "198.51.100.7"},
 			"nm": true, "bm": "pay 5",
@@ -105,7 +106,7 @@ func TestApprovals_AreThePendingOnesOldestFirstWithoutThoseSeen(t *testing.T) {
 func TestApprovals_WantTheJWT(t *testing.T) {
 	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
-	proof, err := h.devices.Prove(context.Background(), p.answer.ID, p.answer.Token, false)
+	proof, err := h.devices.Prove(context.Background(), p.Enrolled.ID, p.Enrolled.Token, false)
 	must(t, err)
 	_, err = h.Approvals(context.Background(), proof, nil, 0)
 	expect(t, "by the device token", err, device.ErrUnsigned)
@@ -137,7 +138,7 @@ type waiting struct {
 func (p *phone) wait(ctx context.Context, seen ...string) *waiting {
 	p.h.t.Helper()
 	w := &waiting{h: p.h, done: make(chan struct{})}
-	proof := p.proof()
+	proof := p.Proof()
 	go func() {
 		defer close(w.done)
 		w.list, w.err = p.h.Approvals(ctx, proof, seen, time.Minute)
@@ -180,11 +181,11 @@ func TestApprovals_WaitEndsAtOnceWithTheEnrollment(t *testing.T) {
 	}{
 		"reset": {func(h *house, _ *phone) { h.reset("ada") }, device.ErrNoEnrollment},
 		"retired": {func(h *house, p *phone) {
-			must(h.t, h.devices.Leave(context.Background(), p.proof(), audit.ByUser()))
+			must(h.t, h.devices.Leave(context.Background(), p.Proof(), audit.ByUser()))
 		}, device.ErrNoEnrollment},
 		"replaced": {func(h *house, _ *phone) { h.enroll("ada", "a") }, device.ErrNoEnrollment},
 		"suspended": {func(h *house, p *phone) {
-			must(h.t, h.devices.Suspend(context.Background(), p.answer.ID, audit.ByOperator(0)))
+			must(h.t, h.devices.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 		}, device.ErrSuspended},
 		"deleted": {func(h *house, _ *phone) {
 			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
@@ -254,11 +255,11 @@ func TestDeliver_PushesToEachPhoneThatIsAskedATokenOfItsOwn(t *testing.T) {
 		}
 		for _, d := range pushed {
 			p := a
-			if d.Enrollment == b.answer.ID {
+			if d.Enrollment == b.Enrolled.ID {
 				p = b
 			}
-			if d.to != p.in.Push || d.Challenge != p.one().Challenge {
-				h.t.Errorf("%+v went to %v", d.Message, d.to)
+			if d.To != p.In.Push || d.Challenge != p.one().Challenge {
+				h.t.Errorf("%+v went to %v", d.Message, d.To)
 			}
 		}
 		must(h.t, a.approve(pushedTo(pushed, a), begun.Number))
@@ -269,9 +270,9 @@ func TestDeliver_PushesToEachPhoneThatIsAskedATokenOfItsOwn(t *testing.T) {
 	})
 }
 
-func pushedTo(all []delivered, p *phone) push.Message {
+func pushedTo(all []devicetest.Delivered, p *phone) push.Message {
 	for _, d := range all {
-		if d.Enrollment == p.answer.ID {
+		if d.Enrollment == p.Enrolled.ID {
 			return d.Message
 		}
 	}
@@ -288,14 +289,14 @@ func TestDeliver_LooksAgainBeforeItSends(t *testing.T) {
 			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		},
 		"the phone was retired": func(h *house, p *phone, _ login.Begun) {
-			must(h.t, h.devices.Leave(context.Background(), p.proof(), audit.ByUser()))
+			must(h.t, h.devices.Leave(context.Background(), p.Proof(), audit.ByUser()))
 		},
 		"the phone was suspended": func(h *house, p *phone, _ login.Begun) {
-			must(h.t, h.devices.Suspend(context.Background(), p.answer.ID, audit.ByOperator(0)))
+			must(h.t, h.devices.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 		},
 		"the phone has no push token any more": func(h *house, p *phone, _ login.Begun) {
 			h.update(func(tx *storage.Tx) error {
-				return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.answer.ID, p.in.Push)
+				return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, p.In.Push)
 			})
 		},
 	} {
@@ -319,7 +320,7 @@ func TestDeliver_TokenThatIsGoneIsDroppedAndThePhoneReachedByPull(t *testing.T) 
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		begun := h.begin(request("ada"))
-		h.sent.fail = func(push.Address) error { return push.ErrTokenGone }
+		h.sent.Fail = func(push.Address) error { return push.ErrTokenGone }
 		if pushed := h.deliver(); len(pushed) != 1 {
 			h.t.Errorf("tried %d times", len(pushed))
 		}
@@ -336,8 +337,8 @@ func TestDeliver_TriesAgainThePhoneThatFailedAlone(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		good, bad := h.enroll("ada", "a"), h.enroll("ada", "b")
 		h.begin(request("ada"))
-		h.sent.fail = func(to push.Address) error {
-			if to == bad.in.Push {
+		h.sent.Fail = func(to push.Address) error {
+			if to == bad.In.Push {
 				return errors.New("the service does not answer")
 			}
 			return nil
@@ -347,13 +348,13 @@ func TestDeliver_TriesAgainThePhoneThatFailedAlone(t *testing.T) {
 		}
 		h.clock.Advance(5 * time.Second)
 		for _, d := range h.deliver() {
-			if d.Enrollment == good.answer.ID {
+			if d.Enrollment == good.Enrolled.ID {
 				h.t.Error("the phone that has the push got it again")
 			}
 		}
-		h.sent.fail = nil
+		h.sent.Fail = nil
 		h.clock.Advance(20 * time.Second)
-		if again := h.deliver(); len(again) != 1 || again[0].Enrollment != bad.answer.ID {
+		if again := h.deliver(); len(again) != 1 || again[0].Enrollment != bad.Enrolled.ID {
 			h.t.Errorf("when the service answers again: %+v", again)
 		}
 		h.expectEvents("ada", audit.SendPush, 2)
@@ -378,15 +379,15 @@ func TestAskInstead_AsksTheNewPhoneInTheOldOnesPlace(t *testing.T) {
 		h.deliver()
 		anew := h.enroll("ada", "b")
 		h.update(func(tx *storage.Tx) error {
-			uid, e, err := device.Find(tx, anew.answer.ID)
+			uid, e, err := device.Find(tx, anew.Enrolled.ID)
 			must(h.t, err)
-			return h.AskInstead(tx, uid, old.answer.ID, e)
+			return h.AskInstead(tx, uid, old.Enrolled.ID, e)
 		})
 		if n := len(old.pull()); n != 0 {
 			h.t.Errorf("the old phone is still asked %d", n)
 		}
 		pushed := h.deliver()
-		if len(pushed) != 1 || pushed[0].Enrollment != anew.answer.ID || pushed[0].BindingMessage != "pushed" {
+		if len(pushed) != 1 || pushed[0].Enrollment != anew.Enrolled.ID || pushed[0].BindingMessage != "pushed" {
 			h.t.Errorf("pushed: %+v", pushed)
 		}
 		list := anew.pull()
@@ -408,9 +409,9 @@ func TestAskInstead_AsksNoAppThatCannotMatchTheNumber(t *testing.T) {
 		m := old.one()
 		tap := h.enrollTap("ada", "b")
 		h.update(func(tx *storage.Tx) error {
-			uid, e, err := device.Find(tx, tap.answer.ID)
+			uid, e, err := device.Find(tx, tap.Enrolled.ID)
 			must(h.t, err)
-			return h.AskInstead(tx, uid, old.answer.ID, e)
+			return h.AskInstead(tx, uid, old.Enrolled.ID, e)
 		})
 		if n := len(tap.pull()); n != 0 {
 			h.t.Errorf("it is asked %d", n)

@@ -153,8 +153,8 @@ func TestBegin_RefusesUsersWhoCannotBeAsked(t *testing.T) {
 		_, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: "new"}, Actor: audit.ByOperator(0)})
 		must(h.t, err)
 		gone, suspended := h.enroll("gone", "a"), h.enroll("suspended", "b")
-		must(h.t, h.devices.Leave(ctx, gone.proof(), audit.ByUser()))
-		must(h.t, h.devices.Suspend(ctx, suspended.answer.ID, audit.ByOperator(0)))
+		must(h.t, h.devices.Leave(ctx, gone.Proof(), audit.ByUser()))
+		must(h.t, h.devices.Suspend(ctx, suspended.Enrolled.ID, audit.ByOperator(0)))
 		h.enroll("blocked", "c")
 		h.block("blocked", true)
 		h.enroll("reset", "d")
@@ -441,7 +441,7 @@ func TestBegin_DeliveryIsPullWithoutAPushToken(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		h.update(func(tx *storage.Tx) error {
-			return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.answer.ID, p.in.Push)
+			return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, p.In.Push)
 		})
 		h.expectDelivery("no push token", request("ada"), login.Pull)
 		h.enroll("ada", "b")
@@ -465,7 +465,7 @@ func TestStartMFA_TellsWhatAUserCanDo(t *testing.T) {
 			case "ada":
 				h.enroll(id, "a")
 			case "gone":
-				must(h.t, h.devices.Leave(context.Background(), h.enroll(id, "b").proof(), audit.ByUser()))
+				must(h.t, h.devices.Leave(context.Background(), h.enroll(id, "b").Proof(), audit.ByUser()))
 			case "expired":
 				_, err := h.codes.AddUser(context.Background(), user.User{ID: id}, audit.ByUser())
 				must(h.t, err)

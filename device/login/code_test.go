@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tutela/device"
+	"tutela/device/devicetest"
 	"tutela/device/login"
 	"tutela/device/push"
 	"tutela/recovery"
@@ -28,7 +29,7 @@ func (h *house) redeem(token, code string) (login.CodeOutcome, error) {
 
 func TestRedeemCode_LetsInAndReplacesTheCode(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		code := h.enroll("ada", "a").answer.RecoveryCode
+		code := h.enroll("ada", "a").Enrolled.RecoveryCode
 		started := h.startMFA("ada")
 		o, err := h.redeem(started.Token, strings.ToLower(code[:12]+"-"+code[12:]))
 		must(h.t, err)
@@ -46,7 +47,7 @@ func TestRedeemCode_LetsInAndReplacesTheCode(t *testing.T) {
 
 func TestRedeemCode_SameAgainGetsTheSameAnswerBeforeLimitsAreLookedAt(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		code := h.enroll("ada", "a").answer.RecoveryCode
+		code := h.enroll("ada", "a").Enrolled.RecoveryCode
 		token := h.startMFA("ada").Token
 		first, err := h.redeem(token, code)
 		must(h.t, err)
@@ -83,7 +84,7 @@ func TestRedeemCode_AnswerIsErasedByRotationRetirementAndReset(t *testing.T) {
 			must(h.t, err)
 		}, login.ErrGrant},
 		"retirement": {func(h *house, p *phone) {
-			must(h.t, h.devices.Leave(context.Background(), p.proof(), audit.ByUser()))
+			must(h.t, h.devices.Leave(context.Background(), p.Proof(), audit.ByUser()))
 		}, login.ErrGrant},
 		"reset":   {func(h *house, _ *phone) { h.reset("ada") }, login.ErrMFATokenExpired},
 		"a block": {func(h *house, _ *phone) { h.block("ada", true) }, login.ErrBlocked},
@@ -92,10 +93,10 @@ func TestRedeemCode_AnswerIsErasedByRotationRetirementAndReset(t *testing.T) {
 			onEveryEngine(t, func(h *house) {
 				p := h.enroll("ada", "a")
 				token := h.startMFA("ada").Token
-				_, err := h.redeem(token, p.answer.RecoveryCode)
+				_, err := h.redeem(token, p.Enrolled.RecoveryCode)
 				must(h.t, err)
 				c.end(h, p)
-				_, err = h.redeem(token, p.answer.RecoveryCode)
+				_, err = h.redeem(token, p.Enrolled.RecoveryCode)
 				expect(h.t, name, err, c.want)
 			})
 		})
@@ -104,7 +105,7 @@ func TestRedeemCode_AnswerIsErasedByRotationRetirementAndReset(t *testing.T) {
 
 func TestRedeemCode_WrongCodesCountAndTyposDoNot(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		code := h.enroll("ada", "a").answer.RecoveryCode
+		code := h.enroll("ada", "a").Enrolled.RecoveryCode
 		token := h.startMFA("ada").Token
 		for range 30 {
 			_, err := h.redeem(token, wrongCode[:23]+"0")
@@ -130,13 +131,13 @@ func TestRedeemCode_WrongCodesCountAndTyposDoNot(t *testing.T) {
 func TestRedeemCode_TakesOnlyTheMFATokenOfItsClient(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		code := p.answer.RecoveryCode
+		code := p.Enrolled.RecoveryCode
 		token := h.startMFA("ada").Token
 		begun := h.begin(request("ada"))
 		_, err := h.RedeemCode(context.Background(), "another client", token, code, audit.ByUser())
 		expect(h.t, "another client", err, login.ErrMFAToken)
 		for name, bad := range map[string]string{
-			"nothing": "", "a txtkn": p.one().TransactionToken, "an auth_req_id": begun.ID, "the device token": p.answer.Token, "cut off": token[:len(token)-1],
+			"nothing": "", "a txtkn": p.one().TransactionToken, "an auth_req_id": begun.ID, "the device token": p.Enrolled.Token, "cut off": token[:len(token)-1],
 		} {
 			_, err := h.redeem(bad, code)
 			expect(h.t, name, err, login.ErrMFAToken)
@@ -152,7 +153,7 @@ func TestRedeemCode_TakesOnlyTheMFATokenOfItsClient(t *testing.T) {
 
 func TestRedeemCode_64AtOnceSpendOneCodeAndGetOneAnswer(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		code := h.enroll("ada", "a").answer.RecoveryCode
+		code := h.enroll("ada", "a").Enrolled.RecoveryCode
 		token := h.startMFA("ada").Token
 		next := make([]recovery.Code, 64)
 		var all sync.WaitGroup
@@ -177,7 +178,7 @@ func TestRedeemCode_64AtOnceSpendOneCodeAndGetOneAnswer(t *testing.T) {
 
 func TestRedeemCode_ManyLoginsAtOnceSpendOneCodeOnce(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		code := h.enroll("ada", "a").answer.RecoveryCode
+		code := h.enroll("ada", "a").Enrolled.RecoveryCode
 		tokens := make([]string, 12)
 		for i := range tokens {
 			tokens[i] = h.startMFA("ada").Token
@@ -209,7 +210,7 @@ func TestRedeemCode_ManyLoginsAtOnceSpendOneCodeOnce(t *testing.T) {
 func TestRedeemCode_IsASuccessForThePushBudget(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		h.set("push.budget", "1")
-		code := h.enroll("ada", "a").answer.RecoveryCode
+		code := h.enroll("ada", "a").Enrolled.RecoveryCode
 		h.expectDelivery("first", request("ada"), login.Push)
 		h.expectDelivery("second", request("ada"), login.Silent)
 		_, err := h.redeem(h.startMFA("ada").Token, code)
@@ -224,9 +225,9 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		const planted = "planted-6f1d"
 		ctx := context.Background()
-		p := h.enrollApp("ada", planted+" identifier", newEd25519(h.t), device.NumberMatching, planted+" capability")
+		p := h.enrollApp("ada", planted+" identifier", devicetest.NewEd25519(h.t), device.NumberMatching, planted+" capability")
 		name := planted + " name"
-		_, err := h.devices.Patch(ctx, p.proof(), device.Change{
+		_, err := h.devices.Patch(ctx, p.Proof(), device.Change{
 			Name: &name, Push: push.Address{Service: push.APNs, Token: planted + " push token"},
 		}, audit.ByUser().WithOrigin(planted, planted))
 		must(h.t, err)
@@ -240,10 +241,10 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 		token := h.startMFA("ada").Token
 		_, err = h.redeem(token, wrongCode)
 		expect(h.t, "a wrong code", err, recovery.ErrWrongCode)
-		o, err := h.redeem(token, p.answer.RecoveryCode)
+		o, err := h.redeem(token, p.Enrolled.RecoveryCode)
 		must(h.t, err)
 		h.begin(req) // the code gave the push budget back
-		_, err = h.devices.Practise(ctx, p.proof(), wrongCode, audit.ByUser())
+		_, err = h.devices.Practise(ctx, p.Proof(), wrongCode, audit.ByUser())
 		must(h.t, err)
 		filled := h.tables()
 		for table, class := range storage.Tables() {
@@ -258,7 +259,7 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 			}
 		}
 		h.scan(func(key, value string) {
-			for _, secret := range []string{planted, "Pixel 9", p.in.Key.X, p.answer.ID, p.answer.Token, p.answer.RecoveryCode, string(o.Next), p.answer.TOTP.Secret} {
+			for _, secret := range []string{planted, "Pixel 9", p.In.Key.X, p.Enrolled.ID, p.Enrolled.Token, p.Enrolled.RecoveryCode, string(o.Next), p.Enrolled.TOTP.Secret} {
 				if strings.Contains(key+value, secret) {
 					h.t.Errorf("%q holds %q: %s", key, secret, value)
 				}

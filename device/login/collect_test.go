@@ -18,7 +18,7 @@ import (
 // approved begins a login that is approved at once.
 func (p *phone) approved() login.Begun {
 	p.h.t.Helper()
-	begun := p.h.begin(request(p.answer.UserID))
+	begun := p.h.begin(request(p.Enrolled.UserID))
 	must(p.h.t, p.approve(p.one(), begun.Number))
 	return begun
 }
@@ -31,7 +31,7 @@ func TestCollect_HandsTheOutcomeOutOnceToItsClient(t *testing.T) {
 		expect(h.t, "another client", err, login.ErrGrant)
 		o, err := h.collect(begun)
 		must(h.t, err)
-		if o.Login.Scope != "openid" || o.Login.By != p.answer.ID || o.Login.Message != "pay 5" {
+		if o.Login.Scope != "openid" || o.Login.By != p.Enrolled.ID || o.Login.Message != "pay 5" {
 			h.t.Errorf("%+v", o)
 		}
 		_, err = h.collect(begun)
@@ -211,7 +211,7 @@ func TestCollect_WaitGoesOnThroughWakesThatDecideNothing(t *testing.T) {
 	m := p.one()
 	w := h.hold(context.Background(), begun)
 	second := h.enroll("ada", "b")
-	must(t, h.devices.Leave(context.Background(), second.proof(), audit.ByUser()))
+	must(t, h.devices.Leave(context.Background(), second.Proof(), audit.ByUser()))
 	select {
 	case <-w.done:
 		t.Errorf("the request ended with %v", w.err)

@@ -21,7 +21,7 @@ func TestApprove_EveryMethodEndsALoginInTheSameWay(t *testing.T) {
 			must(h.t, p.approve(p.one(), begun.Number))
 		}, true, "number"},
 		login.ByRecoveryCode: {func(h *house, p *phone) {
-			_, err := h.redeem(h.startMFA("ada").Token, p.answer.RecoveryCode)
+			_, err := h.redeem(h.startMFA("ada").Token, p.Enrolled.RecoveryCode)
 			must(h.t, err)
 		}, false, ""},
 	} {

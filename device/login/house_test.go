@@ -3,22 +3,13 @@ package login_test
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/rsa"
-	"encoding/json"
 	"errors"
 	"maps"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"tutela/device"
+	"tutela/device/devicetest"
 	"tutela/device/login"
 	"tutela/device/push"
 	"tutela/recovery"
@@ -27,24 +18,23 @@ import (
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
 	"tutela/storage/outbox"
-	"tutela/storage/setting"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
-const publicURL = "http://localhost:8080"
+const publicURL = devicetest.PublicURL
 
-// house is the services over a real data file, with a clock that the test owns and a push service that it reads.
+// house is the service with users and phones.
 type house struct {
 	*login.Service
+	home    *devicetest.House
 	t       *testing.T
 	clock   *storage.FakeClock
 	store   *storage.Store
 	ring    *keyring.Ring
 	codes   *recovery.Service
 	devices *device.Service
-	sent    *pushes
-
-	ground *ground.Ground
+	sent    *devicetest.Pushes
 }
 
 func onEveryEngine(t *testing.T, test func(h *house)) {
@@ -53,101 +43,54 @@ func onEveryEngine(t *testing.T, test func(h *house)) {
 
 func newHouse(t *testing.T, o ground.Options) *house {
 	t.Helper()
-	g := ground.Open(t, o)
-	h := &house{t: t, clock: g.Clock, sent: &pushes{}, ground: g}
+	h := &house{home: devicetest.Open(t, o), t: t}
 	h.build()
 	return h
 }
 
 func (h *house) build() {
-	h.store, h.ring = h.ground.Store, h.ground.Ring
-	h.codes = recovery.New(h.store, h.ring, func(context.Context, []byte) (string, error) { return "signed", nil })
-	bases := device.NewBases([]string{publicURL, "https://mfa.example.com"})
-	h.devices = device.New(h.store, h.ring, h.codes, device.Options{Bases: bases, Issuer: "Example", Deliver: h.sent})
-	h.Service = login.New(h.store, h.ring, h.devices, h.codes, bases, h.sent)
+	h.clock = h.home.Clock
+	h.store = h.home.Store
+	h.ring = h.home.Ring
+	h.codes = h.home.Codes
+	h.devices = h.home.Devices
+	h.sent = h.home.Sent
+	h.Service = login.New(h.store, h.ring, h.devices, h.codes, h.home.Bases, h.sent)
 }
 
 // restart closes the store and opens it again.
 func (h *house) restart() {
 	h.t.Helper()
-	h.ground.Reopen(0)
+	h.home.Restart(0)
 	h.build()
-}
-
-// pushes is a push service that remembers what it was given. Safe for concurrent use.
-type pushes struct {
-	mu       sync.Mutex
-	messages []delivered
-	fail     func(to push.Address) error
-}
-
-type delivered struct {
-	to push.Address
-	push.Message
-}
-
-func (p *pushes) Deliver(_ context.Context, to push.Address, m push.Message) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.messages = append(p.messages, delivered{to, m})
-	if p.fail != nil {
-		return p.fail(to)
-	}
-	return nil
-}
-
-func (p *pushes) take() []delivered {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	taken := p.messages
-	p.messages = nil
-	return taken
 }
 
 // deliver does the approvals that are due in the outbox, and returns what was delivered. Entries that fail stay; notices
 // are done without being delivered.
-func (h *house) deliver() []delivered {
+func (h *house) deliver() []devicetest.Delivered {
 	h.t.Helper()
 	nobody := func(context.Context, outbox.Entry[recovery.NoticePayload]) (outbox.Then, error) {
 		return nil, outbox.ErrGone
 	}
-	h.ground.Drain(h.Handler(), recovery.Notice.Handler(nobody))
-	return h.sent.take()
+	h.home.Drain(h.Handler(), recovery.Notice.Handler(nobody))
+	return h.sent.Take()
 }
+
+func (h *house) update(fn func(tx *storage.Tx) error) { h.t.Helper(); h.home.Update(fn) }
+func (h *house) view(fn func(tx *storage.Tx) error)   { h.t.Helper(); h.home.View(fn) }
+func (h *house) set(name, value string)               { h.t.Helper(); h.home.Set(name, value) }
+func (h *house) scan(see func(key, value string))     { h.t.Helper(); h.home.Scan(see) }
+func (h *house) uid(id string) storage.UID            { h.t.Helper(); return h.home.UID(id) }
+func (h *house) block(id string, blocked bool)        { h.t.Helper(); h.home.SetBlocked(id, blocked) }
+func (h *house) reset(id string) recovery.Receipt     { h.t.Helper(); return h.home.Reset(id) }
 
 // waiting is the state of every entry of the outbox.
-func (h *house) waiting() (entries []string) {
-	h.scan(func(key, value string) {
-		if key[0] == 'u' && strings.HasPrefix(key[17:], "outbox\x00") {
-			entries = append(entries, value)
-		}
-	})
-	return entries
-}
+func (h *house) waiting() []string { h.t.Helper(); return h.home.Rows("outbox") }
 
-func (h *house) scan(see func(key, value string)) {
+// events are those about a user of a type, newest first.
+func (h *house) events(id string, of audit.Type) []audit.Entry {
 	h.t.Helper()
-	must(h.t, h.store.Engine().View(context.Background(), func(r storage.Reader) error {
-		return r.Scan(storage.Range{}, func(key, value []byte) bool {
-			see(string(key), string(value))
-			return true
-		})
-	}))
-}
-
-func (h *house) update(fn func(tx *storage.Tx) error) {
-	h.t.Helper()
-	must(h.t, h.store.Update(context.Background(), fn))
-}
-
-func (h *house) view(fn func(tx *storage.Tx) error) {
-	h.t.Helper()
-	must(h.t, h.store.View(context.Background(), fn))
-}
-
-func (h *house) set(name, value string) {
-	h.t.Helper()
-	h.update(func(tx *storage.Tx) error { return setting.Set(tx, name, value) })
+	return h.home.EventsOf(id, of)
 }
 
 func (h *house) uidIn(tx *storage.Tx, id string) storage.UID {
@@ -157,20 +100,6 @@ func (h *house) uidIn(tx *storage.Tx, id string) storage.UID {
 	return u.UID
 }
 
-func (h *house) uid(id string) (uid storage.UID) {
-	h.t.Helper()
-	h.view(func(tx *storage.Tx) error { uid = h.uidIn(tx, id); return nil })
-	return uid
-}
-
-// events are those about a user of a type, newest first.
-func (h *house) events(id string, of audit.Type) []audit.Entry {
-	h.t.Helper()
-	entries, _, err := audit.List(context.Background(), h.store, audit.Query{UID: h.uid(id), Types: []audit.Type{of}}, false)
-	must(h.t, err)
-	return entries
-}
-
 func (h *house) expectEvents(id string, of audit.Type, n int) {
 	h.t.Helper()
 	if got := len(h.events(id, of)); got != n {
@@ -178,107 +107,36 @@ func (h *house) expectEvents(id string, of audit.Type, n int) {
 	}
 }
 
-func (h *house) block(id string, blocked bool) {
-	h.t.Helper()
-	must(h.t, h.codes.SetBlocked(context.Background(), id, blocked, audit.ByOperator(0)))
-}
-
-func (h *house) reset(id string) recovery.Receipt {
-	h.t.Helper()
-	r, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: id, Reason: "x", Actor: audit.ByOperator(0)})
-	must(h.t, err)
-	return r
-}
-
 // phone is one enrolled installation with its key.
 type phone struct {
-	h      *house
-	signer crypto.Signer
-	in     device.Installation
-	answer *device.Enrolled
+	*devicetest.Phone
+	h *house
 }
 
 // enroll makes a phone of a user whose app matches numbers.
 func (h *house) enroll(id, identifier string) *phone {
 	h.t.Helper()
-	return h.enrollApp(id, identifier, newEd25519(h.t), device.NumberMatching)
+	return h.enrollApp(id, identifier, devicetest.NewEd25519(h.t), device.NumberMatching)
 }
 
 // enrollTap makes a phone of a user whose app only taps.
 func (h *house) enrollTap(id, identifier string) *phone {
 	h.t.Helper()
-	return h.enrollApp(id, identifier, newEd25519(h.t))
+	return h.enrollApp(id, identifier, devicetest.NewEd25519(h.t))
 }
 
 func (h *house) enrollApp(id, identifier string, signer crypto.Signer, capabilities ...string) *phone {
 	h.t.Helper()
-	jwk, err := json.Marshal(jose.JSONWebKey{Key: signer.Public()})
-	must(h.t, err)
-	key, err := device.ParseKey(jwk)
-	must(h.t, err)
-	ticket, err := h.devices.NewTicket(context.Background(), device.TicketRequest{User: user.User{ID: id}, AllowMultiple: true, Actor: audit.ByOperator(0)})
-	must(h.t, err)
-	p := &phone{h: h, signer: signer, in: device.Installation{
-		Identifier: identifier, Name: "Pixel 9", Key: key, Capabilities: capabilities,
-		Push: push.Address{Service: push.GCM, Token: "push of " + identifier},
-	}}
-	p.answer, err = h.devices.Enroll(context.Background(), ticket, p.in, audit.ByUser())
-	must(h.t, err)
-	return p
-}
-
-func newEd25519(t testing.TB) ed25519.PrivateKey {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	must(t, err)
-	return key
-}
-
-// signers are a key of each kind that apps have.
-func signers(t testing.TB) map[string]crypto.Signer {
-	t.Helper()
-	r, err := rsa.GenerateKey(rand.Reader, 2048)
-	must(t, err)
-	p, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(t, err)
-	return map[string]crypto.Signer{"RSA": r, "P-256": p, "Ed25519": newEd25519(t)}
-}
-
-// proof is a call by the phone's JWT.
-func (p *phone) proof() device.Proof {
-	p.h.t.Helper()
-	now := p.h.clock.Wall().Unix()
-	proof, err := p.h.devices.Prove(context.Background(), p.answer.ID, p.sign(map[string]any{
-		"iss": p.answer.ID, "sub": p.answer.UserID, "aud": publicURL + "/api/device-accounts", "iat": now, "exp": now + 60,
-	}), true)
-	must(p.h.t, err)
-	return proof
-}
-
-func (p *phone) sign(claims any) string {
-	p.h.t.Helper()
-	payload, err := json.Marshal(claims)
-	must(p.h.t, err)
-	algorithm := jose.EdDSA
-	switch p.signer.(type) {
-	case *rsa.PrivateKey:
-		algorithm = jose.RS256
-	case *ecdsa.PrivateKey:
-		algorithm = jose.ES256
-	}
-	s, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: p.signer}, nil)
-	must(p.h.t, err)
-	signed, err := s.Sign(payload)
-	must(p.h.t, err)
-	compact, err := signed.CompactSerialize()
-	must(p.h.t, err)
-	return compact
+	p := h.home.NewPhoneWith(identifier, signer)
+	p.In.Capabilities = capabilities
+	must(h.t, p.Enroll(h.home.Ticket(id)))
+	return &phone{p, h}
 }
 
 // pull is what the phone is asked, without waiting.
 func (p *phone) pull(seen ...string) []push.Message {
 	p.h.t.Helper()
-	list, err := p.h.Approvals(context.Background(), p.proof(), seen, 0)
+	list, err := p.h.Approvals(context.Background(), p.Proof(), seen, 0)
 	must(p.h.t, err)
 	return list
 }
@@ -288,7 +146,7 @@ func (p *phone) one() push.Message {
 	p.h.t.Helper()
 	list := p.pull()
 	if len(list) != 1 {
-		p.h.t.Fatalf("%s is asked %d approvals, want one", p.in.Identifier, len(list))
+		p.h.t.Fatalf("%s is asked %d approvals, want one", p.In.Identifier, len(list))
 	}
 	return list[0]
 }
@@ -297,7 +155,7 @@ func (p *phone) one() push.Message {
 func (p *phone) claims(m push.Message, change map[string]any) map[string]any {
 	now := p.h.clock.Wall().Unix()
 	c := map[string]any{
-		"iss": p.in.Identifier, "sub": m.Challenge, "aud": publicURL + "/appliance-mfa/api/resolve-transaction", "iat": now, "exp": now + 30,
+		"iss": p.In.Identifier, "sub": m.Challenge, "aud": publicURL + "/appliance-mfa/api/resolve-transaction", "iat": now, "exp": now + 30,
 		"auth0_guardian_method": "push", "auth0_guardian_accepted": true,
 	}
 	maps.Copy(c, change)
@@ -310,7 +168,7 @@ func (p *phone) respond(m push.Message, jwt string) error {
 }
 
 func (p *phone) answerWith(m push.Message, change map[string]any) error {
-	return p.respond(m, p.sign(p.claims(m, change)))
+	return p.respond(m, p.Sign(p.claims(m, change)))
 }
 
 func (p *phone) approve(m push.Message, number string) error {
@@ -348,12 +206,7 @@ func (h *house) collect(begun login.Begun) (login.Outcome, error) {
 	return h.Collect(context.Background(), "bank", begun.ID, 0)
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = check.Must
 
 // expect fails the test unless err is the one that is wanted, or none is wanted and there is none.
 func expect(t testing.TB, what string, err, want error) {

@@ -134,15 +134,15 @@ func (l *life) enrol(r *rapid.T) {
 	identifier := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(r, "identifier")
 	p := l.h.enroll(l.id, identifier)
 	for _, other := range l.phones {
-		if other.in.Identifier == identifier && other.status != device.Retired {
+		if other.In.Identifier == identifier && other.status != device.Retired {
 			other.status = device.Retired
 		}
 	}
-	if (p.answer.RecoveryCode != "") != (l.code == "") {
-		r.Fatalf("got the code %q, had %q", p.answer.RecoveryCode, l.code)
+	if (p.Enrolled.RecoveryCode != "") != (l.code == "") {
+		r.Fatalf("got the code %q, had %q", p.Enrolled.RecoveryCode, l.code)
 	}
 	if l.code == "" {
-		l.code, l.issued = p.answer.RecoveryCode, true
+		l.code, l.issued = p.Enrolled.RecoveryCode, true
 	}
 	l.phones = append(l.phones, &modelPhone{phone: p, status: device.Active})
 }
@@ -289,10 +289,10 @@ func (l *life) one(r *rapid.T, statuses ...device.Status) *modelPhone {
 
 func (l *life) leave(r *rapid.T, byToken bool) {
 	p := l.one(r, device.Active)
-	proof := p.proof()
+	proof := p.Proof()
 	if byToken {
 		var err error
-		proof, err = l.h.devices.Prove(context.Background(), p.answer.ID, p.answer.Token, false)
+		proof, err = l.h.devices.Prove(context.Background(), p.Enrolled.ID, p.Enrolled.Token, false)
 		expectIn(r, err, nil)
 	}
 	expectIn(r, l.h.devices.Leave(context.Background(), proof, audit.ByUser()), nil)
@@ -306,8 +306,8 @@ func (l *life) leave(r *rapid.T, byToken bool) {
 func (l *life) call(r *rapid.T) {
 	p := l.one(r, device.Active, device.Left, device.Retired, device.Suspended)
 	now := l.h.clock.Wall().Unix()
-	_, err := l.h.devices.Prove(context.Background(), p.answer.ID, p.sign(map[string]any{
-		"iss": p.answer.ID, "sub": l.id, "aud": publicURL + "/api/device-accounts", "iat": now, "exp": now + 60,
+	_, err := l.h.devices.Prove(context.Background(), p.Enrolled.ID, p.Sign(map[string]any{
+		"iss": p.Enrolled.ID, "sub": l.id, "aud": publicURL + "/api/device-accounts", "iat": now, "exp": now + 60,
 	}), true)
 	switch {
 	case p.status == device.Suspended:
@@ -324,13 +324,13 @@ func (l *life) call(r *rapid.T) {
 
 func (l *life) suspend(r *rapid.T) {
 	p := l.one(r, device.Active)
-	expectIn(r, l.h.devices.Suspend(context.Background(), p.answer.ID, audit.ByOperator(0)), nil)
+	expectIn(r, l.h.devices.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)), nil)
 	p.status = device.Suspended
 }
 
 func (l *life) resume(r *rapid.T) {
 	p := l.one(r, device.Suspended)
-	expectIn(r, l.h.devices.Resume(context.Background(), p.answer.ID, audit.ByOperator(0)), nil)
+	expectIn(r, l.h.devices.Resume(context.Background(), p.Enrolled.ID, audit.ByOperator(0)), nil)
 	p.status = device.Active
 }
 

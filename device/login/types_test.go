@@ -38,7 +38,7 @@ func TestBegin_AsksPhonesAlone(t *testing.T) {
 			h.set("approval.presence", presence)
 			h.begin(request("ada"))
 			h.scan(func(key, value string) {
-				if key[0] == 'u' && strings.HasPrefix(key[17:], "login\x00") && !strings.Contains(value, `"asked":["`+p.answer.ID+`"]`) {
+				if key[0] == 'u' && strings.HasPrefix(key[17:], "login\x00") && !strings.Contains(value, `"asked":["`+p.Enrolled.ID+`"]`) {
 					h.t.Errorf("%s: asked otherwise than the phone alone: %s", presence, value)
 				}
 			})
@@ -56,7 +56,7 @@ func TestBegin_OfAUserWithoutAPhoneIsNeitherNewNorLost(t *testing.T) {
 		}
 		p := h.enroll("ada", "a")
 		h.give("ada", device.TypeOTP)
-		must(h.t, h.devices.Suspend(context.Background(), p.answer.ID, audit.ByOperator(0)))
+		must(h.t, h.devices.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 		_, err := h.Begin(context.Background(), request("ada"))
 		expect(h.t, "with her phone suspended", err, login.ErrNoPhone)
 	})
