@@ -2,12 +2,9 @@ package device
 
 import (
 	"crypto/rand"
-	"encoding/base32"
 	"errors"
 	"slices"
 
-	"tutela/device/push"
-	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -43,27 +40,6 @@ type Enrolled struct {
 	TOTP         *TOTP  `json:"totp,omitempty"`
 }
 
-// TOTP is what an app needs to show one-time codes; the numbers are JSON numbers and the algorithm is lower-case, as
-// the iOS SDK wants them.
-type TOTP struct {
-	Secret    string `json:"secret"` // base32
-	Algorithm string `json:"algorithm"`
-	Digits    int    `json:"digits"`
-	Period    int    `json:"period"`
-}
-
-// The parameters of one-time codes, as every authenticator app takes them (RFC 6238).
-const (
-	totpAlgorithm   = "sha1"
-	totpDigits      = 6
-	totpPeriod      = 30
-	totpSecretBytes = 20
-)
-
-func encodeSecret(secret []byte) string {
-	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(secret)
-}
-
 // Bind makes an enrollment of an installation for a user and returns it with what its app gets. It is for
 // whoever has found, in the same transaction, that the installation may be bound; an active enrollment of the same
 // phone (its identifier) is replaced. id and secret may be given, when a QR code has them already.
@@ -78,9 +54,10 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 	if err := mayAnswer(tx, in); err != nil {
 		return nil, nil, err
 	}
-	if err := s.replace(tx, uid, in, retiring, actor); err != nil {
+	if err := replace(tx, uid, in, retiring, actor); err != nil {
 		return nil, nil, err
 	}
+	// The device token is kept as a hash: this is the only time that it is seen.
 	r = r.orNew()
 	token := storage.NewID("dt_", 43) // 256 bits
 	e := &Enrollment{
@@ -99,7 +76,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 		},
 		OTP: OneTimeCodes{Secret: r.Secret},
 	}
-	tx.Wake(uid)
+	tx.Wake(uid) // a page may wait for its phone
 	enrolled := &Enrolled{
 		ID:     e.ID,
 		URL:    s.bases.API(),
@@ -125,14 +102,16 @@ const maxEnrollments = 50
 
 // replace looks at the user's other installations: the same key is a conflict, the same phone is replaced. So is one that
 // Left and has the key, which would else come back beside the new one.
-func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, actor audit.Actor) error {
+func replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, actor audit.Actor) error {
 	set, err := All(tx, uid)
 	if err != nil {
 		return err
 	}
+	// The one that is to be retired counts for nothing.
 	others := slices.DeleteFunc(set.Kept(), func(e *Enrollment) bool { return e.ID == retiring })
 	left := len(others)
 	for _, other := range others.Installations() {
+		// A key belongs to one enrollment; one that left may still come back with it.
 		sameKey := other.Push.Key.Same(in.Key)
 		if sameKey && other.Status != Left {
 			return ErrKeyInUse
@@ -140,6 +119,7 @@ func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, reti
 		if !sameKey && other.Push.Identifier != in.Identifier {
 			continue
 		}
+		// The same phone, or the same key, enrols again: the new enrollment takes the place of the old.
 		left--
 		event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyReplaced}}
 		err := errors.Join(Retire(tx, uid, other, nil),
@@ -152,22 +132,4 @@ func (s *Service) replace(tx *storage.Tx, uid storage.UID, in Installation, reti
 		return ErrTooMany
 	}
 	return nil
-}
-
-// Retire ends an enrollment of any type: what it authenticates by counts no longer and its secrets are erased, so are the
-// user's kept replies, and who waits is woken. A notice, when it has one, tells its phone.
-func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
-	e.Status = Retired
-	e.Changed = tx.Now()
-	e.Push.Watches = nil
-	e.OTP = OneTimeCodes{}
-	tx.Wake(uid)
-	var told error
-	if to := e.PushAddress(); !to.IsZero() && notice != nil {
-		notice.Enrollment = e.ID
-		told = recovery.NotifyThrough(tx, uid, to.Through(), *notice)
-	} else {
-		e.Push.Address = push.KeptAddress{} // else it is kept until the phone was told
-	}
-	return errors.Join(told, Put(tx, uid, e), recovery.ForgetReplies(tx, uid))
 }

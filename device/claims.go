@@ -86,7 +86,7 @@ func (b Bases) Public() string { return b[0] }
 // API is the base URL that apps are given.
 func (b Bases) API() string { return b[0] + "/appliance-mfa" }
 
-// Names tells whether aud names the path under one of the bases.
+// Names reports whether aud names the path under one of the bases.
 func (b Bases) Names(aud []string, path string) bool {
 	for _, a := range aud {
 		for _, base := range b {

@@ -70,13 +70,6 @@ type PushBinding struct {
 // Can reports whether the app has a capability.
 func (b *PushBinding) Can(capability string) bool { return slices.Contains(b.Capabilities, capability) }
 
-// OneTimeCodes is what the one-time codes of an enrollment are made from.
-//
-// Source: RFC 6238.
-type OneTimeCodes struct {
-	Secret []byte `json:"secret"` // sealed
-}
-
 // Passkey is what a WebAuthn enrollment has: the credential as its authenticator registered it.
 //
 // Source: Web Authentication Level 3, §4 "Credential Record".

@@ -68,7 +68,7 @@ func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) erro
 // Errors: outbox.ErrGone, when there is none any more.
 func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (push.Address, error) {
 	if notice.Address != "" {
-		a, err := addresses.Get(tx, uid, notice.Address)
+		a, err := formerAddresses.Get(tx, uid, notice.Address)
 		if errors.Is(err, storage.ErrNotFound) {
 			return push.Address{}, outbox.ErrGone
 		}
@@ -94,7 +94,7 @@ func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (pu
 // afterNotice forgets an address that was kept only to be told, and one that is gone.
 func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, to push.Address, gone bool) error {
 	if notice.Address != "" {
-		return addresses.Delete(tx, uid, notice.Address)
+		return formerAddresses.Delete(tx, uid, notice.Address)
 	}
 	e, err := Get(tx, uid, notice.Enrollment)
 	if err != nil {

@@ -99,7 +99,7 @@ func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
 	})
 }
 
-// Practise tells whether a code is the recovery code of the caller's user, without spending it.
+// Practise reports whether a code is the recovery code of the caller's user, without spending it.
 //
 // Errors: those of CheckSigned; recovery.ErrLimited.
 func (s *Service) Practise(ctx context.Context, p Proof, typed string, actor audit.Actor) (valid bool, err error) {

@@ -110,7 +110,7 @@ func (s *Service) checkDeviceJWT(e *Enrollment, userID, token string) error {
 	return nil
 }
 
-// usable tells whether an enrollment may be used as it stands.
+// usable reports whether an enrollment may be used as it stands.
 func (e *Enrollment) usable() error {
 	switch e.Status {
 	case Active:
@@ -122,7 +122,7 @@ func (e *Enrollment) usable() error {
 	}
 }
 
-// wantsTouch tells whether a proven call changes something of the enrollment.
+// wantsTouch reports whether a proven call changes something of the enrollment.
 func (e *Enrollment) wantsTouch(now time.Time, byToken bool) bool {
 	if e.Status == Active && !e.Push.Seen {
 		return true

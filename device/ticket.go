@@ -116,7 +116,7 @@ func (t *foundTicket) replyKey() string { return "ticket:" + t.Key }
 
 func (t *foundTicket) spent() bool { return t.root.SpentBy != nil }
 
-// spentBy tells whether it was this ticket, not another of the same root, that the key spent.
+// spentBy reports whether it was this ticket, not another of the same root, that the key spent.
 func (t *foundTicket) spentBy(key Key) bool {
 	return t.Record.SpentBy != nil && t.Record.SpentBy.Same(key)
 }
@@ -144,7 +144,7 @@ func (s *Service) findTicket(tx *storage.Tx, secret string) (*foundTicket, error
 	return nil, ErrTicket
 }
 
-// mayEnroll tells whether a ticket that is not spent enrols now.
+// mayEnroll reports whether a ticket that is not spent enrols now.
 func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
 	if !tx.Now().Before(t.Record.Expires) {
 		return ErrTicket
@@ -156,7 +156,7 @@ func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
 	return err
 }
 
-// HoldsTicket tells whether secret is a ticket of the user that would enrol now.
+// HoldsTicket reports whether secret is a ticket of the user that would enrol now.
 func (s *Service) HoldsTicket(tx *storage.Tx, uid storage.UID, secret string) (bool, error) {
 	t, err := s.findTicket(tx, secret)
 	if err == nil && (t.UID != uid || t.spent()) {

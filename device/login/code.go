@@ -96,7 +96,7 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 		audit.Record(tx, start.Actor, event, audit.Detail{}))
 }
 
-// maySetUp tells whether a user who is new may set up here without more.
+// maySetUp reports whether a user who is new may set up here without more.
 func (s *Service) maySetUp(tx *storage.Tx, uid storage.UID, state user.State, ticket string) error {
 	policy, err := afterReset.Get(tx)
 	if err != nil || state != user.New || policy == "open" {

@@ -119,7 +119,7 @@ var logins = storage.Declare(storage.Spec[Login]{
 // row is a login with where it lies.
 type row = storage.Row[Login]
 
-// pending tells whether the login can still be decided.
+// pending reports whether the login can still be decided.
 func (l *Login) pending(now time.Time) bool { return l.State == Pending && now.Before(l.Expires) }
 
 // Errors of logins.

@@ -1,0 +1,52 @@
+package device
+
+import (
+	"errors"
+	"time"
+
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/storage"
+)
+
+// formerAddress is where an enrollment's phone was reached before its app named another push address. It is kept until it
+// was told of the change: whoever has stolen a device token cannot hide one change by another, since each address that
+// was in force is told.
+type formerAddress struct {
+	push.KeptAddress
+	Expires time.Time `json:"expires"`
+}
+
+// formerKept bounds the former addresses of an enrollment that wait to be told. The first are the ones that count.
+const formerKept = 8
+
+// formerLife is as long as a notice is worth delivering.
+const formerLife = 24 * time.Hour
+
+var formerAddresses = storage.Declare(storage.Spec[formerAddress]{
+	Name: "push_address", Class: storage.MFA,
+	Expires: func(a *formerAddress) time.Time { return a.Expires },
+	Sealed:  func(a *formerAddress) []storage.Field { return []storage.Field{{Name: "token", Value: &a.Token}} },
+})
+
+// tellOldAddress queues a notice to the previous push address: its push address or identifier has changed.
+func tellOldAddress(tx *storage.Tx, uid storage.UID, before *Enrollment) error {
+	to := before.PushAddress()
+	if to.IsZero() {
+		return nil
+	}
+	waiting, err := formerAddresses.Prefixed(tx, uid, before.ID)
+	if err != nil || len(waiting) >= formerKept {
+		return err
+	}
+	key := before.ID + storage.NewID("", 8)
+	a := &formerAddress{KeptAddress: to.Keep(), Expires: tx.Now().Add(formerLife)}
+	notice := recovery.NoticePayload{
+		Notice:     recovery.NoticePushTokenChanged,
+		Enrollment: before.ID,
+		Address:    key,
+	}
+	return errors.Join(
+		formerAddresses.Put(tx, uid, key, a),
+		recovery.NotifyThrough(tx, uid, to.Through(), notice))
+}
