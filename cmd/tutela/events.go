@@ -103,6 +103,16 @@ func (c *eventsCmd) print(e operator.Event) error {
 	if c.JSON {
 		return printLine(eventForScripts(e))
 	}
+	who := e.UserID
+	if who == "" && !e.UID.IsZero() {
+		who = e.UID.String()
+	}
+	_, err := fmt.Printf("%s  %-30s %-16s %s\n", e.Time.Local().Format("2006-01-02 15:04:05"), e.Type, orDash(who), strings.Join(factsOf(e), " "))
+	return err
+}
+
+// factsOf lists what is known about an event, each as name=value.
+func factsOf(e operator.Event) []string {
 	var facts []string
 	for _, name := range slices.Sorted(maps.Keys(e.Facts)) {
 		facts = append(facts, string(name)+"="+string(e.Facts[name]))
@@ -114,17 +124,12 @@ func (c *eventsCmd) print(e operator.Event) error {
 		facts = append(facts, "by="+e.By)
 	}
 	for _, known := range [][2]string{{"ip", e.Detail.IP}, {"device", e.Detail.Device}, {"enrollment", e.Detail.Enrollment},
-		{"successor", e.Detail.Successor}, {"backup", e.Detail.Backup}, {"reason", e.Detail.Text}, {"sudo", e.Detail.Sudo}} {
+		{"successor", e.Detail.Successor}, {"backup", e.Detail.Backup}, {"reason", e.Detail.Text}, {"sudo", e.Detail.Sudo}, {"damage", e.Damage}} {
 		if known[1] != "" {
 			facts = append(facts, known[0]+"="+quoted(known[1]))
 		}
 	}
-	who := e.UserID
-	if who == "" && !e.UID.IsZero() {
-		who = e.UID.String()
-	}
-	_, err := fmt.Printf("%s  %-30s %-16s %s\n", e.Time.Local().Format("2006-01-02 15:04:05"), e.Type, orDash(who), strings.Join(facts, " "))
-	return err
+	return facts
 }
 
 // quoted is text in quotes when it has a space.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,19 +12,13 @@ import (
 
 	"tutela/recovery/user"
 	"tutela/storage"
-	"tutela/storage/bolt"
 	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/ground"
 )
 
 func newStore(t *testing.T) *storage.Store {
 	t.Helper()
-	quiet := slog.New(slog.DiscardHandler)
-	engine, err := bolt.Open(context.Background(), filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{Logger: quiet})
-	must(t, err)
-	s, err := storage.Open(context.Background(), engine, storage.Options{Logger: quiet})
-	must(t, err)
-	t.Cleanup(func() { must(t, s.Close()) })
-	return s
+	return ground.Open(t, ground.Options{}).Store
 }
 
 func create(s *storage.Store, u user.User) (uid storage.UID, err error) {
@@ -132,6 +124,41 @@ func TestChange_KeepsTheIndexesInStep(t *testing.T) {
 		if found, err := user.Search(t.Context(), s, []user.Term{term}, 10); len(found) != want || err != nil {
 			t.Errorf("%+v: %v, %v", term, idsOf(found), err)
 		}
+	}
+}
+
+// The key by which events about a user can be proven is made with the user, and for one who is older when the user changes.
+func TestChange_GivesAnOlderUserALogKeyAsCreateGivesANewOne(t *testing.T) {
+	g := ground.Open(t, ground.Options{})
+	uid, err := create(g.Store, user.User{ID: "a"})
+	must(t, err)
+	hasKey := func() bool {
+		t.Helper()
+		var rows []storage.Removed
+		must(t, g.Store.View(t.Context(), func(tx *storage.Tx) (err error) {
+			rows, err = storage.Purge(tx, uid, true, storage.Account)
+			return err
+		}))
+		return slices.ContainsFunc(rows, func(r storage.Removed) bool { return r.Table == "log_key" })
+	}
+	if !hasKey() {
+		t.Error("a new user has no log key")
+	}
+	must(t, g.Store.Engine().Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
+		ws := storage.NewWriteSet()
+		ws.Delete([]byte("u" + string(uid[:]) + "log_key\x00"))
+		return ws, nil
+	}))
+	must(t, g.Store.Update(t.Context(), func(tx *storage.Tx) error {
+		_, err := user.Change(tx, uid, func(u *user.User) error { return nil })
+		return err
+	}))
+	if !hasKey() {
+		t.Error("a user who is older than log keys has none after a change")
+	}
+	_, err = create(g.Store, user.User{ID: "a"})
+	if !errors.Is(err, user.ErrExists) {
+		t.Errorf("got %v", err)
 	}
 }
 

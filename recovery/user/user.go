@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 // MaxIDBytes bounds a login system's user id.
@@ -205,7 +206,10 @@ func Create(tx *storage.Tx, u User) (*User, error) {
 		return nil, err
 	}
 	u.UID, u.Created, u.Updated = storage.NewUID(), tx.Now(), tx.Now()
-	return &u, taken(users.Insert(tx, u.UID, record, u.row()))
+	if err := users.Insert(tx, u.UID, record, u.row()); err != nil {
+		return nil, taken(err)
+	}
+	return &u, audit.EnsureKey(tx, u.UID)
 }
 
 // row is the record as it is stored.
@@ -250,7 +254,10 @@ func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, e
 	if err := u.Validate(); err != nil {
 		return nil, err
 	}
-	return u, taken(users.Put(tx, uid, record, u.row()))
+	if err := users.Put(tx, uid, record, u.row()); err != nil {
+		return nil, taken(err)
+	}
+	return u, audit.EnsureKey(tx, uid)
 }
 
 // Merge sets the members of change in metadata; null removes one. Only the first level is merged.

@@ -161,7 +161,7 @@ func TestAddClient_IsAnEvent(t *testing.T) {
 	}}
 	got := h.events(audit.ClientAdded)
 	for i := range got {
-		got[i].ID, got[i].Time = "", want[0].Time
+		got[i].V, got[i].ID, got[i].Time = 0, "", want[0].Time
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)

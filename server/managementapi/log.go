@@ -282,6 +282,7 @@ func (a *api) event(e audit.Entry, u user.User, client string) logEvent {
 	if e.Type == audit.ManagementCall || e.Type == audit.ManagementFailed {
 		a.showCall(&out, e, u)
 	}
+	showStored(&out, e)
 	if len(out.Details) == 0 {
 		out.Details = nil
 	}
@@ -315,6 +316,13 @@ func (a *api) showCall(out *logEvent, e audit.Entry, u user.User) {
 	out.Details = map[string]any{"request": request, "response": map[string]any{"statusCode": status}}
 }
 
+// showStored shows what stands beside an event: what is wrong with it.
+func showStored(out *logEvent, e audit.Entry) {
+	if e.Damage != "" {
+		out.Details["damage"] = e.Damage
+	}
+}
+
 // descriptions say in a few words what an event of a type is.
 var descriptions = map[audit.Type]string{
 	audit.StartEnroll:       "An enrolment ticket was made",
@@ -346,4 +354,5 @@ var descriptions = map[audit.Type]string{
 	audit.DeviceMoved:       "A backup was moved to another enrollment",
 	audit.ClientAdded:       "A client was added",
 	audit.KeyRotated:        "A key was rotated",
+	audit.Damaged:           "An event that cannot be read: the data is damaged",
 }

@@ -185,3 +185,22 @@ func TestUserBlocks_AreShownAndOpened(t *testing.T) {
 		h.call(method, "/user-blocks?identifier=nobody", "").refused(http.StatusNotFound, "inexistent_user")
 	}
 }
+
+func TestLogs_ShowWhatIsDamaged(t *testing.T) {
+	h := newHouse(t)
+	h.call("POST", "/users", `{"user_id":"u1"}`).is(http.StatusCreated)
+	damaged := h.logsOf("sapi")[0]["log_id"].(string)
+	must(t, h.store.Engine().Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
+		ws := storage.NewWriteSet()
+		ws.Put([]byte("levent\x00\x00"+damaged), []byte("x"))
+		return ws, nil
+	}))
+
+	event := h.logsOf("td_damaged")[0]
+	if event["log_id"] != damaged || event["date"] != "2026-03-01T12:00:00.123Z" || event["details"].(map[string]any)["damage"] != "the event cannot be read" {
+		t.Errorf("damaged: %v", event)
+	}
+	if diff := cmp.Diff(event, h.call("GET", "/logs/"+damaged, "").is(http.StatusOK).object()); diff != "" {
+		t.Errorf("by itself it differs:\n%s", diff)
+	}
+}

@@ -24,6 +24,7 @@ type Event struct {
 	audit.Event
 	Detail audit.Detail `json:"detail,omitzero"`
 	UserID string       `json:"user_id,omitempty"` // of the user it is about, while there is one
+	Damage string       `json:"damage,omitempty"`  // what is wrong with it in the store
 }
 
 func (l *Local) listEvents(ctx context.Context, q EventQuery) ([]Event, error) {
@@ -51,7 +52,7 @@ func (l *Local) listEvents(ctx context.Context, q EventQuery) ([]Event, error) {
 	users, err := l.Devices.UsersOf(ctx, uids)
 	events := make([]Event, 0, len(entries))
 	for _, e := range entries {
-		events = append(events, Event{Event: e.Event, Detail: e.Detail, UserID: users[e.UID].ID})
+		events = append(events, Event{Event: e.Event, Detail: e.Detail, UserID: users[e.UID].ID, Damage: e.Damage})
 	}
 	return events, err
 }

@@ -1,13 +1,15 @@
 // Package audit keeps the event log: what happened, when, to whom, by whom. An event holds words from fixed lists and,
 // of a person, the uid: no address, no name, and no id of a phone or a backup, which a reset must leave nothing of.
 // Those lie in a row of the user's beside it, are joined when it is read, and are gone when the user's rows are.
+//
+// An event's bytes are written once and kept as they are, with a hash beside them, its leaf, so that what the log says
+// can be proven later: see leaf.go and docs/events.md.
 package audit
 
 import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -53,15 +55,20 @@ const (
 	KeyRotated        Type = "td_key_rotated"
 )
 
+// Damaged is the type under which a reader shows an event whose bytes cannot be read. No event is recorded with it.
+const Damaged Type = "td_damaged"
+
 // Event is one line of the log.
 type Event struct {
-	ID     string      `json:"id"` // digits that sort as time
+	V      int         `json:"v,omitempty"` // the form, see leaf.go; 0 for an event older than it
+	ID     string      `json:"id"`          // digits that sort as time
 	Type   Type        `json:"type"`
 	Time   time.Time   `json:"time"`
 	UID    storage.UID `json:"uid,omitzero"`     // to whom; none for what concerns the installation
 	Client string      `json:"client,omitempty"` // the client's id
 	By     string      `json:"by,omitempty"`     // who did it, when not the user: "operator:<uid>", "client:<id>", "user:<uid>"
 	Facts  Facts       `json:"facts,omitempty"`  // words from fixed lists, and ids of what is nobody's or stays: a key, a policy, a receipt
+	Digest string      `json:"digest,omitempty"` // of the detail, when there is one
 }
 
 // Detail is what an event knows about a person. It is kept beside the event as long as the user's rows of its
@@ -83,19 +90,21 @@ type Detail struct {
 type Entry struct {
 	Event
 	Detail Detail
+	Damage string // what is wrong with it in the store, for people; empty when nothing is
 }
 
 var (
 	events = storage.DeclareLog("event")
 	// ofUser points from a user to the events about him; the value is empty.
-	ofUser  = storage.Declare(storage.Spec[[]byte]{Name: "event", Class: storage.Evidence, Raw: true})
-	details = storage.Declare(storage.Spec[Detail]{Name: "event_detail", Class: storage.MFA})
+	ofUser = storage.Declare(storage.Spec[[]byte]{Name: "event", Class: storage.Evidence, Raw: true})
+	// details hold the bytes of details, in JSON; the digest in the event is over them.
+	details = storage.Declare(storage.Spec[[]byte]{Name: "event_detail", Class: storage.MFA, Raw: true})
 	// accountDetails outlive a reset.
-	accountDetails = storage.Declare(storage.Spec[Detail]{Name: "event_account_detail", Class: storage.Account})
+	accountDetails = storage.Declare(storage.Spec[[]byte]{Name: "event_account_detail", Class: storage.Account, Raw: true})
 )
 
-// Record writes an event that actor has brought about, and its detail among the user's rows of class mfa. ID, Time and By
-// are set by Record; so is Client, unless the event is about a client; so are the detail's IP and UserAgent.
+// Record writes an event that actor has brought about, and its detail among the user's rows of class mfa. Record sets V,
+// ID, Time, By and Digest; Client, unless the event is about a client; and the detail's IP and UserAgent.
 func Record(tx *storage.Tx, actor Actor, e Event, d Detail) error {
 	return record(tx, actor.sign(e), actor.describe(d), details)
 }
@@ -106,19 +115,42 @@ func RecordAccount(tx *storage.Tx, actor Actor, e Event, d Detail) error {
 	return record(tx, actor.sign(e), actor.describe(d), accountDetails)
 }
 
-func record(tx *storage.Tx, e Event, d Detail, in *storage.Table[Detail]) error {
-	e.ID, e.Time = newID(tx), tx.Now()
-	value, err := json.Marshal(e)
-	if err != nil {
+func record(tx *storage.Tx, e Event, d Detail, in *storage.Table[[]byte]) error {
+	if err := write(tx, e, d, in); err != nil {
 		return fmt.Errorf("record %s: %w", e.Type, err)
 	}
-	if err := events.Append(tx, e.UID, e.ID, value); err != nil || e.UID.IsZero() {
+	return nil
+}
+
+func write(tx *storage.Tx, e Event, d Detail, in *storage.Table[[]byte]) error {
+	e.V = formVersion
+	e.ID = newID(tx)
+	e.Time = tx.Now()
+	// The detail comes first: the event holds its digest. An event of nobody has none.
+	var detail []byte
+	var err error
+	if !e.UID.IsZero() && d != (Detail{}) {
+		if detail, err = encodeDetail(d, newSalt()); err != nil {
+			return err
+		}
+		e.Digest = digestOf(detail)
+	}
+	event, err := json.Marshal(e)
+	if err != nil {
 		return err
 	}
-	if err := ofUser.Put(tx, e.UID, e.ID, &[]byte{}); err != nil || d == (Detail{}) {
+	format, opening, err := openingFor(tx, e)
+	if err != nil {
 		return err
 	}
-	return in.Put(tx, e.UID, e.ID, &d)
+	// From here on the bytes are never encoded again.
+	if err := events.Append(tx, e.UID, e.ID, seal(format, opening, event)); err != nil || e.UID.IsZero() {
+		return err
+	}
+	if err := ofUser.Add(tx, e.UID, e.ID, &[]byte{}); err != nil || detail == nil {
+		return err
+	}
+	return in.Add(tx, e.UID, e.ID, &detail)
 }
 
 // newID makes 25 digits: nanoseconds of Unix time, which no two events of a server share, then six random ones, so that
@@ -135,6 +167,15 @@ const stampSlack = time.Second
 // idAt is the smallest id of an instant.
 func idAt(at time.Time) string { return fmt.Sprintf("%019d", max(at.UnixNano(), 0)) }
 
+// timeOf is the instant that an id begins with; the zero time for what is no id.
+func timeOf(id string) time.Time {
+	ns, err := strconv.ParseInt(id[:min(19, len(id))], 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
+}
+
 // validID tells whether s could be an event's id.
 func validID(s string) bool {
 	if len(s) != 25 {
@@ -143,23 +184,4 @@ func validID(s string) bool {
 	_, err := strconv.ParseUint(s[:19], 10, 64)
 	_, err2 := strconv.ParseUint(s[19:], 10, 64)
 	return err == nil && err2 == nil
-}
-
-// join reads what is still known about the person.
-func join(tx *storage.Tx, e Event) (Entry, error) {
-	entry := Entry{Event: e}
-	if e.UID.IsZero() {
-		return entry, nil
-	}
-	for _, in := range []*storage.Table[Detail]{details, accountDetails} {
-		d, err := in.Get(tx, e.UID, e.ID)
-		if err == nil {
-			entry.Detail = *d
-			return entry, nil
-		}
-		if !errors.Is(err, storage.ErrNotFound) {
-			return entry, err
-		}
-	}
-	return entry, nil
 }

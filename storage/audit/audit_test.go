@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -16,15 +14,11 @@ import (
 
 	"tutela/storage"
 	"tutela/storage/audit"
-	"tutela/storage/bolt"
-	"tutela/storage/storagetest"
 	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/ground"
 )
 
-var (
-	quiet = slog.New(slog.DiscardHandler)
-	begin = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-)
+var begin = time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // house is a store with a log of events.
 type house struct {
@@ -33,25 +27,21 @@ type house struct {
 	*storage.Store
 }
 
-// sharded is an engine as one that spreads what is appended.
+// sharded is an engine that spreads what is appended.
 type sharded struct{ storage.Engine }
 
 func (sharded) Shards() int { return 5 }
 
 // onEngines runs a test on bolt, and on one that runs closures again and spreads what is appended.
 func onEngines(t *testing.T, test func(t *testing.T, h *house)) {
-	for name, wrap := range map[string]func(storage.Engine) storage.Engine{
-		"bolt":              func(e storage.Engine) storage.Engine { return e },
-		"chaos with shards": func(e storage.Engine) storage.Engine { return sharded{storagetest.Chaos(t, e)} },
+	for name, o := range map[string]ground.Options{
+		"bolt":              {},
+		"chaos with shards": {Chaos: true, Wrap: func(e storage.Engine) storage.Engine { return sharded{e} }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			engine, err := bolt.Open(t.Context(), filepath.Join(t.TempDir(), "data"), bolt.Options{Logger: quiet})
-			must(t, err)
-			h := &house{t: t, clock: storage.NewFakeClock(begin)}
-			h.Store, err = storage.Open(t.Context(), wrap(engine), storage.Options{Clock: h.clock, Logger: quiet})
-			must(t, err)
-			defer func() { must(t, h.Close()) }()
-			test(t, h)
+			o.Clock = storage.NewFakeClock(begin)
+			g := ground.Open(t, o)
+			test(t, &house{t: t, clock: g.Clock, Store: g.Store})
 		})
 	}
 }

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +10,7 @@ import (
 	"tutela/storage"
 )
 
-// ErrNotFound is that of an event which is not there.
+// ErrNotFound reports an event that is not there.
 var ErrNotFound = storage.NewError(storage.NotFound, "no such event")
 
 // Query says which events are wanted. The zero value is all, newest first.
@@ -38,21 +37,17 @@ func (q Query) matches(e Event) bool {
 }
 
 // List returns the events that the query wants, with their details, and how many match in all when total is true
-// (which reads them all). It is no transaction: events that are recorded meanwhile may or may not be among them.
+// (which reads them all). One that is damaged is among them and says so; its type is [Damaged] when it cannot be read.
+// It is no transaction: events that are recorded meanwhile may or may not be among them.
 func List(ctx context.Context, s *storage.Store, q Query, total bool) (entries []Entry, count int, err error) {
-	var found []Event
-	var failed error
+	var found []stored
 	q.Oldest = q.Oldest || q.After != ""
 	seen := 0
-	see := func(value []byte) bool {
-		var e Event
+	see := func(e stored) bool {
 		if seen++; q.Within > 0 && seen > q.Within {
 			return false
 		}
-		if failed = json.Unmarshal(value, &e); failed != nil {
-			return false
-		}
-		if q.matches(e) {
+		if q.matches(e.Event) {
 			if count >= q.Skip && (q.Take == 0 || len(found) < q.Take) {
 				found = append(found, e)
 			}
@@ -65,24 +60,16 @@ func List(ctx context.Context, s *storage.Store, q Query, total bool) (entries [
 	} else {
 		err = peekUser(ctx, s, q, see)
 	}
-	if err = errors.Join(err, failed); err != nil {
+	if err == nil {
+		entries, err = join(ctx, s, found)
+	}
+	if err != nil {
 		return nil, 0, fmt.Errorf("list events: %w", err)
 	}
-	err = s.View(ctx, func(tx *storage.Tx) error {
-		entries = make([]Entry, 0, len(found))
-		for _, e := range found {
-			entry, err := join(tx, e)
-			if err != nil {
-				return err
-			}
-			entries = append(entries, entry)
-		}
-		return nil
-	})
-	return entries, count, err
+	return entries, count, nil
 }
 
-func peekAll(ctx context.Context, s *storage.Store, q Query, see func([]byte) bool) error {
+func peekAll(ctx context.Context, s *storage.Store, q Query, see func(stored) bool) error {
 	from, to := "", ""
 	if !q.Since.IsZero() {
 		from = idAt(q.Since)
@@ -93,31 +80,36 @@ func peekAll(ctx context.Context, s *storage.Store, q Query, see func([]byte) bo
 	if q.After != "" {
 		from = max(from, justAfter(q.After))
 	}
-	return events.Peek(ctx, s, from, to, !q.Oldest, func(_ string, value []byte) bool { return see(value) })
+	return events.Peek(ctx, s, from, to, !q.Oldest, func(id string, value []byte) bool {
+		return see(decode(storage.House, id, value))
+	})
 }
 
 // justAfter is less than every id after id: none has more than 25 digits.
 func justAfter(id string) string { return id + "0" }
 
 // peekUser goes by the user's own pointers. They are read in one view: a user has thousands, not millions.
-func peekUser(ctx context.Context, s *storage.Store, q Query, see func([]byte) bool) error {
+func peekUser(ctx context.Context, s *storage.Store, q Query, see func(stored) bool) error {
 	return s.View(ctx, func(tx *storage.Tx) error {
-		rows, err := ofUser.All(tx, q.UID)
+		var ids []string
+		err := ofUser.Keys(tx, q.UID, "", func(id string) bool {
+			if id > q.After {
+				ids = append(ids, id)
+			}
+			return true
+		})
 		if err != nil {
 			return err
 		}
 		if !q.Oldest {
-			slices.Reverse(rows)
+			slices.Reverse(ids)
 		}
-		for _, row := range rows {
-			if row.Key <= q.After {
-				continue
-			}
-			value, err := events.Get(tx, q.UID, row.Key)
+		for _, id := range ids {
+			value, err := events.Get(tx, q.UID, id)
 			if err != nil {
 				return err
 			}
-			if value != nil && !see(value) {
+			if value != nil && !see(decode(q.UID, id, value)) {
 				return nil
 			}
 		}
@@ -132,25 +124,22 @@ func Get(ctx context.Context, s *storage.Store, id string) (Entry, error) {
 	if !validID(id) {
 		return Entry{}, ErrNotFound
 	}
-	var found *Event
-	var failed error
-	err := events.Peek(ctx, s, id, justAfter(id), false, func(_ string, value []byte) bool {
-		found = &Event{}
-		failed = json.Unmarshal(value, found)
+	var found []stored
+	err := events.Peek(ctx, s, id, justAfter(id), false, func(id string, value []byte) bool {
+		found = append(found, decode(storage.House, id, value))
 		return false
 	})
-	if err = errors.Join(err, failed); err != nil {
-		return Entry{}, err
+	if err != nil {
+		return Entry{}, fmt.Errorf("read event %s: %w", id, err)
 	}
-	if found == nil {
+	if len(found) == 0 {
 		return Entry{}, ErrNotFound
 	}
-	var entry Entry
-	err = s.View(ctx, func(tx *storage.Tx) (err error) {
-		entry, err = join(tx, *found)
-		return err
-	})
-	return entry, err
+	entries, err := join(ctx, s, found)
+	if err != nil {
+		return Entry{}, fmt.Errorf("read event %s: %w", id, err)
+	}
+	return entries[0], nil
 }
 
 // Trim removes events older than before, with their pointers and details, up to limit of them, and returns how many
@@ -160,27 +149,44 @@ func Trim(ctx context.Context, s *storage.Store, before time.Time, limit int) (i
 	if !s.MayRemove() {
 		return 0, nil
 	}
-	var old []Event
-	var failed error
-	err := events.Peek(ctx, s, "", idAt(before), false, func(_ string, value []byte) bool {
-		var e Event
-		failed = json.Unmarshal(value, &e)
-		old = append(old, e)
-		return failed == nil && len(old) < limit
+	var old []stored
+	err := events.Peek(ctx, s, "", idAt(before), false, func(id string, value []byte) bool {
+		old = append(old, decode(storage.House, id, value))
+		return len(old) < limit
 	})
-	if err = errors.Join(err, failed); err != nil {
+	if err != nil {
 		return 0, err
 	}
-	err = s.UpdateEach(ctx, len(old), func(tx *storage.Tx, i int) error {
-		e := old[i]
-		if err := events.Delete(tx, e.UID, e.ID); err != nil || e.UID.IsZero() {
-			return err
-		}
-		return errors.Join(ofUser.Delete(tx, e.UID, e.ID), details.Delete(tx, e.UID, e.ID),
-			accountDetails.Delete(tx, e.UID, e.ID))
-	})
+	err = s.UpdateEach(ctx, len(old), func(tx *storage.Tx, i int) error { return old[i].forget(tx) })
 	if err != nil {
 		return 0, fmt.Errorf("trim events: %w", err)
 	}
 	return len(old), nil
+}
+
+// forget removes an event with all that belongs to it. Of one that cannot be read nobody knows whose it is: its pointer
+// stays, and points at nothing.
+func (e stored) forget(tx *storage.Tx) error {
+	if e.Type == Damaged {
+		_, err := events.Uproot(tx, e.key)
+		return err
+	}
+	if err := events.Delete(tx, e.UID, e.key); err != nil || e.UID.IsZero() {
+		return err
+	}
+	for _, in := range []*storage.Table[[]byte]{ofUser, details, accountDetails} {
+		if err := remove(tx, in, e.UID, e.key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove deletes a row, damaged or not.
+func remove(tx *storage.Tx, in *storage.Table[[]byte], uid storage.UID, key string) error {
+	err := in.Delete(tx, uid, key)
+	if errors.Is(err, storage.ErrDamaged) {
+		_, err = in.Uproot(tx, uid, key)
+	}
+	return err
 }

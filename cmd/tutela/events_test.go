@@ -1,0 +1,50 @@
+package main
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"tutela/storage"
+)
+
+// edit opens the installation as a server would, while none runs.
+func (c *commandLine) edit(change func(s *storage.Store)) {
+	c.t.Helper()
+	h, err := openHouse(c.t.Context(), houseOptions{
+		dataFlags: dataIn(c.data), PublicURLs: []string{localServer}, Issuer: "tutela", Log: slog.New(slog.DiscardHandler),
+	})
+	must(c.t, err)
+	change(h.store)
+	must(c.t, h.Close())
+}
+
+func TestEvents_ShowADamagedOneAmongTheOthers(t *testing.T) {
+	c := newCommandLine(t)
+	for _, id := range []string{"maria", "paul", "zoe"} {
+		c.run("ticket", id)
+	}
+	ofPaul := decode(t, c.run("events", "--user", "paul", "--json"))["id"].(string)
+	c.edit(func(s *storage.Store) {
+		must(t, s.Engine().Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
+			ws := storage.NewWriteSet()
+			ws.Put([]byte("levent\x00\x00"+ofPaul), []byte("nothing that is known"))
+			return ws, nil
+		}))
+	})
+	look := func(how string) {
+		t.Helper()
+		lines := strings.Split(strings.TrimSpace(c.run("events", "--last", "3")), "\n")
+		if len(lines) != 3 || !strings.Contains(lines[0], "maria") || !strings.Contains(lines[2], "zoe") ||
+			!strings.Contains(lines[1], "td_damaged") || !strings.Contains(lines[1], `damage="the event cannot be read"`) {
+			t.Errorf("%s:\n%s", how, strings.Join(lines, "\n"))
+		}
+		e := decode(t, c.run("events", "--user", "paul", "--json"))
+		if e["id"] != ofPaul || e["type"] != "td_damaged" || e["damage"] != "the event cannot be read" || !isInstant(e["time"]) {
+			t.Errorf("%s, for scripts: %v", how, e)
+		}
+	}
+	look("without a server")
+	c.serve()
+	look("with a server")
+}

@@ -1,0 +1,131 @@
+package audit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"tutela/storage"
+)
+
+// stored is an event as it was found in the log.
+type stored struct {
+	Event
+	key    string // under which it lies; the event's id, unless it is damaged
+	format byte   // storedOpen or storedShut
+	leaf   hash
+	bytes  []byte // of the event
+	damage string
+}
+
+// What can be wrong with an event in the store, for people.
+const (
+	damageEvent  = "the event cannot be read"
+	damageLeaf   = "the event does not match its leaf"
+	damageDetail = "the detail does not match the event"
+	damageKey    = "the user's log key cannot be read, so the event cannot be checked"
+)
+
+// decode reads what is stored under an id. What cannot be read is an event too, of type [Damaged], with the time of
+// its id, about uid, in whose rows it was looked for.
+func decode(uid storage.UID, id string, value []byte) stored {
+	found := stored{key: id}
+	var err error
+	found.format, found.leaf, found.bytes, err = unseal(value)
+	if err == nil {
+		err = json.Unmarshal(found.bytes, &found.Event)
+	}
+	if err != nil || found.ID != id {
+		found.Event = Event{ID: strings.ToValidUTF8(id, "?"), Type: Damaged, Time: timeOf(id), UID: uid}
+		found.damage = damageEvent
+	}
+	return found
+}
+
+// join reads in one view what is still known about the persons, and checks the events against what was recorded.
+func join(ctx context.Context, s *storage.Store, found []stored) (entries []Entry, err error) {
+	err = s.View(ctx, func(tx *storage.Tx) error {
+		keys := map[storage.UID]foundKey{}
+		entries = make([]Entry, 0, len(found))
+		for _, e := range found {
+			entry, err := e.join(tx, keys)
+			if err != nil {
+				return err
+			}
+			entries = append(entries, entry)
+		}
+		return nil
+	})
+	return entries, err
+}
+
+// join returns the event with its detail. keys are those that were read before, by user.
+func (e *stored) join(tx *storage.Tx, keys map[storage.UID]foundKey) (Entry, error) {
+	entry := Entry{Event: e.Event, Damage: e.damage}
+	if e.damage != "" {
+		return entry, nil
+	}
+	if e.UID.IsZero() {
+		entry.Damage = e.check(foundKey{})
+		return entry, nil
+	}
+	key, known := keys[e.UID]
+	if !known {
+		var err error
+		if key, err = keyOf(tx, e.UID); err != nil {
+			return entry, err
+		}
+		keys[e.UID] = key
+	}
+	entry.Damage = e.check(key)
+	detail, intact, err := e.detail(tx)
+	if err != nil {
+		return entry, err
+	}
+	if !intact && entry.Damage == "" {
+		entry.Damage = damageDetail
+	}
+	entry.Detail = detail
+	return entry, nil
+}
+
+// check says what is wrong with the event by its leaf. One that nobody can open, for want of a key, cannot be checked.
+func (e *stored) check(key foundKey) (damage string) {
+	opening := openToAll
+	switch {
+	case e.format == storedShut:
+		return ""
+	case hidesNothing(e.Event):
+	case key.damaged:
+		return damageKey
+	case key.bytes == nil:
+		return ""
+	default:
+		opening = openingOf(key.bytes, e.ID)
+	}
+	if _, leaf, _, err := unseal(seal(e.format, opening, e.bytes)); err != nil || leaf != e.leaf {
+		return damageLeaf
+	}
+	return ""
+}
+
+// detail reads the detail while it is there. One that is not as it was recorded is not shown.
+func (e *stored) detail(tx *storage.Tx) (d Detail, intact bool, err error) {
+	for _, in := range []*storage.Table[[]byte]{details, accountDetails} {
+		kept, err := in.Get(tx, e.UID, e.ID)
+		switch {
+		case errors.Is(err, storage.ErrNotFound):
+			continue
+		case errors.Is(err, storage.ErrDamaged):
+			return Detail{}, false, nil
+		case err != nil:
+			return Detail{}, false, err
+		}
+		if e.V > 0 && digestOf(*kept) != e.Digest || json.Unmarshal(*kept, &d) != nil {
+			return Detail{}, false, nil
+		}
+		return d, true, nil
+	}
+	return Detail{}, true, nil
+}
