@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -128,6 +129,10 @@ func factsOf(e operator.Event) []string {
 		if known[1] != "" {
 			facts = append(facts, known[0]+"="+quoted(known[1]))
 		}
+	}
+	if e.Folded.Count > 0 {
+		facts = append(facts, "count="+strconv.Itoa(e.Folded.Count),
+			"first="+e.Folded.First.Local().Format(time.TimeOnly), "last="+e.Folded.Last.Local().Format(time.TimeOnly))
 	}
 	return facts
 }

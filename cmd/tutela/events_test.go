@@ -1,11 +1,15 @@
 package main
 
 import (
+	"encoding/json"
 	"log/slog"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 // edit opens the installation as a server would, while none runs.
@@ -47,4 +51,34 @@ func TestEvents_ShowADamagedOneAmongTheOthers(t *testing.T) {
 	look("without a server")
 	c.serve()
 	look("with a server")
+}
+
+// A server records what was counted while another one ran, and says how often and when.
+func TestEvents_ShowAFoldOfALifeBefore(t *testing.T) {
+	c := newCommandLine(t)
+	c.edit(func(s *storage.Store) {
+		for range 3 {
+			must(t, s.Update(t.Context(), func(tx *storage.Tx) error {
+				e := audit.Event{Type: audit.ManagementFailed, Client: "shop", Facts: audit.Facts{audit.FactCall: audit.CallGetUser}}
+				return audit.Fold(tx, audit.Actor{}, e, audit.Detail{}, "", time.Second)
+			}))
+		}
+	})
+	c.serve()
+	cmd := exec.CommandContext(t.Context(), c.binary, "events", "--follow", "--json", "--type", "fapi", "--data", c.data)
+	cmd.Env = cleanEnvironment()
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	var e map[string]any
+	must(t, json.NewDecoder(stdout).Decode(&e))
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	folded, _ := e["folded"].(map[string]any)
+	if folded["count"] != 3.0 || !isInstant(folded["first"]) || !isInstant(folded["last"]) || e["client"] != "shop" {
+		t.Errorf("the event is %v", e)
+	}
+	if line := c.run("events", "--type", "fapi"); strings.Count(line, "\n") != 1 || !strings.Contains(line, " count=3 first=") {
+		t.Errorf("printed:\n%s", line)
+	}
 }

@@ -55,7 +55,13 @@ type (
 	}
 	eventJSON struct {
 		operator.Event
-		Time instant `json:"time"`
+		Time   instant    `json:"time"`
+		Folded foldedJSON `json:"folded,omitzero"`
+	}
+	foldedJSON struct {
+		Count int     `json:"count"`
+		First instant `json:"first"`
+		Last  instant `json:"last"`
 	}
 	approvalJSON struct {
 		phone.Approval
@@ -83,7 +89,13 @@ func userDetailForScripts(u operator.UserDetail) userDetailJSON {
 	}
 }
 
-func eventForScripts(e operator.Event) eventJSON { return eventJSON{e, instant(e.Time)} }
+func eventForScripts(e operator.Event) eventJSON {
+	return eventJSON{
+		Event:  e,
+		Time:   instant(e.Time),
+		Folded: foldedJSON{e.Folded.Count, instant(e.Folded.First), instant(e.Folded.Last)},
+	}
+}
 
 func approvalForScripts(a phone.Approval) approvalJSON { return approvalJSON{a, instant(a.Started)} }
 

@@ -223,6 +223,7 @@ func (h *house) run(ctx context.Context, s *server.Server, admin net.Listener, l
 	group.Go(func() { h.store.RunSweeper(work) })
 	group.Go(func() { h.outbox.Run(work) })
 	group.Go(func() { h.trimEvents(work, log) })
+	group.Go(func() { audit.RunFolds(work, h.store, log) })
 	group.Go(func() { h.compactNightly(work, log) })
 	group.Go(func() {
 		if err := operator.Serve(work, admin, h.operators(), log); err != nil {

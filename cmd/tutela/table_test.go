@@ -23,6 +23,8 @@ var notOfPersons = map[string]string{
 	"setting":          "policies",
 	"signing_key":      "the keys of tokens and receipts",
 	"event":            "of a user's events their ids only",
+	"fold_house":       "how often something happened; what it was with is a keyed hash",
+	"fold_key":         "the key of that hash",
 	"receipt_evidence": "of a receipt its id, time, counts and digest",
 
 	"outbox_evidence":    "work that names what stays by its id",

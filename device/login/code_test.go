@@ -17,6 +17,7 @@ import (
 	"tutela/device/login"
 	"tutela/device/push"
 	"tutela/recovery"
+	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -246,6 +247,14 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 		h.begin(req) // the code gave the push budget back
 		_, err = h.devices.Practise(ctx, p.Proof(), wrongCode, audit.ByUser())
 		must(h.t, err)
+		must(h.t, h.store.Update(ctx, func(tx *storage.Tx) error {
+			u, err := user.Find(tx, "ada")
+			if err != nil {
+				return err
+			}
+			e := audit.Event{Type: audit.AuthFailed, UID: u.UID}
+			return audit.Fold(tx, audit.ByUser().WithOrigin(planted, planted), e, audit.Detail{Text: planted}, planted, time.Hour)
+		}))
 		filled := h.tables()
 		for table, class := range storage.Tables() {
 			if class == storage.MFA && filled[table] == 0 {

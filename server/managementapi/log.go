@@ -316,8 +316,13 @@ func (a *api) showCall(out *logEvent, e audit.Entry, u user.User) {
 	out.Details = map[string]any{"request": request, "response": map[string]any{"statusCode": status}}
 }
 
-// showStored shows what stands beside an event: what is wrong with it.
+// showStored shows what stands beside an event: how often what it stands for has happened, and what is wrong with it.
 func showStored(out *logEvent, e audit.Entry) {
+	if e.Folded.Count > 0 {
+		out.Details["count"] = e.Folded.Count
+		out.Details["first"] = instant{e.Folded.First}
+		out.Details["last"] = instant{e.Folded.Last}
+	}
 	if e.Damage != "" {
 		out.Details["damage"] = e.Damage
 	}

@@ -186,16 +186,29 @@ func TestUserBlocks_AreShownAndOpened(t *testing.T) {
 	}
 }
 
-func TestLogs_ShowWhatIsDamaged(t *testing.T) {
+func TestLogs_ShowWhatIsFoldedAndWhatIsDamaged(t *testing.T) {
 	h := newHouse(t)
 	h.call("POST", "/users", `{"user_id":"u1"}`).is(http.StatusCreated)
 	damaged := h.logsOf("sapi")[0]["log_id"].(string)
+	for range 2 {
+		must(t, h.store.Update(t.Context(), func(tx *storage.Tx) error {
+			e := audit.Event{Type: audit.ManagementFailed, Facts: audit.Facts{audit.FactCall: audit.CallGetLog, audit.FactStatus: "404"}}
+			return audit.Fold(tx, audit.ByClient("cl_x", nil, storage.House), e, audit.Detail{}, "", time.Minute)
+		}))
+		h.clock.Advance(30 * time.Second)
+	}
+	_, _, err := audit.CloseFolds(t.Context(), h.store)
+	must(t, err)
 	must(t, h.store.Engine().Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
 		ws := storage.NewWriteSet()
 		ws.Put([]byte("levent\x00\x00"+damaged), []byte("x"))
 		return ws, nil
 	}))
 
+	details := h.logsOf("fapi")[0]["details"].(map[string]any)
+	if details["count"] != 2.0 || details["first"] != "2026-03-01T12:00:00.123Z" || details["last"] != "2026-03-01T12:00:30.123Z" || details["request"] == nil {
+		t.Errorf("folded: %v", details)
+	}
 	event := h.logsOf("td_damaged")[0]
 	if event["log_id"] != damaged || event["date"] != "2026-03-01T12:00:00.123Z" || event["details"].(map[string]any)["damage"] != "the event cannot be read" {
 		t.Errorf("damaged: %v", event)

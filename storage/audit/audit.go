@@ -3,7 +3,8 @@
 // Those lie in a row of the user's beside it, are joined when it is read, and are gone when the user's rows are.
 //
 // An event's bytes are written once and kept as they are, with a hash beside them, its leaf, so that what the log says
-// can be proven later: see leaf.go and docs/events.md.
+// can be proven later: see leaf.go and docs/events.md. What happens often is counted in a row until its time is over,
+// and is then one event: see [Fold].
 package audit
 
 import (
@@ -68,6 +69,7 @@ type Event struct {
 	Client string      `json:"client,omitempty"` // the client's id
 	By     string      `json:"by,omitempty"`     // who did it, when not the user: "operator:<uid>", "client:<id>", "user:<uid>"
 	Facts  Facts       `json:"facts,omitempty"`  // words from fixed lists, and ids of what is nobody's or stays: a key, a policy, a receipt
+	Folded Folded      `json:"folded,omitzero"`  // of a fold
 	Digest string      `json:"digest,omitempty"` // of the detail, when there is one
 }
 

@@ -10,6 +10,12 @@ var (
 	DigestOf     = digestOf
 )
 
+const (
+	MaxUserFolds  = maxUserFolds
+	MaxHouseFolds = maxHouseFolds
+	CloseBatch    = closeBatch
+)
+
 // LogKeyOf returns a user's log key, or storage.ErrNotFound.
 func LogKeyOf(tx *storage.Tx, uid storage.UID) ([]byte, error) {
 	key, err := logKeys.Get(tx, uid, "")

@@ -11,6 +11,7 @@ const (
 	FactChange     Fact = "change"       // of the installation: one of the Change words
 	FactChannel    Fact = "channel"      // through which a recovery code was tried
 	FactClock      Fact = "clock"        // how the clock was settled: a storage.Settlement
+	FactFolded     Fact = "folded"       // FoldedOthers
 	FactIDTokenAlg Fact = "id_token_alg" // that signs a client's ID tokens
 	FactIdentifier Fact = "identifier"   // IdentifierChanged, when the phone that answered names itself otherwise than before
 	FactKid        Fact = "kid"          // of a signing key
@@ -48,6 +49,9 @@ const (
 	WhyReplaced Word = "replaced" // an enrollment was removed: the same phone enrolled again
 	WhyRestored Word = "restored" // a backup was moved: its phone was restored
 )
+
+// FoldedOthers says that the event stands for what found no room in a fold of its own.
+const FoldedOthers Word = "others"
 
 // How a login shows that the person is there.
 const (

@@ -17,7 +17,7 @@ import (
 // the salt is gone: that of the detail goes with the detail, the user's log key with the user.
 //
 //	stored   1 or 2 ‖ leaf (32) ‖ event     under the event's id, in the log
-//	event    {"v":1,"id":…,"type":…,"time":…,"uid":…,"client":…,"by":…,"facts":…,"digest":…}
+//	event    {"v":1,"id":…,"type":…,"time":…,"uid":…,"client":…,"by":…,"facts":…,"folded":…,"digest":…}
 //	detail   {"salt":…,"ip":…,…}            among the user's rows; the salt is 16 random bytes
 //	digest   SHA-256("event detail" ‖ 0 ‖ detail)
 //	opening  HMAC-SHA-256(log key, "event" ‖ 0 ‖ id); 32 zero bytes for an event of the house and for a user's deletion
@@ -34,6 +34,7 @@ const (
 	hashBytes    = sha256.Size
 	digestDomain = "event detail\x00"
 	eventDomain  = "event\x00"
+	foldDomain   = "fold\x00"
 )
 
 // hash is a leaf, or an opening.

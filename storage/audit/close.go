@@ -1,0 +1,81 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"tutela/storage"
+)
+
+const (
+	closeInterval = 10 * time.Second // between looks at open folds, when none is over sooner
+	closePause    = time.Second      // after a look, at least
+	closeBatch    = 256              // folds closed in one look
+)
+
+// RunFolds records the folds whose window is over as events, until ctx is done. Any number of servers may run it over
+// one store: a fold is recorded and removed in one transaction, so each becomes one event, whoever comes first and
+// whenever a server dies. The folds of a server that died are closed by the next that looks.
+func RunFolds(ctx context.Context, s *storage.Store, log *slog.Logger) {
+	for ctx.Err() == nil {
+		closed, wait, err := CloseFolds(ctx, s)
+		if err != nil && ctx.Err() == nil {
+			log.Warn("close folds of events", "err", err)
+		}
+		if closed == closeBatch && err == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// CloseFolds records folds whose window is over, up to closeBatch of them, and returns how many entries it has dealt with
+// and how long to wait before the next look.
+//
+// A fold that is damaged is removed, and the error says so; the others are closed all the same.
+func CloseFolds(ctx context.Context, s *storage.Store) (closed int, wait time.Duration, err error) {
+	wait = closeInterval
+	now := s.Now()
+	var due []string
+	err = windows.Peek(ctx, s, "", "", false, func(key string, _ []byte) bool {
+		_, _, until, err := splitWindowKey(key)
+		if err == nil && until.After(now) {
+			wait = min(wait, max(until.Sub(now), closePause))
+			return false
+		}
+		due = append(due, key)
+		return len(due) < closeBatch
+	})
+	if err != nil {
+		return 0, wait, fmt.Errorf("look at open folds: %w", err)
+	}
+	err = s.UpdateEach(ctx, len(due), func(tx *storage.Tx, i int) error { return closeDue(tx, due[i]) })
+	return len(due), wait, err
+}
+
+// closeDue records the fold of an entry of windows. One that was purged, or closed by the next occurrence, is gone.
+func closeDue(tx *storage.Tx, key string) error {
+	uid, name, until, err := splitWindowKey(key)
+	if err != nil {
+		_, failed := windows.Uproot(tx, key)
+		return errors.Join(failed, storage.Kept(fmt.Errorf("fold %q: %w", key, err)))
+	}
+	f, err := foldsOf(uid).Get(tx, uid, name)
+	switch {
+	case errors.Is(err, storage.ErrDamaged):
+		_, failed := foldsOf(uid).Uproot(tx, uid, name)
+		return errors.Join(failed, windows.Delete(tx, uid, key),
+			storage.Kept(fmt.Errorf("what fold %s of %s has counted is lost: %w", name, uid, err)))
+	case err != nil && !errors.Is(err, storage.ErrNotFound):
+		return err
+	case err != nil || !f.Until.Equal(until):
+		return windows.Delete(tx, uid, key)
+	}
+	return f.close(tx, uid, name)
+}
