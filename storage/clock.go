@@ -5,7 +5,15 @@ import (
 	"time"
 )
 
-// Clock tells the time in two ways, so that a wall clock that jumps can be told from time that passes.
+// Clock tells the time in two ways, so that a wall clock that jumps can be told from time that passes. Safe for
+// concurrent use; no method waits for another machine, since every transaction asks.
+//
+// Servers that share a store each make the house's time from their Clock: by Wall when they open the store, by Steady
+// from then on. A row is over at one server earlier than at another by as much as their clocks differ, so an
+// implementation for several servers guarantees that their Walls agree to within a second (machines set by NTP do, and so
+// does a Wall that is corrected by the database's clock in the background), and that Steady runs on at the same rate.
+// Steady is of one process; it is never compared with another's. What operators settle is shared through the store
+// ([Store.SettleClock]).
 type Clock interface {
 	// Wall is what the machine's clock says, in UTC. It may jump either way.
 	Wall() time.Time

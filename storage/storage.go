@@ -26,7 +26,7 @@ type Store struct {
 	engine Engine
 	clock  *houseClock
 	sealer atomic.Pointer[Sealer]
-	wakes  *watchers
+	wakes  Wakes
 	log    *slog.Logger
 
 	stamped atomic.Int64 // the last of Tx.Stamp
@@ -39,6 +39,7 @@ type Store struct {
 // Options says how to open a store. The zero value is right for production.
 type Options struct {
 	Clock  Clock        // default: the machine's
+	Wakes  Wakes        // default: those of this store alone
 	Logger *slog.Logger // default: slog.Default()
 
 	migrations []migration // default: those of schema.go; tests give their own
@@ -54,13 +55,16 @@ func Open(ctx context.Context, engine Engine, o Options) (*Store, error) {
 	if o.Clock == nil {
 		o.Clock = SystemClock()
 	}
+	if o.Wakes == nil {
+		o.Wakes = NewWakes()
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
 	if o.migrations == nil {
 		o.migrations, o.schema = migrations, schemaVersion
 	}
-	s := &Store{engine: engine, wakes: newWatchers(), log: o.Logger}
+	s := &Store{engine: engine, wakes: o.Wakes, log: o.Logger}
 	if err := s.prepare(ctx, o); err != nil {
 		return nil, err
 	}
@@ -94,7 +98,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	s.expiring.Add(uint64(last.expiring))
 	s.tellOfDamage(last.damaged)
 	for uid := range last.wakes {
-		s.wakes.wake(uid)
+		s.wakes.Wake(uid)
 	}
 	return kept
 }
@@ -135,7 +139,7 @@ func (s *Store) SetSealer(sealer Sealer) { s.sealer.Store(&sealer) }
 // Watch returns a channel that receives after a commit that woke uid ([Tx.Wake], and every [Purge]), and the
 // function that ends the watch. The channel holds one wake: a watcher looks at the store after Watch and after
 // each wake, and misses nothing.
-func (s *Store) Watch(uid UID) (woken <-chan struct{}, stop func()) { return s.wakes.watch(uid) }
+func (s *Store) Watch(uid UID) (woken <-chan struct{}, stop func()) { return s.wakes.Watch(uid) }
 
 // Close writes the time down and closes the engine. Transactions that the engine has taken end first.
 func (s *Store) Close() error {

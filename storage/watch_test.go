@@ -83,6 +83,27 @@ func TestWake_IsOfTheLastRunOnly(t *testing.T) {
 	equal(t, len(wokenLast), 1)
 }
 
+// Two servers over one store, each with a Store of its own, wake each other's watchers when they share their Wakes; by
+// default each wakes its own alone.
+func TestWake_ReachesTheOtherServersThatShareWakes(t *testing.T) {
+	h, uid := newHouse(t), storage.NewUID()
+	for shared, wakes := range map[bool]storage.Wakes{true: storage.NewWakes(), false: nil} {
+		var servers [2]*storage.Store
+		for i := range servers {
+			var err error
+			servers[i], err = storage.Open(t.Context(), h.Engine(), storage.Options{Clock: h.clock, Logger: quiet, Wakes: wakes})
+			must(t, err)
+		}
+		woken, stop := servers[1].Watch(uid)
+		must(t, servers[0].Update(t.Context(), func(tx *storage.Tx) error { tx.Wake(uid); return nil }))
+		equal(t, len(woken) == 1, shared)
+		stop()
+		stop() // a second time does nothing
+		must(t, servers[0].Update(t.Context(), func(tx *storage.Tx) error { tx.Wake(uid); return nil }))
+		equal(t, len(woken) == 1, shared)
+	}
+}
+
 // twice runs every closure two times.
 type twice struct{ storage.Engine }
 
