@@ -85,7 +85,7 @@ func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (*fo
 	var newest *foundTicket
 	for _, row := range rows {
 		r := row.Record
-		if r.Root != t.Key || !s.ring.Matches(r.Page, pagePurpose, t.UID[:], []byte(session)) {
+		if r.Root != t.Key || !s.ring.MatchesIn(tx, r.Page, pagePurpose, t.UID[:], []byte(session)) {
 			continue
 		}
 		found := &foundTicket{Row: row, root: t.Record}

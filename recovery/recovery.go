@@ -88,8 +88,8 @@ func (s *Service) HashForReply(uid storage.UID, code Code) string {
 }
 
 // RepliesTo reports whether a kept reply is to a call that redeemed this code.
-func (s *Service) RepliesTo(r *Reply, uid storage.UID, code Code) bool {
-	return s.ring.Matches(r.Code, "answered-code", uid[:], []byte(code))
+func (s *Service) RepliesTo(tx *storage.Tx, r *Reply, uid storage.UID, code Code) bool {
+	return s.ring.MatchesIn(tx, r.Code, "answered-code", uid[:], []byte(code))
 }
 
 // Spend uses the user's recovery code up and issues the next one.
@@ -127,7 +127,7 @@ func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, ac
 		hash = row.Hash
 	}
 	// A user without a code costs the same hash.
-	if s.ring.Matches(hash, codePurpose, uid[:], []byte(code)) {
+	if s.ring.MatchesIn(tx, hash, codePurpose, uid[:], []byte(code)) {
 		return clearLimit(tx, uid, ch)
 	}
 	waits, err := fail(tx, uid, ch)

@@ -332,7 +332,7 @@ func TestAnswer_IsKeptSealedForItsLifeAtMostAQuarterOfAnHour(t *testing.T) {
 		h.view(func(tx *storage.Tx) error {
 			kept, err := recovery.KeptReply(tx, uid, "short")
 			must(h.t, err)
-			if string(kept.Body) != "planted in an answer" || !h.RepliesTo(kept, uid, code) || h.RepliesTo(kept, uid, h.wrong()) {
+			if string(kept.Body) != "planted in an answer" || !h.RepliesTo(tx, kept, uid, code) || h.RepliesTo(tx, kept, uid, h.wrong()) {
 				h.t.Errorf("kept is %+v", kept)
 			}
 			return nil

@@ -52,10 +52,11 @@ type Field struct {
 type Sealer interface {
 	Seal(plain, ad []byte) ([]byte, error)
 
-	// Unseal opens what Seal made with the same ad.
+	// Unseal opens what Seal made with the same ad. Keys that it does not know yet it reads through tx, in which sealed
+	// was read: it must not call the store, whose engine may have no second connection to give.
 	//
 	// Errors: ErrDamaged for what does not open.
-	Unseal(sealed, ad []byte) ([]byte, error)
+	Unseal(tx *Tx, sealed, ad []byte) ([]byte, error)
 }
 
 // Table is where records of type T are kept. A record is JSON, unless the table is raw: text in it is UTF-8, and what is
@@ -465,7 +466,7 @@ func (t *Table[T]) unseal(tx *Tx, uid UID, key string, f Field) error {
 	if sealer == nil {
 		return errNoSealer
 	}
-	plain, err := (*sealer).Unseal(*f.Value, t.associated(uid, key, f.Name))
+	plain, err := (*sealer).Unseal(tx, *f.Value, t.associated(uid, key, f.Name))
 	if err != nil {
 		return fmt.Errorf("unseal %s.%s: %w", t.spec.Name, f.Name, err)
 	}

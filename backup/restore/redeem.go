@@ -69,7 +69,7 @@ func (s *Service) again(tx *storage.Tx, f row, code recovery.Code, typo error) (
 	if err != nil {
 		return nil, err
 	}
-	if typo != nil || !s.recovery.RepliesTo(kept, f.UID, code) {
+	if typo != nil || !s.recovery.RepliesTo(tx, kept, f.UID, code) {
 		return nil, ErrNotReady.With("the restore is done already")
 	}
 	return readOutcome(kept)

@@ -171,7 +171,7 @@ func (s *Service) find(tx *storage.Tx, id, token string) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
-	if !s.ring.Matches(f.Record.Token, tokenPurpose, f.UID[:], []byte(f.Key), []byte(token)) {
+	if !s.ring.MatchesIn(tx, f.Record.Token, tokenPurpose, f.UID[:], []byte(f.Key), []byte(token)) {
 		return row{}, ErrToken
 	}
 	return f, nil

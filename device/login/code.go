@@ -186,7 +186,7 @@ func replyKey(l row) string { return "mfa:" + l.Key }
 func (s *Service) redeemedBefore(tx *storage.Tx, found row, code recovery.Code) (CodeOutcome, error) {
 	uid, l := found.UID, found.Record
 	kept, err := recovery.KeptReply(tx, uid, replyKey(found))
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.RepliesTo(kept, uid, code) {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.RepliesTo(tx, kept, uid, code) {
 		return CodeOutcome{}, ErrGrant
 	}
 	if err != nil {

@@ -31,12 +31,24 @@ func (r *Ring) Hashes(purpose string, parts ...[]byte) []string {
 }
 
 // Matches tells in constant time whether hash, which was kept, is the keyed hash of the secret, under the version
-// that hash names. Whatever is wrong with hash, one HMAC is computed.
+// that hash names. Whatever is wrong with hash, one HMAC is computed. Outside transactions: a version that is not known
+// yet is read in a View of its own.
 func (r *Ring) Matches(hash, purpose string, parts ...[]byte) bool {
+	return r.matches(r.at, hash, purpose, parts)
+}
+
+// MatchesIn is Matches inside the transaction in which hash was read.
+func (r *Ring) MatchesIn(tx *storage.Tx, hash, purpose string, parts ...[]byte) bool {
+	find := func(number uint32) (*version, error) { return r.within(tx, number) }
+	return r.matches(find, hash, purpose, parts)
+}
+
+// matches compares hash under the version that find returns for the number in it.
+func (r *Ring) matches(find func(uint32) (*version, error), hash, purpose string, parts [][]byte) bool {
 	v := r.newest()
 	if number, _, ok := strings.Cut(hash, "."); ok {
 		if n, err := strconv.ParseUint(number, 10, 32); err == nil {
-			if named, err := r.at(uint32(n)); err == nil {
+			if named, err := find(uint32(n)); err == nil {
 				v = named
 			}
 		}

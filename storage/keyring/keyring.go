@@ -42,7 +42,7 @@ type Ring struct {
 	master cipher.AEAD
 	keys   atomic.Pointer[keys]
 
-	grow   sync.Mutex // held while keys is replaced
+	grow   sync.Mutex // held while the ring is read in a View of its own; never waited for inside a transaction
 	looked time.Time  // when a stranger's word last had the ring read again, by the house's time; guarded by grow
 }
 
@@ -113,24 +113,47 @@ func (r *Ring) load(ctx context.Context) error {
 
 // read is load with grow held.
 func (r *Ring) read(ctx context.Context) error {
-	var rows []storage.Row[wrapped]
+	var next *keys
 	err := r.store.View(ctx, func(tx *storage.Tx) (err error) {
-		rows, err = ring.All(tx, storage.House)
+		next, err = r.stored(tx)
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	r.adopt(next)
+	return nil
+}
+
+// stored returns the ring as a transaction sees it.
+func (r *Ring) stored(tx *storage.Tx) (*keys, error) {
+	rows, err := ring.All(tx, storage.House)
+	if err != nil {
+		return nil, err
+	}
 	next := &keys{}
 	for i, row := range rows {
 		v, err := r.unwrap(uint32(i)+1, row)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		next.versions = append(next.versions, v)
 	}
-	r.keys.Store(next)
-	return nil
+	return next, nil
+}
+
+// adopt replaces the ring in memory by one that is not shorter: a transaction on an older state of the store may read
+// fewer versions than another has read before.
+func (r *Ring) adopt(next *keys) {
+	for {
+		was := r.keys.Load()
+		if was != nil && len(next.versions) < len(was.versions) {
+			return
+		}
+		if r.keys.CompareAndSwap(was, next) {
+			return
+		}
+	}
 }
 
 func (r *Ring) unwrap(number uint32, row storage.Row[wrapped]) (*version, error) {
@@ -149,7 +172,25 @@ func (r *Ring) newest() *version {
 	return versions[len(versions)-1]
 }
 
-// at returns a version that something in the store names; one that another server made meanwhile is read from there.
+// within is at inside a transaction, in which what names the version was read: a version that another server made
+// meanwhile is read through it, for whoever made what names it had committed the version before.
+func (r *Ring) within(tx *storage.Tx, number uint32) (*version, error) {
+	if v := r.keys.Load().at(number); v != nil {
+		return v, nil
+	}
+	next, err := r.stored(tx)
+	if err != nil {
+		return nil, err
+	}
+	r.adopt(next)
+	if v := next.at(number); v != nil {
+		return v, nil
+	}
+	return nil, errVersion
+}
+
+// at returns a version that something in the store names; one that another server made meanwhile is read from there, in
+// a View of its own. Not inside a transaction: there it is within.
 func (r *Ring) at(number uint32) (*version, error) {
 	if v := r.keys.Load().at(number); v != nil {
 		return v, nil
@@ -212,14 +253,14 @@ func (r *Ring) Seal(plain, ad []byte) ([]byte, error) {
 	return append(versionBytes(v.number), sealWith(v.seal, plain, ad)...), nil
 }
 
-// Unseal opens what Seal made with the same ad.
+// Unseal opens what Seal made with the same ad, and reads a version that it does not know yet through tx.
 //
 // Errors: storage.ErrDamaged for what does not open.
-func (r *Ring) Unseal(sealed, ad []byte) ([]byte, error) {
+func (r *Ring) Unseal(tx *storage.Tx, sealed, ad []byte) ([]byte, error) {
 	if len(sealed) < 4 {
 		return nil, errSealed
 	}
-	v, err := r.at(binary.BigEndian.Uint32(sealed))
+	v, err := r.within(tx, binary.BigEndian.Uint32(sealed))
 	if err != nil {
 		return nil, err
 	}

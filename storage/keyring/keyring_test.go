@@ -16,6 +16,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
+	"tutela/storage/storagetest"
 	"tutela/storage/storagetest/check"
 )
 
@@ -101,6 +102,15 @@ func (h *house) get(uid storage.UID, key string) (s *secret, err error) {
 	return s, err
 }
 
+// unseal opens what was sealed, in a transaction.
+func (h *house) unseal(sealed, ad []byte) (plain []byte, err error) {
+	err = h.store.View(context.Background(), func(tx *storage.Tx) error {
+		plain, err = h.ring.Unseal(tx, sealed, ad)
+		return err
+	})
+	return plain, err
+}
+
 // holds tells whether planted bytes lie anywhere in the store.
 func (h *house) holds(planted []byte) (found bool) {
 	h.t.Helper()
@@ -170,7 +180,7 @@ func TestRotate_OldSealsOpenAndOldHashesMatch(t *testing.T) {
 	})
 	h.rotate()
 	h.rotate()
-	plain, err := h.ring.Unseal(sealed, []byte("ad"))
+	plain, err := h.unseal(sealed, []byte("ad"))
 	must(t, err)
 	if string(plain) != "s3cret" {
 		t.Errorf("unsealed %q", plain)
@@ -293,13 +303,72 @@ func TestRing_FindsAVersionThatAnotherServerMade(t *testing.T) {
 	token, err := other.SignToken(keyring.MFAToken, struct{}{})
 	must(t, err)
 	hash := other.Hash("p", uid[:])
-	if _, err := h.ring.Unseal(sealed, nil); err != nil {
+	if _, err := h.unseal(sealed, nil); err != nil {
 		t.Error(err)
 	}
 	if !h.ring.Matches(hash, "p", uid[:]) {
 		t.Error("the hash does not match")
 	}
 	must(t, h.ring.VerifyToken(keyring.MFAToken, token, new(struct{})))
+}
+
+// Two servers with a ring each over one engine: one rotates and writes, the other reads it in an Update, in which it must
+// not ask the engine for a second transaction. The watching engine fails the test when it does.
+func TestRing_ReadsAnotherServersVersionThroughTheOpenTransaction(t *testing.T) {
+	h, uid := newHouse(t), storage.NewUID()
+	server := func() (*storage.Store, *keyring.Ring) {
+		store, err := storage.Open(t.Context(), storagetest.Watch(t, h.store.Engine()), storage.Options{Clock: h.clock, Logger: quiet})
+		must(t, err)
+		ring, err := keyring.Open(t.Context(), store, master)
+		must(t, err)
+		return store, ring
+	}
+	one, ringOfOne := server()
+	write := func() {
+		_, err := ringOfOne.Rotate(t.Context())
+		must(t, err)
+		must(t, one.Update(t.Context(), func(tx *storage.Tx) error {
+			return secrets.Put(tx, uid, "a", &secret{Hash: ringOfOne.Hash("p", uid[:]), Sealed: []byte("s3cret")})
+		}))
+	}
+	// By the seal: a row is decoded.
+	other, _ := server()
+	write()
+	must(t, other.Update(t.Context(), func(tx *storage.Tx) error {
+		s, err := secrets.Get(tx, uid, "a")
+		if err == nil && string(s.Sealed) != "s3cret" {
+			t.Errorf("unsealed %q", s.Sealed)
+		}
+		return err
+	}))
+	// By the hash, as it lies in a row.
+	other, ringOfOther := server()
+	write()
+	hash := ringOfOne.Hash("p", uid[:])
+	must(t, other.Update(t.Context(), func(tx *storage.Tx) error {
+		if !ringOfOther.MatchesIn(tx, hash, "p", uid[:]) || ringOfOther.MatchesIn(tx, hash, "p", nil) {
+			t.Error("the hash does not match its secret alone")
+		}
+		return nil
+	}))
+	if newest := ringOfOther.Newest(); newest != 3 {
+		t.Errorf("the other server seals under version %d", newest)
+	}
+}
+
+// A transaction that began before a rotation reads an older ring: it must not replace the newer one in memory.
+func TestRing_IsNotShortenedByAnOlderTransaction(t *testing.T) {
+	h := newHouse(t)
+	must(t, h.store.View(t.Context(), func(tx *storage.Tx) error {
+		h.rotate()
+		if h.ring.MatchesIn(tx, "9.x", "p") {
+			t.Error("a hash of no version matches")
+		}
+		return nil
+	}))
+	if newest := h.ring.Newest(); newest != 2 {
+		t.Errorf("the ring's newest version is %d", newest)
+	}
 }
 
 // Strangers can name any version: it must cost next to nothing.
@@ -334,22 +403,22 @@ func TestSeal_OpensOnlyAsItWasSealed(t *testing.T) {
 	if bytes.Equal(sealed, again) || bytes.Contains(sealed, []byte("s3cret")) {
 		t.Error("a nonce came twice, or nothing is sealed")
 	}
-	if _, err := h.ring.Unseal(sealed, []byte("another")); err == nil {
+	if _, err := h.unseal(sealed, []byte("another")); err == nil {
 		t.Error("opened with other associated data")
 	}
 	for i := range sealed {
 		damaged := bytes.Clone(sealed)
 		damaged[i] ^= 1
-		if _, err := h.ring.Unseal(damaged, []byte("ad")); err == nil {
+		if _, err := h.unseal(damaged, []byte("ad")); err == nil {
 			t.Errorf("opened with byte %d changed", i)
 		}
-		if _, err := h.ring.Unseal(sealed[:i], []byte("ad")); err == nil {
+		if _, err := h.unseal(sealed[:i], []byte("ad")); err == nil {
 			t.Errorf("opened cut to %d bytes", i)
 		}
 	}
 	empty, err := h.ring.Seal(nil, nil)
 	must(t, err)
-	if plain, err := h.ring.Unseal(empty, nil); err != nil || len(plain) != 0 {
+	if plain, err := h.unseal(empty, nil); err != nil || len(plain) != 0 {
 		t.Errorf("an empty value: %q, %v", plain, err)
 	}
 }
