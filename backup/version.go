@@ -123,11 +123,18 @@ func (b *Backup) put(tx *storage.Tx, uid storage.UID, v *Version, body []byte) e
 
 // body puts the chunks of a version together again.
 func (b *Backup) body(tx *storage.Tx, uid storage.UID, v *Version) ([]byte, error) {
+	keys := make([]string, v.chunks())
+	for number := range keys {
+		keys[number] = chunkKey(b.ID, v.Generation, number)
+	}
+	list, err := chunks.GetMany(tx, uid, keys)
+	if err != nil {
+		return nil, err
+	}
 	body := make([]byte, 0, v.Size)
-	for number := range v.chunks() {
-		chunk, err := chunks.Get(tx, uid, chunkKey(b.ID, v.Generation, number))
-		if err != nil {
-			return nil, err
+	for _, chunk := range list {
+		if chunk == nil {
+			return nil, storage.ErrNotFound
 		}
 		body = append(body, *chunk...)
 	}

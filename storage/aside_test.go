@@ -170,6 +170,15 @@ func (r poisonedReader) Get(key []byte) ([]byte, error) {
 	return r.Reader.Get(key)
 }
 
+func (r poisonedReader) GetMany(keys [][]byte) ([][]byte, error) {
+	for _, key := range keys {
+		if bytes.Equal(key, r.row) {
+			panic("planted")
+		}
+	}
+	return r.Reader.GetMany(keys)
+}
+
 func (e *poisoned) Update(ctx context.Context, fn func(storage.Reader) (*storage.WriteSet, error)) error {
 	return e.Engine.Update(ctx, func(r storage.Reader) (*storage.WriteSet, error) { return fn(poisonedReader{r, e.row}) })
 }

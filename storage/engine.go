@@ -7,7 +7,8 @@ import (
 )
 
 // Engine is an ordered byte store with serializable transactions: all that tables need of a database. Every engine
-// passes the suite in storagetest. Safe for concurrent use.
+// passes the suite in storagetest. It takes keys of 1 to [MaxKeyBytes] bytes and values of up to some MiB, each with any
+// byte. Safe for concurrent use.
 type Engine interface {
 	// Update runs fn alone, as if no other transaction ran, and makes the write set that it returns durable before
 	// it returns nil. fn may run more than once; its last run counts. An error of fn is returned as it is and
@@ -37,6 +38,9 @@ type Reader interface {
 	// Get returns the value of key, or nil when there is none. The value is valid until the closure returns and
 	// must not be changed. An empty value is not nil.
 	Get(key []byte) ([]byte, error)
+
+	// GetMany is Get for several keys, in one journey to where the bytes lie: values[i] is that of keys[i].
+	GetMany(keys [][]byte) (values [][]byte, err error)
 
 	// Scan calls fn for the keys of r in order until fn returns false. Key and value are valid until fn returns. fn
 	// may call Get.

@@ -21,10 +21,11 @@ func (t *Table[T]) Unique(name string, values func(*T) []string) *Unique[T] {
 
 // Find returns the row that has value, or ErrNotFound.
 func (u *Unique[T]) Find(tx *Tx, value string) (Row[T], error) {
-	if len(value) > maxKeyBytes {
+	entry := indexKey(u.name, value, nil)
+	if len(entry) > MaxKeyBytes {
 		return Row[T]{}, ErrNotFound
 	}
-	k, err := tx.get(indexKey(u.name, value, nil))
+	k, err := tx.get(entry)
 	if err != nil {
 		return Row[T]{}, err
 	}
@@ -68,12 +69,13 @@ func (t *Table[T]) addIndex(name string, unique bool, values func(*T) []string) 
 
 // Find returns the rows that have value, at most limit of them (0: all), by owner and key.
 func (p *Plain[T]) Find(tx *Tx, value string, limit int) ([]Row[T], error) {
-	if len(value) > maxKeyBytes {
+	prefix := indexKey(p.name, value, nil)
+	if len(prefix) > MaxKeyBytes {
 		return nil, nil
 	}
 	var rows []Row[T]
 	var failed error
-	err := tx.scan(Prefix(indexKey(p.name, value, nil)), func(_, k []byte) bool {
+	err := tx.scan(Prefix(prefix), func(_, k []byte) bool {
 		r, err := p.table.at(tx, k)
 		if errors.Is(err, ErrNotFound) {
 			return true // past its expiry

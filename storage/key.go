@@ -24,8 +24,25 @@ const (
 	spaceAside  = 'q'
 )
 
-// maxKeyBytes bounds what a caller may use as a row's key or as an index value. Engines take keys of 32 KiB.
-const maxKeyBytes = 4096
+// MaxKeyBytes is the largest whole key that is ever written to an engine: the space, the owner and the names included.
+// The B-tree of PostgreSQL refuses an entry of more than 2704 bytes; the rest is for what an engine adds.
+const MaxKeyBytes = 2500
+
+const (
+	expiryPrefixBytes = 1 + 1 + 8                       // what an expiry entry has before the row's key
+	maxRowKeyBytes    = MaxKeyBytes - expiryPrefixBytes // so that the expiry entry of every row fits too
+)
+
+// ErrKeyTooLong reports a row, an index entry or a log entry whose whole key would be longer than an engine takes.
+var ErrKeyTooLong = NewError(Invalid, "a key is too long")
+
+// fits returns ErrKeyTooLong, which names what the key is of, when a whole key has more bytes than most.
+func fits(key []byte, most int, what, name string) error {
+	if len(key) <= most {
+		return nil
+	}
+	return ErrKeyTooLong.With("%s %s: a whole key of %d bytes is too long; at most %d", what, name, len(key), most)
+}
 
 // rowKey is the key of a row in the store.
 func rowKey(uid UID, table, key string) []byte {
@@ -88,17 +105,17 @@ func escape(value string) []byte {
 const escapeEnd = "\x00\x01"
 
 func expiryKey(shard byte, at time.Time, row []byte) []byte {
-	k := append(make([]byte, 0, 10+len(row)), spaceExpiry, shard)
+	k := append(make([]byte, 0, expiryPrefixBytes+len(row)), spaceExpiry, shard)
 	k = binary.BigEndian.AppendUint64(k, unixNano(at))
 	return append(k, row...)
 }
 
 // splitExpiryKey takes an expiry entry's key apart into the time and the row's key.
 func splitExpiryKey(k []byte) (at time.Time, row []byte, err error) {
-	if len(k) < 10 || k[0] != spaceExpiry {
+	if len(k) < expiryPrefixBytes || k[0] != spaceExpiry {
 		return time.Time{}, nil, fmt.Errorf("expiry key %x is too short", k)
 	}
-	return time.Unix(0, int64(binary.BigEndian.Uint64(k[2:10]))).UTC(), k[10:], nil
+	return time.Unix(0, int64(binary.BigEndian.Uint64(k[2:expiryPrefixBytes]))).UTC(), k[expiryPrefixBytes:], nil
 }
 
 func logPrefix(name string, shard byte) []byte {

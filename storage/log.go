@@ -22,25 +22,49 @@ func DeclareLog(name string) Log {
 }
 
 // Append writes an entry under the shard of uid.
+//
+// Errors: ErrKeyTooLong.
 func (l Log) Append(tx *Tx, uid UID, key string, value []byte) error {
-	return tx.put(l.key(tx, uid, key), value)
+	k, err := l.key(tx, uid, key)
+	if err != nil {
+		return err
+	}
+	return tx.put(k, value)
 }
 
 // Delete removes an entry; one that is not there is no error.
-func (l Log) Delete(tx *Tx, uid UID, key string) error { return tx.delete(l.key(tx, uid, key)) }
+//
+// Errors: ErrKeyTooLong.
+func (l Log) Delete(tx *Tx, uid UID, key string) error {
+	k, err := l.key(tx, uid, key)
+	if err != nil {
+		return err
+	}
+	return tx.delete(k)
+}
 
 // Get returns an entry's value, or nil when there is none.
+//
+// Errors: ErrKeyTooLong.
 func (l Log) Get(tx *Tx, uid UID, key string) ([]byte, error) {
-	value, err := tx.get(l.key(tx, uid, key))
+	k, err := l.key(tx, uid, key)
+	if err != nil {
+		return nil, err
+	}
+	value, err := tx.get(k)
 	if value == nil || err != nil {
 		return nil, err
 	}
 	return append([]byte{}, value...), nil
 }
 
-func (l Log) key(tx *Tx, uid UID, key string) []byte {
+// key returns an entry's whole key.
+//
+// Errors: ErrKeyTooLong.
+func (l Log) key(tx *Tx, uid UID, key string) ([]byte, error) {
 	shard := uid[0] % byte(min(tx.store.engine.Shards(), 255))
-	return append(logPrefix(l.name, shard), key...)
+	k := append(logPrefix(l.name, shard), key...)
+	return k, fits(k, MaxKeyBytes, "log", l.name)
 }
 
 // Peek calls fn for the entries whose key is in [from, to) (an empty to: to the end), ascending or, with reverse,

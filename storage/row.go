@@ -113,12 +113,15 @@ func (tx *Tx) removeRow(key, stored []byte) error {
 // removeEntries deletes what points at a row: its index entries, but for those that another row has taken since, and
 // its expiry entry.
 func (tx *Tx) removeEntries(key []byte, r row) error {
-	for _, entry := range r.indexes {
-		holder, err := tx.get(entry)
-		if err != nil {
+	var holders [][]byte
+	if len(r.indexes) > 0 {
+		var err error
+		if holders, err = tx.getMany(r.indexes); err != nil {
 			return err
 		}
-		if !bytes.Equal(holder, key) {
+	}
+	for i, entry := range r.indexes {
+		if !bytes.Equal(holders[i], key) {
 			continue
 		}
 		if err := tx.delete(bytes.Clone(entry)); err != nil {

@@ -103,13 +103,47 @@ func (t *Table[T]) class() Class { return t.spec.Class }
 
 func (t *Table[T]) sealed() bool { return t.spec.Sealed != nil }
 
-// Get returns the record, or ErrNotFound.
+// Get returns the record.
+//
+// Errors: ErrNotFound; ErrKeyTooLong.
 func (t *Table[T]) Get(tx *Tx, uid UID, key string) (*T, error) {
 	r, err := t.stored(tx, uid, key)
 	if err != nil {
 		return nil, err
 	}
 	return t.decode(tx, uid, key, r)
+}
+
+// GetMany returns the records under several keys of uid, in the order of the keys, and nil for one that is not there. It
+// asks the engine once, where a Get for each key would cost a journey each to an engine on another machine.
+//
+// Errors: ErrKeyTooLong.
+func (t *Table[T]) GetMany(tx *Tx, uid UID, keys []string) ([]*T, error) {
+	whole := make([][]byte, len(keys))
+	for i, key := range keys {
+		var err error
+		if whole[i], err = t.key(uid, key); err != nil {
+			return nil, err
+		}
+	}
+	values, err := tx.getMany(whole)
+	if err != nil {
+		return nil, err
+	}
+	records := make([]*T, len(keys))
+	for i, value := range values {
+		r, err := t.present(tx, keys[i], value)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if records[i], err = t.decode(tx, uid, keys[i], r); err != nil {
+			return nil, err
+		}
+	}
+	return records, nil
 }
 
 // Has tells whether there is a record.
@@ -123,7 +157,8 @@ func (t *Table[T]) Has(tx *Tx, uid UID, key string) (bool, error) {
 
 // Put writes the record over what may be there. After an error it has written nothing.
 //
-// Errors: ErrUnique when another row has a value that a unique index holds.
+// Errors: ErrUnique when another row has a value that a unique index holds; ErrKeyTooLong when the key, or a value of an
+// index, makes a whole key of more than [MaxKeyBytes].
 func (t *Table[T]) Put(tx *Tx, uid UID, key string, record *T) error {
 	k, err := t.key(uid, key)
 	if err != nil {
@@ -138,7 +173,7 @@ func (t *Table[T]) Put(tx *Tx, uid UID, key string, record *T) error {
 
 // Add is Put for a key that was never used, since the caller has drawn it: what may lie there is not looked at.
 //
-// Errors: ErrUnique.
+// Errors: ErrUnique; ErrKeyTooLong.
 func (t *Table[T]) Add(tx *Tx, uid UID, key string, record *T) error {
 	k, err := t.key(uid, key)
 	if err != nil {
@@ -149,7 +184,7 @@ func (t *Table[T]) Add(tx *Tx, uid UID, key string, record *T) error {
 
 // Insert writes a record that is not there yet.
 //
-// Errors: ErrExists; ErrUnique.
+// Errors: ErrExists; ErrUnique; ErrKeyTooLong.
 func (t *Table[T]) Insert(tx *Tx, uid UID, key string, record *T) error {
 	k, err := t.key(uid, key)
 	if err != nil {
@@ -240,6 +275,13 @@ func (t *Table[T]) stored(tx *Tx, uid UID, key string) (row, error) {
 	if err != nil {
 		return row{}, err
 	}
+	return t.present(tx, key, value)
+}
+
+// present reads the bytes of the row under key.
+//
+// Errors: ErrNotFound when there are none, or the row is past its expiry.
+func (t *Table[T]) present(tx *Tx, key string, value []byte) (row, error) {
 	if value == nil {
 		return row{}, ErrNotFound
 	}
@@ -254,14 +296,14 @@ func (t *Table[T]) stored(tx *Tx, uid UID, key string) (row, error) {
 }
 
 // key checks the owner and returns the row's key in the store.
+//
+// Errors: ErrKeyTooLong.
 func (t *Table[T]) key(uid UID, key string) ([]byte, error) {
 	if uid.IsZero() != (t.spec.Class == Settings) {
 		return nil, fmt.Errorf("table %s: the owner %s does not fit class %s", t.spec.Name, uid, t.spec.Class)
 	}
-	if len(key) > maxKeyBytes {
-		return nil, fmt.Errorf("table %s: a key of %d bytes is too long", t.spec.Name, len(key))
-	}
-	return rowKey(uid, t.spec.Name, key), nil
+	k := rowKey(uid, t.spec.Name, key)
+	return k, fits(k, maxRowKeyBytes, "table", t.spec.Name)
 }
 
 // write puts the row and brings its index and expiry entries in step with it.
@@ -274,10 +316,10 @@ func (t *Table[T]) write(tx *Tx, uid UID, key string, k, old []byte, record *T) 
 	}
 	for _, ix := range t.indexes {
 		for _, value := range ix.values(record) {
-			if len(value) > maxKeyBytes {
-				return fmt.Errorf("index %s: a value of %d bytes is too long", ix.name, len(value))
-			}
 			entry := ix.key(value, k)
+			if err := fits(entry, MaxKeyBytes, "index", ix.name); err != nil {
+				return err
+			}
 			r.indexes = append(r.indexes, entry)
 			if ix.unique {
 				unique = append(unique, entry)

@@ -2,11 +2,14 @@ package storage_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -195,14 +198,16 @@ func TestTable_RefusesAnOwnerThatDoesNotFitItsClass(t *testing.T) {
 
 func TestTable_RefusesKeysAndIndexValuesThatAreTooLong(t *testing.T) {
 	h, uid := newHouse(t), storage.NewUID()
-	long := strings.Repeat("x", 4097)
+	long := strings.Repeat("x", storage.MaxKeyBytes)
 	before := len(h.content())
 	_ = h.Update(t.Context(), func(tx *storage.Tx) error {
 		for i, err := range []error{
 			notes.Put(tx, uid, long, &note{}), notes.Put(tx, uid, "a", &note{ID: long}),
 			notes.Put(tx, uid, "a", &note{ID: "1", Tags: []string{"x", long}}),
 		} {
-			if err == nil || !strings.Contains(err.Error(), "too long") || strings.Contains(err.Error(), long) {
+			is(t, err, storage.ErrKeyTooLong)
+			equal(t, storage.CodeOf(err), storage.Invalid)
+			if !strings.Contains(err.Error(), " note") || strings.Contains(err.Error(), long) {
 				t.Errorf("put %d: %v", i, err)
 			}
 		}
@@ -212,12 +217,117 @@ func TestTable_RefusesKeysAndIndexValuesThatAreTooLong(t *testing.T) {
 		return nil
 	})
 	equal(t, len(h.content()), before)
-	longest := strings.Repeat("\x00", 4096) // twice as long when escaped
-	h.put(uid, longest, note{ID: longest, Tags: []string{longest}})
-	h.view(func(tx *storage.Tx) error {
-		row, err := noteByID.Find(tx, longest)
-		equal(t, row.Key, longest)
-		return err
+	is(t, h.Update(t.Context(), func(tx *storage.Tx) error { return diary.Append(tx, uid, long, nil) }), storage.ErrKeyTooLong)
+}
+
+// The longest key, the longest unique value and the longest plain value that fit are written, found, scanned and deleted;
+// one byte more is refused.
+func TestTable_TakesKeysAndValuesUpToTheBound(t *testing.T) {
+	onEngines(t, func(t *testing.T, h *house) {
+		uid := storage.NewUID()
+		key := strings.Repeat("k", storage.MaxKeyBytes-len(storage.ExpiryKey(0, begin, storage.RowKey(uid, "note", ""))))
+		id := strings.Repeat("\x00", (storage.MaxKeyBytes-len(storage.IndexKey("note.id", "", nil)))/2) // each is two bytes when escaped
+		tag := strings.Repeat("t", storage.MaxKeyBytes-len(storage.IndexKey("note.tag", "", storage.RowKey(uid, "note", "a"))))
+		until := begin.Add(time.Hour)
+		h.put(uid, key, note{ID: id, Until: until})
+		h.put(uid, "a", note{Tags: []string{tag}, Until: until})
+		h.view(func(tx *storage.Tx) error {
+			row, err := noteByID.Find(tx, id)
+			must(t, err)
+			equal(t, row.Key, key)
+			equal(t, keysOf(noteByTag.Find(tx, tag, 0)), "a")
+			equal(t, keysOf(notes.All(tx, uid)), "a "+key)
+			return nil
+		})
+		longest := 0
+		for _, p := range h.content() {
+			longest = max(longest, len(p.key))
+		}
+		equal(t, longest, storage.MaxKeyBytes)
+		for _, put := range []func(tx *storage.Tx) error{
+			func(tx *storage.Tx) error { return notes.Put(tx, uid, key+"k", &note{}) },
+			func(tx *storage.Tx) error { return notes.Put(tx, uid, "b", &note{ID: id + "\x00"}) },
+			func(tx *storage.Tx) error { return notes.Put(tx, uid, "a", &note{Tags: []string{tag + "t"}}) },
+		} {
+			is(t, h.Update(t.Context(), put), storage.ErrKeyTooLong)
+		}
+		h.update(func(tx *storage.Tx) error {
+			return errors.Join(notes.Delete(tx, uid, key), notes.Delete(tx, uid, "a"))
+		})
+		h.view(func(tx *storage.Tx) error {
+			_, err := noteByID.Find(tx, id)
+			is(t, err, storage.ErrNotFound)
+			equal(t, keysOf(noteByTag.Find(tx, tag, 0)), "")
+			return nil
+		})
+	})
+}
+
+func TestTable_KeepsU0000InKeysNamesAndRecords(t *testing.T) {
+	onEngines(t, func(t *testing.T, h *house) {
+		uid := storage.NewUID()
+		h.put(uid, "\x00", note{ID: "\x00", Tags: []string{"\x00", ""}})
+		h.view(func(tx *storage.Tx) error {
+			row, err := noteByID.Find(tx, "\x00")
+			must(t, err)
+			equal(t, row, storage.Row[note]{UID: uid, Key: "\x00", Record: &note{ID: "\x00", Tags: []string{"\x00", ""}}})
+			equal(t, keysOf(noteByTag.Find(tx, "\x00", 0)), "\x00")
+			return nil
+		})
+	})
+}
+
+// getManyCounted counts how often transactions ask the engine for values.
+type getManyCounted struct {
+	storage.Engine
+	asked *atomic.Int64
+}
+
+func (e getManyCounted) Update(ctx context.Context, fn func(storage.Reader) (*storage.WriteSet, error)) error {
+	return e.Engine.Update(ctx, func(r storage.Reader) (*storage.WriteSet, error) { return fn(askedReader{r, e.asked}) })
+}
+
+type askedReader struct {
+	storage.Reader
+	asked *atomic.Int64
+}
+
+func (r askedReader) Get(key []byte) ([]byte, error) {
+	r.asked.Add(1)
+	return r.Reader.Get(key)
+}
+
+func (r askedReader) GetMany(keys [][]byte) ([][]byte, error) {
+	r.asked.Add(1)
+	return r.Reader.GetMany(keys)
+}
+
+func TestGetMany_AsksTheEngineOnceAndReadsItsOwnWrites(t *testing.T) {
+	asked := new(atomic.Int64)
+	h := open(t, filepath.Join(t.TempDir(), "data"), storage.NewFakeClock(begin), func(e storage.Engine) storage.Engine {
+		return getManyCounted{e, asked}
+	})
+	uid := storage.NewUID()
+	for _, key := range []string{"a", "b", "c"} {
+		h.put(uid, key, note{ID: key, Secret: []byte("of " + key)})
+	}
+	h.put(uid, "over", note{Until: begin.Add(time.Minute)})
+	h.clock.Advance(time.Minute)
+	h.update(func(tx *storage.Tx) error {
+		must(t, notes.Delete(tx, uid, "b"))
+		must(t, notes.Put(tx, uid, "new", &note{ID: "new"}))
+		before := asked.Load()
+		got, err := notes.GetMany(tx, uid, []string{"c", "missing", "new", "b", "a", "over", "a"})
+		must(t, err)
+		equal(t, asked.Load()-before, int64(1))
+		a, c := &note{ID: "a", Secret: []byte("of a")}, &note{ID: "c", Secret: []byte("of c")}
+		equal(t, got, []*note{c, nil, {ID: "new"}, nil, a, nil, a})
+		before = asked.Load()
+		got, err = notes.GetMany(tx, uid, []string{"new", "b"})
+		must(t, err)
+		equal(t, asked.Load(), before) // the write set knows both
+		equal(t, got, []*note{{ID: "new"}, nil})
+		return nil
 	})
 }
 

@@ -66,6 +66,39 @@ func (tx *Tx) get(key []byte) ([]byte, error) {
 	return tx.r.Get(key)
 }
 
+// getMany is get for several keys. What the write set does not know it asks the engine for at once.
+func (tx *Tx) getMany(keys [][]byte) ([][]byte, error) {
+	if tx.done {
+		return nil, errTxDone
+	}
+	if tx.ws == nil || tx.ws.Len() == 0 {
+		return tx.r.GetMany(keys)
+	}
+	values := make([][]byte, len(keys))
+	var asked [][]byte
+	var places []int // of asked, in keys
+	for i, key := range keys {
+		value, known := tx.ws.Get(key)
+		if known {
+			values[i] = value
+			continue
+		}
+		asked = append(asked, key)
+		places = append(places, i)
+	}
+	if len(asked) == 0 {
+		return values, nil
+	}
+	stored, err := tx.r.GetMany(asked)
+	if err != nil {
+		return nil, err
+	}
+	for i, value := range stored {
+		values[places[i]] = value
+	}
+	return values, nil
+}
+
 func (tx *Tx) put(key, value []byte) error {
 	if err := tx.writable(); err != nil {
 		return err

@@ -245,6 +245,11 @@ type countingReader struct {
 
 func (r *countingReader) Get(key []byte) ([]byte, error) { r.Gets++; return r.Reader.Get(key) }
 
+func (r *countingReader) GetMany(keys [][]byte) ([][]byte, error) {
+	r.Gets += len(keys)
+	return r.Reader.GetMany(keys)
+}
+
 func (r *countingReader) Scan(in storage.Range, fn func(key, value []byte) bool) error {
 	r.Scans++
 	return r.Reader.Scan(in, fn)

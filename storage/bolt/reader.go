@@ -34,6 +34,18 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 	return slices.Clip(r.bucket.Get(key)), nil
 }
 
+// GetMany returns the values of keys. They lie in memory, or a page fault away: there is no journey to save.
+func (r *reader) GetMany(keys [][]byte) ([][]byte, error) {
+	values := make([][]byte, len(keys))
+	for i, key := range keys {
+		var err error
+		if values[i], err = r.Get(key); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
+
 // Scan calls fn for the keys of the range.
 func (r *reader) Scan(in storage.Range, fn func(key, value []byte) bool) error {
 	if r.bucket == nil {

@@ -83,6 +83,74 @@ func testLarge(t *testing.T, e storage.Engine) {
 	equal(t, "the value of 1 MiB after its deletion", read(t, e, key(3)), missing)
 }
 
+// testLongestKeys writes, reads, scans and deletes keys of exactly the largest size, which differ in their last byte alone,
+// and keys and values of every byte, among them 0, which is no text to some databases.
+func testLongestKeys(t *testing.T, e storage.Engine) {
+	var every []byte
+	for b := range 256 {
+		every = append(every, byte(b))
+	}
+	var pairs []pair
+	for b := range every {
+		one := string(every[b : b+1])
+		pairs = append(pairs,
+			pair{one, one + `{"name":"\u0000"}` + "\x00"},
+			pair{one + string(random(storage.MaxKeyBytes-2)) + one, string(every)},
+			pair{strings.Repeat("\x7f", storage.MaxKeyBytes-1) + one, one})
+	}
+	slices.SortFunc(pairs, func(a, b pair) int { return strings.Compare(a.key, b.key) })
+	var flat []string
+	for _, p := range pairs {
+		flat = append(flat, p.key, p.value)
+	}
+	must(t, write(t, e, flat...))
+	if !slices.Equal(content(t, e), pairs) {
+		t.Error("a scan shows other keys or values than were written")
+	}
+	for i, p := range pairs {
+		if got := read(t, e, p.key); got != p.value {
+			t.Errorf("key of %d bytes: read %q, want %q", len(p.key), got, p.value)
+		}
+		if i%2 == 0 {
+			must(t, remove(t, e, p.key))
+		}
+	}
+	left := pairs[:0]
+	for i, p := range pairs {
+		if i%2 == 1 {
+			left = append(left, p)
+		}
+	}
+	if !slices.Equal(content(t, e), left) {
+		t.Error("a scan shows other keys than those that were not deleted")
+	}
+}
+
+// testGetMany reads keys that are there, twice, empty, and not there, in an order of the caller's.
+func testGetMany(t *testing.T, e storage.Engine) {
+	must(t, write(t, e, "a", "1", "b", "", "c", "3", "d", "4"))
+	must(t, remove(t, e, "d"))
+	keys := [][]byte{[]byte("c"), []byte("missing"), []byte("a"), []byte("b"), []byte("d"), []byte("c")}
+	many := func(r storage.Reader) error {
+		values, err := r.GetMany(keys)
+		if err != nil {
+			return err
+		}
+		equal(t, "values", len(values), len(keys))
+		for i, key := range keys {
+			one, err := r.Get(key)
+			if err != nil || (one == nil) != (values[i] == nil) || !bytes.Equal(one, values[i]) {
+				t.Errorf("value of %q: %#v among many, %#v alone, %v", key, values[i], one, err)
+			}
+		}
+		none, err := r.GetMany(nil)
+		equal(t, "values of no keys", len(none), 0)
+		return err
+	}
+	must(t, e.View(t.Context(), many))
+	must(t, update(t.Context(), e, func(r storage.Reader, _ *storage.WriteSet) error { return many(r) }))
+}
+
 func testRanges(t *testing.T, e storage.Engine) {
 	keys := []string{"\x00", "a", "a\x00", "a\xff", "a\xff\xff", "b", "ba", "c", "\xff", "\xff\xff", "\xff\xff\x01"}
 	for _, key := range keys {

@@ -28,6 +28,8 @@ func Engine(t *testing.T, open Opener) {
 		{"Update_DeletesAMissingKeyWithoutError", testDeleteMissing},
 		{"Update_WithoutWritesSucceeds", testNothingWritten},
 		{"Update_KeepsLargeValuesAndKeys", testLarge},
+		{"Update_KeepsTheLongestKeysAndEveryByte", testLongestKeys},
+		{"GetMany_AgreesWithGet", testGetMany},
 		{"Scan_GoesThroughRangesInBothDirections", testRanges},
 		{"Scan_StopsWhenTold", testScanStops},
 		{"Scan_AgreesWithAModel", testModel},

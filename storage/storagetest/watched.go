@@ -13,6 +13,7 @@ import (
 // Watch wraps an engine so that a test fails when a transaction does what only some engines bear:
 //
 //   - it writes the rows of two users, which may lie on two machines one day;
+//   - it writes a key of more than [storage.MaxKeyBytes];
 //   - its closure calls the engine again, which waits for a second connection while it holds the first.
 //
 // What the engine offers beside ([storage.Copier], [storage.Compacter]) it offers still. [Chaos] watches too.
@@ -43,6 +44,7 @@ func (w *watched) Update(ctx context.Context, fn func(storage.Reader) (*storage.
 		ws, err := w.runClosure(r, fn)
 		if err == nil && ws != nil {
 			wantOneUser(w.t, ws)
+			wantKeysFit(w.t, ws)
 		}
 		return ws, err
 	})
@@ -86,6 +88,16 @@ func (w *watched) wantNotNested(call string) {
 			return
 		}
 	}
+}
+
+// wantKeysFit fails the test when a write set has a key that is too long for some engine.
+func wantKeysFit(t testing.TB, ws *storage.WriteSet) {
+	_ = ws.Each(func(key string, _ []byte) error {
+		if len(key) > storage.MaxKeyBytes {
+			t.Errorf("a transaction writes a key of %d bytes, which begins with %q", len(key), key[:64])
+		}
+		return nil
+	})
 }
 
 // rowPrefixBytes are the space and the owner, with which the key of a row begins. See storage/key.go.
