@@ -25,7 +25,7 @@ func diskWritable(dir string) error {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return fmt.Errorf("%w: %w", errNotReady.With("the data folder cannot be looked at"), err)
 	}
-	if free := fs.Bavail * uint64(fs.Bsize); free < minFree {
+	if free := fs.Bavail * uint64(fs.Bsize); fs.Blocks > 0 && free < minFree {
 		return errNotReady.With("the data folder's disk has %d MiB left", free>>20)
 	}
 	f, err := os.CreateTemp(dir, ".ready.*")

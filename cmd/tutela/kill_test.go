@@ -187,7 +187,7 @@ func (l *ledger) loadAndKill(t *testing.T, beside ...func(context.Context) error
 	}
 	for _, do := range beside {
 		group.Go(func() {
-			for do(t.Context()) == nil { //nolint:revive // it ends with the server
+			for do(t.Context()) == nil {
 			}
 		})
 	}

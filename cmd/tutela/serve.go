@@ -21,6 +21,7 @@ import (
 	"tutela/server/web"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/bolt"
 	"tutela/storage/setting"
 )
 
@@ -280,7 +281,7 @@ func (h *house) allowsOrigin(origin string) bool {
 }
 
 // minFree is the room on the data's disk below which the server says that it is not ready, in bytes.
-const minFree = 64 << 20
+const minFree = bolt.ReserveBytes
 
 // maxClockJump is how far the clock may have jumped since the start for the server to be ready.
 const maxClockJump = 10 * time.Second

@@ -54,7 +54,7 @@ func (e *Engine) sendBuilt(ctx context.Context, w io.Writer) (n int64, err error
 			return n, err
 		}
 		read, err := copied.Read(buf)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return n, nil
 		}
 		if err != nil {

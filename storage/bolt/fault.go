@@ -76,7 +76,7 @@ func (e *Engine) failed(g *group) {
 	if changed := e.changed.Load(); changed != nil {
 		changed.spoil()
 	}
-	if g.tx == nil { // refused before anything was run
+	if g.file == nil { // refused before it began
 		g.answer(g.err, g.err)
 		return
 	}
@@ -102,14 +102,15 @@ func (g *group) answer(err, wrote error) {
 // examine looks at what a failed commit has left in bbolt and in the file. It reports whether the commit may have been
 // kept: its meta page can be seen, or nothing can.
 func (e *Engine) examine(g *group) (f *fault, kept bool) {
-	g.file.giveUp(g.tx)
-	newest, err := g.file.newestOnFile()
-	kept = err != nil || newest >= g.id
-	f = &fault{
-		err:    unavailable(g.err),
-		doubt:  kept || errors.Is(g.err, errPanicked), // a bbolt that panicked is not asked again
-		broken: g.file.isStuck(),
-		need:   2 * needFor(g),
+	f = &fault{err: unavailable(g.err), need: 2 * needFor(g)}
+	if g.tx == nil { // bbolt has lost its map of the file
+		f.doubt = true
+	} else {
+		g.file.giveUp(g.tx)
+		newest, err := g.file.newestOnFile()
+		kept = err != nil || newest >= g.id
+		f.doubt = kept || errors.Is(g.err, errPanicked) // a bbolt that panicked is not asked again
+		f.broken = g.file.isStuck()
 	}
 	switch {
 	case f.broken:

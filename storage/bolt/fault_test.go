@@ -306,6 +306,26 @@ func TestClose_WhileTheEngineCannotWrite(t *testing.T) {
 	}
 }
 
+// bbolt loses its map of the file when that cannot be made longer, and then begins no transaction any more.
+func TestUpdate_ABboltThatBeginsNothingIsOpenedAnew(t *testing.T) {
+	f := newFlaky()
+	e := open(t, newPath(t), f.options())
+	must(t, write(e, "a", "1"))
+	must(t, e.file.db.Close())
+	if err := write(e, "a", "2"); storage.CodeOf(err) != storage.Unavailable {
+		t.Errorf("update: %v", err)
+	}
+	if storage.CodeOf(e.Healthy()) != storage.Unavailable {
+		t.Errorf("health: %v", e.Healthy())
+	}
+	f.try()
+	healed(t, e)
+	must(t, write(e, "b", "3"))
+	if got := content(t, e); got["a"] != "1" || got["b"] != "3" {
+		t.Errorf("content: %v", got)
+	}
+}
+
 // A bbolt that cannot even roll back holds its locks for ever.
 func TestUpdate_ABboltThatIsStuckNeedsARestart(t *testing.T) {
 	f, path := newFlaky(), newPath(t)

@@ -2,22 +2,28 @@ package bolt
 
 import (
 	"fmt"
+	"math"
 	"syscall"
 
 	"tutela/storage"
 )
 
-// ReserveBytes is the room on the data file's disk that Compact and CopyTo leave to others.
+// ReserveBytes is the room on the data file's disk that Compact and CopyTo leave to others. A server with less left says
+// that it is not ready.
 const ReserveBytes = 64 << 20
 
 // ErrNoRoom reports that the data file's disk has no room for a second file. Nothing was changed.
 var ErrNoRoom = storage.NewError(storage.Exhausted, "the disk has no room for a second data file")
 
-// freeBytes is how many bytes a user may still write in the folder.
+// freeBytes is how many bytes a user may still write in the folder. A file system that says nothing of its size, such as
+// a tmpfs without a bound, is taken to have room.
 func freeBytes(folder string) (int64, error) {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(folder, &fs); err != nil {
 		return 0, fmt.Errorf("look at the room in %s: %w", folder, err)
+	}
+	if fs.Blocks == 0 {
+		return math.MaxInt64, nil
 	}
 	return int64(fs.Bavail) * fs.Bsize, nil
 }
