@@ -67,6 +67,35 @@ func (h *house) create(u user.User) (uid storage.UID, err error) {
 	return uid, err
 }
 
+// Each member at its bound, in characters that need the most bytes, makes index entries that every engine takes: the
+// watching engine fails the test of a longer key.
+func TestCreate_TakesEveryIndexedMemberAtItsBound(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		wide := strings.Repeat("ß", 150) // 300 bytes
+		email := strings.Repeat("e", 60) + "@" + strings.Repeat("d", 189) + ".org"
+		u := user.User{
+			ID:         strings.Repeat("x", user.MaxIDBytes),
+			Email:      email,
+			Name:       wide,
+			Username:   wide,
+			Connection: wide,
+		}
+		uid, err := h.create(u)
+		must(h.t, err)
+		for field, value := range map[user.Field]string{user.Email: email, user.Name: wide, user.Username: wide} {
+			found, err := user.Search(context.Background(), h.Store, []user.Term{{Field: field, Value: value}}, 10)
+			must(h.t, err)
+			if len(found) != 1 || found[0].UID != uid {
+				h.t.Errorf("search by %v: %d users", field, len(found))
+			}
+		}
+		u.ID = "another"
+		if _, err := h.create(u); !errors.Is(err, user.ErrExists) {
+			h.t.Errorf("a second user with the email: %v", err)
+		}
+	})
+}
+
 func TestCreate_MakesAUserThatIsFoundByEitherId(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		for _, id := range []string{"a", "auth0|0123", "with space/and%2F", "ÄÖÜ", strings.Repeat("x", 255)} {

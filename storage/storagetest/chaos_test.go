@@ -1,8 +1,10 @@
 package storagetest_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -122,6 +124,30 @@ func TestDoubt_TellsNotWhetherACommitWasKept(t *testing.T) {
 		}
 		if err := put("after"); err != nil {
 			t.Errorf("the one after: %v", err)
+		}
+	}
+}
+
+// recorder is a test that notes whether it would fail.
+type recorder struct {
+	testing.TB
+	failed string
+}
+
+func (r *recorder) Errorf(format string, args ...any) { r.failed = fmt.Sprintf(format, args...) }
+
+func TestWatch_FailsATransactionThatWritesAKeyTooLong(t *testing.T) {
+	rec := &recorder{TB: t}
+	e := storagetest.Watch(rec, open(t))
+	for size, fails := range map[int]bool{storage.MaxKeyBytes: false, storage.MaxKeyBytes + 1: true} {
+		rec.failed = ""
+		err := e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
+			ws := storage.NewWriteSet()
+			ws.Put(bytes.Repeat([]byte("k"), size), nil)
+			return ws, nil
+		})
+		if err != nil || (rec.failed != "") != fails {
+			t.Errorf("key of %d bytes: %v, %q", size, err, rec.failed)
 		}
 	}
 }
