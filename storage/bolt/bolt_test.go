@@ -262,9 +262,9 @@ func TestOpen_WithoutPermissionIsRefused(t *testing.T) {
 	}
 }
 
-func TestUpdate_RefusesWhatBboltCannotHoldForItsCallerAlone(t *testing.T) {
+func TestUpdate_RefusesWhatNoEngineHoldsForItsCallerAlone(t *testing.T) {
 	e := open(t, newPath(t), Options{})
-	keys := []string{"", strings.Repeat("k", bbolt.MaxKeySize+1), strings.Repeat("k", bbolt.MaxKeySize), "a"}
+	keys := []string{"", strings.Repeat("k", storage.MaxKeyBytes+1), strings.Repeat("k", storage.MaxKeyBytes), "a"}
 	var all sync.WaitGroup
 	for i, key := range keys {
 		all.Go(func() {

@@ -32,7 +32,7 @@ func sampleFile(t testing.TB) (path string, bytes []byte) {
 		for i := range 400 {
 			ws.Delete(fmt.Appendf(nil, "%s%06d", strings.Repeat("c", 30), i))
 		}
-		ws.Put([]byte(strings.Repeat("long", 2000)), make([]byte, 64<<10))
+		ws.Put([]byte(strings.Repeat("long", storage.MaxKeyBytes/4)), make([]byte, 64<<10))
 		return ws, nil
 	}))
 	must(t, e.Close())

@@ -34,8 +34,8 @@ const (
 // Update hands fn to the writer and waits until its group is committed and synced.
 //
 // fn runs on the writer's goroutine. When it panics, Update panics with a [*Panic]; when it ends its goroutine
-// (t.FailNow), Update ends the caller's. A write set that bbolt cannot hold (an empty key, one over 32768 bytes, a
-// value of 2 GiB) is an error for this caller alone.
+// (t.FailNow), Update ends the caller's. A write set that no engine is to hold (an empty key, one over
+// [storage.MaxKeyBytes], a value of 2 GiB) is an error for this caller alone.
 //
 // Errors: those of fn; ctx's, when it ended before the writer took fn; Unavailable, with nothing done, when the engine
 // cannot write or is closed, or the commit failed before it could be kept; [storage.ErrOutcomeUnknown], when the commit
@@ -238,14 +238,15 @@ func (e *Engine) run(g *group, c *call) {
 	}
 }
 
-// checkWrites refuses a write set that bbolt would refuse in the middle.
+// checkWrites refuses a write set that bbolt would refuse in the middle, or with a key that another engine could not hold
+// (bbolt could, up to 32 KiB).
 func checkWrites(ws *storage.WriteSet) error {
 	return ws.Each(func(key string, value []byte) error {
 		switch {
 		case len(key) == 0:
 			return errors.New("write set: an empty key")
-		case len(key) > bbolt.MaxKeySize:
-			return fmt.Errorf("write set: a key of %d bytes; at most %d", len(key), bbolt.MaxKeySize)
+		case len(key) > storage.MaxKeyBytes:
+			return fmt.Errorf("write set: a key of %d bytes; at most %d", len(key), storage.MaxKeyBytes)
 		case len(value) > bbolt.MaxValueSize:
 			return fmt.Errorf("write set: a value of %d bytes; at most %d", len(value), bbolt.MaxValueSize)
 		}
