@@ -23,7 +23,7 @@ import (
 func TestEnroll_AnswersWhatTheSDKsNeed(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		for name, signer := range keys(h.t) {
-			p := (&phone{h.home.NewPhoneWith("phone with "+name, signer), h})
+			p := h.home.NewPhoneWith("phone with "+name, signer)
 			must(h.t, p.Enroll(h.ticket("ada")))
 			a := p.Enrolled
 			if !strings.HasPrefix(a.ID, "dev_") || len(a.ID) != 20 || a.URL != publicURL+"/appliance-mfa" ||
@@ -268,7 +268,7 @@ func TestEnroll_KeyOfTheUsersOwnIsAConflictThatSpendsNothing(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		ticket := h.ticket("ada")
-		twin := (&phone{h.home.NewPhoneWith("b", p.Signer), h})
+		twin := h.home.NewPhoneWith("b", p.Signer)
 		expect(h.t, "the key of an active one", twin.Enroll(ticket), device.ErrKeyInUse)
 		twin.In.Identifier = "a"
 		expect(h.t, "the key of an active one, and its identifier", twin.Enroll(ticket), device.ErrKeyInUse)
@@ -280,7 +280,7 @@ func TestEnroll_KeyOfTheUsersOwnIsAConflictThatSpendsNothing(t *testing.T) {
 		if err := twin.Enroll(ticket); err != nil {
 			h.t.Errorf("the key of a retired one, with the ticket of before: %v", err)
 		}
-		if err := (&phone{h.home.NewPhoneWith("c", p.Signer), h}).Enroll(h.ticket("ben")); err != nil {
+		if err := h.home.NewPhoneWith("c", p.Signer).Enroll(h.ticket("ben")); err != nil {
 			h.t.Errorf("the key of another user's: %v", err)
 		}
 	})
@@ -297,7 +297,7 @@ func TestEnroll_KeyOfOneThatLeftReplacesIt(t *testing.T) {
 		byToken, err := p.CallByToken()
 		must(h.t, err)
 		must(h.t, h.Leave(context.Background(), byToken, audit.ByUser()))
-		must(h.t, (&phone{h.home.NewPhoneWith("b", p.Signer), h}).Enroll(h.ticket("ada")))
+		must(h.t, h.home.NewPhoneWith("b", p.Signer).Enroll(h.ticket("ada")))
 		_, err = p.Call()
 		expect(h.t, "a call of the one that left", err, device.ErrNoEnrollment)
 		p.ExpectStatus(device.Retired)

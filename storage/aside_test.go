@@ -55,7 +55,7 @@ func TestSweep_SetsAsideWhatCannotBeReadAndGoesOn(t *testing.T) {
 			return errors.Join(storage.TxPut(tx, []byte(badKeys[0]), nil), storage.TxPut(tx, []byte(badKeys[1]), nil))
 		})
 		h.clock.Advance(time.Second)
-		for h.sweepAll() > 0 { //nolint:revive // until there is nothing left
+		for h.sweepAll() > 0 {
 		}
 		equal(t, h.rows(), 0)
 		list, err := h.SetAside(t.Context(), 100)
@@ -195,7 +195,7 @@ func TestSweep_PassesOverWhatPanics(t *testing.T) {
 		h.put(storage.UID{byte(i), 1}, "b", note{Until: begin.Add(time.Second)})
 	}
 	h.clock.Advance(time.Second)
-	for h.sweepAll() > 0 { //nolint:revive // until there is nothing left
+	for h.sweepAll() > 0 {
 	}
 	equal(t, h.rows(), 0)
 	said := log.String()

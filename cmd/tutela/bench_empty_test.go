@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 
 // serveNothing answers every request with an empty 200. It says on standard output where.
 func serveNothing() {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // until the process is killed
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err == nil {
 		fmt.Println(listener.Addr())
 		err = fasthttp.Serve(listener, func(*fasthttp.RequestCtx) {})

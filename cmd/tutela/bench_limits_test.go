@@ -76,15 +76,15 @@ func (t *table) write(to io.Writer, machine string) {
 		return
 	}
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "\n%s\n\n\tmeasured\tfloor\tratio\tlimit\t\tspread\n", machine)
+	_, _ = fmt.Fprintf(w, "\n%s\n\n\tmeasured\tfloor\tratio\tlimit\t\tspread\n", machine)
 	for _, r := range t.rows {
 		verdict := "within"
 		if !r.within {
 			verdict = "OVER"
 		}
-		fmt.Fprintln(w, strings.Join([]string{r.what, r.measured, r.floor, r.ratio, r.limit, verdict, r.spread}, "\t"))
+		_, _ = fmt.Fprintln(w, strings.Join([]string{r.what, r.measured, r.floor, r.ratio, r.limit, verdict, r.spread}, "\t"))
 	}
-	fmt.Fprintln(w)
+	_, _ = fmt.Fprintln(w)
 	_ = w.Flush()
 }
 

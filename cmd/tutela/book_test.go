@@ -304,7 +304,7 @@ func TestBook_PoliciesThatAreNamedExist(t *testing.T) {
 	seen := 0
 	for _, code := range readBookCode(t) {
 		found := policy.FindStringSubmatch(strings.TrimPrefix(code.text, "tutela policy set "))
-		if found == nil || !slices.Contains(families, found[1]) || found[2] == "go" || found[2] == "md" {
+		if len(found) == 0 || !slices.Contains(families, found[1]) || found[2] == "go" || found[2] == "md" {
 			continue
 		}
 		if name := found[1] + "." + found[2]; !known(name) {

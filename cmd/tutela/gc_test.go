@@ -38,7 +38,6 @@ func TestWatchGC_LooksAfterEachCollection(t *testing.T) {
 		t.Errorf("with 256 MiB alive: %d percent", got)
 	}
 	runtime.KeepAlive(kept)
-	kept = nil
 	runtime.GC()
 	if got := <-applied; got == growthOfLarge {
 		t.Errorf("with little alive: %d percent", got)

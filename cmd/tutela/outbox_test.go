@@ -32,8 +32,9 @@ func TestOutbox_ShowsAndForgetsWhatCannotBeRead(t *testing.T) {
 	if bytes := c.run("outbox", "list", "--json"); !strings.Contains(bytes, "ZGFtYWdlZA==") {
 		t.Errorf("the bytes are not shown: %s", bytes)
 	}
-	id := listed[strings.Index(listed, "obx_"):]
-	c.run("outbox", "forget", id[:strings.IndexByte(id, ' ')])
+	_, tail, _ := strings.Cut(listed, "obx_")
+	id, _, _ := strings.Cut("obx_"+tail, " ")
+	c.run("outbox", "forget", id)
 	if left := strings.TrimSpace(c.run("outbox", "list", "--json")); left != "[]" {
 		t.Errorf("left: %s", left)
 	}

@@ -123,7 +123,7 @@ func (e *stored) detail(tx *storage.Tx) (d Detail, intact bool, err error) {
 			return Detail{}, false, err
 		}
 		if e.V > 0 && digestOf(*kept) != e.Digest || json.Unmarshal(*kept, &d) != nil {
-			return Detail{}, false, nil
+			return Detail{}, false, nil //nolint:nilerr // that it is damaged is the answer
 		}
 		return d, true, nil
 	}

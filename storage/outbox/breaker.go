@@ -82,7 +82,7 @@ func (b *breaker) failed(now time.Time, probe bool, hold time.Duration, reason s
 	}
 	// A half to the whole of the pause: servers that lost the destination together do not probe it together.
 	cooling := min(firstCooling<<min(b.openings-1, 10), longestCooling)
-	cooling = cooling/2 + rand.N(cooling/2) + 1
+	cooling = cooling/2 + rand.N(cooling/2) + 1 //nolint:gosec // it spreads probes, and guards nothing
 	if until := now.Add(max(cooling, min(hold, longestHold))); until.After(b.until) {
 		b.until = until
 	}

@@ -341,8 +341,8 @@ func TestSender_DoesManyEntriesExactlyOnceEach(t *testing.T) {
 		counts := map[string]int{}
 		h.send(func(_ context.Context, e entry) (outbox.Then, error) {
 			mu.Lock()
-			counts[string(e.Payload)]++
-			n := counts[string(e.Payload)]
+			counts[e.Payload]++
+			n := counts[e.Payload]
 			mu.Unlock()
 			if n == 1 && len(e.Payload)%2 == 0 {
 				return nil, errors.New("once more")

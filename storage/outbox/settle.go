@@ -111,7 +111,7 @@ func (p *pointer) putOff(tx *storage.Tx, row *stored, wait time.Duration) error 
 // together ("full jitter": Marc Brooker, AWS Architecture Blog, 2015). It is never 0.
 func retryAfter(attempts int, hint time.Duration) time.Duration {
 	pause := min(firstRetry<<min(attempts-1, 10), longestRetry)
-	return hint + 1 + rand.N(pause)
+	return hint + 1 + rand.N(pause) //nolint:gosec // it spreads attempts, and guards nothing
 }
 
 // drop removes the pointer of an entry that was purged. It reports whether the pointer is there still.

@@ -18,11 +18,11 @@ func (h *house) addAsVersion01(uid storage.UID, id, kind, payload string, attemp
 	h.t.Helper()
 	now := h.store.Now()
 	expires := now.Add(time.Hour).Format(time.RFC3339Nano)
-	row := fmt.Sprintf(`{"id":%q,"uid":"%s","kind":%q,"payload":%q,"expires":%q,"attempts":%d}`, id, uid, kind, payload, expires, attempts)
+	row := fmt.Sprintf(`{"id":%q,"uid":%q,"kind":%q,"payload":%q,"expires":%q,"attempts":%d}`, id, uid.String(), kind, payload, expires, attempts)
 	shard := uid[0] % byte(h.engine.shards)
 	h.write(map[string][]byte{
 		"u" + string(uid[:]) + "outbox\x00" + id:                       []byte("\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00" + row),
-		fmt.Sprintf("loutbox\x00%c%019d%s", shard, now.UnixNano(), id): fmt.Appendf(nil, `{"uid":"%s","id":%q}`, uid, id),
+		fmt.Sprintf("loutbox\x00%c%019d%s", shard, now.UnixNano(), id): fmt.Appendf(nil, `{"uid":%q,"id":%q}`, uid.String(), id),
 	})
 }
 
