@@ -75,7 +75,34 @@ func (s *Store) SetAside(ctx context.Context, limit int) ([]SetAside, error) {
 	return list, err
 }
 
-// asideAtOnce bounds how much of what was set aside one transaction removes.
+// CountSetAside returns how much was set aside, at most limit.
+func (s *Store) CountSetAside(ctx context.Context, limit int) (n int, err error) {
+	err = s.engine.Peek(ctx, Prefix([]byte{spaceAside}), func(_, _ []byte) bool {
+		n++
+		return n < limit
+	})
+	return n, err
+}
+
+// ErrDamage reports that damaged records were set aside. The server works on.
+var ErrDamage = NewError(Unavailable, "damaged records were set aside")
+
+// Damage says how much was set aside, for a person to look at; nil when nothing was. It names nobody, for anybody may
+// read it.
+//
+// Errors: ErrDamage; those of the engine.
+func (s *Store) Damage(ctx context.Context) error {
+	n, err := s.CountSetAside(ctx, asideAtOnce)
+	switch {
+	case err != nil || n == 0:
+		return err
+	case n == asideAtOnce:
+		return ErrDamage.With("records that cannot be read: %d or more", n)
+	}
+	return ErrDamage.With("records that cannot be read: %d", n)
+}
+
+// asideAtOnce bounds how much of what was set aside is counted, and removed between two looks for more.
 const asideAtOnce = 1000
 
 // DropSetAside removes all that was set aside, together with what also writes once it is gone, and returns how much it

@@ -313,3 +313,19 @@ func TestRunSweeper_HasAPaceThatKeepsUpWithTheWriters(t *testing.T) {
 		all.Wait()
 	})
 }
+
+func TestDamage_TellsHowManyRecordsWereSetAside(t *testing.T) {
+	h := newHouse(t)
+	must(t, h.Damage(background))
+	for range 2 {
+		uid := storage.NewUID()
+		h.put(uid, "damaged", note{ID: uid.String(), Until: begin.Add(1)})
+		h.damage(uid, "damaged")
+	}
+	h.clock.Advance(1)
+	h.sweepAll()
+	err := h.Damage(background)
+	if !errors.Is(err, storage.ErrDamage) || err.Error() != "records that cannot be read: 2" {
+		t.Errorf("damage: %v", err)
+	}
+}

@@ -29,6 +29,7 @@ type commands struct {
 	Events    eventsCmd    `cmd:"" group:"Operate an installation" help:"Show what happened."`
 	Receipt   receiptCmd   `cmd:"" group:"Operate an installation" help:"Verify the receipt of a reset."`
 	Outbox    outboxCmd    `cmd:"" group:"Operate an installation" help:"Show what could not be sent because it cannot be read."`
+	Damage    damageCmd    `cmd:"" group:"Operate an installation" help:"Show the records that the disk has damaged, and remove them."`
 	BackupDB  backupDBCmd  `cmd:"" name:"backup-db" group:"Operate an installation" help:"Copy the data file while the server serves."`
 	RestoreDB restoreDBCmd `cmd:"" name:"restore-db" group:"Operate an installation" help:"Put a copy in the place of the data file."`
 	Compact   compactCmd   `cmd:"" group:"Operate an installation" help:"Write the data file anew: nothing removed is left in it."`

@@ -299,6 +299,7 @@ func (h *house) checks(dir string) []server.Check {
 		{Name: "clock", Run: func(context.Context) error { return clockJumped(h.store.ClockState()) }},
 		{Name: "clock_step", Advisory: true, Run: func(context.Context) error { return clockDoubted(h.store.ClockState()) }},
 		{Name: "outbox", Run: h.outbox.Trouble, Advisory: true},
+		{Name: "damage", Run: h.store.Damage, Advisory: true},
 	}
 }
 

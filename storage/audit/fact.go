@@ -69,6 +69,7 @@ const IdentifierChanged Word = "changed"
 const (
 	ChangeClientRemoved Word = "client_removed"
 	ChangeClock         Word = "clock"
+	ChangeDamage        Word = "damage_dropped"
 	ChangePolicy        Word = "policy"
 )
 
