@@ -35,7 +35,7 @@ type schema struct {
 
 const product = "tutela"
 
-// prepare checks the schema, initialises or migrates, and sets the clock.
+// prepare checks the schema, initialises or migrates, sets the clock, and sees that the store knows itself.
 func (s *Store) prepare(ctx context.Context, o Options) error {
 	if err := tables.check(); err != nil {
 		return err
@@ -62,7 +62,7 @@ func (s *Store) prepare(ctx context.Context, o Options) error {
 			return fmt.Errorf("bring the data to schema %d: %w", version, err)
 		}
 	}
-	return nil
+	return s.identify(ctx)
 }
 
 // initialise makes an empty store one of ours, unless another server was quicker.

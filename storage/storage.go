@@ -29,6 +29,8 @@ type Store struct {
 	wakes  Wakes
 	log    *slog.Logger
 
+	identity atomic.Pointer[Identity] // set by Open
+
 	stamped atomic.Int64 // the last of Tx.Stamp
 
 	writes   atomic.Uint64 // commits since Open; tells the sweeper whether the clock's mark is worth a write

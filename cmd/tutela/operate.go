@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,21 +73,23 @@ func (f dataFlags) operateThere(ctx context.Context, do func(operator.Service) e
 //
 // Errors: errNoInstallation; those of openHouse.
 func (f dataFlags) operateHere(ctx context.Context, i installation, do func(operator.Service) error) error {
-	if i.publicURL == "" {
-		i.publicURL = localServer
-	}
-	if i.name == "" {
-		i.name = "tutela"
-	}
-	// What the engine warns of, such as a slow transaction, concerns a server with callers that wait.
-	h, err := openHouse(ctx, houseOptions{
-		dataFlags: f, PublicURLs: []string{i.publicURL}, Issuer: i.name,
-		Log: logAt(slog.LevelWarn), EngineLog: logAt(slog.LevelError),
-	})
+	h, err := openHouse(ctx, f.quietly(i))
 	if err != nil {
 		return err
 	}
 	return errors.Join(do(operator.NewLocal(h.operators(), os.Getuid()).BySudo(os.Getenv(sudoUser))), h.Close())
+}
+
+// quietly says how a command opens an installation. What the engine warns of, such as a slow transaction, concerns a
+// server with callers that wait.
+func (f dataFlags) quietly(i installation) houseOptions {
+	return houseOptions{
+		dataFlags:  f,
+		PublicURLs: []string{cmp.Or(i.publicURL, localServer)},
+		Issuer:     cmp.Or(i.name, "tutela"),
+		Log:        logAt(slog.LevelWarn),
+		EngineLog:  logAt(slog.LevelError),
+	}
 }
 
 // logAt is a log on standard error from a level on.

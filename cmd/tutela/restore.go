@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tutela/server/operator"
+	"tutela/storage"
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 )
@@ -23,7 +24,8 @@ type restoreDBCmd struct {
 // Help is the long help of "tutela restore-db".
 func (restoreDBCmd) Help() string {
 	return `Puts a copy in the place of the data file, which is kept beside it. No server may run on the data folder, and the master
-key must be the one that the copy was made under: that is tried on another copy first, and needs the room for it.
+key must be the one that the copy was made under: that is tried on another copy first, and needs the room for it. Before it
+acts it says how old the copy is and what it undoes. Phones and logs see by the new epoch that the data went back.
 
   tutela restore-db /backup/tutela-2026-03-01.db`
 }
@@ -43,36 +45,77 @@ func (c *restoreDBCmd) Run(ctx context.Context) error {
 	if err := c.makeFolder(); err != nil {
 		return err
 	}
-	if err := c.tryCopy(ctx); err != nil {
+	replaced, err := c.look(ctx)
+	if err != nil {
 		return fmt.Errorf("nothing was restored: %w", err)
 	}
 	kept, err := c.keepOld()
 	if err != nil {
 		return err
 	}
-	if err := bolt.Restore(ctx, c.File, c.file(), kept != ""); err != nil {
+	// The copy has its new epoch before it is in place.
+	var identity storage.Identity
+	err = bolt.Restore(ctx, c.File, c.file(), kept != "", func(r storage.Reader) (ws *storage.WriteSet, err error) {
+		identity, ws, err = storage.BeginEpoch(r, replaced)
+		return ws, err
+	})
+	if err != nil {
 		return errors.Join(err, c.dropKept(kept))
 	}
-	fmt.Fprintf(os.Stderr, "Restored %s to %s.\n", c.File, c.file())
+	fmt.Fprintf(os.Stderr, "Restored %s to %s. It is %s in its new epoch %s.\n", c.File, c.file(), identity.Installation, identity.Epoch)
 	if kept != "" {
 		fmt.Fprintf(os.Stderr, "The data file before it is kept as %s.\n", kept)
 	}
 	return nil
 }
 
-// tryCopy tells whether the copy opens under this installation's master key. It opens another copy of it, in a folder of
-// its own beside the data file, since to open one may bring its schema up to date.
-func (c *restoreDBCmd) tryCopy(ctx context.Context) error {
+// look tries the copy, says how old it is and what it undoes, and returns the identity of the data in place: the zero
+// value when there is none or it cannot be read.
+func (c *restoreDBCmd) look(ctx context.Context) (replaced storage.Identity, err error) {
+	copied, err := c.tryCopy(ctx)
+	if err != nil {
+		return replaced, err
+	}
+	var u *undone
+	if c.hasDataFile() {
+		if u, err = c.undoneBy(ctx, copied); err != nil {
+			return replaced, err
+		}
+		replaced = u.identity
+	}
+	tellOfCopy(os.Stderr, time.Now(), copied, u)
+	return replaced, nil
+}
+
+// tryCopy returns how far the copy goes, when it opens under this installation's master key. It opens another copy of
+// it, in a folder of its own beside the data file, since to open one may bring its schema up to date.
+func (c *restoreDBCmd) tryCopy(ctx context.Context) (copied moment, err error) {
 	trial := c.dataFlags
-	var err error
 	if trial.Data.path, err = os.MkdirTemp(c.Data.path, ".restore-*"); err != nil { // 0700
-		return err
+		return copied, err
 	}
 	trial.MasterKeyFile = c.masterKeyFile()
-	if err = bolt.Restore(ctx, c.File, trial.file(), false); err == nil {
-		err = trial.operateHere(ctx, installation{}, func(operator.Service) error { return nil })
+	// Opening it gives it an identity, if it has none: only its own tells of which installation it is.
+	var own storage.Identity
+	err = bolt.Restore(ctx, c.File, trial.file(), false, func(r storage.Reader) (_ *storage.WriteSet, err error) {
+		own, err = storage.ReadIdentity(r)
+		return storage.NewWriteSet(), err
+	})
+	if err == nil {
+		copied, err = trial.openMoment(ctx)
+		copied.identity = own
 	}
-	return errors.Join(err, os.RemoveAll(trial.Data.path))
+	return copied, errors.Join(err, os.RemoveAll(trial.Data.path))
+}
+
+// openMoment opens the installation with its master key, and returns how far its data goes.
+func (f dataFlags) openMoment(ctx context.Context) (moment, error) {
+	h, err := openHouse(ctx, f.quietly(installation{}))
+	if err != nil {
+		return moment{}, err
+	}
+	m, err := momentOf(ctx, h.store)
+	return m, errors.Join(err, h.Close())
 }
 
 // keepOld gives the data file a second name beside it; "" when there is none. Where the data folder has a link to the

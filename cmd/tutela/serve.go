@@ -95,6 +95,8 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	if begins {
 		c.announce(os.Stdout)
 	}
+	identity := h.store.Identity()
+	log.Info("tutela serves", "version", version, "installation", identity.Installation, "epoch", identity.Epoch.String())
 	c.greet(os.Stdout, public[0])
 	return errors.Join(h.run(ctx, s, admin, log), h.Close())
 }
@@ -306,7 +308,7 @@ func (h *house) checks(dir string) []server.Check {
 // mount puts the APIs and pages on the server.
 func (h *house) mount(s *server.Server, log *slog.Logger) {
 	appapi.Mount(s, appapi.Services{
-		Devices: h.devices, Logins: h.logins, Backups: h.backups, Restores: h.restores,
+		Devices: h.devices, Logins: h.logins, Backups: h.backups, Restores: h.restores, Epoch: h.store.Epoch,
 	})
 	loginapi.Mount(s, h.store, h.access, h.logins)
 	managementapi.Mount(s, managementapi.Services{

@@ -9,20 +9,22 @@ import (
 	"tutela/device"
 )
 
-// account is an enrollment as its own app sees it: the values in force.
+// account is an enrollment as its own app sees it: the values in force, and the epoch of the store that says so.
 //
-// Source: guardian-wire.md §2.3.
+// Source: guardian-wire.md §2.3; epoch is tutela's.
 type account struct {
 	Body struct {
 		ID         string           `json:"id"`
 		Identifier string           `json:"identifier"`
 		Name       string           `json:"name"`
 		Push       *pushCredentials `json:"push_credentials,omitempty"` // whole or absent: iOS fails on half of it
+		Epoch      string           `json:"epoch" doc:"Opaque. Another than before: the server's data was put back from a copy."`
 	}
 }
 
-func accountOf(e *device.Enrollment) *account {
+func (a *api) accountOf(e *device.Enrollment) *account {
 	var out account
+	out.Body.Epoch = a.Epoch().String()
 	out.Body.ID, out.Body.Identifier, out.Body.Name = e.ID, e.Push.Identifier, e.Name
 	if to := e.PushAddress(); !to.IsZero() {
 		out.Body.Push = &pushCredentials{Service: string(to.Service), Token: to.Token}
@@ -73,7 +75,7 @@ func (a *api) readAccount(ctx context.Context, c *caller, _ *AccountPath) (*acco
 	if err != nil {
 		return nil, err
 	}
-	return accountOf(e), nil
+	return a.accountOf(e), nil
 }
 
 func (a *api) changeAccount(ctx context.Context, c *caller, in *change) (*account, error) {
@@ -90,7 +92,7 @@ func (a *api) changeAccount(ctx context.Context, c *caller, in *change) (*accoun
 	if err != nil {
 		return nil, err
 	}
-	return accountOf(e), nil
+	return a.accountOf(e), nil
 }
 
 func (a *api) deleteAccount(ctx context.Context, c *caller, _ *AccountPath) (*struct{}, error) {

@@ -2,6 +2,7 @@ package appapi
 
 import (
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"tutela/device"
 	"tutela/device/phone"
 	"tutela/server"
+	"tutela/storage"
 )
 
 func withLimit(perMinute int) func(*server.Config) {
@@ -27,6 +29,7 @@ func TestAccount_EchoesTheValuesInForce(t *testing.T) {
 	want := map[string]any{
 		"id": p.Enrollment().ID, "identifier": "new", "name": "Pixel 9",
 		"push_credentials": map[string]any{"service": "APNS", "token": "second"},
+		"epoch":            h.store.Epoch().String(),
 	}
 	if diff := cmp.Diff(want, a.body); diff != "" {
 		t.Error(diff)
@@ -41,6 +44,24 @@ func TestAccount_EchoesTheValuesInForce(t *testing.T) {
 	h.accepted(read, http.StatusOK)
 	if diff := cmp.Diff(want, read.body); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAccount_ShowsTheEpochWhichChangesWhenTheStoreWasPutBack(t *testing.T) {
+	h := newHouse(t)
+	p, _ := h.enroll("maria", withPush("GCM", "first"))
+	epochs := map[any]bool{}
+	for range 2 {
+		shown := h.call("GET", path(p, ""), "", "Authorization", h.bearer(p)).body["epoch"]
+		patched := h.call("PATCH", path(p, ""), "{}", "Authorization", h.bearer(p)).body["epoch"]
+		if text, ok := shown.(string); !ok || !regexp.MustCompile(`^[1-9][0-9]*-[0-9a-f]{16}$`).MatchString(text) || patched != shown {
+			t.Errorf("GET shows %v, PATCH %v", shown, patched)
+		}
+		epochs[shown] = true
+		h.must(h.store.NewEpoch(t.Context(), storage.Identity{}))
+	}
+	if len(epochs) != 2 {
+		t.Errorf("the epochs shown: %v", epochs)
 	}
 }
 

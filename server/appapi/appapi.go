@@ -29,6 +29,7 @@ type Services struct {
 	Logins   *login.Service
 	Backups  *backup.Service
 	Restores *restore.Service
+	Epoch    func() storage.Epoch // the store's
 }
 
 // api is the mounted API.

@@ -43,7 +43,7 @@ func newHouse(t testing.TB, change ...func(*server.Config)) *house {
 			}
 		},
 		Mount: func(h *servertest.House) {
-			Mount(h.Server, Services{Devices: h.Devices, Logins: h.Logins, Backups: h.Backups, Restores: h.Restores})
+			Mount(h.Server, Services{Devices: h.Devices, Logins: h.Logins, Backups: h.Backups, Restores: h.Restores, Epoch: h.Store.Epoch})
 		},
 	})
 	h.clock, h.store, h.srv, h.url, h.client = h.Clock, h.Store, h.Server, h.URL, h.Client

@@ -38,7 +38,7 @@ func newHouse(t testing.TB, change ...func(*servertest.Options)) *house {
 	o := servertest.Options{
 		Ground: ground.Options{Chaos: true, Clock: storage.NewFakeClock(time.Now())},
 		Mount: func(h *servertest.House) {
-			appapi.Mount(h.Server, appapi.Services{Devices: h.Devices})
+			appapi.Mount(h.Server, appapi.Services{Devices: h.Devices, Epoch: h.Store.Epoch})
 			Mount(h.Server, Services{Devices: h.Devices, Now: h.Store.Now})
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"tutela/storage"
@@ -67,6 +68,37 @@ func List(ctx context.Context, s *storage.Store, q Query, total bool) (entries [
 		return nil, 0, fmt.Errorf("list events: %w", err)
 	}
 	return entries, count, nil
+}
+
+// Newest returns the id of the newest event and when it was recorded; "" when there is none. It reads no details, and so
+// needs no keys.
+func Newest(ctx context.Context, s *storage.Store) (id string, at time.Time, err error) {
+	err = events.Peek(ctx, s, "", "", true, func(key string, _ []byte) bool {
+		id = key
+		return false
+	})
+	if err != nil || id == "" {
+		return "", time.Time{}, err
+	}
+	// An id begins with its time; see idAt.
+	nanoseconds, err := strconv.ParseInt(id[:min(len(id), len(idAt(time.Time{})))], 10, 64)
+	return id, time.Unix(0, nanoseconds).UTC(), err
+}
+
+// CountAfter returns how many events have an id after id; "": all. It is no transaction.
+func CountAfter(ctx context.Context, s *storage.Store, id string) (n int, err error) {
+	from := ""
+	if id != "" {
+		from = justAfter(id)
+	}
+	err = events.Peek(ctx, s, from, "", false, func(string, []byte) bool {
+		n++
+		return true
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count events: %w", err)
+	}
+	return n, nil
 }
 
 func peekAll(ctx context.Context, s *storage.Store, q Query, see func(stored) bool) error {

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 
+	"go.etcd.io/bbolt"
+
 	"tutela/storage"
 )
 
@@ -133,8 +135,11 @@ func (e *Engine) interrupted(err error) error {
 // Restore makes a copy of the data file backup the data file at path. An existing one is replaced only with replace;
 // whatever happens, a whole file is at path, or none. A link at path stays, and names the copy then.
 //
-// Errors: those of [Inspect] for backup; [ErrInUse]; [storage.ErrExists].
-func Restore(ctx context.Context, backup, path string, replace bool) error {
+// change returns what is written to the copy; nil: nothing. That is on the disk before the copy is at path: no crash
+// leaves a file there without it. backup itself stays as it is.
+//
+// Errors: those of [Inspect] for backup; those of change; [ErrInUse]; [storage.ErrExists].
+func Restore(ctx context.Context, backup, path string, replace bool, change Change) error {
 	path, err := RealPath(path)
 	if err != nil {
 		return err
@@ -143,11 +148,14 @@ func Restore(ctx context.Context, backup, path string, replace bool) error {
 	if err != nil {
 		return err
 	}
-	err = restore(ctx, backup, path, replace)
+	err = restore(ctx, backup, path, replace, change)
 	return errors.Join(err, lock.release())
 }
 
-func restore(ctx context.Context, backup, path string, replace bool) error {
+// Change reads a store and returns what is to be written to it.
+type Change func(storage.Reader) (*storage.WriteSet, error)
+
+func restore(ctx context.Context, backup, path string, replace bool, change Change) error {
 	if _, err := os.Stat(path); err == nil && !replace {
 		return storage.ErrExists.With("%s exists already", path)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -162,13 +170,39 @@ func restore(ctx context.Context, backup, path string, replace bool) error {
 		return err
 	}
 	building := path + newSuffix
-	if err := copyFile(ctx, building, from); err != nil {
+	err = copyFile(ctx, building, from)
+	if err == nil && change != nil {
+		err = changeFile(building, change)
+	}
+	if err != nil {
 		return errors.Join(fmt.Errorf("restore %s: %w", path, err), removed(building))
 	}
 	if err := removeMark(path); err != nil {
 		return errors.Join(err, removed(building))
 	}
 	return publish(building, path, Options{}.withDefaults())
+}
+
+// changeFile makes a change to a whole data file that nobody else has open, and syncs it.
+func changeFile(path string, change Change) error {
+	d, err := openData(path)
+	if err != nil {
+		return err
+	}
+	d.db.NoGrowSync = true // the commit's own sync covers the length, as in buildEmpty
+	err = d.db.Update(func(tx *bbolt.Tx) (err error) {
+		defer caught(&err)
+		bucket := tx.Bucket(bucketName)
+		ws, err := change(&reader{bucket: bucket, writable: true})
+		if err != nil {
+			return err
+		}
+		if err := checkWrites(ws); err != nil {
+			return err
+		}
+		return ws.Each(func(key string, value []byte) error { return putOrDelete(bucket, key, value) })
+	})
+	return errors.Join(err, d.close())
 }
 
 // copyFile writes and syncs a copy of from, and inspects what was written.

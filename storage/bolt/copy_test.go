@@ -160,20 +160,20 @@ func TestRestore_PutsAWholeCopyInPlace(t *testing.T) {
 	want := content(t, e)
 	must(t, e.Close())
 
-	must(t, Restore(t.Context(), backup, path, false))
+	must(t, Restore(t.Context(), backup, path, false, nil))
 	e = open(t, path, Options{})
 	if !maps.Equal(content(t, e), want) {
 		t.Error("the restored content differs")
 	}
-	if err := Restore(t.Context(), backup, path, true); !errors.Is(err, ErrInUse) {
+	if err := Restore(t.Context(), backup, path, true, nil); !errors.Is(err, ErrInUse) {
 		t.Errorf("restore over a running server's file: %v", err)
 	}
 	must(t, write(e, "another", "row"))
 	must(t, e.Close())
-	if err := Restore(t.Context(), backup, path, false); !errors.Is(err, storage.ErrExists) {
+	if err := Restore(t.Context(), backup, path, false, nil); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("restore over an existing file: %v", err)
 	}
-	must(t, Restore(t.Context(), backup, path, true))
+	must(t, Restore(t.Context(), backup, path, true, nil))
 	if !maps.Equal(content(t, open(t, path, Options{})), want) {
 		t.Error("the content restored over another differs")
 	}
@@ -190,12 +190,54 @@ func TestRestore_RefusesABadBackupAndKeepsWhatIsThere(t *testing.T) {
 	must(t, open(t, path2, Options{}).Close())
 	before, err := os.ReadFile(path2)
 	must(t, err)
-	if err := Restore(t.Context(), backup, path2, true); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), backup) {
+	if err := Restore(t.Context(), backup, path2, true, nil); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), backup) {
 		t.Errorf("restore of a truncated backup: %v", err)
 	}
 	after, err := os.ReadFile(path2)
 	must(t, err)
 	if !bytes.Equal(before, after) || len(files(t, path2)) != 2 {
 		t.Errorf("the refused restore left changes: %v", files(t, path2))
+	}
+}
+
+// The change is on the disk before the copy has the name of the data file: whatever is read at path has it.
+func TestRestore_WritesAChangeBeforeTheCopyIsInPlace(t *testing.T) {
+	backup, path := newPath(t), newPath(t)
+	e := open(t, backup, Options{})
+	must(t, write(e, "epoch", "1"))
+	must(t, e.Close())
+	must(t, open(t, path, Options{}).Close())
+	before, err := os.ReadFile(path)
+	must(t, err)
+	copied, err := os.ReadFile(backup)
+	must(t, err)
+
+	refuses := errors.New("no")
+	change := func(outcome error) Change {
+		return func(r storage.Reader) (*storage.WriteSet, error) {
+			if found, err := r.Get([]byte("epoch")); err != nil || string(found) != "1" {
+				t.Errorf("the change sees %q, %v", found, err)
+			}
+			if there, err := os.ReadFile(path); err != nil || !bytes.Equal(there, before) {
+				t.Errorf("the data file is touched before the change: %v", err)
+			}
+			ws := storage.NewWriteSet()
+			ws.Put([]byte("epoch"), []byte("2"))
+			return ws, outcome
+		}
+	}
+	if err := Restore(t.Context(), backup, path, true, change(refuses)); !errors.Is(err, refuses) {
+		t.Errorf("a change that fails: %v", err)
+	}
+	if there, err := os.ReadFile(path); err != nil || !bytes.Equal(there, before) || len(files(t, path)) != 2 {
+		t.Errorf("the failed restore left changes: %v, %v", files(t, path), err)
+	}
+	must(t, Restore(t.Context(), backup, path, true, change(nil)))
+	must(t, Inspect(path))
+	if got := content(t, open(t, path, Options{})); got["epoch"] != "2" {
+		t.Errorf("the restored file holds %v", got)
+	}
+	if again, err := os.ReadFile(backup); err != nil || !bytes.Equal(again, copied) {
+		t.Errorf("the copy itself was changed: %v", err)
 	}
 }

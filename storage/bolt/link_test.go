@@ -84,7 +84,7 @@ func TestRestore_ThroughALinkReplacesItsTarget(t *testing.T) {
 	e = open(t, backup, Options{})
 	must(t, write(e, "a", "new"))
 	must(t, e.Close())
-	must(t, Restore(t.Context(), backup, link, true))
+	must(t, Restore(t.Context(), backup, link, true, nil))
 	sameLink(t, link)
 	if got := content(t, open(t, file, Options{})); got["a"] != "new" {
 		t.Errorf("the target holds %v", got)

@@ -260,11 +260,16 @@ func (g *group) apply(ws *storage.WriteSet) (err error) {
 	return ws.Each(func(key string, value []byte) error {
 		g.dirty = true
 		g.bytes += len(key) + len(value)
-		if value == nil {
-			return g.bucket.Delete([]byte(key))
-		}
-		return g.bucket.Put([]byte(key), value)
+		return putOrDelete(g.bucket, key, value)
 	})
+}
+
+// putOrDelete does one operation of a write set.
+func putOrDelete(bucket *bbolt.Bucket, key string, value []byte) error {
+	if value == nil {
+		return bucket.Delete([]byte(key))
+	}
+	return bucket.Put([]byte(key), value)
 }
 
 // errPanicked is wrapped by what a panic of bbolt becomes: it panics where its pages contradict each other.
