@@ -20,7 +20,7 @@ const (
 	Google Provider = "google"
 )
 
-// Valid tells whether p is a provider of the protocol.
+// Valid reports whether p is a provider of the protocol.
 func (p Provider) Valid() bool { return p == Server || p == ICloud || p == Google }
 
 // maxItems bounds the number of accounts that a phone may speak of, far above what a blob can hold.

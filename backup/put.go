@@ -45,7 +45,7 @@ func ETag(generation int64) string { return `"` + strconv.FormatInt(generation, 
 
 func (p Precondition) valid() bool { return p.None != (p.Match != nil) }
 
-// holds tells whether the precondition holds where the latest generation is this; 0 for none.
+// holds reports whether the precondition holds where the latest generation is this; 0 for none.
 func (p Precondition) holds(generation int64) bool {
 	if p.None {
 		return generation == 0

@@ -98,7 +98,7 @@ func TestEnroll_TicketsOfARotatedKeyStillEnrol(t *testing.T) {
 	}
 }
 
-// again enrols the phone once more and tells whether it got the same answer.
+// again enrols the phone once more and reports whether it got the same answer.
 func (p *phone) again(ticket string) (same bool, err error) {
 	before := p.Enrolled
 	err = p.Enroll(ticket)

@@ -24,7 +24,7 @@ type Installation struct {
 	Capabilities []string
 }
 
-// ErrInstallation is that of an app that says something about itself that cannot be.
+// ErrInstallation reports an invalid description of an app.
 var ErrInstallation = storage.NewError(storage.Invalid, "the description of the app is not valid")
 
 // Validate checks the bounds and the form; the key was checked by ParseKey, the push address by

@@ -20,7 +20,7 @@ const (
 // Code is a recovery code in its plain form: 24 characters of the alphabet, the last of which checks the others.
 type Code string
 
-// ErrTypo is that of a string that can be no code: it costs no attempt.
+// ErrTypo reports a string that cannot be a code; it costs no attempt.
 var ErrTypo = storage.NewError(storage.Invalid, "the recovery code is not right")
 
 // newCode draws a code.

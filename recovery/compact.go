@@ -8,7 +8,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// ErrNoFile is that of a store that keeps no file of its own, which could be written anew.
+// ErrNoFile reports a store that keeps no file of its own to write anew.
 var ErrNoFile = storage.NewError(storage.Invalid, "this store has no data file to compact")
 
 // Compact writes the data file anew while it serves, and notes that nothing is left in it of what was removed before:
@@ -33,7 +33,7 @@ func (s *Service) Compact(ctx context.Context) (storage.Compaction, error) {
 	return sizes, s.store.Update(ctx, func(tx *storage.Tx) error { return Compacted(tx, began) })
 }
 
-// CompactionDue tells whether a user was reset or deleted since the file was last written anew.
+// CompactionDue reports whether a user was reset or deleted since the file was last written anew.
 func (s *Service) CompactionDue(ctx context.Context) (bool, error) {
 	var since time.Time
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {

@@ -29,7 +29,7 @@ const (
 	closedFor     = 24 * time.Hour
 )
 
-// ErrLimited is that of a try that comes too soon; it says how long to wait.
+// ErrLimited reports a try that comes too soon; it says how long to wait.
 var ErrLimited = storage.NewError(storage.Limited, "too many attempts; wait before you try again")
 
 // limit is how a user's channel stands. It never expires by time alone.
@@ -40,7 +40,7 @@ type limit struct {
 
 var limits = storage.Declare(storage.Spec[limit]{Name: "limit", Class: storage.MFA})
 
-// Admit tells whether a try on the channel is looked at now.
+// Admit reports whether a try on the channel is looked at now.
 //
 // Errors: ErrLimited.
 func Admit(tx *storage.Tx, uid storage.UID, ch Channel) error {
@@ -54,13 +54,13 @@ func Admit(tx *storage.Tx, uid storage.UID, ch Channel) error {
 	return nil
 }
 
-// Closed tells whether the channel is closed: too many failures, not merely a wait.
+// Closed reports whether the channel is closed: too many failures, not merely a wait.
 func Closed(tx *storage.Tx, uid storage.UID, ch Channel) (bool, error) {
 	l, err := limitOf(tx, uid, ch)
 	return l.Failures >= closeFailures && tx.Now().Before(l.Until), err
 }
 
-// fail counts a wrong code, and tells whether the channel waits or is closed from here on.
+// fail counts a wrong code, and reports whether the channel waits or is closed from here on.
 func fail(tx *storage.Tx, uid storage.UID, ch Channel) (waits bool, err error) {
 	l, err := limitOf(tx, uid, ch)
 	if err != nil {

@@ -35,7 +35,7 @@ var codes = storage.Declare(storage.Spec[saved]{Name: "recovery_code", Class: st
 // theCode is the key of the one row a user has in the table.
 const theCode = ""
 
-// ErrWrongCode is that of a code that is not the user's. It says nothing more.
+// ErrWrongCode reports a code that does not match. It says nothing more.
 var ErrWrongCode = storage.NewError(storage.Denied, "the recovery code is not right")
 
 // Signer signs receipts: a compact JWS over payload.
@@ -53,13 +53,13 @@ func New(store *storage.Store, ring *keyring.Ring, sign Signer) *Service {
 	return &Service{store: store, ring: ring, sign: sign}
 }
 
-// HasCode tells whether the user has a code that counts; an expired admin-issued one does not.
+// HasCode reports whether the user has a code that counts; an expired admin-issued one does not.
 func HasCode(tx *storage.Tx, uid storage.UID) (bool, error) {
 	s, err := codeOf(tx, uid)
 	return s.valid(tx.Now()), err
 }
 
-// CodeIssued tells whether a code was issued since the last reset, whatever has become of it.
+// CodeIssued reports whether a code was issued since the last reset, whatever has become of it.
 func CodeIssued(tx *storage.Tx, uid storage.UID) (bool, error) {
 	s, err := codeOf(tx, uid)
 	return s != nil, err
@@ -146,7 +146,7 @@ func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, ac
 	return storage.Kept(ErrWrongCode)
 }
 
-// Practise tells whether a code is the user's, without spending it. A typo is false and not counted; a wrong code
+// Practise reports whether a code is the user's, without spending it. A typo is false and not counted; a wrong code
 // counts on its own channel. A right one is thereby confirmed as saved.
 //
 // Errors: ErrLimited.

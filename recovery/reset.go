@@ -200,7 +200,7 @@ func (s *Service) digest(removed []storage.Removed) string {
 	return s.ring.Hash("receipt", h.Sum(nil))
 }
 
-// residue tells whether freed pages of the file may still hold bytes of what an earlier reset removed of this user.
+// residue reports whether freed pages of the file may still hold bytes of what an earlier reset removed of this user.
 func residue(tx *storage.Tx, uid storage.UID) (bool, error) {
 	compacted, err := lastCompaction(tx)
 	if err != nil {
@@ -215,7 +215,7 @@ func residue(tx *storage.Tx, uid storage.UID) (bool, error) {
 	return false, err
 }
 
-// leaves tells whether a reset that removed so much at an instant may have left bytes in freed pages, when the file was
+// leaves reports whether a reset that removed so much at an instant may have left bytes in freed pages, when the file was
 // last written anew from compacted on.
 func leaves(removed []RemovedCount, at, compacted time.Time) bool {
 	return len(removed) > 0 && !at.Before(compacted)

@@ -8,7 +8,7 @@ import (
 // proxies are the address ranges whose word about the caller is believed.
 type proxies []netip.Prefix
 
-// trust tells whether addr is a declared proxy.
+// trust reports whether addr is a declared proxy.
 func (p proxies) trust(addr netip.Addr) bool {
 	for _, prefix := range p {
 		if prefix.Contains(addr) {

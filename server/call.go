@@ -19,7 +19,7 @@ import (
 // Source: guardian-wire.md §1.3.
 const mount = "/appliance-mfa"
 
-// cutMount takes the second mount off the front of a path, and tells whether it was there.
+// cutMount takes the second mount off the front of a path, and reports whether it was there.
 func cutMount(path []byte) (routed []byte, ok bool) {
 	rest, ok := bytes.CutPrefix(path, []byte(mount))
 	switch {

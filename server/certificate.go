@@ -25,7 +25,7 @@ func loadCertificate(certFile, keyFile string) (*certificate, error) {
 	return c, nil
 }
 
-// CheckTLS tells whether the two files, or neither, make a certificate that a server can be made with.
+// CheckTLS reports whether the two files, or neither, make a certificate that a server can be made with.
 func CheckTLS(certFile, keyFile string) error {
 	if certFile == "" && keyFile == "" {
 		return nil

@@ -14,7 +14,7 @@ const (
 )
 
 // crossOrigin lets pages of registered clients call the app API and the login API, and answers their preflights; it
-// tells whether it did. No cookie is ever accepted across origins, so no credentials are allowed.
+// reports whether it did. No cookie is ever accepted across origins, so no credentials are allowed.
 //
 // Source: the Fetch standard, §3.2 (CORS protocol).
 func (s *Server) crossOrigin(call *Call) (answered bool) {

@@ -29,7 +29,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// held tells whether the call is not answered yet: its handler waits.
+// held reports whether the call is not answered yet: its handler waits.
 func (c *Call) held() bool { return c.context.wait.GoesOn() }
 
 // advance takes the call through the edge: named, looked over, routed, and, unless it is held, finished, whatever came of
@@ -155,7 +155,7 @@ func plainPath(path []byte) bool {
 	return true
 }
 
-// validEscapes tells whether every % of a query begins an escape.
+// validEscapes reports whether every % of a query begins an escape.
 func validEscapes(query []byte) bool {
 	for {
 		at := bytes.IndexByte(query, '%')

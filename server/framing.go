@@ -6,7 +6,7 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// plainlyFramed tells whether nobody on the way can have read a request's header otherwise than we do: who takes
+// plainlyFramed reports whether nobody on the way can have read a request's header otherwise than we do: who takes
 // another field for the one that says where the body ends takes a part of the body for a request of its own. The engine
 // lets such requests pass.
 //

@@ -90,7 +90,7 @@ func unmarshal(data []byte, v any) error {
 	return json.Unmarshal(data, v) //nolint:wrapcheck // its message is for the caller
 }
 
-// isUnicode tells whether a JSON text is UTF-8, and each escape that is half of a surrogate pair has its other half. The
+// isUnicode reports whether a JSON text is UTF-8, and each escape that is half of a surrogate pair has its other half. The
 // decoder would put one and the same character in the place of all that is not, and let two ids become one.
 //
 // Source: RFC 8259 §8.1, §8.2.

@@ -155,7 +155,7 @@ func (w *Waits) Len() int {
 	return w.total
 }
 
-// Cut tells whether a wait was ended early by a newer one or by shutdown, rather than by its caller or its time.
+// Cut reports whether a wait was ended early by a newer one or by shutdown, rather than by its caller or its time.
 func Cut(waiting context.Context) bool {
 	cause := context.Cause(waiting)
 	return errors.Is(cause, ErrNewerWait) || errors.Is(cause, ErrShutdown)

@@ -9,7 +9,7 @@ import (
 	"tutela/storage"
 )
 
-// found tells whether a row is there.
+// found reports whether a row is there.
 func (h *house) found(uid storage.UID, key string) bool {
 	h.t.Helper()
 	_, err := h.get(uid, key)

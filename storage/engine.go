@@ -66,7 +66,7 @@ func Prefix(p []byte) Range {
 	return Range{From: p}
 }
 
-// Contains tells whether key lies in the range.
+// Contains reports whether key lies in the range.
 func (r Range) Contains(key []byte) bool {
 	return string(key) >= string(r.From) && (r.To == nil || string(key) < string(r.To))
 }

@@ -42,7 +42,7 @@ func NewError(code Code, message string) *Error { return &Error{Code: code, Mess
 
 func (e *Error) Error() string { return e.Message }
 
-// Is tells whether e was made from target.
+// Is reports whether e was made from target.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && (e == t || e.kind == t)
@@ -103,7 +103,7 @@ type keptError struct{ err error }
 func (k *keptError) Error() string { return k.err.Error() }
 func (k *keptError) Unwrap() error { return k.err }
 
-// counted tells whether err is a refusal that counts, and returns it without the mark.
+// counted reports whether err is a refusal that counts, and returns it without the mark.
 func counted(err error) (counts bool, refusal error) {
 	switch e := err.(type) { //nolint:errorlint // it looks at each step of the chain itself
 	case *keptError:

@@ -38,7 +38,7 @@ func DecodeRow(b []byte) (StoredRow, error) { return decodeRow(b) }
 // EncodeRow writes a row as it is stored.
 func EncodeRow(r StoredRow) []byte { return r.encode() }
 
-// IsKept tells whether err was marked by Kept.
+// IsKept reports whether err was marked by Kept.
 func IsKept(err error) bool {
 	counts, _ := counted(err)
 	return counts

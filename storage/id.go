@@ -22,7 +22,7 @@ func NewUID() UID {
 // String returns the UID as 32 hex digits.
 func (u UID) String() string { return hex.EncodeToString(u[:]) }
 
-// IsZero tells whether u is nobody's (the house's).
+// IsZero reports whether u is nobody's (the house's).
 func (u UID) IsZero() bool { return u == House }
 
 // MarshalText writes the UID as [UID.String] does; House is empty.

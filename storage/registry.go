@@ -80,7 +80,7 @@ func Tables() map[string]Class {
 	return classes
 }
 
-// isName tells whether s can be the name of a table, an index or a log: lower-case letters, digits and underscores,
+// isName reports whether s can be the name of a table, an index or a log: lower-case letters, digits and underscores,
 // so that no name is read as two.
 func isName(s string) bool {
 	for i := range len(s) {

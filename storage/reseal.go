@@ -84,7 +84,7 @@ type sealedRow struct {
 	key   string
 }
 
-// sealedAt takes a row's key apart, and tells whether its table has sealed fields.
+// sealedAt takes a row's key apart, and reports whether its table has sealed fields.
 func sealedAt(k []byte) (r sealedRow, sealed bool, err error) {
 	uid, name, key, err := splitRowKey(k)
 	if err != nil {

@@ -73,7 +73,7 @@ func (r row) entries() row {
 	return e
 }
 
-// expired tells whether the row is past its expiry at now.
+// expired reports whether the row is past its expiry at now.
 func (r row) expired(now time.Time) bool { return !r.expires.IsZero() && !now.Before(r.expires) }
 
 // unixNano is an expiry as it is stored: 0 for never, and else within what 64 bits hold.

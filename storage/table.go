@@ -146,7 +146,7 @@ func (t *Table[T]) GetMany(tx *Tx, uid UID, keys []string) ([]*T, error) {
 	return records, nil
 }
 
-// Has tells whether there is a record.
+// Has reports whether there is a record.
 func (t *Table[T]) Has(tx *Tx, uid UID, key string) (bool, error) {
 	_, err := t.stored(tx, uid, key)
 	if errors.Is(err, ErrNotFound) {

@@ -83,7 +83,7 @@ func readOutcome(kept *recovery.Reply) (*Outcome, error) {
 	return &o, json.Unmarshal(kept.Body, &o)
 }
 
-// admit tells whether a code is looked at now. A closed channel is told as the wait that it is.
+// admit reports whether a code is looked at now. A closed channel is told as the wait that it is.
 //
 // Errors: ErrNotReady; recovery.ErrLimited.
 func admit(tx *storage.Tx, f row, sc *scene) error {

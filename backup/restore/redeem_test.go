@@ -60,7 +60,7 @@ func TestRestoreWithCode_PutsTheNewInstallationInThePlaceOfTheOld(t *testing.T) 
 	})
 }
 
-// checkNotices tells whether a restore that is done was told of.
+// checkNotices reports whether a restore that is done was told of.
 func checkNotices(t *testing.T, h *house, old *phone, s *started) {
 	t.Helper()
 	if h.notices(t, "restored", s.ID, old.Enrolled.ID) != 1 {
@@ -339,7 +339,7 @@ func TestRestoreWithCode_BySixtyFourAtOnceHasOneOutcome(t *testing.T) {
 	})
 }
 
-// expectOneInstallation tells whether the house's one user has been restored once.
+// expectOneInstallation reports whether the house's one user has been restored once.
 func (h *house) expectOneInstallation(t *testing.T) {
 	t.Helper()
 	if n := len(h.events(t, audit.RestoreDone)); n != 1 {

@@ -246,7 +246,7 @@ func userFacts(tx *storage.Tx, uid storage.UID) (Facts, error) {
 	return f, err
 }
 
-// closed tells whether another restore of the same backup has succeeded.
+// closed reports whether another restore of the same backup has succeeded.
 func (sc *scene) closed(r *restore) bool {
 	return r.Done.IsZero() && sc.backup != nil && sc.backup.Moves != r.Moves
 }

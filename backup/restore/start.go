@@ -108,7 +108,7 @@ func (s *Service) prepare(req StartRequest) *beginning {
 	return b
 }
 
-// proves tells whether a compact JWS is by the key, and its payload says that member is value and when it was made. A
+// proves reports whether a compact JWS is by the key, and its payload says that member is value and when it was made. A
 // phone's clock is never trusted: the time is not compared with ours.
 func proves(key device.Key, proof, member, value string) bool {
 	if proof == "" {

@@ -448,7 +448,7 @@ func foundOr(found bool) string {
 	return "nowhere"
 }
 
-// fileHolds tells whether the raw data file holds a text.
+// fileHolds reports whether the raw data file holds a text.
 func (s *story) fileHolds(text string) (bool, error) {
 	content, err := os.ReadFile(filepath.Join(s.dir, "data", "tutela.db"))
 	return bytes.Contains(content, []byte(text)), err

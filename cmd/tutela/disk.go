@@ -18,7 +18,7 @@ func disksWritable(dir, file string) error {
 	return errors.Join(diskWritable(dir), diskWritable(file))
 }
 
-// diskWritable tells whether the folder can be written and has room: a file is made there, written, synced and
+// diskWritable reports whether the folder can be written and has room: a file is made there, written, synced and
 // removed.
 func diskWritable(dir string) error {
 	var fs unix.Statfs_t

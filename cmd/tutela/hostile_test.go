@@ -33,12 +33,12 @@ type route struct {
 
 func (r route) String() string { return r.method + " " + r.path }
 
-// isOpen tells whether a call needs to show nothing.
+// isOpen reports whether a call needs to show nothing.
 func (r route) isOpen() bool {
 	return slices.Contains(open, r.path) || r.String() == "POST /api/restores" || r.path == "/mfa/enrollment/state"
 }
 
-// readsBody tells whether a call does something with its body.
+// readsBody reports whether a call does something with its body.
 func (r route) readsBody() bool {
 	return r.op.RequestBody != nil || strings.HasPrefix(r.String(), "POST /mfa/enrollment/")
 }
@@ -279,7 +279,7 @@ func TestHostile_ContentTypesThatAreNotReadAreRefused(t *testing.T) {
 	}
 }
 
-// fits tells whether a JSON value is of one of a schema's types.
+// fits reports whether a JSON value is of one of a schema's types.
 func (d description) fits(s schema, value string) bool {
 	types := map[byte]string{'"': "string", '[': "array", '{': "object", 't': "boolean", 'f': "boolean", 'n': "null"}
 	is, found := types[value[0]]
@@ -486,7 +486,7 @@ func TestHostile_MethodsThatAPathHasNotAreRefused(t *testing.T) {
 	}
 }
 
-// matched tells whether a path that is also an example of another, such as /users/mfa-reset of /users/:id, has a method
+// matched reports whether a path that is also an example of another, such as /users/mfa-reset of /users/:id, has a method
 // by that one.
 func (m *mounted) matched(method, path string) bool {
 	for _, r := range m.routes() {

@@ -49,7 +49,7 @@ type houseOptions struct {
 	wrap func(storage.Engine) storage.Engine // around the data file; nil but in tests
 }
 
-// check tells whether the options can be right, before anything is made.
+// check reports whether the options can be right, before anything is made.
 //
 // Errors: access.ErrPublicURL.
 func (o houseOptions) check() error {

@@ -20,7 +20,7 @@ func (i instant) MarshalJSON() ([]byte, error) {
 	return json.Marshal(storage.FormatInstant(time.Time(i)))
 }
 
-// IsZero tells whether there is no time.
+// IsZero reports whether there is no time.
 func (i instant) IsZero() bool { return time.Time(i).IsZero() }
 
 // What is printed for scripts is what the calls return, with its times as instants: a member of the outer struct goes

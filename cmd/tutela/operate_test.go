@@ -247,7 +247,7 @@ func TestUnlock_OpensWhatWrongCodesHaveClosed(t *testing.T) {
 	}
 }
 
-// isInstant tells whether a member is a time as the APIs write it.
+// isInstant reports whether a member is a time as the APIs write it.
 func isInstant(member any) bool {
 	text, _ := member.(string)
 	at, err := time.Parse(time.RFC3339, text)

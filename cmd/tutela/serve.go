@@ -127,7 +127,7 @@ func prefixes(ranges []proxyRange) []netip.Prefix {
 	return list
 }
 
-// validate tells whether the flags can be right, before anything is made.
+// validate reports whether the flags can be right, before anything is made.
 func (c *serveCmd) validate() error {
 	if err := operator.CheckPath(c.socket()); err != nil {
 		return err
@@ -276,7 +276,7 @@ func (h *house) trimEvents(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// allowsOrigin tells whether a page from an origin may call the APIs that browsers call.
+// allowsOrigin reports whether a page from an origin may call the APIs that browsers call.
 func (h *house) allowsOrigin(origin string) bool {
 	allowed, err := h.access.AllowedOrigin(context.Background(), origin)
 	return err == nil && allowed

@@ -95,7 +95,7 @@ func declaredTables(t *testing.T) (names []string) {
 	return names
 }
 
-// isSpec tells whether a type is storage.Spec[…].
+// isSpec reports whether a type is storage.Spec[…].
 func isSpec(e ast.Expr) bool {
 	generic, ok := e.(*ast.IndexExpr)
 	if !ok {

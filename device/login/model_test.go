@@ -147,7 +147,7 @@ func (l *life) enrol(r *rapid.T) {
 	l.phones = append(l.phones, &modelPhone{phone: p, status: device.Active})
 }
 
-// admit tells whether one more login fits into the minute, and counts it.
+// admit reports whether one more login fits into the minute, and counts it.
 func (l *life) admit() bool {
 	l.began = slices.DeleteFunc(l.began, func(at time.Duration) bool { return l.now-at >= time.Minute })
 	if len(l.began) >= login.PerMinute {

@@ -257,7 +257,7 @@ func (p *Phone) Veto(ctx context.Context, restoreID string) error {
 	return err
 }
 
-// CheckCode tells whether the saved recovery code is the right one, without spending it. A typo is false. Its *Error is
+// CheckCode reports whether the saved recovery code is the right one, without spending it. A typo is false. Its *Error is
 // too_many_attempts.
 func (p *Phone) CheckCode(ctx context.Context, code string) (bool, error) {
 	e, err := p.enrolled()

@@ -149,10 +149,10 @@ func (t Term) candidates(ctx context.Context, s *storage.Store, most int) ([]sto
 	return uids, nil
 }
 
-// beginning tells whether the term asks for the beginning of a field alone.
+// beginning reports whether the term asks for the beginning of a field alone.
 func (t Term) beginning() bool { return t.Prefix || t.Field == Any }
 
-// holds tells whether the term holds for a user.
+// holds reports whether the term holds for a user.
 func (t Term) holds(u *User) bool {
 	values := map[Field]string{ID: u.ID, Email: u.Email, Username: u.Username, Name: u.Name}
 	for field, value := range values {

@@ -114,7 +114,7 @@ var (
 	ErrRole    = storage.NewError(storage.Invalid, "no such role")
 )
 
-// ValidateID tells whether id can be a login system's user id.
+// ValidateID reports whether id can be a login system's user id.
 //
 // Errors: ErrID.
 func ValidateID(id string) error {
@@ -159,7 +159,7 @@ func (u *User) Validate() error {
 	return nil
 }
 
-// validEmail tells whether email is a bare address. Source: RFC 5321 §4.5.3.1 (at most 254 bytes), RFC 5322 §3.4.1.
+// validEmail reports whether email is a bare address. Source: RFC 5321 §4.5.3.1 (at most 254 bytes), RFC 5322 §3.4.1.
 func validEmail(email string) bool {
 	parsed, err := mail.ParseAddress(email)
 	return err == nil && parsed.Address == email && len(email) <= 254 && !strings.ContainsFunc(email, unicode.IsControl)

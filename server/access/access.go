@@ -43,7 +43,7 @@ type Service struct {
 	keys    atomic.Pointer[keySet]
 }
 
-// ErrPublicURL is that of a public URL that cannot be one.
+// ErrPublicURL reports an invalid public URL.
 var ErrPublicURL = storage.NewError(storage.Invalid, "a public URL is http or https, a host, and no query")
 
 // New makes the service, and the first signing keys in a new store.
@@ -77,7 +77,7 @@ func New(ctx context.Context, store *storage.Store, ring *keyring.Ring, o Option
 	return s, nil
 }
 
-// CheckPublicURL tells whether a text can be a public URL.
+// CheckPublicURL reports whether a text can be a public URL.
 //
 // Errors: ErrPublicURL.
 func CheckPublicURL(public string) error {
@@ -100,7 +100,7 @@ const (
 	enrollmentPath = "/mfa/" // of an enrolment token
 )
 
-// isManagement tells whether audience is that of a management token: of any public URL, compared exactly.
+// isManagement reports whether audience is that of a management token: of any public URL, compared exactly.
 func (s *Service) isManagement(audience string) bool {
 	for _, public := range s.public {
 		if audience == public+managementPath {
@@ -110,7 +110,7 @@ func (s *Service) isManagement(audience string) bool {
 	return false
 }
 
-// isOurs tells whether audience is one of ours, or could pass for one with somebody who compares loosely.
+// isOurs reports whether audience is one of ours, or could pass for one with somebody who compares loosely.
 func (s *Service) isOurs(audience string) bool {
 	loose := strings.TrimRight(audience, "/")
 	for _, public := range s.public {

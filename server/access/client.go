@@ -159,7 +159,7 @@ func (c *Client) completeURLs() error {
 	return nil
 }
 
-// validRedirect tells whether uri can be a redirect URI. Sources: RFC 6749 §3.1.2; RFC 8252 §7.1 (private-use
+// validRedirect reports whether uri can be a redirect URI. Sources: RFC 6749 §3.1.2; RFC 8252 §7.1 (private-use
 // schemes are a reversed domain name, so javascript: and data: are none).
 func validRedirect(uri string) bool {
 	u, err := url.Parse(uri)
@@ -284,7 +284,7 @@ func client(tx *storage.Tx, id string) (*registered, error) {
 	return c, err
 }
 
-// AllowedOrigin tells whether a client has origin, a browser's header Origin, among its web origins.
+// AllowedOrigin reports whether a client has origin, a browser's header Origin, among its web origins.
 func (s *Service) AllowedOrigin(ctx context.Context, origin string) (allowed bool, err error) {
 	if len(origin) > maxClientURLBytes {
 		return false, nil
@@ -339,7 +339,7 @@ func (d decoy) open() (*registered, error) {
 	return c, json.Unmarshal(d, c)
 }
 
-// MayUse tells whether the client is registered for a grant.
+// MayUse reports whether the client is registered for a grant.
 //
 // Errors: ErrGrant.
 func (c Client) MayUse(grant string) error {

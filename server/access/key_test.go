@@ -50,7 +50,7 @@ func headerOf(t testing.TB, jws string) jose.Header {
 	return parsed.Signatures[0].Protected
 }
 
-// holds tells whether a foreign library finds the token's signature good by the JWKS.
+// holds reports whether a foreign library finds the token's signature good by the JWKS.
 func holds(set jose.JSONWebKeySet, token string) bool {
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{es256, rs256})
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"tutela/storage"
 )
 
-// ErrReceipt is that of a receipt whose signature does not hold.
+// ErrReceipt reports a receipt whose signature does not verify.
 var ErrReceipt = storage.NewError(storage.Denied, "the receipt is not signed by a key of this key set")
 
 // SignReceipt signs a receipt: a compact JWS (RFC 7515) by EdDSA over payload, with a typ of its own and the kid. It

@@ -33,7 +33,7 @@ const (
 	ScopeManageClients = "manage:clients"
 )
 
-// ErrScope is that of a call whose caller has none of the scopes that it wants.
+// ErrScope reports a caller that has none of the scopes that the call wants.
 var ErrScope = storage.NewError(storage.Denied, "Insufficient scope")
 
 // loginScopes say something about a login, and open no management call: those of OpenID Connect Core 1.0 §5.4, and
@@ -71,7 +71,7 @@ var (
 		user_custom_blocks user_idp_tokens user_tickets users users_app_metadata vdcs_templates`)
 )
 
-// knownScope tells whether a client can have the scope.
+// knownScope reports whether a client can have the scope.
 func knownScope(scope string) bool {
 	if slices.Contains(loginScopes, scope) || slices.Contains(ourScopes, scope) || slices.Contains(oddScopes, scope) {
 		return true

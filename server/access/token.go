@@ -90,7 +90,7 @@ func (s *Service) AccessToken(ctx context.Context, c Client, l Login, audience s
 	return k.signClaims(k.accessHeader, claims)
 }
 
-// CheckAudience tells whether an access token about a user, asked for by the client, can have an audience: none of
+// CheckAudience reports whether an access token about a user, asked for by the client, can have an audience: none of
 // ours, and no other client, who might take the token for one that it asked for itself. Empty stands for the client.
 //
 // Errors: ErrAudience.

@@ -104,7 +104,7 @@ func credentials(field, scheme string) (rest string, ok bool) {
 	return rest, ok && rest != "" && strings.EqualFold(named, scheme)
 }
 
-// isToken68 tells whether s has only the characters that a token may have.
+// isToken68 reports whether s has only the characters that a token may have.
 //
 // Source: RFC 9110 §11.2.
 func isToken68(s string) bool {

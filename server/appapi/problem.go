@@ -95,7 +95,7 @@ func rowOf(err error) *wire {
 	return nil
 }
 
-// unauthorized tells whether err says that the call showed nothing that lets it in: these calls are what an address has
+// unauthorized reports whether err says that the call showed nothing that lets it in: these calls are what an address has
 // a limit of.
 func unauthorized(err error) bool {
 	switch row := rowOf(err); {

@@ -68,7 +68,7 @@ type call struct {
 	Status      int      // of success; 200 when it is not set
 }
 
-// isChange tells whether the call changes something, and so is recorded.
+// isChange reports whether the call changes something, and so is recorded.
 func (c call) isChange() bool { return c.Method != http.MethodGet }
 
 // register mounts an operation. handle runs only for a caller who has one of the scopes.

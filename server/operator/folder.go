@@ -11,7 +11,7 @@ import (
 // ours are the names of which one in a folder shows that it is a data folder.
 var ours = []string{"tutela.db", "master.key", "admin.sock"}
 
-// CheckFolder tells whether a folder can be the data folder: its owner's alone, or one that can be made so, since it is
+// CheckFolder reports whether a folder can be the data folder: its owner's alone, or one that can be made so, since it is
 // empty or was a data folder before. One that is not there can be made. Nothing is changed.
 //
 // Errors: ErrFolder, with what to do; those of the file system.

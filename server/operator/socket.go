@@ -40,7 +40,7 @@ const (
 	headerTime = 5 * time.Second
 )
 
-// CheckPath tells whether a socket can have a path.
+// CheckPath reports whether a socket can have a path.
 //
 // Errors: ErrPath, with what to do.
 func CheckPath(path string) error {

@@ -178,7 +178,7 @@ func timeOf(id string) time.Time {
 	return time.Unix(0, ns).UTC()
 }
 
-// validID tells whether s could be an event's id.
+// validID reports whether s could be an event's id.
 func validID(s string) bool {
 	if len(s) != 25 {
 		return false

@@ -50,7 +50,7 @@ func openingFor(tx *storage.Tx, e Event) (format byte, opening hash, err error) 
 	}
 }
 
-// hidesNothing tells whether everybody may check the event: there is no user, or none any more.
+// hidesNothing reports whether everybody may check the event: there is no user, or none any more.
 func hidesNothing(e Event) bool { return e.UID.IsZero() || e.Type == UserDelete }
 
 // foundKey is what there is of a user's log key.

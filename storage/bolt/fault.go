@@ -39,7 +39,7 @@ type fault struct {
 // unread reports whether nothing may be read either.
 func (f *fault) unread() bool { return f != nil && (f.doubt || f.broken) }
 
-// Healthy tells whether the engine can write: nil, or Unavailable with the cause. After a commit that failed the engine
+// Healthy reports whether the engine can write: nil, or Unavailable with the cause. After a commit that failed the engine
 // tries by itself until it can write again, and is healthy then.
 func (e *Engine) Healthy() error {
 	if e.closing.Err() != nil {

@@ -10,7 +10,7 @@ import (
 	"tutela/storage/bolt/boltfile"
 )
 
-// Inspect reads the data file at path without changing it, and tells whether a store can be opened on it: both meta
+// Inspect reads the data file at path without changing it, and reports whether a store can be opened on it: both meta
 // pages, and every page that can be reached from the newest one. It reads by plain reads, and so survives any file.
 // It does not lock: the file must not be a running server's.
 //

@@ -43,7 +43,7 @@ func (e *Engine) Peek(ctx context.Context, r storage.Range, fn func(key, value [
 	}
 }
 
-// peekChunk reads the first keys of r, and tells whether there may be more.
+// peekChunk reads the first keys of r, and reports whether there may be more.
 func (e *Engine) peekChunk(ctx context.Context, r storage.Range) (chunk []pair, more bool, err error) {
 	tx, _, err := e.beginNow(ctx)
 	if err != nil {

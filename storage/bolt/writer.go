@@ -82,7 +82,7 @@ func caller() string {
 	}
 }
 
-// onWriter tells whether this goroutine is the writer's: its stack begins with write.
+// onWriter reports whether this goroutine is the writer's: its stack begins with write.
 func onWriter() bool {
 	pcs := make([]uintptr, 256)
 	n := runtime.Callers(2, pcs)

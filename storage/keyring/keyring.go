@@ -32,7 +32,7 @@ type wrapped struct {
 
 var ring = storage.Declare(storage.Spec[wrapped]{Name: "keyring", Class: storage.Settings})
 
-// ErrMasterKey is that of a master key which does not open the ring.
+// ErrMasterKey reports a master key that does not open the ring.
 var ErrMasterKey = storage.NewError(storage.Invalid, "the master key is not the one that this data was written with: "+
 	"give the right one by --master-key-file or TUTELA_MASTER_KEY; without it the sealed data cannot be read")
 

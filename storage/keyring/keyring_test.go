@@ -111,7 +111,7 @@ func (h *house) unseal(sealed, ad []byte) (plain []byte, err error) {
 	return plain, err
 }
 
-// holds tells whether planted bytes lie anywhere in the store.
+// holds reports whether planted bytes lie anywhere in the store.
 func (h *house) holds(planted []byte) (found bool) {
 	h.t.Helper()
 	must(h.t, h.store.Engine().Peek(context.Background(), storage.Range{}, func(k, v []byte) bool {

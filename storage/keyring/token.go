@@ -27,7 +27,7 @@ const (
 // of each other.
 var Kinds = []Kind{TransactionToken, MFAToken}
 
-// ErrToken is that of a token that we did not make, or made for something else.
+// ErrToken reports a token that we did not make, or made for something else.
 var ErrToken = storage.NewError(storage.Denied, "the token is not valid here")
 
 // SignToken makes a token of a kind with the claims, a value that encodes as a JSON object.
