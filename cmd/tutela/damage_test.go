@@ -28,7 +28,7 @@ func TestDamage_IsToldShownAndDropped(t *testing.T) {
 	c := newCommandLine(t)
 	c.damageExpiry()
 	s := c.serve()
-	for !strings.Contains(c.run("damage", "list", "--json"), `"key"`) { //nolint:revive // until the sweeper came by
+	for !strings.Contains(c.run("damage", "list", "--json"), `"key"`) {
 	}
 	listed := c.run("damage", "list")
 	if lines := strings.Split(strings.TrimSpace(listed), "\n"); len(lines) != 2 || !strings.HasPrefix(lines[0], "SINCE") {
