@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
 
 	"tutela/storage"
 	"tutela/storage/bolt/boltfile"
@@ -36,7 +39,7 @@ func inspect(ctx context.Context, path string, f *os.File) (s *boltfile.State, u
 		return nil, nil, err
 	}
 	if s, err = boltfile.Newest(f, info.Size()); err == nil {
-		used, err = s.Walk(ctx)
+		used, err = walk(ctx, s, f, info.Size())
 	}
 	var flaw *boltfile.Flaw
 	switch {
@@ -48,5 +51,36 @@ func inspect(ctx context.Context, path string, f *os.File) (s *boltfile.State, u
 		return nil, nil, ErrDamaged.With("%s is damaged: %s; restore it from a backup with `tutela restore-db`", path, flaw)
 	default:
 		return nil, nil, fmt.Errorf("inspect %s: %w", path, err)
+	}
+}
+
+// walk is s.Walk on a file that the kernel is asked for beforehand. Nothing uses f any more when it returns.
+func walk(ctx context.Context, s *boltfile.State, f *os.File, size int64) (used boltfile.Pages, err error) {
+	walking, walked := context.WithCancel(ctx)
+	var ahead sync.WaitGroup
+	ahead.Go(func() { readAhead(walking, f, size) })
+	defer ahead.Wait()
+	defer walked()
+	return s.Walk(ctx)
+}
+
+// readAheadBytes is how much the kernel is asked for at a time. It takes no more than that from one call.
+const readAheadBytes = 1 << 20
+
+// readAhead asks the kernel for the whole file in its order, until ctx ends. The walk reads the tree in the order of
+// keys, page by page from all over the file, which takes a disk several times as long (BenchmarkOpen: cold). A file that
+// would fill half of the memory is left alone: its pages would be gone again before the walk comes to them.
+func readAhead(ctx context.Context, f *os.File, size int64) {
+	var memory unix.Sysinfo_t
+	if unix.Sysinfo(&memory) != nil || uint64(size) > uint64(memory.Totalram)*uint64(memory.Unit)/2 {
+		return
+	}
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return
+	}
+	for off := int64(0); off < size && ctx.Err() == nil && err == nil; off += readAheadBytes {
+		// It is advice: where it is not taken the walk is slower.
+		err = raw.Control(func(fd uintptr) { _ = unix.Fadvise(int(fd), off, readAheadBytes, unix.FADV_WILLNEED) })
 	}
 }

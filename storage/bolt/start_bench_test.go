@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // benchMiB is the size of the data file of benchmarks whose figures hang on it: 64 MiB, or what TUTELA_BENCH_MIB says.
@@ -64,22 +65,25 @@ func putUser(bucket *bbolt.Bucket, event uint64) error {
 	return bucket.Put(append(binary.BigEndian.AppendUint64([]byte("l"), event), uid...), make([]byte, 100))
 }
 
-// BenchmarkOpen measures how long a data file takes to be opened: after a clean stop, and after a kill, when it is read
-// through. For a large one:
+// BenchmarkOpen measures how long a data file takes to be opened: after a clean stop; after a kill, when it is read
+// through; and after a kill when nothing of it is in memory, as after a power cut. For a large one:
 //
 //	TUTELA_BENCH_MIB=1400 go test ./storage/bolt -run '^$' -bench Open -benchtime 5x
 func BenchmarkOpen(b *testing.B) {
 	path := bigFile(b)
 	info, err := os.Stat(path)
 	must(b, err)
-	for _, stop := range []string{"clean", "killed"} {
+	for _, stop := range []string{"clean", "killed", "cold"} {
 		b.Run(stop, func(b *testing.B) {
 			must(b, open(b, path, Options{}).Close())
 			b.SetBytes(info.Size())
 			for b.Loop() {
 				b.StopTimer()
-				if stop == "killed" {
+				if stop != "clean" {
 					unmark(b, path)
+				}
+				if stop == "cold" {
+					forget(b, path)
 				}
 				b.StartTimer()
 				e, err := Open(b.Context(), path, Options{})
@@ -100,4 +104,14 @@ func unmark(b *testing.B, path string) {
 	must(b, e.file.close())
 	e.file = &data{stuck: true}
 	must(b, e.Close())
+}
+
+// forget takes the file out of the page cache.
+func forget(b *testing.B, path string) {
+	b.Helper()
+	f, err := os.Open(path)
+	must(b, err)
+	must(b, f.Sync())
+	must(b, unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED))
+	must(b, f.Close())
 }
