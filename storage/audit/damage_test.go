@@ -45,7 +45,7 @@ func TestList_StepsPastWhatIsDamagedAndSaysSo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			onEngines(t, func(t *testing.T, h *house) {
-				uid := storage.UID{0, 9}
+				uid := storage.UID{3, 9} // in a shard that is not the house's
 				h.ensureKey(uid)
 				for _, kind := range []audit.Type{audit.StartAuth, audit.AuthFailed, audit.AuthSucceed} {
 					h.record(audit.Event{Type: kind, UID: uid, Facts: named(kind)}, planted)
