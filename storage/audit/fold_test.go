@@ -187,8 +187,12 @@ func TestFold_AResetTakesOpenFoldsWithAllThatTheyHold(t *testing.T) {
 		e := audit.Event{Type: audit.AuthFailed, UID: uid, Facts: named("x")}
 		h.fold(e, planted, "before")
 		h.purge(uid, storage.MFA)
+		h.clock.Advance(30 * time.Second)
 		h.fold(e, planted, "before")
-		h.clock.Advance(time.Minute)
+		h.clock.Advance(30 * time.Second)
+		h.closeFolds() // the window that was opened before the reset
+		h.expectFolded()
+		h.clock.Advance(30 * time.Second)
 		h.closeFolds()
 		h.expectFolded("x×1")
 		h.purge(uid, storage.MFA)
