@@ -72,7 +72,7 @@ const readAheadBytes = 1 << 20
 // would fill half of the memory is left alone: its pages would be gone again before the walk comes to them.
 func readAhead(ctx context.Context, f *os.File, size int64) {
 	var memory unix.Sysinfo_t
-	if unix.Sysinfo(&memory) != nil || uint64(size) > uint64(memory.Totalram)*uint64(memory.Unit)/2 {
+	if unix.Sysinfo(&memory) != nil || uint64(size) > uint64(memory.Totalram)*uint64(memory.Unit)/2 { //nolint:unconvert // 32 bits on machines of 32
 		return
 	}
 	raw, err := f.SyscallConn()
