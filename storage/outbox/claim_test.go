@@ -52,6 +52,13 @@ func (c *counts) do(_ context.Context, e entry) (outbox.Then, error) {
 	return nil, nil
 }
 
+// of returns how often an entry was done.
+func (c *counts) of(payload string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.times[payload]
+}
+
 func TestShared_TwoSendersDoEachEntryOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
 		var a, b, all counts
@@ -68,7 +75,7 @@ func TestShared_TwoSendersDoEachEntryOnce(t *testing.T) {
 		pass(time.Minute)
 		h.expectLeft(nothing)
 		for i := range n {
-			if times := all.times[fmt.Sprint(i)]; times != 1 {
+			if times := all.of(fmt.Sprint(i)); times != 1 {
 				t.Errorf("entry %d was done %d times", i, times)
 			}
 		}
@@ -123,17 +130,18 @@ func TestShared_ADeathBetweenDoingAndWritingItDownRepeatsItOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
 		var all counts
 		h.add(storage.NewUID(), "x")
-		var dead *server
-		dead = h.serve(func(ctx context.Context, e entry) (outbox.Then, error) {
-			dead.die()
+		started := make(chan *server, 1)
+		dead := h.serve(func(ctx context.Context, e entry) (outbox.Then, error) {
+			(<-started).die()
 			return all.do(ctx, e)
 		})
+		started <- dead
 		synctest.Wait()
 		alive := h.serve(all.do)
 		pass(time.Minute)
 		h.expectLeft(nothing)
-		if all.times["x"] != 2 {
-			t.Errorf("done %d times", all.times["x"])
+		if times := all.of("x"); times != 2 {
+			t.Errorf("done %d times", times)
 		}
 		dead.stop()
 		alive.stop()
@@ -144,11 +152,12 @@ func TestShared_APurgeAndAnExpiryReachAnEntryInAnothersHand(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
 		uid := storage.NewUID()
 		h.add(uid, "x")
-		var dead *server
-		dead = h.serve(func(ctx context.Context, _ entry) (outbox.Then, error) {
-			dead.die()
+		started := make(chan *server, 1)
+		dead := h.serve(func(ctx context.Context, _ entry) (outbox.Then, error) {
+			(<-started).die()
 			return nil, hang(ctx)
 		})
+		started <- dead
 		synctest.Wait()
 		h.purge(uid, storage.MFA)
 		var a attempts

@@ -46,6 +46,13 @@ func (s *services) enter(where string, by int) {
 	s.peak = max(s.peak, s.total)
 }
 
+// mostOf returns how many that go to one place were in hand at once, at most.
+func (s *services) mostOf(where string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.most[where]
+}
+
 // atOnce returns how many were in hand at once, at most.
 func (s *services) atOnce() int {
 	s.mu.Lock()
@@ -94,8 +101,8 @@ func TestSender_200HangingEntriesOfADestinationHoldUpNoOther(t *testing.T) {
 		added := time.Now()
 		h.addTo("healthy", storage.NewUID(), "healthy")
 		s.expectAtOnce(t, added)
-		if s.most["dead"] != 32 {
-			t.Errorf("%d attempts of the dead destination at once, want its share", s.most["dead"])
+		if most := s.mostOf("dead"); most != 32 {
+			t.Errorf("%d attempts of the dead destination at once, want its share", most)
 		}
 	})
 }

@@ -91,11 +91,12 @@ func testLongestKeys(t *testing.T, e storage.Engine) {
 		every = append(every, byte(b))
 	}
 	var pairs []pair
+	owner := string(make([]byte, len(storage.UID{}))) // the house: a key may look like a row's, and no two users' rows go together
 	for b := range every {
 		one := string(every[b : b+1])
 		pairs = append(pairs,
 			pair{one, one + `{"name":"\u0000"}` + "\x00"},
-			pair{one + string(random(storage.MaxKeyBytes-2)) + one, string(every)},
+			pair{one + owner + string(random(storage.MaxKeyBytes-len(owner)-2)) + one, string(every)},
 			pair{strings.Repeat("\x7f", storage.MaxKeyBytes-1) + one, one})
 	}
 	slices.SortFunc(pairs, func(a, b pair) int { return strings.Compare(a.key, b.key) })

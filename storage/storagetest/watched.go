@@ -117,7 +117,7 @@ func wantOneUser(t testing.TB, ws *storage.WriteSet) {
 		case owner.IsZero():
 			owner = uid
 		default:
-			t.Errorf("a transaction writes rows of two users: %q", key)
+			t.Errorf("a transaction writes rows of two users: %.80q", key)
 		}
 		return nil
 	})
