@@ -425,11 +425,7 @@ func only(_ operator.None, err error) error { return err }
 func TestEveryCall_NamesThePersonBehindSudoInADetailAlone(t *testing.T) {
 	const name = "planted-admin é"
 	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
-		if client, ok := s.(*operator.Client); ok {
-			client.BySudo(name)
-		} else {
-			s = h.local.BySudo(name)
-		}
+		s = h.bySudo(s, name)
 		ctx := t.Context()
 		_, err := operator.MakeTicket.Do(ctx, s, operator.TicketRequest{UserID: "maria"})
 		must(t, err)
@@ -451,11 +447,59 @@ func TestEveryCall_NamesThePersonBehindSudoInADetailAlone(t *testing.T) {
 				t.Errorf("%s: sudo %q, event %+v", e.Type, e.Detail.Sudo, e.Event)
 			}
 		}
-		must(t, h.local.Store.Engine().Peek(ctx, storage.Range{}, func(key, value []byte) bool {
-			if bytes.Contains(value, []byte("planted")) && !bytes.Contains(key, []byte("event_account_detail")) {
-				t.Errorf("the name lies under %q", key)
-			}
-			return true
-		}))
+		h.expectOnlyIn(t, "planted", "event_account_detail")
 	})
+}
+
+// The same holds of what concerns the installation: the name goes with the event.
+func TestEveryCallOfTheInstallation_NamesThePersonBehindSudoInADetailAlone(t *testing.T) {
+	const name = "planted-admin é"
+	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
+		s = h.bySudo(s, name)
+		ctx := t.Context()
+		credentials, err := operator.AddClient.Do(ctx, s, operator.NewClient{Name: "shop", Scopes: []string{"read:users"}})
+		must(t, err)
+		must(t, only(operator.RemoveClient.Do(ctx, s, credentials.ClientID)))
+		_, err = operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: "approval.presence", Value: "number"})
+		must(t, err)
+		_, err = operator.RotateKeys.Do(ctx, s, operator.None{})
+		must(t, err)
+		events, err := operator.ListEvents.Do(ctx, s, operator.EventQuery{Take: 100})
+		must(t, err)
+		var got []audit.Type
+		for _, e := range events {
+			got = append(got, e.Type)
+			if e.Detail != (audit.Detail{Sudo: name}) || e.Damage != "" || strings.Contains(fmt.Sprint(e.Event), "planted") {
+				t.Errorf("%s: detail %+v, event %+v, damage %q", e.Type, e.Detail, e.Event, e.Damage)
+			}
+		}
+		want := []audit.Type{
+			audit.ClientAdded, audit.TenantUpdate, audit.TenantUpdate,
+			audit.KeyRotated, audit.KeyRotated, audit.KeyRotated, // the ring, and a signing key of each algorithm
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		h.expectOnlyIn(t, "planted", "event_detail_house")
+	})
+}
+
+// bySudo returns s with the name of the person who acts as the operator by sudo.
+func (h *house) bySudo(s operator.Service, name string) operator.Service {
+	if client, ok := s.(*operator.Client); ok {
+		client.BySudo(name)
+		return client
+	}
+	return h.local.BySudo(name)
+}
+
+// expectOnlyIn fails the test when a text lies in the store outside of a table.
+func (h *house) expectOnlyIn(t *testing.T, text, table string) {
+	t.Helper()
+	must(t, h.local.Store.Engine().Peek(t.Context(), storage.Range{}, func(key, value []byte) bool {
+		if bytes.Contains(append(bytes.Clone(key), value...), []byte(text)) && !bytes.Contains(key, []byte(table)) {
+			t.Errorf("%q lies under %q", text, key)
+		}
+		return true
+	}))
 }

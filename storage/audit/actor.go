@@ -67,7 +67,7 @@ func (a Actor) WithOrigin(address, agent string) Actor {
 
 // BySudo adds the person who acts as the operator by sudo, as the environment of the command names her (SUDO_USER). It
 // helps colleagues to ask each other and proves nothing: whoever may act as the operator can set it. A person's name is no
-// evidence, so it stands in details of class account alone, and never in By or in facts.
+// evidence, so it stands in details of class account and settings alone, and never in By or in facts.
 func (a Actor) BySudo(name string) Actor {
 	a.sudo = ClipAgent(name)
 	return a

@@ -73,14 +73,14 @@ type Event struct {
 	Digest string      `json:"digest,omitempty"` // of the detail, when there is one
 }
 
-// Detail is what an event knows about a person. It is kept beside the event as long as the user's rows of its
-// class; of an event that is nobody's there is none.
+// Detail is what an event knows about a person. It is kept beside the event as long as the user's rows of its class. An
+// event of the installation knows no more than who acted as the operator by sudo, and keeps that as long as itself.
 type Detail struct {
 	IP        string `json:"ip,omitempty"`
 	UserAgent string `json:"user_agent,omitempty"`
 	Device    string `json:"device,omitempty"` // the phone's name
 	Text      string `json:"text,omitempty"`   // a reason, in somebody's words
-	Sudo      string `json:"sudo,omitempty"`   // who acted as the operator by sudo; only in a detail that outlives a reset
+	Sudo      string `json:"sudo,omitempty"`   // who acted as the operator by sudo; in no detail that a reset removes
 
 	// Ids of what a reset removes.
 	Enrollment string `json:"enrollment,omitempty"`
@@ -103,18 +103,33 @@ var (
 	details = storage.Declare(storage.Spec[[]byte]{Name: "event_detail", Class: storage.MFA, Raw: true})
 	// accountDetails outlive a reset.
 	accountDetails = storage.Declare(storage.Spec[[]byte]{Name: "event_account_detail", Class: storage.Account, Raw: true})
+	// houseDetails are those of the installation's events, and go with them.
+	houseDetails = storage.Declare(storage.Spec[[]byte]{Name: "event_detail_house", Class: storage.Settings, Raw: true})
 )
 
 // Record writes an event that actor has brought about, and its detail among the user's rows of class mfa. Record sets V,
 // ID, Time, By and Digest; Client, unless the event is about a client; and the detail's IP and UserAgent.
+//
+// An event without UID concerns the installation. Its detail is of class settings and has Sudo alone, whatever d holds.
 func Record(tx *storage.Tx, actor Actor, e Event, d Detail) error {
+	if e.UID.IsZero() {
+		return recordHouse(tx, actor, e)
+	}
 	return record(tx, actor.sign(e), actor.describe(d), details)
 }
 
 // RecordAccount is Record for a detail that outlives a reset: class account.
 func RecordAccount(tx *storage.Tx, actor Actor, e Event, d Detail) error {
+	if e.UID.IsZero() {
+		return recordHouse(tx, actor, e)
+	}
 	d.Sudo = actor.sudo
 	return record(tx, actor.sign(e), actor.describe(d), accountDetails)
+}
+
+// recordHouse writes an event of the installation. Where the call came from is not kept: no purge would ever remove it.
+func recordHouse(tx *storage.Tx, actor Actor, e Event) error {
+	return record(tx, actor.sign(e), Detail{Sudo: actor.sudo}, houseDetails)
 }
 
 func record(tx *storage.Tx, e Event, d Detail, in *storage.Table[[]byte]) error {
@@ -128,10 +143,10 @@ func write(tx *storage.Tx, e Event, d Detail, in *storage.Table[[]byte]) error {
 	e.V = formVersion
 	e.ID = newID(tx)
 	e.Time = tx.Now()
-	// The detail comes first: the event holds its digest. An event of nobody has none.
+	// The detail comes first: the event holds its digest.
 	var detail []byte
 	var err error
-	if !e.UID.IsZero() && d != (Detail{}) {
+	if d != (Detail{}) {
 		if detail, err = encodeDetail(d, newSalt()); err != nil {
 			return err
 		}
@@ -146,13 +161,14 @@ func write(tx *storage.Tx, e Event, d Detail, in *storage.Table[[]byte]) error {
 		return err
 	}
 	// From here on the bytes are never encoded again.
-	if err := events.Append(tx, e.UID, e.ID, seal(format, opening, event)); err != nil || e.UID.IsZero() {
-		return err
+	err = events.Append(tx, e.UID, e.ID, seal(format, opening, event))
+	if err == nil && !e.UID.IsZero() {
+		err = ofUser.Add(tx, e.UID, e.ID, &[]byte{})
 	}
-	if err := ofUser.Add(tx, e.UID, e.ID, &[]byte{}); err != nil || detail == nil {
-		return err
+	if err == nil && detail != nil {
+		err = in.Add(tx, e.UID, e.ID, &detail)
 	}
-	return in.Add(tx, e.UID, e.ID, &detail)
+	return err
 }
 
 // newID makes 25 digits: nanoseconds of Unix time, which no two events of a server share, then six random ones, so that

@@ -344,3 +344,70 @@ func TestEvent_OfTheHouseNamesNobody(t *testing.T) {
 		t.Errorf("got %s", b)
 	}
 }
+
+// recordHouse records an event of the installation by an operator, who comes by sudo when a name is given.
+func (h *house) recordHouse(sudo string) {
+	h.t.Helper()
+	actor := audit.ByOperator(0).WithOrigin(planted.IP, planted.UserAgent).BySudo(sudo)
+	must(h.t, h.Update(context.Background(), func(tx *storage.Tx) error {
+		return audit.Record(tx, actor, audit.Event{Type: audit.TenantUpdate}, planted)
+	}))
+}
+
+func TestRecord_OfTheInstallationKeepsTheNameBehindSudoAndNothingElse(t *testing.T) {
+	onEngines(t, func(t *testing.T, h *house) {
+		h.recordHouse("ada")
+		e := h.newest()
+		if e.Detail != (audit.Detail{Sudo: "ada"}) || e.Damage != "" {
+			t.Errorf("event %+v", e)
+		}
+		// Anybody can prove the event, and to nobody it shows the name: the digest is over a salt.
+		_, value := h.at('l', "event", e.ID)
+		if !bytes.Equal(value[1:33], leafBy(nil, e.ID, value[33:])) || bytes.Contains(value, []byte("ada")) {
+			t.Errorf("stored: %q", value)
+		}
+		_, detail := h.at('u', "event_detail_house", e.ID)
+		detail = detail[rowHeaderBytes:]
+		if !bytes.HasPrefix(detail, []byte(`{"salt":"`)) || e.Digest != audit.DigestOf(detail) {
+			t.Errorf("the digest %q is not of the detail %s", e.Digest, detail)
+		}
+		h.clock.Advance(time.Second)
+		h.recordHouse("")
+		if e := h.newest(); e.Detail != (audit.Detail{}) || e.Digest != "" {
+			t.Errorf("without sudo: %+v", e)
+		}
+	})
+}
+
+func TestList_ShowsNoNameThatIsNotAsItWasRecorded(t *testing.T) {
+	onEngines(t, func(t *testing.T, h *house) {
+		h.recordHouse("ada")
+		k, value := h.at('u', "event_detail_house", h.newest().ID)
+		h.put(k, bytes.Replace(value, []byte("ada"), []byte("eve"), 1))
+		if e := h.newest(); e.Detail != (audit.Detail{}) || !strings.Contains(e.Damage, "detail") {
+			t.Errorf("event %+v", e)
+		}
+	})
+}
+
+func TestTrim_TakesTheNamesBehindSudoWithTheirEvents(t *testing.T) {
+	onEngines(t, func(t *testing.T, h *house) {
+		empty := len(h.content())
+		for range 3 {
+			h.recordHouse("ada")
+		}
+		// Of an event that cannot be read the name goes too, and so does one that is damaged itself.
+		entries := h.all()
+		k, _ := h.at('l', "event", entries[0].ID)
+		h.put(k, []byte{7, 7})
+		k, _ = h.at('u', "event_detail_house", entries[1].ID)
+		h.put(k, []byte("x"))
+		h.clock.Advance(time.Hour)
+		if n, err := audit.Trim(t.Context(), h.Store, h.Now(), 100); n != 3 || err != nil {
+			t.Errorf("trimmed %d, %v", n, err)
+		}
+		if left := len(h.content()); left != empty {
+			t.Errorf("%d rows are left, there were %d", left, empty)
+		}
+	})
+}

@@ -197,21 +197,21 @@ func Trim(ctx context.Context, s *storage.Store, before time.Time, limit int) (i
 }
 
 // forget removes an event with all that belongs to it. Of one that cannot be read nobody knows whose it is: its pointer
-// stays, and points at nothing.
+// stays, and points at nothing; if it is the installation's, no purge removes its detail, so that goes with it here.
 func (e stored) forget(tx *storage.Tx) error {
 	if e.Type == Damaged {
 		_, err := events.Uproot(tx, e.key)
-		return err
+		return errors.Join(err, remove(tx, houseDetails, storage.House, e.key))
 	}
-	if err := events.Delete(tx, e.UID, e.key); err != nil || e.UID.IsZero() {
-		return err
+	rows := e.detailTables()
+	if !e.UID.IsZero() {
+		rows = append(rows, ofUser)
 	}
-	for _, in := range []*storage.Table[[]byte]{ofUser, details, accountDetails} {
-		if err := remove(tx, in, e.UID, e.key); err != nil {
-			return err
-		}
+	err := events.Delete(tx, e.UID, e.key)
+	for _, in := range rows {
+		err = errors.Join(err, remove(tx, in, e.UID, e.key))
 	}
-	return nil
+	return err
 }
 
 // remove deletes a row, damaged or not.

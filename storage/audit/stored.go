@@ -66,12 +66,8 @@ func (e *stored) join(tx *storage.Tx, keys map[storage.UID]foundKey) (Entry, err
 	if e.damage != "" {
 		return entry, nil
 	}
-	if e.UID.IsZero() {
-		entry.Damage = e.check(foundKey{})
-		return entry, nil
-	}
 	key, known := keys[e.UID]
-	if !known {
+	if !known && !e.UID.IsZero() {
 		var err error
 		if key, err = keyOf(tx, e.UID); err != nil {
 			return entry, err
@@ -112,7 +108,7 @@ func (e *stored) check(key foundKey) (damage string) {
 
 // detail reads the detail while it is there. One that is not as it was recorded is not shown.
 func (e *stored) detail(tx *storage.Tx) (d Detail, intact bool, err error) {
-	for _, in := range []*storage.Table[[]byte]{details, accountDetails} {
+	for _, in := range e.detailTables() {
 		kept, err := in.Get(tx, e.UID, e.ID)
 		switch {
 		case errors.Is(err, storage.ErrNotFound):
@@ -128,4 +124,16 @@ func (e *stored) detail(tx *storage.Tx) (d Detail, intact bool, err error) {
 		return d, true, nil
 	}
 	return Detail{}, true, nil
+}
+
+// detailTables are the tables of which one may hold the event's detail.
+func (e *stored) detailTables() []*storage.Table[[]byte] {
+	switch {
+	case !e.UID.IsZero():
+		return []*storage.Table[[]byte]{details, accountDetails}
+	case e.Digest != "":
+		return []*storage.Table[[]byte]{houseDetails}
+	default: // as most of the installation's are: none is looked for
+		return nil
+	}
 }
