@@ -62,3 +62,15 @@ func bucketOf(addr netip.Addr) netip.Prefix {
 	}
 	return netip.PrefixFrom(addr, bits).Masked()
 }
+
+// networkOf returns the range that one customer of a provider can have: the /24 of an IPv4 address, or the /48 of an IPv6
+// address.
+//
+// Source: RFC 6177 §2 (a site gets a /48 or less).
+func networkOf(addr netip.Addr) netip.Prefix {
+	bits := 24
+	if addr.Is6() {
+		bits = 48
+	}
+	return netip.PrefixFrom(addr, bits).Masked()
+}

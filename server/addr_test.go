@@ -65,6 +65,17 @@ func TestBucketOf_TakesASubscriberForOne(t *testing.T) {
 	}
 }
 
+func TestNetworkOf_TakesASiteForOne(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.1":          "192.0.2.0/24",
+		"2001:db8:1:ff:3::4": "2001:db8:1::/48",
+	} {
+		if got := networkOf(netip.MustParseAddr(addr)).String(); got != want {
+			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
+
 // Whatever a caller writes, nobody but a declared proxy is believed, and what a declared proxy appended wins.
 func FuzzCaller(f *testing.F) {
 	f.Add("198.51.100.7", "203.0.113.9")

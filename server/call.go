@@ -106,24 +106,43 @@ func (c *Call) begin() {
 	c.ctx.SetUserValue(callKey{}, c)
 }
 
-// locate finds out who calls, and whether that counts.
+// locate finds out who calls, and whether that counts. Exempt is only who speaks from this machine for himself: a proxy
+// here, declared or not, speaks for strangers, also when it does not say for whom.
 func (s *Server) locate(call *Call) {
 	header := &call.ctx.Request.Header
 	peer := netip.IPv6Loopback() // a socket without addresses is on this machine
 	if tcp, ok := call.ctx.RemoteAddr().(*net.TCPAddr); ok {
 		peer = tcp.AddrPort().Addr().Unmap().WithZone("")
 	}
-	forwarded := header.PeekAll("X-Forwarded-For")
-	call.Address = s.proxies.caller(peer, forwarded)
-	relayed := len(forwarded) > 0 || len(header.Peek("Forwarded")) > 0
-	undeclared := relayed && !s.proxies.trust(peer)
-	call.exempt = call.Address.IsLoopback() && !undeclared
-	if undeclared && peer.IsLoopback() {
-		s.proxySeen.Do(func() {
-			s.log.Warn("calls come through a proxy on this machine that is not declared: all its callers share one limit; "+
-				"declare it with --trusted-proxy", "proxy", peer)
-		})
+	call.Address = peer
+	switch {
+	case s.proxies.trust(peer):
+		forwarded := header.PeekAll("X-Forwarded-For")
+		call.Address = s.proxies.caller(peer, forwarded)
+		if len(forwarded) == 0 && !isHealth(call.path) {
+			s.silentProxy.Do(func() {
+				s.log.Warn("a declared proxy sends no X-Forwarded-For: all its callers share one limit; have it name them", "proxy", peer)
+			})
+		}
+	case peer.IsLoopback():
+		call.exempt = !isRelayed(header)
+		if !call.exempt {
+			s.proxySeen.Do(func() {
+				s.log.Warn("calls come through a proxy on this machine that is not declared: all its callers share one limit; "+
+					"declare it with --trusted-proxy", "proxy", peer)
+			})
+		}
 	}
+}
+
+// isRelayed reports whether a request has a field that only a proxy writes.
+func isRelayed(h *fasthttp.RequestHeader) bool {
+	for _, name := range [...]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"} {
+		if len(h.Peek(name)) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // SetHeader sets a header field of the answer.

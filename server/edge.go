@@ -92,7 +92,7 @@ func (c *Call) finish() {
 // logCall writes the line of one call: no query, no header, no body, so no secret.
 func (s *Server) logCall(call *Call) {
 	level := slog.LevelInfo
-	if call.path == healthPath || call.path == readyPath {
+	if isHealth(call.path) {
 		level = slog.LevelDebug
 	}
 	ctx := context.Background()

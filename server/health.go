@@ -16,6 +16,9 @@ const (
 	readyPath  = "/readyz"
 )
 
+// isHealth reports whether a path is asked for by what watches the server.
+func isHealth(path string) bool { return path == healthPath || path == readyPath }
+
 // checkTime bounds one round of checks. A round's outcome serves all who ask within checkAge: asking is free, checking
 // writes to a disk.
 const (

@@ -10,92 +10,125 @@ import (
 	"tutela/storage"
 )
 
-// ErrTooManyCalls refuses a call from an address that made too many without valid authorization.
+// ErrTooManyCalls refuses a call from an address, or a network, that made too many without valid authorization.
 var ErrTooManyCalls = storage.NewError(storage.Limited, "too many calls from this address")
 
-// The memory that the limit takes is bounded: limitShards × limitPerShard addresses. Past it an old address is forgotten, which
-// lets it start anew; who commands that many addresses gains little by it.
+// The memory that the limit takes is bounded: limitShards × limitPerShard addresses, and as many networks. Past it an old
+// one is forgotten, which lets it start anew; who commands that many networks gains little by it.
 const (
 	limitShards   = 64
 	limitPerShard = 2048
-	limitGlance   = 8 // addresses looked at when one must go
+	limitGlance   = 8 // buckets looked at when one must go
 	limitWindow   = time.Minute
+
+	// networkFactor is how many addresses at their limit a network may have: a household or an office shares one, and so
+	// does whoever has a /48 to himself.
+	networkFactor = 8
 )
 
-// AddressLimit bounds the calls without valid authorization by one address: so many a minute, refilled evenly. It is in
-// memory, per server. Loopback is exempt, unless a proxy that nobody declared speaks through it. Safe for concurrent use.
+// AddressLimit bounds the calls without valid authorization: so many a minute by one address, and eight times as many by
+// its network, refilled evenly. It is in memory, per server. A caller on this machine is exempt, and no proxy is. Safe for
+// concurrent use.
 //
 // A call with valid authorization is never refused for others from its address, so a handler authenticates first and
 // charges a failure. A call that needs no authorization is charged before anything else is done.
 type AddressLimit struct {
-	clock  storage.Clock
-	max    int           // calls in a window; 0: no limit
-	every  time.Duration // the time in which one call is refilled
-	seed   maphash.Seed
-	shards [limitShards]limitShard
+	clock   storage.Clock
+	address rate
+	network rate
+	seed    maphash.Seed
+	shards  [limitShards]limitShard
 }
 
-// limitShard holds a part of the addresses: for each, the moment on the steady clock at which nothing of its calls is
-// left. That one number is the whole state of a bucket (the generic cell rate algorithm).
-type limitShard struct {
-	mu      sync.Mutex // guards emptyAt
-	emptyAt map[netip.Prefix]time.Duration
+// rate is how many calls a window has, refilled one by one.
+type rate struct {
+	max   int           // calls in a window; 0: no limit
+	every time.Duration // the time in which one call is refilled
 }
+
+func newRate(limit int) rate {
+	if limit <= 0 {
+		return rate{}
+	}
+	return rate{limit, limitWindow / time.Duration(limit)}
+}
+
+// limitShard holds a part of the networks, with their addresses: one call looks at one shard.
+type limitShard struct {
+	mu        sync.Mutex // guards what is below
+	addresses buckets
+	networks  buckets
+}
+
+// buckets hold for each range the moment on the steady clock at which nothing of its calls is left. That one number is the
+// whole state of a bucket (the generic cell rate algorithm).
+type buckets map[netip.Prefix]time.Duration
 
 func newAddressLimit(perMinute int, clock storage.Clock) *AddressLimit {
-	l := &AddressLimit{clock: clock, max: max(perMinute, 0), seed: maphash.MakeSeed()}
-	if l.max > 0 {
-		l.every = limitWindow / time.Duration(l.max)
+	l := &AddressLimit{
+		clock:   clock,
+		address: newRate(perMinute),
+		network: newRate(networkFactor * perMinute),
+		seed:    maphash.MakeSeed(),
 	}
 	for i := range l.shards {
-		l.shards[i].emptyAt = map[netip.Prefix]time.Duration{}
+		l.shards[i].addresses, l.shards[i].networks = buckets{}, buckets{}
 	}
 	return l
 }
 
-// Check refuses a call whose address has none left, and counts nothing. The error is [ErrTooManyCalls] with the time to
-// wait; the call's answer gets the X-RateLimit header fields.
-func (l *AddressLimit) Check(call *Call) error { return l.take(call, 0) }
+// Check refuses a call whose address or network has none left, and counts nothing. The error is [ErrTooManyCalls] with the
+// time to wait; the call's answer gets the X-RateLimit header fields.
+func (l *AddressLimit) Check(call *Call) error { return l.take(call, false) }
 
-// Charge counts a call against its address, and refuses it, as Check does, when none was left. A refused call is not
-// counted: the address gets its rate, however much it asks.
-func (l *AddressLimit) Charge(call *Call) error { return l.take(call, l.every) }
+// Charge counts a call against its address and its network, and refuses it, as Check does, when one of them had none left.
+// A refused call is not counted: the address gets its rate, however much it asks.
+func (l *AddressLimit) Charge(call *Call) error { return l.take(call, true) }
 
-func (l *AddressLimit) take(call *Call, cost time.Duration) error {
-	if l.max == 0 || call.exempt {
+func (l *AddressLimit) take(call *Call, counts bool) error {
+	if l.address.max == 0 || call.exempt {
 		return nil
 	}
-	bucket, now := bucketOf(call.Address), l.clock.Steady()
-	shard := &l.shards[maphash.Comparable(l.seed, bucket)%limitShards]
+	address, network, now := bucketOf(call.Address), networkOf(call.Address), l.clock.Steady()
+	shard := &l.shards[maphash.Comparable(l.seed, network)%limitShards]
 	shard.mu.Lock()
-	emptyAt := max(shard.emptyAt[bucket], now)
-	wait := emptyAt + l.every - now - limitWindow
-	if wait <= 0 && cost > 0 {
-		shard.put(bucket, emptyAt+cost, now)
+	wait, full := shard.addresses.wait(address, l.address, now), l.address
+	if waitToo := shard.networks.wait(network, l.network, now); waitToo > wait {
+		wait, full = waitToo, l.network
+	}
+	if wait <= 0 && counts {
+		shard.addresses.put(address, l.address, now)
+		shard.networks.put(network, l.network, now)
 	}
 	shard.mu.Unlock()
 	if wait <= 0 {
 		return nil
 	}
-	call.SetHeader("X-RateLimit-Limit", strconv.Itoa(l.max))
+	call.SetHeader("X-RateLimit-Limit", strconv.Itoa(full.max))
 	call.SetHeader("X-RateLimit-Remaining", "0")
 	call.SetHeader("X-RateLimit-Reset", strconv.FormatInt(l.clock.Wall().Add(wait+time.Second-1).Unix(), 10))
 	return ErrTooManyCalls.After(wait)
 }
 
-// put remembers a bucket. When the shard is full, it looks at a few others and drops those that have refilled, or else
+// wait returns how long it takes until a bucket has a call again; at most 0 when it has one.
+func (b buckets) wait(bucket netip.Prefix, r rate, now time.Duration) time.Duration {
+	return max(b[bucket], now) + r.every - now - limitWindow
+}
+
+// put counts a call. When there are too many buckets, it looks at a few others and drops those that have refilled, or else
 // the first of them: a bounded effort, since a flood from many addresses comes through here.
-func (s *limitShard) put(bucket netip.Prefix, emptyAt, now time.Duration) {
-	if _, known := s.emptyAt[bucket]; !known && len(s.emptyAt) >= limitPerShard {
+func (b buckets) put(bucket netip.Prefix, r rate, now time.Duration) {
+	emptyAt, known := b[bucket]
+	if !known && len(b) >= limitPerShard {
 		looked := 0
-		for other, at := range s.emptyAt {
+		for other, at := range b {
 			if at <= now || looked == 0 {
-				delete(s.emptyAt, other)
+				delete(b, other)
 			}
 			if looked++; looked == limitGlance {
 				break
 			}
 		}
 	}
-	s.emptyAt[bucket] = emptyAt
+	b[bucket] = max(emptyAt, now) + r.every
 }

@@ -125,6 +125,86 @@ func TestAddressLimit_LoopbackIsExemptButNotAnUndeclaredProxy(t *testing.T) {
 	}
 }
 
+func TestAddressLimit_ADeclaredProxyOnThisMachineIsNotExempt(t *testing.T) {
+	for name, header := range map[string][]string{
+		"it names nobody":        nil,
+		"it names loopback":      {"X-Forwarded-For", "127.0.0.1"},
+		"it names IPv6 loopback": {"X-Forwarded-For", "::1"},
+		"it uses another field":  {"X-Real-IP", "127.0.0.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _ := limited(t, 2, "127.0.0.1/32")
+			var statuses []int
+			for range 3 {
+				statuses = append(statuses, r.ask("GET", "/api/charged", "", header...).status)
+			}
+			if got := fmt.Sprint(statuses); got != "[200 200 429]" {
+				t.Errorf("statuses %s", got)
+			}
+		})
+	}
+}
+
+func TestAddressLimit_AProxyThatNamesNobodyIsLoggedOnce(t *testing.T) {
+	r, _ := limited(t, 100, "127.0.0.1/32")
+	const warning = "sends no X-Forwarded-For"
+	r.ask("GET", "/healthz", "")
+	r.from("198.51.100.7", "/api/charged")
+	if strings.Contains(r.log.String(), warning) {
+		t.Errorf("logged of a look at the health: %s", r.log)
+	}
+	r.ask("GET", "/api/charged", "")
+	r.ask("GET", "/api/charged", "")
+	if n := strings.Count(r.log.String(), warning); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+}
+
+func TestAddressLimit_AnyFieldOfAProxyEndsTheExemption(t *testing.T) {
+	for _, field := range []string{"X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"} {
+		r, _ := limited(t, 1)
+		r.ask("GET", "/api/charged", "", field, "127.0.0.1")
+		if got := r.ask("GET", "/api/charged", "", field, "127.0.0.1"); got.status != 429 {
+			t.Errorf("%s: %d", field, got.status)
+		}
+	}
+}
+
+func TestAddressLimit_ANetworkIsOneCallerWithEightTimesTheRate(t *testing.T) {
+	for name, network := range map[string]struct{ inside, outside string }{
+		"a /48 of IPv6": {"2001:db8:1:%x::1", "2001:db8:2::1"},
+		"a /24 of IPv4": {"198.51.100.%d", "198.51.101.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, clock := limited(t, 60, "127.0.0.0/8")
+			passed, last := 0, answer{}
+			for round := range 5 {
+				for host := range 120 {
+					last = r.from(fmt.Sprintf(network.inside, host+1), "/api/charged")
+					if last.status == 200 {
+						passed++
+					} else if round == 0 && host < 100 {
+						t.Fatalf("call %d: %d", host, last.status)
+					}
+				}
+			}
+			if passed != 8*60 {
+				t.Errorf("%d passed", passed)
+			}
+			if limit := last.header.Get("X-Ratelimit-Limit"); last.status != 429 || limit != "480" {
+				t.Errorf("the last: %d, limit %s", last.status, limit)
+			}
+			if got := r.from(network.outside, "/api/charged"); got.status != 200 {
+				t.Errorf("another network: %d", got.status)
+			}
+			clock.Advance(time.Second)
+			if got := r.from(fmt.Sprintf(network.inside, 1), "/api/charged"); got.status != 200 {
+				t.Errorf("a second later: %d", got.status)
+			}
+		})
+	}
+}
+
 func TestAddressLimit_NegativeMeansNone(t *testing.T) {
 	r, _ := limited(t, -1, "127.0.0.0/8")
 	for range 5 {

@@ -63,6 +63,7 @@ type Server struct {
 	health       *health
 	listener     *listener // set by Listen
 	proxySeen    sync.Once // an undeclared proxy is logged once
+	silentProxy  sync.Once // and so is a declared one that does not say for whom it speaks
 	closing      atomic.Bool
 }
 
@@ -196,7 +197,7 @@ func (s *Server) reloadOnHangup() (stop func()) {
 type Limits struct {
 	Connections     int           // open at once; 100 000
 	Waits           int           // held answers at once; 20 000
-	CallsPerAddress int           // calls a minute without valid authorization, per address; 600. Negative: no limit
+	CallsPerAddress int           // calls a minute without valid authorization, per address; 600; eight times as many per network. Negative: no limit
 	Body            BodyLimit     // DefaultBodyLimit
 	HeaderTime      time.Duration // from a request's first byte to the end of its header; 10 s
 	BodyTime        time.Duration // from there to the end of its body; 30 s
