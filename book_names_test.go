@@ -21,7 +21,8 @@ func TestBook_TestsThatAreNamedExist(t *testing.T) {
 			return 0 // an example, which declares one
 		}
 		for _, found := range testNames.FindAllStringSubmatch(span, -1) {
-			name, isPrefix := found[1], found[2] != ""
+			name := found[1]
+			isPrefix := found[2] != ""
 			seen++
 			if !slices.ContainsFunc(known, func(k string) bool { return k == name || isPrefix && strings.HasPrefix(k, name) }) {
 				t.Errorf("%s:%d: there is no %s", p.path, l.number, name)
@@ -134,7 +135,9 @@ func TestBook_GoNamesThatAreNamedExist(t *testing.T) {
 	declared := exportedNames(t)
 	each(t, 40, func(p *page, l bookLine, span string) (seen int) {
 		for _, found := range goNames.FindAllStringSubmatch(span, -1) {
-			pkg, name, member := found[1], found[2], found[3]
+			pkg := found[1]
+			name := found[2]
+			member := found[3]
 			if declared[pkg] == nil {
 				continue // of the standard library, or a library's
 			}

@@ -37,7 +37,8 @@ func TestBook_ListOfTablesIsFreshAndSaysTheBoundOfEach(t *testing.T) {
 	if !begins || !ends {
 		t.Fatalf("%s has no list of tables", designPage)
 	}
-	tables, words := declaredTables(t), wordsByHand(t, string(listed))
+	tables := declaredTables(t)
+	words := wordsByHand(t, string(listed))
 	fresh := listOfTables(tables, words)
 	if *update {
 		page := slices.Concat(before, []byte(tablesBegin), []byte(fresh), []byte(tablesEnd), after)
@@ -81,7 +82,8 @@ func declaredTables(t *testing.T) (tables []*table) {
 			if spec, ok := n.(*ast.ValueSpec); ok {
 				for i, value := range spec.Values {
 					if declared := declaredBy(value); declared != nil {
-						declared.pkg, declared.variable = f.pkg, spec.Names[i].Name
+						declared.pkg = f.pkg
+						declared.variable = spec.Names[i].Name
 						tables = append(tables, declared)
 					}
 				}

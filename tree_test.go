@@ -46,30 +46,37 @@ type goFile struct {
 func readTree(t *testing.T, mode parser.Mode) []goFile {
 	t.Helper()
 	var files []goFile
-	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() {
-			if base := d.Name(); name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "data") {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
-			return nil
+	for _, name := range goFiles(t) {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
 		}
 		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, mode)
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
 		files = append(files, goFile{path.Dir(filepath.ToSlash(name)), name, parsed})
+	}
+	return files
+}
+
+// goFiles lists the Go files of the tree, tests too.
+func goFiles(t *testing.T) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		switch base := filepath.Base(name); {
+		case err != nil:
+			return err
+		case d.IsDir() && name != "." && (strings.HasPrefix(base, ".") || base == "testdata" || base == "data"):
+			return filepath.SkipDir
+		case strings.HasSuffix(name, ".go"):
+			names = append(names, name)
+		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return files
+	return names
 }
 
 // imports are the packages of this module that the file imports, as folders from the root.

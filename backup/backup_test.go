@@ -84,7 +84,10 @@ func TestPut_IsRefusedForTheFirstReasonThatHolds(t *testing.T) {
 		{"the first once more", p.version(t, 1, "", body, 5, nil), backup.ErrConflict},
 		{"a generation left out", good(func(c map[string]any) { c["generation"] = 4 }), backup.ErrConflict},
 		{"a digest that differs", good(func(c map[string]any) { c["digest"] = hexDigest(nil) }), backup.ErrInvalid},
-		{"a size that differs, and it shrinks", good(func(c map[string]any) { c["size"] = 49; c["items"] = 0 }), backup.ErrInvalid},
+		{"a size that differs, and it shrinks", good(func(c map[string]any) {
+			c["size"] = 49
+			c["items"] = 0
+		}), backup.ErrInvalid},
 		{"another phone's manifest", with(good(nil), func(r *backup.PutRequest) { r.Manifest = other.version(t, 3, manifest, body, 5, nil).Manifest }), backup.ErrInvalid},
 		{"another phone's name on this phone's manifest", good(func(c map[string]any) { c["iss"] = other.Enrolled.ID }), backup.ErrInvalid},
 		{"this phone's name on another phone's manifest", with(good(nil), func(r *backup.PutRequest) {
@@ -176,13 +179,22 @@ func TestPut_AgainGetsTheSameAnswerWithTheHandleForAQuarterOfAnHour(t *testing.T
 func TestPut_TracksAPlatformBackupWithAnEmptyBody(t *testing.T) {
 	h := openHouse(t, ground.Options{})
 	p := h.enroll(t, "ada")
-	req := p.version(t, 1, "", nil, 7, func(c map[string]any) { c["provider"] = "icloud"; c["automatic_restore"] = false })
+	req := p.version(t, 1, "", nil, 7, func(c map[string]any) {
+		c["provider"] = "icloud"
+		c["automatic_restore"] = false
+	})
 	p.put(t, req)
 	list, err := h.backups.Backups(context.Background(), "ada")
 	must(t, err)
 	want := []backup.Tracked{{
-		ID: list[0].ID, Generation: 1, Items: 7, Provider: backup.ICloud, Created: h.store.Now(),
-		Updated: h.store.Now().Truncate(time.Millisecond), Enrollment: p.Enrolled.ID, Device: "Pixel 9",
+		ID:         list[0].ID,
+		Generation: 1,
+		Items:      7,
+		Provider:   backup.ICloud,
+		Created:    h.store.Now(),
+		Updated:    h.store.Now().Truncate(time.Millisecond),
+		Enrollment: p.Enrolled.ID,
+		Device:     "Pixel 9",
 	}}
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Error(diff)
@@ -215,7 +227,9 @@ func TestPut_KeepsTheNewestGenerationsAsSet(t *testing.T) {
 		}
 		h.Set("backup.keep", "1")
 		p.put(t, p.version(t, 13, manifest, random(100_000), 5, nil))
-		if versions, chunks := len(h.Rows("backup_version")), len(h.Rows("backup_chunk")); versions != 1 || chunks != 2 {
+		versions := len(h.Rows("backup_version"))
+		chunks := len(h.Rows("backup_chunk"))
+		if versions != 1 || chunks != 2 {
 			t.Errorf("one generation kept lies in %d versions and %d chunks", versions, chunks)
 		}
 	})
@@ -383,11 +397,23 @@ func TestBackup_TakesNoDeviceToken(t *testing.T) {
 			_, err := h.backups.Put(ctx, stolen, p.version(t, 1, "", nil, 0, nil), audit.ByUser())
 			return err
 		},
-		"latest":      func() error { _, _, err := h.backups.Latest(ctx, stolen); return err },
-		"generation":  func() error { _, _, err := h.backups.Generation(ctx, stolen, 1); return err },
-		"generations": func() error { _, err := h.backups.Generations(ctx, stolen); return err },
-		"handle":      func() error { _, err := h.backups.NewHandle(ctx, stolen); return err },
-		"delete":      func() error { return h.backups.Delete(ctx, stolen, audit.ByUser()) },
+		"latest": func() error {
+			_, _, err := h.backups.Latest(ctx, stolen)
+			return err
+		},
+		"generation": func() error {
+			_, _, err := h.backups.Generation(ctx, stolen, 1)
+			return err
+		},
+		"generations": func() error {
+			_, err := h.backups.Generations(ctx, stolen)
+			return err
+		},
+		"handle": func() error {
+			_, err := h.backups.NewHandle(ctx, stolen)
+			return err
+		},
+		"delete": func() error { return h.backups.Delete(ctx, stolen, audit.ByUser()) },
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, device.ErrToken) {
@@ -399,7 +425,8 @@ func TestBackup_TakesNoDeviceToken(t *testing.T) {
 func TestPut_AfterAResetThatCameBetweenIsRefused(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		p := h.enroll(t, "ada")
-		proof, req := p.Proof(), p.version(t, 1, "", random(10), 1, nil)
+		proof := p.Proof()
+		req := p.version(t, 1, "", random(10), 1, nil)
 		_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "test", Actor: audit.ByOperator(0)})
 		must(t, err)
 		if _, err := h.backups.Put(context.Background(), proof, req, audit.ByUser()); !errors.Is(err, device.ErrNoEnrollment) {
@@ -412,7 +439,8 @@ func TestPut_AfterAResetThatCameBetweenIsRefused(t *testing.T) {
 }
 
 func TestParsePrecondition(t *testing.T) {
-	three, none := int64(3), int64(-1)
+	three := int64(3)
+	none := int64(-1)
 	cases := []struct {
 		match, noneMatch string
 		want             backup.Precondition
@@ -462,12 +490,27 @@ func TestBackup_GenerationsAreAsTheModelSays(t *testing.T) {
 			return phones[i], models[i]
 		}
 		rt.Repeat(map[string]func(*rapid.T){
-			"put":    func(rt *rapid.T) { p, m := pick(); m.put(t, rt, p) },
-			"repeat": func(rt *rapid.T) { p, m := pick(); m.repeat(t, rt, p) },
-			"stale":  func(rt *rapid.T) { p, m := pick(); m.stale(t, rt, p) },
-			"rotate": func(rt *rapid.T) { p, m := pick(); m.rotate(t, rt, p) },
-			"delete": func(rt *rapid.T) { p, m := pick(); m.remove(t, rt, p) },
-			"wait":   func(*rapid.T) { h.clock.Advance(time.Minute) },
+			"put": func(rt *rapid.T) {
+				p, m := pick()
+				m.put(t, rt, p)
+			},
+			"repeat": func(rt *rapid.T) {
+				p, m := pick()
+				m.repeat(t, rt, p)
+			},
+			"stale": func(rt *rapid.T) {
+				p, m := pick()
+				m.stale(t, rt, p)
+			},
+			"rotate": func(rt *rapid.T) {
+				p, m := pick()
+				m.rotate(t, rt, p)
+			},
+			"delete": func(rt *rapid.T) {
+				p, m := pick()
+				m.remove(t, rt, p)
+			},
+			"wait": func(*rapid.T) { h.clock.Advance(time.Minute) },
 			"": func(rt *rapid.T) {
 				for i, m := range models {
 					m.compare(t, rt, phones[i])

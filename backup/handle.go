@@ -40,13 +40,16 @@ func (s *Service) hash(handle string) string { return s.ring.Hash(handlePurpose,
 // hashes computed are the same, whether the handle is known, is known no longer, or never was.
 func (s *Service) Find(tx *storage.Tx, handle string, stranger storage.UID) (owner storage.UID, b *Backup, hash string, err error) {
 	hashes := s.ring.Hashes(handlePurpose, []byte(handle))
-	owner, hash = stranger, hashes[0]
+	owner = stranger
+	hash = hashes[0]
 	for _, h := range hashes {
 		row, err := byHash.Find(tx, h)
 		if errors.Is(err, storage.ErrNotFound) {
 			_, err = backups.Has(tx, stranger, h) // the row that the index would have led to
 		} else if err == nil {
-			owner, b, hash = row.UID, row.Record, h
+			owner = row.UID
+			b = row.Record
+			hash = h
 		}
 		if err != nil {
 			return owner, nil, "", err

@@ -38,7 +38,11 @@ func onEveryEngine(t *testing.T, test func(t *testing.T, h *house)) {
 func openHouse(t testing.TB, o ground.Options) *house {
 	t.Helper()
 	h := &house{House: devicetest.Open(t, o)}
-	h.store, h.clock, h.ring, h.codes, h.devices = h.Store, h.Clock, h.Ring, h.Codes, h.Devices
+	h.store = h.Store
+	h.clock = h.Clock
+	h.ring = h.Ring
+	h.codes = h.Codes
+	h.devices = h.Devices
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	return h
 }

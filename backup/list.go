@@ -71,8 +71,15 @@ func track(tx *storage.Tx, uid storage.UID, b *Backup) (Tracked, error) {
 		return Tracked{}, err
 	}
 	t := Tracked{
-		ID: b.ID, Generation: b.Generation, Size: v.Size, Items: v.Items, Provider: v.Provider,
-		AutomaticRestore: v.AutomaticRestore, Created: b.Created, Updated: v.Created, Enrollment: v.Enrollment,
+		ID:               b.ID,
+		Generation:       b.Generation,
+		Size:             v.Size,
+		Items:            v.Items,
+		Provider:         v.Provider,
+		AutomaticRestore: v.AutomaticRestore,
+		Created:          b.Created,
+		Updated:          v.Created,
+		Enrollment:       v.Enrollment,
 	}
 	e, err := Installation(tx, uid, b.ID)
 	if err == nil && e == nil {
@@ -83,7 +90,8 @@ func track(tx *storage.Tx, uid storage.UID, b *Backup) (Tracked, error) {
 		return t, nil
 	}
 	if err == nil {
-		t.Enrollment, t.Device = e.ID, e.Name
+		t.Enrollment = e.ID
+		t.Device = e.Name
 	}
 	return t, err
 }

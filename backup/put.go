@@ -147,7 +147,12 @@ func (s *Service) examine(ctx context.Context, p device.Proof, req PutRequest) (
 	if err != nil {
 		return nil, err
 	}
-	next := &candidate{PutRequest: req, digest: digest(req.Body), first: NewHandle(), id: NewID()}
+	next := &candidate{
+		PutRequest: req,
+		digest:     digest(req.Body),
+		first:      NewHandle(),
+		id:         NewID(),
+	}
 	if next.manifest, next.unparsed = parseManifest(req.Manifest); next.unparsed == nil {
 		_, next.unverified = key.Verify(req.Manifest)
 	}
@@ -208,9 +213,16 @@ func (c *candidate) mismatch(e *device.Enrollment, latest *Version) error {
 func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *Backup, next *candidate, actor audit.Actor) (*Stored, error) {
 	m := next.manifest
 	v := &Version{
-		Generation: *m.Generation, Digest: next.digest, Size: len(next.Body), Items: int(*m.Items), Provider: m.Provider,
-		AutomaticRestore: m.AutomaticRestore, Manifest: next.Manifest, Key: e.Push.Key, Enrollment: e.ID,
-		Created: tx.Now().Truncate(time.Millisecond),
+		Generation:       *m.Generation,
+		Digest:           next.digest,
+		Size:             len(next.Body),
+		Items:            int(*m.Items),
+		Provider:         m.Provider,
+		AutomaticRestore: m.AutomaticRestore,
+		Manifest:         next.Manifest,
+		Key:              e.Push.Key,
+		Enrollment:       e.ID,
+		Created:          tx.Now().Truncate(time.Millisecond),
 	}
 	var err error
 	if b == nil {
@@ -222,7 +234,8 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 	if err != nil {
 		return nil, err
 	}
-	b.Generation, b.Changed = v.Generation, tx.Now()
+	b.Generation = v.Generation
+	b.Changed = tx.Now()
 	event := audit.Event{Type: audit.BackupPut, UID: uid, Facts: audit.Facts{audit.FactProvider: audit.Word(v.Provider)}}
 	err = errors.Join(
 		b.put(tx, uid, v, next.Body),

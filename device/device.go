@@ -29,7 +29,14 @@ type Options struct {
 
 // New makes the service.
 func New(store *storage.Store, ring *keyring.Ring, codes *recovery.Service, o Options) *Service {
-	return &Service{store: store, ring: ring, recovery: codes, bases: o.Bases, issuer: o.Issuer, deliver: o.Deliver}
+	return &Service{
+		store:    store,
+		ring:     ring,
+		recovery: codes,
+		bases:    o.Bases,
+		issuer:   o.Issuer,
+		deliver:  o.Deliver,
+	}
 }
 
 // Issuer is the organisation's name, as apps show it.

@@ -156,7 +156,8 @@ func TestState_FollowsTheLifeOfAUser(t *testing.T) {
 func TestRemoveEnrollment_OfTheLastIsAResetWithAReceipt(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ctx := context.Background()
-		a, b := h.enroll("ada", "a"), h.enroll("ada", "b")
+		a := h.enroll("ada", "a")
+		b := h.enroll("ada", "b")
 		h.suspend(b)
 		from := audit.ByClient("desk", nil, storage.House)
 		must(h.t, h.RemoveEnrollment(ctx, a.Enrolled.ID, from)) // the suspended one counts as left
@@ -181,7 +182,8 @@ func TestRemoveEnrollment_OfTheLastIsAResetWithAReceipt(t *testing.T) {
 func TestRemoveEnrollment_FindsNeitherRetiredNorLeftAndAsksWhetherTheCallerMay(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ctx := context.Background()
-		p, left := h.enroll("ada", "a"), h.enroll("ada", "b")
+		p := h.enroll("ada", "a")
+		left := h.enroll("ada", "b")
 		left.leave()
 		expect(h.t, "one that left", h.RemoveEnrollment(ctx, left.Enrolled.ID, audit.ByOperator(0)), device.ErrNoEnrollment)
 		expect(h.t, "none", h.RemoveEnrollment(ctx, "dev_0000000000000000", audit.ByOperator(0)), device.ErrNoEnrollment)
@@ -192,7 +194,8 @@ func TestRemoveEnrollment_FindsNeitherRetiredNorLeftAndAsksWhetherTheCallerMay(t
 
 func TestPractise_IsForTheCallersOwnCode(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		p, other := h.enroll("ada", "a"), h.enroll("ben", "b")
+		p := h.enroll("ada", "a")
+		other := h.enroll("ben", "b")
 		for typed, want := range map[string]bool{p.Enrolled.RecoveryCode: true, other.Enrolled.RecoveryCode: false, "x": false} {
 			valid, err := h.Practise(context.Background(), p.Proof(), typed, audit.ByUser())
 			if err != nil || valid != want {

@@ -76,7 +76,8 @@ func TestEnroll_SpendsATicketOnce(t *testing.T) {
 
 func TestEnroll_LivesFiveDays(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		early, late := h.ticket("ada"), h.ticket("ada")
+		early := h.ticket("ada")
+		late := h.ticket("ada")
 		h.clock.Advance(5*24*time.Hour - time.Nanosecond)
 		must(h.t, h.newPhone("a").Enroll(early))
 		h.clock.Advance(time.Nanosecond)
@@ -124,8 +125,11 @@ func TestEnroll_RepeatByTheSameKeyGetsTheSameAnswer(t *testing.T) {
 
 func TestEnroll_AnswerIsKeptNoLongerThanItIsOfUse(t *testing.T) {
 	for name, end := range map[string]func(h *house, p *phone){
-		"its first call by the JWT":   func(h *house, p *phone) { p.Proof() },
-		"its first call by the token": func(h *house, p *phone) { _, err := p.CallByToken(); must(h.t, err) },
+		"its first call by the JWT": func(h *house, p *phone) { p.Proof() },
+		"its first call by the token": func(h *house, p *phone) {
+			_, err := p.CallByToken()
+			must(h.t, err)
+		},
 		"a rotation of the code": func(h *house, p *phone) {
 			_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 			must(h.t, err)
@@ -244,7 +248,8 @@ func TestEnroll_BlockedUserIs404AndTheTicketIsNotSpent(t *testing.T) {
 
 func TestEnroll_SameIdentifierReplacesTheOldEnrollment(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		old, other := h.enroll("ada", "a"), h.enroll("ada", "b")
+		old := h.enroll("ada", "a")
+		other := h.enroll("ada", "b")
 		bens := h.enroll("ben", "a")
 		anew := h.enroll("ada", "a")
 		old.ExpectStatus(device.Retired)
@@ -390,7 +395,9 @@ func TestNewTicket_IsRefusedForTheReasonThatHolds(t *testing.T) {
 
 func TestHoldsTicket_IsTrueOfTheUsersOwnThatWouldEnrol(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		adas, spent, bens := h.ticket("ada"), h.ticket("ada"), h.ticket("ben")
+		adas := h.ticket("ada")
+		spent := h.ticket("ada")
+		bens := h.ticket("ben")
 		must(h.t, h.newPhone("a").Enroll(spent))
 		holds := func(secret string) (holds bool) {
 			h.view(func(tx *storage.Tx) (err error) {
@@ -399,7 +406,13 @@ func TestHoldsTicket_IsTrueOfTheUsersOwnThatWouldEnrol(t *testing.T) {
 			})
 			return holds
 		}
-		for secret, want := range map[string]bool{adas: true, spent: false, bens: false, "": false, "x": false} {
+		for secret, want := range map[string]bool{
+			adas:  true,
+			spent: false,
+			bens:  false,
+			"":    false,
+			"x":   false,
+		} {
 			if holds(secret) != want {
 				h.t.Errorf("%q: %t", secret, !want)
 			}

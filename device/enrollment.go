@@ -86,7 +86,8 @@ type Passkey struct {
 
 var (
 	enrollments = storage.Declare(storage.Spec[Enrollment]{
-		Name: "enrollment", Class: storage.MFA,
+		Name:  "enrollment",
+		Class: storage.MFA,
 		Sealed: func(e *Enrollment) []storage.Field {
 			return []storage.Field{
 				{Name: "push_token", Value: &e.Push.Address.Token},

@@ -44,13 +44,26 @@ func (h *house) flatten() {
 			delete(r, name)
 			return p
 		}
-		app, codes := part("push"), part("otp")
+		app := part("push")
+		codes := part("otp")
 		address, _ := app["address"].(map[string]any)
 		old := enrollmentOfSchema1{
-			ID: r["id"], Identifier: app["identifier"], Name: r["name"], Key: app["key"], Token: app["token"],
-			PushService: address["service"], PushToken: address["token"], TOTPSecret: codes["secret"],
-			Capabilities: app["capabilities"], Status: r["status"], Enrolled: r["enrolled"], Changed: r["changed"],
-			LastAuth: r["last_auth"], Watches: app["watches"], Seen: app["seen"], BackupID: app["backup_id"],
+			ID:           r["id"],
+			Identifier:   app["identifier"],
+			Name:         r["name"],
+			Key:          app["key"],
+			Token:        app["token"],
+			PushService:  address["service"],
+			PushToken:    address["token"],
+			TOTPSecret:   codes["secret"],
+			Capabilities: app["capabilities"],
+			Status:       r["status"],
+			Enrolled:     r["enrolled"],
+			Changed:      r["changed"],
+			LastAuth:     r["last_auth"],
+			Watches:      app["watches"],
+			Seen:         app["seen"],
+			BackupID:     app["backup_id"],
 		}
 		clear(r)
 		encoded, err := json.Marshal(old)
@@ -69,7 +82,8 @@ func TestEnrollment_OfSchema1IsReadWhole(t *testing.T) {
 		h.update(func(tx *storage.Tx) error {
 			uid, e, err := device.Find(tx, p.Enrolled.ID)
 			must(h.t, err)
-			e.LastAuth, e.Push.BackupID = tx.Now(), "bkp_0123456789abcdef"
+			e.LastAuth = tx.Now()
+			e.Push.BackupID = "bkp_0123456789abcdef"
 			return device.WatchCalls(tx, uid, e, "rst_1", tx.Now().Add(recovery.ReplyLife))
 		})
 		want := p.Enrollment()
@@ -101,7 +115,8 @@ func TestEnrollment_OfSchema1IsSealedAnew(t *testing.T) {
 
 func TestEnrollment_OfSchema1GoesOnWorkingAndIsWrittenAnew(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		p, quiet := h.enroll("ada", "a"), h.newPhone("b")
+		p := h.enroll("ada", "a")
+		quiet := h.newPhone("b")
 		quiet.In.Push = push.Address{} // its app pulls
 		must(h.t, quiet.Enroll(h.ticket("ada")))
 		h.flatten()

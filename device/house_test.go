@@ -57,16 +57,46 @@ func (h *house) deliver() []devicetest.Delivered {
 	return h.sent.Take()
 }
 
-func (h *house) update(fn func(tx *storage.Tx) error) { h.t.Helper(); h.home.Update(fn) }
-func (h *house) view(fn func(tx *storage.Tx) error)   { h.t.Helper(); h.home.View(fn) }
-func (h *house) set(name, value string)               { h.t.Helper(); h.home.Set(name, value) }
-func (h *house) scan(see func(key, value string))     { h.t.Helper(); h.home.Scan(see) }
-func (h *house) uid(id string) storage.UID            { h.t.Helper(); return h.home.UID(id) }
-func (h *house) block(id string, blocked bool)        { h.t.Helper(); h.home.SetBlocked(id, blocked) }
-func (h *house) reset(id string) recovery.Receipt     { h.t.Helper(); return h.home.Reset(id) }
+func (h *house) update(fn func(tx *storage.Tx) error) {
+	h.t.Helper()
+	h.home.Update(fn)
+}
+
+func (h *house) view(fn func(tx *storage.Tx) error) {
+	h.t.Helper()
+	h.home.View(fn)
+}
+
+func (h *house) set(name, value string) {
+	h.t.Helper()
+	h.home.Set(name, value)
+}
+
+func (h *house) scan(see func(key, value string)) {
+	h.t.Helper()
+	h.home.Scan(see)
+}
+
+func (h *house) uid(id string) storage.UID {
+	h.t.Helper()
+	return h.home.UID(id)
+}
+
+func (h *house) block(id string, blocked bool) {
+	h.t.Helper()
+	h.home.SetBlocked(id, blocked)
+}
+
+func (h *house) reset(id string) recovery.Receipt {
+	h.t.Helper()
+	return h.home.Reset(id)
+}
 
 // waiting is the state of every entry of the outbox.
-func (h *house) waiting() []string { h.t.Helper(); return h.home.Rows("outbox") }
+func (h *house) waiting() []string {
+	h.t.Helper()
+	return h.home.Rows("outbox")
+}
 
 // events are those about a user of a type, newest first.
 func (h *house) events(id string, of audit.Type) []audit.Entry {
@@ -75,12 +105,21 @@ func (h *house) events(id string, of audit.Type) []audit.Entry {
 }
 
 // holds reports whether a string lies anywhere in the engine in plain form.
-func (h *house) holds(s string) bool { h.t.Helper(); return h.home.Holds(s) }
+func (h *house) holds(s string) bool {
+	h.t.Helper()
+	return h.home.Holds(s)
+}
 
-func (h *house) expectState(id string, want user.State) { h.t.Helper(); h.home.ExpectState(id, want) }
+func (h *house) expectState(id string, want user.State) {
+	h.t.Helper()
+	h.home.ExpectState(id, want)
+}
 
 // ticket makes a ticket for a user, who may be enrolled.
-func (h *house) ticket(id string) string { h.t.Helper(); return h.home.Ticket(id) }
+func (h *house) ticket(id string) string {
+	h.t.Helper()
+	return h.home.Ticket(id)
+}
 
 // phone is one installation with its key.
 type phone struct {

@@ -75,11 +75,18 @@ func (k Key) normal() Key {
 	n := Key{Type: k.Type, Use: "sig"}
 	switch {
 	case k.Type == "RSA" && (k.Algorithm == "" || k.Algorithm == string(jose.RS256)):
-		n.Algorithm, n.N, n.E = string(jose.RS256), trimNumber(k.N), trimNumber(k.E)
+		n.Algorithm = string(jose.RS256)
+		n.N = trimNumber(k.N)
+		n.E = trimNumber(k.E)
 	case k.Type == "EC" && k.Curve == "P-256" && (k.Algorithm == "" || k.Algorithm == string(jose.ES256)):
-		n.Algorithm, n.Curve, n.X, n.Y = string(jose.ES256), k.Curve, canonical(k.X), canonical(k.Y)
+		n.Algorithm = string(jose.ES256)
+		n.Curve = k.Curve
+		n.X = canonical(k.X)
+		n.Y = canonical(k.Y)
 	case k.Type == "OKP" && k.Curve == "Ed25519" && (k.Algorithm == "" || k.Algorithm == string(jose.EdDSA)):
-		n.Algorithm, n.Curve, n.X = string(jose.EdDSA), k.Curve, canonical(k.X)
+		n.Algorithm = string(jose.EdDSA)
+		n.Curve = k.Curve
+		n.X = canonical(k.X)
 	}
 	return n
 }
@@ -130,7 +137,8 @@ func (k Key) publicRSA() (crypto.PublicKey, error) {
 	if errN != nil || errE != nil || len(n)*8 > maxRSABits || len(e) > 4 {
 		return nil, ErrKey
 	}
-	modulus, exponent := new(big.Int).SetBytes(n), new(big.Int).SetBytes(e).Int64()
+	modulus := new(big.Int).SetBytes(n)
+	exponent := new(big.Int).SetBytes(e).Int64()
 	// An even modulus or exponent is no RSA key, and 1 as exponent would let everybody sign.
 	if modulus.BitLen() < minRSABits || modulus.Bit(0) == 0 || exponent < 3 || exponent%2 == 0 || exponent > 1<<31-1 {
 		return nil, ErrKey

@@ -207,7 +207,9 @@ func TestParseKey_TakesEveryEd25519KeyThatIsMade(t *testing.T) {
 }
 
 func TestVerify_TakesTheKeysAlgorithmAlone(t *testing.T) {
-	r, p, e := devicetest.RSA(t), devicetest.NewP256(t), devicetest.NewEd25519(t)
+	r := devicetest.RSA(t)
+	p := devicetest.NewP256(t)
+	e := devicetest.NewEd25519(t)
 	payload := []byte(`{"iss":"x"}`)
 	parse := func(signer crypto.Signer) device.Key {
 		key, err := device.ParseKey(devicetest.JWK(t, signer))

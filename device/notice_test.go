@@ -20,8 +20,10 @@ func (h *house) notify(id string, n recovery.NoticePayload) {
 
 func TestDeliverNotice_TellsEachActivePhoneOnce(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		a, b := h.enroll("ada", "a"), h.enroll("ada", "b")
-		suspended, silent := h.enroll("ada", "c"), h.newPhone("d")
+		a := h.enroll("ada", "a")
+		b := h.enroll("ada", "b")
+		suspended := h.enroll("ada", "c")
+		silent := h.newPhone("d")
 		silent.In.Push = push.Address{}
 		must(h.t, silent.Enroll(h.ticket("ada")))
 		h.suspend(suspended)

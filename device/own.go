@@ -88,7 +88,8 @@ func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
 			return err
 		}
 		if p.ByToken {
-			e.Status, e.Changed = Left, tx.Now()
+			e.Status = Left
+			e.Changed = tx.Now()
 			tx.Wake(p.UID)
 			err = Put(tx, p.UID, e)
 		} else {

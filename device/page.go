@@ -156,9 +156,14 @@ func (s *Service) StartTicket(ctx context.Context, secret, session string) (star
 		}
 		r := Reserved{}.orNew()
 		child := &ticket{
-			Hash: s.ring.Hash(ticketPurpose, []byte(txID)), Root: t.Key, Factor: t.Record.Factor,
+			Hash:       s.ring.Hash(ticketPurpose, []byte(txID)),
+			Root:       t.Key,
+			Factor:     t.Record.Factor,
 			Page:       s.ring.Hash(pagePurpose, t.UID[:], []byte(session)),
-			Enrollment: r.ID, Secret: r.Secret, Created: tx.Now(), Expires: tx.Now().Add(startedLife),
+			Enrollment: r.ID,
+			Secret:     r.Secret,
+			Created:    tx.Now(),
+			Expires:    tx.Now().Add(startedLife),
 		}
 		started = StartedTicket{URI: s.EnrollmentURI(accountLabel(u), txID, r), TxID: txID, Expires: child.Expires}
 		return errors.Join(forgetStarts(tx, t), tickets.Insert(tx, t.UID, storage.NewUID().String(), child))

@@ -65,7 +65,8 @@ func TestStartTicket_MakesAQRCodeForTenMinutes(t *testing.T) {
 func TestStartTicket_RootAndStartedSpendEachOther(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ticket := h.ticket("ada")
-		one, two := h.start(ticket, "one"), h.start(ticket, "two")
+		one := h.start(ticket, "one")
+		two := h.start(ticket, "two")
 		must(h.t, h.newPhone("a").Enroll(one.TxID))
 		expect(h.t, "the root", h.newPhone("b").Enroll(ticket), device.ErrTicket)
 		expect(h.t, "another of the root", h.newPhone("b").Enroll(two.TxID), device.ErrTicket)
@@ -180,7 +181,8 @@ func TestShowCode_WaitsTenMinutesAndOutlivesThePhonesFirstCall(t *testing.T) {
 		for wait, want := range map[time.Duration]error{10*time.Minute - time.Nanosecond: nil, 10 * time.Minute: device.ErrTicket} {
 			id := "user " + wait.String()
 			ticket := h.ticket(id)
-			started, p := h.start(ticket, "mine"), h.newPhone("a")
+			started := h.start(ticket, "mine")
+			p := h.newPhone("a")
 			must(h.t, p.Enroll(started.TxID))
 			p.Proof()
 			h.clock.Advance(wait)
@@ -202,7 +204,8 @@ func TestShowCode_IsGoneWithARotationARetirementOrAReset(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onEveryEngine(t, func(h *house) {
 				ticket := h.ticket("ada")
-				started, p := h.start(ticket, "mine"), h.newPhone("a")
+				started := h.start(ticket, "mine")
+				p := h.newPhone("a")
 				must(h.t, p.Enroll(started.TxID))
 				end(h, p)
 				_, err := h.show(ticket, "mine")

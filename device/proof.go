@@ -162,7 +162,8 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 
 // revive brings back an enrollment that Left.
 func revive(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
-	e.Status, e.Changed = Active, tx.Now()
+	e.Status = Active
+	e.Changed = tx.Now()
 	tx.Wake(uid)
 	event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: audit.Facts{audit.FactStatus: audit.Word(Active)}}
 	return audit.Record(tx, audit.ByUser(), event, e.detail())

@@ -44,7 +44,8 @@ func TestProve_TakesTheJWTAsTheSDKsMakeIt(t *testing.T) {
 
 func TestProve_RefusesWhatTheKeyDidNotSignForThisEnrollment(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		p, other := h.enroll("ada", "a"), h.enroll("ben", "b")
+		p := h.enroll("ada", "a")
+		other := h.enroll("ben", "b")
 		now := float64(h.clock.Wall().Unix())
 		good := p.JWT(nil)
 		payload := encode(h.t, p.Claims(nil))

@@ -24,8 +24,12 @@ var (
 // ofType makes an enrollment with what its type has.
 func ofType(of device.Type, status device.Status) *device.Enrollment {
 	e := &device.Enrollment{
-		ID: storage.NewID("dev_", 16), Type: of, Name: "an " + string(of), Status: status,
-		Enrolled: ground.Start, Changed: ground.Start,
+		ID:       storage.NewID("dev_", 16),
+		Type:     of,
+		Name:     "an " + string(of),
+		Status:   status,
+		Enrolled: ground.Start,
+		Changed:  ground.Start,
 	}
 	switch of {
 	case device.TypePush:
@@ -35,8 +39,14 @@ func ofType(of device.Type, status device.Status) *device.Enrollment {
 		e.OTP = device.OneTimeCodes{Secret: []byte("12345678901234567890")}
 	case device.TypeRoaming, device.TypePlatform:
 		e.WebAuthn = device.Passkey{
-			CredentialID: []byte{1, 2}, PublicKey: []byte{3}, RelyingParty: "example.com", AAGUID: make([]byte, 16),
-			Transports: []string{"usb", "nfc"}, SignCount: 7, BackupEligible: true, BackedUp: true,
+			CredentialID:   []byte{1, 2},
+			PublicKey:      []byte{3},
+			RelyingParty:   "example.com",
+			AAGUID:         make([]byte, 16),
+			Transports:     []string{"usb", "nfc"},
+			SignCount:      7,
+			BackupEligible: true,
+			BackedUp:       true,
 		}
 	}
 	return e
@@ -182,7 +192,8 @@ func TestProve_KnowsNoCallsOfAnAuthenticatorThatMakesNone(t *testing.T) {
 
 func TestRemoveEnrollment_TheLastOfAnyTypeIsAReset(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		ctx, admin := context.Background(), audit.ByOperator(0)
+		ctx := context.Background()
+		admin := audit.ByOperator(0)
 		p := h.enroll("ada", "a")
 		codes := h.give("ada", ofType(device.TypeOTP, device.Active))
 		must(h.t, h.RemoveEnrollment(ctx, p.Enrolled.ID, admin))

@@ -36,7 +36,8 @@ func (s *Service) setStatus(ctx context.Context, id string, was, is Status, acto
 		if err != nil || e.Status != was {
 			return err
 		}
-		e.Status, e.Changed = is, tx.Now()
+		e.Status = is
+		e.Changed = tx.Now()
 		tx.Wake(uid)
 		event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: audit.Facts{audit.FactStatus: audit.Word(is)}}
 		return errors.Join(Put(tx, uid, e),

@@ -14,7 +14,8 @@ import (
 
 func TestSuspend_TakesAnEnrollmentOutOfUseUntilItIsResumed(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		ctx, from := context.Background(), audit.ByClient("c", nil, storage.House)
+		ctx := context.Background()
+		from := audit.ByClient("c", nil, storage.House)
 		p := h.enroll("maria", "a phone")
 		id := p.Enrolled.ID
 		if err := h.Suspend(ctx, id, audit.ByUser()); !errors.Is(err, user.ErrRefused) {

@@ -44,7 +44,8 @@ type ticket struct {
 
 var (
 	tickets = storage.Declare(storage.Spec[ticket]{
-		Name: "ticket", Class: storage.MFA,
+		Name:  "ticket",
+		Class: storage.MFA,
 		// Longer than the ticket itself: for one that was started from it at the last moment, and for the answer that a
 		// spent one still gives.
 		Expires: func(t *ticket) time.Time { return t.Expires.Add(startedLife + recovery.ReplyLife) },
@@ -95,8 +96,12 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest) (string, err
 		}
 		r := Reserved{}.orNew()
 		t := &ticket{
-			Hash: s.ring.Hash(ticketPurpose, []byte(secret)), Factor: req.Factor,
-			Enrollment: r.ID, Secret: r.Secret, Created: tx.Now(), Expires: tx.Now().Add(ticketLife),
+			Hash:       s.ring.Hash(ticketPurpose, []byte(secret)),
+			Factor:     req.Factor,
+			Enrollment: r.ID,
+			Secret:     r.Secret,
+			Created:    tx.Now(),
+			Expires:    tx.Now().Add(ticketLife),
 		}
 		return errors.Join(tickets.Insert(tx, u.UID, storage.NewUID().String(), t),
 			audit.RecordAccount(tx, req.Actor, audit.Event{Type: audit.StartEnroll, UID: u.UID}, audit.Detail{}),
@@ -173,12 +178,16 @@ func (s *Service) HoldsTicket(tx *storage.Tx, uid storage.UID, secret string) (b
 
 // spend marks the ticket and its root as spent by a key for an enrollment.
 func (s *Service) spend(tx *storage.Tx, t *foundTicket, key Key, enrollment string) error {
-	t.Record.SpentBy, t.Record.Spent, t.Record.Enrollment = &key, tx.Now(), enrollment
+	t.Record.SpentBy = &key
+	t.Record.Spent = tx.Now()
+	t.Record.Enrollment = enrollment
 	err := tickets.Put(tx, t.UID, t.Key, t.Record)
 	if t.Record.Root == "" {
 		return err
 	}
-	t.root.SpentBy, t.root.Spent, t.root.Enrollment = &key, tx.Now(), enrollment
+	t.root.SpentBy = &key
+	t.root.Spent = tx.Now()
+	t.root.Enrollment = enrollment
 	return errors.Join(err, tickets.Put(tx, t.UID, t.Record.Root, t.root))
 }
 

@@ -12,7 +12,12 @@ func TestVerified_RemembersASignatureForItsKeyAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := Key{Type: "OKP", Curve: "Ed25519", Algorithm: "EdDSA", X: base64.RawURLEncoding.EncodeToString(public)}
+	key := Key{
+		Type:      "OKP",
+		Curve:     "Ed25519",
+		Algorithm: "EdDSA",
+		X:         base64.RawURLEncoding.EncodeToString(public),
+	}
 	signed := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"EdDSA"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"dev_1"}`))
 	token := signed + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(private, []byte(signed)))
 	var v verified

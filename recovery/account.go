@@ -49,7 +49,10 @@ func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Act
 		if err != nil {
 			return err
 		}
-		_, err = user.Change(tx, target.UID, func(u *user.User) error { change(u); return nil })
+		_, err = user.Change(tx, target.UID, func(u *user.User) error {
+			change(u)
+			return nil
+		})
 		tx.Wake(target.UID) // who waits for a login of the user looks again
 		e := audit.Event{Type: audit.ManagementCall, UID: target.UID, Facts: facts}
 		return errors.Join(err, audit.RecordAccount(tx, actor, e, audit.Detail{}))

@@ -43,7 +43,8 @@ func TestAddUser_IsAnEventWhenItCameByAManagementCall(t *testing.T) {
 
 func TestSetRoleAndSetBlocked_AreEventsAndAskWhetherTheCallerMay(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		ctx, from := context.Background(), audit.ByOperator(0)
+		ctx := context.Background()
+		from := audit.ByOperator(0)
 		uid, _ := h.newUser("a")
 		herself := audit.ByUser()
 		for _, err := range []error{h.SetRole(ctx, "a", user.Owner, herself), h.SetBlocked(ctx, "a", true, herself)} {

@@ -80,7 +80,8 @@ const (
 //
 // Source: ISO/IEC 7812-1 annex B, generalised to base 32.
 func checkCharacter(body string) byte {
-	sum, factor := 0, 2
+	sum := 0
+	factor := 2
 	for i := len(body) - 1; i >= 0; i-- {
 		addend := factor * strings.IndexByte(alphabet, body[i])
 		sum += addend/32 + addend%32

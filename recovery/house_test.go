@@ -40,13 +40,20 @@ func newHouse(t *testing.T, o ground.Options) *house {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	must(t, err)
 	g := ground.Open(t, o)
-	h := &house{t: t, path: g.Path, clock: g.Clock, key: key, ground: g}
+	h := &house{
+		t:      t,
+		path:   g.Path,
+		clock:  g.Clock,
+		key:    key,
+		ground: g,
+	}
 	h.build()
 	return h
 }
 
 func (h *house) build() {
-	h.store, h.ring = h.ground.Store, h.ground.Ring
+	h.store = h.ground.Store
+	h.ring = h.ground.Ring
 	h.Service = recovery.New(h.store, h.ring, h.sign)
 }
 

@@ -218,7 +218,8 @@ func TestSpend_OfManyAtOnceTenAreLookedAtBeforeTheWait(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		uid, _ := h.newUser("ada")
 		var mu sync.Mutex
-		looked, limited := 0, 0
+		looked := 0
+		limited := 0
 		var all sync.WaitGroup
 		for range 64 {
 			all.Go(func() {

@@ -130,9 +130,16 @@ func (s *Service) ResetIn(ctx context.Context, tx *storage.Tx, uid storage.UID, 
 		return Receipt{}, err
 	}
 	r := Receipt{
-		ID: storage.NewID("rcp_", 16), UserID: u.ID, UID: uid, By: req.Actor.By(), Reason: req.Reason,
-		CallerCheck: req.CallerCheck, At: tx.Now().Truncate(time.Millisecond), DryRun: req.DryRun,
-		Removed: count(removed), Digest: s.digest(removed),
+		ID:          storage.NewID("rcp_", 16),
+		UserID:      u.ID,
+		UID:         uid,
+		By:          req.Actor.By(),
+		Reason:      req.Reason,
+		CallerCheck: req.CallerCheck,
+		At:          tx.Now().Truncate(time.Millisecond),
+		DryRun:      req.DryRun,
+		Removed:     count(removed),
+		Digest:      s.digest(removed),
 	}
 	if r.Residue, err = residue(tx, uid); err != nil || req.DryRun {
 		return r, err
@@ -154,7 +161,12 @@ func (s *Service) keepReceipt(ctx context.Context, tx *storage.Tx, uid storage.U
 	e := audit.Event{Type: audit.Reset, UID: uid, Facts: audit.Facts{audit.FactReceipt: audit.Word(r.ID)}}
 	return errors.Join(
 		receipts.Put(tx, uid, r.ID, r),
-		evidence.Put(tx, uid, r.ID, &receiptEvidence{ID: r.ID, At: r.At, Removed: r.Removed, Digest: r.Digest}),
+		evidence.Put(tx, uid, r.ID, &receiptEvidence{
+			ID:      r.ID,
+			At:      r.At,
+			Removed: r.Removed,
+			Digest:  r.Digest,
+		}),
 		audit.RecordAccount(tx, actor, e, audit.Detail{Text: r.Reason}),
 		audit.RecordCall(tx, actor, uid),
 	)

@@ -58,7 +58,11 @@ func (h *house) newFullUser(id string) storage.UID {
 func (h *house) reset(id string, dry bool) recovery.Receipt {
 	h.t.Helper()
 	r, err := h.Reset(context.Background(), recovery.ResetRequest{
-		UserID: id, Reason: "lost the phone", CallerCheck: "document", DryRun: dry, Actor: audit.ByClient("desk", nil, storage.House).WithOrigin("192.0.2.7", ""),
+		UserID:      id,
+		Reason:      "lost the phone",
+		CallerCheck: "document",
+		DryRun:      dry,
+		Actor:       audit.ByClient("desk", nil, storage.House).WithOrigin("192.0.2.7", ""),
 	})
 	must(h.t, err)
 	return r
@@ -295,7 +299,10 @@ func TestReset_ResidueOfEachReceiptUntilTheFileWasWrittenAnew(t *testing.T) {
 		t.Error("a reset that removed nothing, of a file written anew, tells of residue")
 	}
 	h.clock.Advance(time.Second)
-	must(t, h.update(func(tx *storage.Tx) error { _, err := h.Issue(tx, uid); return err }))
+	must(t, h.update(func(tx *storage.Tx) error {
+		_, err := h.Issue(tx, uid)
+		return err
+	}))
 	h.reset("ada", false)
 	h.expectResidue(uid, false, false, true)
 	h.clock.Advance(time.Second)

@@ -25,7 +25,8 @@ func BenchmarkCall(b *testing.B) {
 	}
 	huma.Post(s.API(), "/api/things/{id}", func(_ context.Context, in *thingInput) (*thingOutput, error) {
 		out := new(thingOutput)
-		out.Body.ID, out.Body.Name = in.ID, in.Body.Name
+		out.Body.ID = in.ID
+		out.Body.Name = in.Body.Name
 		return out, nil
 	})
 	addr, err := s.Listen(b.Context())

@@ -90,7 +90,8 @@ func (s *Server) newCall(ctx *fasthttp.RequestCtx) *Call {
 
 // begin names the call, finds out who calls, and takes the second mount off the path.
 func (c *Call) begin() {
-	c.ID, c.began = rand.Text(), time.Now()
+	c.ID = rand.Text()
+	c.began = time.Now()
 	path := c.ctx.URI().PathOriginal()
 	c.path = string(path[:min(len(path), maxLoggedPath)])
 	routed, mounted := cutMount(path)

@@ -64,7 +64,8 @@ func (r *running) serial() int64 {
 
 func startTLS(t *testing.T, limits server.Limits) (r *running, certFile, keyFile string) {
 	t.Helper()
-	certFile, keyFile = filepath.Join(t.TempDir(), "cert.pem"), filepath.Join(t.TempDir(), "key.pem")
+	certFile = filepath.Join(t.TempDir(), "cert.pem")
+	keyFile = filepath.Join(t.TempDir(), "key.pem")
 	writeCertificate(t, certFile, keyFile, 1)
 	return start(t, server.Config{CertFile: certFile, KeyFile: keyFile, Limits: limits}, nil), certFile, keyFile
 }

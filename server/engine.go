@@ -97,11 +97,14 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	)
 	switch {
 	case known && ours.connection().late:
-		status, message = http.StatusRequestTimeout, "the request took too long to arrive"
+		status = http.StatusRequestTimeout
+		message = "the request took too long to arrive"
 	case errors.As(err, &small):
-		status, message = http.StatusRequestHeaderFieldsTooLarge, "the header is too large"
+		status = http.StatusRequestHeaderFieldsTooLarge
+		message = "the header is too large"
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		status, message = http.StatusRequestEntityTooLarge, "the body is too large"
+		status = http.StatusRequestEntityTooLarge
+		message = "the body is too large"
 	}
 	call := s.newCall(ctx)
 	call.begin()

@@ -12,7 +12,9 @@ import (
 //
 // Source: RFC 9112 §3.2 (one Host), §5.1 (no space before the colon), §6.1 (not a length and an encoding).
 func plainlyFramed(h *fasthttp.RequestHeader) bool {
-	hosts, lengths, encodings := 0, 0, 0
+	hosts := 0
+	lengths := 0
+	encodings := 0
 	for raw := h.RawHeaders(); len(raw) > 0; {
 		var line []byte
 		line, raw, _ = bytes.Cut(raw, []byte("\n"))

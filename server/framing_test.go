@@ -14,7 +14,10 @@ func TestFraming_WhatOthersMayReadOtherwiseIsRefusedAndEndsTheConnection(t *test
 	r := start(t, server.Config{}, func(s *server.Server) {
 		s.App().Post("/mfa/echo", func(c *fiber.Ctx) error { return c.JSON(string(c.Body())) })
 	})
-	const post, hidden = "POST /mfa/echo HTTP/1.1\r\nHost: x\r\n", "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+	const (
+		post   = "POST /mfa/echo HTTP/1.1\r\nHost: x\r\n"
+		hidden = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+	)
 	const empty = "0\r\n\r\n"
 	for name, raw := range map[string]string{
 		"a length and an encoding":       post + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + empty,

@@ -89,7 +89,8 @@ func (h *health) look() readiness {
 			h.log.Error("not ready", "check", check.Name, "err", err)
 		}
 	}
-	h.latest, h.checked = state, time.Now()
+	h.latest = state
+	h.checked = time.Now()
 	return state
 }
 

@@ -29,7 +29,10 @@ func TestHealth_NamesWhatIsWrongAndNoMore(t *testing.T) {
 	r := start(t, server.Config{Checks: []server.Check{
 		{Name: "store", Run: func(context.Context) error { return storage.ErrUnavailable }},
 		{Name: "disk", Run: func(context.Context) error { return errors.New("open /planted/path: read-only") }},
-		{Name: "clock", Run: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }},
+		{Name: "clock", Run: func(ctx context.Context) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}},
 	}}, nil)
 	got := r.ask("GET", "/readyz", "")
 	if got.status != 503 {
@@ -60,7 +63,8 @@ func TestHealth_AdvisoryCheckIsShownAndLeavesTheServerReady(t *testing.T) {
 
 func TestHealth_ManyWhoAskShareOneRound(t *testing.T) {
 	var rounds atomic.Int32
-	entered, release := make(chan struct{}), make(chan struct{})
+	entered := make(chan struct{})
+	release := make(chan struct{})
 	r := start(t, server.Config{Checks: []server.Check{{Name: "store", Run: func(context.Context) error {
 		if rounds.Add(1) == 1 {
 			close(entered)

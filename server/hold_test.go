@@ -76,7 +76,10 @@ func (h *holding) await(ctx context.Context, s *server.Server) error {
 // wake wakes who waits.
 func (h *holding) wake() {
 	h.t.Helper()
-	if err := h.store.Update(h.t.Context(), func(tx *storage.Tx) error { tx.Wake(h.uid); return nil }); err != nil {
+	if err := h.store.Update(h.t.Context(), func(tx *storage.Tx) error {
+		tx.Wake(h.uid)
+		return nil
+	}); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -128,7 +131,8 @@ func TestHold_ANewerCallAndTheShutdownEndAHeldOne(t *testing.T) {
 // More calls at once than runners are kept for.
 func TestHold_ManyCallsRunAtOnce(t *testing.T) {
 	const calls = 200
-	entered, release := make(chan struct{}), make(chan struct{})
+	entered := make(chan struct{})
+	release := make(chan struct{})
 	r := start(t, server.Config{}, func(s *server.Server) {
 		s.App().Get("/api/slow", func(c *fiber.Ctx) error {
 			entered <- struct{}{}

@@ -44,7 +44,9 @@ func newHuma(s *Server) huma.API {
 	config.CreateHooks = nil                         // they would add "$schema" to every answer
 	config.AllowAdditionalPropertiesByDefault = true // newer clients send more than we know
 	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
-	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", "" // its docs page loads scripts from elsewhere
+	config.OpenAPIPath = ""
+	config.DocsPath = ""
+	config.SchemasPath = "" // its docs page loads scripts from elsewhere
 	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
 	config.Formats = map[string]huma.Format{jsonType: format, "json": format}
 	for _, u := range s.config.PublicURLs {
@@ -130,7 +132,9 @@ func codeUnit(data []byte) (unit rune, ok bool) {
 
 // depth is how deep the arrays and objects of a JSON text nest. It reads no more of the grammar than strings.
 func depth(data []byte) int {
-	deepest, now, quoted := 0, 0, false
+	deepest := 0
+	now := 0
+	quoted := false
 	for i := 0; i < len(data); i++ {
 		switch b := data[i]; {
 		case quoted && b == '\\':
@@ -154,7 +158,8 @@ type adapter struct{ huma.Adapter }
 
 // Handle registers an operation.
 func (a adapter) Handle(op *huma.Operation, handler func(huma.Context)) {
-	op.MaxBodyBytes, op.BodyReadTimeout = -1, 0
+	op.MaxBodyBytes = -1
+	op.BodyReadTimeout = 0
 	a.Adapter.Handle(op, func(ctx huma.Context) { handler(decoded{ctx}) })
 }
 

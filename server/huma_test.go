@@ -35,7 +35,8 @@ type thingOutput struct {
 func mountThings(s *server.Server) {
 	handle := func(_ context.Context, in *thingInput) (*thingOutput, error) {
 		out := new(thingOutput)
-		out.Body.ID, out.Body.Name = in.ID, in.Body.Name
+		out.Body.ID = in.ID
+		out.Body.Name = in.Body.Name
 		return out, nil
 	}
 	for _, at := range []string{"/api/things/{id}", "/mfa/things/{id}"} {

@@ -72,7 +72,8 @@ func newAddressLimit(perMinute int, clock storage.Clock) *AddressLimit {
 		seed:    maphash.MakeSeed(),
 	}
 	for i := range l.shards {
-		l.shards[i].addresses, l.shards[i].networks = buckets{}, buckets{}
+		l.shards[i].addresses = buckets{}
+		l.shards[i].networks = buckets{}
 	}
 	return l
 }
@@ -89,12 +90,15 @@ func (l *AddressLimit) take(call *Call, counts bool) error {
 	if l.address.max == 0 || call.exempt {
 		return nil
 	}
-	address, network, now := bucketOf(call.Address), networkOf(call.Address), l.clock.Steady()
+	address := bucketOf(call.Address)
+	network := networkOf(call.Address)
+	now := l.clock.Steady()
 	shard := &l.shards[maphash.Comparable(l.seed, network)%limitShards]
 	shard.mu.Lock()
 	wait, full := shard.addresses.wait(address, l.address, now), l.address
 	if waitToo := shard.networks.wait(network, l.network, now); waitToo > wait {
-		wait, full = waitToo, l.network
+		wait = waitToo
+		full = l.network
 	}
 	if wait <= 0 && counts {
 		shard.addresses.put(address, l.address, now)

@@ -20,7 +20,8 @@ func TestAddressLimit_RemembersABoundedNumberOfAddresses(t *testing.T) {
 	for i := range 2 * bound {
 		charge(i)
 	}
-	addresses, networks := 0, 0
+	addresses := 0
+	networks := 0
 	for i := range l.shards {
 		addresses += len(l.shards[i].addresses)
 		networks += len(l.shards[i].networks)

@@ -177,7 +177,8 @@ func TestAddressLimit_ANetworkIsOneCallerWithEightTimesTheRate(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, clock := limited(t, 60, "127.0.0.0/8")
-			passed, last := 0, answer{}
+			passed := 0
+			last := answer{}
 			for round := range 5 {
 				for host := range 120 {
 					last = r.from(fmt.Sprintf(network.inside, host+1), "/api/charged")

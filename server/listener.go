@@ -212,7 +212,8 @@ func (c *conn) Read(p []byte) (int, error) {
 			c.used.Store(true)
 		}
 		if c.written {
-			c.headSize, c.written = 0, false
+			c.headSize = 0
+			c.written = false
 		}
 		c.headSize += copy(c.head[c.headSize:], p[:n])
 	}

@@ -50,7 +50,8 @@ func TestListener_OversizeBodyOfABareSocketGetsItsAnswer(t *testing.T) {
 
 func TestListener_UnreadableRequestsAreAnsweredInTheBodyOfTheirAPI(t *testing.T) {
 	r := start(t, server.Config{}, nil)
-	long, huge := strings.Repeat("h", 20<<10), strings.Repeat("x", 100<<10)
+	long := strings.Repeat("h", 20<<10)
+	huge := strings.Repeat("x", 100<<10)
 	for name, c := range map[string]struct {
 		raw    string
 		status int

@@ -117,7 +117,12 @@ func TestProblem_ErrorsOfHandlersBecomeWireErrors(t *testing.T) {
 		}
 		s.Translate(server.LoginAPI, func(err error) *server.Problem {
 			if errors.Is(err, known) {
-				return &server.Problem{Status: 403, Code: "invalid_grant", Message: server.Message(err), Header: map[string]string{"WWW-Authenticate": "Basic"}}
+				return &server.Problem{
+					Status:  403,
+					Code:    "invalid_grant",
+					Message: server.Message(err),
+					Header:  map[string]string{"WWW-Authenticate": "Basic"},
+				}
 			}
 			return nil
 		})
@@ -146,7 +151,12 @@ func TestProblem_ErrorsOfHandlersBecomeWireErrors(t *testing.T) {
 			`{"statusCode":429,"error":"Too Many Requests","message":"too many","errorCode":"too_many_attempts"}`, [2]string{"Retry-After", "1"},
 		},
 		"a problem with more members": {
-			fmt.Errorf("put: %w", &server.Problem{Status: 412, Code: "backup_conflict", Message: "m", Members: map[string]any{"generation": 3}}), "/api", 412,
+			fmt.Errorf("put: %w", &server.Problem{
+				Status:  412,
+				Code:    "backup_conflict",
+				Message: "m",
+				Members: map[string]any{"generation": 3},
+			}), "/api", 412,
 			`{"statusCode":412,"error":"Precondition Failed","message":"m","errorCode":"backup_conflict","generation":3}`, [2]string{},
 		},
 		"internal": {
@@ -178,7 +188,8 @@ func TestProblem_ErrorsOfHandlersBecomeWireErrors(t *testing.T) {
 	} {
 		for _, kind := range []string{"/plain", "/typed"} {
 			t.Run(name+kind, func(t *testing.T) {
-				r.t, current = t, c.err
+				r.t = t
+				current = c.err
 				got := r.ask("GET", c.path+kind, "")
 				if got.status != c.status {
 					t.Errorf("status %d, want %d", got.status, c.status)

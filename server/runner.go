@@ -61,7 +61,8 @@ func (r *runners) giveBack(one *runner) {
 func (r *runners) close() {
 	r.mu.Lock()
 	idle := r.idle
-	r.idle, r.closed = nil, true
+	r.idle = nil
+	r.closed = true
 	r.mu.Unlock()
 	for _, one := range idle {
 		one.stop()

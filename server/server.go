@@ -170,7 +170,8 @@ func (s *Server) Serve(ctx context.Context) error {
 // cannot be read leave the old certificate in use. Without TLS there is nothing to read; the signal must not end a
 // server behind a proxy, as it would by default, when somebody has it reload.
 func (s *Server) reloadOnHangup() (stop func()) {
-	hangups, done := make(chan os.Signal, 1), make(chan struct{})
+	hangups := make(chan os.Signal, 1)
+	done := make(chan struct{})
 	signal.Notify(hangups, syscall.SIGHUP)
 	go func() {
 		for {
@@ -190,7 +191,10 @@ func (s *Server) reloadOnHangup() (stop func()) {
 			s.log.Info("the TLS certificate was read again")
 		}
 	}()
-	return func() { signal.Stop(hangups); close(done) }
+	return func() {
+		signal.Stop(hangups)
+		close(done)
+	}
 }
 
 // Limits bound what callers can make the server hold. The zero value of each field is its default.

@@ -70,7 +70,8 @@ func start(t *testing.T, config server.Config, mount func(s *server.Server)) *ru
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.addr, r.url = addr.String(), "http://"+addr.String()
+	r.addr = addr.String()
+	r.url = "http://" + addr.String()
 	transport := &http.Transport{}
 	r.client = &http.Client{Transport: transport}
 	ctx, stop := context.WithCancel(context.Background())
@@ -225,7 +226,8 @@ func TestServe_ShutdownLetsWaitersAnswer(t *testing.T) {
 }
 
 func TestServe_ShutdownLetsRunningCallsFinish(t *testing.T) {
-	entered, release := make(chan struct{}), make(chan struct{})
+	entered := make(chan struct{})
+	release := make(chan struct{})
 	r := start(t, server.Config{}, func(s *server.Server) {
 		s.App().Get("/api/slow", func(c *fiber.Ctx) error {
 			close(entered)
@@ -247,7 +249,8 @@ func TestServe_ShutdownLetsRunningCallsFinish(t *testing.T) {
 }
 
 func TestServe_ShutdownCutsWhatOutlivesItsGrace(t *testing.T) {
-	entered, release := make(chan struct{}), make(chan struct{})
+	entered := make(chan struct{})
+	release := make(chan struct{})
 	r := start(t, server.Config{Limits: server.Limits{Grace: time.Millisecond}}, func(s *server.Server) {
 		s.App().Get("/api/stuck", func(*fiber.Ctx) error {
 			close(entered)

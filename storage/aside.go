@@ -29,7 +29,8 @@ func (tx *Tx) setAside(key, value []byte, why error) error {
 		Value: bytes.Clone(value),
 	}
 	if uid, table, _, err := splitRowKey(key); err == nil {
-		aside.UID, aside.Table = uid, table
+		aside.UID = uid
+		aside.Table = table
 	}
 	encoded, err := json.Marshal(aside)
 	if err != nil {

@@ -120,7 +120,8 @@ func TestSetAside_IsDroppedWithWhatElseIsWritten(t *testing.T) {
 
 func TestPurge_RemovesWhatCannotBeReadInItsPlaceAndSetAside(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
-		uid, other := storage.NewUID(), storage.NewUID()
+		uid := storage.NewUID()
+		other := storage.NewUID()
 		for _, of := range []storage.UID{uid, other} {
 			h.put(of, "aside", note{ID: "1" + of.String(), Until: begin.Add(time.Second)})
 			h.put(of, "in place", note{ID: "2" + of.String()})
@@ -222,7 +223,8 @@ func TestUpdateEach_ContainsAPanicAndTriesTheOthers(t *testing.T) {
 }
 
 func TestUpdateEach_TellsOfAClosureThatEndsItsGoroutine(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	err := h.UpdateEach(background, 10, func(tx *storage.Tx, i int) error {
 		if i == 3 {
 			runtime.Goexit()

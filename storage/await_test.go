@@ -44,7 +44,10 @@ func TestAwait_LooksAfterEachWakeUntilItIsOver(t *testing.T) {
 		}()
 		<-looked
 		for range 2 {
-			h.update(func(tx *storage.Tx) error { tx.Wake(uid); return nil })
+			h.update(func(tx *storage.Tx) error {
+				tx.Wake(uid)
+				return nil
+			})
 			<-looked
 		}
 		is(t, <-done, nil)
@@ -106,7 +109,10 @@ func TestAwait_GoesOnWithAHeldWaitWhereItWas(t *testing.T) {
 			is(t, h.Await(kept, uid, time.Hour, c.look(0)), storage.ErrHeld)
 			equal(t, kept.wait.GoesOn(), true)
 			// The wake comes before the pause, which must not miss it.
-			h.update(func(tx *storage.Tx) error { tx.Wake(uid); return nil })
+			h.update(func(tx *storage.Tx) error {
+				tx.Wake(uid)
+				return nil
+			})
 			kept.wait.Pause()
 		}
 		is(t, h.Await(kept, uid, time.Hour, c.look(0)), nil)

@@ -62,8 +62,14 @@ func BenchmarkTransaction(b *testing.B) {
 	}{
 		{"one", writeOne},
 		{"login", writeLogin},
-		{"get", func(tx *storage.Tx) error { _, err := benchRows.Get(tx, uid, "read"); return err }},
-		{"find", func(tx *storage.Tx) error { _, err := benchByHash.Find(tx, "x"); return err }},
+		{"get", func(tx *storage.Tx) error {
+			_, err := benchRows.Get(tx, uid, "read")
+			return err
+		}},
+		{"find", func(tx *storage.Tx) error {
+			_, err := benchByHash.Find(tx, "x")
+			return err
+		}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -207,7 +213,10 @@ func bareLoop(b *testing.B) func(*storage.WriteSet) error {
 		NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, InitialMmapSize: 1 << 30})
 	must(b, err)
 	bucket := []byte("b")
-	must(b, db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket(bucket); return err }))
+	must(b, db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucket(bucket)
+		return err
+	}))
 	type request struct {
 		ws   *storage.WriteSet
 		done chan error

@@ -22,7 +22,8 @@ func (h *house) found(uid storage.UID, key string) bool {
 func TestClock_AJumpOfTheWallMovesNoWait(t *testing.T) {
 	for name, jump := range map[string]time.Duration{"forward": 1000 * time.Hour, "back": -1000 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
-			h, uid := newHouse(t), storage.NewUID()
+			h := newHouse(t)
+			uid := storage.NewUID()
 			h.put(uid, "a", note{ID: "1", Until: h.Now().Add(10 * time.Second)})
 			h.clock.Jump(jump)
 			equal(t, h.Now(), begin)
@@ -70,7 +71,8 @@ func TestClock_AcrossARestartTheWallCountsAndAStepBackIsNoTimePassed(t *testing.
 		"a step back":        {-time.Hour, 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, uid := newHouse(t), storage.NewUID()
+			h := newHouse(t)
+			uid := storage.NewUID()
 			h.put(uid, "a", note{ID: "1", Until: begin.Add(11 * time.Second)})
 			h.put(uid, "gone", note{ID: "2", Until: begin.Add(10 * time.Second)})
 			h.clock.Advance(10 * time.Second)
@@ -126,7 +128,8 @@ func TestClock_AMarkNeverGoesBack(t *testing.T) {
 
 func TestClock_TheSystemsMovesForward(t *testing.T) {
 	c := storage.SystemClock()
-	wall, steady := c.Wall(), c.Steady()
+	wall := c.Wall()
+	steady := c.Steady()
 	equal(t, wall.Location() == time.UTC, true)
 	if c.Steady() < steady || steady < 0 {
 		t.Error("the steady clock went back")

@@ -55,7 +55,8 @@ type Migration struct {
 
 // WithMigrations makes options of a program that writes a schema, with its steps.
 func (o Options) WithMigrations(version int, steps ...Migration) Options {
-	o.schema, o.migrations = version, []migration{}
+	o.schema = version
+	o.migrations = []migration{}
 	for _, m := range steps {
 		o.migrations = append(o.migrations, migration{m.To, m.Run})
 	}
@@ -66,8 +67,14 @@ func (o Options) WithMigrations(version int, steps ...Migration) Options {
 // run in parallel.
 func Faults(declare func()) error {
 	byName, logs, faults := tables.byName, tables.logs, tables.faults
-	tables.byName, tables.logs, tables.faults = map[string]declared{}, map[string]bool{}, nil
-	defer func() { tables.byName, tables.logs, tables.faults = byName, logs, faults }()
+	tables.byName = map[string]declared{}
+	tables.logs = map[string]bool{}
+	tables.faults = nil
+	defer func() {
+		tables.byName = byName
+		tables.logs = logs
+		tables.faults = faults
+	}()
 	declare()
 	return tables.check()
 }

@@ -211,12 +211,18 @@ func (s *Store) settled(how Settlement, stored clockAnswer) (clockSet, error) {
 	next.answer = clockAnswer{Settled: stored.Settled + 1}
 	switch {
 	case how == KeepMark && doubted:
-		next.open, next.kept, next.answer.KeepMark = false, true, true
+		next.open = false
+		next.kept = true
+		next.answer.KeepMark = true
 		return next, nil
 	case how == TrustWall && (doubted || skew > maxJump || skew < -maxJump):
-		next.open, next.kept = false, false
-		next.wall, next.start = s.clock.source.Wall(), s.clock.source.Steady()
-		next.base, next.mark, next.step = next.wall, next.wall, 0
+		next.open = false
+		next.kept = false
+		next.wall = s.clock.source.Wall()
+		next.start = s.clock.source.Steady()
+		next.base = next.wall
+		next.mark = next.wall
+		next.step = 0
 		return next, nil
 	}
 	return clockSet{}, ErrClockAgrees

@@ -27,7 +27,8 @@ func (h *house) opened(step time.Duration) *house {
 // marked is a house that has written the time begin down, with a row that expires in an hour.
 func marked(t *testing.T) (*house, storage.UID) {
 	t.Helper()
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.put(uid, "a", note{ID: "1", Until: begin.Add(time.Hour)})
 	must(t, storage.MarkTime(h.Store, t.Context()))
 	return h, uid
@@ -205,7 +206,8 @@ func TestSettleClock_RefusesWhereNothingIsInQuestion(t *testing.T) {
 func TestSettleClock_IsOneTransactionWithWhatElseIsWritten(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
 		h.clock.Jump(time.Hour)
-		refused, uid := errors.New("refused"), storage.NewUID()
+		refused := errors.New("refused")
+		uid := storage.NewUID()
 		is(t, h.SettleClock(background, storage.TrustWall, func(*storage.Tx) error { return refused }), refused)
 		equal(t, h.Now(), begin)
 		must(t, h.SettleClock(background, storage.TrustWall, func(tx *storage.Tx) error { return notes.Put(tx, uid, "a", &note{ID: "1"}) }))

@@ -16,8 +16,10 @@ import (
 func TestEscape_KeepsTheOrderAndIsNoPrefixOfAnother(t *testing.T) {
 	text := rapid.StringOfN(rapid.SampledFrom([]rune{0, 1, 'a', 'b', 255}), 0, 6, -1)
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := text.Draw(t, "a"), text.Draw(t, "b")
-		x, y := storage.Escape(a), storage.Escape(b)
+		a := text.Draw(t, "a")
+		b := text.Draw(t, "b")
+		x := storage.Escape(a)
+		y := storage.Escape(b)
 		if bytes.Compare(x, y) != strings.Compare(a, b) {
 			t.Fatalf("%q and %q sort otherwise than %q and %q", x, y, a, b)
 		}
@@ -64,7 +66,8 @@ func TestExpiryKey_ComesBackAndSortsByTime(t *testing.T) {
 func TestPrefix_HoldsExactlyTheKeysThatBeginWithIt(t *testing.T) {
 	key := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 0xfe, 0xff}), 0, 4)
 	rapid.Check(t, func(t *rapid.T) {
-		p, k := key.Draw(t, "prefix"), key.Draw(t, "key")
+		p := key.Draw(t, "prefix")
+		k := key.Draw(t, "key")
 		if got := storage.Prefix(p).Contains(k); got != bytes.HasPrefix(k, p) {
 			t.Fatalf("prefix %x holds %x: %v", p, k, got)
 		}
@@ -83,7 +86,9 @@ func TestUID_IsTextThatComesBack(t *testing.T) {
 	must(t, err)
 	equal(t, string(encoded), `{"A":"`+uid.String()+`","B":"","M":{"`+uid.String()+`":1}}`)
 	back := record
-	back.A, back.B, back.M = storage.House, uid, nil
+	back.A = storage.House
+	back.B = uid
+	back.M = nil
 	must(t, json.Unmarshal(encoded, &back))
 	equal(t, back, record)
 	kept := uid
@@ -107,7 +112,9 @@ func TestNewID_DrawsEveryCharacterEvenly(t *testing.T) {
 			t.Errorf("%c was drawn %d times of 62000", c, n)
 		}
 	}
-	if a, b := storage.NewID("", 16), storage.NewID("", 16); a == b {
+	a := storage.NewID("", 16)
+	b := storage.NewID("", 16)
+	if a == b {
 		t.Error("an id came twice")
 	}
 }

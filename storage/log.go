@@ -124,7 +124,8 @@ func (h *head) advance() (more bool) {
 func (l Log) peekShard(ctx context.Context, s *Store, shard byte, from, to string, reverse bool, fn func(string, []byte) bool) error {
 	prefix := logPrefix(l.name, shard)
 	r := Prefix(prefix)
-	r.From, r.Reverse = append(slices.Clip(prefix), from...), reverse
+	r.From = append(slices.Clip(prefix), from...)
+	r.Reverse = reverse
 	if to != "" {
 		r.To = append(slices.Clip(prefix), to...)
 	}

@@ -131,7 +131,8 @@ func (m *machine) transaction(rt *rapid.T) {
 	var after model
 	var wrong string
 	err := m.house.Update(background, func(tx *storage.Tx) error {
-		after, wrong = model{maps.Clone(m.model.rows), m.model.now}, ""
+		after = model{maps.Clone(m.model.rows), m.model.now}
+		wrong = ""
 		for _, s := range steps {
 			if wrong = after.run(tx, s); wrong != "" {
 				wrong = fmt.Sprintf("%s %v %+v: %s", s.what, s.at, s.note, wrong)

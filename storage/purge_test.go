@@ -17,7 +17,12 @@ func (h *house) populate(uid storage.UID) {
 		large := []byte("large value")
 		id := uid.String()
 		return errors.Join(
-			notes.Put(tx, uid, "a", &note{ID: "1" + id, Tags: []string{"x", "y"}, Until: begin.Add(time.Hour), Secret: []byte("s")}),
+			notes.Put(tx, uid, "a", &note{
+				ID:     "1" + id,
+				Tags:   []string{"x", "y"},
+				Until:  begin.Add(time.Hour),
+				Secret: []byte("s"),
+			}),
 			notes.Put(tx, uid, "b\x00", &note{ID: "2" + id, Until: begin.Add(time.Second)}),
 			twins.Put(tx, uid, "", &note{}),
 			blobs.Put(tx, uid, "c", &large),
@@ -97,7 +102,8 @@ func TestPurge_DryRemovesNothingAndReportsTheSame(t *testing.T) {
 }
 
 func TestPurge_TakesRowsPastTheirExpiryToo(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.populate(uid)
 	h.clock.Advance(time.Minute) // "b" is over and not swept: its bytes are in the file, so it is reported
 	equal(t, h.purge(uid, false, storage.MFA), mfaRows)
@@ -125,7 +131,8 @@ func TestPurge_SeesWhatItsOwnTransactionWrote(t *testing.T) {
 }
 
 func TestPurge_ThatIsRolledBackRemovesNothing(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.populate(uid)
 	before := fmt.Sprint(h.content())
 	is(t, h.Update(t.Context(), func(tx *storage.Tx) error {
@@ -136,7 +143,8 @@ func TestPurge_ThatIsRolledBackRemovesNothing(t *testing.T) {
 }
 
 func TestPurge_OfATableThatIsNotKnownIsAnError(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.populate(uid)
 	h.update(func(tx *storage.Tx) error {
 		return storage.TxPut(tx, storage.RowKey(uid, "of_a_later_version", "k"), storage.EncodeRow(storage.StoredRow{}))

@@ -64,7 +64,8 @@ func Open(ctx context.Context, engine Engine, o Options) (*Store, error) {
 		o.Logger = slog.Default()
 	}
 	if o.migrations == nil {
-		o.migrations, o.schema = migrations, schemaVersion
+		o.migrations = migrations
+		o.schema = schemaVersion
 	}
 	s := &Store{engine: engine, wakes: o.Wakes, log: o.Logger}
 	if err := s.prepare(ctx, o); err != nil {
@@ -86,10 +87,12 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	err := s.engine.Update(ctx, func(r Reader) (*WriteSet, error) {
 		tx := s.begin(r, true)
 		defer tx.end()
-		last, kept = tx, nil
+		last = tx
+		kept = nil
 		err := fn(tx)
 		if counts, refusal := counted(err); counts {
-			kept, err = refusal, nil
+			kept = refusal
+			err = nil
 		}
 		return tx.ws, err
 	})

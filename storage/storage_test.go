@@ -34,7 +34,8 @@ type note struct {
 // The tables of these tests, one of each class.
 var (
 	notes = storage.Declare(storage.Spec[note]{
-		Name: "note", Class: storage.MFA,
+		Name:    "note",
+		Class:   storage.MFA,
 		Expires: func(n *note) time.Time { return n.Until },
 		Sealed:  func(n *note) []storage.Field { return []storage.Field{{Name: "secret", Value: &n.Secret}} },
 	})
@@ -52,7 +53,9 @@ var (
 	})
 	blobs   = storage.Declare(storage.Spec[[]byte]{Name: "blob", Class: storage.MFA, Raw: true})
 	secrets = storage.Declare(storage.Spec[[]byte]{
-		Name: "secret", Class: storage.MFA, Raw: true,
+		Name:   "secret",
+		Class:  storage.MFA,
+		Raw:    true,
 		Sealed: func(b *[]byte) []storage.Field { return []storage.Field{{Value: b}} },
 	})
 	accounts = storage.Declare(storage.Spec[note]{Name: "account", Class: storage.Account})
@@ -89,7 +92,13 @@ func open(t testing.TB, path string, clock *storage.FakeClock, wrap func(storage
 	ring, err := keyring.Open(context.Background(), s, master)
 	must(t, err)
 	t.Cleanup(func() { _ = engine.Close() })
-	return &house{t: t, path: path, clock: clock, ring: ring, Store: s}
+	return &house{
+		t:     t,
+		path:  path,
+		clock: clock,
+		ring:  ring,
+		Store: s,
+	}
 }
 
 func newHouse(t testing.TB) *house {
@@ -199,7 +208,8 @@ var errRefused = storage.NewError(storage.Denied, "refused")
 
 func TestUpdate_AnErrorRollsBack(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
-		uid, before := storage.NewUID(), len(h.content())
+		uid := storage.NewUID()
+		before := len(h.content())
 		err := h.Update(t.Context(), func(tx *storage.Tx) error {
 			return errors.Join(notes.Put(tx, uid, "a", &note{ID: "1"}), errRefused)
 		})
@@ -237,7 +247,8 @@ func TestUpdate_AKeptErrorCommitsAndIsReturnedPlain(t *testing.T) {
 }
 
 func TestUpdate_AKeptErrorBesideAnotherRollsBack(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	broken := errors.New("broken")
 	err := h.Update(t.Context(), func(tx *storage.Tx) error {
 		return errors.Join(notes.Put(tx, uid, "a", &note{}), broken, storage.Kept(errRefused))
@@ -248,14 +259,16 @@ func TestUpdate_AKeptErrorBesideAnotherRollsBack(t *testing.T) {
 }
 
 func TestUpdate_KeptOfNothingIsNoError(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.update(func(tx *storage.Tx) error { return storage.Kept(notes.Put(tx, uid, "a", &note{})) })
 	_, err := h.get(uid, "a")
 	must(t, err)
 }
 
 func TestUpdate_APanicRollsBackAndIsRaisedAgain(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	raised := func() (p any) {
 		defer func() { p = recover() }()
 		_ = h.Update(t.Context(), func(tx *storage.Tx) error {
@@ -309,7 +322,8 @@ func TestTx_IsRefusedOutsideItsClosure(t *testing.T) {
 }
 
 func TestView_CannotWrite(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.put(uid, "a", note{ID: "1"})
 	before := h.content()
 	h.view(func(tx *storage.Tx) error {
@@ -328,7 +342,8 @@ func TestView_CannotWrite(t *testing.T) {
 }
 
 func TestUpdate_OfAnEndedContextWritesNothing(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	is(t, h.Update(ctx, func(tx *storage.Tx) error { return notes.Put(tx, uid, "a", &note{}) }), context.Canceled)
@@ -366,7 +381,8 @@ func TestStamp_IsNeverTheSameTwice(t *testing.T) {
 		var mu sync.Mutex
 		var all []int64
 		must(t, h.UpdateEach(t.Context(), 100, func(tx *storage.Tx, _ int) error {
-			a, b := tx.Stamp(), tx.Stamp()
+			a := tx.Stamp()
+			b := tx.Stamp()
 			if a >= b || a < tx.Now().UnixNano() {
 				t.Errorf("stamps %d, %d at %d", a, b, tx.Now().UnixNano())
 			}

@@ -28,12 +28,14 @@ func (s *Store) RunSweeper(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("sweep expired rows", "err", err)
 		}
-		now, written := s.Now(), s.writes.Load()
+		now := s.Now()
+		written := s.writes.Load()
 		if since := now.Sub(marked); since >= markInterval && written != writes || since >= idleInterval || since < 0 {
 			if err := s.markTime(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("write the time down", "err", err)
 			}
-			marked, writes = now, written+1 // one of them is the mark
+			marked = now
+			writes = written + 1 // one of them is the mark
 		}
 		wait := sweepInterval
 		if swept >= batch && err == nil {
@@ -72,7 +74,8 @@ func newPace(added uint64) *sweepPace {
 func (p *sweepPace) batch(added uint64) int {
 	passed := min(time.Since(p.begun), 5*sweepTick)
 	rows := sweepRate*passed.Seconds() + float64(sweepCatch*(added-p.added))
-	p.begun, p.added = time.Now(), added
+	p.begun = time.Now()
+	p.added = added
 	return max(1, min(int(rows), maxSweep))
 }
 

@@ -18,7 +18,10 @@ import (
 func BenchmarkWritesWhileSweeping(b *testing.B) {
 	for _, callers := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("%d", callers), func(b *testing.B) {
-			const backlog, phase = 20_000, 4 * time.Second
+			const (
+				backlog = 20_000
+				phase   = 4 * time.Second
+			)
 			for range b.N {
 				s := benchStore(b)
 				fillExpired(b, s, backlog)
@@ -61,7 +64,10 @@ func fillExpired(b *testing.B, s *storage.Store, rows int) {
 
 // expiredRows counts the expiry entries.
 func expiredRows(b *testing.B, s *storage.Store) (n int) {
-	must(b, s.Engine().Peek(b.Context(), storage.Prefix([]byte{'x'}), func(_, _ []byte) bool { n++; return true }))
+	must(b, s.Engine().Peek(b.Context(), storage.Prefix([]byte{'x'}), func(_, _ []byte) bool {
+		n++
+		return true
+	}))
 	return n
 }
 

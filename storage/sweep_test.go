@@ -36,7 +36,8 @@ func TestSweep_RemovesInBatchesWhatIsPastItsExpiryAndNothingElse(t *testing.T) {
 			h.put(storage.UID{byte(i % 50), 1}, fmt.Sprint(i), n)
 		}
 		h.clock.Advance(time.Second)
-		swept, rounds := 0, 0
+		swept := 0
+		rounds := 0
 		for {
 			n, err := h.Sweep(t.Context())
 			must(t, err)
@@ -55,7 +56,8 @@ func TestSweep_RemovesInBatchesWhatIsPastItsExpiryAndNothingElse(t *testing.T) {
 }
 
 func TestSweep_StopsWhileTheClockHasJumped(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.put(uid, "a", note{Until: begin.Add(time.Second)})
 	h.clock.Advance(time.Hour)
 	for _, jump := range []time.Duration{2 * time.Hour, -2 * time.Hour} {
@@ -74,7 +76,8 @@ func TestSweep_StopsWhileTheClockHasJumped(t *testing.T) {
 }
 
 func TestSweep_OfAJumpForwardRemovesNothingEarly(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.put(uid, "a", note{Until: begin.Add(time.Hour)})
 	h.clock.Jump(50 * time.Second) // too little for a jump to be seen
 	h.clock.Advance(time.Hour - time.Second)
@@ -85,7 +88,8 @@ func TestSweep_OfAJumpForwardRemovesNothingEarly(t *testing.T) {
 }
 
 func TestSweep_PassesOverARowThatWasPutAgain(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.put(uid, "a", note{ID: "1", Until: begin.Add(time.Second)})
 	h.clock.Advance(time.Second)
 	h.put(uid, "a", note{ID: "2", Until: begin.Add(time.Hour)})

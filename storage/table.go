@@ -354,7 +354,8 @@ func (tx *Tx) moveEntries(k, old []byte, r row, unique [][]byte) error {
 			return err
 		}
 	}
-	added, gone := without(r.indexes, was.indexes), row{indexes: without(was.indexes, r.indexes)}
+	added := without(r.indexes, was.indexes)
+	gone := row{indexes: without(was.indexes, r.indexes)}
 	for _, entry := range unique {
 		held, err := tx.claim(entry, k)
 		if err != nil {

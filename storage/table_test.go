@@ -19,7 +19,12 @@ import (
 func TestTable_GivesBackWhatWasPut(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
 		uid := storage.NewUID()
-		n := note{ID: "1", Tags: []string{"x"}, Until: begin.Add(time.Hour), Secret: []byte("s3cret")}
+		n := note{
+			ID:     "1",
+			Tags:   []string{"x"},
+			Until:  begin.Add(time.Hour),
+			Secret: []byte("s3cret"),
+		}
 		h.put(uid, "a", n)
 		got, err := h.get(uid, "a")
 		must(t, err)
@@ -83,7 +88,8 @@ func TestTable_DeleteOfAMissingRowIsNoError(t *testing.T) {
 
 func TestTable_PrefixedIsInTheOrderOfKeysAndOfOneUserOnly(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
-		uid, other := storage.NewUID(), storage.NewUID()
+		uid := storage.NewUID()
+		other := storage.NewUID()
 		for _, key := range []string{"b", "a2", "a1", "a\x00", "a\uffff", "", "a"} {
 			h.put(uid, key, note{ID: "u" + key})
 			h.put(other, key, note{ID: "o" + key})
@@ -197,7 +203,8 @@ func TestTable_RefusesAnOwnerThatDoesNotFitItsClass(t *testing.T) {
 }
 
 func TestTable_RefusesKeysAndIndexValuesThatAreTooLong(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	long := strings.Repeat("x", storage.MaxKeyBytes)
 	before := len(h.content())
 	_ = h.Update(t.Context(), func(tx *storage.Tx) error {
@@ -320,7 +327,8 @@ func TestGetMany_AsksTheEngineOnceAndReadsItsOwnWrites(t *testing.T) {
 		got, err := notes.GetMany(tx, uid, []string{"c", "missing", "new", "b", "a", "over", "a"})
 		must(t, err)
 		equal(t, asked.Load()-before, int64(1))
-		a, c := &note{ID: "a", Secret: []byte("of a")}, &note{ID: "c", Secret: []byte("of c")}
+		a := &note{ID: "a", Secret: []byte("of a")}
+		c := &note{ID: "c", Secret: []byte("of c")}
 		equal(t, got, []*note{c, nil, {ID: "new"}, nil, a, nil, a})
 		before = asked.Load()
 		got, err = notes.GetMany(tx, uid, []string{"new", "b"})
@@ -357,7 +365,8 @@ func TestTable_RawKeepsBytesAsTheyAre(t *testing.T) {
 
 func TestUnique_RefusesAValueThatAnotherRowHas(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
-		uid, other := storage.NewUID(), storage.NewUID()
+		uid := storage.NewUID()
+		other := storage.NewUID()
 		h.put(uid, "a", note{ID: "1"})
 		put := func(uid storage.UID, key, id string) error {
 			return h.Update(t.Context(), func(tx *storage.Tx) error { return notes.Put(tx, uid, key, &note{ID: id}) })
@@ -383,7 +392,8 @@ func TestUnique_RefusesAValueThatAnotherRowHas(t *testing.T) {
 
 func TestUnique_ARefusedPutLeavesNothingEvenWhenItsErrorIsSwallowed(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
-		uid, other := storage.NewUID(), storage.NewUID()
+		uid := storage.NewUID()
+		other := storage.NewUID()
 		h.put(uid, "a", note{ID: "1"})
 		h.put(other, "b", note{ID: "2", Tags: []string{"old"}})
 		h.update(func(tx *storage.Tx) error {
@@ -402,7 +412,8 @@ func TestUnique_ARefusedPutLeavesNothingEvenWhenItsErrorIsSwallowed(t *testing.T
 
 func TestUnique_AValueOfAnExpiredRowIsFree(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
-		uid, other := storage.NewUID(), storage.NewUID()
+		uid := storage.NewUID()
+		other := storage.NewUID()
 		h.put(uid, "a", note{ID: "1", Tags: []string{"x"}, Until: begin.Add(time.Second)})
 		h.clock.Advance(time.Second)
 		h.put(other, "b", note{ID: "1"})
@@ -420,7 +431,8 @@ func TestUnique_AValueOfAnExpiredRowIsFree(t *testing.T) {
 
 func TestUnique_ARowThatComesBackAfterItsExpiryHasLostItsValue(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
-		first, second := storage.NewUID(), storage.NewUID()
+		first := storage.NewUID()
+		second := storage.NewUID()
 		old := note{ID: "1", Until: begin.Add(time.Second)}
 		h.put(first, "a", old)
 		h.clock.Advance(time.Second)
@@ -478,7 +490,8 @@ func TestTable_AnExpiredRowIsNotFoundSweptOrNot(t *testing.T) {
 }
 
 func TestPlain_FindGivesAsManyAsAreAskedForPastExpiredOnes(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	for i := range 10 {
 		n := note{Tags: []string{"x"}}
 		if i < 5 {
@@ -495,7 +508,8 @@ func TestPlain_FindGivesAsManyAsAreAskedForPastExpiredOnes(t *testing.T) {
 }
 
 func TestPlain_ValuesAreNotMistakenForEachOther(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	values := []string{"", "a", "a\x00", "a\x00\x01", "a\x00\u00ff", "ab", "b", "\U0010ffff"}
 	for i, v := range values {
 		h.put(uid, fmt.Sprint(i), note{ID: v, Tags: []string{v, v}})
@@ -555,7 +569,8 @@ func TestTable_ExpiriesOutOfTheOrdinaryAreKept(t *testing.T) {
 }
 
 func TestSealed_IsNotInTheStoreOrTheFile(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.put(uid, "a", note{ID: "visible-planted", Secret: []byte("sealed-planted")})
 	equal(t, h.holds([]byte("visible-planted")), "iu")
 	equal(t, h.holds([]byte("sealed-planted")), "")
@@ -569,7 +584,8 @@ func TestSealed_IsNotInTheStoreOrTheFile(t *testing.T) {
 }
 
 func TestSealed_ARawRecordIsSealedWhole(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	key := []byte("raw-planted\x00\xff")
 	h.update(func(tx *storage.Tx) error { return secrets.Put(tx, uid, "a", &key) })
 	equal(t, string(key), "raw-planted\x00\xff") // the caller's is as it was
@@ -603,7 +619,9 @@ func TestSealed_ARawRecordIsSealedWhole(t *testing.T) {
 }
 
 func TestSealed_DoesNotOpenInAnotherPlace(t *testing.T) {
-	h, uid, other := newHouse(t), storage.NewUID(), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
+	other := storage.NewUID()
 	h.put(uid, "a", note{Secret: []byte("s3cret")})
 	move := func(to storage.UID, table, key string) {
 		h.update(func(tx *storage.Tx) error {
@@ -647,9 +665,11 @@ var twos = storage.Declare(storage.Spec[two]{
 })
 
 func TestSealed_DoesNotOpenAsAnotherField(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	r := &two{}
-	r.In.A, r.In.B = []byte("first"), []byte("second")
+	r.In.A = []byte("first")
+	r.In.B = []byte("second")
 	h.update(func(tx *storage.Tx) error { return twos.Put(tx, uid, "k", r) })
 	equal(t, string(r.In.A)+string(r.In.B), "firstsecond") // the caller's record is as it was
 	h.update(func(tx *storage.Tx) error {
@@ -683,7 +703,8 @@ var shareds = storage.Declare(storage.Spec[shared]{
 })
 
 func TestSealed_BehindAPointerIsRefusedAndTheRecordLeftAlone(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	r := &shared{}
 	r.In = &struct {
 		Secret []byte `json:"secret"`
@@ -696,7 +717,8 @@ func TestSealed_BehindAPointerIsRefusedAndTheRecordLeftAlone(t *testing.T) {
 }
 
 func TestSealed_AnEmptyFieldIsNoSecret(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.put(uid, "a", note{Secret: []byte{}})
 	n, err := h.get(uid, "a")
 	must(t, err)
@@ -704,11 +726,15 @@ func TestSealed_AnEmptyFieldIsNoSecret(t *testing.T) {
 }
 
 func TestSealed_NeedsASealer(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.put(uid, "a", note{Secret: []byte("s3cret")})
 	bare, err := storage.Open(t.Context(), h.Engine(), storage.Options{Clock: h.clock})
 	must(t, err)
-	readErr := bare.View(t.Context(), func(tx *storage.Tx) error { _, err := notes.Get(tx, uid, "a"); return err })
+	readErr := bare.View(t.Context(), func(tx *storage.Tx) error {
+		_, err := notes.Get(tx, uid, "a")
+		return err
+	})
 	writeErr := bare.Update(t.Context(), func(tx *storage.Tx) error {
 		return notes.Put(tx, uid, "b", &note{Secret: []byte("s3cret")})
 	})
@@ -721,7 +747,8 @@ func TestSealed_NeedsASealer(t *testing.T) {
 }
 
 func TestTable_ADamagedRowIsAnErrorAndNotSilence(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	for _, damaged := range []string{"", "x", "\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00{}", "\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00{"} {
 		h.update(func(tx *storage.Tx) error {
 			return storage.TxPut(tx, storage.RowKey(uid, "note", "a"), []byte(damaged))
@@ -748,10 +775,13 @@ func TestDeclare_WhatIsWrongIsAnErrorOfOpen(t *testing.T) {
 			storage.Declare(spec{Name: "t", Class: storage.MFA})
 			storage.Declare(spec{Name: "t", Class: storage.Account})
 		},
-		"has no class":         func() { storage.Declare(spec{Name: "t"}) },
-		"no name for a table":  func() { storage.Declare(spec{Name: "t.x", Class: storage.MFA}) },
-		"no name for a log":    func() { storage.DeclareLog("t\x00") },
-		"log l is declared":    func() { storage.DeclareLog("l"); storage.DeclareLog("l") },
+		"has no class":        func() { storage.Declare(spec{Name: "t"}) },
+		"no name for a table": func() { storage.Declare(spec{Name: "t.x", Class: storage.MFA}) },
+		"no name for a log":   func() { storage.DeclareLog("t\x00") },
+		"log l is declared": func() {
+			storage.DeclareLog("l")
+			storage.DeclareLog("l")
+		},
 		"no name for an index": func() { storage.Declare(spec{Name: "t", Class: storage.MFA}).Plain("", values) },
 		"index t.i is declared": func() {
 			table := storage.Declare(spec{Name: "t", Class: storage.MFA})
@@ -774,7 +804,8 @@ func TestDeclare_WhatIsWrongIsAnErrorOfOpen(t *testing.T) {
 // inStep sees that the index and expiry entries in the store are exactly those that its rows call for.
 func (h *house) inStep() {
 	h.t.Helper()
-	want, got := map[string]string{}, map[string]string{}
+	want := map[string]string{}
+	got := map[string]string{}
 	freed := map[string][]string{} // unique entries of rows past their expiry: which of these rows has one, or none, is open
 	for _, p := range h.content() {
 		switch p.key[0] {

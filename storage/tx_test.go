@@ -47,7 +47,8 @@ func TestTx_ReadsThroughItsWritesLikeAMap(t *testing.T) {
 					model[k] = v
 				}
 				apply := func(i int) {
-					k, v := ops[i][0], ops[i][1]
+					k := ops[i][0]
+					v := ops[i][1]
 					if deletions[i] {
 						must(t, storage.TxDelete(tx, []byte(k)))
 						delete(model, k)

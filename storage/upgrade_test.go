@@ -20,7 +20,8 @@ type grown struct {
 
 var (
 	growns = storage.Declare(storage.Spec[grown]{
-		Name: "grown", Class: storage.MFA,
+		Name:   "grown",
+		Class:  storage.MFA,
 		Sealed: func(r *grown) []storage.Field { return []storage.Field{{Name: "secret", Value: &r.In.Secret}} },
 		Upgrade: func(r *grown, stored []byte) error {
 			if r.Shape == 2 {
@@ -35,7 +36,8 @@ var (
 			if r.ID == "bad" {
 				return errors.New("nobody wrote this")
 			}
-			r.Shape, r.In.Secret = 2, flat.Secret
+			r.Shape = 2
+			r.In.Secret = flat.Secret
 			return nil
 		},
 	})
@@ -75,7 +77,8 @@ func (h *house) storedShape(uid storage.UID, key string) string {
 }
 
 func TestUpgrade_ReadsARowOfAnEarlierShapeWithItsSealedField(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.putFlat(uid, "k", "1")
 	equal(t, h.storedShape(uid, "k"), "earlier")
 	expect := func(what string, r *grown) {
@@ -100,7 +103,8 @@ func TestUpgrade_ReadsARowOfAnEarlierShapeWithItsSealedField(t *testing.T) {
 }
 
 func TestUpgrade_WritesThePresentShape(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.putFlat(uid, "k", "1")
 	h.update(func(tx *storage.Tx) error {
 		r, err := growns.Get(tx, uid, "k")
@@ -117,7 +121,8 @@ func TestUpgrade_WritesThePresentShape(t *testing.T) {
 }
 
 func TestUpgrade_ThatFailsIsADamagedRow(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.putFlat(uid, "k", "bad")
 	h.view(func(tx *storage.Tx) error {
 		_, err := growns.Get(tx, uid, "k")

@@ -53,7 +53,10 @@ func TestWake_DoesNotComeBeforeTheCommitOrAfterARollback(t *testing.T) {
 				panic("boom")
 			})
 		}()
-		h.view(func(tx *storage.Tx) error { tx.Wake(uid); return nil })
+		h.view(func(tx *storage.Tx) error {
+			tx.Wake(uid)
+			return nil
+		})
 		equal(t, len(woken), 0)
 		is(t, wake(storage.Kept(errRefused)), errRefused)
 		equal(t, len(woken), 1)
@@ -65,7 +68,8 @@ func TestWake_IsOfTheLastRunOnly(t *testing.T) {
 	h := newHouse(t)
 	h2, err := storage.Open(t.Context(), twice{h.Engine()}, storage.Options{Clock: h.clock, Logger: quiet})
 	must(t, err)
-	first, last := storage.NewUID(), storage.NewUID()
+	first := storage.NewUID()
+	last := storage.NewUID()
 	wokenFirst, stop := h2.Watch(first)
 	defer stop()
 	wokenLast, stop2 := h2.Watch(last)
@@ -86,7 +90,8 @@ func TestWake_IsOfTheLastRunOnly(t *testing.T) {
 // Two servers over one store, each with a Store of its own, wake each other's watchers when they share their Wakes; by
 // default each wakes its own alone.
 func TestWake_ReachesTheOtherServersThatShareWakes(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	for shared, wakes := range map[bool]storage.Wakes{true: storage.NewWakes(), false: nil} {
 		var servers [2]*storage.Store
 		for i := range servers {
@@ -95,11 +100,17 @@ func TestWake_ReachesTheOtherServersThatShareWakes(t *testing.T) {
 			must(t, err)
 		}
 		woken, stop := servers[1].Watch(uid)
-		must(t, servers[0].Update(t.Context(), func(tx *storage.Tx) error { tx.Wake(uid); return nil }))
+		must(t, servers[0].Update(t.Context(), func(tx *storage.Tx) error {
+			tx.Wake(uid)
+			return nil
+		}))
 		equal(t, len(woken) == 1, shared)
 		stop()
 		stop() // a second time does nothing
-		must(t, servers[0].Update(t.Context(), func(tx *storage.Tx) error { tx.Wake(uid); return nil }))
+		must(t, servers[0].Update(t.Context(), func(tx *storage.Tx) error {
+			tx.Wake(uid)
+			return nil
+		}))
 		equal(t, len(woken) == 1, shared)
 	}
 }
@@ -117,7 +128,11 @@ func (e twice) Update(ctx context.Context, fn func(storage.Reader) (*storage.Wri
 // TestWatch_MissesNothing has writers count up rows of users and wake their watchers, each of whom looks after Watch and
 // after each wake, until it has seen the last count. A lost wake hangs it.
 func TestWatch_MissesNothing(t *testing.T) {
-	const users, writers, counts = 4, 4, 25
+	const (
+		users   = 4
+		writers = 4
+		counts  = 25
+	)
 	h := newHouse(t)
 	var all sync.WaitGroup
 	for u := range byte(users) {
@@ -162,9 +177,13 @@ func TestWatch_MissesNothing(t *testing.T) {
 }
 
 func TestWatch_AStoppedOneIsNotWoken(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	woken, stop := h.Watch(uid)
 	stop()
-	h.update(func(tx *storage.Tx) error { tx.Wake(uid); return nil })
+	h.update(func(tx *storage.Tx) error {
+		tx.Wake(uid)
+		return nil
+	})
 	equal(t, len(woken), 0)
 }

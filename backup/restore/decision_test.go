@@ -26,11 +26,19 @@ func TestDecide_IsTheFirstLineThatHolds(t *testing.T) {
 		{"vetoed", func(f *restore.Facts) { f.Vetoed = true }, restore.Decision{Step: restore.StepAskAdmin, Reason: restore.Vetoed}},
 		{"no code", func(f *restore.Facts) { f.HasCode = false }, restore.Decision{Step: restore.StepAskAdmin, Reason: restore.NoRecoveryCode}},
 		{"locked", func(f *restore.Facts) { f.Locked = true }, restore.Decision{Step: restore.StepAskAdmin, Reason: restore.RecoveryLocked}},
-		{"wait", func(f *restore.Facts) { f.VetoOn, f.WaitUntil = true, now.Add(1) }, restore.Decision{Step: restore.StepWait, Reason: restore.OldDeviceAsked}},
+		{"wait", func(f *restore.Facts) {
+			f.VetoOn = true
+			f.WaitUntil = now.Add(1)
+		}, restore.Decision{Step: restore.StepWait, Reason: restore.OldDeviceAsked}},
 		{"else", func(*restore.Facts) {}, restore.Decision{Step: restore.StepRecoveryCode, Reason: restore.BackupFound}},
 	}
 	for i, line := range lines {
-		facts := restore.Facts{Found: true, HasCode: true, Now: now, WaitUntil: now}
+		facts := restore.Facts{
+			Found:     true,
+			HasCode:   true,
+			Now:       now,
+			WaitUntil: now,
+		}
 		line.hold(&facts)
 		if got := restore.Decide(facts); got != line.want {
 			t.Errorf("%s alone: %v, want %v", line.name, got, line.want)

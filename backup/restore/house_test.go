@@ -50,7 +50,11 @@ func openHouse(t testing.TB, o ground.Options) *house {
 		return h.engine
 	}
 	h.House = devicetest.Open(t, o)
-	h.store, h.clock, h.ring, h.codes, h.devices = h.Store, h.Clock, h.Ring, h.Codes, h.Devices
+	h.store = h.Store
+	h.clock = h.Clock
+	h.ring = h.Ring
+	h.codes = h.Codes
+	h.devices = h.Devices
 	h.logins = login.New(h.store, h.ring, h.devices, h.codes, h.Bases, nil)
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
@@ -157,7 +161,9 @@ func (s *started) restored(t testing.TB, code string) *restore.Outcome {
 	t.Helper()
 	o, err := s.redeem(code)
 	must(t, err)
-	s.phone.Enrolled, s.phone.code, s.phone.handle = &o.Enrolled, o.RecoveryCode, o.RestoreHandle
+	s.phone.Enrolled = &o.Enrolled
+	s.phone.code = o.RecoveryCode
+	s.phone.handle = o.RestoreHandle
 	return o
 }
 
@@ -183,7 +189,10 @@ func (h *house) block(t testing.TB, userID string, blocked bool) {
 	h.Update(func(tx *storage.Tx) error {
 		u, err := user.Find(tx, userID)
 		if err == nil {
-			_, err = user.Change(tx, u.UID, func(u *user.User) error { u.Blocked = blocked; return nil })
+			_, err = user.Change(tx, u.UID, func(u *user.User) error {
+				u.Blocked = blocked
+				return nil
+			})
 		}
 		return err
 	})
@@ -229,7 +238,10 @@ func (e *countingEngine) Update(ctx context.Context, fn func(storage.Reader) (*s
 		ws, err := fn(c)
 		if ws != nil {
 			c.Writes = ws.Len()
-			_ = ws.Each(func(key string, value []byte) error { c.Bytes += len(key) + len(value); return nil })
+			_ = ws.Each(func(key string, value []byte) error {
+				c.Bytes += len(key) + len(value)
+				return nil
+			})
 		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -243,7 +255,10 @@ type countingReader struct {
 	work
 }
 
-func (r *countingReader) Get(key []byte) ([]byte, error) { r.Gets++; return r.Reader.Get(key) }
+func (r *countingReader) Get(key []byte) ([]byte, error) {
+	r.Gets++
+	return r.Reader.Get(key)
+}
 
 func (r *countingReader) GetMany(keys [][]byte) ([][]byte, error) {
 	r.Gets += len(keys)

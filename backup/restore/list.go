@@ -128,8 +128,15 @@ func (s *Service) list(tx *storage.Tx, uid storage.UID, which func(*restore) boo
 func (r *restore) listed(sc *scene) Listed {
 	now := r.state(sc.of(r))
 	l := Listed{
-		ID: r.ID, Step: now.Step, Reason: now.Reason, Name: r.Name, Started: r.Started, Expires: r.Expires,
-		WaitUntil: now.WaitUntil, Backup: r.Backup, Enrollment: r.Enrollment,
+		ID:         r.ID,
+		Step:       now.Step,
+		Reason:     now.Reason,
+		Name:       r.Name,
+		Started:    r.Started,
+		Expires:    r.Expires,
+		WaitUntil:  now.WaitUntil,
+		Backup:     r.Backup,
+		Enrollment: r.Enrollment,
 	}
 	switch expired := !sc.facts.Now.Before(r.Expires); {
 	case !r.Done.IsZero():
@@ -145,9 +152,12 @@ func (r *restore) listed(sc *scene) Listed {
 	}
 	switch l.End {
 	case EndClosed, EndExpired:
-		l.Step, l.Reason, l.WaitUntil = r.First.Step, r.First.Reason, time.Time{}
+		l.Step = r.First.Step
+		l.Reason = r.First.Reason
+		l.WaitUntil = time.Time{}
 	case EndVetoed:
-		l.Step, l.Reason = StepAskAdmin, Vetoed
+		l.Step = StepAskAdmin
+		l.Reason = Vetoed
 	}
 	return l
 }

@@ -152,7 +152,9 @@ func (s *Service) takeOver(tx *storage.Tx, f row, sc *scene, e *device.Enrollmen
 			return err
 		}
 	}
-	f.Record.Done, f.Record.Enrollment, f.Record.Kept = tx.Now(), e.ID, tx.Now().Add(keptDecided)
+	f.Record.Done = tx.Now()
+	f.Record.Enrollment = e.ID
+	f.Record.Kept = tx.Now().Add(keptDecided)
 	f.Record.Push = push.KeptAddress{} // it is the enrollment's now
 	tx.Wake(f.UID)
 	return errors.Join(put(tx, f), recovery.Notify(tx, f.UID, recovery.NoticePayload{Notice: recovery.NoticeRestored, Restore: f.Record.ID}))

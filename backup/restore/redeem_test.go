@@ -25,7 +25,12 @@ func TestRestoreWithCode_PutsTheNewInstallationInThePlaceOfTheOld(t *testing.T) 
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		ctx := context.Background()
 		old := h.enroll(t, "ada").backUp(t, "ciphertext")
-		asked, err := h.logins.Begin(ctx, login.Request{Client: "vpn", UserID: "ada", Scope: "openid", Life: time.Minute})
+		asked, err := h.logins.Begin(ctx, login.Request{
+			Client: "vpn",
+			UserID: "ada",
+			Scope:  "openid",
+			Life:   time.Minute,
+		})
 		must(t, err)
 		s := h.start(t, old.handle)
 		o := s.restored(t, old.code)
@@ -69,7 +74,8 @@ func checkNotices(t *testing.T, h *house, old *phone, s *started) {
 	if h.notices(t, "restored", s.ID) != 2 || h.notices(t, "code_changed") != 1 {
 		t.Error("the user's phones are not told")
 	}
-	done, moved := h.events(t, audit.RestoreDone), h.events(t, audit.DeviceMoved)
+	done := h.events(t, audit.RestoreDone)
+	moved := h.events(t, audit.DeviceMoved)
 	if len(done) != 1 || done[0].Detail.Enrollment != s.phone.Enrolled.ID {
 		t.Errorf("events of the restore: %+v", done)
 	}
@@ -265,7 +271,9 @@ func TestRestoreWithCode_ClosesTheOtherRestoresOfTheBackup(t *testing.T) {
 		ctx := context.Background()
 		old := h.enroll(t, "ada").backUp(t, "body")
 		second := h.enroll(t, "ada").backUp(t, "other")
-		s, closed, elsewhere := h.start(t, old.handle), h.start(t, old.handle), h.start(t, second.handle)
+		s := h.start(t, old.handle)
+		closed := h.start(t, old.handle)
+		elsewhere := h.start(t, second.handle)
 		s.restored(t, old.code)
 		if _, err := closed.redeem(wrongCode); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("a code: %v", err)
@@ -448,7 +456,8 @@ func TestRestore_IsOverAfterAQuarterOfAnHour(t *testing.T) {
 func TestRestore_TakesNoOtherTokenThanItsOwn(t *testing.T) {
 	h := openHouse(t, ground.Options{})
 	old := h.enroll(t, "ada").backUp(t, "body")
-	s, other := h.start(t, old.handle), h.start(t, old.handle)
+	s := h.start(t, old.handle)
+	other := h.start(t, old.handle)
 	for _, token := range []string{"", other.Token, old.Enrolled.Token, s.Token + "x"} {
 		if _, err := h.restores.RestoreWithCode(context.Background(), s.ID, token, old.code, from); !errors.Is(err, restore.ErrToken) {
 			t.Errorf("got %v", err)

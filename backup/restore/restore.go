@@ -136,7 +136,14 @@ type Service struct {
 
 // New makes the service.
 func New(store *storage.Store, ring *keyring.Ring, codes *recovery.Service, devices *device.Service, logins *login.Service, backups *backup.Service) *Service {
-	return &Service{store: store, ring: ring, recovery: codes, devices: devices, logins: logins, backups: backups}
+	return &Service{
+		store:    store,
+		ring:     ring,
+		recovery: codes,
+		devices:  devices,
+		logins:   logins,
+		backups:  backups,
+	}
 }
 
 // State is a restore as its caller sees it.
@@ -151,7 +158,12 @@ type State struct {
 
 func (r *restore) state(f Facts) State {
 	d := Decide(f)
-	s := State{ID: r.ID, Step: d.Step, Reason: d.Reason, Expires: r.Expires}
+	s := State{
+		ID:      r.ID,
+		Step:    d.Step,
+		Reason:  d.Reason,
+		Expires: r.Expires,
+	}
 	if d.Step == StepWait {
 		s.WaitUntil = f.WaitUntil
 	}
@@ -254,8 +266,10 @@ func (sc *scene) closed(r *restore) bool {
 // of returns the facts for one restore.
 func (sc *scene) of(r *restore) Facts {
 	f := sc.facts
-	f.Done, f.Chosen = !r.Done.IsZero(), !r.Chosen.IsZero()
-	f.NoHandle, f.Disabled = r.NoHandle, r.Disabled
+	f.Done = !r.Done.IsZero()
+	f.Chosen = !r.Chosen.IsZero()
+	f.NoHandle = r.NoHandle
+	f.Disabled = r.Disabled
 	f.Found = sc.backup != nil && sc.backup.Handle == r.Handle
 	f.WaitUntil = r.Started.Add(firstWait)
 	if r.Watched && (sc.old == nil || sc.old.CalledDuring(r.ID)) {

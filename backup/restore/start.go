@@ -96,8 +96,11 @@ type beginning struct {
 
 func (s *Service) prepare(req StartRequest) *beginning {
 	b := &beginning{
-		StartRequest: req, stranger: storage.NewUID(), backup: backup.NewID(), random: storage.NewUID(),
-		token: storage.NewID("rt_", tokenCharacters),
+		StartRequest: req,
+		stranger:     storage.NewUID(),
+		backup:       backup.NewID(),
+		random:       storage.NewUID(),
+		token:        storage.NewID("rt_", tokenCharacters),
 	}
 	if req.Handle == "" {
 		return b
@@ -167,8 +170,12 @@ func (s *Service) start(tx *storage.Tx, b *beginning, actor audit.Actor) (*Start
 // newRestore makes the restore's row: the backup's user's, or a stranger's of the same size without the phone's data.
 func (s *Service) newRestore(tx *storage.Tx, b *beginning) (row, error) {
 	r := &restore{
-		Backup: b.backup, NoHandle: b.Handle == "", Disabled: b.Disabled,
-		Started: tx.Now(), Expires: tx.Now().Add(life), Kept: tx.Now().Add(keptAsked),
+		Backup:   b.backup,
+		NoHandle: b.Handle == "",
+		Disabled: b.Disabled,
+		Started:  tx.Now(),
+		Expires:  tx.Now().Add(life),
+		Kept:     tx.Now().Add(keptAsked),
 	}
 	uid := b.stranger
 	var known *backup.Backup
@@ -179,7 +186,8 @@ func (s *Service) newRestore(tx *storage.Tx, b *beginning) (row, error) {
 		}
 	}
 	if known != nil {
-		r.Backup, r.Moves = known.ID, known.Moves
+		r.Backup = known.ID
+		r.Moves = known.Moves
 		r.setInstallation(b.Installation)
 	} else {
 		r.setInstallation(blank(b.Installation))
@@ -191,14 +199,20 @@ func (s *Service) newRestore(tx *storage.Tx, b *beginning) (row, error) {
 }
 
 func (r *restore) setInstallation(in device.Installation) {
-	r.Identifier, r.Name, r.Key, r.Capabilities = in.Identifier, in.Name, in.Key, in.Capabilities
+	r.Identifier = in.Identifier
+	r.Name = in.Name
+	r.Key = in.Key
+	r.Capabilities = in.Capabilities
 	r.Push = in.Push.Keep()
 }
 
 // blank returns an installation that takes as many bytes in a row and says nothing about the phone.
 func blank(in device.Installation) device.Installation {
 	out := device.Installation{Identifier: zeros(in.Identifier), Name: zeros(in.Name), Key: in.Key}
-	out.Key.N, out.Key.E, out.Key.X, out.Key.Y = zeros(in.Key.N), zeros(in.Key.E), zeros(in.Key.X), zeros(in.Key.Y)
+	out.Key.N = zeros(in.Key.N)
+	out.Key.E = zeros(in.Key.E)
+	out.Key.X = zeros(in.Key.X)
+	out.Key.Y = zeros(in.Key.Y)
 	for _, c := range in.Capabilities {
 		out.Capabilities = append(out.Capabilities, zeros(c))
 	}
@@ -229,7 +243,8 @@ func (s *Service) count(tx *storage.Tx, uid storage.UID, b *beginning) (startCou
 	handle := b.stranger.String() // the same for a handle that is known, and after a rotation of keys
 	counted, err := startTable.Get(tx, uid, handle)
 	if errors.Is(err, storage.ErrNotFound) {
-		counted, err = &starts{}, nil
+		counted = &starts{}
+		err = nil
 	}
 	if err != nil {
 		return startCount{}, err

@@ -136,12 +136,14 @@ func testSixth(t *testing.T, h *house, handle string) {
 	first := h.newPhone("new phone")
 	for i := range 5 { // the same key, and no proof: these are free
 		req := first.request(t, handle)
-		req.Proof, req.Disabled = "", i%2 == 0 // those count alike
+		req.Proof = ""
+		req.Disabled = i%2 == 0 // those count alike
 		if s, err := h.restores.Start(ctx, req, from); err != nil || s.Flooded {
 			t.Fatalf("start %d: %+v, %v", i+1, s, err)
 		}
 	}
-	p, other := h.newPhone("new phone"), h.newPhone("new phone")
+	p := h.newPhone("new phone")
+	other := h.newPhone("new phone")
 	signed := func(by *phone, claims map[string]any) restore.StartRequest {
 		req := p.request(t, handle)
 		req.Proof = by.Sign(claims)

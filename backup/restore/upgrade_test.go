@@ -21,7 +21,8 @@ func TestRedeem_KeepsThePushAddressOfARestoreThatWasBegunUnderSchema1(t *testing
 			t.Fatalf("the restore has no push address: %v", r)
 		}
 		delete(r, "push")
-		r["push_service"], r["push_token"] = address["service"], address["token"]
+		r["push_service"] = address["service"]
+		r["push_token"] = address["token"]
 	})
 	if rows != 1 {
 		t.Fatalf("%d restores", rows)

@@ -29,7 +29,8 @@ func (s *Service) Veto(ctx context.Context, p device.Proof, id string, actor aud
 		if !f.Record.Vetoed.IsZero() {
 			return vetoes.Put(tx, f.UID, f.Record.Backup, &veto{At: tx.Now()})
 		}
-		f.Record.Vetoed, f.Record.Kept = tx.Now(), tx.Now().Add(keptDecided)
+		f.Record.Vetoed = tx.Now()
+		f.Record.Kept = tx.Now().Add(keptDecided)
 		tx.Wake(f.UID)
 		detail := audit.Detail{Enrollment: e.ID, Backup: f.Record.Backup}
 		return errors.Join(

@@ -20,7 +20,8 @@ func TestVeto_KeepsEveryRestoreOfTheBackupClosedForADay(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		ctx := context.Background()
 		old := h.enroll(t, "ada").backUp(t, "body")
-		s, open := h.start(t, old.handle), h.start(t, old.handle)
+		s := h.start(t, old.handle)
+		open := h.start(t, old.handle)
 		for range 2 {
 			must(t, h.restores.Veto(ctx, old.Proof(), s.ID, from))
 		}
@@ -43,7 +44,9 @@ func TestVeto_IsTheOldInstallationsAlone(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		ctx := context.Background()
 		old := h.enroll(t, "ada").backUp(t, "body")
-		without, another, stranger := h.enroll(t, "ada"), h.enroll(t, "ada").backUp(t, "x"), h.enroll(t, "bob").backUp(t, "y")
+		without := h.enroll(t, "ada")
+		another := h.enroll(t, "ada").backUp(t, "x")
+		stranger := h.enroll(t, "bob").backUp(t, "y")
 		s := h.start(t, old.handle)
 		for name, p := range map[string]*phone{"without a backup": without, "of another backup": another, "of another user": stranger} {
 			if err := h.restores.Veto(ctx, p.Proof(), s.ID, from); !errors.Is(err, restore.ErrNone) {
@@ -178,7 +181,8 @@ func TestWait_IsNotShortenedByAFloodOfRestores(t *testing.T) {
 func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		ctx := context.Background()
-		old, without := h.enroll(t, "ada").backUp(t, "body"), h.enroll(t, "ada")
+		old := h.enroll(t, "ada").backUp(t, "body")
+		without := h.enroll(t, "ada")
 		other := h.enroll(t, "ada").backUp(t, "x")
 		woken, stop := h.store.Watch(h.uid(t, "ada"))
 		defer stop()
@@ -194,8 +198,13 @@ func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 		list, err := h.restores.Await(ctx, old.Proof(), 0)
 		must(t, err)
 		want := []restore.Listed{{
-			ID: s.ID, Step: restore.StepRecoveryCode, Reason: restore.BackupFound, Name: "new phone",
-			Started: h.store.Now(), Expires: h.store.Now().Add(15 * time.Minute), Backup: list[0].Backup,
+			ID:      s.ID,
+			Step:    restore.StepRecoveryCode,
+			Reason:  restore.BackupFound,
+			Name:    "new phone",
+			Started: h.store.Now(),
+			Expires: h.store.Now().Add(15 * time.Minute),
+			Backup:  list[0].Backup,
 		}}
 		if diff := cmp.Diff(want, list); diff != "" {
 			t.Error(diff)
@@ -236,8 +245,12 @@ func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
 		must(t, h.restores.Veto(ctx, old.Proof(), vetoed.ID, from))
 		must(t, h.restores.Unblock(ctx, "ada", admin))
 		h.clock.Advance(time.Hour)
-		chosen, closed, done := h.start(t, old.handle), h.start(t, old.handle), h.start(t, old.handle)
-		want[chosen.ID], want[closed.ID], want[done.ID] = restore.EndChosen, restore.EndClosed, restore.EndDone
+		chosen := h.start(t, old.handle)
+		closed := h.start(t, old.handle)
+		done := h.start(t, old.handle)
+		want[chosen.ID] = restore.EndChosen
+		want[closed.ID] = restore.EndClosed
+		want[done.ID] = restore.EndDone
 		_, err := h.restores.FirstTimeSetup(ctx, chosen.ID, chosen.Token)
 		must(t, err)
 		done.restored(t, old.code)

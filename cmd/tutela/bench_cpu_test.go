@@ -45,21 +45,39 @@ type useCase struct {
 func (s *limitsBench) useCases() []useCase {
 	return []useCase{
 		{
-			name: "a whole login", short: "login", limit: 3, each: 1200, prepare: s.prepareLogins,
-			requests: 4, verified: 1, // bc-authorize, pull, answer, token; the phone's answer
-			signed: 2, // ID and access token
+			name:     "a whole login",
+			short:    "login",
+			limit:    3,
+			each:     1200,
+			prepare:  s.prepareLogins,
+			requests: 4,
+			verified: 1, // bc-authorize, pull, answer, token; the phone's answer
+			signed:   2, // ID and access token
 		},
 		{
-			name: "a restore: start, code, read", short: "restore", limit: 6, each: 600, prepare: s.prepareRestores,
-			requests: 3, verified: 1, // the new installation's JWT
+			name:     "a restore: start, code, read",
+			short:    "restore",
+			limit:    6,
+			each:     600,
+			prepare:  s.prepareRestores,
+			requests: 3,
+			verified: 1, // the new installation's JWT
 		},
 		{
-			name: "a login by recovery code", short: "code", limit: 4, each: 1200, prepare: s.prepareCodes,
+			name:     "a login by recovery code",
+			short:    "code",
+			limit:    4,
+			each:     1200,
+			prepare:  s.prepareCodes,
 			requests: 2, // mfa/start, token
 			signed:   2,
 		},
 		{
-			name: "an admin's reset", short: "reset", limit: 6, each: 1200, prepare: s.prepareResets,
+			name:     "an admin's reset",
+			short:    "reset",
+			limit:    6,
+			each:     1200,
+			prepare:  s.prepareResets,
 			requests: 1,
 			signed:   1, // the receipt, by Ed25519, which costs about as much; the program's token has been verified before
 		},
@@ -85,9 +103,13 @@ func (s *limitsBench) benchCPU(b *testing.B, u useCase) {
 	slices.SortFunc(costs, func(x, y cost) int { return cmp.Compare(x.ratio(), y.ratio()) })
 	typical := costs[len(costs)/2]
 	s.table.add(row{
-		what: u.name + ", CPU", measured: milliseconds(typical.server), floor: milliseconds(typical.floor),
-		ratio: fmt.Sprintf("%.1f", typical.ratio()), limit: fmt.Sprintf("≤ %.0f ×", u.limit), within: typical.ratio() <= u.limit,
-		spread: fmt.Sprintf("%.1f–%.1f", costs[0].ratio(), costs[len(costs)-1].ratio()),
+		what:     u.name + ", CPU",
+		measured: milliseconds(typical.server),
+		floor:    milliseconds(typical.floor),
+		ratio:    fmt.Sprintf("%.1f", typical.ratio()),
+		limit:    fmt.Sprintf("≤ %.0f ×", u.limit),
+		within:   typical.ratio() <= u.limit,
+		spread:   fmt.Sprintf("%.1f–%.1f", costs[0].ratio(), costs[len(costs)-1].ratio()),
 	})
 	b.ReportMetric(typical.ratio(), "×floor")
 	b.ReportMetric(typical.server.Seconds()*1e3, "server-cpu-ms")

@@ -53,7 +53,8 @@ func startEmpty(tb testing.TB) *emptyServer {
 		tb.Fatal(err)
 	}
 	cmd := exec.CommandContext(tb.Context(), self)
-	cmd.Env, cmd.Stderr = append(os.Environ(), emptyVariable+"=1"), os.Stderr
+	cmd.Env = append(os.Environ(), emptyVariable+"=1")
+	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		tb.Fatal(err)

@@ -40,7 +40,8 @@ const (
 // request, and phones that hold a pull. Each waits for a user of its own.
 func (s *limitsBench) benchWaits(b *testing.B) {
 	each := min(waitersOfAKind, (openFiles(b)-spareFiles)/2)
-	logins, phones := s.beginLogins(b, each), s.usedPhones(b, each)
+	logins := s.beginLogins(b, each)
+	phones := s.usedPhones(b, each)
 	s.http.CloseIdleConnections() // this process has no more files than the server
 
 	// Login systems first, and phones beside them.
@@ -240,11 +241,14 @@ func (s *limitsBench) addWakes(b *testing.B, what string, waiters []*waiter, wak
 		b.FailNow()
 	}
 	slices.Sort(took)
-	p50, p99 := took[len(took)/2], took[len(took)*99/100]
+	p50 := took[len(took)/2]
+	p99 := took[len(took)*99/100]
 	s.table.add(row{
-		what: what + ", p99", measured: fmt.Sprintf("%.1f ms", p99.Seconds()*1e3),
-		limit: fmt.Sprintf("< %d ms", maxWake.Milliseconds()), within: p99 < maxWake,
-		spread: fmt.Sprintf("p50 %.1f ms", p50.Seconds()*1e3),
+		what:     what + ", p99",
+		measured: fmt.Sprintf("%.1f ms", p99.Seconds()*1e3),
+		limit:    fmt.Sprintf("< %d ms", maxWake.Milliseconds()),
+		within:   p99 < maxWake,
+		spread:   fmt.Sprintf("p50 %.1f ms", p50.Seconds()*1e3),
 	})
 }
 
@@ -252,9 +256,11 @@ func (s *limitsBench) addWakes(b *testing.B, what string, waiters []*waiter, wak
 func (s *limitsBench) addWaiters(what string, held, bare memory, n int) {
 	each := float64(held.private-bare.private) / float64(n) / 1024
 	s.table.add(row{
-		what: fmt.Sprintf("%s, of %d", what, n), measured: fmt.Sprintf("%.1f KiB", each),
-		limit: fmt.Sprintf("≤ %d KiB", maxWaiterBytes>>10), within: each*1024 <= maxWaiterBytes,
-		spread: fmt.Sprintf("%d MiB in all", held.resident>>20),
+		what:     fmt.Sprintf("%s, of %d", what, n),
+		measured: fmt.Sprintf("%.1f KiB", each),
+		limit:    fmt.Sprintf("≤ %d KiB", maxWaiterBytes>>10),
+		within:   each*1024 <= maxWaiterBytes,
+		spread:   fmt.Sprintf("%d MiB in all", held.resident>>20),
 	})
 }
 

@@ -53,7 +53,8 @@ func readBookCode(t *testing.T) (found []bookCode) {
 }
 
 func codeIn(page, content string) (found []bookCode) {
-	fenced, marked := false, false
+	fenced := false
+	marked := false
 	for i, text := range strings.Split(content, "\n") {
 		if marked = marks(text, marked); marked {
 			continue

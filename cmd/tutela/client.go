@@ -43,8 +43,13 @@ func (clientAddCmd) Help() string {
 // Run registers the client.
 func (c *clientAddCmd) Run(ctx context.Context) error {
 	added := operator.NewClient{
-		Name: c.Name, Grants: c.Grant, RedirectURIs: c.RedirectURI, WebOrigins: c.WebOrigin, IDTokenAlg: c.IDTokenAlg,
-		Presence: device.Presence(c.Presence), ActsAs: c.ActsAs,
+		Name:         c.Name,
+		Grants:       c.Grant,
+		RedirectURIs: c.RedirectURI,
+		WebOrigins:   c.WebOrigin,
+		IDTokenAlg:   c.IDTokenAlg,
+		Presence:     device.Presence(c.Presence),
+		ActsAs:       c.ActsAs,
 	}
 	for _, scopes := range c.Scope {
 		added.Scopes = append(added.Scopes, strings.Fields(scopes)...)

@@ -105,7 +105,8 @@ func secondsOf(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:0
 
 // distance is how far after something a time is, as people read it.
 func distance(d time.Duration) string {
-	size, side := d.Abs(), "after"
+	size := d.Abs()
+	side := "after"
 	if d < 0 {
 		side = "before"
 	}

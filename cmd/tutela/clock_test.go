@@ -132,7 +132,8 @@ func TestClockJumped_IsNotReadyAndSaysWhatHelps(t *testing.T) {
 	if err := clockJumped(state); err != nil {
 		t.Errorf("%v", err)
 	}
-	state.Jump, state.Kept = -10*year, true
+	state.Jump = -10 * year
+	state.Kept = true
 	if err := clockJumped(state); err != nil {
 		t.Errorf("of a wall that is known to be wrong: %v", err)
 	}

@@ -62,7 +62,10 @@ func (c *commandLine) from(dir string, args ...string) ran {
 	c.t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(c.t.Context(), c.binary, args...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, cleanEnvironment(), &stdout, &stderr
+	cmd.Dir = dir
+	cmd.Env = cleanEnvironment()
+	cmd.Stdout = &stdout
+	cmd.Stderr = &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -76,7 +79,8 @@ func (c *commandLine) served(environment []string, args ...string) (stdout, stde
 	c.t.Helper()
 	var said bytes.Buffer
 	cmd := exec.CommandContext(c.t.Context(), c.binary, append([]string{"serve", "--listen", "127.0.0.1:0", "--data", c.data}, args...)...)
-	cmd.Env, cmd.Stderr = append(cleanEnvironment(), environment...), &said
+	cmd.Env = append(cleanEnvironment(), environment...)
+	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()
 	must(c.t, err)
 	must(c.t, cmd.Start())

@@ -50,8 +50,11 @@ func (c *demoCmd) Run(ctx context.Context) error {
 		return fmt.Errorf("find this program: %w", err)
 	}
 	s := &story{
-		self: self, dir: dir, out: os.Stdout, color: term.IsTerminal(int(os.Stdout.Fd())),
-		http: &http.Client{Timeout: 70 * time.Second},
+		self:  self,
+		dir:   dir,
+		out:   os.Stdout,
+		color: term.IsTerminal(int(os.Stdout.Fd())),
+		http:  &http.Client{Timeout: 70 * time.Second},
 	}
 	began := time.Now()
 	err = errors.Join(s.tell(ctx), s.stopServer())
@@ -129,9 +132,11 @@ func (s *story) check(so bool, format string, args ...any) error {
 // tutela runs a command of this program as a process and returns what it prints.
 func (s *story) tutela(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, s.self, args...) //nolint:gosec // this program, with arguments of the story
-	cmd.Dir, cmd.Env = s.dir, cleanEnvironment()
+	cmd.Dir = s.dir
+	cmd.Env = cleanEnvironment()
 	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdout = &stdout
+	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("tutela %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
 	}
@@ -172,7 +177,8 @@ func (s *story) startServer(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, s.self, "serve", //nolint:gosec // this program
 		"--dev", "--listen", "127.0.0.1:0", "--data", filepath.Join(s.dir, "data"),
 		"--name", "Hafenlicht", "--log-level", "warn")
-	cmd.Env, cmd.Dir = cleanEnvironment(), s.dir
+	cmd.Env = cleanEnvironment()
+	cmd.Dir = s.dir
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 15 * time.Second
 	cmd.Stderr = os.Stderr

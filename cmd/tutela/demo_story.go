@@ -72,7 +72,8 @@ func (s *story) enrols(ctx context.Context) error {
 	if err := s.phoneJSON(ctx, &enrolled, "enroll", strings.TrimSpace(link), "--name", "Pixel 9", "--push-token", "demo-push-token"); err != nil {
 		return err
 	}
-	s.code, s.enrollment = enrolled.RecoveryCode, enrolled.EnrollmentID
+	s.code = enrolled.RecoveryCode
+	s.enrollment = enrolled.EnrollmentID
 	s.show("phone", "Connected to Hafenlicht as "+enrolled.UserID+".\nSave your recovery code:  "+grouped(s.code))
 	s.note("the phone made a key that never leaves it; the server keeps its public half, and a keyed hash of the code")
 	return errors.Join(
@@ -273,8 +274,10 @@ func (s *story) losesPhone(ctx context.Context) error {
 	if err := s.restoreJSON(ctx, &restored); err != nil {
 		return err
 	}
-	old, oldEnrollment := s.code, s.enrollment
-	s.code, s.enrollment = restored.RecoveryCode, restored.EnrollmentID
+	old := s.code
+	oldEnrollment := s.enrollment
+	s.code = restored.RecoveryCode
+	s.enrollment = restored.EnrollmentID
 	s.show("phone", "Welcome back, maria. Your accounts are here again.\nYour next recovery code:  "+grouped(s.code))
 	s.note("one step: the old phone's key and token died, the backup moved, the code was replaced")
 	var status phoneStatus
@@ -384,7 +387,9 @@ func (s *story) isReset(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	planned, removed, second := rowsOf(dry), rowsOf(done), rowsOf(again)
+	planned := rowsOf(dry)
+	removed := rowsOf(done)
+	second := rowsOf(again)
 	s.show("help desk", fmt.Sprintf("A dry run says: %d rows would go.\nReset: %d rows went. A receipt is signed.\nOnce more: %d rows. Nothing was left.", planned, removed, second))
 	asked, err := s.form(ctx, s.bank, "/bc-authorize", "scope", "openid", "login_hint", "maria")
 	if err != nil {

@@ -82,7 +82,8 @@ func (c *eventsCmd) show(ctx context.Context, s operator.Service, q operator.Eve
 
 // follow shows what a server does from the event last on, also one that is yet to start, until it is interrupted.
 func (c *eventsCmd) follow(ctx context.Context, q operator.EventQuery, last string) error {
-	q.After, q.Take = cmp.Or(last, "0"), eventsAtOnce
+	q.After = cmp.Or(last, "0")
+	q.Take = eventsAtOnce
 	for {
 		select {
 		case <-ctx.Done():

@@ -16,7 +16,10 @@ import (
 func (c *commandLine) edit(change func(s *storage.Store)) {
 	c.t.Helper()
 	h, err := openHouse(c.t.Context(), houseOptions{
-		dataFlags: dataIn(c.data), PublicURLs: []string{localServer}, Issuer: "tutela", Log: slog.New(slog.DiscardHandler),
+		dataFlags:  dataIn(c.data),
+		PublicURLs: []string{localServer},
+		Issuer:     "tutela",
+		Log:        slog.New(slog.DiscardHandler),
 	})
 	must(c.t, err)
 	change(h.store)

@@ -164,7 +164,8 @@ func besiege(t *testing.T) *siege {
 		s.call(r.method, s.fill(r.path), body, "Content-Type", kind)
 	}
 	s.caller.CloseIdleConnections()
-	s.goroutines, s.before = runtime.NumGoroutine(), s.contents()
+	s.goroutines = runtime.NumGoroutine()
+	s.before = s.contents()
 	t.Cleanup(s.settle)
 	return s
 }
@@ -256,7 +257,10 @@ func TestHostile_BodiesThatCannotBeReadAreRefused(t *testing.T) {
 
 type zeros struct{}
 
-func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
 
 func TestHostile_ContentTypesThatAreNotReadAreRefused(t *testing.T) {
 	s := besiege(t)
@@ -349,7 +353,8 @@ func (m *mounted) bodyWith(r route, value string, path ...string) string {
 		if !isObject {
 			below = map[string]any{}
 		}
-		object[name], object = below, below
+		object[name] = below
+		object = below
 	}
 	object[path[len(path)-1]] = json.RawMessage("\"here\"")
 	encoded, err := json.Marshal(body)

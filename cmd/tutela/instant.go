@@ -81,7 +81,10 @@ func userForScripts(u device.Profile) userJSON {
 
 func userDetailForScripts(u operator.UserDetail) userDetailJSON {
 	return userDetailJSON{
-		UserDetail: u, Created: instant(u.Created), Updated: instant(u.Updated), LastLogin: instant(u.LastLogin),
+		UserDetail: u,
+		Created:    instant(u.Created),
+		Updated:    instant(u.Updated),
+		LastLogin:  instant(u.LastLogin),
 		Enrollments: each(u.Enrollments, func(e operator.Enrollment) enrollmentJSON {
 			return enrollmentJSON{e, instant(e.Enrolled), instant(e.LastAuth)}
 		}),

@@ -47,7 +47,8 @@ func TestKill_NothingAcknowledgedIsLost(t *testing.T) {
 func TestKill_WhileItCompactsUnderLoadLosesNothing(t *testing.T) {
 	s := startLive(t)
 	l := newLedger(t, s)
-	compacted, cut := 0, 0
+	compacted := 0
+	cut := 0
 	for round := range killRounds / 2 {
 		l.loadAndKill(t, func(ctx context.Context) error {
 			err := compactThere(ctx, s)
@@ -92,7 +93,8 @@ func TestKill_AWriteThatIsLostIsCaught(t *testing.T) {
 	s := startLive(t)
 	l := newLedger(t, s)
 	l.loadAndKill(t)
-	file, copied := filepath.Join(s.data, "tutela.db"), filepath.Join(t.TempDir(), "copy.db")
+	file := filepath.Join(s.data, "tutela.db")
+	copied := filepath.Join(t.TempDir(), "copy.db")
 	copyFile(t, file, copied)
 	s.start(t)
 	l.loadAndKill(t)
@@ -113,7 +115,8 @@ func TestSoakKill(t *testing.T) {
 	}
 	s := startLive(t)
 	l := newLedger(t, s)
-	rounds, acknowledged := 0, 0
+	rounds := 0
+	acknowledged := 0
 	for end := time.Now().Add(long); time.Now().Before(end); rounds++ {
 		acknowledged += l.loadAndKill(t)
 		s.start(t)
@@ -320,7 +323,8 @@ func (a *account) verify(ctx context.Context, s *liveServer) error {
 			wrong = append(wrong, errors.Join(errors.New("a login that was collected can be collected again"), err))
 		}
 	}
-	a.approved, a.collected = nil, nil
+	a.approved = nil
+	a.collected = nil
 	if err := errors.Join(wrong...); err != nil {
 		return fmt.Errorf("%s: %w", a.id, err)
 	}

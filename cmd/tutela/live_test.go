@@ -240,7 +240,12 @@ func (s *liveServer) enroll(ctx context.Context, user string) (*phone.Phone, str
 	if err := s.manage(ctx, http.MethodPost, "/guardian/enrollments/ticket", map[string]string{"user_id": user}, &ticket); err != nil {
 		return nil, "", fmt.Errorf("ticket: %w", err)
 	}
-	p, err := phone.New(phone.Options{BaseURL: s.public, Name: "phone of " + user, Identifier: user, Client: s.phones})
+	p, err := phone.New(phone.Options{
+		BaseURL:    s.public,
+		Name:       "phone of " + user,
+		Identifier: user,
+		Client:     s.phones,
+	})
 	if err != nil {
 		return nil, "", err
 	}

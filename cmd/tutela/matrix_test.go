@@ -51,13 +51,17 @@ var open = []string{
 // slots are the places of all other proofs.
 var slots = []slot{
 	{
-		route: "POST /api/enroll", place: "Authorization: Ticket", takes: []string{"ticket", "enrollment_tx_id"},
+		route: "POST /api/enroll",
+		place: "Authorization: Ticket",
+		takes: []string{"ticket", "enrollment_tx_id"},
 		offer: func(m *mounted, proof string) reply {
 			return m.json("POST", "/api/enroll", m.installation(), "Authorization", `Ticket id="`+proof+`"`)
 		},
 	},
 	{
-		route: "POST /api/restores", place: "restore_handle", takes: []string{"restore_handle"},
+		route: "POST /api/restores",
+		place: "restore_handle",
+		takes: []string{"restore_handle"},
 		offer: func(m *mounted, proof string) reply {
 			return m.json("POST", "/api/restores", m.installation("restore_handle", proof))
 		},
@@ -76,21 +80,27 @@ var slots = []slot{
 		},
 	},
 	{
-		route: "POST /api/resolve-transaction", place: "challenge_response", takes: []string{"challenge_response"},
+		route: "POST /api/resolve-transaction",
+		place: "challenge_response",
+		takes: []string{"challenge_response"},
 		offer: func(m *mounted, proof string) reply {
 			return m.json("POST", "/api/resolve-transaction", map[string]string{"challenge_response": proof},
 				"Authorization", "Bearer "+m.held[string(keyring.TransactionToken)])
 		},
 	},
 	{
-		route: "POST /api/restores/:id/recovery-code", place: "recovery_code", takes: []string{"recovery_code"},
+		route: "POST /api/restores/:id/recovery-code",
+		place: "recovery_code",
+		takes: []string{"recovery_code"},
 		offer: func(m *mounted, proof string) reply {
 			return m.json("POST", "/api/restores/"+m.restoreID+"/recovery-code", map[string]string{"recovery_code": proof},
 				"Authorization", "Bearer "+m.held["restore_token"])
 		},
 	},
 	{
-		route: "POST /api/device-accounts/:id/recovery-code/check", place: "recovery_code", takes: []string{"recovery_code"},
+		route: "POST /api/device-accounts/:id/recovery-code/check",
+		place: "recovery_code",
+		takes: []string{"recovery_code"},
 		offer: func(m *mounted, proof string) reply {
 			return m.json("POST", "/api/device-accounts/"+m.phone.Enrollment().ID+"/recovery-code/check",
 				map[string]string{"recovery_code": proof}, "Authorization", "Bearer "+m.held["device_jwt"])
@@ -104,33 +114,43 @@ var slots = []slot{
 		wants: func(r reply) bool { return strings.TrimSpace(string(r.body)) == `{"valid":true}` },
 	},
 	{
-		route: "PUT /api/device-accounts/:id/backup", place: "Backup-Manifest", takes: []string{"manifest"},
+		route: "PUT /api/device-accounts/:id/backup",
+		place: "Backup-Manifest",
+		takes: []string{"manifest"},
 		offer: func(m *mounted, proof string) reply {
 			return m.call("PUT", "/api/device-accounts/"+m.phone.Enrollment().ID+"/backup", "", "Content-Type", "application/octet-stream",
 				"If-Match", `"1"`, "Backup-Manifest", proof, "Authorization", "Bearer "+m.held["device_jwt"])
 		},
 	},
 	{
-		route: "POST /oauth/token", place: "auth_req_id", takes: []string{"auth_req_id"},
+		route: "POST /oauth/token",
+		place: "auth_req_id",
+		takes: []string{"auth_req_id"},
 		offer: func(m *mounted, proof string) reply {
 			return m.form("/oauth/token", "grant_type", access.GrantCIBA, "auth_req_id", proof)
 		},
 		wants: func(r reply) bool { return r.member("error") == "authorization_pending" },
 	},
 	{
-		route: "POST /oauth/token", place: "mfa_token", takes: []string{string(keyring.MFAToken)},
+		route: "POST /oauth/token",
+		place: "mfa_token",
+		takes: []string{string(keyring.MFAToken)},
 		offer: func(m *mounted, proof string) reply {
 			return m.form("/oauth/token", "grant_type", access.GrantRecoveryCode, "mfa_token", proof, "recovery_code", m.held["recovery_code"])
 		},
 	},
 	{
-		route: "POST /oauth/token", place: "recovery_code", takes: []string{"recovery_code"},
+		route: "POST /oauth/token",
+		place: "recovery_code",
+		takes: []string{"recovery_code"},
 		offer: func(m *mounted, proof string) reply {
 			return m.form("/oauth/token", "grant_type", access.GrantRecoveryCode, "mfa_token", m.held[string(keyring.MFAToken)], "recovery_code", proof)
 		},
 	},
 	{
-		route: "POST /mfa/start", place: "ticket", takes: []string{"ticket", "enrollment_tx_id"},
+		route: "POST /mfa/start",
+		place: "ticket",
+		takes: []string{"ticket", "enrollment_tx_id"},
 		offer: func(m *mounted, proof string) reply {
 			m.policy("enrollment.after_reset", "ticket")
 			return m.form("/mfa/start", "user_id", "otto", "ticket", proof)
@@ -140,7 +160,9 @@ var slots = []slot{
 	pageSlot("POST /mfa/enrollment/start"),
 	pageSlot("POST /mfa/enrollment/code"),
 	{
-		route: "GET /mfa/enrollment/state", place: "ticket", takes: []string{"ticket"},
+		route: "GET /mfa/enrollment/state",
+		place: "ticket",
+		takes: []string{"ticket"},
 		offer: func(m *mounted, proof string) reply {
 			return m.call("GET", "/mfa/enrollment/state?ticket="+url.QueryEscape(proof), "", "Cookie", "tutela_enrollment="+m.held["page_session"])
 		},
@@ -154,7 +176,9 @@ var slots = []slot{
 		wants: func(r reply) bool { return r.status == 200 && !bytes.Contains(r.body, []byte(over)) },
 	},
 	{
-		route: "POST /mfa/enrollment/code", place: "Cookie", takes: []string{"page_session"},
+		route: "POST /mfa/enrollment/code",
+		place: "Cookie",
+		takes: []string{"page_session"},
 		offer: func(m *mounted, proof string) reply {
 			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent), "Content-Type", formType, "Cookie", "tutela_enrollment="+proof)
 		},
@@ -177,9 +201,12 @@ const over = "This code works no longer."
 func pageSlot(route string) slot {
 	method, path, _ := strings.Cut(route, " ")
 	return slot{
-		route: route, place: "ticket", takes: []string{"ticket"},
+		route: route,
+		place: "ticket",
+		takes: []string{"ticket"},
 		offer: func(m *mounted, proof string) reply {
-			query, body := "", values("ticket", proof)
+			query := ""
+			body := values("ticket", proof)
 			if method == http.MethodGet {
 				query, body = "?"+body, ""
 			}
@@ -215,7 +242,9 @@ func slotsOf(method, path string) []slot {
 	for _, b := range bearing {
 		if strings.HasPrefix(path, b.prefix) {
 			return append(list, slot{
-				route: method + " " + path, place: "Authorization: Bearer", takes: b.takes,
+				route: method + " " + path,
+				place: "Authorization: Bearer",
+				takes: b.takes,
 				offer: func(m *mounted, proof string) reply {
 					body, kind := m.bodyOf(method, path)
 					return m.call(method, m.fill(path), body, "Content-Type", kind, "Authorization", "Bearer "+proof)

@@ -89,8 +89,12 @@ func mountOn(t testing.TB, wrap func(storage.Engine) storage.Engine) *mounted {
 	m.url = "http://" + listener.Addr().String()
 	data := dataIn(filepath.Join(t.TempDir(), "data"))
 	m.house, err = openHouse(t.Context(), houseOptions{
-		dataFlags: data, Begin: true, PublicURLs: []string{m.url}, Issuer: "Hafenlicht", Log: log,
-		wrap: func(engine storage.Engine) storage.Engine { return wrap(storagetest.Watch(t, engine)) },
+		dataFlags:  data,
+		Begin:      true,
+		PublicURLs: []string{m.url},
+		Issuer:     "Hafenlicht",
+		Log:        log,
+		wrap:       func(engine storage.Engine) storage.Engine { return wrap(storagetest.Watch(t, engine)) },
 	})
 	m.must(err)
 	t.Cleanup(func() { m.must(m.house.Close()) })
@@ -231,7 +235,8 @@ func (m *mounted) furnishLogin() {
 	m.must(err)
 	m.must(m.phone.Approve(ctx, asked[0], begun.member("number")))
 	collected := m.ok(m.form("/oauth/token", "grant_type", access.GrantCIBA, "auth_req_id", begun.member("auth_req_id")))
-	m.held["id_token"], m.held["access_token"] = collected.member("id_token"), collected.member("access_token")
+	m.held["id_token"] = collected.member("id_token")
+	m.held["access_token"] = collected.member("access_token")
 	m.held[string(keyring.MFAToken)] = m.ok(m.form("/mfa/start", "user_id", "maria")).member("mfa_token")
 
 	m.held["auth_req_id"] = m.ok(m.form("/bc-authorize", "scope", "openid", "login_hint", "maria")).member("auth_req_id")
@@ -248,11 +253,13 @@ func (m *mounted) furnishLogin() {
 func (m *mounted) furnishRestore() {
 	m.t.Helper()
 	answer := m.ok(m.json("POST", "/api/restores", m.installation("restore_handle", m.held["restore_handle"])))
-	m.held["restore_token"], m.restoreID = answer.member("token"), answer.member("id")
+	m.held["restore_token"] = answer.member("token")
+	m.restoreID = answer.member("id")
 	m.held["restore_proof"] = m.signed(map[string]any{"restore": m.restoreID})
 	versions, err := m.phone.Generations(m.t.Context())
 	m.must(err)
-	parent, digest := sha256.Sum256([]byte(versions[0].Manifest)), sha256.Sum256(nil)
+	parent := sha256.Sum256([]byte(versions[0].Manifest))
+	digest := sha256.Sum256(nil)
 	m.held["manifest"] = m.signed(map[string]any{
 		"iss": m.phone.Enrollment().ID, "generation": 2, "parent": hex.EncodeToString(parent[:]),
 		"digest": hex.EncodeToString(digest[:]), "size": 0, "items": 1, "provider": "icloud", "automatic_restore": true,
@@ -264,7 +271,8 @@ func (m *mounted) furnishPage() {
 	m.t.Helper()
 	ctx := m.t.Context()
 	m.held["page_session"] = storage.NewID("", 43)
-	m.spent, m.held["ticket"] = m.ticket("ida"), m.ticket("otto")
+	m.spent = m.ticket("ida")
+	m.held["ticket"] = m.ticket("otto")
 	started, err := m.house.devices.StartTicket(ctx, m.spent, m.held["page_session"])
 	m.must(err)
 	m.ok(m.json("POST", "/api/enroll", m.installation(), "Authorization", `Ticket id="`+started.TxID+`"`))
@@ -425,11 +433,14 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 	case "PATCH /api/device-accounts/:id":
 		object["name"] = "Pixel 10"
 	case "POST /api/v2/users":
-		object["user_id"], object["email"] = "new", "new@example.com"
+		object["user_id"] = "new"
+		object["email"] = "new@example.com"
 	case "POST /api/v2/users/:id/mfa-reset":
-		object["reason"], object["dry_run"] = "lost phone", true
+		object["reason"] = "lost phone"
+		object["dry_run"] = true
 	case "POST /api/v2/users/mfa-reset":
-		object["reason"], object["user_ids"] = "lost phones", []string{"maria"}
+		object["reason"] = "lost phones"
+		object["user_ids"] = []string{"maria"}
 	case "POST /api/v2/guardian/enrollments/ticket":
 		object["user_id"] = "maria"
 	}

@@ -99,7 +99,13 @@ func logAt(level slog.Level) *slog.Logger {
 
 // operators is what the operator's calls stand on.
 func (h *house) operators() operator.Services {
-	return operator.Services{Access: h.access, Codes: h.codes, Devices: h.devices, Restores: h.restores, Store: h.store}
+	return operator.Services{
+		Access:   h.access,
+		Codes:    h.codes,
+		Devices:  h.devices,
+		Restores: h.restores,
+		Store:    h.store,
+	}
 }
 
 // printJSON prints a value for scripts.

@@ -53,7 +53,11 @@ func dataIn(path string) dataFlags { return dataFlags{Data: folder{path: path, t
 func beginInstallation(t *testing.T, data dataFlags) {
 	t.Helper()
 	h, err := openHouse(t.Context(), houseOptions{
-		dataFlags: data, Begin: true, PublicURLs: []string{localServer}, Issuer: "tutela", Log: slog.New(slog.DiscardHandler),
+		dataFlags:  data,
+		Begin:      true,
+		PublicURLs: []string{localServer},
+		Issuer:     "tutela",
+		Log:        slog.New(slog.DiscardHandler),
 	})
 	must(t, err)
 	must(t, h.Close())
@@ -76,7 +80,9 @@ func (c *commandLine) tryWith(environment []string, args ...string) ran {
 	c.t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(c.t.Context(), c.binary, args...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = append(cleanEnvironment(), environment...), &stdout, &stderr
+	cmd.Env = append(cleanEnvironment(), environment...)
+	cmd.Stdout = &stdout
+	cmd.Stderr = &stderr
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -322,7 +328,8 @@ func TestReceipt_VerifiesOfflineByASavedKeySet(t *testing.T) {
 	c := newCommandLine(t)
 	s := c.serve()
 	c.run("ticket", "maria")
-	receipt, jwks := filepath.Join(t.TempDir(), "receipt.json"), filepath.Join(t.TempDir(), "jwks.json")
+	receipt := filepath.Join(t.TempDir(), "receipt.json")
+	jwks := filepath.Join(t.TempDir(), "jwks.json")
 	must(t, os.WriteFile(receipt, []byte(c.run("user", "reset", "maria", "--reason", "lost", "--yes")), 0o600))
 	resp, err := http.Get(s.public + "/.well-known/jwks.json")
 	must(t, err)
@@ -469,7 +476,8 @@ func TestRestoreDB_LeavesEverythingWhenTheCopyIsNoDataFile(t *testing.T) {
 }
 
 func TestRestoreDB_ChangesNothingWhenTheMasterKeyIsNotTheCopys(t *testing.T) {
-	c, elsewhere := newCommandLineOnNothing(t), newCommandLine(t)
+	c := newCommandLineOnNothing(t)
+	elsewhere := newCommandLine(t)
 	elsewhere.run("ticket", "paul")
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	elsewhere.run("backup-db", copied)
@@ -509,7 +517,8 @@ func TestCommands_SayWhatIsKnownWhenTheServerEndsInTheMiddle(t *testing.T) {
 func TestRestoreDB_ThroughALinkKeepsTheLinkAndTheOldFile(t *testing.T) {
 	c := newCommandLine(t)
 	c.run("ticket", "maria")
-	link, target := filepath.Join(c.data, "tutela.db"), filepath.Join(t.TempDir(), "on-another-disk.db")
+	link := filepath.Join(c.data, "tutela.db")
+	target := filepath.Join(t.TempDir(), "on-another-disk.db")
 	must(t, os.Rename(link, target))
 	must(t, os.Symlink(target, link))
 	copied := filepath.Join(t.TempDir(), "copy.db")
@@ -653,7 +662,8 @@ func TestDrawQR_DrawsEveryModuleInsideAQuietZone(t *testing.T) {
 			t.Fatalf("row %d has %d modules", y, len(row))
 		}
 		for x, dark := range row {
-			inX, inY := x-quietZone, y-quietZone
+			inX := x - quietZone
+			inY := y - quietZone
 			want := false
 			if inX >= 0 && inY >= 0 && inX < size && inY < size {
 				r, _, _, _ := code.At(inX, inY).RGBA()

@@ -69,7 +69,8 @@ A second phone:
 
 // open reads the phone of the folder.
 func (c *phoneCmd) open(o phone.Options) (*phone.Phone, error) {
-	o.Folder, o.BaseURL = c.Folder, c.Server
+	o.Folder = c.Folder
+	o.BaseURL = c.Server
 	return phone.New(o)
 }
 
@@ -77,7 +78,8 @@ func (c *phoneCmd) open(o phone.Options) (*phone.Phone, error) {
 func (c *phoneCmd) openAnywhere(o phone.Options, told bool) (*phone.Phone, error) {
 	p, err := c.open(o)
 	if err == nil && p.Base() == "" && !told {
-		o.Folder, o.BaseURL = c.Folder, localServer
+		o.Folder = c.Folder
+		o.BaseURL = localServer
 		return phone.New(o)
 	}
 	return p, err
@@ -116,7 +118,12 @@ var keyAlgorithms = map[string]phone.Algorithm{"p256": phone.ES256, "ed25519": p
 func (e *phoneEnrollCmd) Run(c *phoneCmd) error {
 	ctx, cancel := phoneContext()
 	defer cancel()
-	o := phone.Options{Name: e.Name, Identifier: e.Identifier, Algorithm: keyAlgorithms[e.Key], Capabilities: []string{}}
+	o := phone.Options{
+		Name:         e.Name,
+		Identifier:   e.Identifier,
+		Algorithm:    keyAlgorithms[e.Key],
+		Capabilities: []string{},
+	}
 	if e.NumberMatching {
 		o.Capabilities = []string{phone.NumberMatching}
 	}
@@ -423,8 +430,14 @@ func (s *phoneStatusCmd) Run(c *phoneCmd) error {
 func statusOf(ctx context.Context, p *phone.Phone) (phoneStatus, error) {
 	backup := p.PlatformBackup()
 	status := phoneStatus{
-		Name: p.Name(), Identifier: p.Identifier(), Server: p.Base(), UserID: backup.UserID, KnownToServer: "no",
-		Accounts: accountNames(p.Accounts()), Generation: backup.Generation, RestoreHandle: backup.RestoreHandle != "",
+		Name:            p.Name(),
+		Identifier:      p.Identifier(),
+		Server:          p.Base(),
+		UserID:          backup.UserID,
+		KnownToServer:   "no",
+		Accounts:        accountNames(p.Accounts()),
+		Generation:      backup.Generation,
+		RestoreHandle:   backup.RestoreHandle != "",
 		RestoreUnderWay: p.Restoring(),
 	}
 	e := p.Enrollment()
@@ -444,7 +457,8 @@ func statusOf(ctx context.Context, p *phone.Phone) (phoneStatus, error) {
 		status.KnownToServer = "unknown"
 		return status, err
 	}
-	status.KnownToServer, status.Account = "yes", &account
+	status.KnownToServer = "yes"
+	status.Account = &account
 	return status, nil
 }
 
@@ -533,9 +547,11 @@ func (u *phoneUnenrollCmd) Run(c *phoneCmd) error {
 	if err != nil {
 		return err
 	}
-	remove, said := p.Unenroll, "This phone is no longer enrolled.\n"
+	remove := p.Unenroll
+	said := "This phone is no longer enrolled.\n"
 	if u.ByToken {
-		remove, said = p.SuspendByToken, "The enrollment is suspended. Any call of this phone brings it back.\n"
+		remove = p.SuspendByToken
+		said = "The enrollment is suspended. Any call of this phone brings it back.\n"
 	}
 	if err := remove(ctx); err != nil {
 		return c.explain(p, err)
@@ -551,7 +567,12 @@ func accountOf(text string) (phone.Account, error) {
 		return phone.Account{}, errors.New(`an account is given as the text of its QR code: otpauth://totp/Example:maria?secret=…`)
 	}
 	q := u.Query()
-	account := phone.Account{Issuer: q.Get("issuer"), Name: strings.TrimPrefix(u.Path, "/"), Secret: q.Get("secret"), Algorithm: q.Get("algorithm")}
+	account := phone.Account{
+		Issuer:    q.Get("issuer"),
+		Name:      strings.TrimPrefix(u.Path, "/"),
+		Secret:    q.Get("secret"),
+		Algorithm: q.Get("algorithm"),
+	}
 	if issuer, name, found := strings.Cut(account.Name, ":"); found {
 		account.Name = strings.TrimSpace(name)
 		if account.Issuer == "" {

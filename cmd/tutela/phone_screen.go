@@ -115,7 +115,8 @@ func (c *phoneCmd) showApproval(ctx context.Context, p *phone.Phone, a phone.App
 }
 
 func browserOn(s phone.Source) string {
-	browser, system := s.Browser.String(), s.System.String()
+	browser := s.Browser.String()
+	system := s.System.String()
 	if browser != "" && system != "" {
 		return browser + " on " + system
 	}

@@ -41,8 +41,11 @@ func TestShowApproval_SaysWhoFromWhereAndWhatToType(t *testing.T) {
 	var screen bytes.Buffer
 	c := &phoneCmd{stdout: &screen}
 	c.showApproval(context.Background(), p, phone.Approval{
-		Challenge: "qZ3vAAAAAAAA", Started: time.Now(), NumberMatching: true, Location: &phone.Location{Name: "Zurich"},
-		Source: phone.Source{Browser: phone.Product{Name: "Firefox", Version: "145"}, System: phone.Product{Name: "Linux"}},
+		Challenge:      "qZ3vAAAAAAAA",
+		Started:        time.Now(),
+		NumberMatching: true,
+		Location:       &phone.Location{Name: "Zurich"},
+		Source:         phone.Source{Browser: phone.Product{Name: "Firefox", Version: "145"}, System: phone.Product{Name: "Linux"}},
 	}, true)
 	for _, want := range []string{"http://localhost:8080?", "Zurich", "Firefox 145 on Linux", "approve qZ3vAAAA --number", "deny qZ3vAAAA"} {
 		if !strings.Contains(screen.String(), want) {

@@ -75,14 +75,26 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	defer func() { _ = listener.Close() }()
 	public := c.publicURLs(listener.Addr())
 	h, err := openWhenFree(ctx, houseOptions{
-		dataFlags: c.dataFlags, Begin: begins, PublicURLs: public, Issuer: c.Name, Deliver: deliver, Log: log,
+		dataFlags:  c.dataFlags,
+		Begin:      begins,
+		PublicURLs: public,
+		Issuer:     c.Name,
+		Deliver:    deliver,
+		Log:        log,
 	})
 	if err != nil {
 		return err
 	}
 	s, err := server.New(server.Config{
-		Listener: listener, PublicURLs: public, CertFile: c.TLSCert, KeyFile: c.TLSKey, TrustedProxies: prefixes(c.TrustedProxy),
-		Origin: h.allowsOrigin, Checks: h.checks(c.Data.path), Log: log, Version: version,
+		Listener:       listener,
+		PublicURLs:     public,
+		CertFile:       c.TLSCert,
+		KeyFile:        c.TLSKey,
+		TrustedProxies: prefixes(c.TrustedProxy),
+		Origin:         h.allowsOrigin,
+		Checks:         h.checks(c.Data.path),
+		Log:            log,
+		Version:        version,
 	})
 	if err != nil {
 		return errors.Join(err, h.Close())
@@ -308,11 +320,20 @@ func (h *house) checks(dir string) []server.Check {
 // mount puts the APIs and pages on the server.
 func (h *house) mount(s *server.Server, log *slog.Logger) {
 	appapi.Mount(s, appapi.Services{
-		Devices: h.devices, Logins: h.logins, Backups: h.backups, Restores: h.restores, Epoch: h.store.Epoch,
+		Devices:  h.devices,
+		Logins:   h.logins,
+		Backups:  h.backups,
+		Restores: h.restores,
+		Epoch:    h.store.Epoch,
 	})
 	loginapi.Mount(s, h.store, h.access, h.logins)
 	managementapi.Mount(s, managementapi.Services{
-		Access: h.access, Codes: h.codes, Devices: h.devices, Restores: h.restores, Store: h.store, Log: log,
+		Access:   h.access,
+		Codes:    h.codes,
+		Devices:  h.devices,
+		Restores: h.restores,
+		Store:    h.store,
+		Log:      log,
 	})
 	web.Mount(s, web.Services{Devices: h.devices, Now: h.store.Now})
 }

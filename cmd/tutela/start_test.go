@@ -238,7 +238,8 @@ func TestServe_WarnsOfTooFewDigits(t *testing.T) {
 	c.run("policy", "set", "approval.digits", "4")
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), c.binary, "serve", "--listen", "127.0.0.1:0", "--data", c.data)
-	cmd.Env, cmd.Stderr = cleanEnvironment(), &stderr
+	cmd.Env = cleanEnvironment()
+	cmd.Stderr = &stderr
 	stdout, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())

@@ -32,7 +32,8 @@ type repeated struct {
 // sent is a request with a JSON body that is made once.
 func sent(method, path string, body func(m *mounted) any, header func(m *mounted) []string) func(*mounted) func() reply {
 	return func(m *mounted) func() reply {
-		object, fields := body(m), header(m)
+		object := body(m)
+		fields := header(m)
 		return func() reply { return m.json(method, m.fill(path), object, fields...) }
 	}
 }
@@ -142,8 +143,12 @@ var repeatedCalls = []repeated{
 	{name: "a ticket", prepare: sent("POST", "/api/v2/guardian/enrollments/ticket", object("user_id", "anna"), bearer(managed)), leaves: []string{"ticket"}},
 	{name: "suspend", prepare: sent("POST", "/api/v2/guardian/enrollments/:id/suspend", object(), bearer(managed))},
 	{name: "resume", prepare: sent("POST", "/api/v2/guardian/enrollments/:id/resume", object(), bearer(managed))},
-	{name: "delete an enrollment", prepare: sent("DELETE", "/api/v2/guardian/enrollments/:id", object(), bearer(managed)), done: answers(404, "enrollment_not_found"),
-		leaves: []string{"receipt", "receipt_evidence"}},
+	{
+		name:    "delete an enrollment",
+		prepare: sent("DELETE", "/api/v2/guardian/enrollments/:id", object(), bearer(managed)),
+		done:    answers(404, "enrollment_not_found"),
+		leaves:  []string{"receipt", "receipt_evidence"},
+	},
 	{name: "unblock", prepare: sent("DELETE", "/api/v2/user-blocks/maria", object(), bearer(managed))},
 	{name: "a new code", prepare: sent("POST", "/api/v2/users/maria/recovery-code-regeneration", object(), bearer(managed)), leaves: []string{"outbox"}},
 
@@ -199,7 +204,8 @@ func TestUnknownOutcome_TheSameRequestAgainHasOneOutcome(t *testing.T) {
 			m.caller.Transport = noting{m.caller.Transport, tried}
 			before := engine.Updates()
 			m.ok(send())
-			want, commits := m.tally(), engine.Updates()-before
+			want := m.tally()
+			commits := engine.Updates() - before
 			if commits == 0 {
 				t.Fatal("the call writes nothing: it is no case")
 			}
@@ -283,7 +289,8 @@ func wantAllTried(t *testing.T, m *mounted, tried map[string]bool) {
 }
 
 func matchesRoute(path, route string) bool {
-	parts, pattern := strings.Split(path, "/"), strings.Split(route, "/")
+	parts := strings.Split(path, "/")
+	pattern := strings.Split(route, "/")
 	if len(parts) != len(pattern) {
 		return false
 	}

@@ -219,7 +219,12 @@ func (c *userResetCmd) Run(ctx context.Context) error {
 	if !c.DryRun && !c.Yes && !interactive {
 		return errors.New("a reset cannot be taken back: give --yes, or --dry-run to see what would go")
 	}
-	wanted := operator.Reset{UserID: c.User, Reason: c.Reason, CallerCheck: c.CallerCheck, DryRun: true}
+	wanted := operator.Reset{
+		UserID:      c.User,
+		Reason:      c.Reason,
+		CallerCheck: c.CallerCheck,
+		DryRun:      true,
+	}
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		if !c.DryRun && !c.Yes {
 			would, err := operator.ResetUser.Do(ctx, s, wanted)

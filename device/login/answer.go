@@ -92,8 +92,10 @@ func (s *Service) verify(ctx context.Context, txtkn, response string) (signedAns
 		if err != nil {
 			return err
 		}
-		a.uid, a.key = l.UID, l.Key
-		a.enrollment, a.signedBy = e.ID, e.Push.Key
+		a.uid = l.UID
+		a.key = l.Key
+		a.enrollment = e.ID
+		a.signedBy = e.Push.Key
 		challenge = l.Record.Challenge
 		return nil
 	})

@@ -96,9 +96,14 @@ func TestAnswer_AcceptsWhatPhonesSendInTheField(t *testing.T) {
 
 func TestAnswer_ThatDoesNotVerifyDecidesNothing(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		p, second, other := h.enroll("ada", "a"), h.enroll("ada", "b"), h.enroll("ben", "c")
-		begun, bens := h.begin(request("ada")), h.begin(request("ben"))
-		m, mSecond, mOther := p.one(), second.one(), other.one()
+		p := h.enroll("ada", "a")
+		second := h.enroll("ada", "b")
+		other := h.enroll("ben", "c")
+		begun := h.begin(request("ada"))
+		bens := h.begin(request("ben"))
+		m := p.one()
+		mSecond := second.one()
+		mOther := other.one()
 		now := h.clock.Wall().Unix()
 		good := map[string]any{"tutela_number": begun.Number}
 		with := func(change map[string]any) string {
@@ -239,9 +244,11 @@ func TestAnswer_LongReasonIsCutAsText(t *testing.T) {
 
 func TestAnswer_SameAgainGetsTheSameOutcomeAndAnotherIsTooLate(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		a, b := h.enroll("ada", "a"), h.enroll("ada", "b")
+		a := h.enroll("ada", "a")
+		b := h.enroll("ada", "b")
 		begun := h.begin(request("ada"))
-		m, mb := a.one(), b.one()
+		m := a.one()
+		mb := b.one()
 		jwt := a.Sign(a.claims(m, map[string]any{"tutela_number": begun.Number}))
 		must(h.t, a.respond(m, jwt))
 		h.clock.Advance(time.Second)

@@ -40,9 +40,15 @@ func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error)
 		ID: s.idOf(transactionPrefix, asked.UID, asked.Key), Enrollment: e.ID, Expires: s.store.Wall().Add(left).Unix(),
 	})
 	m := push.Message{
-		TransactionToken: token, Enrollment: e.ID, Challenge: l.Challenge,
-		Started: storage.FormatInstant(s.store.Wall().Add(l.Created.Sub(s.store.Now()))), Server: s.bases.Public(),
-		Source: source(l.Agent), NumberMatching: l.Number != "", BindingMessage: l.Message, ClientName: l.ClientName,
+		TransactionToken: token,
+		Enrollment:       e.ID,
+		Challenge:        l.Challenge,
+		Started:          storage.FormatInstant(s.store.Wall().Add(l.Created.Sub(s.store.Now()))),
+		Server:           s.bases.Public(),
+		Source:           source(l.Agent),
+		NumberMatching:   l.Number != "",
+		BindingMessage:   l.Message,
+		ClientName:       l.ClientName,
 	}
 	if l.IP != "" {
 		m.Location = &push.Location{Name: l.IP}

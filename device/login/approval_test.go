@@ -74,7 +74,8 @@ func TestApprovals_TellTimesByTheWall(t *testing.T) {
 
 func TestApprovals_AreThePendingOnesOldestFirstWithoutThoseSeen(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		p, other := h.enroll("ada", "a"), h.enroll("ben", "b")
+		p := h.enroll("ada", "a")
+		other := h.enroll("ben", "b")
 		first := h.begin(request("ada"))
 		one := p.one()
 		h.clock.Advance(time.Second)
@@ -241,7 +242,8 @@ func TestApprovals_SilentOneWakesNobodyAndIsListedByTheNextCall(t *testing.T) {
 
 func TestDeliver_PushesToEachPhoneThatIsAskedATokenOfItsOwn(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		a, b := h.enroll("ada", "a"), h.enroll("ada", "b")
+		a := h.enroll("ada", "a")
+		b := h.enroll("ada", "b")
 		h.enrollTap("ada", "c") // is not asked
 		begun := h.begin(request("ada"))
 		for _, entry := range h.waiting() {
@@ -335,7 +337,8 @@ func TestDeliver_TokenThatIsGoneIsDroppedAndThePhoneReachedByPull(t *testing.T) 
 
 func TestDeliver_TriesAgainThePhoneThatFailedAlone(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		good, bad := h.enroll("ada", "a"), h.enroll("ada", "b")
+		good := h.enroll("ada", "a")
+		bad := h.enroll("ada", "b")
 		h.begin(request("ada"))
 		h.sent.Fail = func(to push.Address) error {
 			if to == bad.In.Push {

@@ -243,7 +243,8 @@ func choose(tx *storage.Tx, phones device.Set, tapOnly bool) (asked device.Set, 
 
 // send decides how the phones learn of the approval, within the push budget.
 func (s *Service) send(tx *storage.Tx, begun row, asked device.Set) error {
-	uid, l := begun.UID, begun.Record
+	uid := begun.UID
+	l := begun.Record
 	b, err := budgetOf(tx, uid, l.Client)
 	if err != nil {
 		return err

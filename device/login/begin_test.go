@@ -152,7 +152,8 @@ func TestBegin_RefusesUsersWhoCannotBeAsked(t *testing.T) {
 		ctx := context.Background()
 		_, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: "new"}, Actor: audit.ByOperator(0)})
 		must(h.t, err)
-		gone, suspended := h.enroll("gone", "a"), h.enroll("suspended", "b")
+		gone := h.enroll("gone", "a")
+		suspended := h.enroll("suspended", "b")
 		must(h.t, h.devices.Leave(ctx, gone.Proof(), audit.ByUser()))
 		must(h.t, h.devices.Suspend(ctx, suspended.Enrolled.ID, audit.ByOperator(0)))
 		h.enroll("blocked", "c")
@@ -232,7 +233,10 @@ func TestBegin_64AtOnceBeginTwelve(t *testing.T) {
 }
 
 func TestBegin_PresencePolicy(t *testing.T) {
-	const tap, number = "tap", "number"
+	const (
+		tap    = "tap"
+		number = "number"
+	)
 	for _, c := range []struct {
 		policy  string
 		apps    []string

@@ -106,7 +106,12 @@ func (h *benchHouse) enroll(b *testing.B, id string) *benchPhone {
 	if err != nil {
 		b.Fatal(err)
 	}
-	in := device.Installation{Identifier: id, Name: "bench", Key: key, Capabilities: []string{device.NumberMatching}}
+	in := device.Installation{
+		Identifier:   id,
+		Name:         "bench",
+		Key:          key,
+		Capabilities: []string{device.NumberMatching},
+	}
 	if p.answer, err = h.devices.Enroll(b.Context(), ticket, in, audit.ByUser()); err != nil {
 		b.Fatal(err)
 	}
@@ -125,7 +130,12 @@ func (h *benchHouse) enroll(b *testing.B, id string) *benchPhone {
 
 func (h *benchHouse) login(ctx context.Context, p *benchPhone) error {
 	begun, err := h.logins.Begin(ctx, login.Request{
-		Client: "bank", UserID: p.user, Scope: "openid", IP: "203.0.113.7", Agent: "Mozilla/5.0", Life: time.Minute,
+		Client: "bank",
+		UserID: p.user,
+		Scope:  "openid",
+		IP:     "203.0.113.7",
+		Agent:  "Mozilla/5.0",
+		Life:   time.Minute,
 	})
 	if err != nil {
 		return err

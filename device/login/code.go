@@ -83,8 +83,12 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 	}
 	address, agent := start.Actor.Origin()
 	l := &Login{
-		Client: start.Client, IP: address, Agent: agent,
-		Created: tx.Now(), Expires: tx.Now().Add(mfaTokenLife), State: Pending,
+		Client:  start.Client,
+		IP:      address,
+		Agent:   agent,
+		Created: tx.Now(),
+		Expires: tx.Now().Add(mfaTokenLife),
+		State:   Pending,
 	}
 	if err := p.admit(tx.Now(), newRecent(random.String(), l)); err != nil {
 		return err
@@ -157,7 +161,8 @@ func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string
 }
 
 func (s *Service) redeem(tx *storage.Tx, found row, code recovery.Code, actor audit.Actor) (CodeOutcome, error) {
-	uid, l := found.UID, found.Record
+	uid := found.UID
+	l := found.Record
 	next, err := s.codes.Spend(tx, uid, recovery.LoginChannel, code, actor.WithClient(l.Client))
 	if err != nil {
 		return CodeOutcome{}, err
@@ -184,7 +189,8 @@ func replyKey(l row) string { return "mfa:" + l.Key }
 
 // redeemedBefore is the outcome of a login that a code has satisfied, for the same code.
 func (s *Service) redeemedBefore(tx *storage.Tx, found row, code recovery.Code) (CodeOutcome, error) {
-	uid, l := found.UID, found.Record
+	uid := found.UID
+	l := found.Record
 	kept, err := recovery.KeptReply(tx, uid, replyKey(found))
 	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.RepliesTo(tx, kept, uid, code) {
 		return CodeOutcome{}, ErrGrant

@@ -233,8 +233,14 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 		}, audit.ByUser().WithOrigin(planted, planted))
 		must(h.t, err)
 		req := request("ada")
-		req.Client, req.Message, req.IP, req.Agent, req.LoginID = "bank", planted, planted, planted, planted
-		req.Details, req.Audience, req.Scope = json.RawMessage(`[{"type":"`+planted+`"}]`), planted, planted
+		req.Client = "bank"
+		req.Message = planted
+		req.IP = planted
+		req.Agent = planted
+		req.LoginID = planted
+		req.Details = json.RawMessage(`[{"type":"` + planted + `"}]`)
+		req.Audience = planted
+		req.Scope = planted
 		begun := h.begin(req)
 		h.damageAPush(planted)
 		h.deliver()

@@ -235,7 +235,8 @@ func TestCollect_TwoHeldRequestsCollectOnce(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		begun := h.begin(request("ada"))
-		one, two := h.hold(context.Background(), begun), h.hold(context.Background(), begun)
+		one := h.hold(context.Background(), begun)
+		two := h.hold(context.Background(), begun)
 		must(h.t, p.approve(p.one(), begun.Number))
 		<-one.done
 		<-two.done

@@ -76,16 +76,46 @@ func (h *house) deliver() []devicetest.Delivered {
 	return h.sent.Take()
 }
 
-func (h *house) update(fn func(tx *storage.Tx) error) { h.t.Helper(); h.home.Update(fn) }
-func (h *house) view(fn func(tx *storage.Tx) error)   { h.t.Helper(); h.home.View(fn) }
-func (h *house) set(name, value string)               { h.t.Helper(); h.home.Set(name, value) }
-func (h *house) scan(see func(key, value string))     { h.t.Helper(); h.home.Scan(see) }
-func (h *house) uid(id string) storage.UID            { h.t.Helper(); return h.home.UID(id) }
-func (h *house) block(id string, blocked bool)        { h.t.Helper(); h.home.SetBlocked(id, blocked) }
-func (h *house) reset(id string) recovery.Receipt     { h.t.Helper(); return h.home.Reset(id) }
+func (h *house) update(fn func(tx *storage.Tx) error) {
+	h.t.Helper()
+	h.home.Update(fn)
+}
+
+func (h *house) view(fn func(tx *storage.Tx) error) {
+	h.t.Helper()
+	h.home.View(fn)
+}
+
+func (h *house) set(name, value string) {
+	h.t.Helper()
+	h.home.Set(name, value)
+}
+
+func (h *house) scan(see func(key, value string)) {
+	h.t.Helper()
+	h.home.Scan(see)
+}
+
+func (h *house) uid(id string) storage.UID {
+	h.t.Helper()
+	return h.home.UID(id)
+}
+
+func (h *house) block(id string, blocked bool) {
+	h.t.Helper()
+	h.home.SetBlocked(id, blocked)
+}
+
+func (h *house) reset(id string) recovery.Receipt {
+	h.t.Helper()
+	return h.home.Reset(id)
+}
 
 // waiting is the state of every entry of the outbox.
-func (h *house) waiting() []string { h.t.Helper(); return h.home.Rows("outbox") }
+func (h *house) waiting() []string {
+	h.t.Helper()
+	return h.home.Rows("outbox")
+}
 
 // events are those about a user of a type, newest first.
 func (h *house) events(id string, of audit.Type) []audit.Entry {
@@ -190,8 +220,13 @@ func (p *phone) deny(m push.Message, reason string) error {
 // request asks about a user for the client "bank".
 func request(id string) login.Request {
 	return login.Request{
-		Client: "bank", UserID: id, Scope: "openid", Message: "pay 5", IP: "198.51.100.7", Life: 2 * time.Minute,
-		Agent: "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+		Client:  "bank",
+		UserID:  id,
+		Scope:   "openid",
+		Message: "pay 5",
+		IP:      "198.51.100.7",
+		Life:    2 * time.Minute,
+		Agent:   "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
 	}
 }
 

@@ -183,5 +183,10 @@ func read(tx *storage.Tx, uid storage.UID, key string) (row, error) {
 
 // eventOf is an event about the login of a client.
 func eventOf(l row, t audit.Type, facts audit.Facts) audit.Event {
-	return audit.Event{Type: t, UID: l.UID, Client: l.Record.Client, Facts: facts}
+	return audit.Event{
+		Type:   t,
+		UID:    l.UID,
+		Client: l.Record.Client,
+		Facts:  facts,
+	}
 }

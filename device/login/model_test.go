@@ -142,7 +142,8 @@ func (l *life) enrol(r *rapid.T) {
 		r.Fatalf("got the code %q, had %q", p.Enrolled.RecoveryCode, l.code)
 	}
 	if l.code == "" {
-		l.code, l.issued = p.Enrolled.RecoveryCode, true
+		l.code = p.Enrolled.RecoveryCode
+		l.issued = true
 	}
 	l.phones = append(l.phones, &modelPhone{phone: p, status: device.Active})
 }
@@ -224,7 +225,9 @@ func (l *life) decide(r *rapid.T, b *modelLogin, p *modelPhone, how string) {
 	switch how {
 	case "approve":
 		err = p.approve(m, b.Number)
-		l.used, l.failed, l.waitTil = 0, 0, 0
+		l.used = 0
+		l.failed = 0
+		l.waitTil = 0
 	case "wrong":
 		if err = p.approve(m, other(b.Number)); errors.Is(err, login.ErrNumber) {
 			err = nil
@@ -264,7 +267,10 @@ func (l *life) redeem(r *rapid.T, right bool) {
 		expectIn(r, err, recovery.ErrLimited)
 	case typed == l.code:
 		expectIn(r, err, nil)
-		l.code, l.failed, l.waitTil, l.used = string(o.Next), 0, 0, 0
+		l.code = string(o.Next)
+		l.failed = 0
+		l.waitTil = 0
+		l.used = 0
 	default:
 		expectIn(r, err, recovery.ErrWrongCode)
 		if l.failed++; l.failed >= 10 {
@@ -296,7 +302,8 @@ func (l *life) leave(r *rapid.T, byToken bool) {
 		expectIn(r, err, nil)
 	}
 	expectIn(r, l.h.devices.Leave(context.Background(), proof, audit.ByUser()), nil)
-	p.status, p.left = device.Retired, l.now
+	p.status = device.Retired
+	p.left = l.now
 	if byToken {
 		p.status = device.Left
 	}

@@ -48,7 +48,8 @@ func paceOf(tx *storage.Tx, uid storage.UID) (*pace, error) {
 //
 // Errors: ErrTooMany, with the time to wait.
 func (p *pace) admit(now time.Time, added recent) error {
-	at, periodAgo := now.UnixNano(), now.Add(-pacePeriod).UnixNano()
+	at := now.UnixNano()
+	periodAgo := now.Add(-pacePeriod).UnixNano()
 	p.Recent = slices.DeleteFunc(p.Recent, func(r recent) bool {
 		return r.Began <= periodAgo && r.Expires <= at
 	})

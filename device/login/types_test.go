@@ -15,7 +15,12 @@ import (
 // give puts an active authenticator that is no phone among a user's, who is made when there is none.
 func (h *house) give(id string, of device.Type) *device.Enrollment {
 	h.t.Helper()
-	e := &device.Enrollment{ID: storage.NewID("dev_", 16), Type: of, Name: string(of), Status: device.Active}
+	e := &device.Enrollment{
+		ID:     storage.NewID("dev_", 16),
+		Type:   of,
+		Name:   string(of),
+		Status: device.Active,
+	}
 	h.update(func(tx *storage.Tx) error {
 		e.Enrolled = tx.Now()
 		u, err := user.Ensure(tx, user.User{ID: id})

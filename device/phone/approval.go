@@ -75,8 +75,14 @@ func (a *Approval) UnmarshalJSON(data []byte) error {
 		return errors.New("approval: d is not a time with milliseconds and Z")
 	}
 	*a = Approval{
-		Token: wire.Token, EnrollmentID: wire.Device, Challenge: wire.Challenge, Started: started,
-		Server: wire.Server, ConsentID: wire.Consent, ClientName: wire.Client, BindingMessage: wire.Binding,
+		Token:          wire.Token,
+		EnrollmentID:   wire.Device,
+		Challenge:      wire.Challenge,
+		Started:        started,
+		Server:         wire.Server,
+		ConsentID:      wire.Consent,
+		ClientName:     wire.Client,
+		BindingMessage: wire.Binding,
 	}
 	return errors.Join(wire.Source.into(&a.Source), wire.Location.into(&a.Location), wire.Number.into(&a.NumberMatching))
 }
@@ -174,8 +180,10 @@ func (p *Phone) answer(ctx context.Context, a Approval, claims map[string]any) e
 		return err
 	}
 	_, err = p.Do(ctx, Call{
-		Method: http.MethodPost, Path: "/api/resolve-transaction", Authorization: "Bearer " + a.Token,
-		JSON: map[string]string{"challenge_response": response},
+		Method:        http.MethodPost,
+		Path:          "/api/resolve-transaction",
+		Authorization: "Bearer " + a.Token,
+		JSON:          map[string]string{"challenge_response": response},
 	})
 	return err
 }
@@ -186,8 +194,11 @@ func (p *Phone) challengeResponse(a Approval, claims map[string]any) (string, er
 		return "", ErrNotEnrolled
 	}
 	now := p.now()
-	claims["iss"], claims["sub"], claims["aud"] = s.device.Identifier, a.Challenge, p.Base()+"/api/resolve-transaction"
-	claims["iat"], claims["exp"] = p.seconds(now), p.seconds(now.Add(30*time.Second))
+	claims["iss"] = s.device.Identifier
+	claims["sub"] = a.Challenge
+	claims["aud"] = p.Base() + "/api/resolve-transaction"
+	claims["iat"] = p.seconds(now)
+	claims["exp"] = p.seconds(now.Add(30 * time.Second))
 	claims["auth0_guardian_method"] = "push"
 	return p.sign(ChallengeResponse, s.hardware.Enrollment.Key, claims)
 }

@@ -15,9 +15,14 @@ import (
 
 func TestApproval_ReadsEveryShapeOfTheMessage(t *testing.T) {
 	want := Approval{
-		Token: "x.y.z", EnrollmentID: "dev_1", Challenge: "nonce", Started: time.Date(2026, 11, 23, 15, 4, 5, 678e6, time.UTC),
-		Server: "http://localhost:8080", Source: Source{Product{"Firefox", "145"}, Product{"Linux", ""}},
-		Location: &Location{"Zurich", "47.4", "8.5"}, NumberMatching: true,
+		Token:          "x.y.z",
+		EnrollmentID:   "dev_1",
+		Challenge:      "nonce",
+		Started:        time.Date(2026, 11, 23, 15, 4, 5, 678e6, time.UTC),
+		Server:         "http://localhost:8080",
+		Source:         Source{Product{"Firefox", "145"}, Product{"Linux", ""}},
+		Location:       &Location{"Zurich", "47.4", "8.5"},
+		NumberMatching: true,
 	}
 	for name, message := range map[string]string{
 		"pull":    `{"txtkn":"x.y.z","dai":"dev_1","c":"nonce","d":"2026-11-23T15:04:05.678Z","sh":"http://localhost:8080","s":{"b":{"n":"Firefox","v":"145"},"os":{"n":"Linux"}},"l":{"n":"Zurich","lat":47.4,"long":"8.5"},"nm":true}`,
@@ -132,7 +137,8 @@ func TestQuirks_AreRefusedByAStrictServer(t *testing.T) {
 
 func TestMessages_ReadsThoseForThisPhoneInOrder(t *testing.T) {
 	p := enrolledPhone(t, newServer(t))
-	dir, id := t.TempDir(), p.Enrollment().ID
+	dir := t.TempDir()
+	id := p.Enrollment().ID
 	for name, text := range map[string]string{
 		"1.json":   `{"dai":"` + id + `","sh":"http://x","d":"2026-11-23T15:04:05.678Z","notice":"restore_started","rst":"rst_1"}`,
 		"2.json":   `{"at":"…","data":{"txtkn":"x.y.z","dai":"` + id + `","c":"nonce","d":"2026-11-23T15:04:05.678Z","sh":"http://x"}}`,

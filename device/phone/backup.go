@@ -119,7 +119,12 @@ func (p *Phone) Backup(ctx context.Context, accounts []Account, o BackupOptions)
 // prepareBackup seals and signs the next generation, and writes it down.
 func (p *Phone) prepareBackup(e *Enrollment, accounts []Account, o BackupOptions) (*sending, error) {
 	s := p.snapshot()
-	next := &sending{Generation: s.platform.Generation + 1, Accounts: accounts, Provider: o.Provider, Body: []byte{}}
+	next := &sending{
+		Generation: s.platform.Generation + 1,
+		Accounts:   accounts,
+		Provider:   o.Provider,
+		Body:       []byte{},
+	}
 	if next.Provider == "" {
 		next.Provider = s.platform.Provider
 	}
@@ -151,9 +156,11 @@ func (p *Phone) prepareBackup(e *Enrollment, accounts []Account, o BackupOptions
 	}
 	next.Manifest = signed
 	return next, p.change(func(s *state) {
-		s.platform.BlobKey, s.platform.Provider = key, next.Provider
+		s.platform.BlobKey = key
+		s.platform.Provider = next.Provider
 		s.platform.Accounts = carried(accounts, next.Provider)
-		s.hardware.Accounts, s.hardware.Sending = accounts, next
+		s.hardware.Accounts = accounts
+		s.hardware.Sending = next
 	})
 }
 
@@ -178,7 +185,12 @@ func (p *Phone) send(ctx context.Context, e *Enrollment, b *sending) (Version, e
 	} else {
 		header["If-Match"] = etag(b.Generation - 1)
 	}
-	response, err := p.deviceCall(ctx, Call{Method: http.MethodPut, Path: e.devicePath("/backup"), Header: header, Body: b.Body})
+	response, err := p.deviceCall(ctx, Call{
+		Method: http.MethodPut,
+		Path:   e.devicePath("/backup"),
+		Header: header,
+		Body:   b.Body,
+	})
 	if err != nil {
 		return Version{}, p.notSent(ctx, err)
 	}
@@ -192,9 +204,12 @@ func (p *Phone) send(ctx context.Context, e *Enrollment, b *sending) (Version, e
 	if got.Generation != b.Generation || got.Digest != hexDigest(b.Body) {
 		return Version{}, fmt.Errorf("server kept generation %d in place of %d, or other bytes than were sent", got.Generation, b.Generation)
 	}
-	got.Items, got.Size, got.Provider = len(b.Accounts), len(b.Body), b.Provider
+	got.Items = len(b.Accounts)
+	got.Size = len(b.Body)
+	got.Provider = b.Provider
 	return got.Version, p.change(func(s *state) {
-		s.platform.Generation, s.platform.ManifestDigest = b.Generation, hexDigest([]byte(b.Manifest))
+		s.platform.Generation = b.Generation
+		s.platform.ManifestDigest = hexDigest([]byte(b.Manifest))
 		if got.RestoreHandle != "" {
 			s.platform.RestoreHandle = got.RestoreHandle
 		}
@@ -267,7 +282,10 @@ func (p *Phone) newHandle(ctx context.Context, e *Enrollment) error {
 	if got.RestoreHandle == "" {
 		return errors.New("server's answer holds no restore handle")
 	}
-	return p.change(func(s *state) { s.platform.RestoreHandle, s.hardware.HandleInDoubt = got.RestoreHandle, false })
+	return p.change(func(s *state) {
+		s.platform.RestoreHandle = got.RestoreHandle
+		s.hardware.HandleInDoubt = false
+	})
 }
 
 // FetchBackup reads the latest generation, checks that it follows what this phone remembers, opens it, and adds its
@@ -323,8 +341,11 @@ func (p *Phone) AcceptRollback(ctx context.Context) error {
 }
 
 func (s *state) forgetBackup() {
-	s.platform.RestoreHandle, s.platform.Generation, s.platform.ManifestDigest = "", 0, ""
-	s.hardware.Sending, s.hardware.HandleInDoubt = nil, false
+	s.platform.RestoreHandle = ""
+	s.platform.Generation = 0
+	s.platform.ManifestDigest = ""
+	s.hardware.Sending = nil
+	s.hardware.HandleInDoubt = false
 }
 
 // adoptBackup takes over a generation that was read. The accounts are written first, by a change of their own: were the
@@ -335,8 +356,10 @@ func (p *Phone) adoptBackup(v Version, accounts []Account) error {
 		return err
 	}
 	return p.change(func(s *state) {
-		s.platform.Generation, s.platform.ManifestDigest = v.Generation, hexDigest([]byte(v.Manifest))
-		s.platform.Provider, s.platform.Accounts = v.Provider, carried(s.hardware.Accounts, v.Provider)
+		s.platform.Generation = v.Generation
+		s.platform.ManifestDigest = hexDigest([]byte(v.Manifest))
+		s.platform.Provider = v.Provider
+		s.platform.Accounts = carried(s.hardware.Accounts, v.Provider)
 	})
 }
 
@@ -371,7 +394,11 @@ func (p *Phone) fetch(ctx context.Context, below string) (Version, []byte, error
 	if m.Digest != hexDigest(response.Body) || m.Size != len(response.Body) || response.Header.Get("ETag") != etag(m.Generation) {
 		return Version{}, nil, errors.New("backup as answered is not the one that its manifest describes")
 	}
-	v.Generation, v.Digest, v.Size, v.Items, v.Provider = m.Generation, m.Digest, m.Size, m.Items, m.Provider
+	v.Generation = m.Generation
+	v.Digest = m.Digest
+	v.Size = m.Size
+	v.Items = m.Items
+	v.Provider = m.Provider
 	return v, response.Body, nil
 }
 

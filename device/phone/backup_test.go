@@ -18,14 +18,20 @@ import (
 func sample(n int) []Account {
 	accounts := make([]Account, n)
 	for i := range accounts {
-		accounts[i] = Account{Issuer: "Example", Name: fmt.Sprintf("maria%d", i), Secret: fmt.Sprintf("PLANTED%d", i), Digits: 6}
+		accounts[i] = Account{
+			Issuer: "Example",
+			Name:   fmt.Sprintf("maria%d", i),
+			Secret: fmt.Sprintf("PLANTED%d", i),
+			Digits: 6,
+		}
 	}
 	return accounts
 }
 
 func TestSeal_OpensToWhatWasSealedAndToNothingElse(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		key, accounts := newBlobKey(), sample(rapid.IntRange(0, 20).Draw(t, "accounts"))
+		key := newBlobKey()
+		accounts := sample(rapid.IntRange(0, 20).Draw(t, "accounts"))
 		generation := rapid.Int64Range(1, 1000).Draw(t, "generation")
 		blob, err := sealAccounts(key, accounts, "dev_1", generation)
 		if err != nil {

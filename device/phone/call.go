@@ -124,13 +124,15 @@ func (p *Phone) request(ctx context.Context, c Call) (*http.Request, error) {
 		}
 		url = base + c.Path
 	}
-	body, kind := c.Body, "application/octet-stream"
+	body := c.Body
+	kind := "application/octet-stream"
 	if c.JSON != nil {
 		encoded, err := json.Marshal(c.JSON)
 		if err != nil {
 			return nil, fmt.Errorf("encode the body of %s %s: %w", c.Method, c.Path, err)
 		}
-		body, kind = encoded, "application/json; charset=utf-8"
+		body = encoded
+		kind = "application/json; charset=utf-8"
 	}
 	var reader io.Reader
 	if body != nil {
@@ -161,8 +163,11 @@ func refusal(resp *http.Response, body []byte) *Error {
 	}
 	_ = json.Unmarshal(body, &wire) // a proxy's error page has none of these, and its status says enough
 	e := &Error{
-		StatusCode: resp.StatusCode, Code: wire.ErrorCode, Message: wire.Message,
-		Generation: wire.Generation, Manifest: wire.Manifest,
+		StatusCode: resp.StatusCode,
+		Code:       wire.ErrorCode,
+		Message:    wire.Message,
+		Generation: wire.Generation,
+		Manifest:   wire.Manifest,
 	}
 	if s, err := strconv.Atoi(strings.TrimSpace(resp.Header.Get("Retry-After"))); err == nil {
 		e.RetryAfter = time.Duration(s) * time.Second

@@ -40,8 +40,10 @@ func (p *Phone) Consent(ctx context.Context, a Approval) (Consent, error) {
 		return Consent{}, err
 	}
 	response, err := p.Do(ctx, Call{
-		Method: http.MethodGet, URL: address, Authorization: "MFA-DPoP " + a.Token,
-		Header: map[string]string{"MFA-DPoP": proof},
+		Method:        http.MethodGet,
+		URL:           address,
+		Authorization: "MFA-DPoP " + a.Token,
+		Header:        map[string]string{"MFA-DPoP": proof},
 	})
 	if err != nil {
 		return Consent{}, err

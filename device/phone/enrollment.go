@@ -131,8 +131,11 @@ func (p *Phone) Enroll(ctx context.Context, uriOrTicket string) (Enrolled, error
 		return Enrolled{}, err
 	}
 	response, err := p.Do(ctx, Call{
-		Method: http.MethodPost, Path: "/api/enroll", URL: trying.BaseURL + "/api/enroll",
-		Authorization: `Ticket id="` + ticket + `"`, JSON: body,
+		Method:        http.MethodPost,
+		Path:          "/api/enroll",
+		URL:           trying.BaseURL + "/api/enroll",
+		Authorization: `Ticket id="` + ticket + `"`,
+		JSON:          body,
 	})
 	if err != nil {
 		return Enrolled{}, err
@@ -176,7 +179,9 @@ func (p *Phone) finishEnrolment(trying *enrolling, got *enrolmentResponse) (Enro
 	}
 	err = p.change(func(s *state) {
 		s.platform = PlatformBackup{
-			BaseURL: trying.BaseURL, UserID: e.UserID, Issuer: e.Issuer,
+			BaseURL:            trying.BaseURL,
+			UserID:             e.UserID,
+			Issuer:             e.Issuer,
 			NoAutomaticRestore: s.platform.NoAutomaticRestore,
 		}
 		s.hardware = hardware{Enrollment: e, Accounts: s.hardware.Accounts, UnseenRecoveryCode: got.RecoveryCode}
@@ -191,7 +196,11 @@ func (p *Phone) installation(key *Key) (installation, error) {
 	}
 	d := p.snapshot().device
 	return installation{
-		Identifier: d.Identifier, Name: d.Name, Push: d.Push, PublicKey: public, Capabilities: d.Capabilities,
+		Identifier:   d.Identifier,
+		Name:         d.Name,
+		Push:         d.Push,
+		PublicKey:    public,
+		Capabilities: d.Capabilities,
 	}, nil
 }
 

@@ -58,7 +58,8 @@ func (p *Phone) sign(kind Kind, key *Key, claims map[string]any) (string, error)
 		if err != nil {
 			return "", err
 		}
-		header["typ"], header["jwk"] = "dpop+jwt", jwk
+		header["typ"] = "dpop+jwt"
+		header["jwk"] = jwk
 	}
 	if quirks.Tamper != nil {
 		quirks.Tamper(kind, header, claims)

@@ -107,16 +107,22 @@ func (k *Key) Public(leadingZero bool) (JWK, error) {
 		if leadingZero {
 			n = append([]byte{0}, n...)
 		}
-		jwk.Kty, jwk.N, jwk.E = "RSA", b64.EncodeToString(n), b64.EncodeToString(big.NewInt(int64(pub.E)).Bytes())
+		jwk.Kty = "RSA"
+		jwk.N = b64.EncodeToString(n)
+		jwk.E = b64.EncodeToString(big.NewInt(int64(pub.E)).Bytes())
 	case *ecdsa.PublicKey:
 		point, err := pub.Bytes() // 4 ‖ x ‖ y, 32 bytes each (SEC 1 §2.3.3)
 		if err != nil {
 			return JWK{}, fmt.Errorf("encode public key: %w", err)
 		}
-		jwk.Kty, jwk.Crv = "EC", "P-256"
-		jwk.X, jwk.Y = b64.EncodeToString(point[1:33]), b64.EncodeToString(point[33:])
+		jwk.Kty = "EC"
+		jwk.Crv = "P-256"
+		jwk.X = b64.EncodeToString(point[1:33])
+		jwk.Y = b64.EncodeToString(point[33:])
 	case ed25519.PublicKey:
-		jwk.Kty, jwk.Crv, jwk.X = "OKP", "Ed25519", b64.EncodeToString(pub)
+		jwk.Kty = "OKP"
+		jwk.Crv = "Ed25519"
+		jwk.X = b64.EncodeToString(pub)
 	}
 	return jwk, nil
 }

@@ -16,11 +16,17 @@ func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	body, status := c[r.Method], http.StatusOK
+	body := c[r.Method]
+	status := http.StatusOK
 	if body == "" {
 		status = http.StatusNoContent
 	}
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader([]byte(body))), Request: r}, nil
+	return &http.Response{
+		StatusCode: status,
+		Header:     http.Header{},
+		Body:       io.NopCloser(bytes.NewReader([]byte(body))),
+		Request:    r,
+	}, nil
 }
 
 // BenchmarkAnswer is a phone's part of a login: pull the approval, sign the answer, send it. A load test counts it in.

@@ -81,7 +81,12 @@ type Phone struct {
 // New opens the phone of o.Folder, or makes a new one. It speaks to nobody. A state file that cannot be read is an
 // error and is left as it is.
 func New(o Options) (*Phone, error) {
-	p := &Phone{client: o.Client, quirks: o.Quirks, wall: o.Now, folder: folder{path: o.Folder}}
+	p := &Phone{
+		client: o.Client,
+		quirks: o.Quirks,
+		wall:   o.Now,
+		folder: folder{path: o.Folder},
+	}
 	if p.client == nil {
 		p.client = sharedClient()
 	}
@@ -142,7 +147,10 @@ func (p *Phone) begin() (end func(), err error) {
 		p.changing.Unlock()
 		return nil, err
 	}
-	end = func() { unlock(); p.changing.Unlock() }
+	end = func() {
+		unlock()
+		p.changing.Unlock()
+	}
 	if err := p.reload(); err != nil {
 		end()
 		return nil, err
@@ -164,7 +172,8 @@ func (p *Phone) reload() error {
 	if !sameEnrollment(fresh.hardware.Enrollment, p.state.hardware.Enrollment) {
 		p.jwt = ""
 	}
-	p.state.platform, p.state.hardware = fresh.platform, fresh.hardware
+	p.state.platform = fresh.platform
+	p.state.hardware = fresh.hardware
 	return nil
 }
 
@@ -213,7 +222,9 @@ func (p *Phone) quirk() Quirks {
 func (p *Phone) SetQuirks(q Quirks) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.quirks, p.offset, p.jwt = q, 0, ""
+	p.quirks = q
+	p.offset = 0
+	p.jwt = ""
 }
 
 // Base is the address that calls go to: the public URL with /appliance-mfa, or empty when no server is known yet.
@@ -321,7 +332,8 @@ func (p *Phone) DeviceJWT() (string, error) {
 	}
 	now := p.now()
 	p.mu.Lock()
-	cached, until := p.jwt, p.jwtUntil
+	cached := p.jwt
+	until := p.jwtUntil
 	p.mu.Unlock()
 	if cached != "" && now.Before(until) {
 		return cached, nil
@@ -336,7 +348,8 @@ func (p *Phone) DeviceJWT() (string, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if sameEnrollment(e, p.state.hardware.Enrollment) {
-		p.jwt, p.jwtUntil = token, now.Add(30*time.Minute)
+		p.jwt = token
+		p.jwtUntil = now.Add(30 * time.Minute)
 	}
 	return token, nil
 }

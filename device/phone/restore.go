@@ -201,8 +201,11 @@ func (p *Phone) restoreCall(ctx context.Context, r *restoring, method, below str
 		return nil, err
 	}
 	return p.Do(ctx, Call{
-		Method: method, Path: "/api/restores/" + url.PathEscape(r.ID) + below, Authorization: "Bearer " + r.Token,
-		Header: map[string]string{"Restore-Proof": proof}, JSON: body,
+		Method:        method,
+		Path:          "/api/restores/" + url.PathEscape(r.ID) + below,
+		Authorization: "Bearer " + r.Token,
+		Header:        map[string]string{"Restore-Proof": proof},
+		JSON:          body,
 	})
 }
 
@@ -215,13 +218,20 @@ func (p *Phone) finishRestore(r *restoring, got *enrolmentResponse) (Restored, e
 	}
 	base := p.Base()
 	err = p.change(func(s *state) {
-		s.platform.BaseURL, s.platform.UserID, s.platform.Issuer = base, e.UserID, e.Issuer
+		s.platform.BaseURL = base
+		s.platform.UserID = e.UserID
+		s.platform.Issuer = e.Issuer
 		if got.RestoreHandle != "" {
 			s.platform.RestoreHandle = got.RestoreHandle
 		}
 		s.hardware = hardware{Enrollment: e, Accounts: s.hardware.Accounts, UnseenRecoveryCode: got.RecoveryCode}
 	})
-	return Restored{EnrollmentID: e.ID, UserID: e.UserID, RecoveryCode: got.RecoveryCode, Backup: got.Backup}, err
+	return Restored{
+		EnrollmentID: e.ID,
+		UserID:       e.UserID,
+		RecoveryCode: got.RecoveryCode,
+		Backup:       got.Backup,
+	}, err
 }
 
 // OpenRestore is a restore that another installation has started to take over from this one.

@@ -76,7 +76,8 @@ func openAccounts(key, blob []byte, enrollmentID string, generation int64) ([]Ac
 	if len(blob) < 1+aead.NonceSize() || blob[0] != blobFormat {
 		return nil, ErrBackupSealed
 	}
-	nonce, sealed := blob[1:1+aead.NonceSize()], blob[1+aead.NonceSize():]
+	nonce := blob[1 : 1+aead.NonceSize()]
+	sealed := blob[1+aead.NonceSize():]
 	plain, err := aead.Open(nil, nonce, sealed, sealBinds(enrollmentID, generation))
 	if err != nil {
 		return nil, ErrBackupSealed

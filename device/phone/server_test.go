@@ -55,7 +55,13 @@ func newServer(t testing.TB) *disturbed {
 		Ground: ground.Options{Clock: storage.NewFakeClock(time.Now())}, // phones go by the machine's clock
 		Public: []string{s.URL},
 		Mount: func(h *servertest.House) {
-			appapi.Mount(h.Server, appapi.Services{Devices: h.Devices, Logins: h.Logins, Backups: h.Backups, Restores: h.Restores, Epoch: h.Store.Epoch})
+			appapi.Mount(h.Server, appapi.Services{
+				Devices:  h.Devices,
+				Logins:   h.Logins,
+				Backups:  h.Backups,
+				Restores: h.Restores,
+				Epoch:    h.Store.Epoch,
+			})
 		},
 	})
 	return s

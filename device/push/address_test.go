@@ -176,7 +176,8 @@ func TestThrough_TellsServicesApartAndNamesNoHost(t *testing.T) {
 	if through(push.GCM) != through(push.FCM) {
 		t.Error("GCM is another name of FCM")
 	}
-	one, two := web("https://ada.example.org/1").Through(), web("https://ben.example.org/1").Through()
+	one := web("https://ada.example.org/1").Through()
+	two := web("https://ben.example.org/1").Through()
 	if one != web("https://ada.example.org/2").Through() {
 		t.Error("two addresses of a host go different ways")
 	}

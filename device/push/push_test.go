@@ -13,13 +13,19 @@ import (
 
 func whole() push.Message {
 	return push.Message{
-		TransactionToken: "a.b.c", Enrollment: "dev_0123456789abcdef", Challenge: "nonce", Server: "http://localhost:8080",
-		Started: storage.FormatInstant(time.Date(2026, 3, 1, 12, 0, 0, 5_999_999, time.UTC)),
+		TransactionToken: "a.b.c",
+		Enrollment:       "dev_0123456789abcdef",
+		Challenge:        "nonce",
+		Server:           "http://localhost:8080",
+		Started:          storage.FormatInstant(time.Date(2026, 3, 1, 12, 0, 0, 5_999_999, time.UTC)),
 		Source: &push.Source{
 			Browser: push.Named{Name: "Firefox", Version: "128"}, System: push.Named{Name: "Linux"},
 		},
-		Location:  &push.Location{Name: "<Zürich> & co", Lat: 47.37, Long: 8.54},
-		ConsentID: "cns_1", NumberMatching: true, BindingMessage: "pay \"5\"", ClientName: "Bank",
+		Location:       &push.Location{Name: "<Zürich> & co", Lat: 47.37, Long: 8.54},
+		ConsentID:      "cns_1",
+		NumberMatching: true,
+		BindingMessage: "pay \"5\"",
+		ClientName:     "Bank",
 	}
 }
 
@@ -61,7 +67,13 @@ func TestMessage_StringsAreAllStrings(t *testing.T) {
 }
 
 func TestMessage_LeavesOutWhatIsEmpty(t *testing.T) {
-	notice := push.Message{Enrollment: "dev_x", Server: "https://x", Started: "d", Notice: "restored", Restore: "rst_1"}
+	notice := push.Message{
+		Enrollment: "dev_x",
+		Server:     "https://x",
+		Started:    "d",
+		Notice:     "restored",
+		Restore:    "rst_1",
+	}
 	want := map[string]any{"dai": "dev_x", "sh": "https://x", "d": "d", "notice": "restored", "rst": "rst_1"}
 	if diff := cmp.Diff(want, notice.Object()); diff != "" {
 		t.Error(diff)

@@ -18,7 +18,8 @@ import (
 
 func newSpool(t *testing.T) (spool *push.Spool, dir string, log *bytes.Buffer) {
 	t.Helper()
-	dir, log = filepath.Join(t.TempDir(), "data", "push"), &bytes.Buffer{}
+	dir = filepath.Join(t.TempDir(), "data", "push")
+	log = &bytes.Buffer{}
 	spool, err := push.NewSpool(dir, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)

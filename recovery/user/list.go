@@ -123,7 +123,11 @@ type peeker interface {
 // candidates are those whom the indexes show for a term, each once, at most so many.
 func (t Term) candidates(ctx context.Context, s *storage.Store, most int) ([]storage.UID, error) {
 	indexes := map[Field][]peeker{
-		ID: {byID}, Email: {byEmail}, Username: {byUsername}, Name: {byName}, Any: {byID, byEmail, byUsername, byName},
+		ID:       {byID},
+		Email:    {byEmail},
+		Username: {byUsername},
+		Name:     {byName},
+		Any:      {byID, byEmail, byUsername, byName},
 	}[t.Field]
 	var uids []storage.UID
 	seen := map[storage.UID]bool{}
@@ -154,7 +158,12 @@ func (t Term) beginning() bool { return t.Prefix || t.Field == Any }
 
 // holds reports whether the term holds for a user.
 func (t Term) holds(u *User) bool {
-	values := map[Field]string{ID: u.ID, Email: u.Email, Username: u.Username, Name: u.Name}
+	values := map[Field]string{
+		ID:       u.ID,
+		Email:    u.Email,
+		Username: u.Username,
+		Name:     u.Name,
+	}
 	for field, value := range values {
 		if t.Field != Any && t.Field != field {
 			continue

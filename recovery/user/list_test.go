@@ -108,11 +108,18 @@ func TestPage_WalksAllInTheOrderOfTheirIDs(t *testing.T) {
 
 func TestChange_KeepsTheIndexesInStep(t *testing.T) {
 	s := newStore(t)
-	uid, err := create(s, user.User{ID: "a", Username: "old", Name: "Old Name", Email: "old@example.com"})
+	uid, err := create(s, user.User{
+		ID:       "a",
+		Username: "old",
+		Name:     "Old Name",
+		Email:    "old@example.com",
+	})
 	must(t, err)
 	must(t, s.Update(t.Context(), func(tx *storage.Tx) error {
 		_, err := user.Change(tx, uid, func(u *user.User) error {
-			u.Username, u.Name, u.Email = "new", "", "new@example.com"
+			u.Username = "new"
+			u.Name = ""
+			u.Email = "new@example.com"
 			return nil
 		})
 		return err

@@ -12,7 +12,8 @@ import (
 )
 
 func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
-	self, other := storage.NewUID(), storage.NewUID()
+	self := storage.NewUID()
+	other := storage.NewUID()
 	actions := map[user.Action]string{user.ChangeFactors: "factors", user.Block: "block", user.Unlock: "unlock", user.SetRole: "role"}
 	strong := []string{user.ScopeResetAdminMFA}
 	const (

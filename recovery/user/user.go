@@ -205,7 +205,9 @@ func Create(tx *storage.Tx, u User) (*User, error) {
 	if err := u.Validate(); err != nil {
 		return nil, err
 	}
-	u.UID, u.Created, u.Updated = storage.NewUID(), tx.Now(), tx.Now()
+	u.UID = storage.NewUID()
+	u.Created = tx.Now()
+	u.Updated = tx.Now()
 	if err := users.Insert(tx, u.UID, record, u.row()); err != nil {
 		return nil, taken(err)
 	}
@@ -250,7 +252,9 @@ func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, e
 	if err := change(u); err != nil {
 		return nil, err
 	}
-	u.UID, u.ID, u.Updated = uid, id, tx.Now()
+	u.UID = uid
+	u.ID = id
+	u.Updated = tx.Now()
 	if err := u.Validate(); err != nil {
 		return nil, err
 	}

@@ -165,7 +165,9 @@ func TestChange_WritesAllButTheId(t *testing.T) {
 		h.clock.Advance(time.Minute)
 		must(h.t, h.update(func(tx *storage.Tx) error {
 			u, err := user.Change(tx, uid, func(u *user.User) error {
-				u.UID, u.ID, u.Email = storage.NewUID(), "eve", "new@example.com"
+				u.UID = storage.NewUID()
+				u.ID = "eve"
+				u.Email = "new@example.com"
 				return nil
 			})
 			if u.UID != uid || u.ID != "ada" || u.Email != "new@example.com" || !u.Updated.Equal(tx.Now()) || u.Created.Equal(u.Updated) {
@@ -190,7 +192,10 @@ func TestChange_WritesAllButTheId(t *testing.T) {
 			"a long name": {uid, nil, strings.Repeat("x", 1000), user.ErrProfile},
 		} {
 			err := h.update(func(tx *storage.Tx) error {
-				_, err := user.Change(tx, c.uid, func(u *user.User) error { u.Name = c.name; return c.err })
+				_, err := user.Change(tx, c.uid, func(u *user.User) error {
+					u.Name = c.name
+					return c.err
+				})
 				return err
 			})
 			if !errors.Is(err, c.want) {
@@ -206,7 +211,10 @@ func TestCreateAndChange_KeepTheUIDOutOfTheRow(t *testing.T) {
 		uid, err := h.create(user.User{ID: "ada"})
 		must(h.t, err)
 		must(h.t, h.update(func(tx *storage.Tx) error {
-			_, err := user.Change(tx, uid, func(u *user.User) error { u.Name = "Ada"; return nil })
+			_, err := user.Change(tx, uid, func(u *user.User) error {
+				u.Name = "Ada"
+				return nil
+			})
 			return err
 		}))
 		rows := 0

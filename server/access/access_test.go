@@ -34,7 +34,13 @@ func newHouse(t testing.TB) *house {
 	t.Helper()
 	_, test := t.(*testing.T)
 	g := ground.Open(t, ground.Options{Chaos: test, Clock: storage.NewFakeClock(noon)})
-	h := &house{t: t, clock: g.Clock, path: g.Path, store: g.Store, ring: g.Ring}
+	h := &house{
+		t:     t,
+		clock: g.Clock,
+		path:  g.Path,
+		store: g.Store,
+		ring:  g.Ring,
+	}
 	h.Service = h.server()
 	return h
 }

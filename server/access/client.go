@@ -82,7 +82,8 @@ func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (a
 			return Client{}, "", err
 		}
 	}
-	c.ID, secret = storage.NewID("", clientIDLength), storage.NewID("", clientSecretLength)
+	c.ID = storage.NewID("", clientIDLength)
+	secret = storage.NewID("", clientSecretLength)
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		if !c.ActsAs.IsZero() {
 			if _, err := user.Get(tx, c.ActsAs); err != nil {
@@ -327,8 +328,12 @@ type decoy []byte
 func newDecoy(ring *keyring.Ring) (decoy, error) {
 	return json.Marshal(registered{
 		Client: Client{
-			ID: storage.NewID("", clientIDLength), Name: "a login system", Scopes: []string{ScopeOpenID},
-			Grants: defaultGrants([]string{ScopeOpenID}), IDTokenAlg: string(es256), Created: time.Unix(0, 0).UTC(),
+			ID:         storage.NewID("", clientIDLength),
+			Name:       "a login system",
+			Scopes:     []string{ScopeOpenID},
+			Grants:     defaultGrants([]string{ScopeOpenID}),
+			IDTokenAlg: string(es256),
+			Created:    time.Unix(0, 0).UTC(),
 		},
 		SecretHash: ring.Hash(secretPurpose, []byte(storage.NewID("", clientSecretLength))),
 	})

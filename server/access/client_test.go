@@ -24,8 +24,13 @@ func TestAddClient_GivesASecretThatAuthenticates(t *testing.T) {
 		t.Errorf("authenticated client (-added +got):\n%s", diff)
 	}
 	want := Client{
-		ID: c.ID, Name: "Bank", Scopes: []string{"openid"}, Grants: []string{GrantCIBA, GrantOTP, GrantOOB, GrantRecoveryCode},
-		RedirectURIs: []string{"https://bank.example/cb"}, IDTokenAlg: "ES256", Created: noon,
+		ID:           c.ID,
+		Name:         "Bank",
+		Scopes:       []string{"openid"},
+		Grants:       []string{GrantCIBA, GrantOTP, GrantOOB, GrantRecoveryCode},
+		RedirectURIs: []string{"https://bank.example/cb"},
+		IDTokenAlg:   "ES256",
+		Created:      noon,
 	}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Errorf("added client (-want +got):\n%s", diff)
@@ -154,14 +159,23 @@ func TestRemoveClient_EndsItsSecret(t *testing.T) {
 func TestAddClient_IsAnEvent(t *testing.T) {
 	h := newHouse(t)
 	boss := h.user("boss")
-	c, _ := h.client(Client{Name: "personal name", Scopes: []string{"openid", "read:users"}, Presence: device.PresenceTap, ActsAs: boss})
+	c, _ := h.client(Client{
+		Name:     "personal name",
+		Scopes:   []string{"openid", "read:users"},
+		Presence: device.PresenceTap,
+		ActsAs:   boss,
+	})
 	want := []audit.Event{{
-		Type: audit.ClientAdded, Client: c.ID, By: "operator:1000",
-		Facts: audit.Facts{"scope": "openid read:users", "id_token_alg": "ES256", "presence": "tap", "acts_as": audit.Word(boss.String())},
+		Type:   audit.ClientAdded,
+		Client: c.ID,
+		By:     "operator:1000",
+		Facts:  audit.Facts{"scope": "openid read:users", "id_token_alg": "ES256", "presence": "tap", "acts_as": audit.Word(boss.String())},
 	}}
 	got := h.events(audit.ClientAdded)
 	for i := range got {
-		got[i].V, got[i].ID, got[i].Time = 0, "", want[0].Time
+		got[i].V = 0
+		got[i].ID = ""
+		got[i].Time = want[0].Time
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)

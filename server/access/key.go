@@ -118,7 +118,8 @@ func addKey(tx *storage.Tx, k *signingKey, actor audit.Actor) error {
 			newest = &rows[i]
 		}
 	}
-	k.Made, k.From = tx.Now(), tx.Now()
+	k.Made = tx.Now()
+	k.From = tx.Now()
 	if newest != nil {
 		k.From = k.From.Add(KeyLead + keyRefresh)
 		if !k.From.After(newest.Record.From) { // rotated twice at one instant, or by a server whose time is ahead of ours

@@ -29,7 +29,8 @@ func TestVerifyReceipt_ReturnsWhatWasSigned(t *testing.T) {
 }
 
 func TestVerifyReceipt_RefusesWhatDoesNotHold(t *testing.T) {
-	h, other := newHouse(t), newHouse(t)
+	h := newHouse(t)
+	other := newHouse(t)
 	receipt, err := h.SignReceipt(h.ctx(), []byte(`{"id":"rcp_1"}`))
 	must(t, err)
 	foreign, err := other.SignReceipt(h.ctx(), []byte(`{"id":"rcp_1"}`))

@@ -32,7 +32,12 @@ func (h *house) read(token string) (jose.Header, map[string]any) {
 	return parsed.Headers[0], claims
 }
 
-var login = Login{UserID: "auth0|Zoë \"Z\" <z>", At: noon.Add(-time.Minute), AMR: []string{"mfa", "swk"}, AuthReqID: "arq_1"}
+var login = Login{
+	UserID:    "auth0|Zoë \"Z\" <z>",
+	At:        noon.Add(-time.Minute),
+	AMR:       []string{"mfa", "swk"},
+	AuthReqID: "arq_1",
+}
 
 func TestIDToken_SaysWhatCIBAWants(t *testing.T) {
 	h := newHouse(t)
@@ -318,7 +323,8 @@ func TestVerifyManagement_RefusesOtherClaimsOfOurs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, claims := h.read(token)
-			claims["iat"], claims["exp"] = noon.Unix(), noon.Add(time.Hour).Unix()
+			claims["iat"] = noon.Unix()
+			claims["exp"] = noon.Add(time.Hour).Unix()
 			change(claims)
 			signed, err := k.sign(k.accessHeader, []byte(mustJSON(t, claims)))
 			must(t, err)

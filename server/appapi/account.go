@@ -25,7 +25,9 @@ type account struct {
 func (a *api) accountOf(e *device.Enrollment) *account {
 	var out account
 	out.Body.Epoch = a.Epoch().String()
-	out.Body.ID, out.Body.Identifier, out.Body.Name = e.ID, e.Push.Identifier, e.Name
+	out.Body.ID = e.ID
+	out.Body.Identifier = e.Push.Identifier
+	out.Body.Name = e.Name
 	if to := e.PushAddress(); !to.IsZero() {
 		out.Body.Push = &pushCredentials{Service: string(to.Service), Token: to.Token}
 	}
@@ -54,19 +56,31 @@ type AccountPath struct {
 func (a *api) mountAccount() {
 	const path = "/api/device-accounts/{id}"
 	register(a, byAnyDevice, huma.Operation{
-		OperationID: "get-device-account", Method: http.MethodGet, Path: path, Summary: "Read this enrollment",
+		OperationID: "get-device-account",
+		Method:      http.MethodGet,
+		Path:        path,
+		Summary:     "Read this enrollment",
 	}, a.readAccount)
 	register(a, byAnyDevice, huma.Operation{
-		OperationID: "change-device-account", Method: http.MethodPatch, Path: path, Summary: "Change this enrollment",
+		OperationID: "change-device-account",
+		Method:      http.MethodPatch,
+		Path:        path,
+		Summary:     "Change this enrollment",
 		Description: "A new push token or identifier is told to the old push token.",
 	}, a.changeAccount)
 	register(a, byAnyDevice, huma.Operation{
-		OperationID: "delete-device-account", Method: http.MethodDelete, Path: path, Summary: "End this enrollment",
+		OperationID: "delete-device-account",
+		Method:      http.MethodDelete,
+		Path:        path,
+		Summary:     "End this enrollment",
 		Description: "By the device token alone, a call with the device JWT within 7 days brings it back.",
 	}, a.deleteAccount)
 	register(a, byDevice, huma.Operation{
-		OperationID: "check-recovery-code", Method: http.MethodPost, Path: path + "/recovery-code/check",
-		Summary: "Practise: is this the recovery code?", Description: "Nothing is spent.",
+		OperationID: "check-recovery-code",
+		Method:      http.MethodPost,
+		Path:        path + "/recovery-code/check",
+		Summary:     "Practise: is this the recovery code?",
+		Description: "Nothing is spent.",
 	}, a.checkCode)
 }
 

@@ -295,7 +295,11 @@ func TestPractice_TellsWithoutSpending(t *testing.T) {
 		return h.call("POST", path(p, "/recovery-code/check"), h.json(map[string]any{"recovery_code": typed}), "Authorization", h.bearer(p))
 	}
 	for typed, want := range map[string]bool{
-		code: true, strings.ToLower(code[:8] + "-" + code[8:]): true, "7V3KQ9X2M4T8R6W5Y1ZJ0ABV": false, "typo": false, "": false,
+		code: true,
+		strings.ToLower(code[:8] + "-" + code[8:]): true,
+		"7V3KQ9X2M4T8R6W5Y1ZJ0ABV":                 false,
+		"typo":                                     false,
+		"":                                         false,
 	} {
 		a := check(typed)
 		h.accepted(a, 200)

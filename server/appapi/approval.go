@@ -14,13 +14,19 @@ import (
 
 func (a *api) mountApprovals() {
 	register(a, byBearer, huma.Operation{
-		OperationID: "resolve-transaction", Method: http.MethodPost, Path: "/api/resolve-transaction",
-		DefaultStatus: http.StatusNoContent, Summary: "Answer an approval, with its txtkn",
-		Description: "challenge_response is a JWT by the device key. The same one again gets the same answer again.",
+		OperationID:   "resolve-transaction",
+		Method:        http.MethodPost,
+		Path:          "/api/resolve-transaction",
+		DefaultStatus: http.StatusNoContent,
+		Summary:       "Answer an approval, with its txtkn",
+		Description:   "challenge_response is a JWT by the device key. The same one again gets the same answer again.",
 	}, a.resolve)
 	register(a, byDevice, huma.Operation{
-		OperationID: "list-approvals", Method: http.MethodGet, Path: "/api/device-accounts/{id}/approvals",
-		Summary: "Pull the pending approvals", Description: "One call waits per enrollment: the newest.",
+		OperationID: "list-approvals",
+		Method:      http.MethodGet,
+		Path:        "/api/device-accounts/{id}/approvals",
+		Summary:     "Pull the pending approvals",
+		Description: "One call waits per enrollment: the newest.",
 	}, a.approvals)
 }
 

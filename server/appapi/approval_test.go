@@ -18,7 +18,8 @@ import (
 // pull asks for the approvals of a phone in the background.
 func (h *house) pull(p *phone.Phone, query string) <-chan answer {
 	h.t.Helper()
-	authorization, got := h.bearer(p), make(chan answer, 1)
+	authorization := h.bearer(p)
+	got := make(chan answer, 1)
 	go func() { got <- h.call("GET", path(p, "/approvals"+query), "", "Authorization", authorization) }()
 	return got
 }

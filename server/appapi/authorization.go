@@ -28,14 +28,22 @@ func describeSchemes(api huma.API) {
 		components.SecuritySchemes = map[string]*huma.SecurityScheme{}
 	}
 	schemes := components.SecuritySchemes
-	schemes[schemeDevice] = &huma.SecurityScheme{Type: "http", Scheme: "bearer", BearerFormat: "JWT",
-		Description: "A JWT signed by the enrolled key: iss the enrollment's id, sub the user id, aud {base}/api/device-accounts, exp at most 2 h after iat."}
+	schemes[schemeDevice] = &huma.SecurityScheme{
+		Type:         "http",
+		Scheme:       "bearer",
+		BearerFormat: "JWT",
+		Description:  "A JWT signed by the enrolled key: iss the enrollment's id, sub the user id, aud {base}/api/device-accounts, exp at most 2 h after iat.",
+	}
 	schemes[schemeAnyDevice] = &huma.SecurityScheme{Type: "http", Scheme: "bearer",
 		Description: "The device JWT, or the device token of the enrolment's answer."}
 	schemes[schemeBearer] = &huma.SecurityScheme{Type: "http", Scheme: "bearer",
 		Description: "The token that came with what is answered: txtkn with an approval, the restore token with a restore."}
-	schemes[schemeTicket] = &huma.SecurityScheme{Type: "apiKey", In: "header", Name: "Authorization",
-		Description: `Ticket id="<enrollment_tx_id or ticket>"`}
+	schemes[schemeTicket] = &huma.SecurityScheme{
+		Type:        "apiKey",
+		In:          "header",
+		Name:        "Authorization",
+		Description: `Ticket id="<enrollment_tx_id or ticket>"`,
+	}
 }
 
 // bearer takes the token out of an Authorization field.

@@ -15,28 +15,46 @@ import (
 func (a *api) mountBackup() {
 	const path = "/api/device-accounts/{id}/backup"
 	put := huma.Operation{
-		OperationID: "put-backup", Method: http.MethodPut, Path: path, DefaultStatus: http.StatusCreated,
-		RequestBody: &huma.RequestBody{Description: "The ciphertext; empty for a backup that the platform keeps."},
-		Summary:     "Add a generation to the backup",
-		Description: "The same PUT again gets the same answer. A stale If-Match is 412 with what is there.",
+		OperationID:   "put-backup",
+		Method:        http.MethodPut,
+		Path:          path,
+		DefaultStatus: http.StatusCreated,
+		RequestBody:   &huma.RequestBody{Description: "The ciphertext; empty for a backup that the platform keeps."},
+		Summary:       "Add a generation to the backup",
+		Description:   "The same PUT again gets the same answer. A stale If-Match is 412 with what is there.",
 	}
 	register(a, byDevice, put, a.putBackup)
 	put.RequestBody.Required = false // Huma takes a raw body for required
 	register(a, byDevice, huma.Operation{
-		OperationID: "get-backup", Method: http.MethodGet, Path: path, Summary: "Read the latest generation",
+		OperationID: "get-backup",
+		Method:      http.MethodGet,
+		Path:        path,
+		Summary:     "Read the latest generation",
 	}, a.latestBackup)
 	register(a, byDevice, huma.Operation{
-		OperationID: "delete-backup", Method: http.MethodDelete, Path: path, Summary: "Delete the backup with all its generations",
+		OperationID: "delete-backup",
+		Method:      http.MethodDelete,
+		Path:        path,
+		Summary:     "Delete the backup with all its generations",
 	}, a.deleteBackup)
 	register(a, byDevice, huma.Operation{
-		OperationID: "new-restore-handle", Method: http.MethodPost, Path: path + "/handle",
-		Summary: "Replace the restore handle", Description: "The old one is dead.",
+		OperationID: "new-restore-handle",
+		Method:      http.MethodPost,
+		Path:        path + "/handle",
+		Summary:     "Replace the restore handle",
+		Description: "The old one is dead.",
 	}, a.newHandle)
 	register(a, byDevice, huma.Operation{
-		OperationID: "list-generations", Method: http.MethodGet, Path: path + "/generations", Summary: "List the generations, newest first",
+		OperationID: "list-generations",
+		Method:      http.MethodGet,
+		Path:        path + "/generations",
+		Summary:     "List the generations, newest first",
 	}, a.generations)
 	register(a, byDevice, huma.Operation{
-		OperationID: "get-generation", Method: http.MethodGet, Path: path + "/generations/{n}", Summary: "Read one generation",
+		OperationID: "get-generation",
+		Method:      http.MethodGet,
+		Path:        path + "/generations/{n}",
+		Summary:     "Read one generation",
 	}, a.generation)
 }
 
@@ -70,8 +88,10 @@ func (a *api) putBackup(ctx context.Context, c *caller, in *putInput) (*storedOu
 		return nil, err
 	}
 	out := &storedOutput{ETag: backup.ETag(stored.Generation)}
-	out.Body.Generation, out.Body.Digest = stored.Generation, stored.Digest
-	out.Body.CreatedAt, out.Body.RestoreHandle = storage.FormatInstant(stored.Created), stored.Handle
+	out.Body.Generation = stored.Generation
+	out.Body.Digest = stored.Digest
+	out.Body.CreatedAt = storage.FormatInstant(stored.Created)
+	out.Body.RestoreHandle = stored.Handle
 	return out, nil
 }
 

@@ -194,7 +194,10 @@ func TestBackup_ShrinksWhenThePhoneSaysSo(t *testing.T) {
 	p, _ := h.enroll("maria")
 	first := h.manifest(p, 1, "", "one", nil)
 	h.accepted(h.put(p, first, "one", "If-None-Match", "*"), 201)
-	none := h.manifest(p, 2, first, "", func(m map[string]any) { m["items"], m["shrink"] = 0, true })
+	none := h.manifest(p, 2, first, "", func(m map[string]any) {
+		m["items"] = 0
+		m["shrink"] = true
+	})
 	h.accepted(h.put(p, none, "", "If-Match", `"1"`), 201)
 }
 

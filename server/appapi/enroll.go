@@ -50,10 +50,13 @@ func (k *publicKey) UnmarshalJSON(data []byte) error {
 // Schema describes the JWK.
 func (publicKey) Schema(huma.Registry) *huma.Schema {
 	text := func(maxLength int) *huma.Schema { return &huma.Schema{Type: huma.TypeString, MaxLength: &maxLength} }
-	word, number := text(16), text(2048)
+	word := text(16)
+	number := text(2048)
 	s := &huma.Schema{
-		Type: huma.TypeObject, AdditionalProperties: true, Required: []string{"kty"},
-		Description: "A JWK: RSA of at least 2048 bits (RS256), EC on P-256 (ES256), or OKP Ed25519 (EdDSA).",
+		Type:                 huma.TypeObject,
+		AdditionalProperties: true,
+		Required:             []string{"kty"},
+		Description:          "A JWK: RSA of at least 2048 bits (RS256), EC on P-256 (ES256), or OKP Ed25519 (EdDSA).",
 		Properties: map[string]*huma.Schema{
 			"kty": word, "alg": word, "use": word, "crv": word, "n": number, "e": number, "x": number, "y": number,
 		},
@@ -90,8 +93,11 @@ type enrolled struct {
 
 func (a *api) mountEnroll() {
 	register(a, byTicket, huma.Operation{
-		OperationID: "enroll", Method: http.MethodPost, Path: "/api/enroll", DefaultStatus: http.StatusCreated,
-		Summary: "Spend a ticket and bind this installation to its user",
+		OperationID:   "enroll",
+		Method:        http.MethodPost,
+		Path:          "/api/enroll",
+		DefaultStatus: http.StatusCreated,
+		Summary:       "Spend a ticket and bind this installation to its user",
 		Description: "The same ticket with the same key gets the same answer again, until the enrollment's first call and for " +
 			"15 minutes at most: the first may have been lost.",
 	}, a.enroll)

@@ -203,7 +203,9 @@ func TestEnroll_RefusesWhatIsMalformedAndChangesNothing(t *testing.T) {
 		})
 	}
 	h.accepted(h.postEnroll(ticket, h.body(func(b map[string]any) {
-		b["push_credentials"], b["capabilities"], b["unknown"] = nil, nil, map[string]any{"a": 1}
+		b["push_credentials"] = nil
+		b["capabilities"] = nil
+		b["unknown"] = map[string]any{"a": 1}
 	})), 201)
 }
 

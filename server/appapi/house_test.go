@@ -43,10 +43,20 @@ func newHouse(t testing.TB, change ...func(*server.Config)) *house {
 			}
 		},
 		Mount: func(h *servertest.House) {
-			Mount(h.Server, Services{Devices: h.Devices, Logins: h.Logins, Backups: h.Backups, Restores: h.Restores, Epoch: h.Store.Epoch})
+			Mount(h.Server, Services{
+				Devices:  h.Devices,
+				Logins:   h.Logins,
+				Backups:  h.Backups,
+				Restores: h.Restores,
+				Epoch:    h.Store.Epoch,
+			})
 		},
 	})
-	h.clock, h.store, h.srv, h.url, h.client = h.Clock, h.Store, h.Server, h.URL, h.Client
+	h.clock = h.Clock
+	h.store = h.Store
+	h.srv = h.Server
+	h.url = h.URL
+	h.client = h.Client
 	return h
 }
 
@@ -106,7 +116,12 @@ func (h *house) ticket(userID string) string { return h.Ticket(user.User{ID: use
 // phone makes a phone that is not enrolled.
 func (h *house) phone(change ...func(*phone.Options)) *phone.Phone {
 	h.t.Helper()
-	o := phone.Options{BaseURL: h.url, Client: h.client, Name: "Pixel 9", Now: h.clock.Wall}
+	o := phone.Options{
+		BaseURL: h.url,
+		Client:  h.client,
+		Name:    "Pixel 9",
+		Now:     h.clock.Wall,
+	}
 	for _, c := range change {
 		c(&o)
 	}
@@ -140,7 +155,12 @@ func path(p *phone.Phone, below string) string {
 // ask has a login system ask for an approval of a user.
 func (h *house) ask(userID string, change ...func(*login.Request)) login.Begun {
 	h.t.Helper()
-	req := login.Request{Client: "shop", UserID: userID, Scope: "openid", Life: 2 * time.Minute}
+	req := login.Request{
+		Client: "shop",
+		UserID: userID,
+		Scope:  "openid",
+		Life:   2 * time.Minute,
+	}
 	for _, c := range change {
 		c(&req)
 	}

@@ -75,7 +75,10 @@ func translate(err error) *server.Problem {
 		return nil
 	}
 	p := &server.Problem{
-		Status: row.status, Code: row.code, Message: server.Message(err), RetryAfter: storage.RetryAfter(err),
+		Status:     row.status,
+		Code:       row.code,
+		Message:    server.Message(err),
+		RetryAfter: storage.RetryAfter(err),
 	}
 	var conflict *backup.Conflict
 	if errors.As(err, &conflict) {

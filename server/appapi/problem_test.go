@@ -46,8 +46,14 @@ func TestTranslate_SaysWhenToComeBackAndWhatIsThere(t *testing.T) {
 
 func TestUnauthorized_IsWhatShowedNothingThatLetsItIn(t *testing.T) {
 	for err, want := range map[error]bool{
-		errAuthorization: true, device.ErrTicket: true, device.ErrNoEnrollment: true, device.ErrClockSkew: true,
-		device.ErrSuspended: false, backup.ErrNone: false, recovery.ErrWrongCode: false, errors.New("disk on fire"): false,
+		errAuthorization:           true,
+		device.ErrTicket:           true,
+		device.ErrNoEnrollment:     true,
+		device.ErrClockSkew:        true,
+		device.ErrSuspended:        false,
+		backup.ErrNone:             false,
+		recovery.ErrWrongCode:      false,
+		errors.New("disk on fire"): false,
 	} {
 		if unauthorized(err) != want {
 			t.Errorf("%v: %v", err, !want)

@@ -15,30 +15,46 @@ import (
 func (a *api) mountRestore() {
 	const path = "/api/restores"
 	register(a, byNobody, huma.Operation{
-		OperationID: "start-restore", Method: http.MethodPost, Path: path, DefaultStatus: http.StatusCreated,
-		Summary:     "Begin to come back after a reinstall",
-		Description: "The answer decides what comes next, and why. From the sixth start per handle and hour it wants a Restore-Proof.",
+		OperationID:   "start-restore",
+		Method:        http.MethodPost,
+		Path:          path,
+		DefaultStatus: http.StatusCreated,
+		Summary:       "Begin to come back after a reinstall",
+		Description:   "The answer decides what comes next, and why. From the sixth start per handle and hour it wants a Restore-Proof.",
 	}, a.startRestore)
 	register(a, byBearer, huma.Operation{
-		OperationID: "get-restore", Method: http.MethodGet, Path: path + "/{id}", Summary: "How does the restore stand?",
+		OperationID: "get-restore",
+		Method:      http.MethodGet,
+		Path:        path + "/{id}",
+		Summary:     "How does the restore stand?",
 		Description: "With a Restore-Proof, a restore that is done gives its answer again.",
 	}, a.restoreState)
 	register(a, byBearer, huma.Operation{
-		OperationID: "restore-with-code", Method: http.MethodPost, Path: path + "/{id}/recovery-code",
+		OperationID: "restore-with-code",
+		Method:      http.MethodPost,
+		Path:        path + "/{id}/recovery-code",
 		Summary:     "Take over with the recovery code",
 		Description: "The same call again gets the same answer, until the enrollment's first call and for 15 minutes at most.",
 	}, a.restoreWithCode)
 	register(a, byBearer, huma.Operation{
-		OperationID: "restore-as-new", Method: http.MethodPost, Path: path + "/{id}/first-time-setup",
-		Summary: "Give the restore up and start over", Description: "Nothing of the old installation changes.",
+		OperationID: "restore-as-new",
+		Method:      http.MethodPost,
+		Path:        path + "/{id}/first-time-setup",
+		Summary:     "Give the restore up and start over",
+		Description: "Nothing of the old installation changes.",
 	}, a.firstTimeSetup)
 	register(a, bySigner, huma.Operation{
-		OperationID: "veto-restore", Method: http.MethodPost, Path: path + "/{id}/veto", DefaultStatus: http.StatusNoContent,
-		Summary: "Stop a restore, from the old installation",
+		OperationID:   "veto-restore",
+		Method:        http.MethodPost,
+		Path:          path + "/{id}/veto",
+		DefaultStatus: http.StatusNoContent,
+		Summary:       "Stop a restore, from the old installation",
 	}, a.veto)
 	register(a, byDevice, huma.Operation{
-		OperationID: "list-restores", Method: http.MethodGet, Path: "/api/device-accounts/{id}/restores",
-		Summary: "List the restores that would retire this installation",
+		OperationID: "list-restores",
+		Method:      http.MethodGet,
+		Path:        "/api/device-accounts/{id}/restores",
+		Summary:     "List the restores that would retire this installation",
 	}, a.waitingRestores)
 }
 
@@ -63,7 +79,12 @@ type restoreState struct {
 }
 
 func stateOf(s *restore.State) restoreState {
-	out := restoreState{ID: s.ID, Step: string(s.Step), Reason: string(s.Reason), ExpiresAt: storage.FormatInstant(s.Expires)}
+	out := restoreState{
+		ID:        s.ID,
+		Step:      string(s.Step),
+		Reason:    string(s.Reason),
+		ExpiresAt: storage.FormatInstant(s.Expires),
+	}
 	if !s.WaitUntil.IsZero() {
 		out.WaitUntil = storage.FormatInstant(s.WaitUntil)
 	}
@@ -116,7 +137,8 @@ func (a *api) startRestore(ctx context.Context, c *caller, in *startInput) (*sta
 		return nil, err
 	}
 	var out startOutput
-	out.Body.restoreState, out.Body.Token = stateOf(&started.State), started.Token
+	out.Body.restoreState = stateOf(&started.State)
+	out.Body.Token = started.Token
 	return &out, nil
 }
 
@@ -194,8 +216,12 @@ func (a *api) waitingRestores(ctx context.Context, c *caller, in *struct {
 		list, err := a.Restores.Await(ctx, c.proof, wait)
 		for _, r := range list {
 			item := waitingRestore{
-				ID: r.ID, Step: string(r.Step), Reason: string(r.Reason), Name: r.Name,
-				StartedAt: storage.FormatInstant(r.Started), ExpiresAt: storage.FormatInstant(r.Expires),
+				ID:        r.ID,
+				Step:      string(r.Step),
+				Reason:    string(r.Reason),
+				Name:      r.Name,
+				StartedAt: storage.FormatInstant(r.Started),
+				ExpiresAt: storage.FormatInstant(r.Expires),
 			}
 			if !r.WaitUntil.IsZero() {
 				item.WaitUntil = storage.FormatInstant(r.WaitUntil)

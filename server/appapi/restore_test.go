@@ -41,7 +41,8 @@ func (h *house) start(handle any, change func(map[string]any), header ...string)
 	key, err := phone.NewKey(phone.ES256)
 	h.must(err)
 	body := h.bodyOf(key, func(b map[string]any) {
-		b["restore_handle"], b["automatic_restore"] = handle, true
+		b["restore_handle"] = handle
+		b["automatic_restore"] = true
 		if change != nil {
 			change(b)
 		}
@@ -81,7 +82,10 @@ func TestRestore_DecidesByTheTable(t *testing.T) {
 	gone, _ := h.backedUp("dora")
 	h.Reset("dora")
 	off := func(b map[string]any) { b["automatic_restore"] = false }
-	none := func(b map[string]any) { delete(b, "automatic_restore"); delete(b, "restore_handle") }
+	none := func(b map[string]any) {
+		delete(b, "automatic_restore")
+		delete(b, "restore_handle")
+	}
 	for name, c := range map[string]struct {
 		handle any
 		change func(map[string]any)
@@ -126,7 +130,8 @@ func TestRestore_OfNoHandleLooksLikeOneOfAMadeUpHandle(t *testing.T) {
 		}
 		return names
 	}
-	known, unknown := h.start(h.handleOf(p), nil), h.start("rh_"+strings.Repeat("y", 43), nil)
+	known := h.start(h.handleOf(p), nil)
+	unknown := h.start("rh_"+strings.Repeat("y", 43), nil)
 	if diff := cmp.Diff(members(unknown), members(known)); diff != "" || len(known.id) != len(unknown.id) || len(known.token) != len(unknown.token) {
 		t.Errorf("%s and %s differ: %s", known.raw, unknown.raw, diff)
 	}
@@ -247,7 +252,8 @@ func TestRestore_RefusesWrongCodesAndCountsThem(t *testing.T) {
 func TestRestore_RefusesAnotherTokenAndMalformedInput(t *testing.T) {
 	h := newHouse(t)
 	old, code := h.backedUp("maria")
-	s, other := h.start(h.handleOf(old), nil), h.start(h.handleOf(old), nil)
+	s := h.start(h.handleOf(old), nil)
+	other := h.start(h.handleOf(old), nil)
 	for _, call := range [][2]string{{"GET", ""}, {"POST", "/recovery-code"}, {"POST", "/first-time-setup"}} {
 		do := func(id string, header ...string) answer {
 			return h.call(call[0], "/api/restores/"+id+call[1], h.json(map[string]any{"recovery_code": code}), header...)
@@ -279,7 +285,8 @@ func TestRestore_RefusesAnotherTokenAndMalformedInput(t *testing.T) {
 func TestRestore_AnotherThatSucceedsClosesIt(t *testing.T) {
 	h := newHouse(t)
 	old, code := h.backedUp("maria")
-	s, other := h.start(h.handleOf(old), nil), h.start(h.handleOf(old), nil)
+	s := h.start(h.handleOf(old), nil)
+	other := h.start(h.handleOf(old), nil)
 	h.accepted(h.redeem(s, code), 200)
 	h.refused(h.redeem(other, code), 404, "restore_not_found")
 	h.refused(h.call("GET", "/api/restores/"+other.id, "", "Authorization", other.authorization()), 404, "restore_not_found")
@@ -354,7 +361,8 @@ func TestRestore_CanBeSeenAndVetoedByTheOldInstallation(t *testing.T) {
 func TestRestore_WakesTheOldInstallationThatWaits(t *testing.T) {
 	h := newHouse(t)
 	old, _ := h.backedUp("maria")
-	authorization, got := h.bearer(old), make(chan answer, 1)
+	authorization := h.bearer(old)
+	got := make(chan answer, 1)
 	go func() { got <- h.call("GET", path(old, "/restores?wait=60"), "", "Authorization", authorization) }()
 	h.UntilHeld(1)
 	s := h.start(h.handleOf(old), nil)

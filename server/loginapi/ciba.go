@@ -272,7 +272,9 @@ func (a *API) tokens(c *fiber.Ctx, client access.Client, o login.Outcome, req to
 func (a *API) makeTokens(c *fiber.Ctx, client access.Client, o login.Outcome, req tokenRequest) (tokenResponse, error) {
 	ctx := c.UserContext()
 	l := access.Login{
-		UserID: o.UserID, AMR: []string{"mfa", string(o.Login.Method)}, AuthReqID: req.authReqID,
+		UserID:    o.UserID,
+		AMR:       []string{"mfa", string(o.Login.Method)},
+		AuthReqID: req.authReqID,
 		// The house's time differs from the wall after a jump; how long ago it was does not.
 		At: a.store.Wall().Add(o.Decided.Sub(a.store.Now())),
 	}
@@ -282,8 +284,11 @@ func (a *API) makeTokens(c *fiber.Ctx, client access.Client, o login.Outcome, re
 	}
 	granted := client.Granted(req.scopes)
 	response := tokenResponse{
-		AccessToken: token, TokenType: "Bearer", ExpiresIn: int(access.TokenLife.Seconds()),
-		Scope: joined(granted), Details: o.Login.Details,
+		AccessToken: token,
+		TokenType:   "Bearer",
+		ExpiresIn:   int(access.TokenLife.Seconds()),
+		Scope:       joined(granted),
+		Details:     o.Login.Details,
 	}
 	if slices.Contains(granted, access.ScopeOpenID) {
 		response.IDToken, err = a.access.IDToken(ctx, client, l)

@@ -86,8 +86,12 @@ func TestAuthorize_TellsWhyAUserCannotBeAsked(t *testing.T) {
 	h.Reset("reset")
 	h.enroll("both").leave()
 	h.block("both")
-	plain, reader := h.client("openid"), h.client("openid read:users")
-	const hidden, unknown = "User ID is malformed or unknown", "unknown_user_id"
+	plain := h.client("openid")
+	reader := h.client("openid read:users")
+	const (
+		hidden  = "User ID is malformed or unknown"
+		unknown = "unknown_user_id"
+	)
 	const recovery = "the user has no phone that can be asked: offer the recovery code"
 	const nothing = "the user has nothing enrolled: ask for a ticket"
 	for _, c := range []struct{ user, code, toPlain, toReader string }{
@@ -228,7 +232,8 @@ func TestAuthorize_ChecksTheAddressOfTheBrowser(t *testing.T) {
 func TestAuthorize_RefusesAnAudienceThatIsNotForUsers(t *testing.T) {
 	h := newHouse(t)
 	h.enroll("maria")
-	c, other := h.client("openid"), h.client("openid")
+	c := h.client("openid")
+	other := h.client("openid")
 	for _, audience := range []string{
 		public + "/api/v2/", public + "/api/v2", h.url + "/api/v2/", public + "/mfa/", h.url + "/mfa/", "HTTPS://MFA.example.org/API/V2/",
 		other.ID, strings.Repeat("x", 3000),
@@ -306,7 +311,8 @@ func TestAuthorize_ARepeatUnderOneLoginIDIsTheSameLogin(t *testing.T) {
 	h := newHouse(t)
 	p := h.enroll("maria")
 	h.enroll("otto")
-	c, other := h.client("openid"), h.client("openid")
+	c := h.client("openid")
+	other := h.client("openid")
 	first := h.ask(c, "login_id", "session-1", "ip", "192.0.2.7")
 	h.clock.Advance(1500 * time.Millisecond)
 	again := h.ask(c, "login_id", "session-1", "ip", "192.0.2.7")

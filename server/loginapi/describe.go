@@ -50,7 +50,11 @@ func describe(doc *huma.OpenAPI) {
 			"application/json":                  {Schema: schema},
 		}
 		doc.AddOperation(&huma.Operation{
-			OperationID: op.id, Method: "POST", Path: op.path, Summary: op.summary, Description: op.about,
+			OperationID: op.id,
+			Method:      "POST",
+			Path:        op.path,
+			Summary:     op.summary,
+			Description: op.about,
 			Tags:        []string{"login"},
 			RequestBody: &huma.RequestBody{Required: true, Content: content},
 			Responses: map[string]*huma.Response{

@@ -54,7 +54,12 @@ func (a *API) translate(err error) *server.Problem {
 			if message == "" {
 				message = server.Message(err)
 			}
-			return &server.Problem{Status: w.status, Code: w.code, Message: message, RetryAfter: storage.RetryAfter(err)}
+			return &server.Problem{
+				Status:     w.status,
+				Code:       w.code,
+				Message:    message,
+				RetryAfter: storage.RetryAfter(err),
+			}
 		}
 	}
 	if storage.CodeOf(err) == storage.Limited {
@@ -66,8 +71,10 @@ func (a *API) translate(err error) *server.Problem {
 // limited is what a caller is told who has come too often. The limit per address has written its own header fields.
 func (a *API) limited(err error) *server.Problem {
 	p := &server.Problem{
-		Status: http.StatusTooManyRequests, Code: "too_many_attempts",
-		Message: server.Message(err), RetryAfter: storage.RetryAfter(err),
+		Status:     http.StatusTooManyRequests,
+		Code:       "too_many_attempts",
+		Message:    server.Message(err),
+		RetryAfter: storage.RetryAfter(err),
 	}
 	if errors.Is(err, server.ErrTooManyCalls) {
 		return p

@@ -93,8 +93,13 @@ func newHouse(t testing.TB, change ...func(*server.Config)) *house {
 		},
 		Mount: func(h *servertest.House) { loginapi.Mount(h.Server, h.Store, h.Access, h.Logins) },
 	})
-	h.clock, h.store, h.access, h.devices, h.logins = h.Clock, h.Store, h.Access, h.Devices, h.Logins
-	h.srv, h.url = h.Server, h.URL
+	h.clock = h.Clock
+	h.store = h.Store
+	h.access = h.Access
+	h.devices = h.Devices
+	h.logins = h.Logins
+	h.srv = h.Server
+	h.url = h.URL
 	return h
 }
 
@@ -276,7 +281,10 @@ func (h *house) enroll(userID string, change ...func(*device.Installation)) *pho
 	key, err := device.ParseKey(jwk)
 	h.must(err)
 	in := device.Installation{
-		Identifier: storage.NewID("app_", 8), Name: "Pixel 9", Key: key, Capabilities: []string{device.NumberMatching},
+		Identifier:   storage.NewID("app_", 8),
+		Name:         "Pixel 9",
+		Key:          key,
+		Capabilities: []string{device.NumberMatching},
 	}
 	for _, f := range change {
 		f(&in)
@@ -368,7 +376,10 @@ func (h *house) giveCodes(userID string) {
 			return err
 		}
 		return device.Put(tx, u.UID, &device.Enrollment{
-			ID: storage.NewID("dev_", 16), Type: device.TypeOTP, Status: device.Active, Enrolled: tx.Now(),
+			ID:       storage.NewID("dev_", 16),
+			Type:     device.TypeOTP,
+			Status:   device.Active,
+			Enrolled: tx.Now(),
 		})
 	}))
 }

@@ -101,7 +101,10 @@ func (a *API) managementToken(c *fiber.Ctx, p params, client access.Client) erro
 		return err
 	}
 	return c.JSON(tokenResponse{
-		AccessToken: token, TokenType: "Bearer", ExpiresIn: int(access.ManagementLife.Seconds()), Scope: joined(granted),
+		AccessToken: token,
+		TokenType:   "Bearer",
+		ExpiresIn:   int(access.ManagementLife.Seconds()),
+		Scope:       joined(granted),
 	})
 }
 

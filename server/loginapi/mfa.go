@@ -53,7 +53,8 @@ func (a *API) startMFA(c *fiber.Ctx) error {
 // required says what is asked of a user. Who is not new is always challenged: a recovery_only user with the recovery code
 // alone, with or without one, and never with first-time set-up.
 func required(s login.MFAStarted) requirements {
-	pushFactor, codeFactor := factor{"push-notification"}, factor{"recovery-code"}
+	pushFactor := factor{"push-notification"}
+	codeFactor := factor{"recovery-code"}
 	if s.State == user.New {
 		return requirements{Enroll: []factor{pushFactor}}
 	}

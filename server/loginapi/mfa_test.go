@@ -273,7 +273,8 @@ func TestRecoveryCode_OfABlockedUserIsRefused(t *testing.T) {
 func TestRecoveryCode_WantsTheMFATokenOfThisClient(t *testing.T) {
 	h := newHouse(t)
 	p := h.enroll("maria")
-	c, other := h.client("openid"), h.client("openid")
+	c := h.client("openid")
+	other := h.client("openid")
 	token := h.started(c, "maria")
 	const invalid = "the mfa_token is not valid for this client"
 	wantError(t, h.redeem(other, token, p.RecoveryCode), 400, "invalid_grant", invalid)
@@ -293,7 +294,8 @@ func TestRecoveryCode_WantsTheMFATokenOfThisClient(t *testing.T) {
 func TestRecoveryCode_IsNotSpentOnARequestThatCannotBeAnswered(t *testing.T) {
 	h := newHouse(t)
 	p := h.enroll("maria")
-	c, other := h.client("openid profile"), h.client("openid")
+	c := h.client("openid profile")
+	other := h.client("openid")
 	denied := h.client("openid", func(c *access.Client) { c.Grants = []string{access.GrantCIBA} })
 	token := h.started(c, "maria")
 	for _, audience := range []string{public + "/api/v2/", public + "/mfa/", h.url + "/mfa", other.ID} {

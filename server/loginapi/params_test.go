@@ -72,7 +72,8 @@ func percent(s string) string {
 
 func TestClient_ThatIsUnknownOrHasAWrongSecretIsInvalid(t *testing.T) {
 	h := newHouse(t)
-	c, other := h.client("openid"), h.client("openid")
+	c := h.client("openid")
+	other := h.client("openid")
 	for _, path := range endpoints {
 		for _, pairs := range [][]string{
 			nil, {"client_id", c.ID}, {"client_secret", c.secret}, {"client_id", c.ID, "client_secret", other.secret},

@@ -35,7 +35,8 @@ func TestToken_PolledTooFastIsToldToSlowDown(t *testing.T) {
 	h := newHouse(t)
 	h.enroll("maria")
 	c := h.client("openid")
-	id, another := h.asked(c), h.asked(c)
+	id := h.asked(c)
+	another := h.asked(c)
 	steps := []struct {
 		after    time.Duration
 		interval int // 0: pending
@@ -127,7 +128,8 @@ func changed(id string, at int) string {
 func TestToken_OfSomethingElseThanALoginOfThisClientIsInvalid(t *testing.T) {
 	h := newHouse(t)
 	p := h.enroll("maria")
-	c, other := h.client("openid"), h.client("openid")
+	c := h.client("openid")
+	other := h.client("openid")
 	begun := h.ask(c)
 	id := begun.text("auth_req_id")
 	started := h.form("/mfa/start", c.credentials("user_id", "maria")...)
@@ -201,7 +203,8 @@ func TestToken_TwoRequestsWaitForOneLogin(t *testing.T) {
 	c := h.client("openid")
 	begun := h.ask(c)
 	id := begun.text("auth_req_id")
-	first, second := h.hold(1, c, id), h.hold(2, c, id)
+	first := h.hold(1, c, id)
+	second := h.hold(2, c, id)
 	third := h.hold(2, c, id)
 	// The oldest made room: which of the first two that was is theirs to say.
 	var left held

@@ -35,19 +35,35 @@ func (a *api) mountBlocks() {
 	const path = "/user-blocks"
 	read := []string{"update:users", "read:users"}
 	register(a, call{
-		Word: audit.CallGetBlocks, Method: http.MethodGet, Path: path + "/{id}", Summary: "Get a User's Blocks", Scopes: read,
+		Word:    audit.CallGetBlocks,
+		Method:  http.MethodGet,
+		Path:    path + "/{id}",
+		Summary: "Get a User's Blocks",
+		Scopes:  read,
 	}, a.readBlocks)
 	register(a, call{
-		Word: audit.CallGetBlocksBy, Method: http.MethodGet, Path: path, Summary: "Get a User's Blocks by Identifier", Scopes: read,
+		Word:    audit.CallGetBlocksBy,
+		Method:  http.MethodGet,
+		Path:    path,
+		Summary: "Get a User's Blocks by Identifier",
+		Scopes:  read,
 	}, a.readBlocksBy)
 	register(a, call{
-		Word: audit.CallUnlock, Method: http.MethodDelete, Path: path + "/{id}", Summary: "Unblock a User",
+		Word:        audit.CallUnlock,
+		Method:      http.MethodDelete,
+		Path:        path + "/{id}",
+		Summary:     "Unblock a User",
 		Description: "Opens what the limits on guessing have closed, and lifts the vetoes on restores.",
-		Scopes:      []string{"update:users"}, Status: http.StatusNoContent,
+		Scopes:      []string{"update:users"},
+		Status:      http.StatusNoContent,
 	}, a.unblock)
 	register(a, call{
-		Word: audit.CallUnlockBy, Method: http.MethodDelete, Path: path, Summary: "Unblock a User by Identifier",
-		Scopes: []string{"update:users"}, Status: http.StatusNoContent,
+		Word:    audit.CallUnlockBy,
+		Method:  http.MethodDelete,
+		Path:    path,
+		Summary: "Unblock a User by Identifier",
+		Scopes:  []string{"update:users"},
+		Status:  http.StatusNoContent,
 	}, a.unblockBy)
 }
 

@@ -16,8 +16,11 @@ type codeOutput struct {
 
 func (a *api) mountCodes() {
 	register(a, call{
-		Word: audit.CallRegenerateCode, Method: http.MethodPost, Path: "/users/{id}/recovery-code-regeneration",
-		Summary: "Generate New Multi-factor Authentication Recovery Code", Scopes: []string{"update:users", "issue:recovery_codes"},
+		Word:        audit.CallRegenerateCode,
+		Method:      http.MethodPost,
+		Path:        "/users/{id}/recovery-code-regeneration",
+		Summary:     "Generate New Multi-factor Authentication Recovery Code",
+		Scopes:      []string{"update:users", "issue:recovery_codes"},
 		Description: "The old code dies, and the user's phones are told. You have seen the new one: it counts for 24 hours.",
 	}, a.regenerateCode)
 }

@@ -57,26 +57,44 @@ type enrollmentsOutput struct{ Body []usersEnrollment }
 func (a *api) mountEnrollments() {
 	const path = "/guardian/enrollments/{id}"
 	register(a, call{
-		Word: audit.CallGetEnrollment, Method: http.MethodGet, Path: path, Summary: "Get a Guardian Enrollment",
-		Scopes: []string{"read:guardian_enrollments"},
+		Word:    audit.CallGetEnrollment,
+		Method:  http.MethodGet,
+		Path:    path,
+		Summary: "Get a Guardian Enrollment",
+		Scopes:  []string{"read:guardian_enrollments"},
 	}, a.readEnrollment)
 	register(a, call{
-		Word: audit.CallDeleteEnrollment, Method: http.MethodDelete, Path: path, Summary: "Delete a Guardian Enrollment",
+		Word:        audit.CallDeleteEnrollment,
+		Method:      http.MethodDelete,
+		Path:        path,
+		Summary:     "Delete a Guardian Enrollment",
 		Description: "With the last one the whole of the user's MFA goes, as by a reset.",
-		Scopes:      []string{"delete:guardian_enrollments"}, Status: http.StatusNoContent,
+		Scopes:      []string{"delete:guardian_enrollments"},
+		Status:      http.StatusNoContent,
 	}, a.deleteEnrollment)
 	register(a, call{
-		Word: audit.CallSuspendEnrollment, Method: http.MethodPost, Path: path + "/suspend", Summary: "Suspend an Enrollment",
+		Word:        audit.CallSuspendEnrollment,
+		Method:      http.MethodPost,
+		Path:        path + "/suspend",
+		Summary:     "Suspend an Enrollment",
 		Description: "At once and reversibly, as when a phone is reported lost.",
-		Scopes:      []string{"update:users"}, Status: http.StatusNoContent,
+		Scopes:      []string{"update:users"},
+		Status:      http.StatusNoContent,
 	}, a.suspendEnrollment)
 	register(a, call{
-		Word: audit.CallResumeEnrollment, Method: http.MethodPost, Path: path + "/resume", Summary: "Resume an Enrollment",
-		Scopes: []string{"update:users"}, Status: http.StatusNoContent,
+		Word:    audit.CallResumeEnrollment,
+		Method:  http.MethodPost,
+		Path:    path + "/resume",
+		Summary: "Resume an Enrollment",
+		Scopes:  []string{"update:users"},
+		Status:  http.StatusNoContent,
 	}, a.resumeEnrollment)
 	register(a, call{
-		Word: audit.CallGetEnrollments, Method: http.MethodGet, Path: "/users/{id}/enrollments", Summary: "Get a User's Enrollments",
-		Scopes: []string{"read:users"},
+		Word:    audit.CallGetEnrollments,
+		Method:  http.MethodGet,
+		Path:    "/users/{id}/enrollments",
+		Summary: "Get a User's Enrollments",
+		Scopes:  []string{"read:users"},
 	}, a.listEnrollments)
 }
 

@@ -72,7 +72,8 @@ func TestEnrollment_IsShownAsTheClientsExpect(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("enrollment (-want +got):\n%s", diff)
 	}
-	want["type"], want["auth_method"] = "push", "guardian"
+	want["type"] = "push"
+	want["auth_method"] = "guardian"
 	if diff := cmp.Diff([]map[string]any{want}, h.call("GET", "/users/u1/enrollments", "").is(http.StatusOK).array()); diff != "" {
 		t.Errorf("the user's enrollments (-want +got):\n%s", diff)
 	}
@@ -98,7 +99,11 @@ func TestListEnrollments_SaysOfEachWhatItsTypeIsAndHow(t *testing.T) {
 				continue
 			}
 			must(t, device.Put(tx, u.UID, &device.Enrollment{
-				ID: "dev_of_" + of, Type: device.Type(of), Name: of, Status: device.Active, Enrolled: tx.Now(),
+				ID:       "dev_of_" + of,
+				Type:     device.Type(of),
+				Name:     of,
+				Status:   device.Active,
+				Enrolled: tx.Now(),
 			}))
 		}
 		return nil
@@ -118,7 +123,8 @@ func TestListEnrollments_SaysOfEachWhatItsTypeIsAndHow(t *testing.T) {
 
 func TestDeleteEnrollment_OfTheLastIsAResetAndOfAnotherIsNot(t *testing.T) {
 	h := newHouse(t)
-	first, second := h.enroll("u1"), h.enroll("u1")
+	first := h.enroll("u1")
+	second := h.enroll("u1")
 	h.call("DELETE", "/guardian/enrollments/"+first, "").is(http.StatusNoContent)
 	h.call("DELETE", "/guardian/enrollments/"+first, "").refused(http.StatusNotFound, "enrollment_not_found")
 	if p, err := h.devices.ReadUser(t.Context(), "u1"); err != nil || p.State != user.Enrolled {

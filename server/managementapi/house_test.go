@@ -64,7 +64,12 @@ func newHouse(t *testing.T) *house {
 			})
 		},
 	})
-	h.clock, h.store, h.access, h.codes, h.devices, h.url = h.Clock, h.Store, h.Access, h.Codes, h.Devices, h.URL
+	h.clock = h.Clock
+	h.store = h.Store
+	h.access = h.Access
+	h.codes = h.Codes
+	h.devices = h.Devices
+	h.url = h.URL
 	h.token = h.tokenFor(allScopes...)
 	return h
 }

@@ -119,9 +119,11 @@ func (l list[T]) MarshalJSON() ([]byte, error) {
 // Schema describes the shapes.
 func (l list[T]) Schema(r huma.Registry) *huma.Schema {
 	items := &huma.Schema{Type: huma.TypeArray, Items: r.Schema(reflect.TypeFor[T](), true, "")}
-	number, text := &huma.Schema{Type: huma.TypeInteger}, &huma.Schema{Type: huma.TypeString}
+	number := &huma.Schema{Type: huma.TypeInteger}
+	text := &huma.Schema{Type: huma.TypeString}
 	object := &huma.Schema{
-		Type: huma.TypeObject, Description: "With include_totals: start, limit, length and total; with take: next.",
+		Type:        huma.TypeObject,
+		Description: "With include_totals: start, limit, length and total; with take: next.",
 		Properties: map[string]*huma.Schema{
 			"start": number, "limit": number, "length": number, "total": number, "next": text,
 		},

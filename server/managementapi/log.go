@@ -52,16 +52,28 @@ type logsOutput struct{ Body list[picked[logEvent]] }
 func (a *api) mountLogs() {
 	scopes := []string{"read:logs", "read:logs_users"}
 	register(a, call{
-		Word: audit.CallListLogs, Method: http.MethodGet, Path: "/logs", Summary: "Search Log Events", Scopes: scopes,
+		Word:        audit.CallListLogs,
+		Method:      http.MethodGet,
+		Path:        "/logs",
+		Summary:     "Search Log Events",
+		Scopes:      scopes,
 		Description: "By page the newest first, within the newest 10000 events; with from and take the oldest first, for ever.",
 	}, func(ctx context.Context, _ audit.Actor, in *LogsQuery) (*logsOutput, error) {
 		return a.listLogs(ctx, storage.House, in)
 	})
 	register(a, call{
-		Word: audit.CallGetLog, Method: http.MethodGet, Path: "/logs/{id}", Summary: "Get a Log Event", Scopes: scopes,
+		Word:    audit.CallGetLog,
+		Method:  http.MethodGet,
+		Path:    "/logs/{id}",
+		Summary: "Get a Log Event",
+		Scopes:  scopes,
 	}, a.readLog)
 	register(a, call{
-		Word: audit.CallListUserLogs, Method: http.MethodGet, Path: "/users/{id}/logs", Summary: "Get a User's Log Events", Scopes: scopes,
+		Word:    audit.CallListUserLogs,
+		Method:  http.MethodGet,
+		Path:    "/users/{id}/logs",
+		Summary: "Get a User's Log Events",
+		Scopes:  scopes,
 	}, func(ctx context.Context, _ audit.Actor, in *struct {
 		UserPath
 		LogsQuery
@@ -113,7 +125,12 @@ func (a *api) listLogs(ctx context.Context, uid storage.UID, in *LogsQuery) (*lo
 		out.Body.items = append(out.Body.items, picked[logEvent]{e, in.Selection})
 	}
 	if in.IncludeTotals && in.From == "" && in.Take == 0 {
-		out.Body.shape = totals{Start: q.Skip, Limit: in.PerPage, Length: len(shown), Total: total}
+		out.Body.shape = totals{
+			Start:  q.Skip,
+			Limit:  in.PerPage,
+			Length: len(shown),
+			Total:  total,
+		}
 	}
 	return out, nil
 }
@@ -125,12 +142,15 @@ func (a *api) logQuery(ctx context.Context, uid storage.UID, in *LogsQuery) (q a
 		if strings.Trim(in.From, "0123456789") != "" {
 			return q, false, errQuery.With("from is a log_id")
 		}
-		q.Oldest, q.After, q.Take = true, in.From, Checkpoint{Take: in.Take}.take()
+		q.Oldest = true
+		q.After = in.From
+		q.Take = Checkpoint{Take: in.Take}.take()
 	} else {
 		if q.Skip, err = in.skip(); err != nil {
 			return q, false, err
 		}
-		q.Take, q.Within = in.PerPage, maxListed
+		q.Take = in.PerPage
+		q.Within = maxListed
 		if in.Sort != "" {
 			field, down, err := direction(in.Sort)
 			if err != nil || field != "date" {
@@ -264,9 +284,20 @@ func known(s string) *string {
 // event shows one event. u is the zero user when nobody is known.
 func (a *api) event(e audit.Entry, u user.User, client string) logEvent {
 	out := logEvent{
-		LogID: e.ID, ID: e.ID, Date: instant{e.Time}, Type: string(e.Type), UserID: known(u.ID), UserName: known(u.Name),
-		ClientID: known(e.Client), ClientName: known(client), Connection: known(u.Connection), Scope: known(string(e.Facts[audit.FactScope])),
-		IP: known(e.Detail.IP), UserAgent: known(e.Detail.UserAgent), About: known(descriptions[e.Type]), Details: map[string]any{},
+		LogID:      e.ID,
+		ID:         e.ID,
+		Date:       instant{e.Time},
+		Type:       string(e.Type),
+		UserID:     known(u.ID),
+		UserName:   known(u.Name),
+		ClientID:   known(e.Client),
+		ClientName: known(client),
+		Connection: known(u.Connection),
+		Scope:      known(string(e.Facts[audit.FactScope])),
+		IP:         known(e.Detail.IP),
+		UserAgent:  known(e.Detail.UserAgent),
+		About:      known(descriptions[e.Type]),
+		Details:    map[string]any{},
 	}
 	for name, fact := range e.Facts {
 		out.Details[string(name)] = string(fact)
@@ -291,7 +322,9 @@ func (a *api) event(e audit.Entry, u user.User, client string) logEvent {
 
 // showCall shows the event of a management call, which is about the call and not about its user.
 func (a *api) showCall(out *logEvent, e audit.Entry, u user.User) {
-	out.UserID, out.UserName, out.Connection = nil, nil, nil
+	out.UserID = nil
+	out.UserName = nil
+	out.Connection = nil
 	word := e.Facts[audit.FactCall]
 	c, ok := a.calls[word]
 	if !ok || e.Client == "" {

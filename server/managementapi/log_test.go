@@ -163,7 +163,8 @@ func TestUserBlocks_AreShownAndOpened(t *testing.T) {
 			}
 		}
 	}
-	empty, want := map[string]any{"blocked_for": []any{}}, map[string]any{"blocked_for": []any{
+	empty := map[string]any{"blocked_for": []any{}}
+	want := map[string]any{"blocked_for": []any{
 		map[string]any{"identifier": "u1@example.com", "channel": "login"},
 	}}
 	for _, path := range []string{"/user-blocks/u1", "/user-blocks?identifier=u1", "/user-blocks?identifier=U1@example.com", "/user-blocks?identifier=one"} {

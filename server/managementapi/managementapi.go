@@ -46,7 +46,12 @@ type api struct {
 
 // Mount puts the API on a server.
 func Mount(s *server.Server, services Services) {
-	a := &api{Services: services, huma: s.API(), limit: s.AddressLimit(), calls: map[audit.Word]call{}}
+	a := &api{
+		Services: services,
+		huma:     s.API(),
+		limit:    s.AddressLimit(),
+		calls:    map[audit.Word]call{},
+	}
 	s.Translate(server.ManagementAPI, translate)
 	a.mountTickets()
 	a.mountEnrollments()
@@ -78,9 +83,14 @@ func register[I, O any](a *api, c call, handle func(context.Context, audit.Actor
 	}
 	a.calls[c.Word] = c
 	op := huma.Operation{
-		OperationID: strings.ReplaceAll(string(c.Word), "_", "-"), Method: c.Method, Path: base + c.Path, Tags: []string{"management"},
-		Summary: c.Summary, Description: strings.TrimSpace(c.Description + "\n\nScope: " + strings.Join(c.Scopes, " or ")),
-		DefaultStatus: c.Status, Middlewares: huma.Middlewares{a.authorize(c), a.recordFailure(c)},
+		OperationID:   strings.ReplaceAll(string(c.Word), "_", "-"),
+		Method:        c.Method,
+		Path:          base + c.Path,
+		Tags:          []string{"management"},
+		Summary:       c.Summary,
+		Description:   strings.TrimSpace(c.Description + "\n\nScope: " + strings.Join(c.Scopes, " or ")),
+		DefaultStatus: c.Status,
+		Middlewares:   huma.Middlewares{a.authorize(c), a.recordFailure(c)},
 	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) { return handle(ctx, actorOf(ctx), in) })
 }

@@ -141,7 +141,9 @@ func (p *parser) bounds(c clause) (clause, error) {
 	if !closed || !ok {
 		return c, errQuery.With("a range is [low TO high]")
 	}
-	c.isRange, c.low, c.high = true, strings.TrimSpace(low), strings.TrimSpace(high)
+	c.isRange = true
+	c.low = strings.TrimSpace(low)
+	c.high = strings.TrimSpace(high)
 	p.skip(len(inside) + 2)
 	return c, nil
 }

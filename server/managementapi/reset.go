@@ -21,7 +21,13 @@ type ResetBody struct {
 }
 
 func (b ResetBody) request(userID string, actor audit.Actor) recovery.ResetRequest {
-	return recovery.ResetRequest{UserID: userID, Reason: b.Reason, CallerCheck: b.CallerCheck, DryRun: b.DryRun, Actor: actor}
+	return recovery.ResetRequest{
+		UserID:      userID,
+		Reason:      b.Reason,
+		CallerCheck: b.CallerCheck,
+		DryRun:      b.DryRun,
+		Actor:       actor,
+	}
 }
 
 type receiptOutput struct{ Body recovery.Receipt }
@@ -41,12 +47,20 @@ const resetsAtOnce = 32
 func (a *api) mountResets() {
 	scopes := []string{"reset:mfa"}
 	register(a, call{
-		Word: audit.CallReset, Method: http.MethodPost, Path: "/users/{id}/mfa-reset", Summary: "Reset a User's MFA", Scopes: scopes,
+		Word:    audit.CallReset,
+		Method:  http.MethodPost,
+		Path:    "/users/{id}/mfa-reset",
+		Summary: "Reset a User's MFA",
+		Scopes:  scopes,
 		Description: "Removes every record of the user's MFA in one step, and answers the signed receipt. The profile stays. " +
 			"A second one removes nothing and says so.",
 	}, a.reset)
 	register(a, call{
-		Word: audit.CallResetSeveral, Method: http.MethodPost, Path: "/users/mfa-reset", Summary: "Reset Several Users' MFA", Scopes: scopes,
+		Word:        audit.CallResetSeveral,
+		Method:      http.MethodPost,
+		Path:        "/users/mfa-reset",
+		Summary:     "Reset Several Users' MFA",
+		Scopes:      scopes,
 		Description: "One step for each user, at most 1000; the answer says for each, in the order asked.",
 	}, a.resetAll)
 }
@@ -91,14 +105,39 @@ func (a *api) resetOf(id string, receipt recovery.Receipt, err error) resetOf {
 	case err == nil:
 		return resetOf{UserID: id, Receipt: &receipt, Status: http.StatusOK}
 	case problem != nil:
-		return resetOf{UserID: id, Status: problem.Status, Message: problem.Message, Code: problem.Code}
+		return resetOf{
+			UserID:  id,
+			Status:  problem.Status,
+			Message: problem.Message,
+			Code:    problem.Code,
+		}
 	case errors.Is(err, recovery.ErrReason), errors.Is(err, recovery.ErrCallerCheck), errors.Is(err, user.ErrID):
-		return resetOf{UserID: id, Status: http.StatusBadRequest, Message: server.Message(err), Code: "invalid_body"}
+		return resetOf{
+			UserID:  id,
+			Status:  http.StatusBadRequest,
+			Message: server.Message(err),
+			Code:    "invalid_body",
+		}
 	case storage.CodeOf(err) == storage.OutcomeUnknown:
-		return resetOf{UserID: id, Status: http.StatusServiceUnavailable, Message: server.Message(err), Code: string(storage.OutcomeUnknown)}
+		return resetOf{
+			UserID:  id,
+			Status:  http.StatusServiceUnavailable,
+			Message: server.Message(err),
+			Code:    string(storage.OutcomeUnknown),
+		}
 	case storage.CodeOf(err) == storage.Unavailable:
-		return resetOf{UserID: id, Status: http.StatusServiceUnavailable, Message: server.Message(err), Code: "unavailable"}
+		return resetOf{
+			UserID:  id,
+			Status:  http.StatusServiceUnavailable,
+			Message: server.Message(err),
+			Code:    "unavailable",
+		}
 	}
 	a.Log.Error("reset one of several users", "err", err)
-	return resetOf{UserID: id, Status: http.StatusInternalServerError, Message: "internal error", Code: "internal_error"}
+	return resetOf{
+		UserID:  id,
+		Status:  http.StatusInternalServerError,
+		Message: "internal error",
+		Code:    "internal_error",
+	}
 }

@@ -30,8 +30,12 @@ type ticketOutput struct {
 
 func (a *api) mountTickets() {
 	register(a, call{
-		Word: audit.CallCreateTicket, Method: http.MethodPost, Path: "/guardian/enrollments/ticket", Summary: "Create a Guardian Enrollment Ticket",
-		Description: "The link lives 5 days and enrols once.", Scopes: []string{"create:guardian_enrollment_tickets"},
+		Word:        audit.CallCreateTicket,
+		Method:      http.MethodPost,
+		Path:        "/guardian/enrollments/ticket",
+		Summary:     "Create a Guardian Enrollment Ticket",
+		Description: "The link lives 5 days and enrols once.",
+		Scopes:      []string{"create:guardian_enrollment_tickets"},
 	}, a.createTicket)
 }
 
@@ -40,13 +44,16 @@ func (a *api) createTicket(ctx context.Context, actor audit.Actor, in *ticketReq
 		return nil, errBody.With("send_mail needs a webhook that mails, and there is none: send the link yourself")
 	}
 	ticket, err := a.Devices.NewTicket(ctx, device.TicketRequest{
-		User:   user.User{ID: in.Body.UserID, Email: in.Body.Email},
-		Factor: in.Body.Factor, AllowMultiple: in.Body.AllowMultiple, Actor: actor,
+		User:          user.User{ID: in.Body.UserID, Email: in.Body.Email},
+		Factor:        in.Body.Factor,
+		AllowMultiple: in.Body.AllowMultiple,
+		Actor:         actor,
 	})
 	if err != nil {
 		return nil, err
 	}
 	var out ticketOutput
-	out.Body.ID, out.Body.URL = ticket, a.Devices.TicketURL(ticket)
+	out.Body.ID = ticket
+	out.Body.URL = a.Devices.TicketURL(ticket)
 	return &out, nil
 }

@@ -51,14 +51,27 @@ type identity struct {
 
 func profileOf(p device.Profile) profile {
 	out := profile{
-		UserID: p.ID, Email: p.Email, EmailVerified: p.Verified, Name: p.Name, Nickname: p.Nickname, Picture: p.Picture,
-		Username: p.Username, GivenName: p.GivenName, FamilyName: p.FamilyName, AppMetadata: p.AppMetadata,
-		UserMetadata: p.UserMetadata, Blocked: p.Blocked, CreatedAt: instant{p.Created}, UpdatedAt: instant{p.Updated},
-		LastLogin: instant{p.LastLogin}, LoginsCount: p.Logins,
+		UserID:        p.ID,
+		Email:         p.Email,
+		EmailVerified: p.Verified,
+		Name:          p.Name,
+		Nickname:      p.Nickname,
+		Picture:       p.Picture,
+		Username:      p.Username,
+		GivenName:     p.GivenName,
+		FamilyName:    p.FamilyName,
+		AppMetadata:   p.AppMetadata,
+		UserMetadata:  p.UserMetadata,
+		Blocked:       p.Blocked,
+		CreatedAt:     instant{p.Created},
+		UpdatedAt:     instant{p.Updated},
+		LastLogin:     instant{p.LastLogin},
+		LoginsCount:   p.Logins,
 	}
 	provider, id, found := strings.Cut(p.ID, "|")
 	if !found {
-		provider, id = "", p.ID
+		provider = ""
+		id = p.ID
 	}
 	out.Identities = []identity{{Connection: p.Connection, UserID: id, Provider: provider}}
 	if p.State == user.Enrolled {
@@ -101,9 +114,19 @@ func (n *newUser) user() (user.User, error) {
 	b := n.Body
 	local, _, _ := strings.Cut(b.Email, "@")
 	u := user.User{
-		ID: b.UserID, Connection: b.Connection, Email: b.Email, Verified: b.Verified, Name: cmp.Or(b.Name, b.Email),
-		Nickname: cmp.Or(b.Nickname, local), Username: b.Username, GivenName: b.GivenName, FamilyName: b.FamilyName,
-		Picture: b.Picture, Blocked: b.Blocked, AppMetadata: b.AppMetadata, UserMetadata: b.UserMetadata,
+		ID:           b.UserID,
+		Connection:   b.Connection,
+		Email:        b.Email,
+		Verified:     b.Verified,
+		Name:         cmp.Or(b.Name, b.Email),
+		Nickname:     cmp.Or(b.Nickname, local),
+		Username:     b.Username,
+		GivenName:    b.GivenName,
+		FamilyName:   b.FamilyName,
+		Picture:      b.Picture,
+		Blocked:      b.Blocked,
+		AppMetadata:  b.AppMetadata,
+		UserMetadata: b.UserMetadata,
 	}
 	if u.ID != "" {
 		return u, nil
@@ -123,24 +146,45 @@ type usersOutput struct{ Body list[picked[profile]] }
 
 func (a *api) mountUsers() {
 	register(a, call{
-		Word: audit.CallCreateUser, Method: http.MethodPost, Path: "/users", Summary: "Create a User", Status: http.StatusCreated,
-		Description: "We hold no passwords: password and verify_email are taken and dropped.", Scopes: []string{"create:users"},
+		Word:        audit.CallCreateUser,
+		Method:      http.MethodPost,
+		Path:        "/users",
+		Summary:     "Create a User",
+		Status:      http.StatusCreated,
+		Description: "We hold no passwords: password and verify_email are taken and dropped.",
+		Scopes:      []string{"create:users"},
 	}, a.createUser)
 	register(a, call{
-		Word: audit.CallListUsers, Method: http.MethodGet, Path: "/users", Summary: "List or Search Users", Scopes: []string{"read:users"},
+		Word:    audit.CallListUsers,
+		Method:  http.MethodGet,
+		Path:    "/users",
+		Summary: "List or Search Users",
+		Scopes:  []string{"read:users"},
 		Description: "q takes conditions joined by AND on user_id, email, username and name, such as email:\"maria@example.com\" " +
 			"or name:Mar*, and free text. A search looks at 10000 users, and page ends there; from and take go on for ever.",
 	}, a.listUsers)
 	register(a, call{
-		Word: audit.CallGetUser, Method: http.MethodGet, Path: "/users/{id}", Summary: "Get a User", Scopes: []string{"read:users"},
+		Word:    audit.CallGetUser,
+		Method:  http.MethodGet,
+		Path:    "/users/{id}",
+		Summary: "Get a User",
+		Scopes:  []string{"read:users"},
 	}, a.readUser)
 	register(a, call{
-		Word: audit.CallDeleteUser, Method: http.MethodDelete, Path: "/users/{id}", Summary: "Delete a User", Status: http.StatusNoContent,
-		Description: "Everything of the user goes but the events. For nobody it is no error.", Scopes: []string{"delete:users"},
+		Word:        audit.CallDeleteUser,
+		Method:      http.MethodDelete,
+		Path:        "/users/{id}",
+		Summary:     "Delete a User",
+		Status:      http.StatusNoContent,
+		Description: "Everything of the user goes but the events. For nobody it is no error.",
+		Scopes:      []string{"delete:users"},
 	}, a.deleteUser)
 	register(a, call{
-		Word: audit.CallListUsersByEmail, Method: http.MethodGet, Path: "/users-by-email", Summary: "Search Users by Email",
-		Scopes: []string{"read:users"},
+		Word:    audit.CallListUsersByEmail,
+		Method:  http.MethodGet,
+		Path:    "/users-by-email",
+		Summary: "Search Users by Email",
+		Scopes:  []string{"read:users"},
 	}, a.usersByEmail)
 }
 
@@ -258,12 +302,18 @@ func (a *api) pageUsers(ctx context.Context, terms []user.Term, in *usersQuery) 
 	} else {
 		var all []user.User
 		all, err = a.searchUsers(ctx, terms, in.Sort)
-		shown, total = pageOf(all, skip, in.PerPage), len(all)
+		shown = pageOf(all, skip, in.PerPage)
+		total = len(all)
 	}
 	if err != nil || !in.IncludeTotals {
 		return shown, nil, err
 	}
-	return shown, totals{Start: skip, Limit: in.PerPage, Length: len(shown), Total: total}, nil
+	return shown, totals{
+		Start:  skip,
+		Limit:  in.PerPage,
+		Length: len(shown),
+		Total:  total,
+	}, nil
 }
 
 func (a *api) searchUsers(ctx context.Context, terms []user.Term, sort string) (all []user.User, err error) {

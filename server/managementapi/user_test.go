@@ -123,7 +123,8 @@ func TestEveryChangeOfFactors_FollowsTheRuleOnAdmins(t *testing.T) {
 			{"DELETE", "/users/" + id, ""},
 		}
 	}
-	boss, selfs := h.enroll("boss"), h.enroll("self")
+	boss := h.enroll("boss")
+	selfs := h.enroll("self")
 	for _, c := range calls("boss", boss) {
 		h.call(c[0], c[1], c[2]).refused(http.StatusForbidden, "admin_reset_refused")
 	}

@@ -52,7 +52,12 @@ func (l *Local) listEvents(ctx context.Context, q EventQuery) ([]Event, error) {
 	users, err := l.Devices.UsersOf(ctx, uids)
 	events := make([]Event, 0, len(entries))
 	for _, e := range entries {
-		events = append(events, Event{Event: e.Event, Detail: e.Detail, UserID: users[e.UID].ID, Damage: e.Damage})
+		events = append(events, Event{
+			Event:  e.Event,
+			Detail: e.Detail,
+			UserID: users[e.UID].ID,
+			Damage: e.Damage,
+		})
 	}
 	return events, err
 }

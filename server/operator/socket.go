@@ -107,8 +107,10 @@ func Serve(ctx context.Context, l net.Listener, services Services, log *slog.Log
 	}
 	mux.HandleFunc("GET "+copyPath, func(w http.ResponseWriter, r *http.Request) { serveCopy(w, r, services) })
 	s := &http.Server{
-		Handler: mux, ReadHeaderTimeout: headerTime, ConnContext: identify,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		Handler:           mux,
+		ReadHeaderTimeout: headerTime,
+		ConnContext:       identify,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()

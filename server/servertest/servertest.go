@@ -183,7 +183,10 @@ func (h *House) ChangeUser(userID string, change func(*user.User)) {
 		if err != nil {
 			return err
 		}
-		_, err = user.Change(tx, u.UID, func(u *user.User) error { change(u); return nil })
+		_, err = user.Change(tx, u.UID, func(u *user.User) error {
+			change(u)
+			return nil
+		})
 		return err
 	})
 }

@@ -54,8 +54,13 @@ func session(c *fiber.Ctx) string {
 func (w *web) newSession(c *fiber.Ctx) string {
 	value := storage.NewID("", sessionCharacters)
 	c.Cookie(&fiber.Cookie{
-		Name: sessionCookie, Value: value, Path: w.prefix + "/mfa", MaxAge: int(sessionLife / time.Second),
-		HTTPOnly: true, Secure: w.secure, SameSite: fiber.CookieSameSiteStrictMode,
+		Name:     sessionCookie,
+		Value:    value,
+		Path:     w.prefix + "/mfa",
+		MaxAge:   int(sessionLife / time.Second),
+		HTTPOnly: true,
+		Secure:   w.secure,
+		SameSite: fiber.CookieSameSiteStrictMode,
 	})
 	return value
 }
@@ -111,7 +116,8 @@ type started struct {
 }
 
 func (w *web) start(c *fiber.Ctx) (reply, error) {
-	ticket, browser := posted(c, "ticket"), session(c)
+	ticket := posted(c, "ticket")
+	browser := session(c)
 	page, err := w.look(c.UserContext(), ticket, browser)
 	if err != nil {
 		return reply{}, err
@@ -132,13 +138,16 @@ func (w *web) start(c *fiber.Ctx) (reply, error) {
 	}
 	return reply{status: http.StatusOK, page: "scan.html", data: started{
 		enrollment: enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket},
-		QR:         code, URI: link(begun.URI), Key: begun.TxID,
+		QR:         code,
+		URI:        link(begun.URI),
+		Key:        begun.TxID,
 	}}, nil
 }
 
 // code shows the recovery code, once. It answers a form and not a link: what fetches links ahead does not burn it.
 func (w *web) code(c *fiber.Ctx) (reply, error) {
-	ticket, browser := posted(c, "ticket"), session(c)
+	ticket := posted(c, "ticket")
+	browser := session(c)
 	page, err := w.look(c.UserContext(), ticket, browser)
 	if err != nil {
 		return reply{}, err
@@ -150,7 +159,13 @@ func (w *web) code(c *fiber.Ctx) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	e := enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket, Code: code, Link: w.file(page.Account, code)}
+	e := enrollment{
+		frame:      w.frame(c),
+		TicketPage: page,
+		Ticket:     ticket,
+		Code:       code,
+		Link:       w.file(page.Account, code),
+	}
 	e.Phone = page.Started.Phone
 	return reply{status: http.StatusOK, page: "code.html", data: e}, nil
 }
@@ -188,8 +203,10 @@ type waiting struct {
 
 // state is the frame: it answers at once the first time, and then only when there is something new.
 func (w *web) state(c *fiber.Ctx) (reply, error) {
-	ticket, browser := c.Query("ticket"), session(c)
-	ctx, again := c.UserContext(), soon
+	ticket := c.Query("ticket")
+	browser := session(c)
+	ctx := c.UserContext()
+	again := soon
 	if c.Query("wait") != "" {
 		var err error
 		if again, err = w.await(ctx, ticket, browser); err != nil {
@@ -200,11 +217,14 @@ func (w *web) state(c *fiber.Ctx) (reply, error) {
 	page, err := w.look(ctx, ticket, browser)
 	switch {
 	case errors.Is(err, device.ErrTicket):
-		f.Over, err = true, w.server.AddressLimit().Charge(server.CallOf(ctx))
+		f.Over = true
+		err = w.server.AddressLimit().Charge(server.CallOf(ctx))
 	case err == nil && page.Started == nil:
 		f.Over = true
 	case err == nil:
-		f.Phone, f.Enrolled, f.CodeKept = page.Started.Phone, page.Started.Enrolled, page.Started.CodeKept
+		f.Phone = page.Started.Phone
+		f.Enrolled = page.Started.Enrolled
+		f.CodeKept = page.Started.CodeKept
 		f.Over = !f.Enrolled && !w.Now().Before(page.Started.Expires)
 	}
 	return reply{status: http.StatusOK, page: "state.html", data: f}, err

@@ -43,7 +43,8 @@ type web struct {
 func Mount(s *server.Server, services Services) {
 	w := &web{Services: services, server: s, name: services.Devices.Issuer()}
 	if u, err := url.Parse(services.Devices.PublicURL()); err == nil {
-		w.secure, w.prefix = u.Scheme == "https", strings.TrimRight(u.Path, "/")
+		w.secure = u.Scheme == "https"
+		w.prefix = strings.TrimRight(u.Path, "/")
 	}
 	app := s.App()
 	app.Get("/mfa/style.css", asset("text/css; charset=utf-8", style))
@@ -149,19 +150,24 @@ func (w *web) trouble(c *fiber.Ctx, err error) reply {
 	r := reply{header: map[string]string{}, data: troubled{w.frame(c), groups(call.ID[:12])}}
 	switch {
 	case errors.Is(err, device.ErrTicket):
-		r.status, r.page = http.StatusNotFound, "gone.html"
+		r.status = http.StatusNotFound
+		r.page = "gone.html"
 	case errors.Is(err, server.ErrTooManyCalls):
-		r.status, r.page = http.StatusTooManyRequests, "busy.html"
+		r.status = http.StatusTooManyRequests
+		r.page = "busy.html"
 		r.header[fiber.HeaderRetryAfter] = strconv.Itoa(int(storage.RetryAfter(err)/time.Second) + 1)
 	case storage.CodeOf(err) == storage.Unavailable:
-		r.status, r.page = http.StatusServiceUnavailable, "busy.html"
+		r.status = http.StatusServiceUnavailable
+		r.page = "busy.html"
 		r.header[fiber.HeaderRetryAfter] = "5"
 	case storage.CodeOf(err) == storage.OutcomeUnknown:
-		r.status, r.page = http.StatusServiceUnavailable, "unsure.html"
+		r.status = http.StatusServiceUnavailable
+		r.page = "unsure.html"
 		r.header[fiber.HeaderRetryAfter] = "5"
 	default:
 		call.Failed(err)
-		r.status, r.page = http.StatusInternalServerError, "broken.html"
+		r.status = http.StatusInternalServerError
+		r.page = "broken.html"
 	}
 	return r
 }

@@ -46,7 +46,11 @@ func newHouse(t testing.TB, change ...func(*servertest.Options)) *house {
 		c(&o)
 	}
 	h := &house{House: servertest.Open(t, o), t: t}
-	h.clock, h.store, h.devices, h.srv, h.url = h.Clock, h.Store, h.Devices, h.Server, h.URL
+	h.clock = h.Clock
+	h.store = h.Store
+	h.devices = h.Devices
+	h.srv = h.Server
+	h.url = h.URL
 	return h
 }
 
@@ -72,7 +76,12 @@ func (h *house) ticket(u user.User) string { return h.Ticket(u) }
 // enroll enrols a phone by the text of a QR code, and returns the recovery code that it got.
 func (h *house) enroll(uri string) string {
 	h.t.Helper()
-	p, err := phone.New(phone.Options{BaseURL: h.url, Name: "Galaxy S26", Now: h.clock.Wall, Client: h.Client})
+	p, err := phone.New(phone.Options{
+		BaseURL: h.url,
+		Name:    "Galaxy S26",
+		Now:     h.clock.Wall,
+		Client:  h.Client,
+	})
 	h.must(err)
 	enrolled, err := p.Enroll(h.t.Context(), uri)
 	h.must(err)
@@ -221,7 +230,8 @@ func TestEnrollment_OpeningChangesNothing(t *testing.T) {
 
 func TestEnrollment_ShowsTheCodeOnceAndToNoOtherBrowser(t *testing.T) {
 	h := newHouse(t)
-	b, other := h.browser(), h.browser()
+	b := h.browser()
+	other := h.browser()
 	ticket := h.ticket(user.User{ID: "maria"})
 	other.shows(other.start(ticket), 200, "Scan the code")
 	code := h.enroll(b.start(ticket).uri())
@@ -279,7 +289,8 @@ func TestEnrollment_TheFrameIsLetGoAtShutdown(t *testing.T) {
 func TestEnrollment_TheFramePastTheCapAsksLater(t *testing.T) {
 	h := newHouse(t, limits(func(l *server.Limits) { l.Waits = 1 }))
 	ticket := h.ticket(user.User{ID: "maria"})
-	b, other := h.browser(), h.browser()
+	b := h.browser()
+	other := h.browser()
 	uri := b.start(ticket).uri()
 	other.start(ticket)
 	got := make(chan page, 1)

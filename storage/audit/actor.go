@@ -45,7 +45,12 @@ func ByOperator(osUserID int) Actor { return Actor{kind: operator, osUser: osUse
 // ByClient is a client that makes a management call with some scopes. actsAs is the user for whom it acts, or
 // storage.House when it acts for nobody.
 func ByClient(id string, scopes []string, actsAs storage.UID) Actor {
-	return Actor{kind: client, client: id, scopes: slices.Clone(scopes), actsAs: actsAs}
+	return Actor{
+		kind:   client,
+		client: id,
+		scopes: slices.Clone(scopes),
+		actsAs: actsAs,
+	}
 }
 
 // ByUser is the user, by a phone or a browser. What such a call may do follows from what it has proven, never from

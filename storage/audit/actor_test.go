@@ -59,7 +59,9 @@ func TestRecord_PutsTheActorIntoTheEventAndItsOriginIntoTheDetail(t *testing.T) 
 		if len(entries) != 3 {
 			t.Fatalf("%d events", len(entries))
 		}
-		unenroll, added, call := entries[0], entries[1], entries[2]
+		unenroll := entries[0]
+		added := entries[1]
+		call := entries[2]
 		if unenroll.By != "client:program" || unenroll.Client != "program" ||
 			unenroll.Detail != (audit.Detail{IP: "192.0.2.1", UserAgent: "Agent/1", Device: "a phone"}) {
 			t.Errorf("event %+v", unenroll)

@@ -138,12 +138,16 @@ func TestRecord_OfARolledBackTransactionIsNot(t *testing.T) {
 }
 
 var planted = audit.Detail{
-	IP: "203.0.113.77", UserAgent: "PlantedBrowser/1.0", Device: "Planted Phone", Text: "planted reason",
+	IP:        "203.0.113.77",
+	UserAgent: "PlantedBrowser/1.0",
+	Device:    "Planted Phone",
+	Text:      "planted reason",
 }
 
 func TestDetail_LiesOnlyInTheUsersRowsAndIsGoneWithThem(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
-		uid, other := storage.NewUID(), storage.NewUID()
+		uid := storage.NewUID()
+		other := storage.NewUID()
 		h.record(audit.Event{Type: audit.StartAuth, UID: uid, Facts: named("mfa")}, planted)
 		h.record(audit.Event{Type: audit.StartAuth, UID: other, Facts: named("other")}, planted)
 		must(t, h.Update(t.Context(), func(tx *storage.Tx) error {
@@ -213,11 +217,17 @@ func (h *house) content() (pairs [][2][]byte) {
 
 func TestList_FiltersAndPages(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
-		a, b := storage.UID{1}, storage.UID{2}
+		a := storage.UID{1}
+		b := storage.UID{2}
 		types := []audit.Type{audit.StartAuth, audit.AuthSucceed}
 		clients := []string{"c1", "c2", "c1"}
 		for i := range 6 { // one a second: 0 to 5
-			h.record(audit.Event{Type: types[i%2], UID: []storage.UID{a, b, {}}[i%3], Client: clients[i%3], Facts: named(i)}, audit.Detail{})
+			h.record(audit.Event{
+				Type:   types[i%2],
+				UID:    []storage.UID{a, b, {}}[i%3],
+				Client: clients[i%3],
+				Facts:  named(i),
+			}, audit.Detail{})
 			h.clock.Advance(time.Second)
 		}
 		at := func(i int) time.Time { return begin.Add(time.Duration(i) * time.Second) }
@@ -245,7 +255,8 @@ func TestList_FiltersAndPages(t *testing.T) {
 			entries, count, err := audit.List(t.Context(), h.Store, q, true)
 			must(t, err)
 			all := q
-			all.Skip, all.Take = 0, 0
+			all.Skip = 0
+			all.Take = 0
 			if want := len(h.list(all)); count != want || len(entries) > q.Take && q.Take > 0 {
 				t.Errorf("%+v: count %d, want %d", q, count, want)
 			}

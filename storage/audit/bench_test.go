@@ -21,7 +21,12 @@ import (
 func BenchmarkRecord(b *testing.B) {
 	g := ground.Open(b, ground.Options{})
 	uid := storage.NewUID()
-	asked := audit.Event{Type: audit.StartAuth, UID: uid, Client: "cl_0123456789abcdef", Facts: audit.Facts{audit.FactPresence: audit.PresenceTap}}
+	asked := audit.Event{
+		Type:   audit.StartAuth,
+		UID:    uid,
+		Client: "cl_0123456789abcdef",
+		Facts:  audit.Facts{audit.FactPresence: audit.PresenceTap},
+	}
 	sent := audit.Event{Type: audit.SendPush, UID: uid, Client: "cl_0123456789abcdef"}
 	house := audit.Event{Type: audit.TokenGiven, Client: "cl_0123456789abcdef"}
 	system := audit.ByUser().WithOrigin("192.0.2.17", "shop/1.0 (login system)")

@@ -39,7 +39,9 @@ var (
 	houseFolds = storage.Declare(storage.Spec[fold]{Name: "fold_house", Class: storage.Settings})
 	// foldKeys holds the key under which the house's folds are named: an address is in no row.
 	foldKeys = storage.Declare(storage.Spec[[]byte]{
-		Name: "fold_key", Class: storage.Settings, Raw: true,
+		Name:   "fold_key",
+		Class:  storage.Settings,
+		Raw:    true,
 		Sealed: func(key *[]byte) []storage.Field { return []storage.Field{{Name: "key", Value: key}} },
 	})
 	// windows has an entry for each open fold: end of the window (19 digits, Unix nanoseconds) ‖ uid (32 hex digits) ‖
@@ -192,7 +194,10 @@ func windowKey(uid storage.UID, name string, until time.Time) string {
 
 // splitWindowKey takes the key of an entry of windows apart.
 func splitWindowKey(key string) (uid storage.UID, name string, until time.Time, err error) {
-	const timeDigits, uidDigits = 19, 32
+	const (
+		timeDigits = 19
+		uidDigits  = 32
+	)
 	if len(key) <= timeDigits+uidDigits {
 		return uid, "", until, errors.New("the entry of a fold has too short a key")
 	}

@@ -59,7 +59,12 @@ func (h *house) expectFolded(want ...string) {
 func TestFold_CountsUntilItsWindowIsOverAndIsThenOneEvent(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
 		uid := h.user()
-		failed := audit.Event{Type: audit.AuthFailed, UID: uid, Client: "shop", Facts: named("x")}
+		failed := audit.Event{
+			Type:   audit.AuthFailed,
+			UID:    uid,
+			Client: "shop",
+			Facts:  named("x"),
+		}
 		h.fold(failed, audit.Detail{IP: "192.0.2.1"}, "k")
 		empty := len(h.content())
 		h.clock.Advance(20 * time.Second)
@@ -111,7 +116,12 @@ func TestFold_TheNextOccurrenceClosesWhatIsOver(t *testing.T) {
 func TestFold_WhatDiffersIsCountedApart(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
 		uid := storage.NewUID()
-		base := audit.Event{Type: audit.AuthFailed, UID: uid, Client: "shop", Facts: named("x")}
+		base := audit.Event{
+			Type:   audit.AuthFailed,
+			UID:    uid,
+			Client: "shop",
+			Facts:  named("x"),
+		}
 		other := func(change func(*audit.Event)) audit.Event {
 			e := base
 			change(&e)
@@ -148,7 +158,12 @@ func TestFold_TooManyAreCountedInOneOfAllOthers(t *testing.T) {
 			uid  storage.UID
 			most int
 		}{{storage.NewUID(), audit.MaxUserFolds}, {storage.House, audit.MaxHouseFolds}} {
-			e := audit.Event{Type: audit.AuthFailed, UID: owner.uid, Client: "shop", Facts: named("x")}
+			e := audit.Event{
+				Type:   audit.AuthFailed,
+				UID:    owner.uid,
+				Client: "shop",
+				Facts:  named("x"),
+			}
 			must(t, h.Update(t.Context(), func(tx *storage.Tx) error {
 				for i := range owner.most + 20 {
 					if err := audit.Fold(tx, from(planted), e, planted, fmt.Sprint(i), time.Minute); err != nil {
@@ -301,7 +316,10 @@ func TestCloseFolds_ByTwoServersThatFailNowAndThenRecordsEachOnce(t *testing.T) 
 	chaos.Refusing(3)
 	defer func() { must(t, engine.Close()) }()
 
-	const callers, each = 4, 60
+	const (
+		callers = 4
+		each    = 60
+	)
 	var counted sync.Map // key → occurrences that were committed
 	var all sync.WaitGroup
 	for caller := range callers {
@@ -328,7 +346,8 @@ func TestCloseFolds_ByTwoServersThatFailNowAndThenRecordsEachOnce(t *testing.T) 
 	_, _, err = audit.CloseFolds(t.Context(), servers[0])
 	must(t, err)
 
-	want, got := 0, 0
+	want := 0
+	got := 0
 	counted.Range(func(_, n any) bool {
 		want += n.(int)
 		return true

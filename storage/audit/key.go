@@ -10,7 +10,9 @@ import (
 // logKeys are the keys from which the openings of users' events are made: 32 random bytes a user, from the user's creation
 // to the deletion. From then on nobody can tie a leaf to an event of theirs. A uid that is no user's has no key.
 var logKeys = storage.Declare(storage.Spec[[]byte]{
-	Name: "log_key", Class: storage.Account, Raw: true,
+	Name:   "log_key",
+	Class:  storage.Account,
+	Raw:    true,
 	Sealed: func(key *[]byte) []storage.Field { return []storage.Field{{Name: "key", Value: key}} },
 })
 

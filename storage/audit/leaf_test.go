@@ -22,7 +22,8 @@ func (h *house) at(space byte, name, key string) (k, value []byte) {
 	h.t.Helper()
 	for _, p := range h.content() {
 		if p[0][0] == space && bytes.Contains(p[0], []byte(name+"\x00")) && bytes.HasSuffix(p[0], []byte(key)) {
-			k, value = p[0], p[1]
+			k = p[0]
+			value = p[1]
 		}
 	}
 	return k, value
@@ -95,7 +96,8 @@ func leafBy(key []byte, id string, event []byte) []byte {
 
 func TestRecord_TheLeafIsOfTheBytesUnderTheUsersKey(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
-		uid, other := h.user(), h.user()
+		uid := h.user()
+		other := h.user()
 		keys := map[storage.UID][]byte{}
 		leaves := map[string]bool{}
 		for _, who := range []storage.UID{uid, other, {}, uid} {
@@ -297,7 +299,10 @@ func TestRecord_WithoutAKeyShutsTheEventForGoodAndMakesNone(t *testing.T) {
 func TestList_ReadsEventsThatAreOlderThanTheForm(t *testing.T) {
 	onEngines(t, func(t *testing.T, h *house) {
 		uid := storage.UID{0, 1, 2}
-		const id, houseID = "1893553445000000000123456", "1893553445000000001123456"
+		const (
+			id      = "1893553445000000000123456"
+			houseID = "1893553445000000001123456"
+		)
 		const row = "\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00"
 		owner := "u" + string(uid[:])
 		for k, value := range map[string]string{
@@ -312,7 +317,12 @@ func TestList_ReadsEventsThatAreOlderThanTheForm(t *testing.T) {
 		}
 		want := audit.Entry{
 			Event: audit.Event{
-				ID: id, Type: audit.StartAuth, Time: begin, UID: uid, Client: "shop", Facts: named("old"),
+				ID:     id,
+				Type:   audit.StartAuth,
+				Time:   begin,
+				UID:    uid,
+				Client: "shop",
+				Facts:  named("old"),
 			},
 			Detail: audit.Detail{IP: "192.0.2.9", Device: "Pixel"},
 		}

@@ -102,7 +102,8 @@ func CountAfter(ctx context.Context, s *storage.Store, id string) (n int, err er
 }
 
 func peekAll(ctx context.Context, s *storage.Store, q Query, see func(stored) bool) error {
-	from, to := "", ""
+	from := ""
+	to := ""
 	if !q.Since.IsZero() {
 		from = idAt(q.Since)
 	}

@@ -37,7 +37,12 @@ func decode(uid storage.UID, id string, value []byte) stored {
 		err = json.Unmarshal(found.bytes, &found.Event)
 	}
 	if err != nil || found.ID != id {
-		found.Event = Event{ID: strings.ToValidUTF8(id, "?"), Type: Damaged, Time: timeOf(id), UID: uid}
+		found.Event = Event{
+			ID:   strings.ToValidUTF8(id, "?"),
+			Type: Damaged,
+			Time: timeOf(id),
+			UID:  uid,
+		}
 		found.damage = damageEvent
 	}
 	return found

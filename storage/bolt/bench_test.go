@@ -49,7 +49,8 @@ func BenchmarkWrites(b *testing.B) {
 func measure(b *testing.B, callers int, write func(*storage.WriteSet), update func(*storage.WriteSet) error) {
 	var left atomic.Int64
 	left.Store(int64(b.N))
-	before, begun := bytesWritten(b), time.Now()
+	before := bytesWritten(b)
+	begun := time.Now()
 	b.ResetTimer()
 	var all sync.WaitGroup
 	for range callers {

@@ -122,7 +122,13 @@ func Open(ctx context.Context, path string, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.release())
 	}
-	e := &Engine{path: path, options: o, lock: lock, file: file, stopped: make(chan struct{})}
+	e := &Engine{
+		path:    path,
+		options: o,
+		lock:    lock,
+		file:    file,
+		stopped: make(chan struct{}),
+	}
 	e.closing, e.close = context.WithCancel(context.Background())
 	e.queue.wake = make(chan struct{}, 1)
 	e.building = make(chan struct{}, 1)

@@ -219,7 +219,8 @@ func TestOpen_FileOpenInAnotherProgramIsRefused(t *testing.T) {
 
 func TestOpen_PlacesWhereNoFileCanBe(t *testing.T) {
 	dir := t.TempDir()
-	pipe, file := filepath.Join(dir, "pipe"), filepath.Join(dir, "file")
+	pipe := filepath.Join(dir, "pipe")
+	file := filepath.Join(dir, "file")
 	must(t, syscall.Mkfifo(pipe, 0o600))
 	must(t, os.WriteFile(file, nil, 0o600))
 	for path, want := range map[string]error{
@@ -338,7 +339,10 @@ func TestReader_IsDeadAfterItsTransaction(t *testing.T) {
 	e := open(t, newPath(t), Options{})
 	must(t, write(e, "a", "1"))
 	var leaked []storage.Reader
-	must(t, e.View(t.Context(), func(r storage.Reader) error { leaked = append(leaked, r); return nil }))
+	must(t, e.View(t.Context(), func(r storage.Reader) error {
+		leaked = append(leaked, r)
+		return nil
+	}))
 	must(t, e.Update(t.Context(), func(r storage.Reader) (*storage.WriteSet, error) {
 		leaked = append(leaked, r)
 		return nil, nil
@@ -359,7 +363,11 @@ func TestView_ScanEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	seen := 0
 	err := e.View(ctx, func(r storage.Reader) error {
-		return r.Scan(storage.Range{}, func(_, _ []byte) bool { seen++; cancel(); return true })
+		return r.Scan(storage.Range{}, func(_, _ []byte) bool {
+			seen++
+			cancel()
+			return true
+		})
 	})
 	if !errors.Is(err, context.Canceled) || seen != scansPerCheck {
 		t.Errorf("scan whose context ended: %v after %d rows", err, seen)
@@ -368,7 +376,8 @@ func TestView_ScanEndsWithItsContext(t *testing.T) {
 
 // TestView_WaitsForTheSyncOfWhatItSees stops a commit where its meta page is written, but nobody was told.
 func TestView_WaitsForTheSyncOfWhatItSees(t *testing.T) {
-	visible, sync := make(chan struct{}), make(chan struct{})
+	visible := make(chan struct{})
+	sync := make(chan struct{})
 	slow := false
 	e := open(t, newPath(t), Options{commit: func(tx *bbolt.Tx) error {
 		err := tx.Commit()

@@ -89,7 +89,8 @@ func (b *build) begin(ctx context.Context) error {
 	if b.fresh, err = openData(b.path); err != nil {
 		return err
 	}
-	b.fresh.db.NoSync, b.fresh.db.NoGrowSync = true, true
+	b.fresh.db.NoSync = true
+	b.fresh.db.NoGrowSync = true
 	b.engine.changed.Store(b.changed)
 	return nil
 }
@@ -222,7 +223,8 @@ func (b *build) copyKeys(ctx context.Context, keys []string) (n int, err error) 
 		return 0, err
 	}
 	defer tx.Rollback() //nolint:errcheck // ends a read transaction, which cannot fail
-	from, size := tx.Bucket(bucketName), 0
+	from := tx.Bucket(bucketName)
+	size := 0
 	err = b.fresh.db.Update(func(to *bbolt.Tx) error {
 		bucket := to.Bucket(bucketName)
 		for ; n < len(keys) && size < pieceBytes; n++ {

@@ -47,7 +47,8 @@ func TestCompact_CostsLittleUnderLoad(t *testing.T) {
 	const rows = 40_000
 	var e *Engine
 	var before, grown int64
-	pieces, kept := 0, 0
+	pieces := 0
+	kept := 0
 	e = open(t, newPath(t), Options{step: func(step string) {
 		if step != "piece" {
 			return
@@ -82,7 +83,10 @@ func TestChanges_HoldTheWriterAtTheirBound(t *testing.T) {
 		}
 		c.add([]*call{{writes: ws}})
 		waited := make(chan struct{})
-		go func() { c.wait(); close(waited) }()
+		go func() {
+			c.wait()
+			close(waited)
+		}()
 		synctest.Wait()
 		select {
 		case <-waited:
@@ -123,7 +127,8 @@ func TestChanges_KeepWhatLiesBehindTheBuild(t *testing.T) {
 }
 
 func TestCompact_IsRefusedWithoutRoom(t *testing.T) {
-	path, free := newPath(t), int64(1<<40)
+	path := newPath(t)
+	free := int64(1 << 40)
 	e := open(t, path, Options{free: func(folder string) (int64, error) { return free, nil }})
 	fill(t, e, "row", 20_000)
 	before := content(t, e)
@@ -139,7 +144,8 @@ func TestCompact_IsRefusedWithoutRoom(t *testing.T) {
 }
 
 func TestCompact_GivesUpWhenItsRoomGoesToOthers(t *testing.T) {
-	path, free := newPath(t), int64(1<<40)
+	path := newPath(t)
+	free := int64(1 << 40)
 	var e *Engine
 	e = open(t, path, Options{
 		free: func(string) (int64, error) { return free, nil },
@@ -165,7 +171,8 @@ func TestCompact_GivesUpWhenItsRoomGoesToOthers(t *testing.T) {
 
 // A commit that fails in its last step may be there all the same, and what it wrote is not known any more.
 func TestCompact_EndsWithACommitThatFailed(t *testing.T) {
-	path, failing := newPath(t), false
+	path := newPath(t)
+	failing := false
 	var e *Engine
 	e = open(t, path, Options{
 		commit: func(tx *bbolt.Tx) error {
@@ -218,9 +225,14 @@ func TestCopyTo_ASlowReceiverCostsNothing(t *testing.T) {
 	path := newPath(t)
 	e := open(t, path, Options{})
 	fill(t, e, "row", 20_000)
-	want, before := content(t, e), sizeOf(t, e)
-	slow, copied := newSlowReceiver(), make(chan error)
-	go func() { _, err := e.CopyTo(t.Context(), slow); copied <- err }()
+	want := content(t, e)
+	before := sizeOf(t, e)
+	slow := newSlowReceiver()
+	copied := make(chan error)
+	go func() {
+		_, err := e.CopyTo(t.Context(), slow)
+		copied <- err
+	}()
 	<-slow.begun
 	if left := files(t, path); !slices.Equal(left, []string{"tutela.db", "tutela.db.lock"}) {
 		t.Errorf("files while the copy is sent: %v", left)
@@ -260,8 +272,12 @@ func TestCopyTo_WithoutRoomASlowReceiverIsGivenUp(t *testing.T) {
 	e := open(t, newPath(t), Options{free: func(string) (int64, error) { return ReserveBytes, nil }})
 	fill(t, e, "row", 20_000)
 	before := sizeOf(t, e)
-	slow, copied := newSlowReceiver(), make(chan error)
-	go func() { _, err := e.CopyTo(t.Context(), slow); copied <- err }()
+	slow := newSlowReceiver()
+	copied := make(chan error)
+	go func() {
+		_, err := e.CopyTo(t.Context(), slow)
+		copied <- err
+	}()
 	<-slow.begun
 	// Each of these transactions frees about two hundred pages, which the snapshot keeps from being used.
 	overwrite(t, e, "row", 20_000, 200, 100)
@@ -279,8 +295,12 @@ func TestCopyTo_WithoutRoomASlowReceiverIsGivenUp(t *testing.T) {
 func TestClose_EndsASnapshotWhoseReceiverIsStuck(t *testing.T) {
 	e := open(t, newPath(t), Options{free: func(string) (int64, error) { return ReserveBytes, nil }})
 	fill(t, e, "row", 20_000)
-	slow, copied := newSlowReceiver(), make(chan error)
-	go func() { _, err := e.CopyTo(context.Background(), slow); copied <- err }()
+	slow := newSlowReceiver()
+	copied := make(chan error)
+	go func() {
+		_, err := e.CopyTo(context.Background(), slow)
+		copied <- err
+	}()
 	<-slow.begun
 	must(t, e.Close())
 	close(slow.goOn)
@@ -297,7 +317,10 @@ func TestCopyTo_WaitsForACompaction(t *testing.T) {
 		if step == "filled" && e.compacting.TryLock() {
 			e.compacting.Unlock() // the copy's own step
 		} else if step == "filled" {
-			go func() { _, err := e.CopyTo(t.Context(), &out); copied <- err }()
+			go func() {
+				_, err := e.CopyTo(t.Context(), &out)
+				copied <- err
+			}()
 		}
 	}})
 	fill(t, e, "row", 1000)

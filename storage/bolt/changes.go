@@ -30,7 +30,12 @@ type changes struct {
 }
 
 func newChanges() *changes {
-	return &changes{keys: map[string]struct{}{}, taken: make(chan struct{}), partly: true, ahead: []byte{}}
+	return &changes{
+		keys:   map[string]struct{}{},
+		taken:  make(chan struct{}),
+		partly: true,
+		ahead:  []byte{},
+	}
 }
 
 // reading says that a piece is about to be read whose end is not known: all keys are kept until it is.
@@ -44,7 +49,8 @@ func (c *changes) reading() {
 func (c *changes) read(ahead []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ahead, c.partly = ahead, ahead != nil
+	c.ahead = ahead
+	c.partly = ahead != nil
 	for key := range c.keys {
 		if c.partly && key >= string(ahead) {
 			c.drop(key)

@@ -82,7 +82,8 @@ func (b *build) exchange(ctx context.Context) (old *data, err error) {
 		return nil, err
 	}
 	fresh := b.keep()
-	fresh.db.NoSync, fresh.db.NoGrowSync = false, false
+	fresh.db.NoSync = false
+	fresh.db.NoGrowSync = false
 	fresh.durable.Store(fresh.newest())
 	e.options.step("renamed")
 	if err := syncDir(e.path); err != nil {

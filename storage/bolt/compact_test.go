@@ -197,7 +197,10 @@ func TestCompact_ReadersOfTheOldFileGoOn(t *testing.T) {
 		}
 		must(t, write(e, "later", "row"))
 		rows := 0
-		must(t, r.Scan(storage.Range{}, func(_, _ []byte) bool { rows++; return true }))
+		must(t, r.Scan(storage.Range{}, func(_, _ []byte) bool {
+			rows++
+			return true
+		}))
 		if rows != 2000 {
 			t.Errorf("the view that began before sees %d rows", rows)
 		}

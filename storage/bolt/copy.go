@@ -121,7 +121,10 @@ func (e *Engine) sendSnapshot(ctx context.Context, w io.Writer) (int64, error) {
 func (e *Engine) untilClose(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(e.closing, cancel)
-	return ctx, func() { stop(); cancel() }
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // interrupted makes err Unavailable when it comes from the engine being closed.

@@ -52,12 +52,17 @@ func writeForever(t testing.TB, e *Engine) (stop func()) {
 			}
 		})
 	}
-	return func() { close(done); all.Wait() }
+	return func() {
+		close(done)
+		all.Wait()
+	}
 }
 
 func checkPairs(t testing.TB, rows map[string]string) {
 	for w := range 4 {
-		if a, z := rows[fmt.Sprintf("a%d", w)], rows[fmt.Sprintf("z%d", w)]; a != z {
+		a := rows[fmt.Sprintf("a%d", w)]
+		z := rows[fmt.Sprintf("z%d", w)]
+		if a != z {
 			t.Errorf("rows written together: %s and %s", a, z)
 		}
 	}
@@ -100,7 +105,10 @@ func TestCopyTo_EndsWithItsContextAndItsWriter(t *testing.T) {
 	e := open(t, newPath(t), Options{})
 	fill(t, e, "row", 20000)
 	ctx, cancel := context.WithCancel(t.Context())
-	if _, err := e.CopyTo(ctx, writerFunc(func(b []byte) (int, error) { cancel(); return len(b), nil })); !errors.Is(err, context.Canceled) {
+	if _, err := e.CopyTo(ctx, writerFunc(func(b []byte) (int, error) {
+		cancel()
+		return len(b), nil
+	})); !errors.Is(err, context.Canceled) {
 		t.Errorf("copy whose context ended: %v", err)
 	}
 	broken := errors.New("broken pipe")
@@ -112,7 +120,10 @@ func TestCopyTo_EndsWithItsContextAndItsWriter(t *testing.T) {
 	copied := make(chan error)
 	go func() {
 		_, err := e.CopyTo(t.Context(), writerFunc(func(b []byte) (int, error) {
-			once.Do(func() { close(first); <-e.closing.Done() })
+			once.Do(func() {
+				close(first)
+				<-e.closing.Done()
+			})
 			return len(b), nil
 		}))
 		copied <- err
@@ -154,7 +165,8 @@ func TestCopyTo_RefusesADamagedFile(t *testing.T) {
 }
 
 func TestRestore_PutsAWholeCopyInPlace(t *testing.T) {
-	backup, path := newPath(t), newPath(t)
+	backup := newPath(t)
+	path := newPath(t)
 	e := open(t, backup, Options{})
 	fill(t, e, "row", 1000)
 	want := content(t, e)
@@ -180,7 +192,8 @@ func TestRestore_PutsAWholeCopyInPlace(t *testing.T) {
 }
 
 func TestRestore_RefusesABadBackupAndKeepsWhatIsThere(t *testing.T) {
-	path, backup := newPath(t), newPath(t)
+	path := newPath(t)
+	backup := newPath(t)
 	must(t, write(open(t, path, Options{}), "a", "1"))
 	e := open(t, backup, Options{})
 	fill(t, e, "row", 1000)
@@ -202,7 +215,8 @@ func TestRestore_RefusesABadBackupAndKeepsWhatIsThere(t *testing.T) {
 
 // The change is on the disk before the copy has the name of the data file: whatever is read at path has it.
 func TestRestore_WritesAChangeBeforeTheCopyIsInPlace(t *testing.T) {
-	backup, path := newPath(t), newPath(t)
+	backup := newPath(t)
+	path := newPath(t)
 	e := open(t, backup, Options{})
 	must(t, write(e, "epoch", "1"))
 	must(t, e.Close())

@@ -134,7 +134,10 @@ func TestUpdate_IsRefusedAtOnceWhileTheEngineCannotWrite(t *testing.T) {
 	f := newFlaky()
 	e := open(t, newPath(t), f.options())
 	commits := atomic.Int64{}
-	f.failing(func(tx *bbolt.Tx) error { commits.Add(1); return diskFull(tx) })
+	f.failing(func(tx *bbolt.Tx) error {
+		commits.Add(1)
+		return diskFull(tx)
+	})
 	for range 1000 {
 		if err := write(e, "a", "1"); !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("update: %v", err)
@@ -255,7 +258,10 @@ func TestView_ThatBeganBeforeACommitInDoubtReadsOn(t *testing.T) {
 		f.fine()
 		f.try() // which waits for this view
 		rows := 0
-		must(t, r.Scan(storage.Range{}, func(_, _ []byte) bool { rows++; return true }))
+		must(t, r.Scan(storage.Range{}, func(_, _ []byte) bool {
+			rows++
+			return true
+		}))
 		if rows != 3*scansPerCheck {
 			t.Errorf("%d rows", rows)
 		}
@@ -290,7 +296,9 @@ func TestUpdate_AfterACommitInDoubtLeavesAWholeFile(t *testing.T) {
 func TestClose_WhileTheEngineCannotWrite(t *testing.T) {
 	for name, fail := range map[string]func(*bbolt.Tx) error{"full disk": diskFull, "in doubt": afterTheMetaPage} {
 		t.Run(name, func(t *testing.T) {
-			f, path, n := newFlaky(), newPath(t), 0
+			f := newFlaky()
+			path := newPath(t)
+			n := 0
 			e := open(t, path, f.options())
 			must(t, write(e, "a", "1"))
 			f.failing(fail)
@@ -328,10 +336,14 @@ func TestUpdate_ABboltThatBeginsNothingIsOpenedAnew(t *testing.T) {
 
 // A bbolt that cannot even roll back holds its locks for ever.
 func TestUpdate_ABboltThatIsStuckNeedsARestart(t *testing.T) {
-	f, path := newFlaky(), newPath(t)
+	f := newFlaky()
+	path := newPath(t)
 	e := open(t, path, f.options())
 	must(t, write(e, "a", "1"))
-	f.failing(func(tx *bbolt.Tx) error { e.file.stuck = true; return byAPanic(tx) })
+	f.failing(func(tx *bbolt.Tx) error {
+		e.file.stuck = true
+		return byAPanic(tx)
+	})
 	if err := write(e, "a", "2"); storage.CodeOf(err) != storage.Unavailable || !strings.Contains(err.Error(), "until a restart") {
 		t.Errorf("update: %v", err)
 	}
@@ -387,11 +399,13 @@ func TestEngine_SurvivesAFullFileSystemThatSaysOtherwise(t *testing.T) {
 func fillFileSystem(t *testing.T, dir string, free func(string) (int64, error)) {
 	ballast := filepath.Join(dir, "ballast")
 	must(t, os.WriteFile(ballast, make([]byte, 10<<20), 0o600))
-	f, path := newFlaky(), filepath.Join(dir, "tutela.db")
+	f := newFlaky()
+	path := filepath.Join(dir, "tutela.db")
 	o := f.options()
 	o.free = free
 	e := open(t, path, o)
-	acknowledged, value := 0, strings.Repeat("v", 64<<10)
+	acknowledged := 0
+	value := strings.Repeat("v", 64<<10)
 	for ; ; acknowledged++ {
 		if err := write(e, fmt.Sprint(acknowledged), value); err != nil {
 			if storage.CodeOf(err) != storage.Unavailable || !errors.Is(err, syscall.ENOSPC) {
@@ -419,7 +433,8 @@ func fillFileSystem(t *testing.T, dir string, free func(string) (int64, error)) 
 func TestCompact_OnASmallDiskIsInNobodysWay(t *testing.T) {
 	inSmallFileSystem(t, 80, func(dir string) {
 		var e *Engine
-		ballast, pieces := filepath.Join(dir, "ballast"), 0
+		ballast := filepath.Join(dir, "ballast")
+		pieces := 0
 		e = open(t, filepath.Join(dir, "tutela.db"), Options{reserve: 8 << 20, step: func(step string) {
 			if step != "piece" {
 				return

@@ -45,7 +45,8 @@ func sampleFile(t testing.TB) (path string, bytes []byte) {
 // refuses, and the file can be read and written.
 func refused(t testing.TB, path string, data []byte) error {
 	must(t, os.WriteFile(path, data, 0o600))
-	before, there := sha256.Sum256(data), files(t, path)
+	before := sha256.Sum256(data)
+	there := files(t, path)
 	inspected := Inspect(path)
 	e, err := Open(t.Context(), path, Options{Logger: slog.New(slog.DiscardHandler)})
 	if (err == nil) != (inspected == nil) {
@@ -85,14 +86,17 @@ func TestOpen_TellsDamagedFromForeign(t *testing.T) {
 		want error
 		says string
 	}{
-		"empty":               {nil, ErrDamaged, "empty"},
-		"one byte":            {[]byte{1}, storage.ErrForeign, "no head"},
-		"text":                {[]byte(strings.Repeat("hello\n", 5000)), storage.ErrForeign, "no head"},
-		"zeros":               {make([]byte, 1<<16), storage.ErrForeign, "no head"},
-		"SQLite":              {append([]byte("SQLite format 3\x00"), make([]byte, 8192)...), storage.ErrForeign, "no head"},
-		"only the head":       {whole[:pageSize*2], ErrDamaged, "truncated"},
-		"half of it":          {whole[:len(whole)/2], ErrDamaged, "truncated"},
-		"both metas torn":     {edit(func(b []byte) { b[40]++; b[pageSize+40]++ }), ErrDamaged, "both meta pages"},
+		"empty":         {nil, ErrDamaged, "empty"},
+		"one byte":      {[]byte{1}, storage.ErrForeign, "no head"},
+		"text":          {[]byte(strings.Repeat("hello\n", 5000)), storage.ErrForeign, "no head"},
+		"zeros":         {make([]byte, 1<<16), storage.ErrForeign, "no head"},
+		"SQLite":        {append([]byte("SQLite format 3\x00"), make([]byte, 8192)...), storage.ErrForeign, "no head"},
+		"only the head": {whole[:pageSize*2], ErrDamaged, "truncated"},
+		"half of it":    {whole[:len(whole)/2], ErrDamaged, "truncated"},
+		"both metas torn": {edit(func(b []byte) {
+			b[40]++
+			b[pageSize+40]++
+		}), ErrDamaged, "both meta pages"},
 		"one meta torn":       {append(edit(func(b []byte) { b[meta+40]++ }), room...), nil, ""},
 		"the other meta torn": {edit(func(b []byte) { b[pageSize-meta+40]++ }), nil, ""},
 		"tree zeroed":         {edit(func(b []byte) { clear(b[2*pageSize:]) }), ErrDamaged, "page "},
@@ -223,9 +227,18 @@ func TestOpen_SurvivesAnyCorruption(t *testing.T) {
 			}
 			return data
 		},
-		"a page of zeros":   func(data []byte) []byte { clear(page(data)); return data },
-		"a page elsewhere":  func(data []byte) []byte { copy(page(data), page(data)); return data },
-		"half a page stale": func(data []byte) []byte { copy(page(data)[:512], page(data)[:512]); return data },
+		"a page of zeros": func(data []byte) []byte {
+			clear(page(data))
+			return data
+		},
+		"a page elsewhere": func(data []byte) []byte {
+			copy(page(data), page(data))
+			return data
+		},
+		"half a page stale": func(data []byte) []byte {
+			copy(page(data)[:512], page(data)[:512])
+			return data
+		},
 		"a wild reference": func(data []byte) []byte {
 			p := page(data)
 			binary.NativeEndian.PutUint64(p[24:], draw.Uint64()>>draw.IntN(64))

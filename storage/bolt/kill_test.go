@@ -67,7 +67,8 @@ func killRound(t *testing.T, path string, lie bool) []int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acknowledged, lines := make([]int, killWriters), bufio.NewReader(out)
+	acknowledged := make([]int, killWriters)
+	lines := bufio.NewReader(out)
 	for left := 1 + rand.IntN(2000); ; left-- {
 		line, err := lines.ReadString('\n')
 		if err == io.EOF {

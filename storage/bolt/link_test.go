@@ -13,7 +13,8 @@ import (
 // linked returns a path that is a link, over another link, to a file elsewhere, and where that is.
 func linked(t testing.TB) (link, file string) {
 	t.Helper()
-	file, link = newPath(t), newPath(t)
+	file = newPath(t)
+	link = newPath(t)
 	between := filepath.Join(filepath.Dir(link), "between")
 	relative, err := filepath.Rel(filepath.Dir(link), file)
 	must(t, err)

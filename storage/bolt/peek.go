@@ -50,7 +50,8 @@ func (e *Engine) peekChunk(ctx context.Context, r storage.Range) (chunk []pair, 
 		return nil, false, err
 	}
 	defer tx.Rollback() //nolint:errcheck // ends a read transaction, which cannot fail
-	view, bytes := &reader{bucket: tx.Bucket(bucketName)}, 0
+	view := &reader{bucket: tx.Bucket(bucketName)}
+	bytes := 0
 	err = view.Scan(r, func(key, value []byte) bool {
 		bytes += len(key) + len(value)
 		chunk = append(chunk, pair{slices.Clone(key), slices.Clone(value)})

@@ -42,7 +42,12 @@ func (e *Engine) pin(ctx context.Context) (*pin, error) {
 		return nil, err
 	}
 	growth := min(max((free-e.options.reserve)/2, boltfile.GrowthBytes), maxPinned)
-	p := &pin{engine: e, raw: file.raw, limit: tx.Size() + growth, tx: tx}
+	p := &pin{
+		engine: e,
+		raw:    file.raw,
+		limit:  tx.Size() + growth,
+		tx:     tx,
+	}
 	p.state = boltfile.Seen(tx, p)
 	e.pins.Store(p, nil)
 	context.AfterFunc(ctx, p.end)

@@ -124,7 +124,8 @@ func (q *queue) wait() bool {
 func (q *queue) close() bool {
 	q.mu.Lock()
 	calls, first := q.calls, !q.closed
-	q.calls, q.closed = nil, true
+	q.calls = nil
+	q.closed = true
 	q.signal()
 	q.mu.Unlock()
 	for _, c := range calls {

@@ -102,7 +102,8 @@ func backward(bucket *bbolt.Bucket, in storage.Range) (next func() (key, value [
 		}
 		return c.Last()
 	}
-	step, ended := last, first == nil || in.To != nil && bytes.Compare(first, in.To) >= 0
+	step := last
+	ended := first == nil || in.To != nil && bytes.Compare(first, in.To) >= 0
 	return func() (key, value []byte) {
 		if ended {
 			return nil, nil

@@ -32,7 +32,8 @@ func bigFile(b *testing.B) (path string) {
 	path = newPath(b)
 	d, err := openOrCreate(b.Context(), path, Options{}.withDefaults())
 	must(b, err)
-	d.db.NoSync, d.db.NoGrowSync = true, true
+	d.db.NoSync = true
+	d.db.NoGrowSync = true
 	for events, size := uint64(0), int64(0); size < benchMiB(b)<<20; {
 		must(b, d.db.Update(func(tx *bbolt.Tx) error {
 			bucket := tx.Bucket(bucketName)

@@ -20,7 +20,8 @@ func walks(n *int) Options {
 }
 
 func TestOpen_AfterACleanStopReadsNoTree(t *testing.T) {
-	path, n := newPath(t), 0
+	path := newPath(t)
+	n := 0
 	e := open(t, path, Options{})
 	fill(t, e, "row", 3000)
 	removeAll(t, e, "row", 1000)
@@ -40,7 +41,8 @@ func TestOpen_AfterACleanStopReadsNoTree(t *testing.T) {
 }
 
 func TestOpen_AfterAKillReadsTheTreeOnce(t *testing.T) {
-	path, n := newPath(t), 0
+	path := newPath(t)
+	n := 0
 	e := open(t, path, Options{})
 	fill(t, e, "row", 3000)
 	after := copyFolder(t, path)
@@ -101,7 +103,8 @@ func TestOpen_TakesNoMarkThatDoesNotFit(t *testing.T) {
 		"an empty mark":       func(t *testing.T, path string) { must(t, os.Truncate(path+markSuffix, 0)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			path, n := newPath(t), 0
+			path := newPath(t)
+			n := 0
 			e := open(t, path, Options{})
 			fill(t, e, "row", 100)
 			must(t, e.Close())
@@ -143,7 +146,8 @@ func TestOpen_ReadsTheTreeWhenTheListOfFreePagesIsDamaged(t *testing.T) {
 
 // A stop whose list of free pages cannot be written is a stop all the same.
 func TestClose_WithoutTheListLeavesNoMark(t *testing.T) {
-	path, n := newPath(t), 0
+	path := newPath(t)
+	n := 0
 	e := open(t, path, Options{})
 	fill(t, e, "row", 100)
 	want := content(t, e)

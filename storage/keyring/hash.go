@@ -106,7 +106,8 @@ func (r *Ring) ParseID(prefix, id string) (uid storage.UID, key string, ok bool)
 	if err != nil || len(b) != idBytes { // the decoder passes over line ends
 		return uid, "", false
 	}
-	signed, mac := b[:idBytes-idMACBytes], b[idBytes-idMACBytes:]
+	signed := b[:idBytes-idMACBytes]
+	mac := b[idBytes-idMACBytes:]
 	for _, v := range r.keys.Load().versions {
 		if byte(v.number) == b[0] && hmac.Equal(mac, v.mac("id "+prefix, [][]byte{signed})[:idMACBytes]) {
 			copy(uid[:], b[1:17])

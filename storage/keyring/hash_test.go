@@ -41,7 +41,8 @@ func TestHash_MatchesTheSameSecretForTheSamePurposeOnly(t *testing.T) {
 
 // Keys of all uses are derived apart: one purpose cannot be named so that its key is that of another use.
 func TestHash_IsOfAKeyOfItsOwn(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	uidHash := h.ring.DerivedUID("x", uid[:])
 	mac, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(h.ring.Hash("x", uid[:]), "1."))
 	must(t, err)
@@ -71,7 +72,8 @@ func TestDerivedUID_StaysTheSameOverRotations(t *testing.T) {
 }
 
 func TestID_SaysWhoseItIsAndCannotBeMadeUp(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	id, key := h.ring.NewID("arq_", uid)
 	gotUID, gotKey, ok := h.ring.ParseID("arq_", id)
 	if !ok || gotUID != uid || gotKey != key || len(key) != 32 || !strings.HasPrefix(id, "arq_") {
@@ -105,7 +107,9 @@ func TestID_SaysWhoseItIsAndCannotBeMadeUp(t *testing.T) {
 }
 
 func TestID_OfAllVersionsIsRead(t *testing.T) {
-	h, uid, random := newHouse(t), storage.NewUID(), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
+	random := storage.NewUID()
 	ids := map[string]bool{}
 	for range 260 { // past the one byte that names the version
 		id, key := h.ring.IDFor("arq_", uid, random)

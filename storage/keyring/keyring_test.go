@@ -69,7 +69,12 @@ func newHouse(t testing.TB) *house { return open(t, filepath.Join(t.TempDir(), "
 
 func open(t testing.TB, path string) *house {
 	t.Helper()
-	h := &house{t: t, path: path, clock: storage.NewFakeClock(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)), views: new(atomic.Int64)}
+	h := &house{
+		t:     t,
+		path:  path,
+		clock: storage.NewFakeClock(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)),
+		views: new(atomic.Int64),
+	}
 	engine, err := bolt.Open(context.Background(), path, bolt.Options{Logger: quiet})
 	must(t, err)
 	t.Cleanup(func() { _ = engine.Close() })
@@ -140,7 +145,8 @@ func TestOpen_AnotherMasterKeyIsRefusedInOneLine(t *testing.T) {
 }
 
 func TestOpen_ARingIsTheSameAfterARestart(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	h.rotate()
 	hash := h.ring.Hash("p", []byte("x"))
 	id, _ := h.ring.NewID("x_", uid)
@@ -171,7 +177,8 @@ func TestRing_KeysLieInTheStoreOnlyWrapped(t *testing.T) {
 }
 
 func TestRotate_OldSealsOpenAndOldHashesMatch(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	sealed, err := h.ring.Seal([]byte("s3cret"), []byte("ad"))
 	must(t, err)
 	hash := h.ring.Hash("code", uid[:], []byte("c0de"))
@@ -292,7 +299,8 @@ func TestRotate_OfManyAtOnceMakesAVersionEach(t *testing.T) {
 }
 
 func TestRing_FindsAVersionThatAnotherServerMade(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	other, err := keyring.Open(t.Context(), h.store, master)
 	must(t, err)
 	h.store.SetSealer(other)
@@ -315,7 +323,8 @@ func TestRing_FindsAVersionThatAnotherServerMade(t *testing.T) {
 // Two servers with a ring each over one engine: one rotates and writes, the other reads it in an Update, in which it must
 // not ask the engine for a second transaction. The watching engine fails the test when it does.
 func TestRing_ReadsAnotherServersVersionThroughTheOpenTransaction(t *testing.T) {
-	h, uid := newHouse(t), storage.NewUID()
+	h := newHouse(t)
+	uid := storage.NewUID()
 	server := func() (*storage.Store, *keyring.Ring) {
 		store, err := storage.Open(t.Context(), storagetest.Watch(t, h.store.Engine()), storage.Options{Clock: h.clock, Logger: quiet})
 		must(t, err)

@@ -129,7 +129,8 @@ func TestToken_OfBeforeARotationIsGoodAfterIt(t *testing.T) {
 		t.Error("the rotation changed nothing")
 	}
 	// The MAC of one version under the header of another.
-	a, b := strings.Split(old, "."), strings.Split(next, ".")
+	a := strings.Split(old, ".")
+	b := strings.Split(next, ".")
 	if err := h.ring.VerifyToken(keyring.MFAToken, b[0]+"."+a[1]+"."+a[2], new(claims)); !errors.Is(err, keyring.ErrToken) {
 		t.Error("versions are mixed up")
 	}

@@ -63,7 +63,12 @@ func (s *Sender) setAside(p pointer, why error) (again bool) {
 			if err != nil {
 				return err
 			}
-			a := &Aside{Owner: p.Owner, Destination: p.destination, Why: why.Error(), Row: row}
+			a := &Aside{
+				Owner:       p.Owner,
+				Destination: p.destination,
+				Why:         why.Error(),
+				Row:         row,
+			}
 			done = true
 			return errors.Join(a.take(tx, p.key()), a.put(tx))
 		})

@@ -102,7 +102,8 @@ func (s *Sender) handle(ctx context.Context, row *stored, attempts int) (then Th
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("outbox: a handler panicked", "kind", row.Kind, "entry", row.ID, "panic", p, "stack", string(debug.Stack()))
-			then, err = nil, fmt.Errorf("the handler of %s panicked: %v", row.Kind, p)
+			then = nil
+			err = fmt.Errorf("the handler of %s panicked: %v", row.Kind, p)
 		}
 	}()
 	return handler.do(ctx, row, attempts)

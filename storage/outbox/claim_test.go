@@ -71,7 +71,8 @@ func TestShared_TwoSendersDoEachEntryOnce(t *testing.T) {
 		}
 		const n = 300
 		h.addMany("", n)
-		first, second := h.serve(both(&a)), h.serve(both(&b))
+		first := h.serve(both(&a))
+		second := h.serve(both(&b))
 		pass(time.Minute)
 		h.expectLeft(nothing)
 		for i := range n {

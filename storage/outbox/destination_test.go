@@ -38,7 +38,8 @@ func (s *services) enter(where string, by int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.now == nil {
-		s.now, s.most = map[string]int{}, map[string]int{}
+		s.now = map[string]int{}
+		s.most = map[string]int{}
 	}
 	s.now[where] += by
 	s.total += by

@@ -263,7 +263,8 @@ func (a *attempts) String() string {
 // left counts the keys of the outbox in the store: payloads, of all classes, then pointers.
 func (h *house) left() string {
 	h.t.Helper()
-	payloads, pointers := 0, 0
+	payloads := 0
+	pointers := 0
 	h.scan(func(k, _ []byte) {
 		switch {
 		case bytes.HasPrefix(k, []byte("loutbox\x00")):

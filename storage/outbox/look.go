@@ -29,7 +29,12 @@ func (s *Sender) look(ctx context.Context) seen {
 	s.hungry = false
 	first := s.turn
 	s.mu.Unlock()
-	l := &look{s: s, ctx: ctx, now: s.store.Now(), seen: seen{wait: idleInterval}}
+	l := &look{
+		s:    s,
+		ctx:  ctx,
+		now:  s.store.Now(),
+		seen: seen{wait: idleInterval},
+	}
 
 	// From the destination whose turn it is to the last one, and then those before it.
 	l.scan(first, "")

@@ -171,7 +171,8 @@ func TestAddTo_AnyWhereIsADestination(t *testing.T) {
 // Once is tried by a handler that acts on another user's rows than the owner's, and dies before its entry is settled.
 func TestOnce_ActsOnAnotherUsersRowsOnceThoughTheEntryIsTriedAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
-		owner, other := storage.NewUID(), storage.NewUID()
+		owner := storage.NewUID()
+		other := storage.NewUID()
 		tries := 0
 		h.send(func(ctx context.Context, e entry) (outbox.Then, error) {
 			tries++
@@ -196,7 +197,8 @@ func TestOnce_ActsOnAnotherUsersRowsOnceThoughTheEntryIsTriedAgain(t *testing.T)
 func TestOnce_AResetOfTheOtherUserDoesNotHaveItDoneAgain(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
 		other := storage.NewUID()
-		tries, acts := 0, 0
+		tries := 0
+		acts := 0
 		h.send(func(ctx context.Context, e entry) (outbox.Then, error) {
 			tries++
 			acted := false

@@ -81,7 +81,8 @@ func (p *pointer) table() *storage.Table[stored] {
 func splitKey(key string) (destination string, due time.Time, id string, ok bool) {
 	rest := key
 	if before, after, found := strings.Cut(key, "\x00"); found {
-		destination, rest = before, after
+		destination = before
+		rest = after
 		if !isKindName(kindOf(destination)) {
 			return "", time.Time{}, "", false
 		}

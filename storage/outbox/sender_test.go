@@ -265,7 +265,8 @@ func TestSender_KeepsEntriesOfAKindWithoutHandlerForALaterStart(t *testing.T) {
 
 func TestSender_APurgeTakesThePayloadAndTheSenderThePointer(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
-		uid, other := storage.NewUID(), storage.NewUID()
+		uid := storage.NewUID()
+		other := storage.NewUID()
 		h.add(uid, "planted-payload")
 		h.add(other, "x")
 		must(t, h.store.Update(t.Context(), func(tx *storage.Tx) error {

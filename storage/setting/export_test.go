@@ -14,7 +14,10 @@ func PutUnchecked(tx *storage.Tx, name, to string) error {
 // Faults returns what Check says of declarations, and takes them back.
 func Faults(declare func()) error {
 	kept := maps.Clone(declared.byName)
-	defer func() { declared.byName, declared.faults = kept, nil }()
+	defer func() {
+		declared.byName = kept
+		declared.faults = nil
+	}()
 	declare()
 	return Check()
 }

@@ -60,7 +60,10 @@ func declare[T any](info Info, parse func(string) (T, error)) *Setting[T] {
 	if twice || err != nil {
 		declared.faults = append(declared.faults, info.Name)
 	}
-	declared.byName[info.Name] = entry{Info: info, check: func(s string) error { _, err := parse(s); return err }}
+	declared.byName[info.Name] = entry{Info: info, check: func(s string) error {
+		_, err := parse(s)
+		return err
+	}}
 	return &Setting[T]{name: info.Name, fallback: fallback, parse: parse}
 }
 
@@ -78,7 +81,12 @@ func Check() error {
 // OneOf declares a setting that is one of a few words; the first is the default.
 func OneOf(name, about string, words ...string) *Setting[string] {
 	accepts := strings.Join(words, ", ")
-	return declare(Info{Name: name, Default: words[0], Accepts: accepts, About: about}, func(s string) (string, error) {
+	return declare(Info{
+		Name:    name,
+		Default: words[0],
+		Accepts: accepts,
+		About:   about,
+	}, func(s string) (string, error) {
 		for _, word := range words {
 			if s == word {
 				return s, nil
@@ -91,7 +99,12 @@ func OneOf(name, about string, words ...string) *Setting[string] {
 // Int declares a whole number from low to high.
 func Int(name, about string, fallback, low, high int) *Setting[int] {
 	accepts := fmt.Sprintf("%d to %d", low, high)
-	return declare(Info{Name: name, Default: strconv.Itoa(fallback), Accepts: accepts, About: about}, func(s string) (int, error) {
+	return declare(Info{
+		Name:    name,
+		Default: strconv.Itoa(fallback),
+		Accepts: accepts,
+		About:   about,
+	}, func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < low || n > high {
 			return 0, ErrValue.With("%s is a whole number from %s", name, accepts)
@@ -103,7 +116,12 @@ func Int(name, about string, fallback, low, high int) *Setting[int] {
 // Duration declares a span of time from low to high, written as Go does ("90s", "10m").
 func Duration(name, about string, fallback, low, high time.Duration) *Setting[time.Duration] {
 	accepts := fmt.Sprintf("%s to %s", short(low), short(high))
-	return declare(Info{Name: name, Default: short(fallback), Accepts: accepts, About: about}, func(s string) (time.Duration, error) {
+	return declare(Info{
+		Name:    name,
+		Default: short(fallback),
+		Accepts: accepts,
+		About:   about,
+	}, func(s string) (time.Duration, error) {
 		d, err := time.ParseDuration(s)
 		if err != nil || d < low || d > high {
 			return 0, ErrValue.With("%s is a time from %s, such as 90s or 10m", name, accepts)

@@ -49,7 +49,8 @@ func TestChaos_CatchesAClosureWithASideEffect(t *testing.T) {
 func TestChaos_WritesOnlyWhatTheLastRunWrote(t *testing.T) {
 	e := storagetest.Chaos(t, open(t))
 	for range 50 {
-		run, key := 0, byte(0)
+		run := 0
+		key := byte(0)
 		err := e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
 			run++
 			key = byte(run)
@@ -81,7 +82,10 @@ func TestChaos_RefusesWithoutRunningTheClosure(t *testing.T) {
 	refused := 0
 	for range 100 {
 		ran := false
-		err := e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) { ran = true; return nil, nil })
+		err := e.Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
+			ran = true
+			return nil, nil
+		})
 		if err != nil && (!errors.Is(err, context.Canceled) || ran) {
 			t.Fatalf("%v, ran: %t", err, ran)
 		}

@@ -28,7 +28,10 @@ type DoubtEngine struct {
 func (d *DoubtEngine) Next(pass int, kept bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.pass, d.armed, d.kept, d.doubted = pass, true, kept, false
+	d.pass = pass
+	d.armed = true
+	d.kept = kept
+	d.doubted = false
 }
 
 // Doubted reports whether the Update that Next named has come.
@@ -57,7 +60,8 @@ func (d *DoubtEngine) turn() (doubt, kept bool) {
 		d.pass--
 		return false, false
 	}
-	d.armed, d.doubted = false, true
+	d.armed = false
+	d.doubted = true
 	return true, d.kept
 }
 

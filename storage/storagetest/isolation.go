@@ -16,7 +16,10 @@ import (
 )
 
 func testCounters(t *testing.T, e storage.Engine) {
-	const callers, each = 256, 4
+	const (
+		callers = 256
+		each    = 4
+	)
 	var all sync.WaitGroup
 	for i := range callers {
 		all.Go(func() {
@@ -41,7 +44,8 @@ func testCounters(t *testing.T, e storage.Engine) {
 // would go off duty.
 func testWriteSkew(t *testing.T, e storage.Engine) {
 	for round := range 20 {
-		a, b := fmt.Sprintf("%d/a", round), fmt.Sprintf("%d/b", round)
+		a := fmt.Sprintf("%d/a", round)
+		b := fmt.Sprintf("%d/b", round)
 		must(t, write(t, e, a, "on", b, "on"))
 		var all sync.WaitGroup
 		for _, mine := range []string{a, b} {
@@ -117,7 +121,10 @@ type register struct {
 }
 
 func testLinearizable(t *testing.T, e storage.Engine) {
-	const clients, each = 8, 60
+	const (
+		clients = 8
+		each    = 60
+	)
 	histories := make([][]porcupine.Operation, clients)
 	begun := time.Now()
 	var all sync.WaitGroup
@@ -129,7 +136,11 @@ func testLinearizable(t *testing.T, e storage.Engine) {
 				call := time.Since(begun)
 				must(t, operate(t.Context(), e, &op, draw.IntN(2) == 0))
 				histories[client] = append(histories[client], porcupine.Operation{
-					ClientId: client, Input: op, Output: op, Call: int64(call), Return: int64(time.Since(begun)),
+					ClientId: client,
+					Input:    op,
+					Output:   op,
+					Call:     int64(call),
+					Return:   int64(time.Since(begun)),
 				})
 			}
 		})
@@ -192,15 +203,24 @@ func testEndedContext(t *testing.T, e storage.Engine) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	ran := false
-	err := update(ctx, e, func(storage.Reader, *storage.WriteSet) error { ran = true; return nil })
+	err := update(ctx, e, func(storage.Reader, *storage.WriteSet) error {
+		ran = true
+		return nil
+	})
 	if !errors.Is(err, context.Canceled) || ran {
 		t.Errorf("Update with an ended context: %v, ran: %t", err, ran)
 	}
-	err = e.View(ctx, func(storage.Reader) error { ran = true; return nil })
+	err = e.View(ctx, func(storage.Reader) error {
+		ran = true
+		return nil
+	})
 	if !errors.Is(err, context.Canceled) || ran {
 		t.Errorf("View with an ended context: %v, ran: %t", err, ran)
 	}
-	err = e.Peek(ctx, storage.Range{}, func(_, _ []byte) bool { ran = true; return true })
+	err = e.Peek(ctx, storage.Range{}, func(_, _ []byte) bool {
+		ran = true
+		return true
+	})
 	if !errors.Is(err, context.Canceled) || ran {
 		t.Errorf("Peek with an ended context: %v, ran: %t", err, ran)
 	}
@@ -208,7 +228,8 @@ func testEndedContext(t *testing.T, e storage.Engine) {
 
 // testContextWhileQueued cancels callers that may be queued behind a closure that takes its time.
 func testContextWhileQueued(t *testing.T, e storage.Engine) {
-	entered, leave := make(chan struct{}), make(chan struct{})
+	entered := make(chan struct{})
+	leave := make(chan struct{})
 	var once sync.Once
 	var all sync.WaitGroup
 	all.Go(func() {
@@ -274,7 +295,10 @@ func testViewSeesAcknowledged(t *testing.T, e storage.Engine) {
 
 // testViewStable moves an amount between rows, and looks at the sum, twice in each View.
 func testViewStable(t *testing.T, e storage.Engine) {
-	const rows, views = 10, 50
+	const (
+		rows  = 10
+		views = 50
+	)
 	must(t, update(t.Context(), e, func(_ storage.Reader, ws *storage.WriteSet) error {
 		for i := range rows {
 			ws.Put([]byte{'0' + byte(i)}, []byte{100})
@@ -291,7 +315,8 @@ func testViewStable(t *testing.T, e storage.Engine) {
 					return
 				default:
 				}
-				from, to := '0'+byte(rand.IntN(rows)), '0'+byte(rand.IntN(rows))
+				from := '0' + byte(rand.IntN(rows))
+				to := '0' + byte(rand.IntN(rows))
 				must(t, update(t.Context(), e, func(r storage.Reader, ws *storage.WriteSet) error {
 					return move(r, ws, from, to)
 				}))

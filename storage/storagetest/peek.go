@@ -106,7 +106,10 @@ func testPeekCallsEngine(t *testing.T, e storage.Engine) {
 func testPeekStops(t *testing.T, e storage.Engine) {
 	fillMany(t, e)
 	seen := 0
-	must(t, e.Peek(t.Context(), storage.Range{}, func(_, _ []byte) bool { seen++; return seen < 1000 }))
+	must(t, e.Peek(t.Context(), storage.Range{}, func(_, _ []byte) bool {
+		seen++
+		return seen < 1000
+	}))
 	equal(t, "keys seen by a peek that stops at 1000", seen, 1000)
 }
 
@@ -130,7 +133,8 @@ func testCloseWaits(t *testing.T, e storage.Engine) {
 	if chaos, ok := e.(*ChaosEngine); ok {
 		e = chaos.Engine // its run before the engine takes the closure would be mistaken for the taking
 	}
-	entered, leave := make(chan struct{}), make(chan struct{})
+	entered := make(chan struct{})
+	leave := make(chan struct{})
 	var once sync.Once
 	var all sync.WaitGroup
 	all.Go(func() {

@@ -107,7 +107,10 @@ const rowPrefixBytes = 1 + len(storage.UID{})
 func wantOneUser(t testing.TB, ws *storage.WriteSet) {
 	var owner storage.UID
 	_ = ws.Each(func(key string, _ []byte) error {
-		const rows, setAside = 'u', 'q'
+		const (
+			rows     = 'u'
+			setAside = 'q'
+		)
 		if len(key) < rowPrefixBytes || key[0] != rows && key[0] != setAside {
 			return nil
 		}

@@ -24,7 +24,8 @@ const (
 	metaVersion = 2
 	noFreelist  = ^uint64(0) // the list of free pages is not kept
 
-	minPageSize, maxPageSize = 1 << 10, 1 << 24
+	minPageSize = 1 << 10
+	maxPageSize = 1 << 24
 )
 
 var order = binary.NativeEndian
@@ -103,9 +104,11 @@ func readMetas(file io.ReaderAt, size int64) (meta, error) {
 	if err != nil {
 		return meta{}, err
 	}
-	from, to := int64(minPageSize), int64(maxPageSize)
+	from := int64(minPageSize)
+	to := int64(maxPageSize)
 	if first.valid() {
-		from, to = int64(first.pageSize), int64(first.pageSize)
+		from = int64(first.pageSize)
+		to = int64(first.pageSize)
 		if from < minPageSize || from > maxPageSize || from&(from-1) != 0 {
 			return meta{}, flaw("its meta page speaks of pages of %d bytes", from)
 		}

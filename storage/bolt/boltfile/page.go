@@ -113,10 +113,14 @@ func (p *page) element(i int) (e element, err error) {
 	}
 	var pos uint32
 	if p.flags == branchFlag {
-		pos, e.keySize, e.child = order.Uint32(b), int(order.Uint32(b[4:])), order.Uint64(b[8:])
+		pos = order.Uint32(b)
+		e.keySize = int(order.Uint32(b[4:]))
+		e.child = order.Uint64(b[8:])
 	} else {
-		e.flags, pos = order.Uint32(b), order.Uint32(b[4:])
-		e.keySize, e.valueSize = int(order.Uint32(b[8:])), int(order.Uint32(b[12:]))
+		e.flags = order.Uint32(b)
+		pos = order.Uint32(b[4:])
+		e.keySize = int(order.Uint32(b[8:]))
+		e.valueSize = int(order.Uint32(b[12:]))
 	}
 	e.key = at + int(pos)
 	if e.keySize < 1 || e.keySize > bbolt.MaxKeySize {

@@ -44,7 +44,10 @@ func TestScan_EndsWhenToldTo(t *testing.T) {
 	s, err := Newest(bytes.NewReader(data), int64(len(data)))
 	must(t, err)
 	seen := 0
-	must(t, s.Scan(t.Context(), nil, func(_, _ []byte) bool { seen++; return seen < 10 }))
+	must(t, s.Scan(t.Context(), nil, func(_, _ []byte) bool {
+		seen++
+		return seen < 10
+	}))
 	if seen != 10 {
 		t.Errorf("%d entries", seen)
 	}

@@ -113,7 +113,8 @@ func (t *tree) branch(p *page, s subtree, below func(subtree) error) error {
 				return err
 			}
 		}
-		child.id, child.from = e.child, key
+		child.id = e.child
+		child.from = key
 	}
 	child.to = s.to
 	return below(child)

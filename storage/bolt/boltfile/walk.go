@@ -96,7 +96,10 @@ func (w *walker) share(root subtree) error {
 	for len(level) > 0 && len(level) < leastSubtrees {
 		var below []subtree
 		for _, s := range level {
-			err := top.open(s, func(child subtree) error { below = append(below, child); return nil })
+			err := top.open(s, func(child subtree) error {
+				below = append(below, child)
+				return nil
+			})
 			if err != nil {
 				return err
 			}
@@ -106,7 +109,8 @@ func (w *walker) share(root subtree) error {
 	// Parts are taken in their order: when one has a flaw, those before it are done or being gone through.
 	var next atomic.Int64
 	var mu sync.Mutex
-	first, failed := len(level), error(nil)
+	first := len(level)
+	failed := error(nil)
 	var group sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(level)) {
 		group.Go(func() {
@@ -116,7 +120,8 @@ func (w *walker) share(root subtree) error {
 					next.Store(int64(len(level)))
 					mu.Lock()
 					if i < first {
-						first, failed = i, err
+						first = i
+						failed = err
 					}
 					mu.Unlock()
 				}

@@ -63,7 +63,11 @@ func Open(t testing.TB, o Options) *Ground {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	g := &Ground{
-		Path: filepath.Join(t.TempDir(), "tutela.db"), Clock: o.Clock, t: t, o: o, master: make([]byte, keyring.KeyBytes),
+		Path:   filepath.Join(t.TempDir(), "tutela.db"),
+		Clock:  o.Clock,
+		t:      t,
+		o:      o,
+		master: make([]byte, keyring.KeyBytes),
 	}
 	_, _ = rand.Read(g.master)
 	g.open()
