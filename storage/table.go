@@ -2,11 +2,12 @@ package storage
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 // Class says what removes a user's row.
@@ -437,7 +438,8 @@ func (t *Table[T]) encode(tx *Tx, uid UID, key string, record *T) ([]byte, error
 	return t.marshal(&copied)
 }
 
-// marshal returns a record's bytes: JSON, or as they are.
+// marshal returns a record's bytes: JSON, or as they are. The JSON is that of encoding/json, written and read by the
+// implementation that it will have, which takes less than half the time.
 func (t *Table[T]) marshal(record *T) ([]byte, error) {
 	if !t.spec.Raw {
 		return json.Marshal(record)

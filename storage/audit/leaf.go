@@ -5,8 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
+
+	json "github.com/go-json-experiment/json/v1"
 )
 
 // The form of an event. docs/events.md has it with an example.

@@ -2,9 +2,10 @@ package audit
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
+
+	json "github.com/go-json-experiment/json/v1"
 
 	"tutela/storage"
 )

@@ -7,8 +7,10 @@ import (
 	"tutela/storage"
 )
 
-// A chunk of Peek: what is read in one transaction and copied.
+// A chunk of Peek: what is read in one transaction and copied. The first one is small, since most callers end soon; each
+// further one has twice the keys of the one before.
 const (
+	firstPeek = 32
 	peekKeys  = 512
 	peekBytes = 256 << 10
 )
@@ -20,8 +22,8 @@ type pair struct{ key, value []byte }
 //
 // Errors: ctx's; Unavailable.
 func (e *Engine) Peek(ctx context.Context, r storage.Range, fn func(key, value []byte) bool) error {
-	for {
-		chunk, more, err := e.peekChunk(ctx, r)
+	for keys := firstPeek; ; keys = min(2*keys, peekKeys) {
+		chunk, more, err := e.peekChunk(ctx, r, keys)
 		if err != nil {
 			return err
 		}
@@ -44,7 +46,7 @@ func (e *Engine) Peek(ctx context.Context, r storage.Range, fn func(key, value [
 }
 
 // peekChunk reads the first keys of r, and reports whether there may be more.
-func (e *Engine) peekChunk(ctx context.Context, r storage.Range) (chunk []pair, more bool, err error) {
+func (e *Engine) peekChunk(ctx context.Context, r storage.Range, keys int) (chunk []pair, more bool, err error) {
 	tx, _, err := e.beginNow(ctx)
 	if err != nil {
 		return nil, false, err
@@ -55,7 +57,7 @@ func (e *Engine) peekChunk(ctx context.Context, r storage.Range) (chunk []pair, 
 	err = view.Scan(r, func(key, value []byte) bool {
 		bytes += len(key) + len(value)
 		chunk = append(chunk, pair{slices.Clone(key), slices.Clone(value)})
-		more = len(chunk) == peekKeys || bytes >= peekBytes
+		more = len(chunk) == keys || bytes >= peekBytes
 		return !more
 	})
 	return chunk, more, err

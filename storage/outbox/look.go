@@ -93,7 +93,7 @@ func (l *look) scan(from, to string) {
 
 // pointer looks at one pointer. It returns false to end the scan there.
 func (l *look) pointer(key string, value []byte) bool {
-	destination, due, _, ok := splitKey(key)
+	destination, due, id, ok := splitKey(key)
 	if !ok {
 		l.note(key, errKey)
 		return true
@@ -109,6 +109,8 @@ func (l *look) pointer(key string, value []byte) bool {
 	case wait > 0:
 		l.sooner(wait)
 		l.useless = true
+	case l.s.has(id):
+		l.due = true
 	default:
 		l.begin(key, value)
 	}
@@ -129,7 +131,7 @@ func (l *look) begin(key string, value []byte) {
 		l.note(key, err)
 		return
 	}
-	v, wait, _ := l.s.begin(p)
+	v, wait := l.s.begin(p)
 	switch v {
 	case admitted:
 		l.due = true

@@ -15,7 +15,8 @@ const AttemptTime = 5 * time.Second
 
 const (
 	idleInterval = 5 * time.Second // a look at the outbox without a wake: for entries that other servers added
-	lastWords    = 2 * time.Second // for an attempt to end whose time is over, when the sender was told to stop
+
+	lastWords = 2 * time.Second // for an attempt to end whose time is over, when the sender was told to stop
 )
 
 // Options says how a sender works.
@@ -181,23 +182,31 @@ func (s *Sender) finishUp() {
 	}
 }
 
-// begin takes an entry in hand and tries it, when its destination may have one more attempt. It reports what the
-// roster says; known is true for an entry that is in hand already.
-func (s *Sender) begin(p pointer) (v verdict, wait time.Duration, known bool) {
+// has reports whether an entry is in hand.
+func (s *Sender) has(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, has := s.inHand[id]
+	return has
+}
+
+// begin takes an entry in hand and tries it, when its destination may have one more attempt. It returns what the
+// roster says, and after held how long; an entry that is in hand already is admitted.
+func (s *Sender) begin(p pointer) (v verdict, wait time.Duration) {
 	now := s.store.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known = s.inHand[p.ID]; known {
-		return admitted, 0, true
+	if _, twice := s.inHand[p.ID]; twice {
+		return admitted, 0
 	}
 	v, probe, wait := s.roster.judge(p.destination, now)
 	if v != admitted {
-		return v, wait, false
+		return v, wait
 	}
 	s.inHand[p.ID] = struct{}{}
 	s.roster.begin(p.destination, now, probe)
 	go s.try(p, probe)
-	return v, 0, false
+	return v, 0
 }
 
 // try makes an attempt, and counts it out whatever becomes of it.
