@@ -76,7 +76,7 @@ type TicketRequest struct {
 // Errors: ErrFactor; user.ErrID; user.ErrRefused; ErrEnrolled.
 func (s *Service) NewTicket(ctx context.Context, req TicketRequest) (string, error) {
 	if req.Factor != "" && req.Factor != "push-notification" {
-		return "", ErrFactor.With("the factor %q is not available here; push-notification is", req.Factor)
+		return "", ErrFactor.With("this factor is not available here; push-notification is")
 	}
 	secret := storage.NewID("", ticketLength)
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {

@@ -8,25 +8,12 @@ import (
 	"net/url"
 	"path"
 	"reflect"
-	"strconv"
 	"strings"
 	"sync"
-	"unicode/utf16"
-	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
-
-	"tutela/storage"
-)
-
-// maxDepth is how deep arrays and objects of a body may nest.
-const maxDepth = 64
-
-var (
-	errTooDeep = storage.NewError(storage.Invalid, "arrays and objects nest too deep")
-	errNoText  = storage.NewError(storage.Invalid, "the body is no Unicode text")
 )
 
 // Huma makes its own errors through two variables of its package. This is the one place that sets them.
@@ -47,7 +34,7 @@ func newHuma(s *Server) huma.API {
 	config.OpenAPIPath = ""
 	config.DocsPath = ""
 	config.SchemasPath = "" // its docs page loads scripts from elsewhere
-	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshal}
+	format := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: Unmarshal}
 	config.Formats = map[string]huma.Format{jsonType: format, "json": format}
 	for _, u := range s.config.PublicURLs {
 		config.Servers = append(config.Servers, &huma.Server{URL: u})
@@ -79,77 +66,6 @@ func schemaName(t reflect.Type, hint string) string {
 		return name
 	}
 	return strings.ToUpper(pkg[:1]) + pkg[1:] + name
-}
-
-// unmarshal reads one JSON value that does not nest deeper than maxDepth and is Unicode throughout.
-func unmarshal(data []byte, v any) error {
-	switch {
-	case depth(data) > maxDepth:
-		return errTooDeep
-	case !isUnicode(data):
-		return errNoText
-	}
-	return json.Unmarshal(data, v) //nolint:wrapcheck // its message is for the caller
-}
-
-// isUnicode reports whether a JSON text is UTF-8, and each escape that is half of a surrogate pair has its other half. The
-// decoder would put one and the same character in the place of all that is not, and let two ids become one.
-//
-// Source: RFC 8259 §8.1, §8.2.
-func isUnicode(data []byte) bool {
-	if !utf8.Valid(data) {
-		return false
-	}
-	for at := bytes.IndexByte(data, '\\'); at >= 0; at = bytes.IndexByte(data, '\\') {
-		data = data[at:]
-		unit, ok := codeUnit(data)
-		switch {
-		case !ok:
-			data = data[min(2, len(data)):]
-		case utf16.IsSurrogate(unit):
-			other, _ := codeUnit(data[escapeBytes:])
-			if utf16.DecodeRune(unit, other) == utf8.RuneError {
-				return false
-			}
-			data = data[2*escapeBytes:]
-		default:
-			data = data[escapeBytes:]
-		}
-	}
-	return true
-}
-
-const escapeBytes = len(`\u0000`)
-
-// codeUnit reads the UTF-16 code unit of the escape with which data begins; ok is false when it begins otherwise.
-func codeUnit(data []byte) (unit rune, ok bool) {
-	if len(data) < escapeBytes || data[0] != '\\' || data[1] != 'u' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(data[2:escapeBytes]), 16, 16)
-	return rune(n), err == nil
-}
-
-// depth is how deep the arrays and objects of a JSON text nest. It reads no more of the grammar than strings.
-func depth(data []byte) int {
-	deepest := 0
-	now := 0
-	quoted := false
-	for i := 0; i < len(data); i++ {
-		switch b := data[i]; {
-		case quoted && b == '\\':
-			i++
-		case b == '"':
-			quoted = !quoted
-		case quoted:
-		case b == '[' || b == '{':
-			now++
-			deepest = max(deepest, now)
-		case b == ']' || b == '}':
-			now--
-		}
-	}
-	return deepest
 }
 
 // adapter is Huma's adapter for Fiber, with two things set right. The body has been read, within its own bounds, before

@@ -33,31 +33,3 @@ func FuzzInspect(f *testing.F) {
 		}
 	})
 }
-
-// Text that the JSON decoder takes never nests deeper than depth says.
-func FuzzDepth(f *testing.F) {
-	f.Add(`{"a":[1,"]}",{"b":"\"[["}]}`)
-	f.Add(`[[[`)
-	f.Fuzz(func(t *testing.T, text string) {
-		var v any
-		if unmarshal([]byte(text), &v) == nil && nesting(v) > depth([]byte(text)) {
-			t.Errorf("%q nests %d deep, depth says %d", text, nesting(v), depth([]byte(text)))
-		}
-	})
-}
-
-func nesting(v any) (deepest int) {
-	switch v := v.(type) {
-	case []any:
-		for _, element := range v {
-			deepest = max(deepest, nesting(element))
-		}
-	case map[string]any:
-		for _, member := range v {
-			deepest = max(deepest, nesting(member))
-		}
-	default:
-		return 0
-	}
-	return deepest + 1
-}

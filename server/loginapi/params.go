@@ -70,47 +70,22 @@ func parse(c *fiber.Ctx) (params, error) {
 	}
 }
 
+// parseJSON reads an object's members; one with the value null counts as left out.
 func parseJSON(body []byte) (params, error) {
 	var p params
 	err := server.Unmarshal(body, &p)
 	switch {
-	case errors.Is(err, errTwice):
-		return nil, badRequest(errTwice.Error())
+	case errors.Is(err, server.ErrMemberTwice):
+		return nil, badRequest(twice)
 	case err != nil || p == nil:
 		return nil, badRequest("the body is no JSON object")
 	}
+	maps.DeleteFunc(p, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
 	return p, nil
 }
 
-// errTwice is that of a parameter that comes twice, which none may (RFC 6749 §3.2).
-var errTwice = errors.New("a parameter is there twice")
-
-// UnmarshalJSON reads an object's members. Their names count as they are written; one with the value null counts as
-// left out.
-func (p *params) UnmarshalJSON(object []byte) error {
-	decoder := json.NewDecoder(bytes.NewReader(object))
-	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return errors.New("no object")
-	}
-	members := params{}
-	for decoder.More() {
-		name, err := decoder.Token()
-		if err != nil {
-			return err
-		}
-		var value json.RawMessage
-		if err := decoder.Decode(&value); err != nil {
-			return err
-		}
-		if _, twice := members[name.(string)]; twice {
-			return errTwice
-		}
-		members[name.(string)] = value
-	}
-	maps.DeleteFunc(members, func(_ string, value json.RawMessage) bool { return string(value) == "null" })
-	*p = members
-	return nil
-}
+// twice is said of a parameter that comes twice, which none may (RFC 6749 §3.2).
+const twice = "a parameter is there twice"
 
 // parseForm reads a form, in which an empty parameter counts as left out.
 func parseForm(body []byte) (params, error) {
@@ -121,7 +96,7 @@ func parseForm(body []byte) (params, error) {
 	p := make(params, len(values))
 	for name, list := range values {
 		if len(list) > 1 {
-			return nil, badRequest(errTwice.Error())
+			return nil, badRequest(twice)
 		}
 		if list[0] == "" {
 			continue

@@ -135,8 +135,10 @@ func TestParameters_NamesAreAsTheyAreWritten(t *testing.T) {
 	c := h.client("openid")
 	body := map[string]any{"Client_ID": c.ID, "CLIENT_SECRET": c.secret, "user_id": "maria"}
 	want(t, h.json("/mfa/start", body), 401, "invalid_client")
-	body = map[string]any{"client_id": c.ID, "client_secret": c.secret, "USER_ID": "maria", "user_id": "otto", "unknown": []int{1}}
+	body = map[string]any{"client_id": c.ID, "client_secret": c.secret, "user_id": "otto", "unknown": []int{1}}
 	want(t, h.json("/mfa/start", body), 200, "")
+	body["USER_ID"] = "maria"
+	wantError(t, h.json("/mfa/start", body), 400, "invalid_request", "a parameter is there twice")
 	h.unknown("maria")
 }
 
@@ -147,7 +149,7 @@ func TestParameters_OfABodyThatCannotBeReadAreRefused(t *testing.T) {
 	cases := []struct{ kind, body, description string }{
 		{jsonType, "", noObject}, {jsonType, "null", noObject}, {jsonType, "[]", noObject}, {jsonType, `"x"`, noObject}, {jsonType, "7", noObject},
 		{jsonType, "{", noObject}, {jsonType, `{"a":1`, noObject}, {jsonType, `{"a":1}{"b":2}`, noObject}, {jsonType, `{"a":1,}`, noObject},
-		{jsonType, `{'a':1}`, noObject}, {jsonType, `{"a":01}`, noObject}, {jsonType, `{"a":NaN}`, noObject}, {jsonType, "\ufeff{}", noObject},
+		{jsonType, `{'a':1}`, noObject}, {jsonType, `{"a":01}`, noObject}, {jsonType, `{"a":NaN}`, noObject}, {jsonType, "\ufeff\ufeff{}", noObject},
 		{jsonType, deep(65), noObject}, {jsonType, deep(8000), noObject}, {jsonType, strings.Repeat("[", 60_000), noObject},
 		{jsonType, `{"a":"` + "\x01" + `"}`, noObject}, {"application/json; charset=utf-8", "x", noObject},
 		{jsonType, "{\"a\":\"\xff\"}", "the body is no UTF-8"}, {jsonType, "{\"\xc3\":1}", "the body is no UTF-8"},
@@ -170,6 +172,7 @@ func TestParameters_OfABodyThatCannotBeReadAreRefused(t *testing.T) {
 			wantError(t, a, status, "invalid_request", c.description)
 		}
 		want(t, h.send("POST", path, "{}", "Content-Type", jsonType), 401, "invalid_client")
+		want(t, h.send("POST", path, "\ufeff{}", "Content-Type", jsonType), 401, "invalid_client")
 		want(t, h.send("POST", path, deep(64), "Content-Type", jsonType), 401, "invalid_client")
 	}
 }
