@@ -4,69 +4,83 @@ import (
 	"go/ast"
 	"go/parser"
 	"slices"
+	"strings"
 	"testing"
 )
 
-// provenOtherwise are the use cases with an Actor that ask no rule on admins: their caller shows a ticket, a token or a
-// code, or, for AddUser, acts on nobody who is there.
-var provenOtherwise = []string{
+// byTheUser are the use cases with an Actor of which the user shows a ticket, a token or a code.
+var byTheUser = []string{
 	"device.Enroll", "device/login.Answer", "device/login.RedeemCode", "backup/restore.Start", "backup/restore.RestoreWithCode",
-	"recovery.AddUser",
 }
 
-// A use case that takes an Actor, and no proof of a phone, acts on a user for somebody else: it asks the rule where it
-// finds the user, by itself or by a function of its package.
+// A use case that takes an Actor, and no proof of the user, acts on a user for somebody else. All of them are in one
+// package.
+func TestHouse_AdminsHaveOnePackageForAllThatTheyDo(t *testing.T) {
+	found := 0
+	for name := range useCasesWithActor(t) {
+		if strings.HasPrefix(name, "recovery/admin.") {
+			found++
+		} else if !slices.Contains(byTheUser, name) {
+			t.Errorf("%s acts on a user for somebody else, and is not in recovery/admin", name)
+		}
+	}
+	if found < 8 {
+		t.Errorf("only %d use cases of admins were looked at", found)
+	}
+}
+
+// Each asks the rule where it finds the user, by itself or by a function of its package. AddUser acts on nobody who is there.
 func TestHouse_EveryUseCaseOfAnAdminAsksWhetherItsActorMay(t *testing.T) {
-	asking := map[string]bool{"FindFor": true, "GetFor": true, "May": true}
+	useCases := useCasesWithActor(t)
 	methods := map[string]*ast.FuncDecl{}
 	for _, f := range readTree(t, parser.SkipObjectResolution) {
 		for _, d := range f.ast.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv != nil {
-				methods[f.pkg+"."+fn.Name.Name] = fn
+			if fn, ok := d.(*ast.FuncDecl); ok && f.pkg == "recovery/admin" {
+				methods[fn.Name.Name] = fn
 			}
 		}
 	}
-	var asks func(pkg string, fn *ast.FuncDecl, deep bool) bool
-	asks = func(pkg string, fn *ast.FuncDecl, deep bool) (found bool) {
+	var asks func(fn *ast.FuncDecl, depth int) bool
+	asks = func(fn *ast.FuncDecl, depth int) (found bool) {
 		ast.Inspect(fn.Body, func(n ast.Node) bool {
-			called, ok := n.(*ast.SelectorExpr)
-			if !ok {
-				return true
-			}
-			of, _ := called.X.(*ast.Ident)
-			if of != nil && of.Name == "user" && asking[called.Sel.Name] {
-				found = true
-			}
-			if helper := methods[pkg+"."+called.Sel.Name]; deep && of != nil && of.Name == "s" && helper != nil {
-				found = found || asks(pkg, helper, false)
+			switch n := n.(type) {
+			case *ast.Ident:
+				found = found || n.Name == "May" || n.Name == "find"
+			case *ast.SelectorExpr:
+				helper := methods[n.Sel.Name]
+				of, _ := n.X.(*ast.Ident)
+				found = found || depth > 0 && helper != nil && of != nil && of.Name == "s" && asks(helper, depth-1)
 			}
 			return true
 		})
 		return found
 	}
-	checked := 0
+	for name, fn := range useCases {
+		if strings.HasPrefix(name, "recovery/admin.") && fn.Name.Name != "AddUser" && !asks(fn, 2) {
+			t.Errorf("%s takes an Actor and never asks May", name)
+		}
+	}
+}
+
+// useCasesWithActor are the exported methods below the server that take an Actor, and neither a phone's proof nor an open
+// transaction, by package and name.
+func useCasesWithActor(t *testing.T) map[string]*ast.FuncDecl {
+	t.Helper()
+	found := map[string]*ast.FuncDecl{}
 	for _, f := range readTree(t, parser.SkipObjectResolution) {
 		if floor, _ := floorOf(f.pkg); floor >= serverFloor() {
 			continue
 		}
 		for _, d := range f.ast.Decls {
 			fn, ok := d.(*ast.FuncDecl)
-			if !ok || fn.Recv == nil || !fn.Name.IsExported() || !takes(fn, "audit.Actor") || takes(fn, "device.Proof") || takes(fn, "Proof") || takes(fn, "storage.Tx") {
+			if !ok || fn.Recv == nil || !fn.Name.IsExported() || !takes(fn, "audit.Actor") ||
+				takes(fn, "device.Proof") || takes(fn, "Proof") || takes(fn, "storage.Tx") {
 				continue
 			}
-			name := f.pkg + "." + fn.Name.Name
-			if slices.Contains(provenOtherwise, name) {
-				continue
-			}
-			checked++
-			if !asks(f.pkg, fn, true) {
-				t.Errorf("%s: %s takes an Actor and never asks user.May, FindFor or GetFor", f.path, name)
-			}
+			found[f.pkg+"."+fn.Name.Name] = fn
 		}
 	}
-	if checked < 8 {
-		t.Errorf("only %d use cases were looked at", checked)
-	}
+	return found
 }
 
 // serverFloor is the floor of the server: above it nothing is a use case.

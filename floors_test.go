@@ -28,6 +28,7 @@ var rooms = map[string]string{
 	"device/login":          "logins and approvals",
 	"backup":                "backups and their generations",
 	"backup/restore":        "how a reinstalled app comes back",
+	"recovery/admin":        "what admins do to users, and who may",
 	"server":                "the foundation of HTTP: limits, errors, waits, health",
 	"server/access":         "clients, tokens, signing keys, who may",
 	"server/appapi":         "what phones call",

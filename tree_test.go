@@ -27,6 +27,8 @@ var floors = [][]string{
 	{"device/*"},
 	{"backup"},
 	{"backup/restore"},
+	{"recovery/admin"},
+	{"device/devicetest"},
 	{"server"},
 	{"server/access"},
 	{"server/servertest"},

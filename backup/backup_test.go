@@ -184,7 +184,7 @@ func TestPut_TracksAPlatformBackupWithAnEmptyBody(t *testing.T) {
 		c["automatic_restore"] = false
 	})
 	p.put(t, req)
-	list, err := h.backups.Backups(context.Background(), "ada")
+	list, err := h.Admins.Backups(context.Background(), "ada")
 	must(t, err)
 	want := []backup.Tracked{{
 		ID:         list[0].ID,
@@ -199,7 +199,7 @@ func TestPut_TracksAPlatformBackupWithAnEmptyBody(t *testing.T) {
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := h.backups.Backups(context.Background(), "nobody"); !errors.Is(err, user.ErrUnknown) {
+	if _, err := h.Admins.Backups(context.Background(), "nobody"); !errors.Is(err, user.ErrUnknown) {
 		t.Errorf("nobody's backups: %v", err)
 	}
 }
@@ -331,7 +331,7 @@ func TestBackup_StaysRestorableWhenItsEnrollmentIsGone(t *testing.T) {
 		if h.find(t, stored.Handle) == nil {
 			t.Fatal("the handle leads nowhere")
 		}
-		list, err := h.backups.Backups(ctx, "ada")
+		list, err := h.Admins.Backups(ctx, "ada")
 		must(t, err)
 		if len(list) != 1 || !list[0].Orphaned || list[0].Device != "Pixel 9" {
 			t.Errorf("the backups are %+v", list)
@@ -377,7 +377,7 @@ func TestBackup_AResetLeavesNothing(t *testing.T) {
 		if !h.Holds(planted) {
 			t.Fatal("the scan does not find what is there")
 		}
-		_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "test", Actor: audit.ByOperator(0)})
+		_, err := h.Admins.Reset(context.Background(), "ada", recovery.ResetRequest{Reason: "test"}, audit.ByOperator(0))
 		must(t, err)
 		if h.Holds(planted) || h.find(t, stored.Handle) != nil {
 			t.Error("something of the backup is left")
@@ -427,7 +427,7 @@ func TestPut_AfterAResetThatCameBetweenIsRefused(t *testing.T) {
 		p := h.enroll(t, "ada")
 		proof := p.Proof()
 		req := p.version(t, 1, "", random(10), 1, nil)
-		_, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "test", Actor: audit.ByOperator(0)})
+		_, err := h.Admins.Reset(context.Background(), "ada", recovery.ResetRequest{Reason: "test"}, audit.ByOperator(0))
 		must(t, err)
 		if _, err := h.backups.Put(context.Background(), proof, req, audit.ByUser()); !errors.Is(err, device.ErrNoEnrollment) {
 			t.Errorf("got %v", err)

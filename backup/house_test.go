@@ -43,7 +43,7 @@ func openHouse(t testing.TB, o ground.Options) *house {
 	h.ring = h.Ring
 	h.codes = h.Codes
 	h.devices = h.Devices
-	h.backups = backup.New(h.store, h.ring, h.devices)
+	h.backups = h.Backups
 	return h
 }
 

@@ -2,14 +2,12 @@ package backup
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"tutela/device"
-	"tutela/recovery/user"
 	"tutela/storage"
 )
 
@@ -26,23 +24,6 @@ type Tracked struct {
 	Enrollment       string    // that writes to it, or did last
 	Device           string    // that phone's name
 	Orphaned         bool      // its installation is gone; it is restorable by its handle all the same
-}
-
-// Backups returns the user's backups, oldest first.
-//
-// Errors: user.ErrUnknown.
-func (s *Service) Backups(ctx context.Context, userID string) (list []Tracked, err error) {
-	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		u, err := user.Find(tx, userID)
-		if err == nil {
-			list, err = List(tx, u.UID)
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
 }
 
 // List returns a user's backups, oldest first.

@@ -92,7 +92,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 	}
 	return e, enrolled, errors.Join(
 		enrollments.Insert(tx, uid, e.ID, e),
-		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.detail()))
+		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.Detail()))
 }
 
 const tokenPurpose = "device-token"
@@ -123,7 +123,7 @@ func replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, 
 		left--
 		event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyReplaced}}
 		err := errors.Join(Retire(tx, uid, other, nil),
-			audit.Record(tx, actor, event, other.detail()))
+			audit.Record(tx, actor, event, other.Detail()))
 		if err != nil {
 			return err
 		}

@@ -11,7 +11,6 @@ import (
 	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/recovery/user"
-	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/storagetest/ground"
 )
@@ -135,7 +134,7 @@ func TestState_FollowsTheLifeOfAUser(t *testing.T) {
 		h.expectState("ada", user.Enrolled)
 		h.suspend(p)
 		h.expectState("ada", user.RecoveryOnly)
-		must(h.t, h.Resume(ctx, p.Enrolled.ID, audit.ByOperator(0)))
+		must(h.t, h.home.Admins.Resume(ctx, p.Enrolled.ID, audit.ByOperator(0)))
 		h.expectState("ada", user.Enrolled)
 		must(h.t, h.Leave(ctx, p.Proof(), audit.ByUser()))
 		h.expectState("ada", user.RecoveryOnly)
@@ -143,52 +142,13 @@ func TestState_FollowsTheLifeOfAUser(t *testing.T) {
 		h.expectState("ada", user.Enrolled)
 		h.reset("ada")
 		h.expectState("ada", user.New)
-		_, err := h.codes.Regenerate(ctx, "ada", audit.ByOperator(0))
+		_, err := h.home.Admins.Regenerate(ctx, "ada", audit.ByOperator(0))
 		must(h.t, err)
 		h.expectState("ada", user.RecoveryOnly)
 		h.clock.Advance(25 * time.Hour) // the code is over, the state stays
 		h.expectState("ada", user.RecoveryOnly)
 		h.reset("ada")
 		h.expectState("ada", user.New)
-	})
-}
-
-func TestRemoveEnrollment_OfTheLastIsAResetWithAReceipt(t *testing.T) {
-	onEveryEngine(t, func(h *house) {
-		ctx := context.Background()
-		a := h.enroll("ada", "a")
-		b := h.enroll("ada", "b")
-		h.suspend(b)
-		from := audit.ByClient("desk", nil, storage.House)
-		must(h.t, h.RemoveEnrollment(ctx, a.Enrolled.ID, from)) // the suspended one counts as left
-		h.expectState("ada", user.RecoveryOnly)
-		a.ExpectStatus(device.Retired)
-		expect(h.t, "once more", h.RemoveEnrollment(ctx, a.Enrolled.ID, from), device.ErrNoEnrollment)
-		must(h.t, h.RemoveEnrollment(ctx, b.Enrolled.ID, from))
-		h.expectState("ada", user.New)
-		h.view(func(tx *storage.Tx) error {
-			list, err := recovery.Receipts(tx, h.uidIn(tx, "ada"))
-			if len(list) != 1 || len(list[0].Removed) == 0 || list[0].By != "client:desk" {
-				h.t.Errorf("receipts: %+v", list)
-			}
-			return err
-		})
-		if resets := h.events("ada", audit.Reset); len(resets) != 1 {
-			h.t.Errorf("%d events of a reset", len(resets))
-		}
-	})
-}
-
-func TestRemoveEnrollment_FindsNeitherRetiredNorLeftAndAsksWhetherTheCallerMay(t *testing.T) {
-	onEveryEngine(t, func(h *house) {
-		ctx := context.Background()
-		p := h.enroll("ada", "a")
-		left := h.enroll("ada", "b")
-		left.leave()
-		expect(h.t, "one that left", h.RemoveEnrollment(ctx, left.Enrolled.ID, audit.ByOperator(0)), device.ErrNoEnrollment)
-		expect(h.t, "none", h.RemoveEnrollment(ctx, "dev_0000000000000000", audit.ByOperator(0)), device.ErrNoEnrollment)
-		expect(h.t, "somebody who may not", h.RemoveEnrollment(ctx, p.Enrolled.ID, audit.ByUser()), user.ErrRefused)
-		p.ExpectStatus(device.Active)
 	})
 }
 
@@ -217,7 +177,7 @@ func TestReset_RacingCallsLeaveNoRowBehind(t *testing.T) {
 		expect(h.t, "a ticket of before", h.newPhone("b").Enroll(ticket), device.ErrTicket)
 		_, err = p.Call()
 		expect(h.t, "a call", err, device.ErrNoEnrollment)
-		r, err := h.codes.Reset(context.Background(), recovery.ResetRequest{UserID: "ada", Reason: "x", Actor: audit.ByOperator(0)})
+		r, err := h.home.Admins.Reset(context.Background(), "ada", recovery.ResetRequest{Reason: "x"}, audit.ByOperator(0))
 		if err != nil || len(r.Removed) != 0 {
 			h.t.Errorf("a second reset removed %v, %v", r.Removed, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tutela/device"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -50,7 +51,7 @@ func TestEnroll_IssuesACodeOnlyToAUserWithoutAValidOne(t *testing.T) {
 		if code := h.enroll("ada", "b").Enrolled.RecoveryCode; code != "" {
 			h.t.Errorf("the second phone got the code %q", code)
 		}
-		_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
+		_, err := h.home.Admins.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 		must(h.t, err)
 		if code := h.enroll("ada", "c").Enrolled.RecoveryCode; code != "" {
 			h.t.Errorf("a phone got the code %q beside a valid one of an admin's", code)
@@ -131,7 +132,7 @@ func TestEnroll_AnswerIsKeptNoLongerThanItIsOfUse(t *testing.T) {
 			must(h.t, err)
 		},
 		"a rotation of the code": func(h *house, p *phone) {
-			_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
+			_, err := h.home.Admins.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 			must(h.t, err)
 		},
 		"the retirement of another phone": func(h *house, p *phone) {
@@ -142,7 +143,7 @@ func TestEnroll_AnswerIsKeptNoLongerThanItIsOfUse(t *testing.T) {
 		"a reset":         func(h *house, p *phone) { h.reset("ada") },
 		"a block":         func(h *house, p *phone) { h.block("ada", true) },
 		"the deletion of the user": func(h *house, p *phone) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
+			must(h.t, h.home.Admins.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -280,7 +281,7 @@ func TestEnroll_KeyOfTheUsersOwnIsAConflictThatSpendsNothing(t *testing.T) {
 		p.ExpectStatus(device.Active)
 		h.suspend(p)
 		expect(h.t, "the key of a suspended one", twin.Enroll(ticket), device.ErrKeyInUse)
-		must(h.t, h.Resume(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
+		must(h.t, h.home.Admins.Resume(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 		must(h.t, h.Leave(context.Background(), p.Proof(), audit.ByUser()))
 		if err := twin.Enroll(ticket); err != nil {
 			h.t.Errorf("the key of a retired one, with the ticket of before: %v", err)
@@ -293,7 +294,7 @@ func TestEnroll_KeyOfTheUsersOwnIsAConflictThatSpendsNothing(t *testing.T) {
 
 func (h *house) suspend(p *phone) {
 	h.t.Helper()
-	must(h.t, h.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
+	must(h.t, h.home.Admins.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 }
 
 func TestEnroll_KeyOfOneThatLeftReplacesIt(t *testing.T) {
@@ -367,32 +368,6 @@ func TestNewTicket_HandsOutASecretOfTheProtocolsForm(t *testing.T) {
 	})
 }
 
-func TestNewTicket_IsRefusedForTheReasonThatHolds(t *testing.T) {
-	onEveryEngine(t, func(h *house) {
-		h.enroll("ada", "a")
-		program := audit.ByClient("desk", nil, storage.House)
-		for name, c := range map[string]struct {
-			req  device.TicketRequest
-			want error
-		}{
-			"enrolled already":     {device.TicketRequest{User: user.User{ID: "ada"}, Actor: program}, device.ErrEnrolled},
-			"a factor of others":   {device.TicketRequest{User: user.User{ID: "ben"}, Actor: program, Factor: "phone"}, device.ErrFactor},
-			"no user id":           {device.TicketRequest{Actor: program}, user.ErrID},
-			"a long user id":       {device.TicketRequest{User: user.User{ID: strings.Repeat("x", 256)}, Actor: program}, user.ErrID},
-			"somebody who may not": {device.TicketRequest{User: user.User{ID: "eve"}, Actor: audit.ByUser()}, user.ErrRefused},
-		} {
-			_, err := h.NewTicket(context.Background(), c.req)
-			expect(h.t, name, err, c.want)
-		}
-		must(h.t, h.store.View(context.Background(), func(tx *storage.Tx) error {
-			if _, err := user.Find(tx, "eve"); !errors.Is(err, user.ErrUnknown) {
-				h.t.Errorf("a refused call made a user: %v", err)
-			}
-			return nil
-		}))
-	})
-}
-
 func TestHoldsTicket_IsTrueOfTheUsersOwnThatWouldEnrol(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		adas := h.ticket("ada")
@@ -426,7 +401,7 @@ func TestHoldsTicket_IsTrueOfTheUsersOwnThatWouldEnrol(t *testing.T) {
 
 func TestTicketURI_IsWhatAppsAndPlainTOTPAppsRead(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		ticket, err := h.NewTicket(context.Background(), device.TicketRequest{User: user.User{ID: "ada", Email: "a+b@example.com"}, Actor: audit.ByOperator(0)})
+		ticket, err := h.home.Admins.NewTicket(context.Background(), admin.TicketRequest{User: user.User{ID: "ada", Email: "a+b@example.com"}}, audit.ByOperator(0))
 		must(h.t, err)
 		uri, err := h.TicketURI(context.Background(), ticket)
 		must(h.t, err)

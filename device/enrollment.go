@@ -121,6 +121,17 @@ func Find(tx *storage.Tx, id string) (storage.UID, *Enrollment, error) {
 	return row.UID, row.Record, err
 }
 
+// FindShown returns the enrollment with an id as admins see it ([Set.Shown]).
+//
+// Errors: ErrNoEnrollment.
+func FindShown(tx *storage.Tx, id string) (storage.UID, *Enrollment, error) {
+	uid, e, err := Find(tx, id)
+	if err == nil && !e.shown() {
+		err = ErrNoEnrollment
+	}
+	return uid, e, err
+}
+
 // Get returns a user's enrollment, whatever its status.
 //
 // Errors: ErrNoEnrollment.
@@ -137,5 +148,5 @@ func Put(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	return enrollments.Put(tx, uid, e.ID, e)
 }
 
-// detail is what an event about the enrollment knows of its phone.
-func (e *Enrollment) detail() audit.Detail { return audit.Detail{Device: e.Name, Enrollment: e.ID} }
+// Detail is what an event about the enrollment knows of its phone.
+func (e *Enrollment) Detail() audit.Detail { return audit.Detail{Device: e.Name, Enrollment: e.ID} }

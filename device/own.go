@@ -59,7 +59,7 @@ func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change
 		return Put(tx, uid, e)
 	}
 	return errors.Join(tellOldAddress(tx, uid, &before), Put(tx, uid, e),
-		audit.Record(tx, actor, audit.Event{Type: audit.UpdateDevice, UID: uid}, e.detail()))
+		audit.Record(tx, actor, audit.Event{Type: audit.UpdateDevice, UID: uid}, e.Detail()))
 }
 
 func (c Change) apply(e *Enrollment) {
@@ -88,15 +88,12 @@ func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
 			return err
 		}
 		if p.ByToken {
-			e.Status = Left
-			e.Changed = tx.Now()
-			tx.Wake(p.UID)
-			err = Put(tx, p.UID, e)
+			err = SetStatus(tx, p.UID, e, Left)
 		} else {
 			err = Retire(tx, p.UID, e, nil)
 		}
 		event := audit.Event{Type: audit.Unenroll, UID: p.UID, Facts: audit.Facts{audit.FactWhy: audit.WhyDevice}}
-		return errors.Join(err, audit.Record(tx, actor, event, e.detail()))
+		return errors.Join(err, audit.Record(tx, actor, event, e.Detail()))
 	})
 }
 

@@ -195,7 +195,7 @@ func TestShowCode_WaitsTenMinutesAndOutlivesThePhonesFirstCall(t *testing.T) {
 func TestShowCode_IsGoneWithARotationARetirementOrAReset(t *testing.T) {
 	for name, end := range map[string]func(h *house, p *phone){
 		"rotation": func(h *house, _ *phone) {
-			_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
+			_, err := h.home.Admins.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 			must(h.t, err)
 		},
 		"retirement": func(h *house, p *phone) { must(h.t, h.Leave(context.Background(), p.Proof(), audit.ByUser())) },

@@ -166,7 +166,7 @@ func revive(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	e.Changed = tx.Now()
 	tx.Wake(uid)
 	event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: audit.Facts{audit.FactStatus: audit.Word(Active)}}
-	return audit.Record(tx, audit.ByUser(), event, e.detail())
+	return audit.Record(tx, audit.ByUser(), event, e.Detail())
 }
 
 // Check looks at a proof again inside a transaction: the enrollment is still there, its key the same, and usable.

@@ -218,7 +218,7 @@ func TestSuspend_NothingOfThePhonesOwnRevivesIt(t *testing.T) {
 		_, err = h.Patch(context.Background(), proof, device.Change{}, audit.ByUser())
 		expect(h.t, "a patch", err, device.ErrSuspended)
 		p.ExpectStatus(device.Suspended)
-		must(h.t, h.Resume(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
+		must(h.t, h.home.Admins.Resume(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 		p.Proof()
 		if events := h.events("ada", audit.UpdateDevice); len(events) != 2 {
 			h.t.Errorf("%d events of a suspension and its end", len(events))

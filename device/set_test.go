@@ -190,26 +190,11 @@ func TestProve_KnowsNoCallsOfAnAuthenticatorThatMakesNone(t *testing.T) {
 	})
 }
 
-func TestRemoveEnrollment_TheLastOfAnyTypeIsAReset(t *testing.T) {
-	onEveryEngine(t, func(h *house) {
-		ctx := context.Background()
-		admin := audit.ByOperator(0)
-		p := h.enroll("ada", "a")
-		codes := h.give("ada", ofType(device.TypeOTP, device.Active))
-		must(h.t, h.RemoveEnrollment(ctx, p.Enrolled.ID, admin))
-		h.expectState("ada", user.Enrolled)
-		must(h.t, h.Suspend(ctx, codes.ID, admin))
-		h.expectState("ada", user.RecoveryOnly)
-		must(h.t, h.RemoveEnrollment(ctx, codes.ID, admin))
-		h.expectState("ada", user.New)
-	})
-}
-
 func TestRetire_ErasesTheSecretOfOneTimeCodes(t *testing.T) {
 	h := newHouse(t, ground.Options{})
 	h.give("ada", ofType(device.TypePlatform, device.Active))
 	codes := h.give("ada", ofType(device.TypeOTP, device.Active))
-	must(t, h.RemoveEnrollment(context.Background(), codes.ID, audit.ByOperator(0)))
+	must(t, h.home.Admins.RemoveEnrollment(context.Background(), codes.ID, audit.ByOperator(0)))
 	h.view(func(tx *storage.Tx) error {
 		_, e, err := device.Find(tx, codes.ID)
 		if e.Status != device.Retired || len(e.OTP.Secret) != 0 {

@@ -10,7 +10,6 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
-	"tutela/storage/audit"
 )
 
 // Lives of a ticket.
@@ -56,58 +55,34 @@ var (
 
 // Errors of tickets.
 var (
-	ErrTicket   = storage.NewError(storage.NotFound, "the enrolment ticket is unknown, spent or expired: ask for a new one")
-	ErrFactor   = storage.NewError(storage.Invalid, "this factor is not available here")
-	ErrEnrolled = storage.NewError(storage.Conflict,
-		"the user is enrolled already; allow_multiple_enrollments lets him add another phone")
+	ErrTicket = storage.NewError(storage.NotFound, "the enrolment ticket is unknown, spent or expired: ask for a new one")
+	ErrFactor = storage.NewError(storage.Invalid, "this factor is not available here")
 )
 
-// TicketRequest is what a ticket is asked for with.
-type TicketRequest struct {
-	User          user.User // the id, and what is known about a user not seen before
-	Factor        string
-	AllowMultiple bool // also for a user who is enrolled
-	Actor         audit.Actor
+// CheckFactor reports whether a ticket can be for a factor; "" is any.
+//
+// Errors: ErrFactor.
+func CheckFactor(factor string) error {
+	if factor != "" && factor != "push-notification" {
+		return ErrFactor.With("this factor is not available here; push-notification is")
+	}
+	return nil
 }
 
-// NewTicket makes a ticket, and the user when there is none of that id. The ticket is 32 characters of A–Z a–z
-// 0–9, and this is the only time that it is seen.
-//
-// Errors: ErrFactor; user.ErrID; user.ErrRefused; ErrEnrolled.
-func (s *Service) NewTicket(ctx context.Context, req TicketRequest) (string, error) {
-	if req.Factor != "" && req.Factor != "push-notification" {
-		return "", ErrFactor.With("this factor is not available here; push-notification is")
+// AddTicket makes a ticket for a user and a factor as [CheckFactor] accepts it. The ticket is 32 characters of A–Z a–z 0–9,
+// and this is the only time that it is seen.
+func (s *Service) AddTicket(tx *storage.Tx, uid storage.UID, factor string) (secret string, err error) {
+	secret = storage.NewID("", ticketLength)
+	r := Reserved{}.orNew()
+	t := &ticket{
+		Hash:       s.ring.Hash(ticketPurpose, []byte(secret)),
+		Factor:     factor,
+		Enrollment: r.ID,
+		Secret:     r.Secret,
+		Created:    tx.Now(),
+		Expires:    tx.Now().Add(ticketLife),
 	}
-	secret := storage.NewID("", ticketLength)
-	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		u, err := user.Ensure(tx, req.User)
-		if err != nil {
-			return err
-		}
-		if err := user.May(req.Actor, user.ChangeFactors, u); err != nil {
-			return err
-		}
-		state, err := State(tx, u.UID)
-		if err != nil {
-			return err
-		}
-		if state == user.Enrolled && !req.AllowMultiple {
-			return ErrEnrolled
-		}
-		r := Reserved{}.orNew()
-		t := &ticket{
-			Hash:       s.ring.Hash(ticketPurpose, []byte(secret)),
-			Factor:     req.Factor,
-			Enrollment: r.ID,
-			Secret:     r.Secret,
-			Created:    tx.Now(),
-			Expires:    tx.Now().Add(ticketLife),
-		}
-		return errors.Join(tickets.Insert(tx, u.UID, storage.NewUID().String(), t),
-			audit.RecordAccount(tx, req.Actor, audit.Event{Type: audit.StartEnroll, UID: u.UID}, audit.Detail{}),
-			audit.RecordCall(tx, req.Actor, u.UID))
-	})
-	return secret, err
+	return secret, tickets.Insert(tx, uid, storage.NewUID().String(), t)
 }
 
 // foundTicket is a ticket with where it lies and, when it was started from another, that other.

@@ -11,6 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"tutela/recovery"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -28,6 +29,8 @@ type house struct {
 	store *storage.Store
 	ring  *keyring.Ring
 	key   ed25519.PrivateKey // signs receipts
+
+	admins *admin.Service // for what needs no phones
 
 	ground *ground.Ground
 }
@@ -55,6 +58,7 @@ func (h *house) build() {
 	h.store = h.ground.Store
 	h.ring = h.ground.Ring
 	h.Service = recovery.New(h.store, h.ring, h.sign)
+	h.admins = admin.New(h.store, h.Service, nil, nil)
 }
 
 // restart closes the store and opens it again, with the wall moved by jump in between.

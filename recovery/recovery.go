@@ -8,7 +8,6 @@ import (
 	"errors"
 	"time"
 
-	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
@@ -69,6 +68,13 @@ func CodeIssued(tx *storage.Tx, uid storage.UID) (bool, error) {
 // might show one.
 func (s *Service) Issue(tx *storage.Tx, uid storage.UID) (Code, error) {
 	return s.issue(tx, uid, false)
+}
+
+// IssueByAdmin gives the user a new code that an admin sees: it is marked so and counts for 24 hours. The user's phones are
+// told.
+func (s *Service) IssueByAdmin(tx *storage.Tx, uid storage.UID) (Code, error) {
+	code, err := s.issue(tx, uid, true)
+	return code, errors.Join(err, Notify(tx, uid, NoticePayload{Notice: NoticeCodeChanged}))
 }
 
 func (s *Service) issue(tx *storage.Tx, uid storage.UID, byAdmin bool) (Code, error) {
@@ -171,25 +177,6 @@ func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, actor 
 	}
 	row.Confirmed = true
 	return true, codes.Put(tx, uid, theCode, row)
-}
-
-// Regenerate gives the user a new code that an admin sees: it is marked so and counts for 24 hours. The user's
-// phones are told.
-//
-// Errors: user.ErrUnknown; user.ErrRefused.
-func (s *Service) Regenerate(ctx context.Context, userID string, actor audit.Actor) (Code, error) {
-	var code Code
-	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		u, err := user.FindFor(tx, actor, user.ChangeFactors, userID)
-		if err != nil {
-			return err
-		}
-		code, err = s.issue(tx, u.UID, true)
-		return errors.Join(err,
-			Notify(tx, u.UID, NoticePayload{Notice: NoticeCodeChanged}),
-			audit.RecordCall(tx, actor, u.UID))
-	})
-	return code, err
 }
 
 func codeOf(tx *storage.Tx, uid storage.UID) (*saved, error) {

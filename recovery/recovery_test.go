@@ -249,7 +249,7 @@ func TestRegenerate_GivesACodeForADayThatAnAdminSaw(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ctx := context.Background()
 		uid, old := h.newUser("ada")
-		code, err := h.Regenerate(ctx, "ada", audit.ByClient("x", nil, storage.House))
+		code, err := h.admins.Regenerate(ctx, "ada", audit.ByClient("x", nil, storage.House))
 		must(h.t, err)
 		if _, err := h.spend(uid, recovery.LoginChannel, old); !errors.Is(err, recovery.ErrWrongCode) {
 			h.t.Errorf("the old code got %v", err)
@@ -273,7 +273,7 @@ func TestRegenerate_GivesACodeForADayThatAnAdminSaw(t *testing.T) {
 func TestRegenerate_CodeThatIsSpentIsReplacedByOneThatStays(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		uid, _ := h.newUser("ada")
-		code, err := h.Regenerate(context.Background(), "ada", audit.ByOperator(0))
+		code, err := h.admins.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 		must(h.t, err)
 		next, err := h.spend(uid, recovery.LoginChannel, code)
 		must(h.t, err)
@@ -293,25 +293,6 @@ func (h *house) expectCode(uid storage.UID, has, issued bool) {
 			h.t.Errorf("has a code: %t, was issued one: %t", gotHas, gotIssued)
 		}
 		return errors.Join(err, err2)
-	})
-}
-
-func TestRegenerate_AsksWhetherTheCallerMayAndFindsNobody(t *testing.T) {
-	onEveryEngine(t, func(h *house) {
-		uid, code := h.newUser("ada")
-		for name, actor := range map[string]audit.Actor{
-			"the user herself": audit.ByUser(), "a client that acts for her": audit.ByClient("c", nil, uid),
-		} {
-			if _, err := h.Regenerate(context.Background(), "ada", actor); !errors.Is(err, user.ErrRefused) {
-				h.t.Errorf("%s: %v", name, err)
-			}
-		}
-		if _, err := h.Regenerate(context.Background(), "nobody", audit.ByOperator(0)); !errors.Is(err, user.ErrUnknown) {
-			h.t.Errorf("nobody: %v", err)
-		}
-		if _, err := h.spend(uid, recovery.LoginChannel, code); err != nil {
-			h.t.Errorf("the code got %v", err)
-		}
 	})
 }
 
@@ -383,7 +364,7 @@ func TestAnswer_IsErasedByWhatEndsItsUse(t *testing.T) {
 			must(h.t, err)
 		}, nil},
 		"an admin's new code": {func(h *house, _ storage.UID, _ recovery.Code) {
-			_, err := h.Regenerate(context.Background(), "ada", audit.ByOperator(0))
+			_, err := h.admins.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 			must(h.t, err)
 		}, nil},
 		"a reset": {func(h *house, _ storage.UID, _ recovery.Code) { h.reset("ada", false) }, nil},

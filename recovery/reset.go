@@ -24,11 +24,9 @@ var CallerChecks = []string{"device_answered", "no_answer", "document", "in_pers
 
 // ResetRequest is what an admin asks for.
 type ResetRequest struct {
-	UserID      string
 	Reason      string
 	CallerCheck string // one of CallerChecks, or empty
 	DryRun      bool   // remove nothing; the receipt says what would go
-	Actor       audit.Actor
 }
 
 // Receipt is the proof of a reset. Its signed bytes, the payload of Signature, are the receipt without residue and
@@ -88,27 +86,10 @@ var (
 	ErrCallerCheck = storage.NewError(storage.Invalid, "caller_check is device_answered, no_answer, document, in_person or other")
 )
 
-// Reset removes every record of a user's MFA in one transaction and leaves a receipt. A second reset removes nothing
-// and its receipt says so.
+// Validate reports whether the request can be one.
 //
-// Errors: user.ErrUnknown; ErrReason; ErrCallerCheck; user.ErrRefused.
-func (s *Service) Reset(ctx context.Context, req ResetRequest) (Receipt, error) {
-	if err := req.validate(); err != nil {
-		return Receipt{}, err
-	}
-	var receipt Receipt
-	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		u, err := user.FindFor(tx, req.Actor, user.ChangeFactors, req.UserID)
-		if err != nil {
-			return err
-		}
-		receipt, err = s.ResetIn(ctx, tx, u.UID, req)
-		return err
-	})
-	return receipt, err
-}
-
-func (req ResetRequest) validate() error {
+// Errors: ErrReason; ErrCallerCheck.
+func (req ResetRequest) Validate() error {
 	if req.Reason == "" || len(req.Reason) > MaxReasonBytes || !utf8.ValidString(req.Reason) {
 		return ErrReason
 	}
@@ -118,22 +99,18 @@ func (req ResetRequest) validate() error {
 	return nil
 }
 
-// ResetIn is Reset inside a transaction that has already found that the caller may: the removal of a user's last
-// factor by an admin is a reset too.
-func (s *Service) ResetIn(ctx context.Context, tx *storage.Tx, uid storage.UID, req ResetRequest) (Receipt, error) {
-	u, err := user.Get(tx, uid)
-	if err != nil {
-		return Receipt{}, err
-	}
-	removed, err := storage.Purge(tx, uid, req.DryRun, storage.MFA)
+// Reset removes every record of the user's MFA and leaves a receipt. A second reset removes nothing and its receipt says
+// so. The caller has found that the request is valid, and that the actor may.
+func (s *Service) Reset(ctx context.Context, tx *storage.Tx, u *user.User, req ResetRequest, actor audit.Actor) (Receipt, error) {
+	removed, err := storage.Purge(tx, u.UID, req.DryRun, storage.MFA)
 	if err != nil {
 		return Receipt{}, err
 	}
 	r := Receipt{
 		ID:          storage.NewID("rcp_", 16),
 		UserID:      u.ID,
-		UID:         uid,
-		By:          req.Actor.By(),
+		UID:         u.UID,
+		By:          actor.By(),
 		Reason:      req.Reason,
 		CallerCheck: req.CallerCheck,
 		At:          tx.Now().Truncate(time.Millisecond),
@@ -141,11 +118,12 @@ func (s *Service) ResetIn(ctx context.Context, tx *storage.Tx, uid storage.UID, 
 		Removed:     count(removed),
 		Digest:      s.digest(removed),
 	}
-	if r.Residue, err = residue(tx, uid); err != nil || req.DryRun {
+	r.Residue, err = residue(tx, u.UID)
+	if err != nil || req.DryRun {
 		return r, err
 	}
 	r.Residue = r.Residue || len(removed) > 0
-	err = s.keepReceipt(ctx, tx, uid, &r, req.Actor)
+	err = s.keepReceipt(ctx, tx, u.UID, &r, actor)
 	return r, err
 }
 
@@ -264,27 +242,4 @@ func Receipts(tx *storage.Tx, uid storage.UID) ([]Receipt, error) {
 	}
 	slices.SortStableFunc(list, func(a, b Receipt) int { return a.At.Compare(b.At) })
 	return list, err
-}
-
-// Delete removes a user with all rows but evidence; nobody by that id is no error.
-//
-// Errors: user.ErrRefused.
-func (s *Service) Delete(ctx context.Context, userID string, actor audit.Actor) error {
-	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		u, err := user.FindFor(tx, actor, user.ChangeFactors, userID)
-		if errors.Is(err, user.ErrUnknown) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if _, err := storage.Purge(tx, u.UID, false, storage.MFA, storage.Account); err != nil {
-			return err
-		}
-		// Nothing of the user stays, so the events have no detail.
-		bare := actor.WithoutOrigin()
-		return errors.Join(
-			audit.Record(tx, bare, audit.Event{Type: audit.UserDelete, UID: u.UID}, audit.Detail{}),
-			audit.RecordCall(tx, bare, u.UID))
-	})
 }

@@ -55,9 +55,9 @@ func openHouse(t testing.TB, o ground.Options) *house {
 	h.ring = h.Ring
 	h.codes = h.Codes
 	h.devices = h.Devices
-	h.logins = login.New(h.store, h.ring, h.devices, h.codes, h.Bases, nil)
-	h.backups = backup.New(h.store, h.ring, h.devices)
-	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
+	h.logins = h.Logins
+	h.backups = h.Backups
+	h.restores = h.Restores
 	return h
 }
 
@@ -69,11 +69,8 @@ type phone struct {
 	handle string
 }
 
-// Who acts: the user by one of her phones, and an admin.
-var (
-	from  = audit.ByUser().WithOrigin("192.0.2.1", "test")
-	admin = devicetest.Admin
-)
+// from is the user by one of her phones.
+var from = audit.ByUser().WithOrigin("192.0.2.1", "test")
 
 // newPhone makes an installation that has not enrolled.
 func (h *house) newPhone(name string) *phone {

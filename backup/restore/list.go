@@ -10,7 +10,6 @@ import (
 
 	"tutela/backup"
 	"tutela/device"
-	"tutela/recovery/user"
 	"tutela/storage"
 )
 
@@ -80,22 +79,10 @@ func (s *Service) open(ctx context.Context, p device.Proof) (list []Listed, err 
 	return list, nil
 }
 
-// Restores returns the user's restores of the last day, and of the last thirty those that were done or vetoed: newest
+// List returns the user's restores of the last day, and of the last thirty days those that were done or vetoed: newest
 // first, at most 100.
-//
-// Errors: user.ErrUnknown.
-func (s *Service) Restores(ctx context.Context, userID string) (list []Listed, err error) {
-	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		u, err := user.Find(tx, userID)
-		if err == nil {
-			list, err = s.list(tx, u.UID, func(*restore) bool { return true })
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
+func (s *Service) List(tx *storage.Tx, uid storage.UID) ([]Listed, error) {
+	return s.list(tx, uid, func(*restore) bool { return true })
 }
 
 // list returns the user's restores that which picks.

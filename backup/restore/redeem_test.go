@@ -14,6 +14,7 @@ import (
 	"tutela/backup"
 	"tutela/backup/restore"
 	"tutela/device"
+	"tutela/device/devicetest"
 	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/storage"
@@ -188,7 +189,7 @@ func TestRestoreWithCode_ForgetsItsAnswer(t *testing.T) {
 		"at the first call of the new installation": func(t *testing.T, _ *house, s *started) { s.phone.Proof() },
 		"after a quarter of an hour":                func(_ *testing.T, h *house, _ *started) { h.clock.Advance(recovery.ReplyLife) },
 		"at a rotation of the code": func(t *testing.T, h *house, _ *started) {
-			_, err := h.codes.Regenerate(ctx, "ada", admin)
+			_, err := h.Admins.Regenerate(ctx, "ada", devicetest.Admin)
 			must(t, err)
 		},
 	}
@@ -245,7 +246,7 @@ func TestRestoreWithCode_IsLimitedWhileTheChannelIsClosed(t *testing.T) {
 	if _, err := s.redeem(old.code); !errors.Is(err, recovery.ErrLimited) || storage.RetryAfter(err) != 24*time.Hour {
 		t.Errorf("the right code on a closed channel: %v", err)
 	}
-	must(t, h.restores.Unblock(context.Background(), "ada", admin))
+	must(t, h.Admins.Unlock(context.Background(), "ada", devicetest.Admin))
 	s.restored(t, old.code)
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"tutela/backup/restore"
 	"tutela/device"
+	"tutela/device/devicetest"
 	"tutela/storage/audit"
 	"tutela/storage/storagetest/ground"
 )
@@ -38,7 +39,7 @@ func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
 			must(t, h.restores.Veto(context.Background(), old.Proof(), s.ID, from))
 		}, restore.StepAskAdmin, restore.Vetoed},
 		{"no code that counts", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) {
-			_, err := h.codes.Regenerate(context.Background(), "ada", admin)
+			_, err := h.Admins.Regenerate(context.Background(), "ada", devicetest.Admin)
 			must(t, err)
 			h.clock.Advance(24 * time.Hour)
 		}, restore.StepAskAdmin, restore.NoRecoveryCode},

@@ -5,8 +5,6 @@ import (
 	"errors"
 
 	"tutela/device"
-	"tutela/recovery"
-	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -75,22 +73,4 @@ func LiftVetoes(tx *storage.Tx, uid storage.UID) error {
 	}
 	tx.Wake(uid)
 	return err
-}
-
-// Unblock opens all the user's channels that are closed or waiting by the limits on guessing, and lifts the vetoes on
-// restores.
-//
-// Errors: user.ErrUnknown; user.ErrRefused.
-func (s *Service) Unblock(ctx context.Context, userID string, actor audit.Actor) error {
-	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		u, err := user.FindFor(tx, actor, user.Unlock, userID)
-		if err != nil {
-			return err
-		}
-		event := audit.Event{Type: audit.ManagementCall, UID: u.UID, Facts: audit.Facts{audit.FactCall: audit.CallUnlock}}
-		return errors.Join(
-			recovery.OpenAll(tx, u.UID),
-			LiftVetoes(tx, u.UID),
-			audit.RecordAccount(tx, actor, event, audit.Detail{}))
-	})
 }

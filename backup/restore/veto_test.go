@@ -10,6 +10,8 @@ import (
 
 	"tutela/backup/restore"
 	"tutela/device"
+	"tutela/device/devicetest"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -91,19 +93,19 @@ func TestVeto_IsTakenInAnyStepBeforeTheCodeWasRight(t *testing.T) {
 	}
 }
 
-func TestUnblock_LiftsVetoesForWhomeverMay(t *testing.T) {
+func TestUnlock_LiftsVetoesForWhomeverMay(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		ctx := context.Background()
 		old := h.enroll(t, "ada").backUp(t, "body")
 		s := h.start(t, old.handle)
 		must(t, h.restores.Veto(ctx, old.Proof(), s.ID, from))
-		if err := h.restores.Unblock(ctx, "ada", from); !errors.Is(err, user.ErrRefused) {
+		if err := h.Admins.Unlock(ctx, "ada", from); !errors.Is(err, admin.ErrRefused) {
 			t.Errorf("the user herself: %v", err)
 		}
 		s.expect(t, restore.StepAskAdmin, restore.Vetoed)
-		must(t, h.restores.Unblock(ctx, "ada", admin))
+		must(t, h.Admins.Unlock(ctx, "ada", devicetest.Admin))
 		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
-		if err := h.restores.Unblock(ctx, "nobody", admin); !errors.Is(err, user.ErrUnknown) {
+		if err := h.Admins.Unlock(ctx, "nobody", devicetest.Admin); !errors.Is(err, user.ErrUnknown) {
 			t.Errorf("nobody: %v", err)
 		}
 		if events := h.events(t, audit.ManagementCall); len(events) != 1 || events[0].Facts["call"] != "user_blocks" {
@@ -243,7 +245,7 @@ func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
 		vetoed := h.start(t, old.handle)
 		want[vetoed.ID] = restore.EndVetoed
 		must(t, h.restores.Veto(ctx, old.Proof(), vetoed.ID, from))
-		must(t, h.restores.Unblock(ctx, "ada", admin))
+		must(t, h.Admins.Unlock(ctx, "ada", devicetest.Admin))
 		h.clock.Advance(time.Hour)
 		chosen := h.start(t, old.handle)
 		closed := h.start(t, old.handle)
@@ -257,7 +259,7 @@ func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
 		open := h.start(t, done.phone.handle)
 		want[open.ID] = ""
 
-		list, err := h.restores.Restores(ctx, "ada")
+		list, err := h.Admins.Restores(ctx, "ada")
 		must(t, err)
 		got := map[string]restore.End{}
 		for _, l := range list {
@@ -270,10 +272,10 @@ func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
 			t.Error(diff)
 		}
 		h.clock.Advance(24 * time.Hour)
-		if list, err = h.restores.Restores(ctx, "ada"); err != nil || len(list) != 2 {
+		if list, err = h.Admins.Restores(ctx, "ada"); err != nil || len(list) != 2 {
 			t.Errorf("a day later: %+v, %v", list, err)
 		}
-		if _, err := h.restores.Restores(ctx, "nobody"); !errors.Is(err, user.ErrUnknown) {
+		if _, err := h.Admins.Restores(ctx, "nobody"); !errors.Is(err, user.ErrUnknown) {
 			t.Errorf("nobody: %v", err)
 		}
 	})

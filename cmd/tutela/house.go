@@ -14,6 +14,7 @@ import (
 	"tutela/device/login"
 	"tutela/device/push"
 	"tutela/recovery"
+	"tutela/recovery/admin"
 	"tutela/server/access"
 	"tutela/server/operator"
 	"tutela/storage"
@@ -33,6 +34,7 @@ type house struct {
 	logins   *login.Service
 	backups  *backup.Service
 	restores *restore.Service
+	admins   *admin.Service
 	outbox   *outbox.Sender
 }
 
@@ -146,6 +148,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, o.Deliver)
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
+	h.admins = admin.New(h.store, h.codes, h.devices, h.restores)
 	h.outbox, err = outbox.NewSender(h.store, outbox.Options{
 		Handlers: []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler()},
 		Log:      o.Log,

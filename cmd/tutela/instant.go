@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"time"
 
-	"tutela/device"
 	"tutela/device/phone"
 	"tutela/recovery"
+	"tutela/recovery/admin"
 	"tutela/server/access"
 	"tutela/server/operator"
 	"tutela/storage"
@@ -31,7 +31,7 @@ type (
 		Created instant `json:"created"`
 	}
 	userJSON struct {
-		device.Profile
+		admin.Profile
 		Created   instant `json:"created"`
 		Updated   instant `json:"updated"`
 		LastLogin instant `json:"last_login,omitzero"`
@@ -75,7 +75,7 @@ type (
 
 func clientForScripts(c access.Client) clientJSON { return clientJSON{c, instant(c.Created)} }
 
-func userForScripts(u device.Profile) userJSON {
+func userForScripts(u admin.Profile) userJSON {
 	return userJSON{u, instant(u.Created), instant(u.Updated), instant(u.LastLogin)}
 }
 

@@ -218,7 +218,7 @@ func (m *mounted) furnish() {
 	m.furnishRestore()
 	m.furnishPage()
 	m.ticket("receipted")
-	receipt, err := m.house.codes.Reset(ctx, recovery.ResetRequest{UserID: "receipted", Reason: "for its receipt", Actor: audit.ByOperator(0)})
+	receipt, err := m.house.admins.Reset(ctx, "receipted", recovery.ResetRequest{Reason: "for its receipt"}, audit.ByOperator(0))
 	m.must(err)
 	m.held["receipt"] = receipt.Signature
 	_, err = m.phone.Status(ctx) // the restore has seen this call by now: another changes nothing

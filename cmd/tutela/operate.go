@@ -100,11 +100,11 @@ func logAt(level slog.Level) *slog.Logger {
 // operators is what the operator's calls stand on.
 func (h *house) operators() operator.Services {
 	return operator.Services{
-		Access:   h.access,
-		Codes:    h.codes,
-		Devices:  h.devices,
-		Restores: h.restores,
-		Store:    h.store,
+		Access:  h.access,
+		Admins:  h.admins,
+		Codes:   h.codes,
+		Devices: h.devices,
+		Store:   h.store,
 	}
 }
 

@@ -328,12 +328,11 @@ func (h *house) mount(s *server.Server, log *slog.Logger) {
 	})
 	loginapi.Mount(s, h.store, h.access, h.logins)
 	managementapi.Mount(s, managementapi.Services{
-		Access:   h.access,
-		Codes:    h.codes,
-		Devices:  h.devices,
-		Restores: h.restores,
-		Store:    h.store,
-		Log:      log,
+		Access:  h.access,
+		Admins:  h.admins,
+		Devices: h.devices,
+		Store:   h.store,
+		Log:     log,
 	})
 	web.Mount(s, web.Services{Devices: h.devices, Now: h.store.Now})
 }

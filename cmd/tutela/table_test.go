@@ -17,15 +17,16 @@ import (
 // notOfPersons are the tables that no purge empties, and why each may be one. A table that is not named here holds data
 // of users: its class must be one that a reset or a deletion removes.
 var notOfPersons = map[string]string{
-	"client":           "programs with credentials",
-	"compaction":       "when the data file was written anew",
-	"keyring":          "the wrapped keys",
-	"setting":          "policies",
-	"signing_key":      "the keys of tokens and receipts",
-	"event":            "of a user's events their ids only",
-	"fold_house":       "how often something happened; what it was with is a keyed hash",
-	"fold_key":         "the key of that hash",
-	"receipt_evidence": "of a receipt its id, time, counts and digest",
+	"client":             "programs with credentials",
+	"compaction":         "when the data file was written anew",
+	"keyring":            "the wrapped keys",
+	"setting":            "policies",
+	"signing_key":        "the keys of tokens and receipts",
+	"event":              "of a user's events their ids only",
+	"event_detail_house": "the person behind sudo, who is an operator and no user; it goes with its event",
+	"fold_house":         "how often something happened; what it was with is a keyed hash",
+	"fold_key":           "the key of that hash",
+	"receipt_evidence":   "of a receipt its id, time, counts and digest",
 
 	"outbox_evidence":    "work that names what stays by its id",
 	"outbox_house":       "work that is nobody's",

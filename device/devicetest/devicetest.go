@@ -7,8 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"tutela/backup"
+	"tutela/backup/restore"
 	"tutela/device"
+	"tutela/device/login"
 	"tutela/recovery"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -22,13 +26,17 @@ const PublicURL = "http://localhost:8080"
 // Admin is who does what admins do.
 var Admin = audit.ByOperator(0)
 
-// House is a ground with users' codes and phones on it.
+// House is a ground with users' codes, phones, logins and backups on it.
 type House struct {
 	*ground.Ground
-	Codes   *recovery.Service
-	Devices *device.Service
-	Bases   device.Bases
-	Sent    *Pushes
+	Codes    *recovery.Service
+	Devices  *device.Service
+	Logins   *login.Service
+	Backups  *backup.Service
+	Restores *restore.Service
+	Admins   *admin.Service
+	Bases    device.Bases
+	Sent     *Pushes
 
 	t testing.TB
 }
@@ -49,6 +57,10 @@ func Open(t testing.TB, o ground.Options) *House {
 func (h *House) build() {
 	h.Codes = recovery.New(h.Store, h.Ring, func(context.Context, []byte) (string, error) { return "signed", nil })
 	h.Devices = device.New(h.Store, h.Ring, h.Codes, device.Options{Bases: h.Bases, Issuer: "Example & Söhne", Deliver: h.Sent})
+	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, h.Bases, h.Sent)
+	h.Backups = backup.New(h.Store, h.Ring, h.Devices)
+	h.Restores = restore.New(h.Store, h.Ring, h.Codes, h.Devices, h.Logins, h.Backups)
+	h.Admins = admin.New(h.Store, h.Codes, h.Devices, h.Restores)
 }
 
 // Restart closes the store and opens it again, with the wall moved by jump in between. What a test has built on the
@@ -96,13 +108,13 @@ func (h *House) EventsOf(userID string, of audit.Type) []audit.Entry {
 // SetBlocked blocks a user or takes the block back.
 func (h *House) SetBlocked(userID string, blocked bool) {
 	h.t.Helper()
-	check.Must(h.t, h.Codes.SetBlocked(context.Background(), userID, blocked, Admin))
+	check.Must(h.t, h.Admins.SetBlocked(context.Background(), userID, blocked, Admin))
 }
 
 // Reset removes every record of a user's MFA.
 func (h *House) Reset(userID string) recovery.Receipt {
 	h.t.Helper()
-	receipt, err := h.Codes.Reset(context.Background(), recovery.ResetRequest{UserID: userID, Reason: "lost", Actor: Admin})
+	receipt, err := h.Admins.Reset(context.Background(), userID, recovery.ResetRequest{Reason: "lost"}, Admin)
 	check.Must(h.t, err)
 	return receipt
 }
@@ -110,11 +122,10 @@ func (h *House) Reset(userID string) recovery.Receipt {
 // Ticket makes a ticket for a user, who is made when not seen before and may be enrolled.
 func (h *House) Ticket(userID string) string {
 	h.t.Helper()
-	secret, err := h.Devices.NewTicket(context.Background(), device.TicketRequest{
+	secret, err := h.Admins.NewTicket(context.Background(), admin.TicketRequest{
 		User:          user.User{ID: userID},
 		AllowMultiple: true,
-		Actor:         Admin,
-	})
+	}, Admin)
 	check.Must(h.t, err)
 	return secret
 }

@@ -355,12 +355,12 @@ func TestAnswer_IsRefusedWhenTheEnrollmentOrTheLoginIsGone(t *testing.T) {
 			must(h.t, h.devices.Leave(context.Background(), proof, audit.ByUser()))
 		}, login.ErrNoLogin},
 		"the enrollment suspended": {func(h *house, p *phone) {
-			must(h.t, h.devices.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
+			must(h.t, h.home.Admins.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 		}, device.ErrSuspended},
 		"the user blocked": {func(h *house, _ *phone) { h.block("ada", true) }, login.ErrNoLogin},
 		"the user reset":   {func(h *house, _ *phone) { h.reset("ada") }, login.ErrNoLogin},
 		"the user deleted": {func(h *house, _ *phone) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
+			must(h.t, h.home.Admins.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		}, login.ErrNoLogin},
 	} {
 		t.Run(name, func(t *testing.T) {

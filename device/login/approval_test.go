@@ -186,10 +186,10 @@ func TestApprovals_WaitEndsAtOnceWithTheEnrollment(t *testing.T) {
 		}, device.ErrNoEnrollment},
 		"replaced": {func(h *house, _ *phone) { h.enroll("ada", "a") }, device.ErrNoEnrollment},
 		"suspended": {func(h *house, p *phone) {
-			must(h.t, h.devices.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
+			must(h.t, h.home.Admins.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 		}, device.ErrSuspended},
 		"deleted": {func(h *house, _ *phone) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
+			must(h.t, h.home.Admins.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		}, device.ErrNoEnrollment},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -288,13 +288,13 @@ func TestDeliver_LooksAgainBeforeItSends(t *testing.T) {
 		"the user was reset":    func(h *house, _ *phone, _ login.Begun) { h.reset("ada") },
 		"the user was blocked":  func(h *house, _ *phone, _ login.Begun) { h.block("ada", true) },
 		"the user was deleted": func(h *house, _ *phone, _ login.Begun) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
+			must(h.t, h.home.Admins.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		},
 		"the phone was retired": func(h *house, p *phone, _ login.Begun) {
 			must(h.t, h.devices.Leave(context.Background(), p.Proof(), audit.ByUser()))
 		},
 		"the phone was suspended": func(h *house, p *phone, _ login.Begun) {
-			must(h.t, h.devices.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
+			must(h.t, h.home.Admins.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 		},
 		"the phone has no push token any more": func(h *house, p *phone, _ login.Begun) {
 			h.update(func(tx *storage.Tx) error {

@@ -13,6 +13,7 @@ import (
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/device/push"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -150,19 +151,19 @@ func TestBegin_64RepeatsAtOnceBeginOneLogin(t *testing.T) {
 func TestBegin_RefusesUsersWhoCannotBeAsked(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ctx := context.Background()
-		_, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: "new"}, Actor: audit.ByOperator(0)})
+		_, err := h.home.Admins.NewTicket(ctx, admin.TicketRequest{User: user.User{ID: "new"}}, audit.ByOperator(0))
 		must(h.t, err)
 		gone := h.enroll("gone", "a")
 		suspended := h.enroll("suspended", "b")
 		must(h.t, h.devices.Leave(ctx, gone.Proof(), audit.ByUser()))
-		must(h.t, h.devices.Suspend(ctx, suspended.Enrolled.ID, audit.ByOperator(0)))
+		must(h.t, h.home.Admins.Suspend(ctx, suspended.Enrolled.ID, audit.ByOperator(0)))
 		h.enroll("blocked", "c")
 		h.block("blocked", true)
 		h.enroll("reset", "d")
 		h.reset("reset")
-		_, err = h.codes.AddUser(ctx, user.User{ID: "code alone"}, audit.ByUser())
+		_, err = h.home.Admins.AddUser(ctx, user.User{ID: "code alone"}, audit.ByUser())
 		must(h.t, err)
-		_, err = h.codes.Regenerate(ctx, "code alone", audit.ByOperator(0))
+		_, err = h.home.Admins.Regenerate(ctx, "code alone", audit.ByOperator(0))
 		must(h.t, err)
 		for id, want := range map[string]error{
 			"nobody": login.ErrUnknownUser, "new": login.ErrUnknownUser, "reset": login.ErrUnknownUser, "": login.ErrUnknownUser,
@@ -471,9 +472,9 @@ func TestStartMFA_TellsWhatAUserCanDo(t *testing.T) {
 			case "gone":
 				must(h.t, h.devices.Leave(context.Background(), h.enroll(id, "b").Proof(), audit.ByUser()))
 			case "expired":
-				_, err := h.codes.AddUser(context.Background(), user.User{ID: id}, audit.ByUser())
+				_, err := h.home.Admins.AddUser(context.Background(), user.User{ID: id}, audit.ByUser())
 				must(h.t, err)
-				_, err = h.codes.Regenerate(context.Background(), id, audit.ByOperator(0))
+				_, err = h.home.Admins.Regenerate(context.Background(), id, audit.ByOperator(0))
 				must(h.t, err)
 				h.clock.Advance(25 * time.Hour)
 			}
@@ -496,9 +497,9 @@ func TestStartMFA_UnderPolicyTicketANewUserNeedsOne(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ctx := context.Background()
 		h.set("enrollment.after_reset", "ticket")
-		ticket, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: "ada"}, Actor: audit.ByOperator(0)})
+		ticket, err := h.home.Admins.NewTicket(ctx, admin.TicketRequest{User: user.User{ID: "ada"}}, audit.ByOperator(0))
 		must(h.t, err)
-		bens, err := h.devices.NewTicket(ctx, device.TicketRequest{User: user.User{ID: "ben"}, Actor: audit.ByOperator(0)})
+		bens, err := h.home.Admins.NewTicket(ctx, admin.TicketRequest{User: user.User{ID: "ben"}}, audit.ByOperator(0))
 		must(h.t, err)
 		for secret, want := range map[string]error{"": login.ErrTicketRequired, bens: login.ErrTicketRequired, ticket: nil} {
 			_, err := h.StartMFA(ctx, login.MFAStart{Client: "bank", User: user.User{ID: "ada"}, Ticket: secret})

@@ -3,6 +3,8 @@ package login_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -12,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tutela/backup"
+	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/devicetest"
 	"tutela/device/login"
@@ -81,7 +85,7 @@ func TestRedeemCode_AnswerIsErasedByRotationRetirementAndReset(t *testing.T) {
 		want error
 	}{
 		"rotation": {func(h *house, _ *phone) {
-			_, err := h.codes.Regenerate(context.Background(), "ada", audit.ByOperator(0))
+			_, err := h.home.Admins.Regenerate(context.Background(), "ada", audit.ByOperator(0))
 			must(h.t, err)
 		}, login.ErrGrant},
 		"retirement": {func(h *house, p *phone) {
@@ -220,8 +224,7 @@ func TestRedeemCode_IsASuccessForThePushBudget(t *testing.T) {
 	})
 }
 
-// TestReset_LeavesNothingOfTheUsersMFA plants a word wherever somebody outside can put one, in every table of class mfa
-// that this package and those below it have.
+// TestReset_LeavesNothingOfTheUsersMFA plants a word wherever somebody outside can put one, in every table of class mfa.
 func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		const planted = "planted-6f1d"
@@ -261,6 +264,7 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 			e := audit.Event{Type: audit.AuthFailed, UID: u.UID}
 			return audit.Fold(tx, audit.ByUser().WithOrigin(planted, planted), e, audit.Detail{Text: planted}, planted, time.Hour)
 		}))
+		h.plantBackup(p, planted)
 		filled := h.tables()
 		for table, class := range storage.Tables() {
 			if class == storage.MFA && filled[table] == 0 {
@@ -287,6 +291,37 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 			h.t.Errorf("a second reset removed %v", r.Removed)
 		}
 	})
+}
+
+// plantBackup has a phone back a word up, and veto a restore by a phone that is named by it.
+func (h *house) plantBackup(p *phone, word string) {
+	h.t.Helper()
+	ctx := context.Background()
+	hexDigest := func(s string) string {
+		sum := sha256.Sum256([]byte(s))
+		return hex.EncodeToString(sum[:])
+	}
+	manifest := p.Sign(map[string]any{
+		"iss": p.Enrolled.ID, "generation": 1, "parent": "", "digest": hexDigest(word), "size": len(word), "items": 1,
+		"provider": "server", "automatic_restore": true, "iat": h.clock.Wall().Unix(),
+	})
+	put := backup.PutRequest{
+		Manifest:     manifest,
+		Body:         []byte(word),
+		Precondition: backup.Precondition{None: true},
+	}
+	stored, err := h.home.Backups.Put(ctx, p.Proof(), put, audit.ByUser().WithOrigin(word, word))
+	must(h.t, err)
+	other := h.home.NewPhone(word)
+	other.In.Name = word
+	start := restore.StartRequest{
+		Handle:       stored.Handle,
+		Installation: other.In,
+		Proof:        other.Sign(map[string]any{"handle": hexDigest(stored.Handle), "iat": 1}),
+	}
+	started, err := h.home.Restores.Start(ctx, start, audit.ByUser().WithOrigin(word, word))
+	must(h.t, err)
+	must(h.t, h.home.Restores.Veto(ctx, p.Proof(), started.ID, audit.ByUser().WithOrigin(word, word)))
 }
 
 // damageAPush puts a word in the place of a payload that waits in the outbox: what cannot be read is set aside.

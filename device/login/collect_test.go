@@ -97,7 +97,7 @@ func TestCollect_OfALoginWithoutARowIsExpired(t *testing.T) {
 		"past its expiry and not swept": func(h *house) { h.clock.Advance(time.Hour) },
 		"reset":                         func(h *house) { h.reset("ada") },
 		"deleted": func(h *house) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
+			must(h.t, h.home.Admins.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -189,7 +189,7 @@ func TestCollect_WaitEndsWhenSomethingIsDecided(t *testing.T) {
 		"reset":   {func(h *house, _ *phone, _ login.Begun) { h.reset("ada") }, login.ErrExpired},
 		"blocked": {func(h *house, _ *phone, _ login.Begun) { h.block("ada", true) }, login.ErrBlocked},
 		"deleted": {func(h *house, _ *phone, _ login.Begun) {
-			must(h.t, h.codes.Delete(context.Background(), "ada", audit.ByOperator(0)))
+			must(h.t, h.home.Admins.Delete(context.Background(), "ada", audit.ByOperator(0)))
 		}, login.ErrExpired},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -55,7 +55,7 @@ func (h *house) build() {
 	h.codes = h.home.Codes
 	h.devices = h.home.Devices
 	h.sent = h.home.Sent
-	h.Service = login.New(h.store, h.ring, h.devices, h.codes, h.home.Bases, h.sent)
+	h.Service = h.home.Logins
 }
 
 // restart closes the store and opens it again.

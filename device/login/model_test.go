@@ -60,7 +60,7 @@ func TestUser_LivesAsTheModelDoes(t *testing.T) {
 			rapid.Check(t, func(r *rapid.T) {
 				n++
 				l := &life{h: h, id: fmt.Sprint("user ", n)}
-				_, err := h.codes.AddUser(context.Background(), user.User{ID: l.id}, audit.ByUser())
+				_, err := h.home.Admins.AddUser(context.Background(), user.User{ID: l.id}, audit.ByUser())
 				must(t, err)
 				r.Repeat(map[string]func(*rapid.T){
 					"":               l.check,
@@ -331,13 +331,13 @@ func (l *life) call(r *rapid.T) {
 
 func (l *life) suspend(r *rapid.T) {
 	p := l.one(r, device.Active)
-	expectIn(r, l.h.devices.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)), nil)
+	expectIn(r, l.h.home.Admins.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)), nil)
 	p.status = device.Suspended
 }
 
 func (l *life) resume(r *rapid.T) {
 	p := l.one(r, device.Suspended)
-	expectIn(r, l.h.devices.Resume(context.Background(), p.Enrolled.ID, audit.ByOperator(0)), nil)
+	expectIn(r, l.h.home.Admins.Resume(context.Background(), p.Enrolled.ID, audit.ByOperator(0)), nil)
 	p.status = device.Active
 }
 

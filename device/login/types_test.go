@@ -61,7 +61,7 @@ func TestBegin_OfAUserWithoutAPhoneIsNeitherNewNorLost(t *testing.T) {
 		}
 		p := h.enroll("ada", "a")
 		h.give("ada", device.TypeOTP)
-		must(h.t, h.devices.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
+		must(h.t, h.home.Admins.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 		_, err := h.Begin(context.Background(), request("ada"))
 		expect(h.t, "with her phone suspended", err, login.ErrNoPhone)
 	})

@@ -128,7 +128,7 @@ func TestUnenroll_ForgetsTheEnrollmentAndKeepsTheAccounts(t *testing.T) {
 	if err := p.Unenroll(ctx); err != nil {
 		t.Fatal(err)
 	}
-	left := must(s.Devices.EnrollmentsOf(ctx, maria))(t)
+	left := must(s.Admins.EnrollmentsOf(ctx, maria))(t)
 	if p.Enrollment() != nil || len(left) > 0 || len(p.Accounts()) != 2 {
 		t.Error("wanted no enrollment and two accounts")
 	}

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"tutela/recovery/user"
+	"tutela/recovery/admin"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -29,7 +29,7 @@ const ScopeOpenID = "openid"
 // The scopes of our own that decide more than one call.
 const (
 	ScopeReadUsers     = "read:users"
-	ScopeResetAdminMFA = user.ScopeResetAdminMFA
+	ScopeResetAdminMFA = admin.ScopeResetAdminMFA
 	ScopeManageClients = "manage:clients"
 )
 

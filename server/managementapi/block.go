@@ -5,7 +5,7 @@ import (
 	"context"
 	"net/http"
 
-	"tutela/recovery"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage/audit"
 )
@@ -82,7 +82,7 @@ func (a *api) readBlocksBy(ctx context.Context, _ audit.Actor, in *identifierQue
 func (a *api) blocksOf(ctx context.Context, ids ...string) (*blocksOutput, error) {
 	out := &blocksOutput{blocks{[]block{}}}
 	for _, id := range ids {
-		standing, err := a.Codes.StandingOf(ctx, id)
+		standing, err := a.Admins.StandingOf(ctx, id)
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +91,7 @@ func (a *api) blocksOf(ctx context.Context, ids ...string) (*blocksOutput, error
 	return out, nil
 }
 
-func blocksFor(s recovery.Standing) []block {
+func blocksFor(s admin.Standing) []block {
 	list := make([]block, 0, len(s.Blocks))
 	for _, b := range s.Blocks {
 		list = append(list, block{Identifier: cmp.Or(s.Email, s.UserID), Channel: string(b.Channel)})
@@ -100,7 +100,7 @@ func blocksFor(s recovery.Standing) []block {
 }
 
 func (a *api) unblock(ctx context.Context, actor audit.Actor, in *UserPath) (*nothing, error) {
-	return nil, a.Restores.Unblock(ctx, in.ID, actor)
+	return nil, a.Admins.Unlock(ctx, in.ID, actor)
 }
 
 func (a *api) unblockBy(ctx context.Context, actor audit.Actor, in *identifierQuery) (*nothing, error) {
@@ -109,7 +109,7 @@ func (a *api) unblockBy(ctx context.Context, actor audit.Actor, in *identifierQu
 		return nil, err
 	}
 	for _, id := range ids {
-		if err := a.Restores.Unblock(ctx, id, actor); err != nil {
+		if err := a.Admins.Unlock(ctx, id, actor); err != nil {
 			return nil, err
 		}
 	}
@@ -124,7 +124,7 @@ func (a *api) identify(ctx context.Context, identifier string) ([]string, error)
 		return nil, errQuery.With("identifier is missing")
 	}
 	for _, field := range []user.Field{user.ID, user.Email, user.Username} {
-		found, err := a.Devices.SearchUsers(ctx, []user.Term{{Field: field, Value: identifier}}, maxIdentified)
+		found, err := a.Admins.SearchUsers(ctx, []user.Term{{Field: field, Value: identifier}}, maxIdentified)
 		if err != nil {
 			return nil, err
 		}

@@ -26,7 +26,7 @@ func (a *api) mountCodes() {
 }
 
 func (a *api) regenerateCode(ctx context.Context, actor audit.Actor, in *UserPath) (*codeOutput, error) {
-	code, err := a.Codes.Regenerate(ctx, in.ID, actor)
+	code, err := a.Admins.Regenerate(ctx, in.ID, actor)
 	if err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ func (a *api) mountEnrollments() {
 }
 
 func (a *api) readEnrollment(ctx context.Context, _ audit.Actor, in *EnrollmentPath) (*enrollmentOutput, error) {
-	e, err := a.Devices.ReadEnrollment(ctx, in.ID)
+	e, err := a.Admins.ReadEnrollment(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -107,19 +107,19 @@ func (a *api) readEnrollment(ctx context.Context, _ audit.Actor, in *EnrollmentP
 }
 
 func (a *api) deleteEnrollment(ctx context.Context, actor audit.Actor, in *EnrollmentPath) (*nothing, error) {
-	return nil, a.Devices.RemoveEnrollment(ctx, in.ID, actor)
+	return nil, a.Admins.RemoveEnrollment(ctx, in.ID, actor)
 }
 
 func (a *api) suspendEnrollment(ctx context.Context, actor audit.Actor, in *EnrollmentPath) (*nothing, error) {
-	return nil, a.Devices.Suspend(ctx, in.ID, actor)
+	return nil, a.Admins.Suspend(ctx, in.ID, actor)
 }
 
 func (a *api) resumeEnrollment(ctx context.Context, actor audit.Actor, in *EnrollmentPath) (*nothing, error) {
-	return nil, a.Devices.Resume(ctx, in.ID, actor)
+	return nil, a.Admins.Resume(ctx, in.ID, actor)
 }
 
 func (a *api) listEnrollments(ctx context.Context, _ audit.Actor, in *UserPath) (*enrollmentsOutput, error) {
-	all, err := a.Devices.EnrollmentsOf(ctx, in.ID)
+	all, err := a.Admins.EnrollmentsOf(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}

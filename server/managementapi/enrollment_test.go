@@ -127,20 +127,20 @@ func TestDeleteEnrollment_OfTheLastIsAResetAndOfAnotherIsNot(t *testing.T) {
 	second := h.enroll("u1")
 	h.call("DELETE", "/guardian/enrollments/"+first, "").is(http.StatusNoContent)
 	h.call("DELETE", "/guardian/enrollments/"+first, "").refused(http.StatusNotFound, "enrollment_not_found")
-	if p, err := h.devices.ReadUser(t.Context(), "u1"); err != nil || p.State != user.Enrolled {
+	if p, err := h.Admins.ReadUser(t.Context(), "u1"); err != nil || p.State != user.Enrolled {
 		t.Fatalf("state %v, %v", p.State, err)
 	}
 	h.call("POST", "/guardian/enrollments/"+second+"/suspend", "").is(http.StatusNoContent)
 	third := h.enroll("u1")
 	h.call("DELETE", "/guardian/enrollments/"+third, "").is(http.StatusNoContent)
-	if p, err := h.devices.ReadUser(t.Context(), "u1"); err != nil || p.State != user.RecoveryOnly {
+	if p, err := h.Admins.ReadUser(t.Context(), "u1"); err != nil || p.State != user.RecoveryOnly {
 		t.Fatalf("a suspended enrollment is left: state %v, %v", p.State, err)
 	}
 	h.call("DELETE", "/guardian/enrollments/"+second, "").is(http.StatusNoContent)
-	if p, err := h.devices.ReadUser(t.Context(), "u1"); err != nil || p.State != user.New {
+	if p, err := h.Admins.ReadUser(t.Context(), "u1"); err != nil || p.State != user.New {
 		t.Fatalf("state %v, %v", p.State, err)
 	}
-	standing, err := h.codes.StandingOf(t.Context(), "u1")
+	standing, err := h.Admins.StandingOf(t.Context(), "u1")
 	must(t, err)
 	if len(standing.Receipts) != 1 || standing.HasCode {
 		t.Errorf("standing %+v", standing)
@@ -153,7 +153,7 @@ func TestSuspend_IsReversibleAndRepeatable(t *testing.T) {
 	for range 2 {
 		h.call("POST", "/guardian/enrollments/"+id+"/suspend", `{}`).is(http.StatusNoContent)
 	}
-	if p, err := h.devices.ReadUser(t.Context(), "u1"); err != nil || p.State != user.RecoveryOnly {
+	if p, err := h.Admins.ReadUser(t.Context(), "u1"); err != nil || p.State != user.RecoveryOnly {
 		t.Fatalf("state %v, %v", p.State, err)
 	}
 	h.call("GET", "/guardian/enrollments/"+id, "").is(http.StatusOK)
@@ -163,7 +163,7 @@ func TestSuspend_IsReversibleAndRepeatable(t *testing.T) {
 	for range 2 {
 		h.call("POST", "/guardian/enrollments/"+id+"/resume", "").is(http.StatusNoContent)
 	}
-	if p, err := h.devices.ReadUser(t.Context(), "u1"); err != nil || p.State != user.Enrolled {
+	if p, err := h.Admins.ReadUser(t.Context(), "u1"); err != nil || p.State != user.Enrolled {
 		t.Fatalf("state %v, %v", p.State, err)
 	}
 	if events := h.logsOf("gd_update_device_account"); len(events) != 2 {

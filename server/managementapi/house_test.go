@@ -55,12 +55,11 @@ func newHouse(t *testing.T) *house {
 		Public: []string{publicURL},
 		Mount: func(h *servertest.House) {
 			managementapi.Mount(h.Server, managementapi.Services{
-				Access:   h.Access,
-				Codes:    h.Codes,
-				Devices:  h.Devices,
-				Restores: h.Restores,
-				Store:    h.Store,
-				Log:      slog.New(slog.DiscardHandler),
+				Access:  h.Access,
+				Admins:  h.Admins,
+				Devices: h.Devices,
+				Store:   h.Store,
+				Log:     slog.New(slog.DiscardHandler),
 			})
 		},
 	})
@@ -187,7 +186,7 @@ func (h *house) enroll(userID string) string {
 // setRole gives a user a role.
 func (h *house) setRole(userID string, role user.Role) {
 	h.t.Helper()
-	must(h.t, h.codes.SetRole(h.t.Context(), userID, role, audit.ByOperator(0)))
+	must(h.t, h.Admins.SetRole(h.t.Context(), userID, role, audit.ByOperator(0)))
 }
 
 // logsOf returns the events of a type, newest first.

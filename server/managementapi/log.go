@@ -79,7 +79,7 @@ func (a *api) mountLogs() {
 		LogsQuery
 	},
 	) (*logsOutput, error) {
-		p, err := a.Devices.ReadUser(ctx, in.ID)
+		p, err := a.Admins.ReadUser(ctx, in.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -187,7 +187,7 @@ func (a *api) narrow(ctx context.Context, q *audit.Query, text string) (nobody b
 			nobody = nobody || q.Client != "" && q.Client != c.value
 			q.Client = c.value
 		case "user_id":
-			found, err := a.Devices.SearchUsers(ctx, []user.Term{{Field: user.ID, Value: c.value}}, 1)
+			found, err := a.Admins.SearchUsers(ctx, []user.Term{{Field: user.ID, Value: c.value}}, 1)
 			if err != nil {
 				return false, err
 			}
@@ -253,7 +253,7 @@ func (a *api) show(ctx context.Context, entries []audit.Entry) ([]logEvent, erro
 			uids = append(uids, e.UID)
 		}
 	}
-	users, err := a.Devices.UsersOf(ctx, uids)
+	users, err := a.Admins.UsersOf(ctx, uids)
 	if err != nil {
 		return nil, err
 	}

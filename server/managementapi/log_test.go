@@ -147,7 +147,7 @@ func TestUserBlocks_AreShownAndOpened(t *testing.T) {
 	h := newHouse(t)
 	h.call("POST", "/users", `{"user_id":"u1","email":"u1@example.com","username":"one"}`).is(http.StatusCreated)
 	h.enroll("u1")
-	p, err := h.devices.ReadUser(t.Context(), "u1")
+	p, err := h.Admins.ReadUser(t.Context(), "u1")
 	must(t, err)
 	wrong, err := recovery.ParseCode("000000000000000000000000")
 	must(t, err)

@@ -14,9 +14,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"tutela/backup/restore"
 	"tutela/device"
-	"tutela/recovery"
+	"tutela/recovery/admin"
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/storage"
@@ -25,12 +24,11 @@ import (
 
 // Services are what the calls stand on.
 type Services struct {
-	Access   *access.Service
-	Codes    *recovery.Service
-	Devices  *device.Service
-	Restores *restore.Service
-	Store    *storage.Store // for the event log alone
-	Log      *slog.Logger
+	Access  *access.Service
+	Admins  *admin.Service
+	Devices *device.Service // for the links of tickets alone
+	Store   *storage.Store  // for the event log alone
+	Log     *slog.Logger
 }
 
 // base is where the API lies under a public URL.

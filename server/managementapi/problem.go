@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"tutela/device"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/server"
 	"tutela/server/access"
@@ -26,11 +27,11 @@ type said struct {
 var table = []said{
 	{access.ErrToken, http.StatusUnauthorized, "invalid_token", "Invalid token."},
 	{access.ErrScope, http.StatusForbidden, "insufficient_scope", ""},
-	{user.ErrRefused, http.StatusForbidden, "admin_reset_refused", ""},
+	{admin.ErrRefused, http.StatusForbidden, "admin_reset_refused", ""},
 	{user.ErrUnknown, http.StatusNotFound, "inexistent_user", "The user does not exist."},
 	{user.ErrExists, http.StatusConflict, "user_exists", "The user already exists."},
 	{device.ErrNoEnrollment, http.StatusNotFound, "enrollment_not_found", "Enrollment not found"},
-	{device.ErrEnrolled, http.StatusConflict, "already_enrolled", ""},
+	{admin.ErrEnrolled, http.StatusConflict, "already_enrolled", ""},
 	{device.ErrFactor, http.StatusBadRequest, "method_not_available", ""},
 	{audit.ErrNotFound, http.StatusNotFound, "inexistent_event", "The event does not exist."},
 	{errQuery, http.StatusBadRequest, "invalid_query_string", ""},

@@ -20,13 +20,11 @@ type ResetBody struct {
 	DryRun      bool   `json:"dry_run,omitempty" doc:"Remove nothing; the receipt says what would go."`
 }
 
-func (b ResetBody) request(userID string, actor audit.Actor) recovery.ResetRequest {
+func (b ResetBody) request() recovery.ResetRequest {
 	return recovery.ResetRequest{
-		UserID:      userID,
 		Reason:      b.Reason,
 		CallerCheck: b.CallerCheck,
 		DryRun:      b.DryRun,
-		Actor:       actor,
 	}
 }
 
@@ -70,7 +68,7 @@ func (a *api) reset(ctx context.Context, actor audit.Actor, in *struct {
 	Body ResetBody
 },
 ) (*receiptOutput, error) {
-	receipt, err := a.Codes.Reset(ctx, in.Body.request(in.ID, actor))
+	receipt, err := a.Admins.Reset(ctx, in.ID, in.Body.request(), actor)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +88,7 @@ func (a *api) resetAll(ctx context.Context, actor audit.Actor, in *struct {
 	for i, id := range in.Body.UserIDs {
 		slots <- struct{}{}
 		group.Go(func() {
-			receipt, err := a.Codes.Reset(ctx, in.Body.request(id, actor))
+			receipt, err := a.Admins.Reset(ctx, id, in.Body.request(), actor)
 			out[i] = a.resetOf(id, receipt, err)
 			<-slots
 		})

@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"tutela/device"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage/audit"
 )
@@ -43,12 +43,11 @@ func (a *api) createTicket(ctx context.Context, actor audit.Actor, in *ticketReq
 	if in.Body.SendMail {
 		return nil, errBody.With("send_mail needs a webhook that mails, and there is none: send the link yourself")
 	}
-	ticket, err := a.Devices.NewTicket(ctx, device.TicketRequest{
+	ticket, err := a.Admins.NewTicket(ctx, admin.TicketRequest{
 		User:          user.User{ID: in.Body.UserID, Email: in.Body.Email},
 		Factor:        in.Body.Factor,
 		AllowMultiple: in.Body.AllowMultiple,
-		Actor:         actor,
-	})
+	}, actor)
 	if err != nil {
 		return nil, err
 	}

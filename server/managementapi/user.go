@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"tutela/device"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage/audit"
 )
@@ -49,7 +49,7 @@ type identity struct {
 	IsSocial   bool   `json:"isSocial"`
 }
 
-func profileOf(p device.Profile) profile {
+func profileOf(p admin.Profile) profile {
 	out := profile{
 		UserID:        p.ID,
 		Email:         p.Email,
@@ -80,7 +80,7 @@ func profileOf(p device.Profile) profile {
 	return out
 }
 
-func profilesOf(all []device.Profile, s Selection) []picked[profile] {
+func profilesOf(all []admin.Profile, s Selection) []picked[profile] {
 	out := make([]picked[profile], 0, len(all))
 	for _, p := range all {
 		out = append(out, picked[profile]{profileOf(p), s})
@@ -193,11 +193,11 @@ func (a *api) createUser(ctx context.Context, actor audit.Actor, in *newUser) (*
 	if err != nil {
 		return nil, err
 	}
-	added, err := a.Codes.AddUser(ctx, u, actor)
+	added, err := a.Admins.AddUser(ctx, u, actor)
 	if err != nil {
 		return nil, err
 	}
-	made := device.Profile{User: added, State: user.New}
+	made := admin.Profile{User: added, State: user.New}
 	return &profileOutput{picked[profile]{value: profileOf(made)}}, nil
 }
 
@@ -206,7 +206,7 @@ func (a *api) readUser(ctx context.Context, _ audit.Actor, in *struct {
 	Selection
 },
 ) (*profileOutput, error) {
-	p, err := a.Devices.ReadUser(ctx, in.ID)
+	p, err := a.Admins.ReadUser(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +214,7 @@ func (a *api) readUser(ctx context.Context, _ audit.Actor, in *struct {
 }
 
 func (a *api) deleteUser(ctx context.Context, actor audit.Actor, in *UserPath) (*nothing, error) {
-	return nil, a.Codes.Delete(ctx, in.ID, actor)
+	return nil, a.Admins.Delete(ctx, in.ID, actor)
 }
 
 func (a *api) usersByEmail(ctx context.Context, _ audit.Actor, in *struct {
@@ -228,11 +228,11 @@ func (a *api) usersByEmail(ctx context.Context, _ audit.Actor, in *struct {
 	if err := (&user.User{ID: "x", Email: in.Email}).Validate(); err != nil {
 		return nil, errBody.With("email is no email address")
 	}
-	found, err := a.Devices.SearchUsers(ctx, []user.Term{{Field: user.Email, Value: in.Email}}, maxListed)
+	found, err := a.Admins.SearchUsers(ctx, []user.Term{{Field: user.Email, Value: in.Email}}, maxListed)
 	if err != nil {
 		return nil, err
 	}
-	all, err := a.Devices.Profiles(ctx, found)
+	all, err := a.Admins.Profiles(ctx, found)
 	return &struct{ Body []picked[profile] }{profilesOf(all, in.Selection)}, err
 }
 
@@ -261,7 +261,7 @@ func (a *api) listUsers(ctx context.Context, _ audit.Actor, in *usersQuery) (*us
 	if err != nil {
 		return nil, err
 	}
-	all, err := a.Devices.Profiles(ctx, shown)
+	all, err := a.Admins.Profiles(ctx, shown)
 	out.items = profilesOf(all, in.Selection)
 	return &usersOutput{out}, err
 }
@@ -273,9 +273,9 @@ func (a *api) continueUsers(ctx context.Context, terms []user.Term, at Checkpoin
 		return nil, nil, err
 	}
 	if len(terms) == 0 {
-		shown, err = a.Devices.PageUsers(ctx, after, 0, at.take()+1)
+		shown, err = a.Admins.PageUsers(ctx, after, 0, at.take()+1)
 	} else {
-		shown, err = a.Devices.SearchUsers(ctx, terms, maxListed)
+		shown, err = a.Admins.SearchUsers(ctx, terms, maxListed)
 		shown = slices.DeleteFunc(shown, func(u user.User) bool { return u.ID <= after })
 	}
 	if err != nil {
@@ -296,8 +296,8 @@ func (a *api) pageUsers(ctx context.Context, terms []user.Term, in *usersQuery) 
 	}
 	total := 0
 	if len(terms) == 0 && in.Sort == "" {
-		if shown, err = a.Devices.PageUsers(ctx, "", skip, in.PerPage); err == nil && in.IncludeTotals {
-			total, err = a.Devices.CountUsers(ctx, maxListed)
+		if shown, err = a.Admins.PageUsers(ctx, "", skip, in.PerPage); err == nil && in.IncludeTotals {
+			total, err = a.Admins.CountUsers(ctx, maxListed)
 		}
 	} else {
 		var all []user.User
@@ -318,8 +318,8 @@ func (a *api) pageUsers(ctx context.Context, terms []user.Term, in *usersQuery) 
 
 func (a *api) searchUsers(ctx context.Context, terms []user.Term, sort string) (all []user.User, err error) {
 	if len(terms) > 0 {
-		all, err = a.Devices.SearchUsers(ctx, terms, maxListed)
-	} else if all, err = a.Devices.PageUsers(ctx, "", 0, maxListed+1); len(all) > maxListed {
+		all, err = a.Admins.SearchUsers(ctx, terms, maxListed)
+	} else if all, err = a.Admins.PageUsers(ctx, "", 0, maxListed+1); len(all) > maxListed {
 		return nil, errQuery.With("more than %d users are too many to sort: narrow them by q", maxListed)
 	}
 	if err != nil || sort == "" {

@@ -109,7 +109,7 @@ func TestEveryChangeOfFactors_FollowsTheRuleOnAdmins(t *testing.T) {
 		h.call("POST", "/users", `{"user_id":"`+id+`"}`).is(http.StatusCreated)
 	}
 	h.setRole("boss", user.Admin)
-	self, err := h.devices.ReadUser(t.Context(), "self")
+	self, err := h.Admins.ReadUser(t.Context(), "self")
 	must(t, err)
 	_, own := h.clientFor(access.Client{Scopes: append([]string{"reset:admin_mfa"}, allScopes...), ActsAs: self.UID})
 	calls := func(id, enrollment string) [][3]string {

@@ -48,7 +48,7 @@ func (l *Local) addClient(ctx context.Context, c NewClient) (Credentials, error)
 		Presence:     c.Presence,
 	}
 	if c.ActsAs != "" {
-		u, err := l.Devices.ReadUser(ctx, c.ActsAs)
+		u, err := l.Admins.ReadUser(ctx, c.ActsAs)
 		if err != nil {
 			return Credentials{}, err
 		}

@@ -30,7 +30,7 @@ type Event struct {
 func (l *Local) listEvents(ctx context.Context, q EventQuery) ([]Event, error) {
 	wanted := audit.Query{After: q.After, Types: q.Types, Take: q.Take}
 	if q.UserID != "" {
-		u, err := l.Devices.ReadUser(ctx, q.UserID)
+		u, err := l.Admins.ReadUser(ctx, q.UserID)
 		if err != nil {
 			return nil, err
 		}
@@ -49,7 +49,7 @@ func (l *Local) listEvents(ctx context.Context, q EventQuery) ([]Event, error) {
 			uids = append(uids, e.UID)
 		}
 	}
-	users, err := l.Devices.UsersOf(ctx, uids)
+	users, err := l.Admins.UsersOf(ctx, uids)
 	events := make([]Event, 0, len(entries))
 	for _, e := range entries {
 		events = append(events, Event{

@@ -4,9 +4,9 @@ import (
 	"context"
 	"io"
 
-	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/recovery"
+	"tutela/recovery/admin"
 	"tutela/server/access"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -14,11 +14,11 @@ import (
 
 // Services is what the calls stand on.
 type Services struct {
-	Access   *access.Service
-	Codes    *recovery.Service
-	Devices  *device.Service
-	Restores *restore.Service
-	Store    *storage.Store // for the event log, the clock and the copy alone
+	Access  *access.Service
+	Admins  *admin.Service
+	Codes   *recovery.Service // for compacting alone
+	Devices *device.Service   // for the links of tickets alone
+	Store   *storage.Store    // for the event log, the clock and the copy alone
 }
 
 // Local makes the operator's calls in this process. Safe for concurrent use.

@@ -47,11 +47,11 @@ func newHouse(t *testing.T) *house {
 	ctx := context.Background()
 	services := servertest.Open(t, servertest.Options{})
 	h := &house{clock: services.Clock, dir: t.TempDir(), Services: operator.Services{
-		Access:   services.Access,
-		Codes:    services.Codes,
-		Devices:  services.Devices,
-		Restores: services.Restores,
-		Store:    services.Store,
+		Access:  services.Access,
+		Admins:  services.Admins,
+		Codes:   services.Codes,
+		Devices: services.Devices,
+		Store:   services.Store,
 	}}
 	h.local = operator.NewLocal(h.Services, 4711)
 	serve(t, h.socket(), h.Services)

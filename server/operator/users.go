@@ -5,8 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"tutela/device"
 	"tutela/recovery"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 )
 
@@ -28,11 +28,11 @@ var (
 	// UnlockUser opens what wrong codes have closed for the user with an id, and lifts vetoes on restores.
 	UnlockUser = declare("user/unlock", (*Local).unlockUser)
 
-	// ResetUser removes every record of a user's MFA. Errors: those of recovery.Service.Reset.
+	// ResetUser removes every record of a user's MFA. Errors: those of admin.Service.Reset.
 	ResetUser = declare("user/reset", (*Local).resetUser)
 
 	// MakeTicket makes a ticket, and the user when he was not seen before. Errors: ErrEnrolled; those of
-	// device.Service.NewTicket.
+	// admin.Service.NewTicket.
 	MakeTicket = declare("ticket", (*Local).makeTicket)
 )
 
@@ -56,7 +56,7 @@ type BlockChange struct {
 
 // UserDetail is all that an operator is shown of a user.
 type UserDetail struct {
-	device.Profile
+	admin.Profile
 	Enrollments []Enrollment       `json:"enrollments"`
 	HasCode     bool               `json:"has_recovery_code"`
 	Blocks      []recovery.Block   `json:"blocks"`
@@ -93,19 +93,19 @@ type Ticket struct {
 	URI string `json:"uri"` // the text of its QR code, for an app
 }
 
-// ErrEnrolled is device.ErrEnrolled in the words of the command line.
-var ErrEnrolled = device.ErrEnrolled.With("the user is enrolled already; --multiple makes a ticket for another phone")
+// ErrEnrolled is admin.ErrEnrolled in the words of the command line.
+var ErrEnrolled = admin.ErrEnrolled.With("the user is enrolled already; --multiple makes a ticket for another phone")
 
-func (l *Local) listUsers(ctx context.Context, p Page) ([]device.Profile, error) {
-	listed, err := l.Devices.PageUsers(ctx, p.After, 0, p.Take)
+func (l *Local) listUsers(ctx context.Context, p Page) ([]admin.Profile, error) {
+	listed, err := l.Admins.PageUsers(ctx, p.After, 0, p.Take)
 	if err != nil {
 		return nil, err
 	}
-	return l.Devices.Profiles(ctx, listed)
+	return l.Admins.Profiles(ctx, listed)
 }
 
 func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
-	p, err := l.Devices.ReadUser(ctx, id)
+	p, err := l.Admins.ReadUser(ctx, id)
 	if err != nil {
 		return UserDetail{}, err
 	}
@@ -113,7 +113,7 @@ func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
 		Profile:     p,
 		Enrollments: []Enrollment{},
 	}
-	all, err := l.Devices.EnrollmentsOf(ctx, id)
+	all, err := l.Admins.EnrollmentsOf(ctx, id)
 	if err != nil {
 		return UserDetail{}, err
 	}
@@ -126,7 +126,7 @@ func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
 			LastAuth: e.LastAuth,
 		})
 	}
-	standing, err := l.Codes.StandingOf(ctx, id)
+	standing, err := l.Admins.StandingOf(ctx, id)
 	detail.HasCode = standing.HasCode
 	detail.Blocks = standing.Blocks
 	detail.Receipts = standing.Receipts
@@ -134,34 +134,31 @@ func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
 }
 
 func (l *Local) setRole(ctx context.Context, c RoleChange) (None, error) {
-	return None{}, l.Codes.SetRole(ctx, c.UserID, c.Role, l.actor)
+	return None{}, l.Admins.SetRole(ctx, c.UserID, c.Role, l.actor)
 }
 
 func (l *Local) setBlocked(ctx context.Context, c BlockChange) (None, error) {
-	return None{}, l.Codes.SetBlocked(ctx, c.UserID, c.Blocked, l.actor)
+	return None{}, l.Admins.SetBlocked(ctx, c.UserID, c.Blocked, l.actor)
 }
 
 func (l *Local) unlockUser(ctx context.Context, id string) (None, error) {
-	return None{}, l.Restores.Unblock(ctx, id, l.actor)
+	return None{}, l.Admins.Unlock(ctx, id, l.actor)
 }
 
 func (l *Local) resetUser(ctx context.Context, r Reset) (recovery.Receipt, error) {
-	return l.Codes.Reset(ctx, recovery.ResetRequest{
-		UserID:      r.UserID,
+	return l.Admins.Reset(ctx, r.UserID, recovery.ResetRequest{
 		Reason:      r.Reason,
 		CallerCheck: r.CallerCheck,
 		DryRun:      r.DryRun,
-		Actor:       l.actor,
-	})
+	}, l.actor)
 }
 
 func (l *Local) makeTicket(ctx context.Context, r TicketRequest) (Ticket, error) {
-	secret, err := l.Devices.NewTicket(ctx, device.TicketRequest{
+	secret, err := l.Admins.NewTicket(ctx, admin.TicketRequest{
 		User:          user.User{ID: r.UserID, Email: r.Email},
 		AllowMultiple: r.Multiple,
-		Actor:         l.actor,
-	})
-	if errors.Is(err, device.ErrEnrolled) {
+	}, l.actor)
+	if errors.Is(err, admin.ErrEnrolled) {
 		return Ticket{}, ErrEnrolled
 	}
 	if err != nil {

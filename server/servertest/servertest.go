@@ -19,6 +19,7 @@ import (
 	"tutela/device/login"
 	"tutela/device/push"
 	"tutela/recovery"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/server"
 	"tutela/server/access"
@@ -51,6 +52,7 @@ type House struct {
 	Logins   *login.Service
 	Backups  *backup.Service
 	Restores *restore.Service
+	Admins   *admin.Service
 
 	// Stop ends the server as SIGTERM does.
 	Stop context.CancelFunc
@@ -99,6 +101,7 @@ func (h *House) build(o Options) {
 	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, bases, o.Push)
 	h.Backups = backup.New(h.Store, h.Ring, h.Devices)
 	h.Restores = restore.New(h.Store, h.Ring, h.Codes, h.Devices, h.Logins, h.Backups)
+	h.Admins = admin.New(h.Store, h.Codes, h.Devices, h.Restores)
 }
 
 func (h *House) serve() {
@@ -164,7 +167,7 @@ var Operator = audit.ByOperator(1000)
 // Ticket makes a ticket for a user, who is made when not seen before and may be enrolled.
 func (h *House) Ticket(u user.User) string {
 	h.t.Helper()
-	ticket, err := h.Devices.NewTicket(h.t.Context(), device.TicketRequest{User: u, AllowMultiple: true, Actor: Operator})
+	ticket, err := h.Admins.NewTicket(h.t.Context(), admin.TicketRequest{User: u, AllowMultiple: true}, Operator)
 	check.Must(h.t, err)
 	return ticket
 }
@@ -172,7 +175,7 @@ func (h *House) Ticket(u user.User) string {
 // SetBlocked blocks a user or takes the block back.
 func (h *House) SetBlocked(userID string, blocked bool) {
 	h.t.Helper()
-	check.Must(h.t, h.Codes.SetBlocked(h.t.Context(), userID, blocked, Operator))
+	check.Must(h.t, h.Admins.SetBlocked(h.t.Context(), userID, blocked, Operator))
 }
 
 // ChangeUser changes a user's record without an event.
@@ -194,7 +197,7 @@ func (h *House) ChangeUser(userID string, change func(*user.User)) {
 // Reset removes every record of a user's MFA.
 func (h *House) Reset(userID string) recovery.Receipt {
 	h.t.Helper()
-	receipt, err := h.Codes.Reset(h.t.Context(), recovery.ResetRequest{UserID: userID, Reason: "lost phone", Actor: Operator})
+	receipt, err := h.Admins.Reset(h.t.Context(), userID, recovery.ResetRequest{Reason: "lost phone"}, Operator)
 	check.Must(h.t, err)
 	return receipt
 }

@@ -1,6 +1,7 @@
-package user
+package admin
 
 import (
+	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -27,7 +28,7 @@ var ErrRefused = storage.NewError(storage.Denied, "the factors of this user are 
 // Whoever else is named as the actor may do nothing here: what users do to themselves, they prove.
 //
 // Errors: ErrRefused.
-func May(actor audit.Actor, action Action, u *User) error {
+func May(actor audit.Actor, action Action, u *user.User) error {
 	switch {
 	case actor.IsOperator():
 		return nil
@@ -37,31 +38,17 @@ func May(actor audit.Actor, action Action, u *User) error {
 		return nil
 	case actor.ActsFor(u.UID):
 		return ErrRefused.With("nobody changes his own factors by a management call")
-	case (u.Role == Admin || u.Role == Owner) && !actor.Has(ScopeResetAdminMFA):
+	case (u.Role == user.Admin || u.Role == user.Owner) && !actor.Has(ScopeResetAdminMFA):
 		return ErrRefused.With("the factors of an admin are changed with scope %s only", ScopeResetAdminMFA)
 	}
 	return nil
 }
 
-// FindFor returns the user with a login system's id, for an actor who may do action to that user.
+// find returns the user with a login system's id, for an actor who may do action to that user.
 //
-// Errors: ErrUnknown; ErrRefused.
-func FindFor(tx *storage.Tx, actor audit.Actor, action Action, id string) (*User, error) {
-	u, err := Find(tx, id)
-	if err == nil {
-		err = May(actor, action, u)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return u, nil
-}
-
-// GetFor returns the user with a uid, for an actor who may do action to that user.
-//
-// Errors: ErrUnknown; ErrRefused.
-func GetFor(tx *storage.Tx, actor audit.Actor, action Action, uid storage.UID) (*User, error) {
-	u, err := Get(tx, uid)
+// Errors: user.ErrUnknown; ErrRefused.
+func find(tx *storage.Tx, actor audit.Actor, action Action, id string) (*user.User, error) {
+	u, err := user.Find(tx, id)
 	if err == nil {
 		err = May(actor, action, u)
 	}

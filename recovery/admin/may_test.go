@@ -1,4 +1,4 @@
-package user_test
+package admin_test
 
 import (
 	"errors"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -14,8 +15,8 @@ import (
 func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
 	self := storage.NewUID()
 	other := storage.NewUID()
-	actions := map[user.Action]string{user.ChangeFactors: "factors", user.Block: "block", user.Unlock: "unlock", user.SetRole: "role"}
-	strong := []string{user.ScopeResetAdminMFA}
+	actions := map[admin.Action]string{admin.ChangeFactors: "factors", admin.Block: "block", admin.Unlock: "unlock", admin.SetRole: "role"}
+	strong := []string{admin.ScopeResetAdminMFA}
 	const (
 		never   = ""
 		unlock  = "unlock"
@@ -43,8 +44,8 @@ func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
 		for action, word := range actions {
 			check := func(uid storage.UID, role user.Role, may string) {
 				t.Helper()
-				err := user.May(c.actor, action, &user.User{UID: uid, ID: "x", Role: role})
-				if allowed := slices.Contains(strings.Fields(may), word); allowed != (err == nil) || !allowed && !errors.Is(err, user.ErrRefused) {
+				err := admin.May(c.actor, action, &user.User{UID: uid, ID: "x", Role: role})
+				if allowed := slices.Contains(strings.Fields(may), word); allowed != (err == nil) || !allowed && !errors.Is(err, admin.ErrRefused) {
 					t.Errorf("%s, %s, role %q, self %t: %v", name, word, role, uid == self, err)
 				}
 			}
@@ -58,8 +59,8 @@ func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
 		}
 	}
 	// Acting for oneself stays closed to an admin with every scope.
-	err := user.May(audit.ByClient("c", strong, self), user.ChangeFactors, &user.User{UID: self, Role: user.Owner})
-	if !errors.Is(err, user.ErrRefused) {
+	err := admin.May(audit.ByClient("c", strong, self), admin.ChangeFactors, &user.User{UID: self, Role: user.Owner})
+	if !errors.Is(err, admin.ErrRefused) {
 		t.Errorf("an owner himself: %v", err)
 	}
 }
@@ -67,10 +68,10 @@ func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
 func TestMay_SaysWhy(t *testing.T) {
 	uid := storage.NewUID()
 	for want, err := range map[string]error{
-		"nobody changes his own factors by a management call": user.May(audit.ByClient("c", nil, uid), user.ChangeFactors, &user.User{UID: uid}),
-		"the factors of an admin are changed with scope reset:admin_mfa only": user.May(
-			audit.ByClient("c", nil, storage.House), user.ChangeFactors, &user.User{UID: uid, Role: user.Admin}),
-		"the factors of this user are not for this caller to change": user.May(audit.ByUser(), user.ChangeFactors, &user.User{UID: uid}),
+		"nobody changes his own factors by a management call": admin.May(audit.ByClient("c", nil, uid), admin.ChangeFactors, &user.User{UID: uid}),
+		"the factors of an admin are changed with scope reset:admin_mfa only": admin.May(
+			audit.ByClient("c", nil, storage.House), admin.ChangeFactors, &user.User{UID: uid, Role: user.Admin}),
+		"the factors of this user are not for this caller to change": admin.May(audit.ByUser(), admin.ChangeFactors, &user.User{UID: uid}),
 	} {
 		if err == nil || err.Error() != want || storage.CodeOf(err) != storage.Denied {
 			t.Errorf("%v, want %s", err, want)

@@ -1,8 +1,9 @@
-package device
+package admin
 
 import (
 	"context"
 
+	"tutela/device"
 	"tutela/recovery/user"
 	"tutela/storage"
 )
@@ -23,7 +24,7 @@ func (s *Service) ReadUser(ctx context.Context, userID string) (p Profile, err e
 			return err
 		}
 		p.User = *u
-		p.State, err = State(tx, u.UID)
+		p.State, err = device.State(tx, u.UID)
 		return err
 	})
 	return p, err
@@ -50,7 +51,7 @@ func (s *Service) Profiles(ctx context.Context, list []user.User) ([]Profile, er
 	profiles := make([]Profile, 0, len(list))
 	err := s.store.View(ctx, func(tx *storage.Tx) error {
 		for _, u := range list {
-			state, err := State(tx, u.UID)
+			state, err := device.State(tx, u.UID)
 			if err != nil {
 				return err
 			}
@@ -64,39 +65,4 @@ func (s *Service) Profiles(ctx context.Context, list []user.User) ([]Profile, er
 // UsersOf returns those of the uids that are users, by uid.
 func (s *Service) UsersOf(ctx context.Context, uids []storage.UID) (map[storage.UID]user.User, error) {
 	return user.ByUID(ctx, s.store, uids)
-}
-
-// ReadEnrollment returns an enrollment as admins see it: neither retired, nor ended by its device.
-//
-// Errors: ErrNoEnrollment.
-func (s *Service) ReadEnrollment(ctx context.Context, id string) (e *Enrollment, err error) {
-	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		_, e, err = findShown(tx, id)
-		return err
-	})
-	return e, err
-}
-
-// EnrollmentsOf returns the user's enrollments as admins see them ([Set.Shown]).
-//
-// Errors: user.ErrUnknown.
-func (s *Service) EnrollmentsOf(ctx context.Context, userID string) (list Set, err error) {
-	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		u, err := user.Find(tx, userID)
-		if err != nil {
-			return err
-		}
-		set, err := All(tx, u.UID)
-		list = set.Shown()
-		return err
-	})
-	return list, err
-}
-
-func findShown(tx *storage.Tx, id string) (storage.UID, *Enrollment, error) {
-	uid, e, err := Find(tx, id)
-	if err == nil && !e.shown() {
-		err = ErrNoEnrollment
-	}
-	return uid, e, err
 }

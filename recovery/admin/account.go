@@ -1,0 +1,87 @@
+package admin
+
+import (
+	"context"
+	"errors"
+
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// AddUser makes a user. It acts on nobody who is there, so every actor may.
+//
+// Errors: user.ErrID; user.ErrProfile; user.ErrExists.
+func (s *Service) AddUser(ctx context.Context, u user.User, actor audit.Actor) (added user.User, err error) {
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		made, err := user.Create(tx, u)
+		if err != nil {
+			return err
+		}
+		added = *made
+		return audit.RecordCall(tx, actor, made.UID)
+	})
+	return added, err
+}
+
+// SetRole gives a user a role.
+//
+// Errors: user.ErrUnknown; ErrRefused.
+func (s *Service) SetRole(ctx context.Context, userID string, role user.Role, actor audit.Actor) error {
+	facts := audit.Facts{
+		audit.FactCall: audit.CallSetRole,
+		audit.FactRole: audit.Word(role),
+	}
+	return s.changeUser(ctx, userID, actor, SetRole, facts, func(u *user.User) { u.Role = role })
+}
+
+// SetBlocked blocks a user, who is then asked for nothing and let in nowhere, or takes the block back.
+//
+// Errors: user.ErrUnknown; ErrRefused.
+func (s *Service) SetBlocked(ctx context.Context, userID string, blocked bool, actor audit.Actor) error {
+	facts := audit.Facts{audit.FactCall: audit.CallUnblock}
+	if blocked {
+		facts[audit.FactCall] = audit.CallBlock
+	}
+	return s.changeUser(ctx, userID, actor, Block, facts, func(u *user.User) { u.Blocked = blocked })
+}
+
+func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Actor, action Action, facts audit.Facts, change func(*user.User)) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		target, err := find(tx, actor, action, userID)
+		if err != nil {
+			return err
+		}
+		_, err = user.Change(tx, target.UID, func(u *user.User) error {
+			change(u)
+			return nil
+		})
+		tx.Wake(target.UID) // who waits for a login of the user looks again
+		e := audit.Event{Type: audit.ManagementCall, UID: target.UID, Facts: facts}
+		return errors.Join(err, audit.RecordAccount(tx, actor, e, audit.Detail{}))
+	})
+}
+
+// Delete removes a user with all rows but evidence. Of an id that is nobody's it does nothing.
+//
+// Errors: ErrRefused.
+func (s *Service) Delete(ctx context.Context, userID string, actor audit.Actor) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		u, err := find(tx, actor, ChangeFactors, userID)
+		if errors.Is(err, user.ErrUnknown) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_, err = storage.Purge(tx, u.UID, false, storage.MFA, storage.Account)
+		if err != nil {
+			return err
+		}
+		// Nothing of the user stays, so the events have no detail.
+		bare := actor.WithoutOrigin()
+		return errors.Join(
+			audit.Record(tx, bare, audit.Event{Type: audit.UserDelete, UID: u.UID}, audit.Detail{}),
+			audit.RecordCall(tx, bare, u.UID))
+	})
+}

@@ -1,0 +1,164 @@
+package admin
+
+import (
+	"context"
+	"errors"
+
+	"tutela/device"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// TicketRequest is what a ticket is asked for with.
+type TicketRequest struct {
+	User          user.User // the id, and what is known about a user not seen before
+	Factor        string    // see device.CheckFactor
+	AllowMultiple bool      // also for a user who is enrolled
+}
+
+// ErrEnrolled reports a ticket for a user who is enrolled.
+var ErrEnrolled = storage.NewError(storage.Conflict,
+	"the user is enrolled already; allow_multiple_enrollments lets him add another phone")
+
+// NewTicket makes a ticket, and the user when there is none of that id. The ticket is 32 characters of A–Z a–z 0–9, and
+// this is the only time that it is seen.
+//
+// Errors: device.ErrFactor; user.ErrID; ErrRefused; ErrEnrolled.
+func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.Actor) (secret string, err error) {
+	err = device.CheckFactor(req.Factor)
+	if err != nil {
+		return "", err
+	}
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		u, err := user.Ensure(tx, req.User)
+		if err != nil {
+			return err
+		}
+		err = May(actor, ChangeFactors, u)
+		if err != nil {
+			return err
+		}
+		state, err := device.State(tx, u.UID)
+		if err != nil {
+			return err
+		}
+		if state == user.Enrolled && !req.AllowMultiple {
+			return ErrEnrolled
+		}
+		secret, err = s.devices.AddTicket(tx, u.UID, req.Factor)
+		return errors.Join(err,
+			audit.RecordAccount(tx, actor, audit.Event{Type: audit.StartEnroll, UID: u.UID}, audit.Detail{}),
+			audit.RecordCall(tx, actor, u.UID))
+	})
+	return secret, err
+}
+
+// ReadEnrollment returns an enrollment as admins see it ([device.Set.Shown]).
+//
+// Errors: device.ErrNoEnrollment.
+func (s *Service) ReadEnrollment(ctx context.Context, id string) (e *device.Enrollment, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		_, e, err = device.FindShown(tx, id)
+		return err
+	})
+	return e, err
+}
+
+// EnrollmentsOf returns the user's enrollments as admins see them ([device.Set.Shown]), oldest first.
+//
+// Errors: user.ErrUnknown.
+func (s *Service) EnrollmentsOf(ctx context.Context, userID string) (list device.Set, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		u, err := user.Find(tx, userID)
+		if err != nil {
+			return err
+		}
+		set, err := device.All(tx, u.UID)
+		list = set.Shown()
+		return err
+	})
+	return list, err
+}
+
+// Suspend takes an enrollment out of use at once and reversibly, as when its phone is reported lost: it is not asked,
+// and nothing of its own revives it. Once more is no error.
+//
+// Errors: device.ErrNoEnrollment; ErrRefused.
+//
+// Source: NIST SP 800-63B-4 §4.5.
+func (s *Service) Suspend(ctx context.Context, id string, actor audit.Actor) error {
+	return s.setStatus(ctx, id, device.Active, device.Suspended, actor)
+}
+
+// Resume ends a suspension. For an enrollment that is not suspended it does nothing.
+//
+// Errors: device.ErrNoEnrollment; ErrRefused.
+func (s *Service) Resume(ctx context.Context, id string, actor audit.Actor) error {
+	return s.setStatus(ctx, id, device.Suspended, device.Active, actor)
+}
+
+func (s *Service) setStatus(ctx context.Context, id string, was, is device.Status, actor audit.Actor) error {
+	return s.changeEnrollment(ctx, id, actor, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
+		if e.Status != was {
+			return nil
+		}
+		event := audit.Event{
+			Type:  audit.UpdateDevice,
+			UID:   u.UID,
+			Facts: audit.Facts{audit.FactStatus: audit.Word(is)},
+		}
+		return errors.Join(device.SetStatus(tx, u.UID, e, is),
+			audit.Record(tx, actor, event, e.Detail()),
+			audit.RecordCall(tx, actor, u.UID))
+	})
+}
+
+// RemoveEnrollment retires an enrollment. When no other is left, of any type and suspended ones included, it is a reset
+// of the user's MFA, with a receipt.
+//
+// Errors: device.ErrNoEnrollment; ErrRefused.
+func (s *Service) RemoveEnrollment(ctx context.Context, id string, actor audit.Actor) error {
+	return s.changeEnrollment(ctx, id, actor, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
+		set, err := device.All(tx, u.UID)
+		if err != nil {
+			return err
+		}
+		if len(set.Shown()) == 1 {
+			_, err = s.codes.Reset(ctx, tx, u, recovery.ResetRequest{Reason: "the last enrollment was removed"}, actor)
+			return err
+		}
+		event := audit.Event{
+			Type:  audit.Unenroll,
+			UID:   u.UID,
+			Facts: audit.Facts{audit.FactWhy: audit.WhyAdmin},
+		}
+		return errors.Join(device.Retire(tx, u.UID, e, nil),
+			audit.Record(tx, actor, event, e.Detail()),
+			audit.RecordCall(tx, actor, u.UID))
+	})
+}
+
+// changeEnrollment runs change on an enrollment as admins see it, whose user the actor may act on.
+//
+// Errors: device.ErrNoEnrollment; ErrRefused; those of change.
+func (s *Service) changeEnrollment(
+	ctx context.Context, id string, actor audit.Actor, change func(*storage.Tx, *user.User, *device.Enrollment) error,
+) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		uid, e, err := device.FindShown(tx, id)
+		if err != nil {
+			return err
+		}
+		u, err := user.Get(tx, uid)
+		if err != nil {
+			return err
+		}
+		err = May(actor, ChangeFactors, u)
+		if err != nil {
+			return err
+		}
+		return change(tx, u, e)
+	})
+}
