@@ -36,7 +36,7 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.
 		if err != nil {
 			return err
 		}
-		err = May(actor, ChangeFactors, u)
+		err = May(tx, actor, ChangeFactors, u)
 		if err != nil {
 			return err
 		}
@@ -155,7 +155,7 @@ func (s *Service) changeEnrollment(
 		if err != nil {
 			return err
 		}
-		err = May(actor, ChangeFactors, u)
+		err = May(tx, actor, ChangeFactors, u)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -29,6 +30,14 @@ const (
 	Admin    Role = "admin"
 	Owner    Role = "owner"
 )
+
+// ranks are the roles, each above those before it.
+var ranks = []Role{NoRole, Viewer, Helpdesk, Admin, Owner}
+
+// Above reports whether a role reaches further than another.
+func (r Role) Above(other Role) bool {
+	return slices.Index(ranks, r) > slices.Index(ranks, other)
+}
 
 // ParseRole reads a role as people write it ("none" is NoRole).
 //

@@ -11,8 +11,9 @@ import (
 // Actor says who makes a call and where it comes from. The edge of the house makes one for each call; every use case
 // takes it, asks it what its maker may do, and hands it to [Record].
 //
-// There are four kinds: the operator on the machine ([ByOperator]), a client by a management call ([ByClient]), the user
-// by phone or browser ([ByUser]), and nobody: the zero Actor, for what the house does by itself.
+// There are five kinds: the operator on the machine ([ByOperator]), a client by a management call ([ByClient]), a person
+// who is signed in as an admin ([ByAdmin]), the user by phone or browser ([ByUser]), and nobody: the zero Actor, for what
+// the house does by itself.
 //
 // An Actor is a value: With… and In return a changed copy. It is safe to share between goroutines.
 type Actor struct {
@@ -20,8 +21,8 @@ type Actor struct {
 	osUser  int         // of the operator
 	sudo    string      // of the operator: the person behind sudo, at most MaxAgentBytes
 	client  string      // of a client; of a user, the login system through which the call came
-	scopes  []string    // of a client; never changed
-	actsAs  storage.UID // of a client: the user for whom it acts
+	scopes  []string    // of a client and of an admin; never changed
+	actsAs  storage.UID // of a client: the user for whom it acts; of an admin: who is signed in
 	address string      // IP address
 	agent   string      // at most MaxAgentBytes
 	call    Word        // the management call
@@ -33,6 +34,7 @@ const (
 	nobody actorKind = iota
 	operator
 	client
+	admin
 	person
 )
 
@@ -51,6 +53,11 @@ func ByClient(id string, scopes []string, actsAs storage.UID) Actor {
 		scopes: slices.Clone(scopes),
 		actsAs: actsAs,
 	}
+}
+
+// ByAdmin is a person who is signed in as an admin, with the scopes of that session.
+func ByAdmin(uid storage.UID, scopes []string) Actor {
+	return Actor{kind: admin, actsAs: uid, scopes: slices.Clone(scopes)}
 }
 
 // ByUser is the user, by a phone or a browser. What such a call may do follows from what it has proven, never from
@@ -93,13 +100,16 @@ func (a Actor) In(call Word) Actor {
 	return a
 }
 
-// By names the actor in events and receipts: "operator:<os uid>", "client:<id>", or "" for the user and for nobody.
+// By names the actor in events and receipts: "operator:<os uid>", "client:<id>", "user:<uid>" for an admin, or "" for the
+// user herself and for nobody.
 func (a Actor) By() string {
 	switch a.kind {
 	case operator:
 		return "operator:" + strconv.Itoa(a.osUser)
 	case client:
 		return "client:" + a.client
+	case admin:
+		return "user:" + a.actsAs.String()
 	default:
 		return ""
 	}
@@ -114,7 +124,14 @@ func (a Actor) IsOperator() bool { return a.kind == operator }
 // IsClient reports whether a client acts by a management call.
 func (a Actor) IsClient() bool { return a.kind == client }
 
-// ActsFor reports whether a client acts for this user.
+// IsAdmin reports whether a person acts who is signed in as an admin.
+func (a Actor) IsAdmin() bool { return a.kind == admin }
+
+// ActsAs returns the user who is signed in as an admin, or for whom a client acts; storage.House for a client that acts for
+// nobody, and for every other actor.
+func (a Actor) ActsAs() storage.UID { return a.actsAs }
+
+// ActsFor reports whether a client acts for this user, or an admin is this user.
 func (a Actor) ActsFor(uid storage.UID) bool { return !a.actsAs.IsZero() && a.actsAs == uid }
 
 // Has reports whether the actor has a scope. The operator has every scope; a user and nobody have none.

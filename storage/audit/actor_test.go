@@ -12,8 +12,9 @@ import (
 
 func TestActor_IsNamedInEventsByItsKindAndAnID(t *testing.T) {
 	for want, actor := range map[string]audit.Actor{
-		"operator:1000": audit.ByOperator(1000),
-		"client:abc":    audit.ByClient("abc", nil, storage.House),
+		"operator:1000":                         audit.ByOperator(1000),
+		"client:abc":                            audit.ByClient("abc", nil, storage.House),
+		"user:0a000000000000000000000000000000": audit.ByAdmin(storage.UID{10}, nil),
 	} {
 		if actor.By() != want {
 			t.Errorf("%s, want %s", actor.By(), want)
@@ -29,11 +30,14 @@ func TestActor_IsNamedInEventsByItsKindAndAnID(t *testing.T) {
 func TestActor_HasTheScopesItWasGivenAndTheOperatorAll(t *testing.T) {
 	scopes := []string{"read:users"}
 	client := audit.ByClient("c", scopes, storage.House)
+	person := audit.ByAdmin(storage.UID{10}, scopes)
 	scopes[0] = "reset:mfa"
 	for name, got := range map[string]bool{
 		"the operator":             audit.ByOperator(1).Has("reset:mfa"),
 		"a client":                 client.Has("read:users") && !client.Has("reset:mfa"),
 		"a client acts for nobody": !client.ActsFor(storage.House),
+		"an admin":                 person.Has("read:users") && !person.Has("reset:mfa"),
+		"an admin is one person":   person.ActsFor(storage.UID{10}) && !person.ActsFor(storage.UID{11}) && !person.IsOperator() && !person.IsClient(),
 		"nobody":                   !audit.Actor{}.Has(""),
 		"the user":                 !audit.ByUser().WithClient("c").Has("read:users"),
 	} {
