@@ -125,9 +125,9 @@ func Installation(tx *storage.Tx, uid storage.UID, id string) (*device.Enrollmen
 	return nil, err
 }
 
-// Move hands a backup from one installation to another, within a transaction that has found that it may: to writes to
-// it from here on, under a new handle, and every restore of it that is still open is closed. from is nil when the old
-// installation is gone already; else it no longer names the backup, and is the caller's to write back.
+// Move hands a backup from one installation to another: to writes to it from here on, under a new handle, and every open
+// restore of it is closed. The caller has found that this may be. from is nil when the old installation is gone already;
+// else it names the backup no longer, and the caller writes it back.
 func (s *Service) Move(tx *storage.Tx, uid storage.UID, b *Backup, from, to *device.Enrollment, handle string) error {
 	if from != nil {
 		from.Push.BackupID = ""
@@ -140,7 +140,7 @@ func (s *Service) Move(tx *storage.Tx, uid storage.UID, b *Backup, from, to *dev
 		backups.Put(tx, uid, b.ID, b))
 }
 
-// Delete removes the caller's backup with all its versions; its handle is from then on like one that never was.
+// Delete removes the caller's backup with all its versions. Its handle is then as unknown as one that never was.
 //
 // Errors: those of device.Service.Check; ErrNone.
 func (s *Service) Delete(ctx context.Context, p device.Proof, actor audit.Actor) error {
@@ -153,6 +153,7 @@ func (s *Service) Delete(ctx context.Context, p device.Proof, actor audit.Actor)
 		if err != nil {
 			return err
 		}
+		// The enrollment is free for another backup; the rest of this one goes, its handle included.
 		e.Push.BackupID = ""
 		return errors.Join(
 			device.Put(tx, p.UID, e),

@@ -35,9 +35,9 @@ func NewHandle() string { return storage.NewID("rh_", handleCharacters) }
 
 func (s *Service) hash(handle string) string { return s.ring.Hash(handlePurpose, []byte(handle)) }
 
-// Find returns the backup under a handle. When there is none it is nil, and what a backup would bring with it is made
-// up: stranger is returned as the owner, and the keyed hash is that of the handle. The operations on the store and the
-// hashes computed are the same, whether the handle is known, is known no longer, or never was.
+// Find returns the backup under a handle, its owner, and the keyed hash by which it is found. Without a backup b is nil, the
+// owner is stranger, and the hash is that of the handle. It computes the same hashes and does the same on the store
+// whether the handle is known, was known, or never was, so its time tells nothing.
 func (s *Service) Find(tx *storage.Tx, handle string, stranger storage.UID) (owner storage.UID, b *Backup, hash string, err error) {
 	hashes := s.ring.Hashes(handlePurpose, []byte(handle))
 	owner = stranger
@@ -72,6 +72,7 @@ func (s *Service) NewHandle(ctx context.Context, p device.Proof) (string, error)
 		if err != nil {
 			return err
 		}
+		// A handle that is kept in plain form for a repeated Put is the old one.
 		b.Handle = s.hash(handle)
 		return errors.Join(freshHandles.Delete(tx, p.UID, b.ID), backups.Put(tx, p.UID, b.ID, b))
 	})

@@ -62,6 +62,7 @@ func track(tx *storage.Tx, uid storage.UID, b *Backup) (Tracked, error) {
 		Updated:          v.Created,
 		Enrollment:       v.Enrollment,
 	}
+	// The phone that writes to it, or, of an orphan, the one that wrote the latest version.
 	e, err := Installation(tx, uid, b.ID)
 	if err == nil && e == nil {
 		t.Orphaned = true
@@ -80,14 +81,15 @@ func track(tx *storage.Tx, uid storage.UID, b *Backup) (Tracked, error) {
 // orphansWhole is how many of a user's orphaned backups, the newest, keep their older generations.
 const orphansWhole = 10
 
-// thin bounds what a user's backups take. None is ever dropped: an orphaned backup is what a person whose phone is gone
-// comes back by, and each of them stands for an enrolment that somebody let happen. But of orphans past the newest
-// orphansWhole only the latest generation is kept.
+// thin bounds what a user's backups take. It drops no backup: by an orphaned one a person whose phone is gone comes back,
+// and each stands for an enrolment that somebody let happen. But of orphans past the newest orphansWhole it keeps the
+// latest generation alone.
 func thin(tx *storage.Tx, uid storage.UID) error {
 	all, err := backups.All(tx, uid)
 	if err != nil || len(all) <= orphansWhole {
 		return err
 	}
+	// Newest first, so that the older ones are past the count.
 	slices.SortFunc(all, func(a, b storage.Row[Backup]) int { return b.Record.Changed.Compare(a.Record.Changed) })
 	orphans := 0
 	for _, row := range all {

@@ -40,7 +40,7 @@ type manifest struct {
 	Issued           *float64 `json:"iat"` // a phone's clock is never trusted: it says nothing here
 }
 
-// parseManifest reads the payload of a compact JWS, whose signature is looked at apart.
+// parseManifest reads the payload of a compact JWS and does not verify its signature.
 //
 // Errors: ErrInvalid.
 func parseManifest(compact string) (*manifest, error) {
@@ -48,6 +48,7 @@ func parseManifest(compact string) (*manifest, error) {
 	if len(compact) > device.MaxTokenBytes || len(parts) != 3 {
 		return nil, ErrInvalid.With("the manifest is no compact JWS")
 	}
+	// The header is only to be JSON: which algorithm counts, the key says.
 	var header map[string]any
 	var m manifest
 	if !decodePart(parts[0], &header) || !decodePart(parts[1], &m) {

@@ -13,7 +13,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// Precondition is what a Put expects to find: nothing, or one generation. Exactly one is said.
+// Precondition says what a Put expects to find: nothing, or one generation. A valid one says exactly one of them.
 //
 // Source: RFC 9110 §13.1 (If-None-Match: *; If-Match).
 type Precondition struct {
@@ -21,7 +21,7 @@ type Precondition struct {
 	Match *int64
 }
 
-// noGeneration is what a tag that names no generation of ours matches.
+// noGeneration stands for a tag that names no generation of ours.
 const noGeneration = -1
 
 // ParsePrecondition reads the two header fields, empty when absent. An If-Match that names no generation of ours
@@ -88,7 +88,7 @@ type Stored struct {
 // Put adds the next version to the caller's backup, and makes the backup with the first. The same Put again gets the
 // same answer.
 //
-// Errors, the first that is so: those of device.Service.Check; ErrInvalid (no precondition or two, a manifest that does
+// Errors, the first that applies: those of device.Service.Check; ErrInvalid (no precondition or two, a manifest that does
 // not parse); *Conflict; ErrInvalid (body and manifest differ, the signature is not by this device's key, the parent
 // does not chain); ErrShrinks; ErrTooLarge.
 func (s *Service) Put(ctx context.Context, p device.Proof, req PutRequest, actor audit.Actor) (*Stored, error) {
@@ -106,6 +106,7 @@ func (s *Service) Put(ctx context.Context, p device.Proof, req PutRequest, actor
 		if err != nil && !errors.Is(err, ErrNone) {
 			return err
 		}
+		// The same again: its first answer was lost.
 		if latest != nil && latest.Manifest == req.Manifest && latest.Digest == next.digest {
 			stored, err = b.stored(tx, p.UID, latest)
 			return err
@@ -122,19 +123,19 @@ func (s *Service) Put(ctx context.Context, p device.Proof, req PutRequest, actor
 	return stored, nil
 }
 
-// candidate is a version to come, with all about it that no transaction is needed for.
+// candidate is a version to be added, with all that is known of it without a transaction.
 type candidate struct {
 	PutRequest
 	manifest   *manifest // nil when it does not parse
 	unparsed   error     // why it does not
 	unverified error     // why its signature is not by the device's key
 	digest     string    // of the body
-	first      string    // the handle, should it be the first of a backup
+	first      string    // the handle, if it is the first of a backup
 	id         string    // that backup's id
 }
 
-// examine verifies the signature by the key that the proof was made with; a transaction that then checks the proof has
-// found the key the same.
+// examine verifies the signature outside of the transaction that writes, where it makes nobody wait. It takes the key that
+// the proof was made with: the transaction checks the proof again, and with it that the key is the same.
 func (s *Service) examine(ctx context.Context, p device.Proof, req PutRequest) (*candidate, error) {
 	var key device.Key
 	err := s.store.View(ctx, func(tx *storage.Tx) error {
@@ -159,7 +160,7 @@ func (s *Service) examine(ctx context.Context, p device.Proof, req PutRequest) (
 	return next, nil
 }
 
-// refuse goes through the reasons to refuse a version, in the order of the protocol.
+// refuse returns the first reason to refuse a version, in the order of the protocol; nil for none.
 func (c *candidate) refuse(tx *storage.Tx, e *device.Enrollment, latest *Version) error {
 	if latest == nil {
 		latest = &Version{}
@@ -173,6 +174,7 @@ func (c *candidate) refuse(tx *storage.Tx, e *device.Enrollment, latest *Version
 	case !c.Precondition.holds(latest.Generation) || *m.Generation != latest.Generation+1:
 		return &Conflict{Generation: latest.Generation, Manifest: latest.Manifest}
 	}
+	// The caller knows the latest version. Now what it says about the new one has to be true.
 	if err := c.mismatch(e, latest); err != nil {
 		return err
 	}
@@ -186,10 +188,10 @@ func (c *candidate) refuse(tx *storage.Tx, e *device.Enrollment, latest *Version
 	return err
 }
 
-// fewItems is from how many accounts on the loss of more than half needs a word.
+// fewItems is the number of accounts from which the loss of more than half needs Shrink.
 const fewItems = 4
 
-// mismatch tells what the manifest says that is not so.
+// mismatch returns the first untrue thing that the manifest says, as ErrInvalid; nil for none.
 func (c *candidate) mismatch(e *device.Enrollment, latest *Version) error {
 	m := c.manifest
 	parent := ""
@@ -224,6 +226,7 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 		Enrollment:       e.ID,
 		Created:          tx.Now().Truncate(time.Millisecond),
 	}
+	// The first version makes the backup.
 	var err error
 	if b == nil {
 		if b, err = s.begin(tx, uid, e, next); err != nil {
@@ -234,6 +237,7 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 	if err != nil {
 		return nil, err
 	}
+	// Write it, and drop the oldest past the policy's number.
 	b.Generation = v.Generation
 	b.Changed = tx.Now()
 	event := audit.Event{Type: audit.BackupPut, UID: uid, Facts: audit.Facts{audit.FactProvider: audit.Word(v.Provider)}}
@@ -258,7 +262,7 @@ func (s *Service) begin(tx *storage.Tx, uid storage.UID, e *device.Enrollment, n
 		b.keepFresh(tx, uid, next.first))
 }
 
-// stored is the answer to the Put that brought v, its first time and again.
+// stored returns the answer to the Put that brought v, for the first time or again.
 func (b *Backup) stored(tx *storage.Tx, uid storage.UID, v *Version) (*Stored, error) {
 	out := &Stored{Generation: v.Generation, Digest: v.Digest, Created: v.Created}
 	var err error

@@ -121,7 +121,7 @@ func (b *Backup) put(tx *storage.Tx, uid storage.UID, v *Version, body []byte) e
 	return err
 }
 
-// body puts the chunks of a version together again.
+// body reads a version's body from its chunks.
 func (b *Backup) body(tx *storage.Tx, uid storage.UID, v *Version) ([]byte, error) {
 	keys := make([]string, v.chunks())
 	for number := range keys {
@@ -131,6 +131,7 @@ func (b *Backup) body(tx *storage.Tx, uid storage.UID, v *Version) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
+	// Without one of its chunks, as when that was set aside as damaged, the version cannot be read.
 	body := make([]byte, 0, v.Size)
 	for _, chunk := range list {
 		if chunk == nil {

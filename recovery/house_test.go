@@ -128,7 +128,7 @@ func (h *house) fail(uid storage.UID, ch recovery.Channel) {
 	}
 }
 
-// wait is how long the channel waits by what a call is told; 0 when it looks at codes.
+// wait returns how long a call on the channel is asked to wait; 0 when codes are compared.
 func (h *house) wait(uid storage.UID, ch recovery.Channel) (wait time.Duration) {
 	h.t.Helper()
 	h.view(func(tx *storage.Tx) error {

@@ -29,7 +29,7 @@ const (
 	closedFor     = 24 * time.Hour
 )
 
-// ErrLimited reports a try that comes too soon; it says how long to wait.
+// ErrLimited reports a try that comes too soon, with the time to wait.
 var ErrLimited = storage.NewError(storage.Limited, "too many attempts; wait before you try again")
 
 // limit is how a user's channel stands. It never expires by time alone.
@@ -88,7 +88,7 @@ func waitAfter(n int) time.Duration {
 	}
 }
 
-// clear forgets the failures of a channel.
+// clearLimit forgets the failures of a channel.
 func clearLimit(tx *storage.Tx, uid storage.UID, ch Channel) error {
 	return limits.Delete(tx, uid, string(ch))
 }

@@ -7,8 +7,7 @@ import (
 	"tutela/storage/outbox"
 )
 
-// Notice is the kind of outbox entry that tells a user's phones something and asks nothing. Package device fans it
-// out.
+// Notice is the kind of outbox entry that informs a user's phones and asks nothing. Package device sends it to each phone.
 var Notice = outbox.Declare[NoticePayload]("notice", storage.MFA)
 
 // NoticePayload is the payload of a Notice.
@@ -19,7 +18,7 @@ type NoticePayload struct {
 	Address    string     `json:"address,omitempty"`    // it is told where it was reached before: a key of package device's
 }
 
-// NoticeWord is what a notice tells. Apps know these words and pass over others.
+// NoticeWord says what has happened. Apps know these words and ignore others.
 type NoticeWord string
 
 // The words of notices.
@@ -33,13 +32,13 @@ const (
 // noticeLife is how long a notice is worth delivering.
 const noticeLife = 24 * time.Hour
 
-// Notify has the user's phones told, when the transaction has been committed.
+// Notify queues a notice to the user's phones.
 func Notify(tx *storage.Tx, uid storage.UID, notice NoticePayload) error {
 	return NotifyThrough(tx, uid, "", notice)
 }
 
-// NotifyThrough is Notify for a notice that names one phone: service is the push service that reaches it, so that a
-// service which does not answer holds up no phone of another.
+// NotifyThrough is Notify for a notice to one phone, which the push service named service reaches. So a service that does
+// not answer delays only its own phones.
 func NotifyThrough(tx *storage.Tx, uid storage.UID, service string, notice NoticePayload) error {
 	return Notice.AddTo(tx, uid, service, notice, tx.Now().Add(noticeLife))
 }

@@ -34,7 +34,7 @@ var codes = storage.Declare(storage.Spec[saved]{Name: "recovery_code", Class: st
 // theCode is the key of the one row a user has in the table.
 const theCode = ""
 
-// ErrWrongCode reports a code that does not match. It says nothing more.
+// ErrWrongCode reports a code that does not match, and does not say why.
 var ErrWrongCode = storage.NewError(storage.Denied, "the recovery code is not right")
 
 // Signer signs receipts: a compact JWS over payload.
@@ -64,14 +64,14 @@ func CodeIssued(tx *storage.Tx, uid storage.UID) (bool, error) {
 	return s != nil, err
 }
 
-// Issue gives the user a new code; the old one, if any, is dead from the commit on, and so are all kept replies that
-// might show one.
+// Issue gives the user a new code. From the commit on the old one opens nothing, and the kept replies, which may show one,
+// are erased.
 func (s *Service) Issue(tx *storage.Tx, uid storage.UID) (Code, error) {
 	return s.issue(tx, uid, false)
 }
 
 // IssueByAdmin gives the user a new code that an admin sees: it is marked so and counts for 24 hours. The user's phones are
-// told.
+// notified.
 func (s *Service) IssueByAdmin(tx *storage.Tx, uid storage.UID) (Code, error) {
 	code, err := s.issue(tx, uid, true)
 	return code, errors.Join(err, Notify(tx, uid, NoticePayload{Notice: NoticeCodeChanged}))
@@ -101,9 +101,9 @@ func (s *Service) RepliesTo(tx *storage.Tx, r *Reply, uid storage.UID, code Code
 // Spend uses the user's recovery code up and issues the next one.
 //
 // code is as ParseCode returned it: a typo never comes here and costs no attempt. A wrong code is Denied and counts
-// towards the channel's limit; past that Spend is Limited, with the time to wait, whatever the code. Both are to be
-// returned from the transaction as they are: the count is kept. Spending and issuing are one step of tx, and the
-// user's phones are told.
+// towards the channel's limit; past that Spend is Limited, with the time to wait, whatever the code. Return both errors
+// from the transaction as they are, so that the count is kept. Spending and issuing are one step of tx, and the user's
+// phones are notified.
 //
 // Errors: ErrLimited; ErrWrongCode (kept).
 //
@@ -152,8 +152,8 @@ func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, ac
 	return storage.Kept(ErrWrongCode)
 }
 
-// Practise reports whether a code is the user's, without spending it. A typo is false and not counted; a wrong code
-// counts on its own channel. A right one is thereby confirmed as saved.
+// Practise reports whether a code is the user's, without spending it. A typo is false and not counted; a wrong code counts
+// on a channel of its own. A right code is marked as confirmed: the person has saved it.
 //
 // Errors: ErrLimited.
 func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, actor audit.Actor) (bool, error) {

@@ -10,7 +10,7 @@ import (
 // ReplyLife is how long a reply that may have been lost on its way is kept, at most.
 const ReplyLife = 15 * time.Minute
 
-// Reply is what a call was told, kept for a caller who asks again because the first was lost. Any rotation of the
+// Reply is the answer to a call, kept for a caller who asks again because the first was lost. Any rotation of the
 // recovery code, reset, retirement, or first authenticated call of its enrollment erases it.
 type Reply struct {
 	Enrollment string    `json:"enrollment,omitempty"` // whose first call erases it

@@ -19,7 +19,7 @@ import (
 // MaxReasonBytes bounds the reason of a reset.
 const MaxReasonBytes = 1000
 
-// CallerChecks are the ways in which the one who called for a reset can have been checked.
+// CallerChecks are the ways to check the person who asks for a reset.
 var CallerChecks = []string{"device_answered", "no_answer", "document", "in_person", "other"}
 
 // ResetRequest is what an admin asks for.
@@ -106,6 +106,7 @@ func (s *Service) Reset(ctx context.Context, tx *storage.Tx, u *user.User, req R
 	if err != nil {
 		return Receipt{}, err
 	}
+	// What went, in words and as a keyed hash of each row.
 	r := Receipt{
 		ID:          storage.NewID("rcp_", 16),
 		UserID:      u.ID,
@@ -118,6 +119,7 @@ func (s *Service) Reset(ctx context.Context, tx *storage.Tx, u *user.User, req R
 		Removed:     count(removed),
 		Digest:      s.digest(removed),
 	}
+	// A dry run writes nothing, so its receipt is not signed; it names the residue of earlier resets alone.
 	r.Residue, err = residue(tx, u.UID)
 	if err != nil || req.DryRun {
 		return r, err
@@ -177,8 +179,8 @@ func count(removed []storage.Removed) []RemovedCount {
 	return counts
 }
 
-// digest is the keyed hash over the sorted pairs of table and key, each length-framed: it shows, to whoever holds
-// the keys, exactly which rows went, and tells nobody else anything.
+// digest returns the keyed hash over the sorted pairs of table and key, each framed by its length. With the keys it proves
+// which rows went; without them it says nothing.
 func (s *Service) digest(removed []storage.Removed) string {
 	h := sha256.New()
 	for _, r := range removed {
@@ -205,13 +207,13 @@ func residue(tx *storage.Tx, uid storage.UID) (bool, error) {
 	return false, err
 }
 
-// leaves reports whether a reset that removed so much at an instant may have left bytes in freed pages, when the file was
-// last written anew from compacted on.
+// leaves reports whether removed rows may still lie in freed pages: they went at an instant, and the last compaction began
+// at compacted.
 func leaves(removed []RemovedCount, at, compacted time.Time) bool {
 	return len(removed) > 0 && !at.Before(compacted)
 }
 
-// lastCompaction is when the file was last written anew; the zero time when it never was.
+// lastCompaction returns when the last compaction began; the zero time before the first.
 func lastCompaction(tx *storage.Tx) (time.Time, error) {
 	last, err := compactions.Get(tx, storage.House, "")
 	if errors.Is(err, storage.ErrNotFound) {
@@ -223,7 +225,7 @@ func lastCompaction(tx *storage.Tx) (time.Time, error) {
 	return last.At, nil
 }
 
-// Compacted notes that the file was written anew by a run that began at began: what was removed before is gone.
+// Compacted records that a compaction that began at began is done: what was removed before is gone.
 func Compacted(tx *storage.Tx, began time.Time) error {
 	return compactions.Put(tx, storage.House, "", &compaction{At: began.Truncate(time.Millisecond)}) // as receipts are
 }

@@ -13,7 +13,7 @@ import (
 	"tutela/storage"
 )
 
-// mostListed bounds a list of restores, whose newest are shown: a thief of a platform backup can make many.
+// mostListed bounds a list of restores to its newest: a thief of a platform backup can make many.
 const mostListed = 100
 
 // End is how a restore ended, for an admin. One that is still open has none.
@@ -42,8 +42,8 @@ type Listed struct {
 	End        End
 }
 
-// Await returns the open restores of the caller's backup, those that are neither done, nor given up, nor over: newest
-// first, at most 100. When there are none it first waits for one, up to wait or the end of ctx.
+// Await returns the open restores of the caller's backup (neither done, nor given up, nor expired), newest first, at most
+// 100. Without any it waits for one, at most for wait or until ctx ends.
 //
 // Errors: those of device.Service.Check.
 func (s *Service) Await(ctx context.Context, p device.Proof, wait time.Duration) (list []Listed, err error) {
@@ -61,6 +61,7 @@ func (s *Service) open(ctx context.Context, p device.Proof) (list []Listed, err 
 		if err != nil {
 			return err
 		}
+		// An enrollment without a backup has no restores.
 		b, err := backup.Get(tx, p.UID, e.Push.BackupID)
 		if errors.Is(err, backup.ErrNone) {
 			return nil
@@ -85,7 +86,7 @@ func (s *Service) List(tx *storage.Tx, uid storage.UID) ([]Listed, error) {
 	return s.list(tx, uid, func(*restore) bool { return true })
 }
 
-// list returns the user's restores that which picks.
+// list returns those of the user's restores that which picks, in the order of List.
 func (s *Service) list(tx *storage.Tx, uid storage.UID, which func(*restore) bool) ([]Listed, error) {
 	rows, err := restores.All(tx, uid)
 	if err != nil {
@@ -95,6 +96,7 @@ func (s *Service) list(tx *storage.Tx, uid storage.UID, which func(*restore) boo
 	slices.SortFunc(rows, func(a, b storage.Row[restore]) int {
 		return cmp.Or(b.Record.Started.Compare(a.Record.Started), strings.Compare(a.Key, b.Key))
 	})
+	// Restores of one backup share their scene: it is read once.
 	scenes := make(map[string]*scene, 1)
 	list := make([]Listed, 0, min(len(rows), mostListed))
 	for _, row := range rows[:min(len(rows), mostListed)] {
@@ -125,6 +127,7 @@ func (r *restore) listed(sc *scene) Listed {
 		Backup:     r.Backup,
 		Enrollment: r.Enrollment,
 	}
+	// How it ended, the first that applies.
 	switch expired := !sc.facts.Now.Before(r.Expires); {
 	case !r.Done.IsZero():
 		l.End = EndDone
@@ -137,6 +140,7 @@ func (r *restore) listed(sc *scene) Listed {
 	case sc.closed(r):
 		l.End = EndClosed
 	}
+	// What comes next is over; an admin sees what came first, or why nothing goes on.
 	switch l.End {
 	case EndClosed, EndExpired:
 		l.Step = r.First.Step

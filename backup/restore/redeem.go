@@ -13,15 +13,14 @@ import (
 	"tutela/storage/audit"
 )
 
-// Outcome is what a new installation gets when it has taken over: what an enrolment gives, with the next recovery
-// code.
+// Outcome is what a new installation gets when it has taken over: an enrolment's answer, with the next recovery code.
 type Outcome struct {
 	device.Enrolled
 	RestoreHandle string         `json:"restore_handle"` // a new one; the old one is dead
 	Backup        backup.Version `json:"backup"`         // the latest, to be read with the new enrollment
 }
 
-// RestoreWithCode has the new installation take over by the user's recovery code, in one step: the code is spent and the
+// RestoreWithCode lets the new installation take over by the user's recovery code, in one step: the code is spent and the
 // next one issued, pending approvals are asked of the new installation, the old one is retired, the backup moves to the
 // new one, and every other open restore of it is closed. The same call again, with the same code, gets the same answer
 // until the new installation's first authenticated call, for at most 15 minutes.
@@ -83,7 +82,7 @@ func readOutcome(kept *recovery.Reply) (*Outcome, error) {
 	return &o, json.Unmarshal(kept.Body, &o)
 }
 
-// admit reports whether a code is looked at now. A closed channel is told as the wait that it is.
+// admit reports whether a code is compared now. Of a closed channel it returns the wait.
 //
 // Errors: ErrNotReady; recovery.ErrLimited.
 func admit(tx *storage.Tx, f row, sc *scene) error {
@@ -138,8 +137,8 @@ func (r *restore) installation() device.Installation {
 	}
 }
 
-// takeOver puts e in the place of the old installation and ends the restore. The user's phones are told, and the old one,
-// which is none of them any more.
+// takeOver puts e in the place of the old installation and ends the restore. It notifies the user's phones, and the old one,
+// which is no longer among them.
 func (s *Service) takeOver(tx *storage.Tx, f row, sc *scene, e *device.Enrollment, handle string) error {
 	if err := s.backups.Move(tx, f.UID, sc.backup, sc.old, e, handle); err != nil {
 		return err
@@ -172,8 +171,8 @@ func record(tx *storage.Tx, f row, sc *scene, e *device.Enrollment, actor audit.
 	return errors.Join(err, audit.Record(tx, actor, event, moved))
 }
 
-// State returns how a restore stands. proof may be a compact JWS by the new installation's key, with which a restore that
-// is done gives its answer again.
+// State returns how a restore stands. With proof, a compact JWS by the new installation's key, a restore that is done also
+// returns its kept reply.
 //
 // Errors: ErrNone; ErrToken; of a restore that is done, with a proof: ErrProof; ErrNotReady, when the reply is kept no
 // longer.
@@ -190,6 +189,7 @@ func (s *Service) State(ctx context.Context, id, token, proof string) (*State, e
 		if state.Step != StepDone || proof == "" {
 			return nil
 		}
+		// Read here, verified outside: a signature makes nobody wait.
 		kept, err = recovery.KeptReply(tx, f.UID, replyKey(f))
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil
@@ -229,6 +229,7 @@ func (s *Service) FirstTimeSetup(ctx context.Context, id, token string) (*State,
 		if !f.Record.Done.IsZero() {
 			return ErrNotReady.With("the restore is done already")
 		}
+		// The phone's push address is kept no longer than it is needed.
 		if f.Record.Chosen.IsZero() {
 			f.Record.Chosen = tx.Now()
 			f.Record.Push = push.KeptAddress{}

@@ -66,7 +66,7 @@ func TestRestoreWithCode_PutsTheNewInstallationInThePlaceOfTheOld(t *testing.T) 
 	})
 }
 
-// checkNotices reports whether a restore that is done was told of.
+// checkNotices fails the test unless the phones are notified of a restore that is done.
 func checkNotices(t *testing.T, h *house, old *phone, s *started) {
 	t.Helper()
 	if h.notices(t, "restored", s.ID, old.Enrolled.ID) != 1 {

@@ -210,7 +210,7 @@ func (s *Service) byID(tx *storage.Tx, id string) (row, error) {
 	return row{UID: uid, Key: key, Record: r}, nil
 }
 
-// scene is all but the restore itself that a decision follows from.
+// scene holds the inputs of Decide that all restores of a backup share.
 type scene struct {
 	backup *backup.Backup     // nil: there is none
 	old    *device.Enrollment // the installation that writes to it; nil: there is none

@@ -63,8 +63,8 @@ type Started struct {
 	Flooded bool   // the start needed its proof; the caller counts it against the address that it came from
 }
 
-// Start begins a restore and decides what comes next. The old installation's phone is told of the first start of an
-// hour. Nobody is refused for the handle alone.
+// Start begins a restore and decides what comes next. It notifies the old installation's phone of the first start
+// of an hour. It refuses nobody for the handle alone.
 //
 // Errors: device.ErrInstallation; ErrProof, with which nothing is written and which the caller counts against the address
 // as well.
@@ -84,7 +84,7 @@ func (s *Service) Start(ctx context.Context, req StartRequest, actor audit.Actor
 	return started, nil
 }
 
-// beginning is a start with all that no transaction is needed for.
+// beginning is a start with all that is known of it without a transaction.
 type beginning struct {
 	StartRequest
 	proven   bool        // the proof is by the key that the start names, and of this handle
@@ -111,8 +111,8 @@ func (s *Service) prepare(req StartRequest) *beginning {
 	return b
 }
 
-// proves reports whether a compact JWS is by the key, and its payload says that member is value and when it was made. A
-// phone's clock is never trusted: the time is not compared with ours.
+// proves reports whether a compact JWS is by the key, has value as a member, and has a time. That time is not compared with
+// ours: a phone's clock is never trusted.
 func proves(key device.Key, proof, member, value string) bool {
 	if proof == "" {
 		return false
@@ -278,8 +278,8 @@ func (s *starts) since(instant time.Time) []time.Time {
 	return recent
 }
 
-// tell records the start, and has the old installation's phone told of the first of an hour; all of the user's phones
-// when that installation cannot be asked. For a handle that is nobody's there is nobody to tell, and the outbox finds so.
+// tell records the start. Of the first of an hour it notifies the old installation's phone, or all of the user's phones when
+// that one cannot be asked. A handle that is nobody's has no phones, which the outbox finds later.
 func (s *Service) tell(tx *storage.Tx, f row, sc *scene, first bool, actor audit.Actor) error {
 	facts := audit.Facts{audit.FactStep: audit.Word(f.Record.First.Step), audit.FactReason: audit.Word(f.Record.First.Reason)}
 	// The phone's name lies in the restore: with it, the event of a stranger's would be of another size.

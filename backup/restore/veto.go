@@ -9,9 +9,9 @@ import (
 	"tutela/storage/audit"
 )
 
-// Veto is the old installation's word that a restore of its backup is not the user's doing: for 24 hours no restore of
-// that backup goes on, whatever the policy, until an admin lifts the veto. It may come at any step before the code was
-// right. Once more is no error.
+// Veto stops a restore for the old installation, whose person says that it is not hers: for 24 hours no restore of that
+// backup goes on, whatever the policy, unless an admin lifts the veto. It may come at any step before the code was right.
+// Once more renews it.
 //
 // Errors: those of device.Service.Check; ErrNone, also for a restore of another backup; ErrNotReady, when it is done.
 func (s *Service) Veto(ctx context.Context, p device.Proof, id string, actor audit.Actor) error {
@@ -24,6 +24,7 @@ func (s *Service) Veto(ctx context.Context, p device.Proof, id string, actor aud
 		if err != nil {
 			return err
 		}
+		// Once more: it is stopped already, and counts from now.
 		if !f.Record.Vetoed.IsZero() {
 			return vetoes.Put(tx, f.UID, f.Record.Backup, &veto{At: tx.Now()})
 		}
@@ -50,6 +51,7 @@ func (s *Service) vetoable(tx *storage.Tx, uid storage.UID, e *device.Enrollment
 	if !f.Record.Done.IsZero() {
 		return row{}, ErrNotReady.With("the restore is done already")
 	}
+	// One that another restore has closed is over.
 	sc, err := s.scene(tx, uid, f.Record.Backup)
 	if err == nil && sc.closed(f.Record) {
 		err = ErrNone
@@ -65,7 +67,7 @@ func (s *Service) check(tx *storage.Tx, p device.Proof) (*device.Enrollment, err
 	return s.devices.Check(tx, p)
 }
 
-// LiftVetoes takes back all vetoes on restores of the user.
+// LiftVetoes removes all vetoes on restores of the user, and wakes who waits.
 func LiftVetoes(tx *storage.Tx, uid storage.UID) error {
 	rows, err := vetoes.All(tx, uid)
 	for _, row := range rows {

@@ -12,7 +12,7 @@ import (
 )
 
 // Regenerate gives the user a new recovery code that an admin sees: it is marked so and counts for 24 hours. The old one
-// is dead, and the user's phones are told.
+// opens nothing any more, and the user's phones are notified.
 //
 // Errors: user.ErrUnknown; ErrRefused.
 func (s *Service) Regenerate(ctx context.Context, userID string, actor audit.Actor) (code recovery.Code, err error) {

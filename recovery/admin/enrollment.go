@@ -32,6 +32,7 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.
 		return "", err
 	}
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		// A user who is made here goes again when the rest fails.
 		u, err := user.Ensure(tx, req.User)
 		if err != nil {
 			return err
@@ -125,6 +126,7 @@ func (s *Service) RemoveEnrollment(ctx context.Context, id string, actor audit.A
 		if err != nil {
 			return err
 		}
+		// Without an authenticator the user would have no MFA, and no receipt would say who did that.
 		if len(set.Shown()) == 1 {
 			_, err = s.codes.Reset(ctx, tx, u, recovery.ResetRequest{Reason: "the last enrollment was removed"}, actor)
 			return err

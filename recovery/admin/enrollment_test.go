@@ -50,7 +50,7 @@ func TestSuspend_TakesAnEnrollmentOutOfUseUntilItIsResumed(t *testing.T) {
 	})
 }
 
-func TestProfiles_TellTheMFAStateOfEach(t *testing.T) {
+func TestProfiles_ShowTheMFAStateOfEach(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ctx := context.Background()
 		h.Enroll("b", "a phone")

@@ -8,7 +8,7 @@ import (
 	"tutela/storage"
 )
 
-// Profile is a user as admins see him: the record, and the MFA state that follows from what lies above it.
+// Profile is a user as admins see him: the record and the MFA state.
 type Profile struct {
 	user.User
 	State user.State `json:"mfa_state"`
@@ -30,23 +30,23 @@ func (s *Service) ReadUser(ctx context.Context, userID string) (p Profile, err e
 	return p, err
 }
 
-// PageUsers returns users in the order of their ids: those after the id after ("": from the first), passing over skip of
-// them, at most take. Their MFA state is not looked up: [Service.Profiles] does that for those that are shown.
+// PageUsers returns users in the order of their ids, as [user.Page] does. It does not read their MFA state: that is for
+// [Service.Profiles], of the users who are shown.
 func (s *Service) PageUsers(ctx context.Context, after string, skip, take int) ([]user.User, error) {
 	return user.Page(ctx, s.store, after, skip, take)
 }
 
-// CountUsers returns how many users there are, and stops counting at most.
+// CountUsers returns the number of users, or most if there are more.
 func (s *Service) CountUsers(ctx context.Context, most int) (int, error) {
 	return user.Count(ctx, s.store, most)
 }
 
-// SearchUsers is PageUsers for those for whom all of the terms hold, as user.Search finds them.
+// SearchUsers returns the users for whom all of the terms hold, as [user.Search] does.
 func (s *Service) SearchUsers(ctx context.Context, terms []user.Term, most int) ([]user.User, error) {
 	return user.Search(ctx, s.store, terms, most)
 }
 
-// Profiles adds the MFA state to users. Who was deleted meanwhile is a user without any.
+// Profiles adds the MFA state to users. One who was deleted meanwhile is shown as new.
 func (s *Service) Profiles(ctx context.Context, list []user.User) ([]Profile, error) {
 	profiles := make([]Profile, 0, len(list))
 	err := s.store.View(ctx, func(tx *storage.Tx) error {

@@ -12,9 +12,10 @@ import (
 // readBatch is how many users are read in one view.
 const readBatch = 256
 
-// Page returns users in the order of their ids: those after the id after ("": from the first), passing over skip of
-// them, at most take. It is no transaction.
+// Page returns users in the order of their ids: at most take of those after the id after ("": from the first), without the
+// first skip of them. It is no transaction: users who are made or deleted meanwhile may or may not be among them.
 func Page(ctx context.Context, s *storage.Store, after string, skip, take int) ([]User, error) {
+	// The index gives the uids; the records are read once it is left.
 	var uids []storage.UID
 	err := byID.Peek(ctx, s, after, func(id string, uid storage.UID, _ string) bool {
 		switch {
@@ -32,7 +33,7 @@ func Page(ctx context.Context, s *storage.Store, after string, skip, take int) (
 	return read(ctx, s, uids)
 }
 
-// Count returns how many users there are, and stops counting at most.
+// Count returns the number of users, or most if there are more.
 func Count(ctx context.Context, s *storage.Store, most int) (n int, err error) {
 	err = byID.Peek(ctx, s, "", func(string, storage.UID, string) bool {
 		n++
@@ -51,7 +52,8 @@ func ByUID(ctx context.Context, s *storage.Store, uids []storage.UID) (map[stora
 	return found, err
 }
 
-// read returns the users with these uids, in this order; who was deleted meanwhile is left out.
+// read returns the users with these uids, in this order, in several views so that none is long. Who was deleted meanwhile is
+// left out.
 func read(ctx context.Context, s *storage.Store, uids []storage.UID) (list []User, err error) {
 	list = make([]User, 0, len(uids))
 	for batch := range slices.Chunk(uids, readBatch) {
@@ -94,12 +96,13 @@ type Term struct {
 	Prefix bool // the field begins with Value; else it is Value
 }
 
-// Search returns the users for whom all of the terms hold, in the order of their ids. Of the first term, which should be
-// the narrowest, it looks at most users. Without terms it finds nobody. It is no transaction.
+// Search returns the users for whom all of the terms hold, in the order of their ids. It looks at most at most users for
+// whom the first term holds, so that one should be the narrowest. Without terms it finds nobody. It is no transaction.
 func Search(ctx context.Context, s *storage.Store, terms []Term, most int) ([]User, error) {
 	if len(terms) == 0 {
 		return nil, nil
 	}
+	// An index answers the first term; the others are compared with the records.
 	uids, err := terms[0].candidates(ctx, s, most)
 	if err != nil {
 		return nil, err
@@ -120,7 +123,7 @@ type peeker interface {
 	Peek(ctx context.Context, s *storage.Store, from string, fn func(value string, uid storage.UID, key string) bool) error
 }
 
-// candidates are those whom the indexes show for a term, each once, at most so many.
+// candidates returns the uids that the indexes have for a term, each once, at most so many.
 func (t Term) candidates(ctx context.Context, s *storage.Store, most int) ([]storage.UID, error) {
 	indexes := map[Field][]peeker{
 		ID:       {byID},
@@ -132,6 +135,7 @@ func (t Term) candidates(ctx context.Context, s *storage.Store, most int) ([]sto
 	var uids []storage.UID
 	seen := map[storage.UID]bool{}
 	for _, index := range indexes {
+		// An id is indexed as it is; case counts in it.
 		from := folded(t.Value)
 		if index == peeker(byID) {
 			from = t.Value
@@ -153,7 +157,7 @@ func (t Term) candidates(ctx context.Context, s *storage.Store, most int) ([]sto
 	return uids, nil
 }
 
-// beginning reports whether the term asks for the beginning of a field alone.
+// beginning reports whether the value need only begin the field.
 func (t Term) beginning() bool { return t.Prefix || t.Field == Any }
 
 // holds reports whether the term holds for a user.

@@ -92,7 +92,7 @@ const record = ""
 // indexedBytes is how much of a text the indexes hold.
 const indexedBytes = 128
 
-// indexed is a text as it stands in an index; an empty one does not.
+// indexed returns the index entries of a text; an empty one has none.
 func indexed(text string) []string {
 	if text == "" {
 		return nil
@@ -100,13 +100,13 @@ func indexed(text string) []string {
 	return []string{folded(text)}
 }
 
-// folded is what two texts have in common that differ in case alone, or far behind.
+// folded returns a text as indexes hold it: in lower case, and cut.
 func folded(text string) string {
 	text = strings.ToLower(text)
 	return text[:min(len(text), indexedBytes)]
 }
 
-// accountIndex keeps an email to one user of a connection.
+// accountIndex keeps an email unique in its connection.
 func accountIndex(u *User) []string {
 	if u.Email == "" || u.Connection == "" {
 		return nil
@@ -230,7 +230,7 @@ func (u *User) row() *User {
 	return &row
 }
 
-// taken says in the words of this package that another user has the id, or the email in the connection.
+// taken returns ErrExists for an index entry that another user has, and else err.
 func taken(err error) error {
 	if errors.Is(err, storage.ErrUnique) {
 		return ErrExists
@@ -238,7 +238,7 @@ func taken(err error) error {
 	return err
 }
 
-// Ensure returns the user with u.ID, and makes that user when there is none. A user who is there stays as he is.
+// Ensure returns the user with u.ID, and makes one from u when there is none. A user who is there is not changed.
 //
 // Errors: ErrID; ErrProfile.
 func Ensure(tx *storage.Tx, u User) (*User, error) {
@@ -257,6 +257,7 @@ func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, e
 	if err != nil {
 		return nil, err
 	}
+	// change may not move the record: uid and id are put back.
 	id := u.ID
 	if err := change(u); err != nil {
 		return nil, err

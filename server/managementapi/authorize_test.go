@@ -12,7 +12,7 @@ import (
 	"tutela/storage"
 )
 
-// operations are the calls of this API with their scopes, as /openapi.json tells of them.
+// operations are the calls of this API with their scopes, from /openapi.json.
 func (h *house) operations() map[[2]string][]string {
 	h.t.Helper()
 	resp, err := http.Get(h.url + "/openapi.json")

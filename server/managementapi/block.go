@@ -10,7 +10,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// blocks is what is closed to a user, or waiting, by the limits on guessing.
+// blocks lists the channels of a user that the limits on guessing have closed, or that wait.
 type blocks struct {
 	BlockedFor []block `json:"blocked_for"`
 }
@@ -28,7 +28,7 @@ type identifierQuery struct {
 	Identifier string `query:"identifier" doc:"Id, email or username."`
 }
 
-// maxIdentified is how many users with one email are looked at.
+// maxIdentified bounds the users that one identifier finds: several may have one email.
 const maxIdentified = 100
 
 func (a *api) mountBlocks() {
@@ -123,6 +123,7 @@ func (a *api) identify(ctx context.Context, identifier string) ([]string, error)
 	if identifier == "" {
 		return nil, errQuery.With("identifier is missing")
 	}
+	// An identifier is an id before it is an email, and an email before a username.
 	for _, field := range []user.Field{user.ID, user.Email, user.Username} {
 		found, err := a.Admins.SearchUsers(ctx, []user.Term{{Field: field, Value: identifier}}, maxIdentified)
 		if err != nil {

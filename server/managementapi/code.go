@@ -7,7 +7,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// codeOutput is a recovery code, which is told once.
+// codeOutput is a recovery code, which is shown once.
 type codeOutput struct {
 	Body struct {
 		RecoveryCode string `json:"recovery_code"`

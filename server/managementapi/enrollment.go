@@ -30,7 +30,7 @@ type usersEnrollment struct {
 	AuthMethod string `json:"auth_method" enum:"guardian,authenticator,webauthn-roaming,webauthn-platform"`
 }
 
-// enrollmentOf shows an enrollment, which is confirmed from its first moment. Only an app has an identifier.
+// enrollmentOf shows an enrollment. Each is confirmed from its first moment; only an app has an identifier.
 func enrollmentOf(e *device.Enrollment) enrollment {
 	return enrollment{
 		ID:         e.ID,

@@ -13,8 +13,8 @@ import (
 	"tutela/storage"
 )
 
-// maxListed is how many items of a list can be reached by page and counted, and how many a search looks at. Past it
-// there is from and take.
+// maxListed bounds the items of a list that page reaches and totals count, and the users that a search looks at. Beyond it
+// from and take go on.
 const maxListed = 10_000
 
 // instant is a time as this API writes it: RFC 3339 with milliseconds and Z.
@@ -28,14 +28,14 @@ func (instant) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
 }
 
-// Paging is how a list is asked for by page. page counts from 0.
+// Paging asks for a list by page, counted from 0.
 type Paging struct {
 	Page          int  `query:"page" minimum:"0" doc:"Counts from 0."`
 	PerPage       int  `query:"per_page" minimum:"1" maximum:"100" default:"50"`
 	IncludeTotals bool `query:"include_totals" doc:"Answer an object with start, limit, length and total."`
 }
 
-// Checkpoint is how a list is asked for from where the last answer ended. It wins over a page.
+// Checkpoint asks for a list from where the last answer ended. It wins over a page.
 type Checkpoint struct {
 	From string `query:"from" doc:"The next of the answer before."`
 	Take int    `query:"take" minimum:"1" maximum:"100" doc:"How many, with from."`
@@ -50,7 +50,7 @@ func (c Checkpoint) take() int {
 	return c.Take
 }
 
-// skip is how many items lie before the page.
+// skip returns the number of items before the page.
 //
 // Errors: errQuery, for a page past maxListed.
 func (p Paging) skip() (int, error) {
@@ -60,13 +60,13 @@ func (p Paging) skip() (int, error) {
 	return p.Page * p.PerPage, nil
 }
 
-// pageOf is the page of all the items.
+// pageOf returns at most most of the items after the first skip.
 func pageOf[T any](all []T, skip, most int) []T {
 	skip = min(skip, len(all))
 	return all[skip:min(skip+most, len(all))]
 }
 
-// cursor hides the last item's id in what the caller sends back.
+// cursor encodes the last item's id for the caller to send back.
 func cursor(id string) string { return base64.RawURLEncoding.EncodeToString([]byte(id)) }
 
 func readCursor(from string) (string, error) {
@@ -104,6 +104,7 @@ func (l list[T]) MarshalJSON() ([]byte, error) {
 	if err != nil || l.shape == nil {
 		return items, err
 	}
+	// The items get the list's name among the members of the shape.
 	shape, err := json.Marshal(l.shape)
 	if err != nil {
 		return nil, err
@@ -132,13 +133,13 @@ func (l list[T]) Schema(r huma.Registry) *huma.Schema {
 	return &huma.Schema{OneOf: []*huma.Schema{items, object}}
 }
 
-// Selection is which members of an object are wanted.
+// Selection names the members of an object that are wanted, or not wanted.
 type Selection struct {
 	Fields        string `query:"fields" doc:"Members to include, or to leave out; separated by commas."`
 	IncludeFields bool   `query:"include_fields" default:"true"`
 }
 
-// picked is an object of which some members are left out.
+// picked is an object that is written without some of its members.
 type picked[T any] struct {
 	value T
 	Selection

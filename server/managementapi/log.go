@@ -36,7 +36,7 @@ type logEvent struct {
 	Details    map[string]any `json:"details"`
 }
 
-// LogsQuery is what events are asked for with. With from or take it goes from an event on, oldest first.
+// LogsQuery asks for events. With from or take they begin after an event, oldest first.
 type LogsQuery struct {
 	Paging
 	Selection
@@ -135,7 +135,7 @@ func (a *api) listLogs(ctx context.Context, uid storage.UID, in *LogsQuery) (*lo
 	return out, nil
 }
 
-// logQuery turns what is asked for into a query of the log; nobody tells that no event can match.
+// logQuery translates the call's parameters into a query of the log. nobody reports that no event can match.
 func (a *api) logQuery(ctx context.Context, uid storage.UID, in *LogsQuery) (q audit.Query, nobody bool, err error) {
 	q = audit.Query{UID: uid}
 	if in.From != "" || in.Take > 0 {
@@ -159,6 +159,7 @@ func (a *api) logQuery(ctx context.Context, uid storage.UID, in *LogsQuery) (q a
 			q.Oldest = !down
 		}
 	}
+	// The conditions of both parameters hold together.
 	for _, text := range []string{in.Q, in.Search} {
 		missing, err := a.narrow(ctx, &q, text)
 		if err != nil {
@@ -169,7 +170,7 @@ func (a *api) logQuery(ctx context.Context, uid storage.UID, in *LogsQuery) (q a
 	return q, nobody, nil
 }
 
-// narrow adds the conditions of a text to a query. nobody tells that they cannot all hold.
+// narrow adds the conditions of a text to a query. nobody reports that they cannot all hold.
 func (a *api) narrow(ctx context.Context, q *audit.Query, text string) (nobody bool, err error) {
 	clauses, err := parseQuery(text)
 	if err != nil {
@@ -231,7 +232,7 @@ func between(q *audit.Query, c clause) error {
 	return nil
 }
 
-// parseDate reads a time, or a day, and how long that is.
+// parseDate reads a time or a day, and returns its first instant and its length.
 func parseDate(s string) (at time.Time, width time.Duration, err error) {
 	s = strings.Trim(s, `"`)
 	for _, form := range []struct {
@@ -245,7 +246,7 @@ func parseDate(s string) (at time.Time, width time.Duration, err error) {
 	return at, 0, errQuery.With("%q is no date: it is 2006-01-02 or 2006-01-02T15:04:05Z", s)
 }
 
-// show joins to events what is known of the users and clients that they name.
+// show adds to events what is known of their users and clients.
 func (a *api) show(ctx context.Context, entries []audit.Entry) ([]logEvent, error) {
 	var uids []storage.UID
 	for _, e := range entries {
@@ -273,7 +274,7 @@ func (a *api) show(ctx context.Context, entries []audit.Entry) ([]logEvent, erro
 	return shown, nil
 }
 
-// known is s, or null when it is empty.
+// known returns s, or null when it is empty.
 func known(s string) *string {
 	if s == "" {
 		return nil
@@ -320,7 +321,7 @@ func (a *api) event(e audit.Entry, u user.User, client string) logEvent {
 	return out
 }
 
-// showCall shows the event of a management call, which is about the call and not about its user.
+// showCall shows the event of a management call: the call, and not the user.
 func (a *api) showCall(out *logEvent, e audit.Entry, u user.User) {
 	out.UserID = nil
 	out.UserName = nil
@@ -349,7 +350,7 @@ func (a *api) showCall(out *logEvent, e audit.Entry, u user.User) {
 	out.Details = map[string]any{"request": request, "response": map[string]any{"statusCode": status}}
 }
 
-// showStored shows what stands beside an event: how often what it stands for has happened, and what is wrong with it.
+// showStored adds how often a folded event has happened, and what is wrong with a damaged one.
 func showStored(out *logEvent, e audit.Entry) {
 	if e.Folded.Count > 0 {
 		out.Details["count"] = e.Folded.Count

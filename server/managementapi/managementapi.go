@@ -96,14 +96,14 @@ func register[I, O any](a *api, c call, handle func(context.Context, audit.Actor
 // actorKey finds the actor in a call's context.
 type actorKey struct{}
 
-// actorOf is the client that makes a call which authorize let pass; nobody for any other.
+// actorOf returns the client whose call authorize let pass, or nobody.
 func actorOf(ctx context.Context) audit.Actor {
 	actor, _ := ctx.Value(actorKey{}).(audit.Actor)
 	return actor
 }
 
-// authorize lets a call pass whose token verifies and has one of the scopes. A call without a token that verifies counts
-// against its address.
+// authorize admits a call whose token verifies and has one of the scopes. A call whose token does not verify counts against
+// its address.
 func (a *api) authorize(c call) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		edge := server.CallOf(ctx.Context())
@@ -136,13 +136,13 @@ func (a *api) authenticate(ctx huma.Context, edge *server.Call) (audit.Actor, er
 	return audit.Actor{}, access.ErrToken
 }
 
-// refuse answers a call with what an error means to its caller.
+// refuse answers a call with an error as the table translates it.
 func (a *api) refuse(ctx huma.Context, err error) {
 	// The status tells the error's translation that it comes from us; writing to the answer's buffer does not fail.
 	_ = huma.WriteErr(a.huma, ctx, http.StatusInternalServerError, "", err)
 }
 
-// recordFailure records a change that failed, when the answer is known.
+// recordFailure records a change that failed, once its answer is known.
 func (a *api) recordFailure(c call) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		next(ctx)
@@ -152,12 +152,12 @@ func (a *api) recordFailure(c call) func(huma.Context, func(huma.Context)) {
 	}
 }
 
-// failed records that a call has failed. The caller has his answer whether or not that can be recorded.
+// failed records that a call has failed. When that cannot be recorded, the caller gets his answer all the same.
 func (a *api) failed(ctx huma.Context, who audit.Actor, c call, status int) {
 	if err := a.Access.RecordFailure(ctx.Context(), who, c.Word, status); err != nil {
 		a.Log.Warn("record a failed management call", "call", c.Word, "err", err)
 	}
 }
 
-// nothing is the answer of a call that says no more than its status.
+// nothing is the body of an answer that is its status alone.
 type nothing struct{}

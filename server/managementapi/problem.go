@@ -13,7 +13,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// said is what a caller is told about an error; without a message it is the error's own.
+// said is how a caller sees an error. Without a message it has the error's own.
 type said struct {
 	err     error
 	status  int
@@ -39,7 +39,7 @@ var table = []said{
 	{errBody, http.StatusBadRequest, "invalid_body", ""},
 }
 
-// Errors of this package: input that no domain call would see.
+// Errors of this package: input that goes to no use case.
 var (
 	errQuery = storage.NewError(storage.Invalid, "the query is not valid")
 	errPath  = storage.NewError(storage.Invalid, "the path is not valid")

@@ -18,7 +18,7 @@ type clause struct {
 	isRange   bool
 }
 
-// parseQuery reads a query: clauses joined by AND, in the part of Lucene's syntax that is meant here.
+// parseQuery reads a query: clauses joined by AND, in a part of Lucene's syntax.
 //
 // Errors: errQuery, which says what is not understood.
 //
@@ -47,12 +47,12 @@ func parseQuery(q string) ([]clause, error) {
 	return clauses, nil
 }
 
-// parser holds what of a query is not read yet, without space before it.
+// parser holds the unread rest of a query, without leading space.
 type parser struct{ rest string }
 
 func (p *parser) skip(n int) { p.rest = strings.TrimLeft(p.rest[n:], " \t") }
 
-// keyword takes a word that stands for itself.
+// keyword reads word when it comes next, and reports whether it did.
 func (p *parser) keyword(word string) bool {
 	after, ok := strings.CutPrefix(p.rest, word)
 	if !ok || after != "" && after[0] != ' ' && after[0] != '\t' {
@@ -77,6 +77,7 @@ func (p *parser) clause() (clause, error) {
 	case p.rest[0] == '"':
 		return p.quoted(c)
 	}
+	// A bare word goes to the next space.
 	end = strings.IndexByte(p.rest+" ", ' ')
 	c.value, c.prefix = strings.CutSuffix(p.rest[:end], "*")
 	p.skip(end)

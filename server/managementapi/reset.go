@@ -30,7 +30,7 @@ func (b ResetBody) request() recovery.ResetRequest {
 
 type receiptOutput struct{ Body recovery.Receipt }
 
-// resetOf is what became of one of several users: a receipt, or why not.
+// resetOf is the result for one of several users: a receipt, or why there is none.
 type resetOf struct {
 	UserID  string            `json:"user_id"`
 	Receipt *recovery.Receipt `json:"receipt,omitempty"`
@@ -39,7 +39,7 @@ type resetOf struct {
 	Code    string            `json:"errorCode,omitempty"`
 }
 
-// resetsAtOnce is how many of several resets are under way together, so that they share commits.
+// resetsAtOnce is how many resets of one call run together, so that they share commits.
 const resetsAtOnce = 32
 
 func (a *api) mountResets() {
@@ -97,7 +97,7 @@ func (a *api) resetAll(ctx context.Context, actor audit.Actor, in *struct {
 	return &struct{ Body []resetOf }{out}, nil
 }
 
-// resetOf says for one user of several what became of the reset, as the call for that user alone would have.
+// resetOf describes the reset of one user of several, in the words that the call for that user alone would answer.
 func (a *api) resetOf(id string, receipt recovery.Receipt, err error) resetOf {
 	switch problem := translate(err); {
 	case err == nil:

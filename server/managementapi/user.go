@@ -41,7 +41,7 @@ type profile struct {
 	LoginsCount   int            `json:"logins_count"`
 }
 
-// identity is where a user comes from, as the id tells.
+// identity says where a user comes from, by the user's id.
 type identity struct {
 	Connection string `json:"connection,omitempty"`
 	UserID     string `json:"user_id" doc:"Without its prefix."`
@@ -88,7 +88,7 @@ func profilesOf(all []admin.Profile, s Selection) []picked[profile] {
 	return out
 }
 
-// newUser is the body that makes a user. What else the field's clients send, a password above all, is not kept.
+// newUser is the body that makes a user. Its other members, a password above all, are not kept.
 type newUser struct {
 	Body struct {
 		UserID       string         `json:"user_id,omitempty" maxLength:"255" doc:"Or connection and email."`
@@ -107,7 +107,7 @@ type newUser struct {
 	}
 }
 
-// user is the record to be made, with its defaults.
+// user returns the record to be made, with its defaults.
 //
 // Errors: errBody, without an id and without connection and email.
 func (n *newUser) user() (user.User, error) {
@@ -236,7 +236,7 @@ func (a *api) usersByEmail(ctx context.Context, _ audit.Actor, in *struct {
 	return &struct{ Body []picked[profile] }{profilesOf(all, in.Selection)}, err
 }
 
-// usersQuery is what a list of users is asked for with.
+// usersQuery asks for a list of users.
 type usersQuery struct {
 	Paging
 	Checkpoint
@@ -281,6 +281,7 @@ func (a *api) continueUsers(ctx context.Context, terms []user.Term, at Checkpoin
 	if err != nil {
 		return nil, nil, err
 	}
+	// What lies past take shows that the list goes on.
 	if len(shown) <= at.take() {
 		return shown, continued{}, nil
 	}
@@ -294,6 +295,7 @@ func (a *api) pageUsers(ctx context.Context, terms []user.Term, in *usersQuery) 
 	if err != nil {
 		return nil, nil, err
 	}
+	// All users in the order of their ids come from the index page by page. What is searched or sorted is read whole.
 	total := 0
 	if len(terms) == 0 && in.Sort == "" {
 		if shown, err = a.Admins.PageUsers(ctx, "", skip, in.PerPage); err == nil && in.IncludeTotals {
@@ -328,7 +330,7 @@ func (a *api) searchUsers(ctx context.Context, terms []user.Term, sort string) (
 	return all, sortUsers(all, sort)
 }
 
-// userTerms turns a query into terms, the narrowest first.
+// userTerms translates a query into terms, the narrowest first.
 func userTerms(q string) ([]user.Term, error) {
 	if q == "*" {
 		return nil, nil
@@ -350,6 +352,7 @@ func userTerms(q string) ([]user.Term, error) {
 		}
 		terms = append(terms, t)
 	}
+	// A search looks up the first term alone, so that should find the fewest: whole values first, then by field.
 	width := map[user.Field]int{user.ID: 0, user.Email: 1, user.Username: 2, user.Name: 3, user.Any: 4}
 	slices.SortStableFunc(terms, func(a, b user.Term) int {
 		if a.Prefix != b.Prefix {
@@ -363,7 +366,7 @@ func userTerms(q string) ([]user.Term, error) {
 	return terms, nil
 }
 
-// userOrders compare two users by the members that a list can be sorted by.
+// userOrders compare two users, by each member that a list can be sorted by.
 var userOrders = map[string]func(a, b user.User) int{
 	"user_id":      func(a, b user.User) int { return cmp.Compare(a.ID, b.ID) },
 	"email":        func(a, b user.User) int { return cmp.Compare(a.Email, b.Email) },

@@ -18,14 +18,13 @@ import (
 	"tutela/storage"
 )
 
-// ErrNobodyServes reports an admin socket on which nobody answers: no server runs on this data.
+// ErrNobodyServes reports that nobody answers on the admin socket: no server runs on this data.
 var ErrNobodyServes = storage.NewError(storage.Unavailable, "nobody answers on the admin socket")
 
-// ErrCutOff reports a call that was made, and whose server ended or was killed before its answer was whole. What the call
-// was to do may be done.
+// ErrCutOff reports a call whose server ended before its answer was whole. The call may have been carried out.
 var ErrCutOff = storage.NewError(storage.OutcomeUnknown, "the server ended before it answered")
 
-// helloTime is how long a server has to say that it is there.
+// helloTime is how long Dial waits for a server to answer.
 const helloTime = 5 * time.Second
 
 // Client makes the operator's calls over the admin socket of a running server. Safe for concurrent use.
@@ -40,8 +39,8 @@ var _ Service = (*Client)(nil)
 // headerSudo names, percent-encoded, the person who acts as the operator by sudo.
 const headerSudo = "Tutela-Sudo-User"
 
-// BySudo names the person who acts as the operator by sudo, for the event log; see [audit.Actor.BySudo]. It is called
-// before the first call.
+// BySudo names the person who acts as the operator by sudo, for the event log; see [audit.Actor.BySudo]. Use it before the
+// first call.
 func (c *Client) BySudo(name string) { c.sudo = name }
 
 // Dial reaches the server that listens on the admin socket at path.
@@ -87,7 +86,7 @@ func (c *Client) perform(ctx context.Context, name string, in, out any, _ func(*
 	return nil
 }
 
-// send sends a request and returns its answer, which is no error.
+// send makes a request and returns its answer when that is a success; the caller closes the body.
 func (c *Client) send(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://tutela"+path, bytes.NewReader(body))
 	if err != nil {
@@ -115,7 +114,7 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 	return nil, told.error()
 }
 
-// isCutOff reports whether err comes from a connection whose other end is gone.
+// isCutOff reports whether err means that the other end of the connection is gone.
 func isCutOff(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

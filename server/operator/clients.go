@@ -31,7 +31,7 @@ type NewClient struct {
 	ActsAs       string          `json:"acts_as,omitempty"` // a user's id
 }
 
-// Credentials are a new client's. The secret is told once.
+// Credentials are a new client's. The secret is shown here and nowhere else.
 type Credentials struct {
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`

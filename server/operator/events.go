@@ -43,6 +43,7 @@ func (l *Local) listEvents(ctx context.Context, q EventQuery) ([]Event, error) {
 	if q.After == "" {
 		slices.Reverse(entries)
 	}
+	// The users' ids are read once for all events.
 	var uids []storage.UID
 	for _, e := range entries {
 		if !e.UID.IsZero() && !slices.Contains(uids, e.UID) {

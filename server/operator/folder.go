@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// ours are the names of which one in a folder shows that it is a data folder.
+// ours are names of files; a folder that has one of them is a data folder.
 var ours = []string{"tutela.db", "master.key", "admin.sock"}
 
 // CheckFolder reports whether a folder can be the data folder: its owner's alone, or one that can be made so, since it is
@@ -50,10 +50,10 @@ func CheckFolder(dir string) error {
 	return nil
 }
 
-// othersBits are what a folder gives to all but its owner.
+// othersBits are the permissions of all but the owner.
 const othersBits = 0o077
 
-// closeFolder takes the data folder from everybody but its owner. What is somebody else's is not ours to take.
+// closeFolder removes all permissions on the data folder but the owner's. It changes no folder that CheckFolder refuses.
 func closeFolder(dir string) error {
 	if err := CheckFolder(dir); err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// Services is what the calls stand on.
+// Services are what the calls use.
 type Services struct {
 	Access  *access.Service
 	Admins  *admin.Service
@@ -43,7 +43,7 @@ func (l *Local) perform(_ context.Context, _ string, _, _ any, here func(*Local)
 	return here(l)
 }
 
-// ErrNoCopy reports a store that is copied by its own tools.
+// ErrNoCopy reports a store without a data file, which its own tools copy.
 var ErrNoCopy = storage.NewError(storage.Invalid, "this store has no data file to copy")
 
 // CopyTo writes a consistent copy of the data file.

@@ -40,7 +40,7 @@ const (
 	headerTime = 5 * time.Second
 )
 
-// CheckPath reports whether a socket can have a path.
+// CheckPath returns ErrPath for a path that is too long for a socket.
 //
 // Errors: ErrPath, with what to do.
 func CheckPath(path string) error {
@@ -86,6 +86,7 @@ func removeStale(ctx context.Context, path string) error {
 	if info.Mode()&fs.ModeSocket == 0 {
 		return ErrFolder.With("%s is in the way of the admin socket, and is none: remove it", path)
 	}
+	// A server that was killed leaves its socket, and nobody answers there.
 	if c, err := dial(ctx, path); err == nil {
 		return errors.Join(ErrServed.With("somebody serves on %s already", path), c.Close())
 	}
@@ -150,10 +151,10 @@ func identify(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, peerKey{}, int(peer.Uid))
 }
 
-// errNobody is that of a caller whom the kernel does not know.
+// errNobody reports a caller whose user id the kernel did not give.
 var errNobody = storage.NewError(storage.Denied, "the caller's user id is not known")
 
-// serviceFor is the calls of whoever is at the other end.
+// serviceFor returns the calls as the user at the other end makes them.
 func serviceFor(r *http.Request, services Services) (*Local, error) {
 	uid, ok := r.Context().Value(peerKey{}).(int)
 	if !ok {
@@ -200,7 +201,7 @@ func respond(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body) //nolint:errchkjson // a caller who is gone needs no answer
 }
 
-// serveCopy streams a copy of the data file. Whether it is whole is told behind it.
+// serveCopy streams a copy of the data file. A trailer says whether it is whole.
 func serveCopy(w http.ResponseWriter, r *http.Request, services Services) {
 	s, err := serviceFor(r, services)
 	if err != nil {

@@ -15,7 +15,7 @@ const (
 	trailerError = "Tutela-Error"
 )
 
-// wireError is an error over the socket. Code is empty for one without: the operator is told all of it.
+// wireError is an error on the socket. Code is empty for an error without one: the operator sees every error whole.
 type wireError struct {
 	Code    storage.Code `json:"code,omitempty"`
 	Message string       `json:"message"`
