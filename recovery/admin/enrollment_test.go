@@ -3,8 +3,6 @@ package admin_test
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"testing"
 
 	"tutela/device"
@@ -45,34 +43,6 @@ func TestSuspend_TakesAnEnrollmentOutOfUseUntilItIsResumed(t *testing.T) {
 			}
 		}
 		if _, err := h.Admins.ReadEnrollment(ctx, id); !errors.Is(err, device.ErrNoEnrollment) {
-			h.t.Errorf("error %v", err)
-		}
-	})
-}
-
-func TestProfiles_ShowTheMFAStateOfEach(t *testing.T) {
-	onEveryEngine(t, func(h *house) {
-		ctx := context.Background()
-		h.Enroll("b", "a phone")
-		for _, id := range []string{"a", "c"} {
-			_, err := h.Admins.AddUser(ctx, user.User{ID: id}, audit.ByUser())
-			must(h.t, err)
-		}
-		listed, err := h.Admins.PageUsers(ctx, "", 0, 10)
-		must(h.t, err)
-		profiles, err := h.Admins.Profiles(ctx, listed)
-		must(h.t, err)
-		var got []string
-		for _, p := range profiles {
-			got = append(got, p.ID+" "+string(p.State))
-		}
-		if !slices.Equal(got, []string{"a new", "b enrolled", "c new"}) {
-			h.t.Errorf("profiles %q", got)
-		}
-		if _, err := h.Admins.ReadUser(ctx, "nobody"); !errors.Is(err, user.ErrUnknown) {
-			h.t.Errorf("error %v", err)
-		}
-		if _, err := h.Admins.EnrollmentsOf(ctx, "nobody"); !errors.Is(err, user.ErrUnknown) {
 			h.t.Errorf("error %v", err)
 		}
 	})
@@ -134,32 +104,5 @@ func TestRemoveEnrollment_TheLastOfAnyTypeIsAReset(t *testing.T) {
 		h.ExpectState("ada", user.RecoveryOnly)
 		must(h.t, h.Admins.RemoveEnrollment(ctx, codes.ID, operator))
 		h.ExpectState("ada", user.New)
-	})
-}
-
-func TestNewTicket_IsRefusedForTheReasonThatHolds(t *testing.T) {
-	onEveryEngine(t, func(h *house) {
-		h.Enroll("ada", "a")
-		program := audit.ByClient("desk", nil, storage.House)
-		for name, c := range map[string]struct {
-			req   admin.TicketRequest
-			actor audit.Actor
-			want  error
-		}{
-			"enrolled already":     {admin.TicketRequest{User: user.User{ID: "ada"}}, program, admin.ErrEnrolled},
-			"a factor of others":   {admin.TicketRequest{User: user.User{ID: "ben"}, Factor: "phone"}, program, device.ErrFactor},
-			"no user id":           {admin.TicketRequest{}, program, user.ErrID},
-			"a long user id":       {admin.TicketRequest{User: user.User{ID: strings.Repeat("x", 256)}}, program, user.ErrID},
-			"somebody who may not": {admin.TicketRequest{User: user.User{ID: "eve"}}, audit.ByUser(), admin.ErrRefused},
-		} {
-			_, err := h.Admins.NewTicket(context.Background(), c.req, c.actor)
-			expect(h.t, name, err, c.want)
-		}
-		must(h.t, h.Store.View(context.Background(), func(tx *storage.Tx) error {
-			if _, err := user.Find(tx, "eve"); !errors.Is(err, user.ErrUnknown) {
-				h.t.Errorf("a refused call made a user: %v", err)
-			}
-			return nil
-		}))
 	})
 }

@@ -1,0 +1,29 @@
+package admin
+
+import (
+	"context"
+
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// Reset removes every record of a user's MFA in one transaction and leaves a receipt. A second reset removes nothing and
+// its receipt says so.
+//
+// Errors: user.ErrUnknown; recovery.ErrReason; recovery.ErrCallerCheck; ErrRefused.
+func (s *Service) Reset(ctx context.Context, userID string, req recovery.ResetRequest, actor audit.Actor) (receipt recovery.Receipt, err error) {
+	err = req.Validate()
+	if err != nil {
+		return recovery.Receipt{}, err
+	}
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		u, err := find(tx, actor, ChangeFactors, userID)
+		if err != nil {
+			return err
+		}
+		receipt, err = s.codes.Reset(ctx, tx, u, req, actor)
+		return err
+	})
+	return receipt, err
+}

@@ -1,0 +1,42 @@
+package admin
+
+import (
+	"context"
+
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+)
+
+// Standing is what of a user's recovery an admin may see.
+type Standing struct {
+	UserID   string
+	Email    string
+	HasCode  bool             // a recovery code that counts
+	Blocks   []recovery.Block // channels that are closed or waiting by the limits on guessing
+	Receipts []recovery.Receipt
+}
+
+// StandingOf returns how a user stands.
+//
+// Errors: user.ErrUnknown.
+func (s *Service) StandingOf(ctx context.Context, userID string) (standing Standing, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		u, err := user.Find(tx, userID)
+		if err != nil {
+			return err
+		}
+		standing = Standing{UserID: u.ID, Email: u.Email}
+		standing.HasCode, err = recovery.HasCode(tx, u.UID)
+		if err != nil {
+			return err
+		}
+		standing.Blocks, err = recovery.Blocks(tx, u.UID)
+		if err != nil {
+			return err
+		}
+		standing.Receipts, err = recovery.Receipts(tx, u.UID)
+		return err
+	})
+	return standing, err
+}
