@@ -221,6 +221,7 @@ func TestPractise_CountsAndClearsOnItsOwnChannelAndNoTypo(t *testing.T) {
 				h.t.Fatal(valid, err)
 			}
 		}
+		// Typos do not count.
 		for range 30 {
 			if valid, err := h.practise(uid, example[1:]+"0"); valid || err != nil {
 				h.t.Fatalf("a typo got %t, %v", valid, err)
@@ -229,6 +230,7 @@ func TestPractise_CountsAndClearsOnItsOwnChannelAndNoTypo(t *testing.T) {
 		if valid, err := h.practise(uid, string(code)); !valid || err != nil {
 			h.t.Fatalf("after nine wrong ones the right code got %t, %v", valid, err)
 		}
+		// The right code has cleared the count, so it takes ten wrong ones again.
 		for range 10 {
 			if _, err := h.practise(uid, string(h.wrong())); err != nil {
 				h.t.Fatal(err)

@@ -218,6 +218,7 @@ func TestReset_ReceiptIsSignedOverAllButResidue(t *testing.T) {
 		must(h.t, err)
 		encoded, err := json.Marshal(r)
 		must(h.t, err)
+		// What is signed is what is answered, without the members that are not.
 		var want, got map[string]any
 		must(h.t, json.Unmarshal(encoded, &want))
 		must(h.t, json.Unmarshal(payload, &got))

@@ -185,7 +185,8 @@ func (s *Service) State(ctx context.Context, id, token, proof string) (*State, e
 		if err != nil {
 			return err
 		}
-		state, key = f.Record.state(sc.of(f.Record)), f.Record.Key
+		state = f.Record.state(sc.of(f.Record))
+		key = f.Record.Key
 		if state.Step != StepDone || proof == "" {
 			return nil
 		}

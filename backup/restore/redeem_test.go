@@ -36,6 +36,7 @@ func TestRestoreWithCode_PutsTheNewInstallationInThePlaceOfTheOld(t *testing.T) 
 		s := h.start(t, old.handle)
 		o := s.restored(t, old.code)
 
+		// The new installation gets all that it needs, and the backup.
 		if o.UserID != "ada" || o.ID == old.Enrolled.ID || o.Token == "" || o.TOTP == nil || o.RestoreHandle == old.handle {
 			t.Errorf("the answer is %+v", o)
 		}
@@ -43,12 +44,14 @@ func TestRestoreWithCode_PutsTheNewInstallationInThePlaceOfTheOld(t *testing.T) 
 			t.Errorf("its backup is %+v", o.Backup)
 		}
 		s.expect(t, restore.StepDone, "")
+		// The old one is nobody any more, by key and by token.
 		if _, err := old.Call(); !errors.Is(err, device.ErrNoEnrollment) {
 			t.Errorf("the old installation's call: %v", err)
 		}
 		if _, err := h.devices.Prove(ctx, old.Enrolled.ID, old.Enrolled.Token, false); !errors.Is(err, device.ErrNoEnrollment) {
 			t.Errorf("the old installation's token: %v", err)
 		}
+		// Backup and pending approvals are the new one's.
 		proof := s.phone.Proof()
 		if v, body, err := h.backups.Latest(ctx, proof); err != nil || string(body) != "ciphertext" || v.Enrollment != old.Enrolled.ID {
 			t.Errorf("the new installation reads %q: %v", body, err)

@@ -194,6 +194,7 @@ func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 		default:
 			t.Error("the start wakes nobody")
 		}
+		// One that was given up is not listed.
 		gone := h.start(t, old.handle)
 		_, err := h.restores.FirstTimeSetup(ctx, gone.ID, gone.Token)
 		must(t, err)
@@ -211,6 +212,7 @@ func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 		if diff := cmp.Diff(want, list); diff != "" {
 			t.Error(diff)
 		}
+		// Neither are those of another phone's backup, nor those that are done.
 		for _, p := range []*phone{without, other} {
 			if list, err := h.restores.Await(ctx, p.Proof(), 0); err != nil || len(list) != 0 {
 				t.Errorf("another phone's list is %v, %v", list, err)
@@ -247,6 +249,7 @@ func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
 		must(t, h.restores.Veto(ctx, old.Proof(), vetoed.ID, from))
 		must(t, h.Admins.Unlock(ctx, "ada", devicetest.Admin))
 		h.clock.Advance(time.Hour)
+		// Of those that follow one is done, which closes another.
 		chosen := h.start(t, old.handle)
 		closed := h.start(t, old.handle)
 		done := h.start(t, old.handle)
@@ -271,6 +274,7 @@ func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
+		// After a day the one that is done and the vetoed one are kept.
 		h.clock.Advance(24 * time.Hour)
 		if list, err = h.Admins.Restores(ctx, "ada"); err != nil || len(list) != 2 {
 			t.Errorf("a day later: %+v, %v", list, err)

@@ -23,6 +23,7 @@ func TestSuspend_TakesAnEnrollmentOutOfUseUntilItIsResumed(t *testing.T) {
 		if err := h.Admins.Suspend(ctx, id, audit.ByUser()); !errors.Is(err, admin.ErrRefused) {
 			h.t.Fatal(err)
 		}
+		// Once more is no error.
 		for range 2 {
 			must(h.t, h.Admins.Suspend(ctx, id, from))
 		}
@@ -34,6 +35,7 @@ func TestSuspend_TakesAnEnrollmentOutOfUseUntilItIsResumed(t *testing.T) {
 		}
 		must(h.t, h.Admins.Resume(ctx, id, from))
 		h.ExpectState("maria", user.Enrolled)
+		// One that is removed can be acted on no more.
 		must(h.t, h.Admins.RemoveEnrollment(ctx, id, from))
 		for name, err := range map[string]error{
 			"suspend": h.Admins.Suspend(ctx, id, from), "resume": h.Admins.Resume(ctx, id, from), "suspend nothing": h.Admins.Suspend(ctx, "dev_x", from),

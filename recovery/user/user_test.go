@@ -175,6 +175,7 @@ func TestChange_WritesAllButTheId(t *testing.T) {
 			}
 			return err
 		}))
+		// The indexes follow.
 		for email, want := range map[string]int{"old@example.com": 0, "NEW@example.com": 1} {
 			if list := h.byEmail(email); len(list) != want {
 				h.t.Errorf("%s finds %v", email, list)

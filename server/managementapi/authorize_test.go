@@ -48,6 +48,7 @@ func TestEveryCall_IsRefusedBeforeItsBodyIsReadOrAnythingIsLookedUp(t *testing.T
 		t.Fatalf("%d operations", len(operations))
 	}
 	for op, scopes := range operations {
+		// A client with every scope but those of this call.
 		without := []string{"openid", "read:stats"}
 		for _, scope := range allScopes {
 			if !strings.Contains(strings.Join(scopes, " "), scope) {
@@ -61,6 +62,7 @@ func TestEveryCall_IsRefusedBeforeItsBodyIsReadOrAnythingIsLookedUp(t *testing.T
 				if op[0] == "GET" {
 					body = ""
 				}
+				// Whatever is wrong with query and body, the token is looked at first, then the scopes.
 				for _, bad := range []string{"", "x.y.z", "opaque"} {
 					h.call(op[0], path+"?page=-1&take=x", body, bad).refused(http.StatusUnauthorized, "invalid_token")
 				}
@@ -72,6 +74,7 @@ func TestEveryCall_IsRefusedBeforeItsBodyIsReadOrAnythingIsLookedUp(t *testing.T
 			}
 		}
 	}
+	// No refused call has done anything.
 	h.call("GET", "/users/"+known, "").is(http.StatusOK)
 }
 

@@ -70,6 +70,7 @@ func TestLogs_PageNewestFirstAndGoOnOldestFirst(t *testing.T) {
 	if got := ids(h.call("GET", "/logs?page=1&per_page=2", "").array()); !slices.Equal(got, all[2:4]) {
 		t.Errorf("page 1: %v", got)
 	}
+	// By page either end comes first.
 	oldest := slices.Clone(all)
 	slices.Reverse(oldest)
 	if got := ids(h.call("GET", "/logs?sort=date:1&per_page=2", "").array()); !slices.Equal(got, oldest[:2]) {
@@ -80,6 +81,7 @@ func TestLogs_PageNewestFirstAndGoOnOldestFirst(t *testing.T) {
 	if diff := cmp.Diff(map[string]any{"start": 2.0, "limit": 2.0, "length": 2.0, "total": float64(len(all))}, whole); diff != "" {
 		t.Errorf("totals (-want +got):\n%s", diff)
 	}
+	// With take or from the oldest comes first, whatever the page.
 	if got := ids(h.call("GET", "/logs?take=2", "").array()); !slices.Equal(got, oldest[:2]) {
 		t.Errorf("from the first: %v", got)
 	}
@@ -163,6 +165,7 @@ func TestUserBlocks_AreShownAndOpened(t *testing.T) {
 			}
 		}
 	}
+	// However the user is named, the block is shown and opened.
 	empty := map[string]any{"blocked_for": []any{}}
 	want := map[string]any{"blocked_for": []any{
 		map[string]any{"identifier": "u1@example.com", "channel": "login"},
@@ -191,6 +194,7 @@ func TestLogs_ShowWhatIsFoldedAndWhatIsDamaged(t *testing.T) {
 	h := newHouse(t)
 	h.call("POST", "/users", `{"user_id":"u1"}`).is(http.StatusCreated)
 	damaged := h.logsOf("sapi")[0]["log_id"].(string)
+	// Two occurrences half a minute apart become one event.
 	for range 2 {
 		must(t, h.store.Update(t.Context(), func(tx *storage.Tx) error {
 			e := audit.Event{Type: audit.ManagementFailed, Facts: audit.Facts{audit.FactCall: audit.CallGetLog, audit.FactStatus: "404"}}
@@ -200,6 +204,7 @@ func TestLogs_ShowWhatIsFoldedAndWhatIsDamaged(t *testing.T) {
 	}
 	_, _, err := audit.CloseFolds(t.Context(), h.store)
 	must(t, err)
+	// The event of the call above can be read no more.
 	must(t, h.store.Engine().Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
 		ws := storage.NewWriteSet()
 		ws.Put([]byte("levent\x00\x00"+damaged), []byte("x"))

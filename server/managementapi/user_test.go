@@ -111,6 +111,7 @@ func TestEveryChangeOfFactors_FollowsTheRuleOnAdmins(t *testing.T) {
 	h.setRole("boss", user.Admin)
 	self, err := h.Admins.ReadUser(t.Context(), "self")
 	must(t, err)
+	// A program that may act on admins, and acts for one user.
 	_, own := h.clientFor(access.Client{Scopes: append([]string{"reset:admin_mfa"}, allScopes...), ActsAs: self.UID})
 	calls := func(id, enrollment string) [][3]string {
 		return [][3]string{
@@ -128,6 +129,7 @@ func TestEveryChangeOfFactors_FollowsTheRuleOnAdmins(t *testing.T) {
 	for _, c := range calls("boss", boss) {
 		h.call(c[0], c[1], c[2]).refused(http.StatusForbidden, "admin_reset_refused")
 	}
+	// Nobody acts on himself, whatever the scopes.
 	for _, c := range calls("self", selfs) {
 		h.call(c[0], c[1], c[2], own).refused(http.StatusForbidden, "admin_reset_refused")
 	}
@@ -175,6 +177,7 @@ func TestListUsers_PagesAndCounts(t *testing.T) {
 	if got := listed(h.call("GET", "/users?sort=user_id:-1&per_page=2", "").array()); !slices.Equal(got, []string{"u6", "u5"}) {
 		t.Errorf("sorted: %v", got)
 	}
+	// From a cursor on, which wins over the page and the total.
 	var walked []string
 	next := ""
 	for range 4 {
@@ -183,7 +186,8 @@ func TestListUsers_PagesAndCounts(t *testing.T) {
 			Next  string
 		}
 		h.call("GET", "/users?take=2&page=3&per_page=50&include_totals=true&from="+next, "").is(http.StatusOK).into(&page)
-		walked, next = append(walked, listed(page.Users)...), page.Next
+		walked = append(walked, listed(page.Users)...)
+		next = page.Next
 	}
 	if !slices.Equal(walked, all) || next != "" {
 		t.Errorf("walked %v, next %q", walked, next)

@@ -114,6 +114,7 @@ func TestEveryCall_StandsInTheLogAsTheOperators(t *testing.T) {
 		}
 		_, err = operator.RotateKeys.Do(ctx, s, operator.None{})
 		must(t, err)
+		// Every event is the operator's, and there is one for each change.
 		events, err := operator.ListEvents.Do(ctx, s, operator.EventQuery{Take: 100})
 		must(t, err)
 		var got []string
