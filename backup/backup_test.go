@@ -451,7 +451,12 @@ func TestParsePrecondition(t *testing.T) {
 		{`"3"`, "*", backup.Precondition{None: true, Match: &three}},
 		{"3", "", backup.Precondition{Match: &none}},
 		{`"03"`, "", backup.Precondition{Match: &none}},
-		{`W/"3"`, "", backup.Precondition{Match: &none}},
+		{`W/"3"`, "", backup.Precondition{Match: &three}},
+		{`"3-gzip"`, "", backup.Precondition{Match: &three}},
+		{`W/"3-br"`, "", backup.Precondition{Match: &three}},
+		{`W/W/"3"`, "", backup.Precondition{Match: &none}},
+		{`"3-gzip-gzip"`, "", backup.Precondition{Match: &none}},
+		{`"3-x"`, "", backup.Precondition{Match: &none}},
 		{"*", "", backup.Precondition{Match: &none}},
 		{"", `"3"`, backup.Precondition{}},
 	}

@@ -25,7 +25,8 @@ type Precondition struct {
 const noGeneration = -1
 
 // ParsePrecondition reads the two header fields, empty when absent. An If-Match that names no generation of ours
-// matches none; an If-None-Match other than * says nothing.
+// matches none; an If-None-Match other than * says nothing. A tag counts also as a proxy rewrites it that compresses
+// answers: it names a generation, and the bytes of one are the manifest's to prove.
 func ParsePrecondition(ifMatch, ifNoneMatch string) Precondition {
 	p := Precondition{None: strings.TrimSpace(ifNoneMatch) == "*"}
 	tag := strings.TrimSpace(ifMatch)
@@ -33,6 +34,13 @@ func ParsePrecondition(ifMatch, ifNoneMatch string) Precondition {
 		return p
 	}
 	match := int64(noGeneration)
+	tag = strings.TrimPrefix(tag, "W/")
+	for _, coding := range []string{"-gzip", "-br", "-deflate", "-zstd"} {
+		if plain, ok := strings.CutSuffix(tag, coding+`"`); ok {
+			tag = plain + `"`
+			break
+		}
+	}
 	if n, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64); err == nil && tag == ETag(n) {
 		match = n
 	}

@@ -19,19 +19,28 @@ import (
 // Source: guardian-wire.md §1.3.
 const mount = "/appliance-mfa"
 
-// cutMount takes the second mount off the front of a path, and reports whether it was there.
-func cutMount(path []byte) (routed []byte, ok bool) {
-	rest, ok := bytes.CutPrefix(path, []byte(mount))
-	switch {
-	case !ok:
-		return path, false
-	case len(rest) == 0:
-		return []byte("/"), true
-	case rest[0] == '/':
-		return rest, true
-	default:
-		return path, false
+// route returns the path by which a call is routed, a part of the path that was asked for: without the second mount,
+// without a slash at its end, and with one at its beginning where base URLs that end in a slash make two.
+func route(path []byte) []byte {
+	routed := oneSlash(path)
+	if below, ok := bytes.CutPrefix(routed, []byte(mount)); ok && (len(below) == 0 || below[0] == '/') {
+		routed = oneSlash(below)
 	}
+	if n := len(routed); n > 1 && routed[n-1] == '/' {
+		routed = routed[:n-1]
+	}
+	if len(routed) == 0 {
+		return []byte("/")
+	}
+	return routed
+}
+
+// oneSlash leaves of the slashes with which a path begins the last.
+func oneSlash(path []byte) []byte {
+	for len(path) > 1 && path[0] == '/' && path[1] == '/' {
+		path = path[1:]
+	}
+	return path
 }
 
 // Call is one request as the edge sees it. It ends with its handler: nothing may keep it.
@@ -45,6 +54,7 @@ type Call struct {
 	path    string    // as asked for, without the query
 	began   time.Time // when the request had been read
 	exempt  bool      // not counted by the limit per address
+	last    bool      // the caller wants the connection closed after the answer
 	failure error     // an error of ours, for the log
 	context callContext
 	place   *place // of its wait among Waits; nil: it has none
@@ -88,24 +98,41 @@ func (s *Server) newCall(ctx *fasthttp.RequestCtx) *Call {
 	return call
 }
 
-// begin names the call, finds out who calls, and takes the second mount off the path.
+// begin names the call, finds out who calls, and makes its path the one by which it is routed.
 func (c *Call) begin() {
 	c.ID = rand.Text()
 	c.began = time.Now()
-	path := c.ctx.URI().PathOriginal()
+	path, query := c.target()
 	c.path = string(path[:min(len(path), maxLoggedPath)])
-	routed, mounted := cutMount(path)
+	routed := route(path)
 	c.api = apiOf(string(routed))
-	if mounted {
+	if len(routed) != len(path) {
 		target := append([]byte(nil), routed...)
-		if query := c.ctx.URI().QueryString(); len(query) > 0 {
-			target = append(append(target, '?'), query...)
-		}
-		c.ctx.Request.SetRequestURIBytes(target)
+		c.ctx.Request.SetRequestURIBytes(append(target, query...))
 	}
 	c.server.locate(c)
 	c.ctx.SetUserValue(callKey{}, c)
 }
+
+// target returns the path and the query of the call, the query with its question mark. The engine takes what stands
+// behind two slashes for a host; here it is a path.
+func (c *Call) target() (path, query []byte) {
+	path = c.ctx.Request.Header.RequestURI()
+	if len(path) == 0 || path[0] != '/' {
+		path = c.ctx.URI().PathOriginal()
+		if asked := c.ctx.URI().QueryString(); len(asked) > 0 {
+			query = append([]byte("?"), asked...)
+		}
+		return path, query
+	}
+	if at := bytes.IndexByte(path, '?'); at >= 0 {
+		return path[:at], path[at:]
+	}
+	return path, nil
+}
+
+// Path returns the path that was asked for, without the query: where the caller is, for links.
+func (c *Call) Path() string { return c.path }
 
 // locate finds out who calls, and whether that counts. Exempt is only who speaks from this machine for himself: a proxy
 // here, declared or not, speaks for strangers, also when it does not say for whom.

@@ -147,3 +147,25 @@ func TestCertificate_NeedsBothFiles(t *testing.T) {
 		}
 	}
 }
+
+func TestCertificate_TLS12HasCipherSuitesWithAuthenticationAlone(t *testing.T) {
+	r, _, _ := startTLS(t, server.Limits{})
+	for suite, want := range map[uint16]bool{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256:       true,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256: true,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA:          false,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA:          false,
+	} {
+		c, err := tls.Dial("tcp", r.addr, &tls.Config{
+			InsecureSkipVerify: true,
+			MaxVersion:         tls.VersionTLS12,
+			CipherSuites:       []uint16{suite},
+		})
+		if err == nil {
+			_ = c.Close()
+		}
+		if (err == nil) != want {
+			t.Errorf("%s: %v", tls.CipherSuiteName(suite), err)
+		}
+	}
+}

@@ -49,7 +49,9 @@ func (c *Call) advance() {
 
 // refused answers a call that does not come to a handler.
 func (c *Call) refused() bool {
-	if !plainlyFramed(&c.ctx.Request.Header) {
+	plain, last := framing(&c.ctx.Request.Header)
+	c.last = last
+	if !plain {
 		c.ctx.SetConnectionClose() // what comes next on it may be no request
 		c.write(refusal(c.api, http.StatusBadRequest, "the request's header is ambiguous"))
 		return true
@@ -83,7 +85,10 @@ func (c *Call) finish() {
 	if len(header.Peek("Cache-Control")) == 0 {
 		header.Set("Cache-Control", "no-store") // most answers hold a secret; one that may be kept says so
 	}
-	if s.closing.Load() {
+	if s.hsts {
+		header.Set("Strict-Transport-Security", hstsPolicy)
+	}
+	if c.last || s.closing.Load() {
 		header.SetConnectionClose()
 	}
 	s.logCall(c)

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -21,6 +22,54 @@ func TestEdge_ServesTheSameHandlersUnderTheSecondMount(t *testing.T) {
 	for _, path := range []string{"/api/things/a%2Fb?q=1+2", "/appliance-mfa/api/things/a%2Fb?q=1+2"} {
 		if got := r.ask("GET", path, ""); got.body != want {
 			t.Errorf("%s: %s", path, got.body)
+		}
+	}
+}
+
+func TestEdge_SlashesThatBaseURLsAddDoNotMatter(t *testing.T) {
+	r := start(t, server.Config{}, func(s *server.Server) {
+		s.App().Get("/api/things/:id", func(c *fiber.Ctx) error { return c.JSON([]string{c.Params("id"), c.Query("q")}) })
+		s.App().Put("/api/device-accounts/:id/backup", func(c *fiber.Ctx) error { return c.JSON(len(c.Body())) })
+		s.App().Get("/mfa/broken", func(*fiber.Ctx) error { return errors.New("broken") })
+	})
+	for _, path := range []string{
+		"/api/things/a%2Fb?q=/1/", "/api/things/a%2Fb/?q=/1/", "//api/things/a%2Fb?q=/1/", "///api/things/a%2Fb/?q=/1/",
+		"//appliance-mfa/api/things/a%2Fb/?q=/1/", "/appliance-mfa//api/things/a%2Fb?q=/1/", "//appliance-mfa//api/things/a%2Fb?q=/1/",
+	} {
+		got := parse(t, r.send("GET "+path+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+		if got.body != `["a%2Fb","/1/"]` {
+			t.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+	for _, path := range []string{"/mfa/broken/", "//mfa/broken", "/appliance-mfa//mfa/broken/?x"} {
+		got := parse(t, r.send("GET "+path+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+		if !strings.HasPrefix(got.body, `{"error":"server_error"`) {
+			t.Errorf("%s: in the body of another API: %s", path, got.body)
+		}
+	}
+	filler := strings.Repeat("x", 1<<20)
+	for _, path := range []string{"//api/device-accounts/dev_1/backup/", "//appliance-mfa//api/device-accounts/dev_1/backup"} {
+		got := parse(t, r.send("PUT "+path+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1048576\r\n\r\n"+filler))
+		if got.body != "1048576" {
+			t.Errorf("%s: the bound of another body: %d %s", path, got.status, got.body)
+		}
+	}
+}
+
+func TestEdge_HTTPSIsForEverWherePeopleComeByIt(t *testing.T) {
+	for public, want := range map[string]string{
+		"https://mfa.example":      "max-age=31536000",
+		"https://mfa.example:8443": "max-age=31536000",
+		"http://mfa.example":       "",
+		"https://localhost:8443":   "",
+		"https://127.0.0.1:8443":   "",
+		"https://[::1]:8443":       "",
+	} {
+		r := start(t, server.Config{PublicURLs: []string{public, "https://second.example"}}, nil)
+		for _, path := range []string{"/healthz", "/api/nothing"} {
+			if got := r.ask("GET", path, "").header.Get("Strict-Transport-Security"); got != want {
+				t.Errorf("%s: %q", public, got)
+			}
 		}
 	}
 }

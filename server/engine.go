@@ -78,8 +78,7 @@ func newEngine(s *Server) *fasthttp.Server {
 // body: drops that keep coming do not move it.
 func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))
-	routed, _ := cutMount(path)
-	limit := s.config.Limits.Body(string(h.Method()), string(routed))
+	limit := s.config.Limits.Body(string(h.Method()), string(route(path)))
 	if h.ContentLength() > limit {
 		h.Del("Expect") // the engine would tell the caller to go on before it looks at the length
 	}

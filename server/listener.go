@@ -234,8 +234,7 @@ func (c *conn) target() string {
 	if end := bytes.IndexAny(rest, " ?\r\n"); end >= 0 {
 		rest = rest[:end]
 	}
-	routed, _ := cutMount(rest)
-	return string(routed)
+	return string(route(rest))
 }
 
 // Close closes the connection, after the caller has had the time to read why its request was refused.

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/signal"
 	"sync"
@@ -59,6 +60,7 @@ type Server struct {
 	translations map[API]Translation
 	certificate  *certificate            // nil: no TLS
 	route        fasthttp.RequestHandler // Fiber's router; set by Serve
+	hsts         bool                    // answers tell browsers to come by https alone
 	runners      runners
 	health       *health
 	listener     *listener // set by Listen
@@ -93,11 +95,31 @@ func New(config Config) (*Server, error) {
 			return nil, err
 		}
 	}
+	s.hsts = isPublicHTTPS(config.PublicURLs)
 	s.app = newFiber(s)
 	s.api = newHuma(s)
 	s.health = newHealth(config.Checks, s.log)
 	s.health.mount(s)
 	return s, nil
+}
+
+// hstsPolicy has browsers come by https for a year. It names no other host of the domain: those are not ours.
+//
+// Source: RFC 6797 §6.1.
+const hstsPolicy = "max-age=31536000"
+
+// isPublicHTTPS reports whether people come by https, and not to this machine alone: localhost is shared with whatever
+// else is developed there.
+func isPublicHTTPS(public []string) bool {
+	if len(public) == 0 {
+		return false
+	}
+	u, err := url.Parse(public[0])
+	if err != nil || u.Scheme != "https" {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() != "localhost" && (err != nil || !addr.IsLoopback())
 }
 
 // App is where plain Fiber handlers are mounted. A handler returns errors; it writes none.

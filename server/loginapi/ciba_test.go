@@ -43,6 +43,7 @@ func TestAuthorize_TakesEveryFormOfTheHint(t *testing.T) {
 	for _, hint := range []string{
 		"maria",
 		`{"format":"iss_sub","iss":"` + public + `/","sub":"maria"}`,
+		`{"format":"iss_sub","iss":"` + public + `","sub":"maria"}`,
 		` {"format":"iss_sub","iss":"https://elsewhere.example.com","sub":"maria","more":[1]}`,
 		`{"format":"iss_sub","sub":"maria"}`,
 		"auth0|söhne & co/{1}",

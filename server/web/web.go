@@ -103,7 +103,8 @@ type frame struct {
 }
 
 func (w *web) frame(c *fiber.Ctx) frame {
-	below := strings.Trim(strings.TrimPrefix(c.Path(), "/mfa"), "/")
+	asked := server.CallOf(c.UserContext()).Path() // as the browser sees it, which resolves links by it
+	_, below, _ := strings.Cut(asked, "/mfa/")
 	return frame{Organisation: w.name, Root: strings.Repeat("../", strings.Count(below, "/"))}
 }
 
