@@ -5,7 +5,6 @@ import (
 	"go/parser"
 	"go/token"
 	"go/types"
-	"slices"
 	"testing"
 )
 
@@ -116,25 +115,30 @@ func hasNamedFields(n *ast.CompositeLit) bool {
 }
 
 // isParallel reports whether values are assigned together that could be assigned one after the other: no right side
-// reads what a left side writes.
+// reads what a left side before it writes.
 func isParallel(left, right []ast.Expr) bool {
-	if len(right) < 2 {
-		return false
-	}
-	var written []string
-	for _, l := range left {
-		written = append(written, types.ExprString(l))
-	}
-	reads := false
-	for _, r := range right {
-		ast.Inspect(r, func(n ast.Node) bool {
-			if read, ok := n.(ast.Expr); ok && slices.Contains(written, types.ExprString(read)) {
-				reads = true
+	for i := 1; i < len(right); i++ {
+		for _, written := range left[:i] {
+			if mentions(right[i], types.ExprString(written)) {
+				return false
 			}
-			return true
-		})
+		}
 	}
-	return !reads
+	return len(right) > 1
+}
+
+// mentions reports whether an expression reads another, such as s.name.
+func mentions(e ast.Expr, other string) (found bool) {
+	ast.Inspect(e, func(n ast.Node) bool {
+		part, ok := n.(ast.Expr)
+		found = found || ok && types.ExprString(part) == other
+		if selected, ok := n.(*ast.SelectorExpr); ok {
+			found = found || mentions(selected.X, other) // a field's name alone reads nothing
+			return false
+		}
+		return true
+	})
+	return found
 }
 
 // sharesALine reports whether a node begins on the line where the one before it ends.

@@ -133,7 +133,9 @@ func (s *Service) Move(tx *storage.Tx, uid storage.UID, b *Backup, from, to *dev
 		from.Push.BackupID = ""
 	}
 	to.Push.BackupID = b.ID
-	b.Handle, b.Moves, b.Changed = s.hash(handle), b.Moves+1, tx.Now()
+	b.Handle = s.hash(handle)
+	b.Moves = b.Moves + 1
+	b.Changed = tx.Now()
 	return errors.Join(
 		device.Put(tx, uid, to),
 		freshHandles.Delete(tx, uid, b.ID),

@@ -546,9 +546,11 @@ func (m *model) put(t *testing.T, rt *rapid.T, p *phone) {
 		m.handle = stored.Handle
 	}
 	m.generation++
-	m.manifests, m.bodies = append(m.manifests, req.Manifest), append(m.bodies, body)
+	m.manifests = append(m.manifests, req.Manifest)
+	m.bodies = append(m.bodies, body)
 	drop := max(0, len(m.manifests)-m.keep)
-	m.manifests, m.bodies = m.manifests[drop:], m.bodies[drop:]
+	m.manifests = m.manifests[drop:]
+	m.bodies = m.bodies[drop:]
 }
 
 func (m *model) repeat(t *testing.T, rt *rapid.T, p *phone) {

@@ -109,7 +109,8 @@ func (p *phone) again(ticket string) (same bool, err error) {
 
 func TestEnroll_RepeatByTheSameKeyGetsTheSameAnswer(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		ticket, p := h.ticket("ada"), h.newPhone("a")
+		ticket := h.ticket("ada")
+		p := h.newPhone("a")
 		h.clock.Advance(5*24*time.Hour - time.Second)
 		must(h.t, p.Enroll(ticket))
 		for _, wait := range []time.Duration{0, 10 * time.Minute, 5*time.Minute - time.Nanosecond} { // past the end of the ticket
@@ -148,7 +149,8 @@ func TestEnroll_AnswerIsKeptNoLongerThanItIsOfUse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			onEveryEngine(t, func(h *house) {
-				ticket, p := h.ticket("ada"), h.newPhone("a")
+				ticket := h.ticket("ada")
+				p := h.newPhone("a")
 				must(h.t, p.Enroll(ticket))
 				end(h, p)
 				expect(h.t, name, p.Enroll(ticket), device.ErrTicket)
@@ -159,7 +161,8 @@ func TestEnroll_AnswerIsKeptNoLongerThanItIsOfUse(t *testing.T) {
 
 func TestEnroll_StoresNoSecretInPlainForm(t *testing.T) {
 	h := newHouse(t, ground.Options{})
-	ticket, p := h.ticket("ada"), h.newPhone("a")
+	ticket := h.ticket("ada")
+	p := h.newPhone("a")
 	must(t, p.Enroll(ticket))
 	for what, secret := range map[string]string{
 		"ticket": ticket, "device token": p.Enrolled.Token, "recovery code": p.Enrolled.RecoveryCode, "TOTP secret": p.Enrolled.TOTP.Secret,
@@ -216,7 +219,8 @@ func (h *house) uidIn(tx *storage.Tx, id string) storage.UID {
 
 func TestEnroll_64RepeatsByOneKeyGetOneAnswer(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		ticket, p := h.ticket("ada"), h.newPhone("a")
+		ticket := h.ticket("ada")
+		p := h.newPhone("a")
 		answers := make([]*device.Enrolled, 64)
 		var all sync.WaitGroup
 		for i := range answers {
@@ -239,7 +243,8 @@ func TestEnroll_64RepeatsByOneKeyGetOneAnswer(t *testing.T) {
 
 func TestEnroll_BlockedUserIs404AndTheTicketIsNotSpent(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
-		ticket, p := h.ticket("ada"), h.newPhone("a")
+		ticket := h.ticket("ada")
+		p := h.newPhone("a")
 		h.block("ada", true)
 		expect(h.t, "blocked", p.Enroll(ticket), device.ErrTicket)
 		h.block("ada", false)
@@ -333,7 +338,8 @@ func TestEnroll_RefusesWhatAnAppCannotSayOfItself(t *testing.T) {
 func TestEnroll_UnderPolicyNumberWantsAnAppThatMatchesNumbers(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		h.set("approval.presence", "number")
-		ticket, p := h.ticket("ada"), h.newPhone("a")
+		ticket := h.ticket("ada")
+		p := h.newPhone("a")
 		p.In.Capabilities = []string{"other"}
 		expect(h.t, "an app that cannot", p.Enroll(ticket), device.ErrInstallation)
 		p.In.Capabilities = []string{"other", device.NumberMatching}

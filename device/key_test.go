@@ -104,7 +104,8 @@ func TestParseKey_RefusesBadKeys(t *testing.T) {
 	bytes := func(n int, last byte) string {
 		b := make([]byte, n)
 		_, _ = rand.Read(b)
-		b[0], b[n-1] = 0x80|b[0], last
+		b[0] = 0x80 | b[0]
+		b[n-1] = last
 		return b64(b)
 	}
 	for name, jwk := range map[string]json.RawMessage{

@@ -102,7 +102,9 @@ func TestHold_AHandlerRunsAgainAfterEachWakeAndKeepsItsPlace(t *testing.T) {
 		if got := <-answers; got.status != 200 || got.body != "over" && got.body != `"over"`+"\n" {
 			t.Errorf("%s: %d %q", path, got.status, got.body)
 		}
-		if runs, left := h.runs.Load(), h.Waits().Len(); runs != 5 || left != 0 {
+		runs := h.runs.Load()
+		left := h.Waits().Len()
+		if runs != 5 || left != 0 {
 			t.Errorf("%s: %d runs, and %d waits are left", path, runs, left)
 		}
 	}

@@ -95,7 +95,8 @@ func (l *AddressLimit) take(call *Call, counts bool) error {
 	now := l.clock.Steady()
 	shard := &l.shards[maphash.Comparable(l.seed, network)%limitShards]
 	shard.mu.Lock()
-	wait, full := shard.addresses.wait(address, l.address, now), l.address
+	wait := shard.addresses.wait(address, l.address, now)
+	full := l.address
 	if waitToo := shard.networks.wait(network, l.network, now); waitToo > wait {
 		wait = waitToo
 		full = l.network

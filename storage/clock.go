@@ -58,7 +58,8 @@ func (c *FakeClock) Steady() time.Duration {
 func (c *FakeClock) Advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.wall, c.steady = c.wall.Add(d), c.steady+d
+	c.wall = c.wall.Add(d)
+	c.steady += d
 }
 
 // Jump sets the wall d forward (or back), while no time passes.

@@ -66,7 +66,9 @@ func (o Options) WithMigrations(version int, steps ...Migration) Options {
 // Faults runs declare as if nothing had been declared yet, and returns what Open would say of it. Not for tests that
 // run in parallel.
 func Faults(declare func()) error {
-	byName, logs, faults := tables.byName, tables.logs, tables.faults
+	byName := tables.byName
+	logs := tables.logs
+	faults := tables.faults
 	tables.byName = map[string]declared{}
 	tables.logs = map[string]bool{}
 	tables.faults = nil

@@ -135,7 +135,8 @@ func (c ClockState) Jumped() bool {
 // ClockState returns how the clock stands.
 func (s *Store) ClockState() ClockState {
 	set := s.clock.set.Load()
-	now, wall := s.clock.now(), s.clock.wall()
+	now := s.clock.now()
+	wall := s.clock.wall()
 	passed := now.Sub(set.base)
 	return ClockState{
 		House: now,

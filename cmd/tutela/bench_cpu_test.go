@@ -21,14 +21,15 @@ import (
 	"tutela/server/access"
 )
 
-// How a use case is measured: in so many rounds (times b.N), each by users of its own. The round in the middle counts.
+// A use case is measured in cpuRounds rounds (times b.N), each with users of its own. The median of the rounds counts.
 const (
 	cpuRounds  = 5
 	cpuCallers = 64
 )
 
-// useCase is a use case whose CPU is measured against its floor: what the server spends on it, over what no server can
-// leave out. That is its requests, sent to a process that only speaks HTTP, and its signatures of P-256.
+// useCase is a use case whose CPU is measured against its floor: what the server spends on it, divided by what no
+// server can leave out. The floor is its requests, sent to a process that only speaks HTTP, and its signatures of
+// P-256.
 type useCase struct {
 	name     string
 	short    string
@@ -153,7 +154,7 @@ func perOne(b *testing.B, pid, n int, do func(i int) error) time.Duration {
 	return (cpuOf(b, pid) - before) / time.Duration(n)
 }
 
-// floorOf is the CPU that no server can leave out of one use case.
+// floorOf measures the CPU that no server can leave out of one use case.
 func (s *limitsBench) floorOf(b *testing.B, u useCase, requests []recordedRequest) time.Duration {
 	b.Helper()
 	floor := perOne(b, s.empty.cmd.Process.Pid, u.each, func(int) error {
@@ -168,7 +169,7 @@ func (s *limitsBench) floorOf(b *testing.B, u useCase, requests []recordedReques
 	return floor + time.Duration(u.verified)*verify + time.Duration(u.signed)*sign
 }
 
-// signatures is the CPU of verifying and of making one signature of P-256.
+// signatures measures the CPU of verifying and of making one signature of P-256.
 func (s *limitsBench) signatures(b *testing.B) (verify, sign time.Duration) {
 	b.Helper()
 	const each = 2000

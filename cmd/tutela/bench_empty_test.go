@@ -40,7 +40,7 @@ func serveNothing() {
 	os.Exit(1)
 }
 
-// emptyServer is the process that does nothing but speak HTTP: what it spends on a request cannot be left out.
+// emptyServer is a process that only speaks HTTP: what it spends on a request, no server can leave out.
 type emptyServer struct {
 	cmd  *exec.Cmd
 	base string
@@ -105,7 +105,7 @@ func (r *recordedRequest) send(ctx context.Context, client *http.Client, base st
 	return err
 }
 
-// tap is a transport that keeps what a call sends, when the call's context asks for it ([recording]).
+// tap is a transport that keeps what a call sends, when the call's context holds a [recording].
 type tap struct{ http.RoundTripper }
 
 // recording keeps the requests of a call. Safe for concurrent use.

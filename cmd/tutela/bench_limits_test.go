@@ -66,7 +66,7 @@ type row struct {
 // table is what BenchmarkLimits has measured.
 type table struct{ rows []row }
 
-// add puts a row in; one of the same name, of an earlier run, gives way.
+// add adds a row. It replaces one of the same name, from an earlier run.
 func (t *table) add(r row) {
 	t.rows = slices.DeleteFunc(t.rows, func(old row) bool { return old.what == r.what })
 	t.rows = append(t.rows, r)
@@ -96,8 +96,8 @@ const (
 	starts      = 11
 )
 
-// benchStart measures how long the server takes from nothing to its first answer, on an empty folder, and what it then has
-// in memory.
+// benchStart measures how long the server takes from its start on an empty folder to its first answer, and how much
+// memory it then holds.
 func benchStart(b *testing.B, t *table) {
 	took := make([]time.Duration, starts)
 	var atRest memory

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuOf is the CPU that a process has used, its user's and the kernel's, to the nanosecond: /proc/PID/stat counts in
-// hundredths of a second.
+// cpuOf returns the CPU time that a process has used, in user mode and in the kernel, to the nanosecond:
+// /proc/PID/stat counts in hundredths of a second.
 //
 // Source: clock_getcpuclockid(3); the kernel's include/linux/posix-timers.h (CPUCLOCK_SCHED).
 func cpuOf(tb testing.TB, pid int) time.Duration {
@@ -26,7 +26,8 @@ func cpuOf(tb testing.TB, pid int) time.Duration {
 	return time.Duration(used.Nano())
 }
 
-// cpuOfThread is the CPU that the calling thread has used. The caller has locked its goroutine to the thread.
+// cpuOfThread returns the CPU time that the calling thread has used. The caller must have locked its goroutine to the
+// thread.
 func cpuOfThread(tb testing.TB) time.Duration {
 	tb.Helper()
 	var used unix.Timespec
@@ -36,15 +37,15 @@ func cpuOfThread(tb testing.TB) time.Duration {
 	return time.Duration(used.Nano())
 }
 
-// memory is what a process has in memory, in bytes.
+// memory is how much memory a process holds, in bytes.
 type memory struct {
 	resident int64
 	private  int64 // of that, what no other process and no file holds: the kernel cannot take it back
 	mapped   int64 // pages of files, above all the data file's and the program's
 }
 
-// memoryOf reads what a process has in memory. A page of the data file is in the kernel's cache whether the process has
-// it mapped or not, so only anonymous pages count as private.
+// memoryOf reads how much memory a process holds. A page of the data file lies in the kernel's cache whether the
+// process has mapped it or not, so only anonymous pages count as private.
 //
 // Source: the kernel's Documentation/filesystems/proc.rst (smaps_rollup).
 func memoryOf(tb testing.TB, pid int) memory {
@@ -71,7 +72,7 @@ func memoryOf(tb testing.TB, pid int) memory {
 	return m
 }
 
-// machine names the machine that figures are of.
+// machine describes the machine that was measured.
 func machine(tb testing.TB) string {
 	tb.Helper()
 	var name unix.Utsname
@@ -82,7 +83,7 @@ func machine(tb testing.TB) string {
 		processor(), runtime.NumCPU(), unix.ByteSliceToString(name.Release[:]), runtime.Version(), loadAverage())
 }
 
-// processor is the model of the machine's CPU.
+// processor returns the model of the machine's CPU.
 func processor() string {
 	cpus, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
@@ -96,7 +97,7 @@ func processor() string {
 	return "unknown CPU"
 }
 
-// loadAverage is the machine's of the last minute: what else ran.
+// loadAverage returns the machine's load of the last minute: it shows what else ran.
 func loadAverage() string {
 	average, err := os.ReadFile("/proc/loadavg")
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// profileVariable names the folder to which BenchmarkLimits has the server write profiles of itself (profile.go).
+// profileVariable names the folder to which the server under BenchmarkLimits writes profiles of itself (profile.go).
 const profileVariable = "TUTELA_BENCH_PROFILE"
 
-// buildTags are those of the live server's binary.
+// buildTags returns the build tags of the live server's binary.
 func buildTags() string {
 	if os.Getenv(profileVariable) != "" {
 		return "profile"
@@ -40,8 +40,8 @@ func (s *limitsBench) profile(b *testing.B) {
 	s.environment = append(s.environment, "TUTELA_PROFILE="+folder)
 }
 
-// profiled runs measure while the server profiles its CPU to NAME.ROUND.cpu, when profiles are wanted; go tool pprof takes
-// those of all rounds together.
+// profiled runs measure. When profiles are wanted, the server writes a profile of its CPU to NAME.ROUND.cpu
+// meanwhile; go tool pprof takes those of all rounds together.
 func (s *limitsBench) profiled(b *testing.B, name string, round int, measure func() time.Duration) time.Duration {
 	b.Helper()
 	if s.profiles == "" {
@@ -55,7 +55,7 @@ func (s *limitsBench) profiled(b *testing.B, name string, round int, measure fun
 	return measure()
 }
 
-// heap has the server write what it holds, before and after a collection, when profiles are wanted.
+// heap makes the server write what its memory holds, before and after a collection, when profiles are wanted.
 func (s *limitsBench) heap(b *testing.B, name string) {
 	b.Helper()
 	if s.profiles == "" {
@@ -74,7 +74,7 @@ func (s *limitsBench) signal(b *testing.B, signal os.Signal) {
 	}
 }
 
-// take waits for a profile to be whole, and gives it its name.
+// take waits until a profile is whole, and gives it its name.
 func (s *limitsBench) take(b *testing.B, kind, name string) {
 	b.Helper()
 	for {

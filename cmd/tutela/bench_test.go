@@ -126,7 +126,7 @@ func (s *loginBench) benchLogins(b *testing.B, callers int) {
 	b.ReportMetric(float64(after.size-before.size)/n, "file-grown-B/login")
 }
 
-// whole is one whole login.
+// whole does one whole login.
 func (s *loginBench) whole(ctx context.Context, p *benchPhone) error {
 	asked, err := s.ask(ctx, p.user)
 	if err != nil {
@@ -198,6 +198,7 @@ func (s *loginBench) usage(b *testing.B) usage {
 	if err != nil {
 		b.Fatal(err)
 	}
+	// The fields after the program's name, which stands in brackets and may hold spaces: see proc_pid_stat(5).
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	const ticks = time.Second / 100 // USER_HZ, which Linux fixes at 100
 	for _, field := range fields[11:13] {

@@ -23,7 +23,7 @@ import (
 	"tutela/server/access"
 )
 
-// What waiting callers may cost.
+// How many callers wait, and what they may cost.
 const (
 	waitersOfAKind  = 10_000 // and both kinds at once
 	maxWaiterBytes  = 20 << 10
@@ -71,7 +71,7 @@ func (s *limitsBench) benchWaits(b *testing.B) {
 	release(pulls)
 }
 
-// openFiles is how many files the server may have open: as many as this process may, which asks for more first.
+// openFiles returns how many files the server may have open: as many as this process, which first asks for more.
 func openFiles(b *testing.B) int {
 	b.Helper()
 	const wanted = 2*waitersOfAKind + spareFiles
@@ -147,8 +147,8 @@ type waiter struct {
 	at       time.Time  // of the answer, when answered has one
 }
 
-// hold makes n callers wait, from a source address of their own. call makes the one call that is held; what it sends is
-// taken from it and sent by a connection that costs this process little.
+// hold makes n callers wait, from a source address of their own. call makes the request that is held. hold takes the
+// request from it, and sends it over a connection that costs this process little.
 func (s *limitsBench) hold(b *testing.B, source string, n int, call func(ctx context.Context, i int) error) []*waiter {
 	b.Helper()
 	public, err := url.Parse(s.public)
@@ -177,7 +177,7 @@ func (s *limitsBench) hold(b *testing.B, source string, n int, call func(ctx con
 	return waiters
 }
 
-// read takes the answer.
+// read reads the answer.
 func (w *waiter) read(req *http.Request) {
 	var first [1]byte // until it comes, no buffer is held: there are 20 000 of these
 	_, err := io.ReadFull(w.conn, first[:])
@@ -211,8 +211,8 @@ func release(waiters []*waiter) {
 	}
 }
 
-// addWakes wakes the first of the waiters, each by what it waits for, and adds to the table how long the answers took:
-// from sending what wakes to having read the answer of the one who waited.
+// addWakes wakes the first wakesOfAKind waiters, each by what it waits for, and adds to the table how long the
+// answers took: from sending the call that wakes to having read the waiter's answer.
 func (s *limitsBench) addWakes(b *testing.B, what string, waiters []*waiter, wake func(i int) error) {
 	b.Helper()
 	for i, w := range waiters {
@@ -271,7 +271,7 @@ func (s *limitsBench) restart(b *testing.B) {
 	s.start(b)
 }
 
-// quiet waits until the server has done what it was asked and is at rest, and returns what it then has in memory.
+// quiet waits until the server is at rest, and returns how much memory it then holds.
 func (s *liveServer) quiet(b *testing.B) memory {
 	b.Helper()
 	const (

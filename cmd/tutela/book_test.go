@@ -76,7 +76,8 @@ func codeIn(page, content string) (found []bookCode) {
 // notServedYet marks what docs/protocol specifies and the server does not serve.
 const notServedYet = "○"
 
-// marks reports whether a line says what is not served yet: it has the mark, or goes on with an item that has it.
+// marks reports whether a line says what is not served yet: it has the mark, or goes on with an item that has it
+// (before).
 func marks(text string, before bool) bool {
 	if strings.Contains(text, notServedYet) {
 		return true
@@ -88,8 +89,8 @@ func marks(text string, before bool) bool {
 // calledInBook finds calls of the program: not its messages, which say "tutela:", nor addresses.
 var calledInBook = regexp.MustCompile(`(?:^|[ "(/` + "`" + `])tutela((?: +[a-z][a-z-]*)+)([^|#&;,)` + "`" + `]*)`)
 
-// isSpokenOf reports whether words follow the program's name where it is no call: in what it prints, and where a user of
-// the machine bears its name.
+// isSpokenOf reports whether words follow the program's name where it is no call: in what it prints, and where a user
+// of the machine has its name.
 func isSpokenOf(words string) bool {
 	words = strings.TrimSpace(words)
 	for _, spoken := range []string{"serves on", "begins a new installation", "tutela "} {
@@ -146,7 +147,7 @@ func commandNamed(node *kong.Node, words []string) (named *kong.Node, more bool)
 	return node, false
 }
 
-// flagsOf are the flags that a command takes, those of the commands above it among them.
+// flagsOf returns the names of the flags that a command takes, including those of the commands above it.
 func flagsOf(node *kong.Node) (names []string) {
 	for _, group := range node.AllFlags(false) {
 		for _, flag := range group {
@@ -196,7 +197,7 @@ func TestBook_FlagsThatAreSpokenOfExist(t *testing.T) {
 
 var readFromEnvironment = regexp.MustCompile(`"(TUTELA_[A-Z_]+)"`)
 
-// readVariables are the variables of the environment that the source reads by itself: the master key, which no command
+// readVariables returns the environment variables that the source reads by itself: the master key, which no command
 // line may show, and those of tests and benchmarks.
 func readVariables(t *testing.T) (names []string) {
 	t.Helper()

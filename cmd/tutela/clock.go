@@ -59,7 +59,7 @@ func (c *clockCmd) Run(ctx context.Context) error {
 	})
 }
 
-// clockForScripts is how the clock stands as JSON.
+// clockForScripts returns the state of the clock as JSON.
 func clockForScripts(state storage.ClockState) any {
 	return struct {
 		House       string  `json:"house"`
@@ -80,7 +80,7 @@ func clockForScripts(state storage.ClockState) any {
 	}
 }
 
-// showClock shows how the clock stands, to people.
+// showClock prints the state of the clock for people.
 func showClock(w io.Writer, state storage.ClockState) {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	say(table, "house\t%s\twaits and expiries are measured by it\n", secondsOf(state.House))
@@ -103,7 +103,7 @@ func showClock(w io.Writer, state storage.ClockState) {
 
 func secondsOf(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// distance is how far after something a time is, as people read it.
+// distance says for people how far a time lies after another: "3 days after", "5s before", "the same as".
 func distance(d time.Duration) string {
 	size := d.Abs()
 	side := "after"
@@ -119,7 +119,7 @@ func distance(d time.Duration) string {
 	return fmt.Sprintf("%v %s", size.Round(time.Second), side)
 }
 
-// clockJumped tells when the machine's clock has jumped since the start.
+// clockJumped returns errNotReady when the machine's clock has jumped since the start.
 func clockJumped(state storage.ClockState) error {
 	if state.Open || state.Kept || state.Jump.Abs() <= maxClockJump {
 		return nil
@@ -127,7 +127,7 @@ func clockJumped(state storage.ClockState) error {
 	return errNotReady.With("the clock has jumped by %v since the server was started; see that it is right, then restart", state.Jump.Round(time.Second))
 }
 
-// clockDoubted tells when the machine's clock may be wrong, which hinders no caller.
+// clockDoubted returns errNotReady when the machine's clock may be wrong. Callers are served all the same.
 func clockDoubted(state storage.ClockState) error {
 	switch {
 	case state.Open:

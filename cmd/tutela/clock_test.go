@@ -16,7 +16,7 @@ import (
 
 const year = 365 * 24 * time.Hour
 
-// lastMarked makes at the last time that the data file has written down.
+// lastMarked writes at into the data file as the last time that it has written down.
 func (c *commandLine) lastMarked(at time.Time) {
 	c.t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
@@ -28,7 +28,7 @@ func (c *commandLine) lastMarked(at time.Time) {
 	must(c.t, s.Close())
 }
 
-// clockJSON is what "tutela clock --json" prints.
+// clockJSON returns what "tutela clock --json" prints.
 func (c *commandLine) clockJSON() map[string]any {
 	c.t.Helper()
 	return decode(c.t, c.run("clock", "--json"))
@@ -45,7 +45,7 @@ func (s *liveServer) readyz(t *testing.T) (status int, body string) {
 	return resp.StatusCode, string(raw)
 }
 
-// wrongClocks are last times that the machine's clock does not follow from.
+// wrongClocks are last times that do not fit the machine's clock.
 var wrongClocks = map[string]struct {
 	mark time.Duration // from now
 	says string

@@ -64,7 +64,7 @@ func (h *house) compactNightly(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// nextNight is the next time that it is nightHour, after now.
+// nextNight returns the first time after now at which it is nightHour o'clock.
 func nextNight(now time.Time) time.Time {
 	night := time.Date(now.Year(), now.Month(), now.Day(), nightHour, 0, 0, 0, now.Location())
 	if !night.After(now) {

@@ -48,8 +48,8 @@ func (c *backupDBCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-// copyTo writes a copy to a file that is there whole or not at all: it is written and synced under another name, looked
-// through, and only then gets its own, which nobody else may have taken meanwhile.
+// copyTo writes a copy to path, whole or not at all. It writes and syncs the copy under another name, inspects it,
+// and only then links it to path. It never overwrites a file that exists there.
 func copyTo(ctx context.Context, s operator.Service, path string) (size int64, err error) {
 	building, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
 	if err != nil {
@@ -81,7 +81,7 @@ func syncFolder(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// byteSize is a number of bytes as people read it.
+// byteSize formats a number of bytes for people.
 func byteSize(n int64) string {
 	if n < 1<<20 {
 		return fmt.Sprintf("%d KiB", (n+1<<10-1)>>10)

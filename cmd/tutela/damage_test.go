@@ -22,9 +22,9 @@ func (c *commandLine) damageExpiry() {
 	must(c.t, e.Close())
 }
 
-// A record that cannot be read is set aside by the server, which stays ready and says so; the operator looks at it, and
+// The server sets a record aside that it cannot read, stays ready and says so. The operator looks at the record and
 // removes it.
-func TestDamage_IsToldShownAndDropped(t *testing.T) {
+func TestDamage_IsReportedShownAndDropped(t *testing.T) {
 	c := newCommandLine(t)
 	c.damageExpiry()
 	s := c.serve()

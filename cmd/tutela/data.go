@@ -47,12 +47,12 @@ func (f dataFlags) socket() string { return filepath.Join(f.Data.path, "admin.so
 
 func (f dataFlags) pushFolder() string { return filepath.Join(f.Data.path, "push") }
 
-// masterKeyFile is the file of the master key, when the environment does not hold the key itself.
+// masterKeyFile returns the path of the file with the master key. It is not read when the environment holds the key.
 func (f dataFlags) masterKeyFile() string {
 	return cmp.Or(f.MasterKeyFile, filepath.Join(f.Data.path, "master.key"))
 }
 
-// masterKeyPlace is where the master key comes from.
+// masterKeyPlace names where the master key comes from, for messages: the environment variable or the file.
 func (f dataFlags) masterKeyPlace() string {
 	if os.Getenv(masterKeyVariable) != "" {
 		return masterKeyVariable
@@ -60,7 +60,7 @@ func (f dataFlags) masterKeyPlace() string {
 	return f.masterKeyFile()
 }
 
-// makeFolder makes the data folder when there is none. One that is there and not fit for the data gets no file.
+// makeFolder makes the data folder when there is none. An existing folder must pass operator.CheckFolder.
 func (f dataFlags) makeFolder() error {
 	if err := operator.CheckFolder(f.Data.path); err != nil {
 		return err
@@ -71,14 +71,14 @@ func (f dataFlags) makeFolder() error {
 	return nil
 }
 
-// hasDataFile reports whether the folder may hold an installation. What stands in the way of looking is told by
-// whoever opens the file.
+// hasDataFile reports whether the folder may hold an installation. It also reports true when it cannot look: whoever
+// opens the file then gets the reason.
 func (f dataFlags) hasDataFile() bool {
 	_, err := os.Stat(f.file())
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// hasMasterKey reports whether there is a master key, though there may be nothing that it opens.
+// hasMasterKey reports whether there is a master key, even one without data that it opens.
 func (f dataFlags) hasMasterKey() bool {
 	if os.Getenv(masterKeyVariable) != "" {
 		return true
@@ -101,8 +101,9 @@ func (f dataFlags) noInstallation() error {
 		f.Data, shellWord(f.Data.typed))
 }
 
-// mayBegin reports whether a server may begin an installation here. A master key without its data file is taken for
-// data that is missing, such as a disk that is not mounted, and a folder with files of others for the wrong folder.
+// mayBegin reports whether a server may begin an installation here. A master key without a data file is refused: the
+// data is likely missing, as on a disk that is not mounted. A folder with files of others is refused: it is likely
+// the wrong folder.
 //
 // Errors: errNoInstallation, with the way out; those of the file system.
 func (f dataFlags) mayBegin() error {
@@ -123,8 +124,8 @@ func (f dataFlags) mayBegin() error {
 	return nil
 }
 
-// isRemnant reports whether a file may lie in a folder that is as good as empty: what a file system keeps in its root,
-// and what a server that was killed in its first moments leaves.
+// isRemnant reports whether a file may lie in a folder that counts as empty: what a file system keeps in its root,
+// and what a server leaves that was killed in its first moments.
 func isRemnant(name string) bool {
 	switch name {
 	case "lost+found", "push", "admin.sock", "tutela.db.lock", "tutela.db.new":

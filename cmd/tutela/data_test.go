@@ -10,10 +10,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"tutela/storage/storagetest/check"
 )
 
-// lookers are all commands that work on an installation, in a form that would do something.
-func lookers(t *testing.T) [][]string {
+// installationCommands returns all commands that work on an installation, each with arguments with which it would do
+// something.
+func installationCommands(t *testing.T) [][]string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "x")
 	return [][]string{
@@ -27,8 +30,8 @@ func lookers(t *testing.T) [][]string {
 
 func TestCommands_WithoutAnInstallationMakeNothingAndNameTheFolderAsTyped(t *testing.T) {
 	c := newCommandLineOnNothing(t)
-	home := t.TempDir()
-	for _, args := range lookers(t) {
+	home := check.ShortFolder(t)
+	for _, args := range installationCommands(t) {
 		r := c.from(home, append(args, "--data", "./my data")...)
 		r.refused("there is no installation in ./my data: give its folder by --data, or begin one with tutela serve --data './my data'")
 	}
@@ -49,7 +52,7 @@ func TestCommands_WithAKeyAndNoDataFileSayThatTheDataIsMissing(t *testing.T) {
 	must(t, os.Remove(filepath.Join(c.data, "tutela.db")))
 	before := c.names()
 	key := filepath.Join(c.data, "master.key")
-	for _, args := range lookers(t) {
+	for _, args := range installationCommands(t) {
 		c.try(args...).refused("there is a master key (" + key + ") and no data file in " + c.data + ": give the right folder by --data")
 	}
 	if after := c.names(); after != before {
@@ -74,7 +77,7 @@ func (c *commandLine) from(dir string, args ...string) ran {
 	return ran{c.t, stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
 
-// served runs a server until it says where it serves, ends it, and returns all that it said.
+// served runs a server until it says where it serves, ends it, and returns everything that it printed.
 func (c *commandLine) served(environment []string, args ...string) (stdout, stderr string) {
 	c.t.Helper()
 	var said bytes.Buffer
@@ -176,7 +179,7 @@ func TestData_IsRefusedWhenItNamesNothing(t *testing.T) {
 	s := &liveServer{binary: c.binary, data: c.data, http: http.DefaultClient}
 	s.start(t)
 	defer s.kill(syscall.SIGTERM)
-	home := t.TempDir()
+	home := check.ShortFolder(t)
 	must(t, os.Symlink(c.data, filepath.Join(home, "link")))
 	if r := c.from(home, "user", "list", "--data", "link"); r.status != 0 {
 		t.Errorf("by a relative path: %s", r.stderr)

@@ -76,13 +76,14 @@ type story struct {
 
 	chapter, checks int
 
-	bank, admin credentials // the login system's and the admin's program's
-	code        string      // maria's recovery code, as she has saved it
-	enrollment  string      // her phone's
-	receipt     []byte      // of her reset
+	bank       credentials // the login system's
+	admin      credentials // the admin's program's
+	code       string      // maria's recovery code, as she has saved it
+	enrollment string      // her phone's
+	receipt    []byte      // of her reset
 }
 
-// credentials are a client's.
+// credentials are what client add prints for a client.
 type credentials struct {
 	ID     string `json:"client_id"`
 	Secret string `json:"client_secret"`
@@ -105,7 +106,7 @@ func (s *story) begin(title string) {
 	s.say("\n%s\n", s.bold(fmt.Sprintf("%2d  %s", s.chapter, title)))
 }
 
-// note says what happens behind what people see.
+// note prints what happens behind the screens.
 func (s *story) note(format string, args ...any) {
 	s.say("    %s\n", s.paint("2", fmt.Sprintf(format, args...)))
 }
@@ -120,7 +121,7 @@ func (s *story) show(who, screen string) {
 	}
 }
 
-// check fails the story when something is not so.
+// check counts a check, and returns an error unless so is true. format says what should have been so.
 func (s *story) check(so bool, format string, args ...any) error {
 	s.checks++
 	if so {
@@ -143,7 +144,7 @@ func (s *story) tutela(ctx context.Context, args ...string) (string, error) {
 	return stdout.String(), nil
 }
 
-// cleanEnvironment is the environment without what would configure tutela.
+// cleanEnvironment returns the environment without the variables that configure tutela.
 func cleanEnvironment() []string {
 	var env []string
 	for _, pair := range os.Environ() {
@@ -163,7 +164,7 @@ func (s *story) phone(ctx context.Context, args ...string) (string, error) {
 	return screen, err
 }
 
-// phoneJSON is phone for what only the story wants to know.
+// phoneJSON runs a command of maria's phone with --json and decodes what it prints. It shows nothing.
 func (s *story) phoneJSON(ctx context.Context, into any, args ...string) error {
 	text, err := s.tutela(ctx, append([]string{"phone", "--phone", filepath.Join(s.dir, "phone"), "--json"}, args...)...)
 	if err != nil {
@@ -214,7 +215,7 @@ func (s *story) stopServer() error {
 	return err
 }
 
-// response is what a call of the login system or the admin's program got.
+// response is the server's answer to a call of the login system or the admin's program.
 type response struct {
 	status int
 	body   []byte
@@ -222,7 +223,7 @@ type response struct {
 
 func (a response) decode(into any) error { return json.Unmarshal(a.body, into) }
 
-// problem is the error word of either error body.
+// problem returns the error word of either form of error body; "" when there is none.
 func (a response) problem() string {
 	var p struct {
 		Error     string `json:"error"`

@@ -93,7 +93,7 @@ type begun struct {
 	Delivery string `json:"delivery"`
 }
 
-// asks has the bank ask maria's phone.
+// asks lets the bank ask maria's phone.
 func (s *story) asks(ctx context.Context, ip, message string) (begun, error) {
 	var b begun
 	a, err := s.form(ctx, s.bank, "/bc-authorize", "scope", "openid", "login_hint", "maria",
@@ -108,7 +108,7 @@ func (s *story) asks(ctx context.Context, ip, message string) (begun, error) {
 	return b, err
 }
 
-// collects has the bank wait for the outcome of a login.
+// collects lets the bank wait for the outcome of a login.
 func (s *story) collects(ctx context.Context, b begun) (response, error) {
 	return s.form(ctx, s.bank, "/oauth/token", "grant_type", access.GrantCIBA, "auth_req_id", b.ID, "wait", "30")
 }
@@ -120,6 +120,7 @@ func (s *story) logsIn(ctx context.Context) error {
 		return err
 	}
 	s.show("browser", "Open the app on your phone and type this number:   "+b.Number)
+	// The bank's request is held before the phone answers: the answer must wake it.
 	outcome := make(chan response, 1)
 	failed := make(chan error, 1)
 	go func() {
@@ -148,7 +149,7 @@ func (s *story) logsIn(ctx context.Context) error {
 		s.pushed(), s.check(subject == "maria", "the ID token is maria's"))
 }
 
-// pushed checks that a push message was spooled, whole.
+// pushed checks that a complete push message for maria's phone lies in the spool.
 func (s *story) pushed() error {
 	files, err := filepath.Glob(filepath.Join(s.dir, "data", "push", "*.json"))
 	if err != nil {
@@ -173,7 +174,7 @@ func (s *story) pushed() error {
 	return s.check(false, "a push message lies in the spool (%d files)", len(files))
 }
 
-// subject verifies the ID token of an answer by the published keys and returns its sub.
+// subject verifies the ID token of an answer with the published keys and returns its sub.
 func (s *story) subject(ctx context.Context, a response) (string, error) {
 	var tokens struct {
 		IDToken string `json:"id_token"`
@@ -184,6 +185,7 @@ func (s *story) subject(ctx context.Context, a response) (string, error) {
 	if err := a.decode(&tokens); err != nil {
 		return "", err
 	}
+	// As a login system would: the keys come from the server, the algorithm does not come from the token.
 	published, err := s.call(ctx, http.MethodGet, "/.well-known/jwks.json", "", nil)
 	if err != nil {
 		return "", err
@@ -266,6 +268,7 @@ func (s *story) losesPhone(ctx context.Context) error {
 	if _, err := s.phone(ctx, "restore"); err != nil {
 		return err
 	}
+	// A wrong code first: it must neither restore nor spend the right one.
 	if _, err := s.tutela(ctx, "phone", "--phone", filepath.Join(s.dir, "phone"), "restore", "--code", "7V3K Q9X2 M4T8 R6W5 Y1ZJ 0ABV"); err == nil {
 		return s.check(false, "a wrong code does not restore")
 	}
@@ -300,7 +303,7 @@ func (s *story) newPhoneAnswers(ctx context.Context) error {
 	return s.logsInAgain(ctx)
 }
 
-// logsInAgain is a login without anything to remark.
+// logsInAgain goes through an ordinary login.
 func (s *story) logsInAgain(ctx context.Context) error {
 	b, err := s.asks(ctx, demoAddress, "Sign in to online banking")
 	if err != nil {
@@ -371,6 +374,7 @@ func (s *story) isReset(ctx context.Context) error {
 	if err := granted.decode(&token); err != nil {
 		return err
 	}
+	// Three calls: a dry run, the reset, and the reset again, which must find nothing left.
 	path := "/api/v2/users/" + url.PathEscape("maria") + "/mfa-reset"
 	body := map[string]any{"reason": "lost phone and code; passport seen at the branch", "caller_check": "document", "dry_run": true}
 	dry, err := s.call(ctx, http.MethodPost, path, token.Token, body)
@@ -442,11 +446,11 @@ func (s *story) leavesNothing(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.note("the name of her phone in the raw file: before compacting %s, after it %s", foundOr(before), foundOr(after))
+	s.note("the name of her phone in the raw file: before compacting %s, after it %s", whereFound(before), whereFound(after))
 	return s.check(!after, "nothing of her phone is left in the file")
 }
 
-func foundOr(found bool) string {
+func whereFound(found bool) string {
 	if found {
 		return "still in a freed page"
 	}

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// disksWritable is diskWritable for the data folder and the folder of the data file, which is another when the data
-// folder has a link to it.
+// disksWritable checks the data folder, and the folder of the data file when that is another one: the data folder may
+// hold a link to the file.
 func disksWritable(dir, file string) error {
 	if filepath.Clean(dir) == filepath.Clean(file) {
 		return diskWritable(dir)
@@ -18,8 +18,8 @@ func disksWritable(dir, file string) error {
 	return errors.Join(diskWritable(dir), diskWritable(file))
 }
 
-// diskWritable reports whether the folder can be written and has room: a file is made there, written, synced and
-// removed.
+// diskWritable returns errNotReady unless the folder can be written and its disk has minFree bytes left. To know, it
+// makes, writes, syncs and removes a file there.
 func diskWritable(dir string) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {

@@ -59,7 +59,8 @@ func (c *eventsCmd) Run(ctx context.Context) error {
 	return c.follow(ctx, q, last)
 }
 
-// show shows the events that are wanted, and returns the id of the last one.
+// show prints the events that match q, and returns the id of the last one. With q.After it goes on until no more
+// come.
 func (c *eventsCmd) show(ctx context.Context, s operator.Service, q operator.EventQuery) (last string, err error) {
 	last = q.After
 	for {
@@ -80,7 +81,7 @@ func (c *eventsCmd) show(ctx context.Context, s operator.Service, q operator.Eve
 	}
 }
 
-// follow shows what a server does from the event last on, also one that is yet to start, until it is interrupted.
+// follow prints the events after last until it is interrupted. While no server runs, it waits for one.
 func (c *eventsCmd) follow(ctx context.Context, q operator.EventQuery, last string) error {
 	q.After = cmp.Or(last, "0")
 	q.Take = eventsAtOnce
@@ -125,8 +126,16 @@ func factsOf(e operator.Event) []string {
 	if e.By != "" {
 		facts = append(facts, "by="+e.By)
 	}
-	for _, known := range [][2]string{{"ip", e.Detail.IP}, {"device", e.Detail.Device}, {"enrollment", e.Detail.Enrollment},
-		{"successor", e.Detail.Successor}, {"backup", e.Detail.Backup}, {"reason", e.Detail.Text}, {"sudo", e.Detail.Sudo}, {"damage", e.Damage}} {
+	for _, known := range [][2]string{
+		{"ip", e.Detail.IP},
+		{"device", e.Detail.Device},
+		{"enrollment", e.Detail.Enrollment},
+		{"successor", e.Detail.Successor},
+		{"backup", e.Detail.Backup},
+		{"reason", e.Detail.Text},
+		{"sudo", e.Detail.Sudo},
+		{"damage", e.Damage},
+	} {
 		if known[1] != "" {
 			facts = append(facts, known[0]+"="+quoted(known[1]))
 		}
@@ -138,7 +147,7 @@ func factsOf(e operator.Event) []string {
 	return facts
 }
 
-// quoted is text in quotes when it has a space.
+// quoted puts text in quotes when it has a space.
 func quoted(text string) string {
 	if text = plain(text); strings.Contains(text, " ") {
 		return `"` + text + `"`

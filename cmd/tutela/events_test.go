@@ -12,7 +12,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// edit opens the installation as a server would, while none runs.
+// edit opens the installation as a server would, while none runs, and changes its store.
 func (c *commandLine) edit(change func(s *storage.Store)) {
 	c.t.Helper()
 	h, err := openHouse(c.t.Context(), houseOptions{
@@ -57,7 +57,7 @@ func TestEvents_ShowADamagedOneAmongTheOthers(t *testing.T) {
 }
 
 // A server records what was counted while another one ran, and says how often and when.
-func TestEvents_ShowAFoldOfALifeBefore(t *testing.T) {
+func TestEvents_ShowAFoldOfAnEarlierServer(t *testing.T) {
 	c := newCommandLine(t)
 	c.edit(func(s *storage.Store) {
 		for range 3 {

@@ -16,9 +16,9 @@ const (
 
 // tuneGC lets a small heap grow fivefold between collections, and a large one by half, unless GOGC says otherwise.
 //
-// What the server holds by itself is a few tens of MB, so collecting at twice that would cost a twelfth of its CPU to save
-// memory that nobody misses. With thousands of waiting callers it is other people's memory: at fivefold what they leave
-// behind on their way would take more than they do (BenchmarkLimits/waits).
+// The server by itself holds a few tens of MB. To collect at twice that would cost a twelfth of its CPU and save
+// little. Thousands of waiting callers make the heap large: if it grew fivefold, their garbage would take more memory
+// than they do (BenchmarkLimits/waits).
 func tuneGC() {
 	if os.Getenv("GOGC") != "" {
 		return
@@ -27,8 +27,8 @@ func tuneGC() {
 	watchGC(&gcWatch{apply: func(percent int) { debug.SetGCPercent(percent) }})
 }
 
-// gcWatch lies on the heap to be collected: so the runtime calls after each collection. It holds a pointer, for the
-// runtime packs what is small and has none with others, and may then never call.
+// gcWatch is garbage whose finalizer the runtime runs after each collection. It must hold a pointer: the runtime
+// packs small values without pointers together, and may never run their finalizers.
 type gcWatch struct {
 	percent int
 	apply   func(percent int)
@@ -44,14 +44,15 @@ func watchGC(w *gcWatch) {
 	})
 }
 
-// growthOf is how far a heap of so many live bytes may grow, in percent. In tens: each change stops the program for a
-// moment.
+// growthOf returns by how many percent a heap with so many live bytes may grow. It returns tens, since each change
+// stops the program for a moment.
 func growthOf(live uint64) int {
 	percent := int(roomOfSmall * 100 / max(live, 1) / 10 * 10)
 	return min(max(percent, growthOfLarge), growthOfSmall)
 }
 
-// liveBytes is what the last collection found alive: the heap, and the stacks, which the runtime counts with it.
+// liveBytes returns how many bytes the last collection found alive: the heap, and the stacks, which the runtime
+// counts with it.
 func liveBytes() uint64 {
 	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}}
 	metrics.Read(samples)

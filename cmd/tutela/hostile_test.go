@@ -21,11 +21,11 @@ import (
 	"tutela/storage/keyring"
 )
 
-// What hostile input must never bring about, on any route that the server has: a 5xx, a stack, an answer in other words
-// than those of the API, a write by a call that was refused, a goroutine that stays. Routes, members and parameters are
-// the server's own, so a new one is tried by itself.
+// These tests send hostile input to every route of the server. It must never bring about a 5xx, a stack trace, an answer
+// in another form than the API's, a write by a call that was refused, or a goroutine that stays. Routes, members and
+// parameters are read from the server, so a new one is tried by itself.
 
-// route is one of the server's, with the operation that describes it, when there is one.
+// route is one of the server's routes, with the operation that describes it, when there is one.
 type route struct {
 	method, path string // as the router has them
 	op           operation
@@ -78,7 +78,7 @@ func (d description) resolve(s schema) schema {
 	return s
 }
 
-// members are those of a call's JSON body; nil when it takes none.
+// members returns the members of a call's JSON body; nil when it takes none.
 func (d description) members(op operation) map[string]schema {
 	if op.RequestBody == nil {
 		return nil
@@ -98,7 +98,7 @@ func (m *mounted) description() (d description) {
 
 var parameter = regexp.MustCompile(`:(\w+)`)
 
-// routes are all of the server's.
+// routes returns all routes of the server.
 func (m *mounted) routes() []route {
 	m.t.Helper()
 	if m.known == nil {
@@ -124,7 +124,7 @@ func (m *mounted) findRoutes() (list []route) {
 	return list
 }
 
-// right is the header field with which a call to a route is let in.
+// right returns the header field that lets a call to a route in.
 func (m *mounted) right(r route) []string {
 	m.t.Helper()
 	bearer := func(kind string) []string { return []string{"Authorization", "Bearer " + m.held[kind]} }
@@ -155,7 +155,7 @@ type siege struct {
 	before     map[string]string
 }
 
-// besiege mounts a server and notes how it is when nothing happens.
+// besiege mounts a server and notes its state before hostile calls.
 func besiege(t *testing.T) *siege {
 	t.Helper()
 	s := &siege{mounted: mount(t)}
@@ -170,7 +170,7 @@ func besiege(t *testing.T) *siege {
 	return s
 }
 
-// settle checks that the server lives and is as it was.
+// settle checks that the server still answers, and that no goroutine and no failure in the log is left.
 func (s *siege) settle() {
 	s.t.Helper()
 	if s.t.Failed() {
@@ -195,7 +195,7 @@ func (s *siege) settle() {
 	}
 }
 
-// judge checks an answer by what holds for all. refuse: it must be a 4xx.
+// judge checks what must hold of every answer. With refuse the answer must be a 4xx.
 func (s *siege) judge(what, path string, r reply, refuse bool) {
 	s.t.Helper()
 	after := s.contents()
@@ -217,7 +217,7 @@ func (s *siege) judge(what, path string, r reply, refuse bool) {
 
 func nested(n int) string { return strings.Repeat(`{"a":`, n) + "1" + strings.Repeat("}", n) }
 
-// unreadable are bodies that no call takes as its JSON.
+// unreadable are bodies that no call accepts as JSON.
 var unreadable = map[string]string{
 	"nothing": "", "half an object": "{", "a half of a member": `{"user_id":"mar`, "no JSON": "no JSON", "trailing": "{} {}", "a comma": `{"a":1,}`,
 	"an array": "[]", "an array of objects": "[{}]", "text": `"x"`, "a number": "7", "true": "true", "null": "null", "NaN": "NaN", "a NUL": "\x00",
@@ -294,7 +294,7 @@ func (d description) fits(s schema, value string) bool {
 	return strings.Contains(of, is) || is == "number" && strings.Contains(of, "integer")
 }
 
-// freely are the members of the login API that take more types than text.
+// freely are the members of the login API that take other types than text, too.
 var freely = []string{"requested_expiry", "wait", "authorization_details"}
 
 func TestHostile_MembersOfTheWrongTypeAreRefused(t *testing.T) {
@@ -341,7 +341,7 @@ func (s *siege) wrongWithin(d description, r route, name string, member schema, 
 	}
 }
 
-// bodyWith is a right body of a call, with one member that is something else.
+// bodyWith returns a right body of a call in which the member at path has another value.
 func (m *mounted) bodyWith(r route, value string, path ...string) string {
 	m.t.Helper()
 	right, _ := m.bodyOf(r.method, r.path)
@@ -491,8 +491,7 @@ func TestHostile_MethodsThatAPathHasNotAreRefused(t *testing.T) {
 	}
 }
 
-// matched reports whether a path that is also an example of another, such as /users/mfa-reset of /users/:id, has a method
-// by that one.
+// matched reports whether another route takes method for path: /users/mfa-reset also matches /users/:id.
 func (m *mounted) matched(method, path string) bool {
 	for _, r := range m.routes() {
 		pattern := "^" + parameter.ReplaceAllString(r.path, "[^/]+") + "$"
@@ -524,7 +523,7 @@ func TestHostile_HeadersThatAreTooMuchAreRefused(t *testing.T) {
 	}
 }
 
-// wire sends bytes over a bare connection, says that no more come, and returns the answers: none when the server has
+// wire sends bytes over a bare connection, closes its sending side, and returns the answers; none when the server
 // closed without a word.
 func (s *siege) wire(raw string) []reply {
 	s.t.Helper()

@@ -48,10 +48,10 @@ type houseOptions struct {
 	Log        *slog.Logger
 	EngineLog  *slog.Logger // default: Log
 
-	wrap func(storage.Engine) storage.Engine // around the data file; nil but in tests
+	wrap func(storage.Engine) storage.Engine // wraps the engine, in tests; else nil
 }
 
-// check reports whether the options can be right, before anything is made.
+// check refuses options that cannot be right, before anything is made.
 //
 // Errors: access.ErrPublicURL.
 func (o houseOptions) check() error {
@@ -63,8 +63,8 @@ func (o houseOptions) check() error {
 	return nil
 }
 
-// openWhenFree is openHouse for a server: while a command has the data file, which takes a moment, it waits. Another
-// server, which answers on the admin socket, is not waited for.
+// openWhenFree opens the house for a server. While a command holds the data file, it waits up to inUseWait. It does
+// not wait for another server, which answers on the admin socket.
 func openWhenFree(ctx context.Context, o houseOptions) (*house, error) {
 	deadline := time.Now().Add(inUseWait)
 	for {
@@ -120,7 +120,7 @@ func openHouse(ctx context.Context, o houseOptions) (*house, error) {
 	return h, nil
 }
 
-// warnOfMasterKey says when others on this machine may read the file of the master key.
+// warnOfMasterKey logs a warning when others on this machine may read the file of the master key.
 func (o houseOptions) warnOfMasterKey() {
 	info, err := os.Stat(o.masterKeyFile())
 	if err == nil && info.Mode().Perm()&0o077 != 0 && os.Getenv(masterKeyVariable) == "" {
@@ -128,6 +128,7 @@ func (o houseOptions) warnOfMasterKey() {
 	}
 }
 
+// wire opens the store over the engine, and the services over the store.
 func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err error) {
 	var engine storage.Engine = h.engine
 	if o.wrap != nil {

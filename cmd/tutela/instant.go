@@ -23,8 +23,8 @@ func (i instant) MarshalJSON() ([]byte, error) {
 // IsZero reports whether there is no time.
 func (i instant) IsZero() bool { return time.Time(i).IsZero() }
 
-// What is printed for scripts is what the calls return, with its times as instants: a member of the outer struct goes
-// before one of the same name in the inner.
+// What is printed for scripts is what the calls return, with its times as instants: in JSON a member of the outer struct
+// hides the one of the same name in the embedded struct.
 type (
 	clientJSON struct {
 		access.Client
@@ -104,7 +104,7 @@ func approvalForScripts(a phone.Approval) approvalJSON { return approvalJSON{a, 
 
 func noticeForScripts(n phone.Notice) noticeJSON { return noticeJSON{n, instant(n.At)} }
 
-// each is a list of what of makes of the items, empty and never null.
+// each applies of to every item. The list is never nil, so JSON shows [] and not null.
 func each[T, U any](items []T, of func(T) U) []U {
 	list := make([]U, 0, len(items))
 	for _, item := range items {

@@ -19,8 +19,8 @@ import (
 	"tutela/server/operator"
 )
 
-// The server is killed under load, again and again, and started again on what is left. Whatever it had acknowledged
-// must be there: an acknowledgement is a promise to a person who may lose an account by it.
+// These tests kill the server under load, again and again, and start it on what is left. Everything that it had
+// acknowledged must be there: a person may lose an account by what is lost.
 const (
 	killRounds = 10
 	killUsers  = 16
@@ -76,7 +76,7 @@ func TestKill_WhileItCompactsUnderLoadLosesNothing(t *testing.T) {
 	t.Logf("%d compactions done, %d cut off by a kill", compacted, cut)
 }
 
-// compactThere has the running server compact.
+// compactThere makes the running server compact.
 func compactThere(ctx context.Context, s *liveServer) error {
 	client, err := operator.Dial(ctx, filepath.Join(s.data, "admin.sock"))
 	if err != nil {
@@ -149,8 +149,8 @@ type ledger struct {
 	users  []*account
 }
 
-// account is what is known of one user. A step that was not acknowledged may have happened or not: what it would have
-// changed is then not known, and not checked.
+// account is what is known of one user. A step that was not acknowledged may or may not have happened: what it would
+// have changed is then unknown, and not checked.
 type account struct {
 	id         string
 	phone      *phone.Phone
@@ -175,8 +175,8 @@ func newLedger(t *testing.T, s *liveServer) *ledger {
 	return l
 }
 
-// loadAndKill has every user do steps at once until the server is killed, and returns how many were acknowledged. What
-// is to be done beside is done again and again as well.
+// loadAndKill lets all users do steps at once until it kills the server, and returns how many steps were
+// acknowledged. Each of beside runs again and again meanwhile.
 func (l *ledger) loadAndKill(t *testing.T, beside ...func(context.Context) error) int {
 	t.Helper()
 	before := l.steps()
@@ -209,7 +209,7 @@ func (l *ledger) steps() int {
 	return n
 }
 
-// step does one thing. It returns an error when that was not acknowledged.
+// step does one thing at random. It returns an error when the server did not acknowledge it.
 func (a *account) step(ctx context.Context, s *liveServer) error {
 	switch rand.IntN(4) {
 	case 0:
@@ -232,7 +232,7 @@ func (a *account) backUp(ctx context.Context) error {
 	return err
 }
 
-// useCode logs in by the recovery code, which is thereby replaced.
+// useCode logs in by the recovery code, which the login replaces.
 func (a *account) useCode(ctx context.Context, s *liveServer) error {
 	if a.code == "" {
 		return a.backUp(ctx)
@@ -257,7 +257,7 @@ func (a *account) useCode(ctx context.Context, s *liveServer) error {
 	return err
 }
 
-// logIn has a login approved and, when collect is set, collected.
+// logIn lets a login be approved and, with collect, collects it.
 func (a *account) logIn(ctx context.Context, s *liveServer, collect bool) error {
 	asked, err := s.ask(ctx, a.id)
 	if refusal(err) == "too_many_attempts" { // twelve in a minute, also across restarts
@@ -291,7 +291,7 @@ func collectOne(ctx context.Context, s *liveServer, asked begun) error {
 	return s.form(ctx, s.bank, "/oauth/token", nil, "grant_type", access.GrantCIBA, "auth_req_id", asked.ID)
 }
 
-// verify looks whether all that was acknowledged is there, for all users at once.
+// verify checks, for all users at once, that everything acknowledged is there.
 func (l *ledger) verify(ctx context.Context) error {
 	failures := make([]error, len(l.users))
 	var group sync.WaitGroup

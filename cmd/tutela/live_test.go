@@ -20,10 +20,11 @@ import (
 	"testing"
 
 	"tutela/device/phone"
+	"tutela/storage/storagetest/check"
 )
 
-// A live server is a process of the real binary, with a data folder of its own, that tests and benchmarks call over
-// loopback HTTP, restart and kill.
+// liveServer is a process of the real binary with a data folder of its own. Tests and benchmarks call it over
+// loopback HTTP, restart and kill it.
 type liveServer struct {
 	public      string
 	binary      string
@@ -80,7 +81,7 @@ func newLive(tb testing.TB) *liveServer {
 	}
 	return &liveServer{
 		binary: binary,
-		data:   filepath.Join(tb.TempDir(), "data"),
+		data:   filepath.Join(check.ShortFolder(tb), "data"),
 		http:   &http.Client{Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, DisableCompression: true}},
 	}
 }
@@ -137,7 +138,7 @@ func (s *liveServer) kill(signal syscall.Signal) {
 	s.cmd = nil
 }
 
-// login gets the admin's program its token.
+// login fetches the token of the admin's program.
 func (s *liveServer) login(tb testing.TB) {
 	tb.Helper()
 	var granted struct {
@@ -174,7 +175,7 @@ type refusedError struct {
 
 func (e *refusedError) Error() string { return fmt.Sprintf("%d %s", e.status, e.body) }
 
-// refusal is the code of a refusal; "" for any other error and for none.
+// refusal returns the code of a refusal; "" for any other error and for none.
 func refusal(err error) string {
 	var refused *refusedError
 	if errors.As(err, &refused) {
@@ -232,7 +233,7 @@ func (s *liveServer) do(req *http.Request, into any) error {
 	return json.Unmarshal(body, into)
 }
 
-// enroll makes a user with an enrolled phone, and returns the recovery code that it was given.
+// enroll makes a user with an enrolled phone, and returns the user's recovery code.
 func (s *liveServer) enroll(ctx context.Context, user string) (*phone.Phone, string, error) {
 	var ticket struct {
 		ID string `json:"ticket_id"`

@@ -44,7 +44,7 @@ Every flag can be given as an environment variable too: its help names it. Begin
   tutela serve --dev          and, in another terminal,
   tutela ticket maria         a link and a QR code with which maria's phone enrols`
 
-// The statuses with which the program ends when it is not well.
+// Exit statuses of a run that failed.
 const (
 	statusFailed = 1
 	statusUsage  = 2 // what was typed cannot be run
@@ -76,12 +76,13 @@ func run(ctx context.Context, typed []string) (status int) {
 	return 0
 }
 
+// failed prints an error for the operator and returns status.
 func failed(err error, status int) int {
 	fmt.Fprintln(os.Stderr, "tutela: "+lineOf(err))
 	return status
 }
 
-// lineOf is what the operator reads of an error: one line.
+// lineOf returns the one line that the operator reads of an error.
 func lineOf(err error) string {
 	if storage.CodeOf(err) == storage.OutcomeUnknown && !errors.Is(err, operator.ErrCutOff) {
 		return "it is not known whether this was done: look first (tutela user show, client list, policy list), then run it again"
@@ -89,29 +90,30 @@ func lineOf(err error) string {
 	return err.Error()
 }
 
-// newParser makes the parser of the command line. ctx is that of the command's Run.
+// newParser makes the parser of the command line. A command's Run gets ctx.
 func newParser(ctx context.Context) (*kong.Kong, error) {
 	return kong.New(new(commands), kong.Name("tutela"), kong.Description(about), kong.PostBuild(nameEnvironment),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.ValueFormatter(helpOf),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
 }
 
-// commandOf is the command, as far as it was understood, whose line could not be.
+// commandOf returns the command of a line that could not be parsed, as far as it was understood.
 func commandOf(err error) string {
-	node := "tutela"
+	command := "tutela"
 	var parsing *kong.ParseError
 	if errors.As(err, &parsing) {
 		for _, step := range parsing.Context.Path {
 			if step.Command != nil {
-				node = step.Command.FullPath()
+				command = step.Command.FullPath()
 			}
 		}
 	}
-	return node
+	return command
 }
 
-// nameEnvironment gives every flag that names no environment variable one that is its own: TUTELA, its command, itself.
-// What is set for one command then never reaches another. A flag that means the same for several commands names its own.
+// nameEnvironment gives every flag without an environment variable one of its own: TUTELA, the command and the flag,
+// joined by underscores. So what is set for one command never reaches another. A flag that means the same for several
+// commands names its variable itself.
 func nameEnvironment(k *kong.Kong) error {
 	for _, command := range k.Model.Children {
 		nameEnvironmentOf(command, "TUTELA")
@@ -134,7 +136,7 @@ func nameEnvironmentOf(command *kong.Node, prefix string) {
 
 func environmentWord(name string) string { return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) }
 
-// helpOf is the help of a flag with its default and its environment variable.
+// helpOf returns a flag's help with its default and its environment variable.
 func helpOf(value *kong.Value) string {
 	var notes []string
 	if value.Flag != nil && value.HasDefault && !value.IsBool() && value.Default != "" && value.Default != "0s" {

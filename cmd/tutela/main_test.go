@@ -8,7 +8,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// shared are the variables of flags that mean the same wherever they stand.
+// shared are the variables of flags that mean the same in every command.
 var shared = []string{"TUTELA_DATA", "TUTELA_MASTER_KEY_FILE", "TUTELA_PUBLIC_URL", "TUTELA_NAME"}
 
 func TestFlags_EachHasAnEnvironmentVariableOfItsOwn(t *testing.T) {
@@ -30,7 +30,7 @@ func TestFlags_EachHasAnEnvironmentVariableOfItsOwn(t *testing.T) {
 					t.Errorf("%s is named %s", who, name)
 				}
 				if other, taken := owners[name]; taken && !slices.Contains(shared, name) {
-					t.Errorf("%s is that of %s and of %s", name, other, who)
+					t.Errorf("both %s and %s read %s", other, who, name)
 				}
 				owners[name] = who
 			}

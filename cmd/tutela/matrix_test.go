@@ -14,14 +14,14 @@ import (
 	"tutela/storage/keyring"
 )
 
-// more are the kinds of proofs beside those of access.Kinds: what a phone signs, what a person types, what a browser
-// holds.
+// more are the kinds of proofs that access.Kinds does not list: what a phone signs, what a person types, what a
+// browser holds.
 var more = []string{"device_jwt", "challenge_response", "restore_proof", "manifest", "recovery_code", "page_session"}
 
 // slot is a place in which a call takes a proof.
 type slot struct {
 	route string                                     // as the router has it
-	place string                                     // in which of the call
+	place string                                     // of the proof in the call
 	takes []string                                   // the kinds that are right there
 	offer func(m *mounted, proof string) reply       // makes the call, right in all else
 	said  func(t *testing.T, what string, r reply)   // checks a refusal that is no 4xx; nil: wantRefusal
@@ -29,8 +29,8 @@ type slot struct {
 	keeps func(changed []string) (unwanted []string) // what a refusal may write; nil: nothing
 }
 
-// bearing are the routes whose one proof is the bearer token, by how their path begins. The rest of such a call may be
-// refused for something else than its token.
+// bearing are the routes whose one proof is the bearer token, by how their path begins. Such a call may still be
+// refused for something other than its token.
 var bearing = []struct {
 	prefix string
 	takes  []string
@@ -166,7 +166,7 @@ var slots = []slot{
 		offer: func(m *mounted, proof string) reply {
 			return m.call("GET", "/mfa/enrollment/state?ticket="+url.QueryEscape(proof), "", "Cookie", "tutela_enrollment="+m.held["page_session"])
 		},
-		// Inside of a page, what is no ticket is one that is over.
+		// Inside a page, anything that is no ticket looks like one that is over.
 		said: func(t *testing.T, what string, r reply) {
 			t.Helper()
 			if r.status != 200 || !bytes.Contains(r.body, []byte(over)) {
@@ -194,10 +194,10 @@ var slots = []slot{
 	secretSlot("POST /oauth/token", true, "grant_type", access.GrantRecoveryCode),
 }
 
-// over is what the frame in the page says of a ticket that is none.
+// over is what the frame in the page says of a ticket that does not work.
 const over = "This code works no longer."
 
-// pageSlot is the place of a ticket in the enrolment page, opened by the browser that has started it.
+// pageSlot returns the place of a ticket in the enrollment page, in the browser that started the ticket.
 func pageSlot(route string) slot {
 	method, path, _ := strings.Cut(route, " ")
 	return slot{
@@ -208,14 +208,15 @@ func pageSlot(route string) slot {
 			query := ""
 			body := values("ticket", proof)
 			if method == http.MethodGet {
-				query, body = "?"+body, ""
+				query = "?" + body
+				body = ""
 			}
 			return m.call(method, path+query, body, "Content-Type", formType, "Cookie", "tutela_enrollment="+m.held["page_session"])
 		},
 	}
 }
 
-// secretSlot is the place of a client's secret, by Basic or in the form.
+// secretSlot returns the place of a client's secret, by Basic or in the form.
 func secretSlot(route string, basic bool, pairs ...string) slot {
 	_, path, _ := strings.Cut(route, " ")
 	s := slot{route: route, place: "client_secret", takes: []string{"client_secret"}}
@@ -231,7 +232,7 @@ func secretSlot(route string, basic bool, pairs ...string) slot {
 	return s
 }
 
-// slotsOf are the places in which a route takes a proof.
+// slotsOf returns the places in which a route takes a proof.
 func slotsOf(method, path string) []slot {
 	var list []slot
 	for _, s := range slots {
@@ -256,9 +257,9 @@ func slotsOf(method, path string) []slot {
 	return list
 }
 
-// A secret of each kind is offered in the place of each other, on every route of the server. Each is refused, in the
-// words of the API, and nothing is written; and each place takes what it is for, so that the refusals mean something.
-// Kinds and routes are the code's own: a new kind of which there is none here, and a new route without a place, fail.
+// A secret of each kind is offered in the place of every other, on every route of the server. Each must be refused in
+// the form of the API, with nothing written. Each place must also take its own kind, so that the refusals mean something.
+// Kinds and routes come from the code: a new kind without a secret here fails, and so does a new route without a place.
 func TestMatrix_NoKindOfTokenIsTakenForAnother(t *testing.T) {
 	if testing.Short() {
 		t.Skip("offers every kind of token in every place: run it without -short")
@@ -291,7 +292,7 @@ func TestMatrix_NoKindOfTokenIsTakenForAnother(t *testing.T) {
 			})
 		}
 	}
-	// All of them have been everywhere by now, but in the log.
+	// Every secret has been sent everywhere by now. None may be in the log.
 	for kind, secret := range m.held {
 		if strings.Contains(m.log.String(), secret) {
 			t.Errorf("the log has a %s", kind)
@@ -302,7 +303,7 @@ func TestMatrix_NoKindOfTokenIsTakenForAnother(t *testing.T) {
 // tryWrong offers every kind that is wrong in a place.
 func tryWrong(t *testing.T, m *mounted, s slot, kinds []string) {
 	_, path, _ := strings.Cut(s.route, " ")
-	s.offer(m, "nonsense") // what the first call of all writes is no matter
+	s.offer(m, "nonsense") // the very first call may write something
 	for _, kind := range kinds {
 		if slices.Contains(s.takes, kind) {
 			continue
@@ -324,7 +325,8 @@ func tryWrong(t *testing.T, m *mounted, s slot, kinds []string) {
 	}
 }
 
-// tryRight offers the kinds that are right in a place; each in a house of its own, but to calls that only read.
+// tryRight offers the kinds that are right in a place. Each but those of calls that only read gets a house of its
+// own.
 func tryRight(t *testing.T, m *mounted, s slot) {
 	for _, kind := range s.takes {
 		if !strings.HasPrefix(s.route, "GET ") {

@@ -13,7 +13,7 @@ import (
 	"tutela/storage/bolt"
 )
 
-// moment is how far the data of a store goes.
+// moment says up to when a store holds data.
 type moment struct {
 	at       time.Time        // its newest event or, when that is later, the last time that it has written down
 	event    string           // id of its newest event; "" when it has none
@@ -30,17 +30,17 @@ func momentOf(ctx context.Context, s *storage.Store) (moment, error) {
 	return m, err
 }
 
-// undone is what the data in place holds and a copy does not.
+// undone is what a restore undoes: what the data in place holds and the copy does not.
 type undone struct {
 	moment
 	events int   // recorded after the newest one of the copy
 	unread error // why the data in place cannot be read; then nothing else is known of it
 }
 
-// undoneBy looks into the data file in place, which a copy is to replace; nil when there is none. It needs no master
+// undoneBy looks into the data file in place and returns what a copy that replaces it would undo. It needs no master
 // key, and leaves the file's records as they are.
 //
-// Errors: bolt.ErrInUse; ctx's. What else hinders it is in undone.
+// Errors: bolt.ErrInUse; ctx's. Any other error lies in the result, as unread.
 func (f dataFlags) undoneBy(ctx context.Context, copied moment) (*undone, error) {
 	var u undone
 	engine, err := bolt.Open(ctx, f.file(), bolt.Options{Logger: logAt(slog.LevelError)})
@@ -57,7 +57,7 @@ func (f dataFlags) undoneBy(ctx context.Context, copied moment) (*undone, error)
 	return &u, nil
 }
 
-// lookAfter reads from an engine what a copy of a moment does not hold.
+// lookAfter reads what an engine holds beyond a copy that goes up to copied.
 func lookAfter(ctx context.Context, engine storage.Engine, copied moment) (u undone, err error) {
 	s, err := storage.Open(ctx, engine, storage.Options{Logger: logAt(slog.LevelError)})
 	if err != nil {
@@ -70,7 +70,7 @@ func lookAfter(ctx context.Context, engine storage.Engine, copied moment) (u und
 	return u, err
 }
 
-// tellOfCopy says how old a copy is and what it undoes; u is nil when it replaces nothing.
+// tellOfCopy prints how old a copy is and what it undoes. u is nil when the copy replaces nothing.
 func tellOfCopy(w io.Writer, now time.Time, copied moment, u *undone) {
 	say(w, "The copy goes up to %s, %s now.\n", secondsOf(copied.at), distance(copied.at.Sub(now)))
 	switch {
@@ -86,7 +86,7 @@ func tellOfCopy(w io.Writer, now time.Time, copied moment, u *undone) {
 	}
 }
 
-// laterEvents is a number of events as people read it.
+// laterEvents formats a number of later events for people.
 func laterEvents(n int) string {
 	switch n {
 	case 0:

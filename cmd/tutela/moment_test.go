@@ -13,7 +13,7 @@ import (
 	"tutela/storage/bolt"
 )
 
-// identity reads how the installation knows itself.
+// identity reads the identity of the installation.
 func (c *commandLine) identity() storage.Identity {
 	c.t.Helper()
 	m, err := dataIn(c.data).openMoment(c.t.Context())
@@ -98,7 +98,7 @@ func TestTellOfCopy_SaysWhatIsUndoneOrThatItIsNotKnown(t *testing.T) {
 	}
 }
 
-// A copy of before stores knew themselves is of the installation whose place it takes.
+// A copy that was made before stores had an identity gets that of the installation that it replaces.
 func TestRestoreDB_TakesACopyWithoutIdentityForOneOfTheInstallationInPlace(t *testing.T) {
 	c := newCommandLine(t)
 	copied := filepath.Join(t.TempDir(), "copy.db")
@@ -121,7 +121,7 @@ func TestRestoreDB_TakesACopyWithoutIdentityForOneOfTheInstallationInPlace(t *te
 	}
 }
 
-// A restore is what helps when the file in place is damaged: that does not stand in its way.
+// A damaged file in place does not hinder a restore: the restore is what helps.
 func TestRestoreDB_ReplacesADamagedFileAndSaysThatItCannotTellWhatIsUndone(t *testing.T) {
 	c := newCommandLine(t)
 	copied := filepath.Join(t.TempDir(), "copy.db")

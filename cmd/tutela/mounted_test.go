@@ -35,8 +35,8 @@ const (
 	formType = "application/x-www-form-urlencoded"
 )
 
-// mounted is the real house with all that is mounted on its server, in this process, called over loopback HTTP. No
-// sweeper, sender or phone works in the background, so the store changes by calls alone.
+// mounted is the real house with everything mounted on its server, in this process, called over loopback HTTP. No
+// sweeper, sender or phone works in the background, so only calls change the store.
 type mounted struct {
 	t      testing.TB
 	house  *house
@@ -79,7 +79,7 @@ func mount(t testing.TB) *mounted {
 	return mountOn(t, func(engine storage.Engine) storage.Engine { return engine })
 }
 
-// mountOn is mount with an engine of wrap's around the data file.
+// mountOn mounts the house with the engine that wrap puts around the data file.
 func mountOn(t testing.TB, wrap func(storage.Engine) storage.Engine) *mounted {
 	t.Helper()
 	m := &mounted{t: t, log: new(logLines), held: map[string]string{}}
@@ -122,14 +122,14 @@ func (m *mounted) must(err error) {
 	}
 }
 
-// reply is what came back for a call.
+// reply is the answer to a call.
 type reply struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// member is a member of a JSON object that is text; "" when it is not there.
+// member returns a member of a JSON object that is text; "" when it is not there.
 func (r reply) member(name string) string {
 	var object map[string]any
 	_ = json.Unmarshal(r.body, &object) // what is no object has none
@@ -186,14 +186,14 @@ func (m *mounted) managing() []string {
 	return []string{"Authorization", "Bearer " + m.held["management_token"]}
 }
 
-// scopes are those of the client, for every call that there is.
+// scopes are the scopes of the client: enough for every call.
 var scopes = []string{
 	"openid", "read:users", "create:users", "update:users", "delete:users", "reset:mfa", "reset:admin_mfa", "read:logs",
 	"create:guardian_enrollment_tickets", "read:guardian_enrollments", "delete:guardian_enrollments",
 }
 
-// furnish brings about a user with a phone, a backup, a pending login and an open restore, and holds a secret of each
-// kind. Whoever adds a kind adds it here.
+// furnish makes a user with a phone, a backup, a pending login and an open restore, and holds a secret of each kind.
+// Whoever adds a kind adds it here.
 func (m *mounted) furnish() {
 	m.t.Helper()
 	ctx := m.t.Context()
@@ -221,7 +221,7 @@ func (m *mounted) furnish() {
 	receipt, err := m.house.admins.Reset(ctx, "receipted", recovery.ResetRequest{Reason: "for its receipt"}, audit.ByOperator(0))
 	m.must(err)
 	m.held["receipt"] = receipt.Signature
-	_, err = m.phone.Status(ctx) // the restore has seen this call by now: another changes nothing
+	_, err = m.phone.Status(ctx) // the open restore notes the old phone's first call; later ones write nothing
 	m.must(err)
 }
 
@@ -229,7 +229,7 @@ func (m *mounted) furnish() {
 func (m *mounted) furnishLogin() {
 	m.t.Helper()
 	ctx := m.t.Context()
-	// With every scope that the client has: an access token is not to open a management call by its scopes either.
+	// With every scope that the client has: even then an access token must open no management call.
 	begun := m.ok(m.form("/bc-authorize", "scope", strings.Join(scopes, " "), "login_hint", "maria"))
 	asked, err := m.phone.Approvals(ctx, 0, nil)
 	m.must(err)
@@ -266,7 +266,7 @@ func (m *mounted) furnishRestore() {
 	})
 }
 
-// furnishPage starts two tickets on the page, of which one has been used.
+// furnishPage starts two tickets on the page, and uses one of them.
 func (m *mounted) furnishPage() {
 	m.t.Helper()
 	ctx := m.t.Context()
@@ -281,7 +281,7 @@ func (m *mounted) furnishPage() {
 	m.held["enrollment_tx_id"] = started.TxID
 }
 
-// signed is a JWS by the key of maria's phone.
+// signed returns claims as a JWS signed with the key of maria's phone.
 func (m *mounted) signed(claims map[string]any) string {
 	m.t.Helper()
 	claims["iat"] = time.Now().Unix()
@@ -290,7 +290,7 @@ func (m *mounted) signed(claims map[string]any) string {
 	return signed
 }
 
-// installation is what a new app says of itself, and more.
+// installation returns what a new app says of itself, and the members of more.
 func (m *mounted) installation(more ...string) map[string]any {
 	m.t.Helper()
 	key, err := phone.NewKey(phone.ES256)
@@ -318,7 +318,7 @@ func (m *mounted) ok(r reply) reply {
 	return r
 }
 
-// contents are all rows of the store by their keys, but for events, which tell of refusals too.
+// contents returns all rows of the store by their keys, without events, which record refusals too.
 func (m *mounted) contents() map[string]string {
 	m.t.Helper()
 	rows := map[string]string{}
@@ -331,7 +331,7 @@ func (m *mounted) contents() map[string]string {
 	return rows
 }
 
-// changes are the keys on which two states of the store differ, as people can read them.
+// changes returns the keys on which two states of the store differ, as people can read them.
 func changes(before, after map[string]string) []string {
 	var keys []string
 	for key, value := range after {
@@ -348,7 +348,7 @@ func changes(before, after map[string]string) []string {
 	return keys
 }
 
-// wantRefusal checks that a call was refused in the words of its API: a 4xx, and the members of its error body.
+// wantRefusal checks that a call was refused in the form of its API: a 4xx, and the members of its error body.
 func wantRefusal(t testing.TB, what, path string, r reply) {
 	t.Helper()
 	if r.status/100 != 4 {
@@ -358,7 +358,7 @@ func wantRefusal(t testing.TB, what, path string, r reply) {
 	wantErrorBody(t, what, path, r)
 }
 
-// wantErrorBody checks the body of an error: whose it is follows from the path. A page has one of its own.
+// wantErrorBody checks the body of an error. The path says which API's it is; a page has one of its own.
 func wantErrorBody(t testing.TB, what, path string, r reply) {
 	t.Helper()
 	if strings.Contains(path, "/mfa/enrollment") && r.header.Get("Content-Type") == "text/html; charset=utf-8" {
@@ -395,7 +395,7 @@ func (m *mounted) policy(name, value string) {
 	m.must(m.house.store.Update(m.t.Context(), func(tx *storage.Tx) error { return setting.Set(tx, name, value) }))
 }
 
-// values is a form of alternating names and values.
+// values returns a form of alternating names and values.
 func values(pairs ...string) string {
 	v := url.Values{}
 	for i := 0; i < len(pairs); i += 2 {
@@ -404,7 +404,7 @@ func values(pairs ...string) string {
 	return v.Encode()
 }
 
-// fill puts what there is in the place of a route's parameters.
+// fill replaces a route's parameters with ids that exist.
 func (m *mounted) fill(route string) string {
 	for prefix, id := range map[string]string{
 		"/api/device-accounts/:id": m.phone.Enrollment().ID, "/api/restores/:id": m.restoreID,
@@ -417,7 +417,7 @@ func (m *mounted) fill(route string) string {
 	return strings.NewReplacer(":id", "maria", ":n", "1").Replace(route)
 }
 
-// bodyOf is a body with which a call to a route is right.
+// bodyOf returns a body with which a call to a route is right.
 func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 	m.t.Helper()
 	object := map[string]any{}

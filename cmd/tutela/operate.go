@@ -17,7 +17,8 @@ import (
 	"tutela/storage/bolt"
 )
 
-// A server that starts or stops has the data file, and does not answer on its socket: for so long it is waited for.
+// A server that starts or stops holds the data file and does not answer on its socket. A command waits for it up to
+// inUseWait.
 const (
 	inUseWait  = 5 * time.Second
 	inUseRetry = 100 * time.Millisecond
@@ -32,8 +33,8 @@ type installation struct {
 	name      string // the organisation's, in QR codes
 }
 
-// operate runs do with the operator's calls on the installation in the data folder: those of the server that runs there
-// or, when none does, in this process. Whoever else takes the data file meanwhile is kept off by its lock.
+// operate runs do with the operator's calls on the installation in the data folder: in the server that runs there or,
+// when none does, in this process. The lock of the data file keeps everybody else off meanwhile.
 func (f dataFlags) operate(ctx context.Context, i installation, do func(operator.Service) error) error {
 	deadline := time.NewTimer(inUseWait)
 	defer deadline.Stop()
@@ -69,7 +70,7 @@ func (f dataFlags) operateThere(ctx context.Context, do func(operator.Service) e
 	return do(client)
 }
 
-// operateHere opens the data file in this process.
+// operateHere opens the data file in this process and runs do on it.
 //
 // Errors: errNoInstallation; those of openHouse.
 func (f dataFlags) operateHere(ctx context.Context, i installation, do func(operator.Service) error) error {
@@ -80,8 +81,8 @@ func (f dataFlags) operateHere(ctx context.Context, i installation, do func(oper
 	return errors.Join(do(operator.NewLocal(h.operators(), os.Getuid()).BySudo(os.Getenv(sudoUser))), h.Close())
 }
 
-// quietly says how a command opens an installation. What the engine warns of, such as a slow transaction, concerns a
-// server with callers that wait.
+// quietly returns the options with which a command opens an installation. Its engine logs errors alone: a warning,
+// such as that of a slow transaction, matters to a server whose callers wait.
 func (f dataFlags) quietly(i installation) houseOptions {
 	return houseOptions{
 		dataFlags:  f,
@@ -92,12 +93,12 @@ func (f dataFlags) quietly(i installation) houseOptions {
 	}
 }
 
-// logAt is a log on standard error from a level on.
+// logAt returns a log to standard error, from level up.
 func logAt(level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
-// operators is what the operator's calls stand on.
+// operators returns the services that the operator's calls use.
 func (h *house) operators() operator.Services {
 	return operator.Services{
 		Access:  h.access,
@@ -116,10 +117,10 @@ func printJSON(value any) error {
 	return encoder.Encode(value)
 }
 
-// say writes words for people. A writer that fails is found out when it is flushed or closed, if at all.
+// say writes words for people. It ignores the error of w: a later flush or close returns it, if anything does.
 func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 
-// plain makes text that somebody gave fit for a terminal: nothing in it moves the cursor or changes a colour.
+// plain makes text from outside fit for a terminal: nothing in it moves the cursor or changes a colour.
 func plain(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
@@ -129,7 +130,7 @@ func plain(text string) string {
 	}, text)
 }
 
-// shortTime is a time as people read it in a table, in the zone of this machine; "-" when it is not known.
+// shortTime formats a time for a table, in the zone of this machine; "-" when it is not known.
 func shortTime(at time.Time) string {
 	if at.IsZero() {
 		return "-"
@@ -137,7 +138,7 @@ func shortTime(at time.Time) string {
 	return at.Local().Format("2006-01-02 15:04")
 }
 
-// orDash is text, or "-" for none, in a table.
+// orDash returns text for a table, made plain; "-" for none.
 func orDash(text string) string {
 	if text == "" {
 		return "-"
@@ -145,7 +146,7 @@ func orDash(text string) string {
 	return plain(text)
 }
 
-// shellWord is text as one word of a shell, in a command that we print.
+// shellWord quotes text as one word of a shell, for a command that we print.
 func shellWord(text string) string {
 	isPlain := func(r rune) bool {
 		return unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("@%+=:,./_-", r)

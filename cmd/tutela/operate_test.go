@@ -29,7 +29,7 @@ type commandLine struct {
 	data   string
 }
 
-// newCommandLine is a command line on a new installation.
+// newCommandLine returns a command line on a new installation.
 func newCommandLine(t *testing.T) *commandLine {
 	t.Helper()
 	c := newCommandLineOnNothing(t)
@@ -37,16 +37,16 @@ func newCommandLine(t *testing.T) *commandLine {
 	return c
 }
 
-// newCommandLineOnNothing is a command line on a data folder that is not there. A short run skips the test.
+// newCommandLineOnNothing returns a command line on a data folder that does not exist. A short run skips the test.
 func newCommandLineOnNothing(t *testing.T) *commandLine {
 	t.Helper()
 	skipWhenShort(t)
 	binary, err := builtBinary()
 	must(t, err)
-	return &commandLine{t, binary, filepath.Join(t.TempDir(), "data")}
+	return &commandLine{t, binary, filepath.Join(check.ShortFolder(t), "data")}
 }
 
-// dataIn is the flags of a data folder.
+// dataIn returns the flags of a data folder.
 func dataIn(path string) dataFlags { return dataFlags{Data: folder{path: path, typed: path}} }
 
 // beginInstallation makes what the first start of a server makes.
@@ -63,7 +63,7 @@ func beginInstallation(t *testing.T, data dataFlags) {
 	must(t, h.Close())
 }
 
-// ran is what a command said.
+// ran is what a command printed, and its exit status.
 type ran struct {
 	t              *testing.T
 	stdout, stderr string
@@ -101,7 +101,7 @@ func (c *commandLine) run(args ...string) string {
 	return r.stdout
 }
 
-// refused fails the test unless the command ended with status 1 and one line on stderr that says so.
+// refused fails the test unless the command ended with status 1 and one line on stderr that contains says.
 func (r ran) refused(says string) {
 	r.t.Helper()
 	lines := strings.Split(strings.TrimSuffix(r.stderr, "\n"), "\n")
@@ -260,7 +260,7 @@ func isInstant(member any) bool {
 	return err == nil && at.UTC().Format("2006-01-02T15:04:05.000Z") == text
 }
 
-// The JSON that commands print is that of the APIs: arrays are never null, and times have milliseconds and Z.
+// Commands print the JSON of the APIs: arrays are never null, and times have milliseconds and Z.
 func TestJSON_HasArraysAndInstants(t *testing.T) {
 	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
 		c.run("ticket", "maria")
@@ -488,7 +488,8 @@ func TestRestoreDB_ChangesNothingWhenTheMasterKeyIsNotTheCopys(t *testing.T) {
 	}
 	must(t, os.Remove(c.data))
 	beginInstallation(t, dataIn(c.data))
-	before, names := c.file(), c.names()
+	before := c.file()
+	names := c.names()
 	c.try("restore-db", copied).refused("nothing was restored: the master key is not the one that this data was written with")
 	if !bytes.Equal(before, c.file()) || names != c.names() {
 		t.Errorf("the folder held %s, and now %s", names, c.names())
@@ -563,7 +564,7 @@ func TestDropKept_KeepsTheOnlyNameOfTheOldDataFile(t *testing.T) {
 	}
 }
 
-// file is the data file as it stands.
+// file returns the bytes of the data file.
 func (c *commandLine) file() []byte {
 	c.t.Helper()
 	content, err := os.ReadFile(filepath.Join(c.data, "tutela.db"))
@@ -650,7 +651,8 @@ func TestDrawQR_DrawsEveryModuleInsideAQuietZone(t *testing.T) {
 		}
 		var upper, lower []bool
 		for _, r := range line {
-			upper, lower = append(upper, r == '▀' || r == '█'), append(lower, r == '▄' || r == '█')
+			upper = append(upper, r == '▀' || r == '█')
+			lower = append(lower, r == '▄' || r == '█')
 		}
 		rows = append(rows, upper, lower)
 	}

@@ -11,8 +11,8 @@ import (
 	"tutela/storage/bolt"
 )
 
-// A pointer that cannot be read is set aside by the next server, which stays ready and says so; the operator looks at
-// it, and has it forgotten.
+// The next server sets a pointer aside that it cannot read, stays ready and says so. The operator looks at the pointer and
+// removes it.
 func TestOutbox_ShowsAndForgetsWhatCannotBeRead(t *testing.T) {
 	c := newCommandLine(t)
 	c.damageOutbox()

@@ -18,7 +18,7 @@ import (
 	"tutela/device/phone"
 )
 
-// localServer is where a phone that was told no address looks for its server.
+// localServer is the server of a phone that was given no address.
 const localServer = "http://localhost:8080"
 
 // phoneCmd is the simulated phone on the command line. Each command opens the phone of the folder, does one thing that
@@ -74,7 +74,8 @@ func (c *phoneCmd) open(o phone.Options) (*phone.Phone, error) {
 	return phone.New(o)
 }
 
-// openAnywhere is open for commands that a phone without a server starts with.
+// openAnywhere opens the phone for a command that may be its first. A phone that knows no server gets localServer,
+// unless told says that the command line names one.
 func (c *phoneCmd) openAnywhere(o phone.Options, told bool) (*phone.Phone, error) {
 	p, err := c.open(o)
 	if err == nil && p.Base() == "" && !told {
@@ -135,6 +136,7 @@ func (e *phoneEnrollCmd) Run(c *phoneCmd) error {
 	if err != nil {
 		return err
 	}
+	// A phone whose server knows it is not enrolled anew by accident: its key would be lost.
 	if p.Enrollment() != nil && !e.Replace {
 		if _, err := p.Status(ctx); phone.CodeOf(err) != "device_account_not_found" {
 			return fmt.Errorf("this phone is enrolled already as %s: give --replace to enrol it anew, or --phone for another phone",
@@ -225,7 +227,7 @@ func (a *phoneApprovalsCmd) showMessages(ctx context.Context, c *phoneCmd, p *ph
 	return nil
 }
 
-// choice is which approval an answer is for.
+// choice says which approval is meant.
 type choice struct {
 	Approval string        `arg:"" optional:"" help:"Beginning of the approval's challenge, as approvals shows it. Not needed when one is pending."`
 	Wait     time.Duration `help:"Wait this long for one to come, at most 60s." default:"0s" placeholder:"TIME"`
@@ -295,7 +297,7 @@ func (a *phoneApproveCmd) Run(c *phoneCmd) error {
 	return nil
 }
 
-// ask lets a person type an answer; without a terminal there is nobody to ask.
+// ask reads a number that a person types. Without a terminal there is nobody to ask, which is an error.
 func (c *phoneCmd) ask(question string) (string, error) {
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return "", errors.New("this login asks for the number that the other screen shows: give it with --number")
@@ -426,7 +428,8 @@ func (s *phoneStatusCmd) Run(c *phoneCmd) error {
 	return nil
 }
 
-// statusOf gathers the status. What the server says of the phone is no error of the command; that it cannot be reached is.
+// statusOf gathers the status. A server that says that it does not know the phone, or has suspended it, is a status;
+// one that cannot be reached is an error.
 func statusOf(ctx context.Context, p *phone.Phone) (phoneStatus, error) {
 	backup := p.PlatformBackup()
 	status := phoneStatus{
@@ -560,7 +563,7 @@ func (u *phoneUnenrollCmd) Run(c *phoneCmd) error {
 	return nil
 }
 
-// accountOf reads an account out of the text of its QR code.
+// accountOf parses an account from the text of its QR code.
 func accountOf(text string) (phone.Account, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "otpauth" || u.Query().Get("secret") == "" {

@@ -66,8 +66,8 @@ func (b *phoneBackupCmd) Run(c *phoneCmd) error {
 	return nil
 }
 
-// backup settles the switches and the accounts, and backs up. When another installation was faster, it takes that one's
-// accounts in and tries again.
+// backup applies the flags and backs up. When the server has a newer backup of another installation, it takes that
+// one's accounts in and tries once more.
 func (b *phoneBackupCmd) backup(ctx context.Context, p *phone.Phone) (phone.Version, error) {
 	if b.AcceptRollback {
 		if err := p.AcceptRollback(ctx); err != nil {
@@ -164,6 +164,7 @@ func (r *phoneRestoreCmd) Run(c *phoneCmd) error {
 	if err != nil {
 		return c.explain(p, err)
 	}
+	// A flag counts only where the server asks for it; else the person is told what the server asks for.
 	switch {
 	case restored != nil:
 	case decision.Step == phone.StepRecoveryCode && r.FirstTimeSetup:
@@ -196,8 +197,8 @@ func (r *phoneRestoreCmd) decide(ctx context.Context, p *phone.Phone) (phone.Res
 	return decision, nil, err
 }
 
-// finish shows the next recovery code before anything else is asked of the server: its first authenticated call ends the
-// time in which a lost answer can be had again.
+// finish shows the next recovery code, and then fetches the backup. The order matters: after the phone's first
+// authenticated call the server no longer repeats a lost answer.
 func (r *phoneRestoreCmd) finish(ctx context.Context, c *phoneCmd, p *phone.Phone, restored *phone.Restored) error {
 	var err error
 	if c.JSON {

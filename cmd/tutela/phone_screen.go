@@ -38,7 +38,7 @@ type enrolledJSON struct {
 	RecoveryCode string `json:"recovery_code,omitempty"`
 }
 
-// printEnrolled prints an enrolment to a script, which counts as having seen the recovery code.
+// printEnrolled prints an enrollment to a script. The recovery code then counts as seen.
 func (c *phoneCmd) printEnrolled(p *phone.Phone, e enrolledJSON) error {
 	if err := c.printJSON(e); err != nil || e.RecoveryCode == "" {
 		return err
@@ -46,7 +46,7 @@ func (c *phoneCmd) printEnrolled(p *phone.Phone, e enrolledJSON) error {
 	return p.RecoveryCodeSeen()
 }
 
-// issuer is the server as a person knows it.
+// issuer names the server for a person: the organisation and the address, or the address alone.
 func (c *phoneCmd) issuer(p *phone.Phone) string {
 	address := strings.TrimSuffix(p.Base(), "/appliance-mfa")
 	if name := p.PlatformBackup().Issuer; name != "" && !strings.HasPrefix(address, strings.TrimRight(name, "/")) {
@@ -55,7 +55,7 @@ func (c *phoneCmd) issuer(p *phone.Phone) string {
 	return address
 }
 
-// showRecoveryCode shows the code that the person has not seen yet, and has the phone forget it.
+// showRecoveryCode shows the code that the person has not seen yet, and makes the phone forget it.
 func (c *phoneCmd) showRecoveryCode(p *phone.Phone) error {
 	code := p.UnseenRecoveryCode()
 	if code == "" {
@@ -66,7 +66,7 @@ func (c *phoneCmd) showRecoveryCode(p *phone.Phone) error {
 	return p.RecoveryCodeSeen()
 }
 
-// grouped sets a code in fours, as a person copies it.
+// grouped splits a code into groups of four, as a person copies it.
 func grouped(code string) string {
 	var b strings.Builder
 	for i, r := range code {
@@ -78,7 +78,8 @@ func grouped(code string) string {
 	return b.String()
 }
 
-// showApproval shows an approval as the phone's screen would. named: the commands below it say which one is meant.
+// showApproval shows an approval as the phone's screen would. With named, the commands that it prints name this
+// approval, since several wait.
 func (c *phoneCmd) showApproval(ctx context.Context, p *phone.Phone, a phone.Approval, named bool) {
 	asks := a.ClientName
 	if asks == "" {
@@ -133,7 +134,7 @@ func ago(d time.Duration) string {
 	return fmt.Sprintf("%d min ago", int(d.Minutes()))
 }
 
-// showNotice shows what a push tells.
+// showNotice shows the notice of a push message.
 func (c *phoneCmd) showNotice(n phone.Notice) {
 	text := map[recovery.NoticeWord]string{
 		recovery.NoticeRestoreStarted:   "Another phone wants to take over from this one. Not you?  tutela phone veto " + n.RestoreID,
@@ -197,8 +198,8 @@ func (c *phoneCmd) showStatus(p *phone.Phone, s phoneStatus) {
 	}
 }
 
-// showDecision shows why a restore cannot go on at once, and what the person can do. It is an error when the person gave a
-// code that was not asked for.
+// showDecision shows why a restore cannot go on at once, and what the person can do. It returns an error when the
+// person gave a code that the server did not ask for.
 func (c *phoneCmd) showDecision(r phone.Restore, gaveCode bool) error {
 	if c.JSON {
 		return c.printJSON(r)
@@ -232,7 +233,7 @@ func (c *phoneCmd) showDecision(r phone.Restore, gaveCode bool) error {
 	return nil
 }
 
-// explain says what an error means to the person with the phone in hand.
+// explain adds to an error what it means to the person with the phone in hand.
 func (c *phoneCmd) explain(p *phone.Phone, err error) error {
 	var refused *phone.Error
 	var rolledBack *phone.RolledBackError

@@ -100,12 +100,12 @@ func (c *policySetCmd) Run(ctx context.Context) error {
 	})
 }
 
-// fewestDigits is how many digits an approval should show.
+// fewestDigits is how many digits an approval should show at least.
 //
 // Source: NIST SP 800-63B-4 §3.1.3 (at least six decimal digits).
 const fewestDigits = 6
 
-// warningOf is what speaks against a policy as it stands; "" when nothing does.
+// warningOf returns what speaks against the value of a policy; "" when nothing does.
 func warningOf(p setting.Info) string {
 	digits, err := strconv.Atoi(p.Value)
 	if p.Name != "approval.digits" || err != nil || digits >= fewestDigits {
@@ -115,7 +115,7 @@ func warningOf(p setting.Info) string {
 		digits, fewestDigits)
 }
 
-// warnOfPolicies says in the log what speaks against the policies in force.
+// warnOfPolicies logs a warning for each policy whose value weakens something.
 func (h *house) warnOfPolicies(ctx context.Context, log *slog.Logger) error {
 	policies, err := h.access.Policies(ctx)
 	for _, p := range policies {

@@ -86,7 +86,7 @@ func readSmall(path string) ([]byte, error) {
 	return content, err
 }
 
-// keySet is the key set of the file, else that of the installation.
+// keySet returns the key set of --jwks or, without it, the installation's.
 func (c *receiptVerifyCmd) keySet(ctx context.Context) (jwks []byte, err error) {
 	if c.JWKS != "" {
 		return readSmall(c.JWKS)
@@ -99,8 +99,8 @@ func (c *receiptVerifyCmd) keySet(ctx context.Context) (jwks []byte, err error) 
 	return jwks, err
 }
 
-// verifyReceipt checks a receipt against a key set and returns it as it was signed. Whatever stands beside the signature
-// in the file must be what was signed; residue alone is not, for it changes.
+// verifyReceipt checks a receipt against a key set and returns it as it was signed. Every other member in the file
+// must equal the signed one, except residue, which changes later.
 func verifyReceipt(content, jwks []byte) (receipt recovery.Receipt, signed []byte, err error) {
 	content = bytes.TrimSpace(content)
 	var beside map[string]any

@@ -11,7 +11,7 @@ import (
 	"tutela/device/phone"
 )
 
-// idOfMFA is what an id looks like of something that a reset removes: an enrollment, a backup, a restore, a login.
+// idOfMFA matches the id of something that a reset removes: an enrollment, a backup, a restore, a login.
 var idOfMFA = regexp.MustCompile(`(dev|bkp|rst|arq|txn|mfa)_[0-9A-Za-z_-]{16,}`)
 
 func TestReset_LeavesNoIDOfTheUsersMFAInTheFile(t *testing.T) {
@@ -31,8 +31,8 @@ func TestReset_LeavesNoIDOfTheUsersMFAInTheFile(t *testing.T) {
 	}
 }
 
-// liveALittle has a user enrol, log in, refuse a login, back up, restore, and give both up again: what is written then
-// names phones and backups.
+// liveALittle lets a user enrol, log in, refuse a login, back up, restore, and give up both the backup and the
+// enrollment: what is written then names phones and backups.
 func liveALittle(t *testing.T, s *liveServer) {
 	t.Helper()
 	ctx := t.Context()

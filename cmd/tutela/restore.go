@@ -87,15 +87,16 @@ func (c *restoreDBCmd) look(ctx context.Context) (replaced storage.Identity, err
 	return replaced, nil
 }
 
-// tryCopy returns how far the copy goes, when it opens under this installation's master key. It opens another copy of
-// it, in a folder of its own beside the data file, since to open one may bring its schema up to date.
+// tryCopy checks that the copy opens under this installation's master key, and returns how far it goes. It opens
+// another copy of it, in a folder of its own beside the data file: to open one may bring its schema up to date.
 func (c *restoreDBCmd) tryCopy(ctx context.Context) (copied moment, err error) {
 	trial := c.dataFlags
 	if trial.Data.path, err = os.MkdirTemp(c.Data.path, ".restore-*"); err != nil { // 0700
 		return copied, err
 	}
 	trial.MasterKeyFile = c.masterKeyFile()
-	// Opening it gives it an identity, if it has none: only its own tells of which installation it is.
+	// Opening a copy without an identity gives it a new one. So its own is read first: only that one says which
+	// installation the copy is of.
 	var own storage.Identity
 	err = bolt.Restore(ctx, c.File, trial.file(), false, func(r storage.Reader) (_ *storage.WriteSet, err error) {
 		own, err = storage.ReadIdentity(r)
@@ -118,8 +119,9 @@ func (f dataFlags) openMoment(ctx context.Context) (moment, error) {
 	return m, errors.Join(err, h.Close())
 }
 
-// keepOld gives the data file a second name beside it; "" when there is none. Where the data folder has a link to the
-// data file, both names are beside what it names: a second link would name the copy after the restore.
+// keepOld links the data file to a second name beside it, and returns that name; "" when there is no data file. Where
+// the data folder holds a link to the data file, the second name lies beside the real file: a second link would name
+// the copy after the restore.
 func (c *restoreDBCmd) keepOld() (kept string, err error) {
 	file, err := bolt.RealPath(c.file())
 	if err != nil {
@@ -136,9 +138,9 @@ func (c *restoreDBCmd) keepOld() (kept string, err error) {
 	return kept, syncFolder(filepath.Dir(file))
 }
 
-// dropKept takes the second name of the data file back after a restore that failed. Where the data file is not that file
-// any more (the restore failed behind its rename, or a server that started has compacted it), the second name is the only
-// one that it has, and stays.
+// dropKept removes the second name of the data file after a restore that failed. It keeps the name when the data file
+// has become another file (the restore failed after its rename, or a server that started has compacted it): the old
+// data then has no other name.
 func (c *restoreDBCmd) dropKept(kept string) error {
 	if kept == "" {
 		return nil

@@ -74,6 +74,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	}
 	defer func() { _ = listener.Close() }()
 	public := c.publicURLs(listener.Addr())
+	// The listener comes before the data: a port that is taken leaves no half-made installation behind.
 	h, err := openWhenFree(ctx, houseOptions{
 		dataFlags:  c.dataFlags,
 		Begin:      begins,
@@ -100,6 +101,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		return errors.Join(err, h.Close())
 	}
 	h.mount(s, log)
+	// The admin socket comes after the data file: its lock says that no other server owns the socket's name.
 	admin, err := operator.Listen(ctx, c.socket())
 	if err != nil {
 		return errors.Join(err, h.Close())
@@ -139,7 +141,7 @@ func prefixes(ranges []proxyRange) []netip.Prefix {
 	return list
 }
 
-// validate reports whether the flags can be right, before anything is made.
+// validate refuses flags that cannot be right, before anything is made.
 func (c *serveCmd) validate() error {
 	if err := operator.CheckPath(c.socket()); err != nil {
 		return err
@@ -162,7 +164,7 @@ func loopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// deliverer is the push service: with --dev the spool, else none yet, and apps pull.
+// deliverer returns the push service: the spool with --dev, else nil, and apps pull.
 func (c *serveCmd) deliverer(log *slog.Logger) (push.Deliverer, error) {
 	if !c.Dev {
 		return nil, nil
@@ -173,8 +175,8 @@ func (c *serveCmd) deliverer(log *slog.Logger) (push.Deliverer, error) {
 	return push.NewSpool(c.pushFolder(), log)
 }
 
-// publicURLs are the given ones, or localhost and the port: an IP address can be no WebAuthn RP id. A client on this
-// machine may have either written in its configuration, so 127.0.0.1 counts too.
+// publicURLs returns the URLs that were given. Without any, localhost comes first, since an IP address cannot be a
+// WebAuthn RP id; the loopback addresses follow, since a client on this machine may be configured with one.
 func (c *serveCmd) publicURLs(addr net.Addr) []string {
 	if len(c.PublicURL) > 0 {
 		return c.PublicURL
@@ -227,7 +229,7 @@ const (
 	trimBatch    = 1000
 )
 
-// run serves, and does the work behind it, until ctx ends. The work goes on until the last call is answered.
+// run serves, and does the background work, until ctx ends. The work goes on until the last call is answered.
 func (h *house) run(ctx context.Context, s *server.Server, admin net.Listener, log *slog.Logger) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	if err := h.warnOfPolicies(work, log); err != nil {
@@ -252,7 +254,7 @@ func (h *house) run(ctx context.Context, s *server.Server, admin net.Listener, l
 	return err
 }
 
-// lastSending is how long a server that stops takes to send what its last calls have added to the outbox.
+// lastSending bounds how long a server that stops sends what its last calls have added to the outbox.
 const lastSending = 2 * time.Second
 
 // sendWhatIsDue sends what the last calls have added. What is left is sent at the next start.
@@ -264,7 +266,7 @@ func (h *house) sendWhatIsDue(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// trimEvents removes events past their retention now and then.
+// trimEvents removes events past their retention, every trimInterval.
 func (h *house) trimEvents(ctx context.Context, log *slog.Logger) {
 	ticker := time.NewTicker(trimInterval)
 	defer ticker.Stop()
@@ -294,7 +296,7 @@ func (h *house) allowsOrigin(origin string) bool {
 	return err == nil && allowed
 }
 
-// minFree is the room on the data's disk below which the server says that it is not ready, in bytes.
+// minFree is how many bytes must be free on the data's disk for the server to be ready.
 const minFree = bolt.ReserveBytes
 
 // maxClockJump is how far the clock may have jumped since the start for the server to be ready.
@@ -303,7 +305,7 @@ const maxClockJump = 10 * time.Second
 // errNotReady says publicly, without a path, what the server lacks.
 var errNotReady = storage.NewError(storage.Unavailable, "not ready")
 
-// checks are what /readyz looks at.
+// checks returns the checks of /readyz.
 func (h *house) checks(dir string) []server.Check {
 	return []server.Check{
 		{Name: "store", Run: func(ctx context.Context) error {

@@ -21,7 +21,7 @@ import (
 	"tutela/storage/bolt"
 )
 
-// startIsRefused tries to serve.
+// startIsRefused tries to serve, and expects a refusal that contains says.
 func (c *commandLine) startIsRefused(says string, environment ...string) {
 	c.t.Helper()
 	c.tryWith(environment, "serve", "--listen", "127.0.0.1:0", "--data", c.data).refused(says)
@@ -30,7 +30,7 @@ func (c *commandLine) startIsRefused(says string, environment ...string) {
 // otherKey is a master key of no installation.
 var otherKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{9}, 32))
 
-// spoiled is what can be wrong with an installation, and what the server then says.
+// spoiled are ways to spoil an installation, each with what the server then says.
 var spoiled = map[string]struct {
 	spoil       func(t *testing.T, c *commandLine)
 	environment []string
@@ -93,7 +93,8 @@ func TestServe_RefusesWhatItCannotOpenAndLeavesItUntouched(t *testing.T) {
 			if test.spoil != nil {
 				test.spoil(t, c)
 			}
-			before, names := c.file(), c.names()
+			before := c.file()
+			names := c.names()
 			c.startIsRefused(test.says, test.environment...)
 			if !bytes.Equal(before, c.file()) {
 				t.Error("the data file was changed")
@@ -109,7 +110,7 @@ func TestServe_RefusesWhatItCannotOpenAndLeavesItUntouched(t *testing.T) {
 	}
 }
 
-// names are those of the files in the data folder.
+// names returns the names of the files in the data folder.
 func (c *commandLine) names() string {
 	c.t.Helper()
 	entries, err := os.ReadDir(c.data)

@@ -14,8 +14,8 @@ import (
 	"tutela/storage/setting"
 )
 
-// notOfPersons are the tables that no purge empties, and why each may be one. A table that is not named here holds data
-// of users: its class must be one that a reset or a deletion removes.
+// notOfPersons are the tables that no purge empties, each with the reason why none needs to. A table that is not
+// named here holds data of users: its class must be one that a reset or a deletion removes.
 var notOfPersons = map[string]string{
 	"client":             "programs with credentials",
 	"compaction":         "when the data file was written anew",
@@ -110,7 +110,7 @@ func isSpec(e ast.Expr) bool {
 	return ok && of.Name == "storage" && selected.Sel.Name == "Spec"
 }
 
-// nameIn is the Name of a Spec, which is always written out.
+// nameIn returns the Name of a Spec, which must be written out.
 func nameIn(t *testing.T, path string, spec *ast.CompositeLit) string {
 	t.Helper()
 	for _, element := range spec.Elts {

@@ -18,18 +18,18 @@ import (
 	"tutela/storage/storagetest"
 )
 
-// repeated is a call that writes, and what its repeat may do when the outcome of the first is not known.
+// repeated is a call that writes, and what its repeat may do when the outcome of the first is unknown.
 type repeated struct {
 	name string
 	// prepare makes the request ready, once, and returns what sends it, each time the same.
 	prepare func(m *mounted) (send func() reply)
-	// done holds of the answer to a repeat when the first was kept; nil: a 2xx, as of a first call.
+	// done accepts the answer to a repeat when the first was kept; nil: a 2xx, as of a first call.
 	done func(reply) bool
-	// leaves are the tables in which a repeat leaves rows beside those of the first, which nobody knows of.
+	// leaves are the tables in which a repeat leaves rows beside those of the first, which no caller knows.
 	leaves []string
 }
 
-// sent is a request with a JSON body that is made once.
+// sent prepares a request with a JSON body that is made once.
 func sent(method, path string, body func(m *mounted) any, header func(m *mounted) []string) func(*mounted) func() reply {
 	return func(m *mounted) func() reply {
 		object := body(m)
@@ -48,12 +48,12 @@ func object(pairs ...any) func(*mounted) any {
 	}
 }
 
-// bearer is the header of a call that shows what m holds by a name.
+// bearer returns the header of a call that shows the secret that m holds by a name.
 func bearer(held string) func(*mounted) []string {
 	return func(m *mounted) []string { return []string{"Authorization", "Bearer " + m.held[held]} }
 }
 
-// formed is a form that is made once.
+// formed prepares a form that is made once.
 func formed(path string, pairs func(m *mounted) []string) func(*mounted) func() reply {
 	return func(m *mounted) func() reply {
 		values := pairs(m)
@@ -65,7 +65,7 @@ func fixed(pairs ...string) func(*mounted) []string {
 	return func(*mounted) []string { return pairs }
 }
 
-// answers is a done: one of these statuses, with this code when it is an error.
+// answers returns a done: the status, and the code when there is one.
 func answers(status int, code string) func(reply) bool {
 	return func(r reply) bool {
 		return r.status == status && (code == "" || r.member("errorCode") == code || r.member("error") == code)
@@ -74,7 +74,7 @@ func answers(status int, code string) func(reply) bool {
 
 const managed = "management_token"
 
-// repeatedCalls are all calls that write. Those with a done or leaves of their own are told in docs/protocol/README.md.
+// repeatedCalls are all calls that write. docs/protocol/README.md tells of those with a done or leaves of their own.
 var repeatedCalls = []repeated{
 	{name: "enroll", prepare: sent("POST", "/api/enroll", func(m *mounted) any { return m.installation() },
 		func(m *mounted) []string { return []string{"Authorization", `Ticket id="` + m.ticket("anna") + `"`} })},
@@ -165,7 +165,7 @@ var repeatedCalls = []repeated{
 	}},
 }
 
-// tally is how many rows each table and index has, but for events.
+// tally counts the rows of each table and index, without events.
 func (m *mounted) tally() map[string]int {
 	m.t.Helper()
 	counts := map[string]int{}
@@ -193,8 +193,8 @@ func doubtful(t *testing.T) (*mounted, *storagetest.DoubtEngine) {
 	return m, engine
 }
 
-// Each commit of each call that writes ends in doubt, kept or not. The caller hears that the outcome is not known, and
-// never that nothing was done; the same request again brings about what one call without a fault does.
+// Each commit of each call that writes ends in doubt, kept or not. The caller is told that the outcome is unknown, and
+// never that nothing was done. The same request again has the effect of one call without a fault.
 func TestUnknownOutcome_TheSameRequestAgainHasOneOutcome(t *testing.T) {
 	tried := map[string]bool{}
 	for _, call := range repeatedCalls {
@@ -250,7 +250,8 @@ func merged(a, b map[string]int) map[string]int {
 	return all
 }
 
-// wantUnknown checks what a caller is told: in its API's words, that it is not known, and when to ask again.
+// wantUnknown checks that the caller is told, in the form of its API, that the outcome is unknown and when to ask
+// again.
 func wantUnknown(t *testing.T, r reply) {
 	t.Helper()
 	if r.status != http.StatusServiceUnavailable || r.header.Get("Retry-After") == "" {
@@ -302,7 +303,7 @@ func matchesRoute(path, route string) bool {
 	return true
 }
 
-// noting notes which paths are called.
+// noting is a transport that notes which paths are called.
 type noting struct {
 	http.RoundTripper
 	paths map[string]bool
@@ -325,7 +326,7 @@ func TestUnknownOutcome_OfOneOfManyResets(t *testing.T) {
 	}
 }
 
-// made is the error of a call whose result is no matter.
+// made returns the error of a call whose result does not matter.
 func made[T any](_ T, err error) error { return err }
 
 // The operator's calls keep code and message over the socket, and the command says what to do.

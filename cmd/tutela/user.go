@@ -119,7 +119,7 @@ func showUser(w io.Writer, u operator.UserDetail) error {
 	return table.Flush()
 }
 
-// residueNote says that bytes of what was reset may still be in the file.
+// residueNote says when bytes of what was reset may still lie in the file.
 func residueNote(r recovery.Receipt) string {
 	if r.Residue {
 		return "  (tutela compact wipes what is left in the file)"
@@ -246,7 +246,7 @@ func (c *userResetCmd) Run(ctx context.Context) error {
 	})
 }
 
-// confirm lets a person type the user's id: a slip of the finger resets nobody.
+// confirm makes a person type the user's id, so that a slip of the finger resets nobody.
 func confirm(in io.Reader, out io.Writer, userID string) error {
 	say(out, "This cannot be taken back. Type the user's id to go on: ")
 	typed, err := bufio.NewReader(in).ReadString('\n')
@@ -256,7 +256,7 @@ func confirm(in io.Reader, out io.Writer, userID string) error {
 	return nil
 }
 
-// sayReceipt tells in words what a receipt says.
+// sayReceipt prints a receipt in words.
 func sayReceipt(w io.Writer, r recovery.Receipt) {
 	did := "Removed of"
 	if r.DryRun {

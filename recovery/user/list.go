@@ -174,7 +174,8 @@ func (t Term) holds(u *User) bool {
 		}
 		wanted := t.Value
 		if field != ID {
-			value, wanted = strings.ToLower(value), strings.ToLower(wanted)
+			value = strings.ToLower(value)
+			wanted = strings.ToLower(wanted)
 		}
 		if value == wanted || t.beginning() && strings.HasPrefix(value, wanted) {
 			return true

@@ -217,7 +217,8 @@ func meant(t user.Term, u user.User) bool {
 	same := func(field user.Field, value string) bool {
 		wanted := t.Value
 		if field != user.ID {
-			value, wanted = strings.ToLower(value), strings.ToLower(wanted)
+			value = strings.ToLower(value)
+			wanted = strings.ToLower(wanted)
 		}
 		return value == wanted || (t.Prefix || t.Field == user.Any) && strings.HasPrefix(value, wanted)
 	}

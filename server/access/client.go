@@ -118,7 +118,8 @@ func (c *Client) complete() error {
 			return ErrNewClient.With("there is no grant %q: a grant is one of %s", grant, strings.Join(grants, ", "))
 		}
 	}
-	c.Scopes, c.Grants = distinct(c.Scopes), distinct(c.Grants)
+	c.Scopes = distinct(c.Scopes)
+	c.Grants = distinct(c.Grants)
 	if len(c.Grants) == 0 {
 		c.Grants = defaultGrants(c.Scopes)
 	}
@@ -156,7 +157,8 @@ func (c *Client) completeURLs() error {
 		}
 		origins = append(origins, origin)
 	}
-	c.RedirectURIs, c.WebOrigins = distinct(c.RedirectURIs), distinct(origins)
+	c.RedirectURIs = distinct(c.RedirectURIs)
+	c.WebOrigins = distinct(origins)
 	return nil
 }
 

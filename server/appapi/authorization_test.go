@@ -49,7 +49,8 @@ func FuzzClaimedEnrollment(f *testing.F) {
 func FuzzBody(f *testing.F) {
 	h := newHouse(f)
 	p, _ := h.enroll("maria")
-	device, ticket := h.bearer(p), ticketField(h.ticket("bert"))
+	device := h.bearer(p)
+	ticket := ticketField(h.ticket("bert"))
 	calls := [][3]string{
 		{"POST", "/api/enroll", ticket}, {"PATCH", path(p, ""), device}, {"POST", "/api/restores", ""},
 		{"POST", "/api/resolve-transaction", "Bearer a.b.c"}, {"POST", path(p, "/recovery-code/check"), device}, {"PUT", path(p, "/backup"), device},

@@ -63,7 +63,8 @@ func TestEnroll_AnswersAsTheSDKsNeedIt(t *testing.T) {
 
 func TestEnroll_AnswersTheSameUnderTheSDKsMount(t *testing.T) {
 	h := newHouse(t)
-	ticket, body := h.ticket("maria"), h.body(nil)
+	ticket := h.ticket("maria")
+	body := h.body(nil)
 	first := h.postEnroll(ticket, body)
 	again := h.call("POST", "/appliance-mfa/api/enroll", body, "Authorization", ticketField(ticket))
 	h.accepted(again, http.StatusCreated)
@@ -96,7 +97,8 @@ func TestEnroll_TakesTheLeadingZeroOfAndroidAndTheTimesOfIOS(t *testing.T) {
 
 func TestEnroll_GivesALostAnswerAgainToTheSameKeyAlone(t *testing.T) {
 	h := newHouse(t)
-	ticket, body := h.ticket("maria"), h.body(nil)
+	ticket := h.ticket("maria")
+	body := h.body(nil)
 	first := h.postEnroll(ticket, body)
 	again := h.postEnroll(ticket, body)
 	if diff := cmp.Diff(first.body, again.body); diff != "" {

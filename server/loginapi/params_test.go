@@ -37,7 +37,8 @@ func TestClient_AuthenticatesByBasicOrByPost(t *testing.T) {
 	c := h.client("openid read:users")
 	grant := []string{"grant_type", access.GrantClientCredentials, "audience", public + "/api/v2/"}
 	body := values(grant...).Encode()
-	id, secret := c.ID, c.secret
+	id := c.ID
+	secret := c.secret
 	for _, authorization := range []string{
 		c.basic(), basic(id, secret), "basic" + strings.TrimPrefix(c.basic(), "Basic"), "BASIC   " + strings.TrimPrefix(c.basic(), "Basic "),
 		basic(percent(id), percent(secret)), // every character form-encoded

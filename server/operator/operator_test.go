@@ -46,7 +46,7 @@ func newHouse(t *testing.T) *house {
 	t.Helper()
 	ctx := context.Background()
 	services := servertest.Open(t, servertest.Options{})
-	h := &house{clock: services.Clock, dir: t.TempDir(), Services: operator.Services{
+	h := &house{clock: services.Clock, dir: check.ShortFolder(t), Services: operator.Services{
 		Access:  services.Access,
 		Admins:  services.Admins,
 		Codes:   services.Codes,
@@ -210,7 +210,7 @@ func TestCopyTo_IsADataFileThatOpens(t *testing.T) {
 	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
 		_, err := operator.MakeTicket.Do(t.Context(), s, operator.TicketRequest{UserID: "maria"})
 		must(t, err)
-		path := filepath.Join(t.TempDir(), "copy.db")
+		path := filepath.Join(check.ShortFolder(t), "copy.db")
 		f, err := os.Create(path)
 		must(t, err)
 		n, err := s.CopyTo(t.Context(), f)
@@ -236,7 +236,7 @@ func TestCopyTo_TellsThatItFailed(t *testing.T) {
 }
 
 func TestCalls_WhoseServerEndsHaveAnUnknownOutcome(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "admin.sock")
+	path := filepath.Join(check.ShortFolder(t), "admin.sock")
 	l, err := net.Listen("unix", path)
 	must(t, err)
 	// It answers that it is there, begins an answer to the second call, and is gone before any other.
@@ -311,7 +311,7 @@ func TestJWKS_VerifiesAReceiptThatCameOverTheSocket(t *testing.T) {
 }
 
 func TestListen_ClosesTheFolderAndTheSocketToOthers(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "data")
+	dir := filepath.Join(check.ShortFolder(t), "data")
 	must(t, os.Mkdir(dir, 0o755))
 	path := filepath.Join(dir, "admin.sock")
 	l, err := operator.Listen(t.Context(), path)
@@ -325,7 +325,7 @@ func TestListen_ClosesTheFolderAndTheSocketToOthers(t *testing.T) {
 }
 
 func TestListen_TakesTheSocketOfAKilledServerAndOfNoOther(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "admin.sock")
+	path := filepath.Join(check.ShortFolder(t), "admin.sock")
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	must(t, err)
 	dead.SetUnlinkOnClose(false)
@@ -342,7 +342,7 @@ func TestListen_TakesTheSocketOfAKilledServerAndOfNoOther(t *testing.T) {
 	if _, err := os.Stat(path); err != nil {
 		t.Error("the socket of a living server is gone")
 	}
-	other := filepath.Join(t.TempDir(), "admin.sock")
+	other := filepath.Join(check.ShortFolder(t), "admin.sock")
 	must(t, os.WriteFile(other, []byte("mine"), 0o600))
 	if _, err := operator.Listen(t.Context(), other); !errors.Is(err, operator.ErrFolder) {
 		t.Errorf("error %v", err)
@@ -353,7 +353,7 @@ func TestListen_TakesTheSocketOfAKilledServerAndOfNoOther(t *testing.T) {
 }
 
 func TestListen_RefusesAFolderOfAll(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "shared")
+	dir := filepath.Join(check.ShortFolder(t), "shared")
 	must(t, os.Mkdir(dir, 0o777))
 	must(t, os.Chmod(dir, 0o777|fs.ModeSticky))
 	if _, err := operator.Listen(t.Context(), filepath.Join(dir, "admin.sock")); !errors.Is(err, operator.ErrFolder) {
@@ -390,7 +390,7 @@ func TestListen_ClosesOnlyADataFolder(t *testing.T) {
 // openFolder makes a folder that others may enter, with some files.
 func openFolder(t *testing.T, holds []string) string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "data")
+	dir := filepath.Join(check.ShortFolder(t), "data")
 	must(t, os.Mkdir(dir, 0o755))
 	for _, name := range holds {
 		must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
@@ -411,7 +411,7 @@ func TestPath_IsOneClearErrorWhenItIsTooLong(t *testing.T) {
 }
 
 func TestDial_FindsNobodyWhereNothingIs(t *testing.T) {
-	if _, err := operator.Dial(t.Context(), filepath.Join(t.TempDir(), "admin.sock")); !errors.Is(err, operator.ErrNobodyServes) {
+	if _, err := operator.Dial(t.Context(), filepath.Join(check.ShortFolder(t), "admin.sock")); !errors.Is(err, operator.ErrNobodyServes) {
 		t.Errorf("error %v", err)
 	}
 }

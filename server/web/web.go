@@ -177,7 +177,8 @@ func (w *web) trouble(c *fiber.Ctx, err error) reply {
 func groups(code string) []string {
 	var list []string
 	for len(code) > 4 {
-		list, code = append(list, code[:4]), code[4:]
+		list = append(list, code[:4])
+		code = code[4:]
 	}
 	return append(list, code)
 }

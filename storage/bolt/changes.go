@@ -126,7 +126,8 @@ func (c *changes) end() {
 func (c *changes) wait() {
 	for c != nil {
 		c.mu.Lock()
-		full, taken := c.bytes >= maxChanged && !c.ended, c.taken
+		full := c.bytes >= maxChanged && !c.ended
+		taken := c.taken
 		c.mu.Unlock()
 		if !full {
 			return

@@ -111,7 +111,8 @@ func (q *queue) len() int {
 func (q *queue) wait() bool {
 	for {
 		q.mu.Lock()
-		n, closed := len(q.calls), q.closed
+		n := len(q.calls)
+		closed := q.closed
 		q.mu.Unlock()
 		if closed || n > 0 {
 			return !closed
@@ -123,7 +124,8 @@ func (q *queue) wait() bool {
 // close refuses all that is queued and all that comes, and reports whether it was open.
 func (q *queue) close() bool {
 	q.mu.Lock()
-	calls, first := q.calls, !q.closed
+	calls := q.calls
+	first := !q.closed
 	q.calls = nil
 	q.closed = true
 	q.signal()

@@ -233,7 +233,8 @@ type attempts struct {
 func (a *attempts) note(e entry) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.all, a.at = append(a.all, e.Payload), append(a.at, time.Now())
+	a.all = append(a.all, e.Payload)
+	a.at = append(a.at, time.Now())
 	return len(a.all)
 }
 

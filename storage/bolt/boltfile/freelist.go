@@ -21,13 +21,15 @@ func (w *walker) freelistPage() (free []uint64, err error) {
 	if p.flags != freelistFlag {
 		return nil, flaw("page %d: type %#x where the list of free pages should be", p.id, p.flags)
 	}
-	at, count := pageHeaderSize, int64(p.count)
+	at := pageHeaderSize
+	count := int64(p.count)
 	if count == manyFree {
 		head, err := p.bytes(at, 8)
 		if err != nil {
 			return nil, err
 		}
-		at, count = at+8, int64(min(order.Uint64(head), w.high))
+		at = at + 8
+		count = int64(min(order.Uint64(head), w.high))
 	}
 	list, err := p.bytes(at, int(count)*8)
 	if err != nil {

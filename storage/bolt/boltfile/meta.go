@@ -113,7 +113,8 @@ func readMetas(file io.ReaderAt, size int64) (meta, error) {
 			return meta{}, flaw("its meta page speaks of pages of %d bytes", from)
 		}
 	}
-	second, magic := metaAt{}, first.magic
+	second := metaAt{}
+	magic := first.magic
 	for off := from; off <= to && off < size; off *= 2 {
 		m, err := readMeta(file, off)
 		if err != nil {
