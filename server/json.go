@@ -225,11 +225,13 @@ func (m *memberScan) fold(quoted []byte) []byte {
 			if 'a' <= b && b <= 'z' {
 				b -= 'a' - 'A'
 			}
-			folded, name = append(folded, b), name[1:]
+			folded = append(folded, b)
+			name = name[1:]
 			continue
 		}
 		r, size := utf8.DecodeRune(name)
-		folded, name = utf8.AppendRune(folded, foldRune(r)), name[size:]
+		folded = utf8.AppendRune(folded, foldRune(r))
+		name = name[size:]
 	}
 	return folded
 }

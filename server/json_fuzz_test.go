@@ -56,7 +56,8 @@ func look(text string) (deepest int, twice bool) {
 				for _, other := range top.names {
 					twice = twice || strings.EqualFold(name, other)
 				}
-				top.names, top.isName = append(top.names, name), false
+				top.names = append(top.names, name)
+				top.isName = false
 				continue
 			}
 			top.isName = true
