@@ -221,7 +221,7 @@ func nested(n int) string { return strings.Repeat(`{"a":`, n) + "1" + strings.Re
 var unreadable = map[string]string{
 	"nothing": "", "half an object": "{", "a half of a member": `{"user_id":"mar`, "no JSON": "no JSON", "trailing": "{} {}", "a comma": `{"a":1,}`,
 	"an array": "[]", "an array of objects": "[{}]", "text": `"x"`, "a number": "7", "true": "true", "null": "null", "NaN": "NaN", "a NUL": "\x00",
-	"invalid UTF-8": "{\"user_id\":\"mar\xffia\",\"a\":1}", "UTF-16": "\xff\xfe{\x00}\x00", "a byte order mark": "\ufeff{}",
+	"invalid UTF-8": "{\"user_id\":\"mar\xffia\",\"a\":1}", "UTF-16": "\xff\xfe{\x00}\x00", "a byte order mark": "\ufeff", "two": "\ufeff\ufeff{}",
 	"a control character": "{\"user_id\":\"a\x01\"}", "an enormous number": `{"a":1e999999999,"user_id":1e999}`, "a bad escape": `{"a":"\x"}`,
 	"65 deep": nested(65), "10000 deep": nested(10_000), "arrays 60000 deep": strings.Repeat("[", 60_000), "100000 deep": strings.Repeat("[", 100_000),
 	"objects 100000 deep": nested(100_000), "10 MB of space": strings.Repeat(" ", 10<<20), "10 MB of text": `{"a":"` + strings.Repeat("x", 10<<20) + `"}`,
