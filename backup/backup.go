@@ -134,7 +134,7 @@ func (s *Service) Move(tx *storage.Tx, uid storage.UID, b *Backup, from, to *dev
 	}
 	to.Push.BackupID = b.ID
 	b.Handle = s.hash(handle)
-	b.Moves = b.Moves + 1
+	b.Moves++
 	b.Changed = tx.Now()
 	return errors.Join(
 		device.Put(tx, uid, to),

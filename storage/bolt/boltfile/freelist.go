@@ -28,7 +28,7 @@ func (w *walker) freelistPage() (free []uint64, err error) {
 		if err != nil {
 			return nil, err
 		}
-		at = at + 8
+		at += 8
 		count = int64(min(order.Uint64(head), w.high))
 	}
 	list, err := p.bytes(at, int(count)*8)
