@@ -64,8 +64,8 @@ func CodeIssued(tx *storage.Tx, uid storage.UID) (bool, error) {
 	return s != nil, err
 }
 
-// Issue gives the user a new code. From the commit on the old one opens nothing, and the kept replies, which may show one,
-// are erased.
+// Issue gives the user a new code. From the commit on the old code opens nothing. It also erases the kept replies,
+// since one may show an old code.
 func (s *Service) Issue(tx *storage.Tx, uid storage.UID) (Code, error) {
 	return s.issue(tx, uid, false)
 }

@@ -121,6 +121,8 @@ func nameEnvironment(k *kong.Kong) error {
 	return nil
 }
 
+// nameEnvironmentOf names the environment variables of a command and of all commands below it. prefix is the
+// variable's name up to the command.
 func nameEnvironmentOf(command *kong.Node, prefix string) {
 	prefix += "_" + environmentWord(command.Name)
 	for _, flag := range command.Flags {

@@ -30,6 +30,8 @@ type Query struct {
 	Within int    // look at no more than so many events; 0: at all
 }
 
+// matches reports whether an event fits the query's types, client and times. An empty field of the query admits every
+// event.
 func (q Query) matches(e Event) bool {
 	return (len(q.Types) == 0 || slices.Contains(q.Types, e.Type)) && !slices.Contains(q.Not, e.Type) &&
 		(q.Client == "" || e.Client == q.Client) &&

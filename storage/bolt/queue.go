@@ -107,7 +107,7 @@ func (q *queue) len() int {
 	return len(q.calls)
 }
 
-// wait returns when there is a call to take, or false when the queue is closed.
+// wait waits until there is a call to take, and returns true. It returns false when the queue is closed.
 func (q *queue) wait() bool {
 	for {
 		q.mu.Lock()

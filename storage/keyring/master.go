@@ -54,6 +54,9 @@ func decodeMaster(content []byte) ([]byte, error) {
 	return decodeText(content)
 }
 
+// decodeText reads a master key written in base64, in either alphabet. White space and padding do not count.
+//
+// Errors: Invalid, when it is not KeyBytes bytes.
 func decodeText(content []byte) ([]byte, error) {
 	trimmed := make([]byte, 0, len(content))
 	for _, b := range content {

@@ -152,7 +152,7 @@ func (s *Sender) change() <-chan struct{} {
 	return s.changed
 }
 
-// attempts is how many are in hand.
+// attempts returns how many attempts are under way.
 func (s *Sender) attempts() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
