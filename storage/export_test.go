@@ -38,6 +38,12 @@ func DecodeRow(b []byte) (StoredRow, error) { return decodeRow(b) }
 // EncodeRow writes a row as it is stored.
 func EncodeRow(r StoredRow) []byte { return r.encode() }
 
+// Marshal writes a record as a row holds it.
+func (t *Table[T]) Marshal(record *T) ([]byte, error) { return t.marshal(record) }
+
+// Unmarshal reads a record as a row holds it.
+func (t *Table[T]) Unmarshal(b []byte, record *T) error { return t.unmarshal(b, record) }
+
 // IsKept reports whether err was marked by Kept.
 func IsKept(err error) bool {
 	counts, _ := counted(err)
