@@ -1,9 +1,11 @@
 package server
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"os"
 	"sync/atomic"
 )
 
@@ -36,12 +38,25 @@ func CheckTLS(certFile, keyFile string) error {
 
 // load reads the files. When that fails, the certificate in use stays.
 func (c *certificate) load() error {
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	pair, err := readPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("read the TLS certificate %s and key %s: %w", c.certFile, c.keyFile, err)
 	}
 	c.current.Store(&pair)
 	return nil
+}
+
+// readPair reads a certificate chain and its key. A byte order mark before either is passed over: PEM would not be found
+// behind it.
+func readPair(certFile, keyFile string) (pair tls.Certificate, err error) {
+	var content [2][]byte
+	for i, file := range []string{certFile, keyFile} {
+		if content[i], err = os.ReadFile(file); err != nil {
+			return pair, err
+		}
+		content[i] = bytes.TrimPrefix(content[i], []byte("\uFEFF"))
+	}
+	return tls.X509KeyPair(content[0], content[1])
 }
 
 // suites are the cipher suites of TLS 1.2: those with forward secrecy and authenticated encryption. TLS 1.3 has no others.

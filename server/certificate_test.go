@@ -169,3 +169,22 @@ func TestCertificate_TLS12HasCipherSuitesWithAuthenticationAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestTLS_ReadsFilesWithAByteOrderMark(t *testing.T) {
+	dir := t.TempDir()
+	certFile := filepath.Join(dir, "cert.pem")
+	keyFile := filepath.Join(dir, "key.pem")
+	writeCertificate(t, certFile, keyFile, 1)
+	for _, file := range []string{certFile, keyFile} {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, append([]byte("\uFEFF"), content...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := server.CheckTLS(certFile, keyFile); err != nil {
+		t.Error(err)
+	}
+}

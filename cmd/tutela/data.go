@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -116,20 +115,10 @@ func (f dataFlags) mayBegin() error {
 		return fmt.Errorf("look into the data folder: %w", err)
 	}
 	for _, e := range entries {
-		if !isRemnant(e.Name()) {
+		if !operator.IsRemnant(e.Name()) {
 			return errNoInstallation.With("%s holds %s and no installation: give an empty folder by --data, or begin a new installation in this one with --init",
 				f.Data, plain(e.Name()))
 		}
 	}
 	return nil
-}
-
-// isRemnant reports whether a file may lie in a folder that counts as empty: what a file system keeps in its root,
-// and what a server leaves that was killed in its first moments.
-func isRemnant(name string) bool {
-	switch name {
-	case "lost+found", "push", "admin.sock", "tutela.db.lock", "tutela.db.new":
-		return true
-	}
-	return strings.HasPrefix(name, ".master.key.")
 }

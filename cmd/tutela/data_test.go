@@ -103,8 +103,14 @@ func (c *commandLine) served(environment []string, args ...string) (stdout, stde
 
 func TestServe_BeginsAnInstallationInAFolderThatIsEmptyAndSaysSo(t *testing.T) {
 	for name, prepare := range map[string]func(c *commandLine){
-		"absent": func(*commandLine) {},
-		"empty":  func(c *commandLine) { must(t, os.Mkdir(c.data, 0o700)) },
+		"absent":                    func(*commandLine) {},
+		"empty":                     func(c *commandLine) { must(t, os.Mkdir(c.data, 0o700)) },
+		"empty, and open to others": func(c *commandLine) { must(t, os.Mkdir(c.data, 0o755)) },
+		"open to others, and left by a server that was killed at once": func(c *commandLine) {
+			must(t, os.MkdirAll(filepath.Join(c.data, "push"), 0o700))
+			must(t, os.WriteFile(filepath.Join(c.data, "tutela.db.lock"), nil, 0o600))
+			must(t, os.Chmod(c.data, 0o755))
+		},
 		"left by a server that was killed at once": func(c *commandLine) {
 			must(t, os.MkdirAll(filepath.Join(c.data, "push"), 0o700))
 			must(t, os.Mkdir(filepath.Join(c.data, "lost+found"), 0o700))
@@ -116,7 +122,10 @@ func TestServe_BeginsAnInstallationInAFolderThatIsEmptyAndSaysSo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := newCommandLineOnNothing(t)
 			prepare(c)
-			said, _ := c.served(nil)
+			said, _ := c.served(nil, "--dev")
+			if info, err := os.Stat(c.data); err != nil || info.Mode().Perm() != 0o700 {
+				t.Errorf("the folder: %v, %v", info.Mode(), err)
+			}
 			if !strings.HasPrefix(said, "tutela begins a new installation in "+c.data+"\n") || !strings.Contains(said, "a copy of the master key ("+filepath.Join(c.data, "master.key")+")") {
 				t.Errorf("the first start says\n%s", said)
 			}

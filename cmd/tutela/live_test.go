@@ -28,6 +28,7 @@ import (
 type liveServer struct {
 	public      string
 	binary      string
+	listen      string // empty: a free port of 127.0.0.1
 	data        string
 	logLevel    string   // empty: warn
 	log         *os.File // nil: the standard error
@@ -99,7 +100,7 @@ func (s *liveServer) open(tb testing.TB) {
 // start starts the process, on the port that it had before.
 func (s *liveServer) start(tb testing.TB) {
 	tb.Helper()
-	listen := "127.0.0.1:0"
+	listen := cmp.Or(s.listen, "127.0.0.1:0")
 	if s.public != "" {
 		u, err := url.Parse(s.public)
 		if err != nil {

@@ -51,10 +51,22 @@ const (
 )
 
 func main() {
+	forgetEmptyVariables()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status := run(ctx, os.Args[1:])
 	stop()
 	os.Exit(status)
+}
+
+// forgetEmptyVariables removes the variables of ours that are set but empty: who writes TUTELA_TLS_CERT= into a unit or
+// a compose file means that there is none.
+func forgetEmptyVariables() {
+	for _, pair := range os.Environ() {
+		name, value, _ := strings.Cut(pair, "=")
+		if strings.HasPrefix(name, "TUTELA_") && value == "" {
+			_ = os.Unsetenv(name) // fails for a malformed name alone
+		}
+	}
 }
 
 // run runs the command that was typed, and returns the status to end with.

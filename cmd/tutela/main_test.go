@@ -1,8 +1,14 @@
 package main
 
 import (
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/alecthomas/kong"
@@ -86,6 +92,110 @@ func TestShellWord_IsOneWordOfAShell(t *testing.T) {
 	for text, want := range map[string]string{"maria": "maria", "a@b.example": "a@b.example", "auth0|x y": "'auth0|x y'", "o'neil": `'o'\''neil'`, "": "''"} {
 		if got := shellWord(text); got != want {
 			t.Errorf("%q is %s", text, got)
+		}
+	}
+}
+
+// emptyVariables returns all variables that any command reads, each set to nothing.
+func emptyVariables(t *testing.T) (environment []string) {
+	t.Helper()
+	parser, err := newParser(t.Context())
+	must(t, err)
+	everyCommand(parser.Model.Node, func(node *kong.Node) {
+		for _, flag := range node.Flags {
+			for _, name := range flag.Envs {
+				environment = append(environment, name+"=")
+			}
+		}
+	})
+	return append(environment, masterKeyVariable+"=")
+}
+
+func TestEnvironment_AVariableThatIsEmptyIsNone(t *testing.T) {
+	empty := emptyVariables(t)
+	if len(empty) < 50 {
+		t.Fatalf("only %d variables", len(empty))
+	}
+	c := newCommandLineOnNothing(t)
+	if said, _ := c.served(empty); !strings.HasPrefix(said, "tutela begins a new installation in "+c.data+"\n") {
+		t.Errorf("the server says\n%s", said)
+	}
+	for _, args := range installationCommands(t) {
+		if r := c.tryWith(empty, append(args, "--data", c.data)...); r.status == statusUsage {
+			t.Errorf("%v: %s", args, r.stderr)
+		}
+	}
+	phone := filepath.Join(t.TempDir(), "phone")
+	if r := c.tryWith(empty, "phone", "--phone", phone, "status"); r.status == statusUsage || strings.Contains(r.stderr, "empty") {
+		t.Errorf("phone status: %s", r.stderr)
+	}
+}
+
+func TestServe_ListensOnBothLoopbackAddresses(t *testing.T) {
+	l, err := listen(t.Context(), "localhost:0")
+	must(t, err)
+	defer l.Close() //nolint:errcheck // the second time
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	must(t, err)
+	for _, host := range loopbacks {
+		if !hasAddress(t, host) {
+			t.Logf("this machine has no %s", host)
+			continue
+		}
+		dialed, err := new(net.Dialer).DialContext(t.Context(), "tcp", net.JoinHostPort(host, port))
+		must(t, err)
+		accepted, err := l.Accept()
+		must(t, err)
+		if accepted.RemoteAddr().String() != dialed.LocalAddr().String() {
+			t.Errorf("%s: accepted %v of %v", host, accepted.RemoteAddr(), dialed.LocalAddr())
+		}
+		must(t, errors.Join(dialed.Close(), accepted.Close()))
+	}
+	if _, err := listen(t.Context(), "localhost:"+port); err == nil || !strings.Contains(err.Error(), "something else listens there already") {
+		t.Errorf("a port that is taken: %v", err)
+	}
+	must(t, l.Close())
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+// hasAddress reports whether one can listen on an address of this machine.
+func hasAddress(t *testing.T, host string) bool {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return false
+	}
+	must(t, l.Close())
+	return true
+}
+
+// Without --listen the server is there for whoever takes localhost to be the one address or the other.
+func TestServe_OfItselfAnswersOnBothLoopbackAddresses(t *testing.T) {
+	c := newCommandLine(t)
+	s := &liveServer{binary: c.binary, data: c.data, listen: "localhost:0"}
+	s.start(t)
+	defer s.kill(syscall.SIGTERM)
+	u, err := url.Parse(s.public)
+	must(t, err)
+	for _, host := range loopbacks {
+		if !hasAddress(t, host) {
+			continue
+		}
+		resp, err := http.Get("http://" + net.JoinHostPort(host, u.Port()) + "/healthz")
+		must(t, err)
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %s", host, resp.Status)
+		}
+		must(t, resp.Body.Close())
+	}
+	parser, err := newParser(t.Context())
+	must(t, err)
+	node, _ := commandNamed(parser.Model.Node, []string{"serve"})
+	for _, flag := range node.Flags {
+		if flag.Name == "listen" && flag.Default != "localhost:8080" {
+			t.Errorf("it listens on %s by itself", flag.Default)
 		}
 	}
 }

@@ -317,6 +317,7 @@ func TestReset_PrintsAReceiptThatVerifies(t *testing.T) {
 		c.run("key", "rotate")
 		c.run("receipt", "verify", genuine)
 		c.run("receipt", "verify", write("signature", receipt["signature"].(string)+"\n"))
+		c.run("receipt", "verify", write("marked.json", "\uFEFF"+r.stdout))
 		c.try("receipt", "verify", write("changed.json", strings.Replace(r.stdout, `"lost"`, `"found"`, 1))).refused("reason is not what was signed")
 		c.try("receipt", "verify", write("cut.json", r.stdout[:40])).refused("this is no receipt")
 		c.try("receipt", "verify", write("text", "hello")).refused("this is no receipt")

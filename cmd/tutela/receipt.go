@@ -83,7 +83,7 @@ func readSmall(path string) ([]byte, error) {
 	if err == nil && len(content) > maxReceiptBytes {
 		err = fmt.Errorf("%s is too large to be a receipt or a key set", path)
 	}
-	return content, err
+	return bytes.TrimPrefix(content, []byte("\uFEFF")), err // a byte order mark, as some editors write it
 }
 
 // keySet returns the key set of --jwks or, without it, the installation's.

@@ -31,7 +31,7 @@ var version = "0.1.0-dev"
 // serveCmd is "tutela serve".
 type serveCmd struct {
 	dataFlags
-	Listen       string       `default:"127.0.0.1:8080" env:"TUTELA_LISTEN" placeholder:"HOST:PORT" help:"Where to listen."`
+	Listen       string       `default:"localhost:8080" env:"TUTELA_LISTEN" placeholder:"HOST:PORT" help:"Where to listen; localhost is 127.0.0.1 and ::1."`
 	PublicURL    []string     `name:"public-url" env:"TUTELA_PUBLIC_URL" placeholder:"URL" help:"URL under which apps and login systems reach this server; repeatable. The first is the one that is printed in links and tokens. Default: http://localhost and the port."`
 	Name         string       `default:"tutela" env:"TUTELA_NAME" placeholder:"TEXT" help:"The organisation's name, as apps show it."`
 	Dev          bool         `env:"TUTELA_DEV" help:"For development: push messages become files in DATA/push and lines of the log. Only on a loopback address."`
@@ -64,13 +64,9 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	deliver, err := c.deliverer(log)
+	listener, err := listen(ctx, c.Listen)
 	if err != nil {
 		return err
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", c.Listen, err)
 	}
 	defer func() { _ = listener.Close() }()
 	public := c.publicURLs(listener.Addr())
@@ -80,7 +76,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		Begin:      begins,
 		PublicURLs: public,
 		Issuer:     c.Name,
-		Deliver:    deliver,
+		Deliver:    c.deliverer(log),
 		Log:        log,
 	})
 	if err != nil {
@@ -151,7 +147,7 @@ func (c *serveCmd) validate() error {
 		return fmt.Errorf("--listen %q is no HOST:PORT", c.Listen)
 	}
 	if c.Dev && !loopback(host) {
-		return fmt.Errorf("--dev is for this machine alone, and --listen %s is not: use 127.0.0.1", c.Listen)
+		return fmt.Errorf("--dev is for this machine alone, and --listen %s is not: use localhost", c.Listen)
 	}
 	return errors.Join(server.CheckTLS(c.TLSCert, c.TLSKey), houseOptions{PublicURLs: c.PublicURL}.check())
 }
@@ -165,12 +161,9 @@ func loopback(host string) bool {
 }
 
 // deliverer returns the push service: the spool with --dev, else nil, and apps pull.
-func (c *serveCmd) deliverer(log *slog.Logger) (push.Deliverer, error) {
+func (c *serveCmd) deliverer(log *slog.Logger) push.Deliverer {
 	if !c.Dev {
-		return nil, nil
-	}
-	if err := c.makeFolder(); err != nil {
-		return nil, err
+		return nil
 	}
 	return push.NewSpool(c.pushFolder(), log)
 }

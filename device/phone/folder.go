@@ -113,11 +113,14 @@ func (f folder) save(s *state) error {
 // replace puts data in the place of a file in one step: write beside it, sync, rename, sync the folder, in that order,
 // because a rename that reaches the disk before its data leaves an empty file after a power cut.
 func (f folder) replace(name string, data []byte) error {
-	path := filepath.Join(f.path, name)
+	path, err := throughLinks(filepath.Join(f.path, name))
+	if err != nil {
+		return err
+	}
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
 		return nil
 	}
-	temp, err := os.CreateTemp(f.path, name+".*.tmp") // mode 0600
+	temp, err := os.CreateTemp(filepath.Dir(path), name+".*.tmp") // mode 0600
 	if err != nil {
 		return err
 	}
@@ -129,11 +132,21 @@ func (f folder) replace(name string, data []byte) error {
 	if err := os.Rename(temp.Name(), path); err != nil {
 		return err
 	}
-	return f.sync()
+	return syncFolder(filepath.Dir(path))
 }
 
-func (f folder) sync() error {
-	dir, err := os.Open(f.path)
+// throughLinks returns the file that a path names. A file that is a link stays one: a rename over the link would leave
+// the keys of before in the file that it led to.
+func throughLinks(path string) (string, error) {
+	file, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil
+	}
+	return file, err
+}
+
+func syncFolder(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -86,6 +86,28 @@ func TestFolder_HoldsNoHalfWrittenFilesAndIsPrivate(t *testing.T) {
 	}
 }
 
+func TestFolder_FileThatIsALinkStaysOne(t *testing.T) {
+	p := enrolledPhone(t, newServer(t))
+	link := filepath.Join(p.folder.path, hardwareFile)
+	file := filepath.Join(t.TempDir(), "kept-elsewhere.json")
+	if err := os.Rename(link, file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	before := must(os.ReadFile(file))(t)
+	if err := p.Reinstall(Reinstallation{}); err != nil {
+		t.Fatal(err)
+	}
+	if info := must(os.Lstat(link))(t); info.Mode()&os.ModeSymlink == 0 {
+		t.Error("the link was replaced by a file")
+	}
+	if after := must(os.ReadFile(file))(t); string(after) == string(before) {
+		t.Error("the keys of before still lie where the link leads")
+	}
+}
+
 func TestDeviceJWT_IsSignedOnceForHalfAnHour(t *testing.T) {
 	s := newServer(t)
 	now := time.Now()

@@ -20,19 +20,17 @@ type Spool struct {
 	n   atomic.Uint64
 }
 
-// NewSpool makes the folder, mode 0700, when it is not there.
-func NewSpool(dir string, log *slog.Logger) (*Spool, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the push folder: %w", err)
-	}
-	return &Spool{dir: dir, log: log}, nil
-}
+// NewSpool returns a spool in a folder. The first message makes the folder, mode 0700.
+func NewSpool(dir string, log *slog.Logger) *Spool { return &Spool{dir: dir, log: log} }
 
 // Deliver writes the message as one JSON object: its keys as the service would carry them, and "service".
 func (s *Spool) Deliver(_ context.Context, to Address, m Message) error {
 	content, err := spoolContent(to, m)
 	if err != nil {
 		return err
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("make the push folder: %w", err)
 	}
 	name := fmt.Sprintf("%019d-%06d.json", time.Now().UnixNano(), s.n.Add(1))
 	if err := writeThenRename(filepath.Join(s.dir, name), content); err != nil {

@@ -20,11 +20,7 @@ func newSpool(t *testing.T) (spool *push.Spool, dir string, log *bytes.Buffer) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data", "push")
 	log = &bytes.Buffer{}
-	spool, err := push.NewSpool(dir, slog.New(slog.NewTextHandler(log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return spool, dir, log
+	return push.NewSpool(dir, slog.New(slog.NewTextHandler(log, nil))), dir, log
 }
 
 func files(t *testing.T, dir string) (contents []map[string]any) {
@@ -74,8 +70,14 @@ func TestSpool_WritesEachMessageAsItsServiceWouldCarryIt(t *testing.T) {
 	}
 }
 
-func TestSpool_FolderIsItsOwnersAlone(t *testing.T) {
-	_, dir, _ := newSpool(t)
+func TestSpool_FolderIsMadeByTheFirstMessageForItsOwnerAlone(t *testing.T) {
+	spool, dir, _ := newSpool(t)
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("it is there before the first message: %v", err)
+	}
+	if err := spool.Deliver(context.Background(), push.Address{Service: push.FCM}, whole()); err != nil {
+		t.Fatal(err)
+	}
 	info, err := os.Stat(dir)
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("%v, %v", info.Mode(), err)
@@ -106,7 +108,7 @@ func TestSpool_ManyAtOnceAreAFileEach(t *testing.T) {
 
 func TestSpool_TellsOfAFolderThatCannotBeWritten(t *testing.T) {
 	spool, dir, _ := newSpool(t)
-	if err := os.RemoveAll(dir); err != nil {
+	if err := os.WriteFile(filepath.Dir(dir), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := spool.Deliver(context.Background(), push.Address{Service: push.FCM}, whole()); err == nil {

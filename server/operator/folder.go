@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 )
 
 // ours are names of files; a folder that has one of them is a data folder.
@@ -40,7 +41,7 @@ func CheckFolder(dir string) error {
 		if slices.Contains(ours, e.Name()) {
 			return nil
 		}
-		if e.Name() != "lost+found" { // in the root of a file system
+		if !IsRemnant(e.Name()) {
 			foreign++
 		}
 	}
@@ -48,6 +49,16 @@ func CheckFolder(dir string) error {
 		return ErrFolder.With("%s holds other files, and others may enter it: choose a --data folder of its own, or chmod 700 this one", dir)
 	}
 	return nil
+}
+
+// IsRemnant reports whether a file may lie in a folder that counts as empty: what a file system keeps in its root,
+// and what a server leaves that was killed in its first moments.
+func IsRemnant(name string) bool {
+	switch name {
+	case "lost+found", "push", "admin.sock", "tutela.db.lock", "tutela.db.new":
+		return true
+	}
+	return strings.HasPrefix(name, ".master.key.")
 }
 
 // othersBits are the permissions of all but the owner.

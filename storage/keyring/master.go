@@ -1,13 +1,16 @@
 package keyring
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"unicode/utf16"
 
 	"tutela/storage"
 )
@@ -54,10 +57,12 @@ func decodeMaster(content []byte) ([]byte, error) {
 	return decodeText(content)
 }
 
-// decodeText reads a master key written in base64, in either alphabet. White space and padding do not count.
+// decodeText reads a master key written in base64, in either alphabet. White space, padding and a byte order mark do not
+// count.
 //
 // Errors: Invalid, when it is not KeyBytes bytes.
 func decodeText(content []byte) ([]byte, error) {
+	content = withoutMark(content)
 	trimmed := make([]byte, 0, len(content))
 	for _, b := range content {
 		switch b {
@@ -75,6 +80,23 @@ func decodeText(content []byte) ([]byte, error) {
 		return nil, storage.NewError(storage.Invalid, "no master key")
 	}
 	return key, nil
+}
+
+// withoutMark returns text without its byte order mark, which some editors put before it. Text in UTF-16, which Windows
+// PowerShell writes by ">", becomes UTF-8; it is known by its mark.
+func withoutMark(text []byte) []byte {
+	order := binary.ByteOrder(binary.LittleEndian)
+	switch {
+	case bytes.HasPrefix(text, []byte{0xfe, 0xff}):
+		order = binary.BigEndian
+	case !bytes.HasPrefix(text, []byte{0xff, 0xfe}):
+		return bytes.TrimPrefix(text, []byte("\uFEFF"))
+	}
+	var units []uint16
+	for at := 2; at+1 < len(text); at += 2 {
+		units = append(units, order.Uint16(text[at:]))
+	}
+	return []byte(string(utf16.Decode(units)))
 }
 
 // makeMaster writes a new key. A file beside path is written and synced and then linked there, which never replaces

@@ -3,6 +3,7 @@ package keyring_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf16"
 
 	"tutela/storage/keyring"
 )
@@ -18,13 +20,25 @@ import (
 // awkward has, in base64, characters of which the two alphabets have others, and padding.
 var awkward = bytes.Repeat([]byte{0xfb, 0xff}, 16)
 
+// utf16Text encodes text as some editors of Windows do, with a byte order mark.
+func utf16Text(order binary.ByteOrder, text string) string {
+	encoded := make([]byte, 2*(len(text)+1))
+	for i, unit := range utf16.Encode([]rune("\uFEFF" + text)) {
+		order.PutUint16(encoded[2*i:], unit)
+	}
+	return string(encoded)
+}
+
 func TestMasterKey_IsReadInEveryForm(t *testing.T) {
 	forms := map[string]string{
-		"standard":             base64.StdEncoding.EncodeToString(awkward),
-		"standard, no padding": base64.RawStdEncoding.EncodeToString(awkward),
-		"url":                  base64.URLEncoding.EncodeToString(awkward),
-		"url, no padding":      base64.RawURLEncoding.EncodeToString(awkward),
-		"with line ends":       " " + base64.StdEncoding.EncodeToString(awkward)[:20] + "\r\n" + base64.StdEncoding.EncodeToString(awkward)[20:] + "\n",
+		"standard":               base64.StdEncoding.EncodeToString(awkward),
+		"standard, no padding":   base64.RawStdEncoding.EncodeToString(awkward),
+		"url":                    base64.URLEncoding.EncodeToString(awkward),
+		"url, no padding":        base64.RawURLEncoding.EncodeToString(awkward),
+		"with a byte order mark": "\uFEFF" + base64.StdEncoding.EncodeToString(awkward) + "\r\n",
+		"UTF-16, little endian":  utf16Text(binary.LittleEndian, base64.StdEncoding.EncodeToString(awkward)+"\r\n"),
+		"UTF-16, big endian":     utf16Text(binary.BigEndian, base64.StdEncoding.EncodeToString(awkward)+"\r\n"),
+		"with line ends":         " " + base64.StdEncoding.EncodeToString(awkward)[:20] + "\r\n" + base64.StdEncoding.EncodeToString(awkward)[20:] + "\n",
 	}
 	path := filepath.Join(t.TempDir(), "master.key")
 	for name, text := range forms {
