@@ -138,10 +138,11 @@ func forgetStarts(tx *storage.Tx, t *foundTicket) error {
 	return nil
 }
 
-// StartTicket makes the enrollment_tx_id that the page draws as a QR code, bound to the browser session.
+// StartTicket makes the enrollment_tx_id that the page draws as a QR code, bound to a new browser session. What the
+// browser has started in its session before, if any, moves to the new one: a phone may be about to use it.
 //
 // Errors: ErrTicket.
-func (s *Service) StartTicket(ctx context.Context, secret, session string) (started StartedTicket, err error) {
+func (s *Service) StartTicket(ctx context.Context, secret, before, session string) (started StartedTicket, err error) {
 	txID := storage.NewID("", ticketLength)
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		t, u, err := s.rootTicket(tx, secret)
@@ -159,16 +160,37 @@ func (s *Service) StartTicket(ctx context.Context, secret, session string) (star
 			Hash:       s.ring.Hash(ticketPurpose, []byte(txID)),
 			Root:       t.Key,
 			Factor:     t.Record.Factor,
-			Page:       s.ring.Hash(pagePurpose, t.UID[:], []byte(session)),
+			Page:       s.pageHash(t.UID, session),
 			Enrollment: r.ID,
 			Secret:     r.Secret,
 			Created:    tx.Now(),
 			Expires:    tx.Now().Add(startedLife),
 		}
 		started = StartedTicket{URI: s.EnrollmentURI(accountLabel(u), txID, r), TxID: txID, Expires: child.Expires}
-		return errors.Join(forgetStarts(tx, t), tickets.Insert(tx, t.UID, storage.NewUID().String(), child))
+		return errors.Join(forgetStarts(tx, t), s.moveStarts(tx, t, before, session),
+			tickets.Insert(tx, t.UID, storage.NewUID().String(), child))
 	})
 	return started, err
+}
+
+func (s *Service) pageHash(uid storage.UID, session string) string {
+	return s.ring.Hash(pagePurpose, uid[:], []byte(session))
+}
+
+// moveStarts moves what was started from t in one browser session to another.
+func (s *Service) moveStarts(tx *storage.Tx, t *foundTicket, before, session string) error {
+	if before == "" {
+		return nil
+	}
+	rows, err := tickets.All(tx, t.UID)
+	for _, row := range rows {
+		if row.Record.Root != t.Key || !s.ring.MatchesIn(tx, row.Record.Page, pagePurpose, t.UID[:], []byte(before)) {
+			continue
+		}
+		row.Record.Page = s.pageHash(t.UID, session)
+		err = errors.Join(err, tickets.Put(tx, t.UID, row.Key, row.Record))
+	}
+	return err
 }
 
 // AwaitEnrolled waits until the phone of a ticket that the browser session has started has enrolled, or the QR code is

@@ -14,7 +14,7 @@ import (
 
 func (h *house) start(ticket, session string) device.StartedTicket {
 	h.t.Helper()
-	started, err := h.StartTicket(context.Background(), ticket, session)
+	started, err := h.StartTicket(context.Background(), ticket, "", session)
 	must(h.t, err)
 	return started
 }
@@ -70,7 +70,7 @@ func TestStartTicket_RootAndStartedSpendEachOther(t *testing.T) {
 		must(h.t, h.newPhone("a").Enroll(one.TxID))
 		expect(h.t, "the root", h.newPhone("b").Enroll(ticket), device.ErrTicket)
 		expect(h.t, "another of the root", h.newPhone("b").Enroll(two.TxID), device.ErrTicket)
-		_, err := h.StartTicket(context.Background(), ticket, "three")
+		_, err := h.StartTicket(context.Background(), ticket, "", "three")
 		expect(h.t, "a further start", err, device.ErrTicket)
 
 		ticket = h.ticket("ada")
@@ -83,7 +83,7 @@ func TestStartTicket_RootAndStartedSpendEachOther(t *testing.T) {
 func TestStartTicket_OfAStartedOneIsRefused(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		started := h.start(h.ticket("ada"), "session")
-		_, err := h.StartTicket(context.Background(), started.TxID, "session")
+		_, err := h.StartTicket(context.Background(), started.TxID, "", "session")
 		expect(h.t, "start", err, device.ErrTicket)
 		_, err = h.OpenTicket(context.Background(), started.TxID, "session")
 		expect(h.t, "open", err, device.ErrTicket)
@@ -91,6 +91,25 @@ func TestStartTicket_OfAStartedOneIsRefused(t *testing.T) {
 		expect(h.t, "show", err, device.ErrTicket)
 		err = h.AwaitEnrolled(context.Background(), started.TxID, "session", time.Minute)
 		expect(h.t, "await", err, device.ErrTicket)
+	})
+}
+
+func TestStartTicket_MovesWhatTheBrowserHasStartedToItsNewSession(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ticket := h.ticket("ada")
+		first := h.start(ticket, "old")
+		h.start(ticket, "other's")
+		_, err := h.StartTicket(context.Background(), ticket, "old", "new")
+		must(h.t, err)
+		p := h.newPhone("a")
+		must(h.t, p.Enroll(first.TxID))
+		for _, session := range []string{"old", "other's"} {
+			_, err := h.show(ticket, session)
+			expect(h.t, session, err, device.ErrTicket)
+		}
+		if code, err := h.show(ticket, "new"); err != nil || code != p.Enrolled.RecoveryCode {
+			h.t.Errorf("shown is %q, %v", code, err)
+		}
 	})
 }
 

@@ -164,7 +164,7 @@ var slots = []slot{
 		place: "ticket",
 		takes: []string{"ticket"},
 		offer: func(m *mounted, proof string) reply {
-			return m.call("GET", "/mfa/enrollment/state?ticket="+url.QueryEscape(proof), "", "Cookie", "tutela_enrollment="+m.held["page_session"])
+			return m.call("GET", "/mfa/enrollment/state?ticket="+url.QueryEscape(proof), "", "Cookie", pageCookie(proof, m.held["page_session"]))
 		},
 		// Inside a page, anything that is no ticket looks like one that is over.
 		said: func(t *testing.T, what string, r reply) {
@@ -180,7 +180,7 @@ var slots = []slot{
 		place: "Cookie",
 		takes: []string{"page_session"},
 		offer: func(m *mounted, proof string) reply {
-			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent), "Content-Type", formType, "Cookie", "tutela_enrollment="+proof)
+			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent), "Content-Type", formType, "Cookie", pageCookie(m.spent, proof))
 		},
 	},
 	// Where a browser goes that is sent back to the address of a form: there is nothing.
@@ -211,7 +211,7 @@ func pageSlot(route string) slot {
 				query = "?" + body
 				body = ""
 			}
-			return m.call(method, path+query, body, "Content-Type", formType, "Cookie", "tutela_enrollment="+m.held["page_session"])
+			return m.call(method, path+query, body, "Content-Type", formType, "Cookie", pageCookie(proof, m.held["page_session"]))
 		},
 	}
 }

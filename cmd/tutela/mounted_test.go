@@ -273,12 +273,18 @@ func (m *mounted) furnishPage() {
 	m.held["page_session"] = storage.NewID("", 43)
 	m.spent = m.ticket("ida")
 	m.held["ticket"] = m.ticket("otto")
-	started, err := m.house.devices.StartTicket(ctx, m.spent, m.held["page_session"])
+	started, err := m.house.devices.StartTicket(ctx, m.spent, "", m.held["page_session"])
 	m.must(err)
 	m.ok(m.json("POST", "/api/enroll", m.installation(), "Authorization", `Ticket id="`+started.TxID+`"`))
-	started, err = m.house.devices.StartTicket(ctx, m.held["ticket"], m.held["page_session"])
+	started, err = m.house.devices.StartTicket(ctx, m.held["ticket"], "", m.held["page_session"])
 	m.must(err)
 	m.held["enrollment_tx_id"] = started.TxID
+}
+
+// pageCookie is the cookie of a ticket's session in a browser that comes by http.
+func pageCookie(ticket, session string) string {
+	name := sha256.Sum256([]byte(ticket))
+	return "tutela_enrollment_" + hex.EncodeToString(name[:5]) + "=" + session
 }
 
 // signed returns claims as a JWS signed with the key of maria's phone.

@@ -155,12 +155,12 @@ var repeatedCalls = []repeated{
 	{name: "start on the page", leaves: []string{"ticket"}, prepare: func(m *mounted) func() reply {
 		ticket := m.ticket("anna")
 		return func() reply {
-			return m.call("POST", "/mfa/enrollment/start", values("ticket", ticket), "Content-Type", formType, "Cookie", "tutela_enrollment="+m.held["page_session"])
+			return m.call("POST", "/mfa/enrollment/start", values("ticket", ticket), "Content-Type", formType, "Cookie", pageCookie(ticket, m.held["page_session"]))
 		}
 	}},
 	{name: "the code on the page", prepare: func(m *mounted) func() reply {
 		return func() reply {
-			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent), "Content-Type", formType, "Cookie", "tutela_enrollment="+m.held["page_session"])
+			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent), "Content-Type", formType, "Cookie", pageCookie(m.spent, m.held["page_session"]))
 		}
 	}},
 }

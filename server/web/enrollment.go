@@ -22,8 +22,8 @@ import (
 // inside it, which the server holds until the phone has enrolled. Without a script nothing but a frame can do that.
 //
 // No token against forged forms is needed. A form does something only with a ticket in its body, and for the browser
-// session that its cookie names: showing a code wants the session that drew the QR code, whose cookie no other site can
-// have sent (SameSite=Strict). Whoever has a ticket and could have a form of it sent could send its link just as well.
+// session that its cookie names: showing a code wants the session that drew the QR code, whose cookie comes with no form
+// of another site (SameSite=Lax). Whoever has a ticket and could have a form of it sent could send its link just as well.
 func (w *web) mountEnrollment(app *fiber.App) {
 	app.Get("/mfa/enrollment", w.handle(w.open))
 	app.Post("/mfa/enrollment/start", w.handle(w.start))
@@ -35,35 +35,6 @@ func (w *web) mountEnrollment(app *fiber.App) {
 }
 
 func (w *web) noTicket(*fiber.Ctx) (reply, error) { return reply{}, device.ErrTicket }
-
-const (
-	sessionCookie     = "tutela_enrollment"
-	sessionCharacters = 43 // of 62: 256 bits
-	sessionLife       = time.Hour
-)
-
-// session is the browser's session, or "" when it has none.
-func session(c *fiber.Ctx) string {
-	if value := c.Cookies(sessionCookie); len(value) == sessionCharacters {
-		return value
-	}
-	return ""
-}
-
-// newSession gives the browser a session. Only the pages about enrolment see it.
-func (w *web) newSession(c *fiber.Ctx) string {
-	value := storage.NewID("", sessionCharacters)
-	c.Cookie(&fiber.Cookie{
-		Name:     sessionCookie,
-		Value:    value,
-		Path:     w.prefix + "/mfa",
-		MaxAge:   int(sessionLife / time.Second),
-		HTTPOnly: true,
-		Secure:   w.secure,
-		SameSite: fiber.CookieSameSiteStrictMode,
-	})
-	return value
-}
 
 // posted is a member of the form that a call brought; never of the query, which logs of others may hold.
 func posted(c *fiber.Ctx, name string) string { return string(c.Context().PostArgs().Peek(name)) }
@@ -84,12 +55,13 @@ func (w *web) open(c *fiber.Ctx) (reply, error) {
 
 // show shows how a ticket stands for this browser.
 func (w *web) show(c *fiber.Ctx, ticket string) (reply, error) {
-	page, err := w.look(c.UserContext(), ticket, session(c))
+	page, err := w.look(c.UserContext(), ticket, w.session(c, ticket))
 	if err != nil {
 		return reply{}, err
 	}
 	e := enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket}
 	if page.Started == nil || !page.Started.Enrolled {
+		w.probe(c)
 		return reply{status: http.StatusOK, page: "start.html", data: e}, nil
 	}
 	e.Phone = page.Started.Phone
@@ -117,7 +89,7 @@ type started struct {
 
 func (w *web) start(c *fiber.Ctx) (reply, error) {
 	ticket := posted(c, "ticket")
-	browser := session(c)
+	browser := w.session(c, ticket)
 	page, err := w.look(c.UserContext(), ticket, browser)
 	if err != nil {
 		return reply{}, err
@@ -125,19 +97,23 @@ func (w *web) start(c *fiber.Ctx) (reply, error) {
 	if page.Spent {
 		return w.show(c, ticket)
 	}
-	if browser == "" {
-		browser = w.newSession(c)
+	e := enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket}
+	if !w.keepsCookies(c, browser) {
+		w.probe(c)
+		return reply{status: http.StatusBadRequest, page: "cookies.html", data: e}, nil
 	}
-	begun, err := w.Devices.StartTicket(c.UserContext(), ticket, browser)
+	next := newSession()
+	begun, err := w.Devices.StartTicket(c.UserContext(), ticket, browser, next)
 	if err != nil {
 		return reply{}, err
 	}
+	w.giveSession(c, ticket, next)
 	code, err := draw(begun.URI)
 	if err != nil {
 		return reply{}, err
 	}
 	return reply{status: http.StatusOK, page: "scan.html", data: started{
-		enrollment: enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket},
+		enrollment: e,
 		QR:         code,
 		URI:        link(begun.URI),
 		Key:        begun.TxID,
@@ -147,7 +123,7 @@ func (w *web) start(c *fiber.Ctx) (reply, error) {
 // code shows the recovery code, once. It answers a form and not a link: what fetches links ahead does not burn it.
 func (w *web) code(c *fiber.Ctx) (reply, error) {
 	ticket := posted(c, "ticket")
-	browser := session(c)
+	browser := w.session(c, ticket)
 	page, err := w.look(c.UserContext(), ticket, browser)
 	if err != nil {
 		return reply{}, err
@@ -199,21 +175,23 @@ type waiting struct {
 	CodeKept bool
 	Over     bool // the QR code works no longer
 	Again    int  // seconds until the frame asks again
+	Wait     bool // and then its call may be held
 }
 
 // state is the frame: it answers at once the first time, and then only when there is something new.
 func (w *web) state(c *fiber.Ctx) (reply, error) {
 	ticket := c.Query("ticket")
-	browser := session(c)
+	browser := w.session(c, ticket)
 	ctx := c.UserContext()
 	again := soon
-	if c.Query("wait") != "" {
+	waited := c.Query("wait") != ""
+	if waited {
 		var err error
 		if again, err = w.await(ctx, ticket, browser); err != nil {
 			return reply{}, err
 		}
 	}
-	f := waiting{enrollment: enrollment{frame: w.frame(c), Ticket: ticket}, Again: again}
+	f := waiting{enrollment: enrollment{frame: w.frame(c), Ticket: ticket}, Again: again, Wait: true}
 	page, err := w.look(ctx, ticket, browser)
 	switch {
 	case errors.Is(err, device.ErrTicket):
@@ -226,6 +204,11 @@ func (w *web) state(c *fiber.Ctx) (reply, error) {
 		f.Enrolled = page.Started.Enrolled
 		f.CodeKept = page.Started.CodeKept
 		f.Over = !f.Enrolled && !w.Now().Before(page.Started.Expires)
+	}
+	// Start in another tab moves what this one has started to a new session. The browser has its cookie by now.
+	if f.Over && page.Started == nil && waited && browser != "" {
+		f.Over = false
+		f.Wait = false
 	}
 	return reply{status: http.StatusOK, page: "state.html", data: f}, err
 }

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -35,16 +34,16 @@ type web struct {
 	Services
 	server *server.Server
 	name   string // the organisation's, as people know it
-	secure bool   // people come by https
-	prefix string // path of the public URL, without a slash at its end
+	site   site
 }
 
 // Mount puts the pages on the server.
 func Mount(s *server.Server, services Services) {
-	w := &web{Services: services, server: s, name: services.Devices.Issuer()}
-	if u, err := url.Parse(services.Devices.PublicURL()); err == nil {
-		w.secure = u.Scheme == "https"
-		w.prefix = strings.TrimRight(u.Path, "/")
+	w := &web{
+		Services: services,
+		server:   s,
+		name:     services.Devices.Issuer(),
+		site:     siteOf(services.Devices.PublicURL()),
 	}
 	app := s.App()
 	app.Get("/mfa/style.css", asset("text/css; charset=utf-8", style))
