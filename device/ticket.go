@@ -136,6 +136,27 @@ func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
 	return err
 }
 
+// CheckTicket reports whether a ticket is somebody's who may still use it, without a write: one that would enrol now, or one
+// that is spent, and whose reply is kept. [Service.Enroll] looks again.
+//
+// Errors: ErrTicket.
+func (s *Service) CheckTicket(ctx context.Context, secret string) error {
+	return s.store.View(ctx, func(tx *storage.Tx) error {
+		t, err := s.findTicket(tx, secret)
+		if err != nil {
+			return err
+		}
+		if !t.spent() {
+			return s.mayEnroll(tx, t)
+		}
+		_, err = recovery.KeptReply(tx, t.UID, t.replyKey())
+		if errors.Is(err, storage.ErrNotFound) {
+			err = ErrTicket
+		}
+		return err
+	})
+}
+
 // HoldsTicket reports whether secret is a ticket of the user that would enrol now.
 func (s *Service) HoldsTicket(tx *storage.Tx, uid storage.UID, secret string) (bool, error) {
 	t, err := s.findTicket(tx, secret)

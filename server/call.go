@@ -58,6 +58,12 @@ type Call struct {
 	failure error     // an error of ours, for the log
 	context callContext
 	place   *place // of its wait among Waits; nil: it has none
+	waited  bool   // it was routed before
+
+	outside    bool // its body is not read yet
+	turnedAway bool // it was answered without its body
+	unread     bool // and that is not read at all
+	admitted   any  // what its door has returned
 }
 
 // callKey finds the call in a request's context.

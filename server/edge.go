@@ -23,7 +23,10 @@ const maxLoggedPath = 256
 //
 // The connection's goroutine does nothing here but wait, and keeps its stack small ([runners]).
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
-	call := s.newCall(ctx)
+	call := s.comeIn(ctx)
+	if call.turnedAway {
+		return // it has its answer
+	}
 	for s.runners.run(call); call.held(); s.runners.run(call) {
 		call.context.wait.Pause()
 	}
@@ -32,18 +35,28 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 // held reports whether the call is not answered yet: its handler waits.
 func (c *Call) held() bool { return c.context.wait.GoesOn() }
 
-// advance takes the call through the edge: named, looked over, routed, and, unless it is held, finished, whatever came of
-// it. A call that was held is routed once more.
+// advance takes the call through the edge: named, looked over, shown to its door while its body is not read, routed, and,
+// unless it is held, finished, whatever came of it. A call that was held is routed once more.
 func (c *Call) advance() {
 	defer c.finish()
-	if c.began.IsZero() {
+	switch {
+	case c.began.IsZero():
 		c.begin()
 		if c.refused() {
+			if c.outside {
+				c.turnAway()
+			}
 			return
 		}
-	} else {
+	case c.waited:
 		c.ctx.Response.Reset()
+		c.server.crossOrigin(c)
 	}
+	if c.outside {
+		c.server.atDoors(c.ctx)
+		return
+	}
+	c.waited = true
 	c.server.route(c.ctx)
 }
 
@@ -71,7 +84,10 @@ func (c *Call) finish() {
 		s.log.Error("a call panicked", "request", c.ID, "panic", fmt.Sprint(caught), "stack", string(debug.Stack()))
 		c.ctx.Response.Reset()
 		c.write(internal(c))
-	} else if c.held() {
+		if c.outside {
+			c.turnAway()
+		}
+	} else if c.held() || c.outside && !c.turnedAway {
 		return
 	}
 	c.context.wait.End()

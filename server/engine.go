@@ -66,6 +66,7 @@ func newFiber(s *Server) *fiber.App {
 // before a call can be routed. All handlers are mounted by now.
 func newEngine(s *Server) *fasthttp.Server {
 	s.route = s.app.Handler()
+	s.atDoors = s.closeDoors()
 	engine := s.app.Server()
 	engine.Handler = s.serve
 	engine.ErrorHandler = s.unreadable
@@ -74,11 +75,15 @@ func newEngine(s *Server) *fasthttp.Server {
 	return engine
 }
 
-// headerReceived sets the bounds of one request's body, which is read only after this. The deadline is for the whole
-// body: drops that keep coming do not move it.
+// headerReceived shows a request to its door, and sets the bounds of its body, which is read only after this. The deadline
+// is for the whole body: drops that keep coming do not move it.
 func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))
 	limit := s.config.Limits.Body(string(h.Method()), string(route(path)))
+	if !s.atDoor(h) {
+		h.SetContentLength(0) // the engine reads no body
+		h.Del("Expect")
+	}
 	if h.ContentLength() > limit {
 		h.Del("Expect") // the engine would tell the caller to go on before it looks at the length
 	}

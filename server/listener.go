@@ -194,6 +194,7 @@ type conn struct {
 	closeErr error
 
 	// Owned by the serving goroutine.
+	entering *Call    // was at a door; nil: the request has none
 	late     bool     // a read ran into its deadline; the engine wraps that error beyond finding
 	unread   bool     // the request was refused before it was all read
 	written  bool     // something was written since the head began

@@ -59,7 +59,9 @@ type Server struct {
 	limit        *AddressLimit
 	translations map[API]Translation
 	certificate  *certificate            // nil: no TLS
+	doors        *fiber.App              // by route, what looks at a call before its body is read
 	route        fasthttp.RequestHandler // Fiber's router; set by Serve
+	atDoors      fasthttp.RequestHandler // that of the doors; set by Serve
 	hsts         bool                    // answers tell browsers to come by https alone
 	runners      runners
 	health       *health
@@ -97,6 +99,7 @@ func New(config Config) (*Server, error) {
 	}
 	s.hsts = isPublicHTTPS(config.PublicURLs)
 	s.app = newFiber(s)
+	s.doors = newDoors()
 	s.api = newHuma(s)
 	s.health = newHealth(config.Checks, s.log)
 	s.health.mount(s)

@@ -14,6 +14,7 @@ package restore
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"time"
@@ -187,6 +188,16 @@ func (s *Service) find(tx *storage.Tx, id, token string) (row, error) {
 		return row{}, ErrToken
 	}
 	return f, nil
+}
+
+// CheckToken reports whether a token is that of a restore which is open, or whose row is kept. What acts on it looks again.
+//
+// Errors: ErrNone; ErrToken.
+func (s *Service) CheckToken(ctx context.Context, id, token string) error {
+	return s.store.View(ctx, func(tx *storage.Tx) error {
+		_, err := s.find(tx, id, token)
+		return err
+	})
 }
 
 // byID returns the restore with an id, open or done.

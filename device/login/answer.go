@@ -69,6 +69,14 @@ func (s *Service) Answer(ctx context.Context, txtkn, challengeResponse string, a
 	})
 }
 
+// CheckTransaction reports whether a txtkn is of our make, and looks nothing up. [Service.Answer] does the rest.
+//
+// Errors: keyring.ErrToken.
+func (s *Service) CheckTransaction(txtkn string) error {
+	var t transactionClaims
+	return s.ring.VerifyToken(keyring.TransactionToken, txtkn, &t)
+}
+
 // verify does all that needs no transaction: the token, the signature and the claims.
 func (s *Service) verify(ctx context.Context, txtkn, response string) (signedAnswer, error) {
 	var a signedAnswer

@@ -54,34 +54,45 @@ func Mount(s *server.Server, services Services) {
 type caller struct {
 	proof      device.Proof // of a device that has proven itself; else zero
 	settled    bool         // let in for sure, or charged: nothing of this call is charged any more
-	credential string       // what the Authorization field holds, where only the domain can tell what it is worth
+	credential string       // what the Authorization field holds, where the domain looks at it again
 	actor      audit.Actor  // for the event log
 }
 
-// guard says what a call must show before its body is even decoded.
+// guard says what a call must show before its body is even read.
 type guard struct {
 	scheme string // of the description; empty: nothing is shown
-	admit  func(a *api, ctx huma.Context, c *caller) error
+	admit  func(a *api, asked server.Asked, c *caller) error
 }
 
-// The guards.
+// The guards. Who has a credential is never refused for what others from the same address did, so it is compared first:
+// by a few reads of the store at most, and of a txtkn by none. Who shows none is charged before anything is done.
 var (
-	byDevice    = guard{schemeDevice, func(a *api, ctx huma.Context, c *caller) error { return a.proveOwn(ctx, c, true) }}
-	byAnyDevice = guard{schemeAnyDevice, func(a *api, ctx huma.Context, c *caller) error { return a.proveOwn(ctx, c, false) }}
-	byBearer    = guard{schemeBearer, func(_ *api, ctx huma.Context, c *caller) (err error) {
-		c.credential, err = bearer(ctx.Header("Authorization"))
-		return err
+	byDevice    = guard{schemeDevice, func(a *api, asked server.Asked, c *caller) error { return a.proveOwn(asked, c, true) }}
+	byAnyDevice = guard{schemeAnyDevice, func(a *api, asked server.Asked, c *caller) error { return a.proveOwn(asked, c, false) }}
+	byAnswer    = guard{schemeBearer, func(a *api, asked server.Asked, c *caller) (err error) {
+		if c.credential, err = bearer(asked.Header("Authorization")); err != nil {
+			return err
+		}
+		return a.Logins.CheckTransaction(c.credential)
 	}}
-	byTicket = guard{schemeTicket, func(_ *api, ctx huma.Context, c *caller) (err error) {
-		c.credential, err = ticket(ctx.Header("Authorization"))
-		return err
+	byRestore = guard{schemeBearer, func(a *api, asked server.Asked, c *caller) (err error) {
+		if c.credential, err = bearer(asked.Header("Authorization")); err != nil {
+			return err
+		}
+		return a.Restores.CheckToken(asked.Context(), asked.Param("id"), c.credential)
 	}}
-	byNobody = guard{"", func(a *api, ctx huma.Context, c *caller) error {
+	byTicket = guard{schemeTicket, func(a *api, asked server.Asked, c *caller) (err error) {
+		if c.credential, err = ticket(asked.Header("Authorization")); err != nil {
+			return err
+		}
+		return a.Devices.CheckTicket(asked.Context(), c.credential)
+	}}
+	byNobody = guard{"", func(a *api, asked server.Asked, c *caller) error {
 		c.settled = true
-		return a.server.AddressLimit().Charge(server.CallOf(ctx.Context()))
+		return a.server.AddressLimit().Charge(server.CallOf(asked.Context()))
 	}}
-	bySigner = guard{schemeDevice, func(a *api, ctx huma.Context, c *caller) error {
-		token, err := bearer(ctx.Header("Authorization"))
+	bySigner = guard{schemeDevice, func(a *api, asked server.Asked, c *caller) error {
+		token, err := bearer(asked.Header("Authorization"))
 		if err != nil {
 			return err
 		}
@@ -89,17 +100,17 @@ var (
 		if err != nil {
 			return err
 		}
-		return a.prove(ctx.Context(), c, id, token, true)
+		return a.prove(asked.Context(), c, id, token, true)
 	}}
 )
 
 // proveOwn lets the device in whose enrollment the path names: by its JWT or, unless signedOnly, its device token.
-func (a *api) proveOwn(ctx huma.Context, c *caller, signedOnly bool) error {
-	token, err := bearer(ctx.Header("Authorization"))
+func (a *api) proveOwn(asked server.Asked, c *caller, signedOnly bool) error {
+	token, err := bearer(asked.Header("Authorization"))
 	if err != nil {
 		return err
 	}
-	return a.prove(ctx.Context(), c, ctx.Param("id"), token, signedOnly)
+	return a.prove(asked.Context(), c, asked.Param("id"), token, signedOnly)
 }
 
 func (a *api) prove(ctx context.Context, c *caller, enrollment, token string, signedOnly bool) (err error) {
@@ -108,21 +119,37 @@ func (a *api) prove(ctx context.Context, c *caller, enrollment, token string, si
 	return err
 }
 
+// admit lets a call in as its guard says, or charges it to its address, whatever is wrong with it, unless that is ours.
+func (a *api) admit(g guard, asked server.Asked) (*caller, error) {
+	c := &caller{actor: actorOf(asked)}
+	err := g.admit(a, asked, c)
+	if err == nil || c.settled || isOurs(err) {
+		return c, err
+	}
+	if tooMany := a.server.AddressLimit().Charge(server.CallOf(asked.Context())); tooMany != nil {
+		return nil, tooMany
+	}
+	return nil, err
+}
+
 type callerKey struct{}
 
-// register mounts one operation behind its guard. A call that its guard or, for a credential that only the domain can
-// judge, the domain does not let in is charged to its address.
+// register mounts one operation behind its guard. What the domain, which looks again, does not let in is charged to its
+// address as well.
 func register[I, O any](a *api, g guard, op huma.Operation, handle func(context.Context, *caller, *I) (*O, error)) {
 	op.Tags = []string{"app"}
 	if g.scheme != "" {
 		op.Security = []map[string][]string{{g.scheme: {}}}
 	}
+	a.server.Door(op.Method, op.Path, func(asked server.Asked) (any, error) { return a.admit(g, asked) })
 	op.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
-		c := &caller{actor: actorOf(ctx)}
-		if err := g.admit(a, ctx, c); err != nil {
-			err = a.charged(ctx.Context(), c, err)
-			_ = huma.WriteErr(a.server.API(), ctx, http.StatusInternalServerError, "", err) // it has written to a buffer
-			return
+		c, ok := server.CallOf(ctx.Context()).Admitted().(*caller)
+		if !ok {
+			var err error
+			if c, err = a.admit(g, ctx); err != nil {
+				_ = huma.WriteErr(a.server.API(), ctx, http.StatusInternalServerError, "", err) // it has written to a buffer
+				return
+			}
 		}
 		next(huma.WithValue(ctx, callerKey{}, c))
 	}}
@@ -142,7 +169,7 @@ func register[I, O any](a *api, g guard, op huma.Operation, handle func(context.
 	})
 }
 
-// charged counts a call that was not let in against its address, and returns what the caller is told: err, or that
+// charged counts a call that the domain did not let in against its address, and returns what the caller is told: err, or that
 // there were too many such calls.
 func (a *api) charged(ctx context.Context, c *caller, err error) error {
 	if c.settled || !unauthorized(err) {
@@ -155,6 +182,6 @@ func (a *api) charged(ctx context.Context, c *caller, err error) error {
 }
 
 // actorOf is the user, by the phone that makes a call.
-func actorOf(ctx huma.Context) audit.Actor {
-	return audit.ByUser().WithOrigin(server.CallOf(ctx.Context()).Address.String(), ctx.Header("User-Agent"))
+func actorOf(asked server.Asked) audit.Actor {
+	return audit.ByUser().WithOrigin(server.CallOf(asked.Context()).Address.String(), asked.Header("User-Agent"))
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func (a *api) mountApprovals() {
-	register(a, byBearer, huma.Operation{
+	register(a, byAnswer, huma.Operation{
 		OperationID:   "resolve-transaction",
 		Method:        http.MethodPost,
 		Path:          "/api/resolve-transaction",

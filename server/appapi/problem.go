@@ -98,6 +98,16 @@ func rowOf(err error) *wire {
 	return nil
 }
 
+// isOurs reports whether an error says that we could not tell, or that the address has no calls left.
+func isOurs(err error) bool {
+	switch storage.CodeOf(err) {
+	case storage.NotFound, storage.Invalid, storage.Conflict, storage.Expired, storage.Denied:
+		return false
+	default:
+		return true
+	}
+}
+
 // unauthorized reports whether err says that the call showed nothing that lets it in: these calls are what an address has
 // a limit of.
 func unauthorized(err error) bool {

@@ -22,21 +22,21 @@ func (a *api) mountRestore() {
 		Summary:       "Begin to come back after a reinstall",
 		Description:   "The answer decides what comes next, and why. From the sixth start per handle and hour it wants a Restore-Proof.",
 	}, a.startRestore)
-	register(a, byBearer, huma.Operation{
+	register(a, byRestore, huma.Operation{
 		OperationID: "get-restore",
 		Method:      http.MethodGet,
 		Path:        path + "/{id}",
 		Summary:     "How does the restore stand?",
 		Description: "With a Restore-Proof, a restore that is done gives its answer again.",
 	}, a.restoreState)
-	register(a, byBearer, huma.Operation{
+	register(a, byRestore, huma.Operation{
 		OperationID: "restore-with-code",
 		Method:      http.MethodPost,
 		Path:        path + "/{id}/recovery-code",
 		Summary:     "Take over with the recovery code",
 		Description: "The same call again gets the same answer, until the enrollment's first call and for 15 minutes at most.",
 	}, a.restoreWithCode)
-	register(a, byBearer, huma.Operation{
+	register(a, byRestore, huma.Operation{
 		OperationID: "restore-as-new",
 		Method:      http.MethodPost,
 		Path:        path + "/{id}/first-time-setup",

@@ -38,9 +38,14 @@ func Mount(s *server.Server, store *storage.Store, a *access.Service, logins *lo
 	app := s.App()
 	app.Get("/.well-known/openid-configuration", api.discovery)
 	app.Get("/.well-known/jwks.json", api.jwks)
-	app.Post("/bc-authorize", api.authorize)
-	app.Post("/oauth/token", api.token)
-	app.Post("/mfa/start", api.startMFA)
+	for path, handle := range map[string]fiber.Handler{
+		"/bc-authorize": api.authorize,
+		"/oauth/token":  api.token,
+		"/mfa/start":    api.startMFA,
+	} {
+		s.Door(http.MethodPost, path, api.door)
+		app.Post(path, handle)
+	}
 	describe(s.API().OpenAPI())
 }
 

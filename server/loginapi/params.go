@@ -2,6 +2,8 @@ package loginapi
 
 import (
 	"bytes"
+	"cmp"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -24,6 +26,12 @@ const (
 	maxLongBytes  = 4096
 )
 
+// maxParameters bounds the parameters of a call, most of which we may not know. It is looked at first: the client is not
+// known yet, and thousands take milliseconds to read.
+const maxParameters = 100
+
+var errParameters = badRequest("there are too many parameters")
+
 // params are the parameters of a call: strings of a form, or members of a JSON object.
 type params map[string]json.RawMessage
 
@@ -32,20 +40,58 @@ func badRequest(message string) error {
 	return &server.Problem{Status: http.StatusBadRequest, Code: "invalid_request", Message: message}
 }
 
+// door authenticates a client by its Authorization field before the body is read. A client that is named in the body alone
+// comes in as it is: the body is small, and read next.
+func (a *API) door(asked server.Asked) (any, error) {
+	id, secret, basic := basicCredentials(asked.Header(fiber.HeaderAuthorization))
+	if !basic {
+		return nil, nil
+	}
+	client, err := a.client(asked.Context(), id, secret, true)
+	if err != nil {
+		return nil, a.charged(asked.Context(), err)
+	}
+	return client, nil
+}
+
 // read reads a call's parameters and authenticates its client. A call that comes to nothing here counts against the
 // caller's address.
 func (a *API) read(c *fiber.Ctx) (params, access.Client, error) {
-	p, err := parse(c)
-	var client access.Client
-	if err == nil {
-		client, err = a.authenticate(c, p)
-	}
-	if refused := (*server.Problem)(nil); errors.As(err, &refused) {
-		if limited := a.limit.Charge(server.CallOf(c.UserContext())); limited != nil {
-			err = limited
+	ctx := c.UserContext()
+	client, known := server.CallOf(ctx).Admitted().(access.Client)
+	id, secret, basic := basicCredentials(c.Get(fiber.HeaderAuthorization))
+	if basic && !known {
+		var err error
+		if client, err = a.client(ctx, id, secret, true); err != nil {
+			return nil, client, a.charged(ctx, err)
 		}
 	}
-	return p, client, err
+	p, err := parse(c)
+	if err != nil {
+		return nil, client, a.charged(ctx, err)
+	}
+	named, secret, err := p.credentials()
+	switch {
+	case err != nil:
+	case !basic:
+		client, err = a.client(ctx, named, secret, false)
+	case secret != "":
+		err = badRequest("the client authenticates in two ways at once")
+	case named != "" && named != client.ID:
+		err = badRequest("client_id is not the client that authenticates")
+	}
+	return p, client, a.charged(ctx, err)
+}
+
+// charged counts a call that came to nothing against its address, unless that is our fault, and returns what the caller is
+// told.
+func (a *API) charged(ctx context.Context, err error) error {
+	if refused := (*server.Problem)(nil); errors.As(err, &refused) {
+		if limited := a.limit.Charge(server.CallOf(ctx)); limited != nil {
+			return limited
+		}
+	}
+	return err
 }
 
 // parse reads a JSON object or a form. A call without a Content-Type is taken by its first character.
@@ -72,6 +118,9 @@ func parse(c *fiber.Ctx) (params, error) {
 
 // parseJSON reads an object's members; one with the value null counts as left out.
 func parseJSON(body []byte) (params, error) {
+	if membersOf(body) > maxParameters {
+		return nil, errParameters
+	}
 	var p params
 	err := server.Unmarshal(body, &p)
 	switch {
@@ -84,11 +133,39 @@ func parseJSON(body []byte) (params, error) {
 	return p, nil
 }
 
+// membersOf returns how many members the object of a JSON text has, as far as it is one.
+func membersOf(text []byte) int {
+	depth := 0
+	members := 1
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',':
+			if depth == 1 {
+				members++
+			}
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		}
+	}
+	return members
+}
+
 // twice is said of a parameter that comes twice, which none may (RFC 6749 §3.2).
 const twice = "a parameter is there twice"
 
 // parseForm reads a form, in which an empty parameter counts as left out.
 func parseForm(body []byte) (params, error) {
+	if bytes.Count(body, []byte("&")) >= maxParameters {
+		return nil, errParameters
+	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
 		return nil, badRequest("the form does not parse")
@@ -162,13 +239,9 @@ func (p params) scopes() ([]string, error) {
 
 func joined(scopes []string) string { return strings.Join(scopes, " ") }
 
-// authenticate finds out which client calls, by client_secret_basic or client_secret_post.
-func (a *API) authenticate(c *fiber.Ctx, p params) (access.Client, error) {
-	id, secret, basic, err := credentials(c, p)
-	if err != nil {
-		return access.Client{}, err
-	}
-	client, err := a.access.Authenticate(c.UserContext(), id, secret)
+// client returns the client that has this id and secret, given by client_secret_basic or by client_secret_post.
+func (a *API) client(ctx context.Context, id, secret string, basic bool) (access.Client, error) {
+	client, err := a.access.Authenticate(ctx, id, secret)
 	if !errors.Is(err, access.ErrClient) {
 		return client, err
 	}
@@ -179,28 +252,23 @@ func (a *API) authenticate(c *fiber.Ctx, p params) (access.Client, error) {
 	return access.Client{}, refused
 }
 
-// credentials reads a client's id and secret.
+// credentials returns a client's id and secret, as far as they are parameters.
+func (p params) credentials() (id, secret string, err error) {
+	id, errID := p.text("client_id", maxShortBytes)
+	secret, errSecret := p.text("client_secret", maxShortBytes)
+	return id, secret, cmp.Or(errID, errSecret)
+}
+
+// basicCredentials reads a client's id and secret from an Authorization field. basic reports whether that is of this scheme.
 //
 // Source: RFC 6749 §2.3.1: a client uses one way, and Basic credentials are form-encoded before base64.
-func credentials(c *fiber.Ctx, p params) (id, secret string, basic bool, err error) {
-	if id, err = p.text("client_id", maxShortBytes); err != nil {
-		return "", "", false, err
-	}
-	if secret, err = p.text("client_secret", maxShortBytes); err != nil {
-		return "", "", false, err
-	}
-	scheme, encoded, _ := strings.Cut(c.Get(fiber.HeaderAuthorization), " ")
+func basicCredentials(field string) (id, secret string, basic bool) {
+	scheme, encoded, _ := strings.Cut(field, " ")
 	if !strings.EqualFold(scheme, "Basic") {
-		return id, secret, false, nil
+		return "", "", false
 	}
-	if secret != "" {
-		return "", "", true, badRequest("the client authenticates in two ways at once")
-	}
-	named := id
-	if id, secret = decodeBasic(strings.TrimSpace(encoded)); id != "" && named != "" && named != id {
-		return "", "", true, badRequest("client_id is not the client that authenticates")
-	}
-	return id, secret, true, nil
+	id, secret = decodeBasic(strings.TrimSpace(encoded))
+	return id, secret, true
 }
 
 // decodeBasic returns the id and the secret of Basic credentials; what cannot be decoded has an empty id, which is no

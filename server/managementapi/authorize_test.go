@@ -72,6 +72,15 @@ func TestEveryCall_IsRefusedBeforeItsBodyIsReadOrAnythingIsLookedUp(t *testing.T
 					t.Errorf("%v: message %q, want %q", op, got["message"], want)
 				}
 			}
+			if op[0] == "GET" {
+				continue
+			}
+			// Nobody waits for a body that nobody will read.
+			for token, status := range map[string]int{"": 401, "x.y.z": 401, poor: 403} {
+				if got := h.Knock(op[0], "/api/v2"+path, "Authorization", "Bearer "+token); got.Status != status {
+					t.Errorf("%v with %q: %d %s", op, token, got.Status, got.Raw)
+				}
+			}
 		}
 	}
 	// No refused call has done anything.

@@ -37,15 +37,17 @@ const base = "/api/v2"
 // api is the mounted API.
 type api struct {
 	Services
-	huma  huma.API
-	limit *server.AddressLimit
-	calls map[audit.Word]call // those that are recorded as events, by their word
+	server *server.Server
+	huma   huma.API
+	limit  *server.AddressLimit
+	calls  map[audit.Word]call // those that are recorded as events, by their word
 }
 
 // Mount puts the API on a server.
 func Mount(s *server.Server, services Services) {
 	a := &api{
 		Services: services,
+		server:   s,
 		huma:     s.API(),
 		limit:    s.AddressLimit(),
 		calls:    map[audit.Word]call{},
@@ -90,6 +92,7 @@ func register[I, O any](a *api, c call, handle func(context.Context, audit.Actor
 		DefaultStatus: c.Status,
 		Middlewares:   huma.Middlewares{a.authorize(c), a.recordFailure(c)},
 	}
+	a.server.Door(op.Method, op.Path, func(asked server.Asked) (any, error) { return a.admit(c, asked) })
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) { return handle(ctx, actorOf(ctx), in) })
 }
 
@@ -102,30 +105,42 @@ func actorOf(ctx context.Context) audit.Actor {
 	return actor
 }
 
-// authorize admits a call whose token verifies and has one of the scopes. A call whose token does not verify counts against
-// its address.
+// authorize admits a call whose token verifies and has one of the scopes: before its body is read, when it has one.
 func (a *api) authorize(c call) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
-		edge := server.CallOf(ctx.Context())
-		who, err := a.authenticate(ctx, edge)
-		if err != nil {
-			a.refuse(ctx, err)
-			return
+		who, known := server.CallOf(ctx.Context()).Admitted().(audit.Actor)
+		if !known {
+			var err error
+			if who, err = a.admit(c, ctx); err != nil {
+				a.refuse(ctx, err)
+				return
+			}
 		}
-		if err := access.RequireScope(who, c.Scopes...); err != nil {
-			a.refuse(ctx, err)
-			a.failed(ctx, who, c, http.StatusForbidden)
-			return
-		}
-		who = who.WithOrigin(edge.Address.String(), ctx.Header("User-Agent")).In(c.Word)
 		next(huma.WithValue(ctx, actorKey{}, who))
 	}
 }
 
-func (a *api) authenticate(ctx huma.Context, edge *server.Call) (audit.Actor, error) {
-	scheme, token, _ := strings.Cut(ctx.Header("Authorization"), " ")
+// admit returns who makes a call, if he may. A call whose token does not verify counts against its address, and one that
+// lacks the scope is recorded.
+//
+// Errors: access.ErrToken; server.ErrTooManyCalls; that of access.RequireScope.
+func (a *api) admit(c call, asked server.Asked) (audit.Actor, error) {
+	edge := server.CallOf(asked.Context())
+	who, err := a.authenticate(asked, edge)
+	if err != nil {
+		return who, err
+	}
+	if err := access.RequireScope(who, c.Scopes...); err != nil {
+		a.failed(asked.Context(), who, c, http.StatusForbidden)
+		return who, err
+	}
+	return who.WithOrigin(edge.Address.String(), asked.Header("User-Agent")).In(c.Word), nil
+}
+
+func (a *api) authenticate(asked server.Asked, edge *server.Call) (audit.Actor, error) {
+	scheme, token, _ := strings.Cut(asked.Header("Authorization"), " ")
 	if strings.EqualFold(scheme, "Bearer") {
-		who, err := a.Access.VerifyManagement(ctx.Context(), strings.TrimSpace(token))
+		who, err := a.Access.VerifyManagement(asked.Context(), strings.TrimSpace(token))
 		if storage.CodeOf(err) != storage.Denied {
 			return who, err
 		}
@@ -147,14 +162,14 @@ func (a *api) recordFailure(c call) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		next(ctx)
 		if status := ctx.Status(); c.isChange() && status >= http.StatusBadRequest {
-			a.failed(ctx, actorOf(ctx.Context()), c, status)
+			a.failed(ctx.Context(), actorOf(ctx.Context()), c, status)
 		}
 	}
 }
 
 // failed records that a call has failed. When that cannot be recorded, the caller gets his answer all the same.
-func (a *api) failed(ctx huma.Context, who audit.Actor, c call, status int) {
-	if err := a.Access.RecordFailure(ctx.Context(), who, c.Word, status); err != nil {
+func (a *api) failed(ctx context.Context, who audit.Actor, c call, status int) {
+	if err := a.Access.RecordFailure(ctx, who, c.Word, status); err != nil {
 		a.Log.Warn("record a failed management call", "call", c.Word, "err", err)
 	}
 }

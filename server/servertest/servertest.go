@@ -3,8 +3,10 @@
 package servertest
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -152,6 +154,33 @@ func (h *House) Try(method, path, body string, header ...string) (Answer, error)
 	a := Answer{Status: resp.StatusCode, Header: resp.Header, Raw: string(raw)}
 	_ = json.Unmarshal(raw, &a.Body) // what is no object has no members
 	return a, err
+}
+
+// Knock sends the header of a call that announces a body of 1 MiB, and nothing of the body, and returns the answer. It
+// fails the test unless the server closes the connection then.
+func (h *House) Knock(method, path string, header ...string) Answer {
+	h.t.Helper()
+	knocking, err := new(net.Dialer).DialContext(h.t.Context(), "tcp", strings.TrimPrefix(h.URL, "http://"))
+	check.Must(h.t, err)
+	defer func() { _ = knocking.Close() }()
+	var raw strings.Builder
+	fmt.Fprintf(&raw, "%s %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", method, path, 1<<20)
+	for i := 0; i < len(header); i += 2 {
+		fmt.Fprintf(&raw, "%s: %s\r\n", header[i], header[i+1])
+	}
+	_, err = io.WriteString(knocking, raw.String()+"\r\n")
+	check.Must(h.t, err)
+	resp, err := http.ReadResponse(bufio.NewReader(knocking), nil)
+	check.Must(h.t, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	check.Must(h.t, err)
+	if !resp.Close {
+		h.t.Fatalf("%s %s: the connection stays open behind a body that is not read", method, path)
+	}
+	a := Answer{Status: resp.StatusCode, Header: resp.Header, Raw: string(body)}
+	_ = json.Unmarshal(body, &a.Body)
+	return a
 }
 
 // UntilHeld waits until n calls are held.
