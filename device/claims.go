@@ -1,10 +1,11 @@
 package device
 
 import (
-	"encoding/json"
 	"math"
 	"strings"
 	"time"
+
+	json "github.com/go-json-experiment/json/v1"
 
 	"tutela/storage"
 )

@@ -2,10 +2,11 @@ package device
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 	"time"
+
+	json "github.com/go-json-experiment/json/v1"
 
 	"tutela/recovery"
 	"tutela/recovery/user"

@@ -59,7 +59,8 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		return err
 	}
 	tuneGC()
-	log := logAt(c.LogLevel)
+	log, flush := gatheredLog(os.Stderr, c.LogLevel)
+	defer func() { _ = flush() }()
 	begins, err := c.begins(log)
 	if err != nil {
 		return err

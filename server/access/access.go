@@ -37,7 +37,8 @@ type Service struct {
 	public    []string // without a slash at the end
 	issuer    string
 	discovery []byte
-	decoy     decoy
+	decoy     *registered
+	callers   *storage.Memo[registered] // the clients that call, as Authenticate found them
 
 	loading sync.Mutex // held while the store is read for keys
 	keys    atomic.Pointer[keySet]
@@ -65,7 +66,8 @@ func New(ctx context.Context, store *storage.Store, ring *keyring.Ring, o Option
 	if s.discovery, err = json.Marshal(discoveryOf(s.public[0])); err != nil {
 		return nil, err
 	}
-	if s.decoy, err = newDecoy(ring); err != nil {
+	s.decoy = newDecoy(ring)
+	if s.callers, err = storage.NewMemo(clients, rememberedClients); err != nil {
 		return nil, err
 	}
 	if _, err := s.reload(ctx, nil); err != nil {

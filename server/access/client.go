@@ -3,7 +3,6 @@ package access
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -62,6 +61,7 @@ const (
 	maxClientURLs       = 100
 	maxClientURLBytes   = 2000
 	maxCredentialLength = 255 // of a client id that can be somebody's
+	rememberedClients   = 1000
 )
 
 // AddClient registers a client, and returns it with its secret, which nobody can be told again. new has no ID and no
@@ -276,11 +276,25 @@ func (s *Service) Client(ctx context.Context, id string) (Client, error) {
 }
 
 // client reads a client, or returns ErrNoClient, also for an id that can be nobody's.
-func client(tx *storage.Tx, id string) (*registered, error) {
+func client(tx *storage.Tx, id string) (*registered, error) { return clientFrom(clients, tx, id) }
+
+// caller is client for a call of that client, which comes often. Nobody may change what it returns.
+//
+// Errors: ErrNoClient.
+func (s *Service) caller(tx *storage.Tx, id string) (*registered, error) {
+	return clientFrom(s.callers, tx, id)
+}
+
+// clientReader is the table of clients, or a memo of it.
+type clientReader interface {
+	Get(tx *storage.Tx, uid storage.UID, key string) (*registered, error)
+}
+
+func clientFrom(from clientReader, tx *storage.Tx, id string) (*registered, error) {
 	if len(id) > maxCredentialLength {
 		id = id[:maxCredentialLength] // of no client, and looked up like any other
 	}
-	c, err := clients.Get(tx, storage.House, id)
+	c, err := from.Get(tx, storage.House, id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, ErrNoClient
 	}
@@ -307,12 +321,13 @@ func (s *Service) AllowedOrigin(ctx context.Context, origin string) (allowed boo
 func (s *Service) Authenticate(ctx context.Context, id, secret string) (Client, error) {
 	var found *registered
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
-		found, err = client(tx, id)
+		found, err = s.caller(tx, id)
 		return err
 	})
 	known := err == nil
 	if errors.Is(err, ErrNoClient) {
-		found, err = s.decoy.open()
+		found = s.decoy
+		err = nil
 	}
 	if err != nil {
 		return Client{}, err
@@ -323,12 +338,9 @@ func (s *Service) Authenticate(ctx context.Context, id, secret string) (Client, 
 	return found.Client, nil
 }
 
-// decoy is a client that is in no store, as the store would give it: who asks for a client that does not exist has
-// this one decoded and its hash compared.
-type decoy []byte
-
-func newDecoy(ring *keyring.Ring) (decoy, error) {
-	return json.Marshal(registered{
+// newDecoy makes a client that is in no store: who asks for a client that does not exist has this one's hash compared.
+func newDecoy(ring *keyring.Ring) *registered {
+	return &registered{
 		Client: Client{
 			ID:         storage.NewID("", clientIDLength),
 			Name:       "a login system",
@@ -338,12 +350,7 @@ func newDecoy(ring *keyring.Ring) (decoy, error) {
 			Created:    time.Unix(0, 0).UTC(),
 		},
 		SecretHash: ring.Hash(secretPurpose, []byte(storage.NewID("", clientSecretLength))),
-	})
-}
-
-func (d decoy) open() (*registered, error) {
-	c := new(registered)
-	return c, json.Unmarshal(d, c)
+	}
 }
 
 // MayUse reports whether the client is registered for a grant.

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"math/big"
 	"slices"
@@ -15,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
+	json "github.com/go-json-experiment/json/v1"
 
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -184,7 +184,7 @@ func (s *Service) VerifyManagement(ctx context.Context, token string) (audit.Act
 	}
 	var caller audit.Actor
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		c, err := client(tx, claims.ClientID)
+		c, err := s.caller(tx, claims.ClientID)
 		if err != nil {
 			return err
 		}

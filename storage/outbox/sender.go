@@ -27,6 +27,10 @@ type Options struct {
 	// Shared is for a store that other processes send from, too: each entry is claimed in the store before it is tried,
 	// for one more commit. Without it this sender must be the only one.
 	Shared bool
+
+	// Pace is the least time from the beginning of a look at the outbox to that of the next, so that one look takes
+	// along what many callers add at the same time. After a quiet moment an entry waits for nothing. Default: none.
+	Pace time.Duration
 }
 
 // Sender does the entries of the outbox. Safe for concurrent use.
@@ -35,6 +39,7 @@ type Sender struct {
 	handlers map[string]Handler
 	claims   claims
 	log      *slog.Logger
+	pace     time.Duration
 
 	work context.Context // of all attempts; ends an AttemptTime after the sender was told to stop
 	cut  context.CancelFunc
@@ -56,6 +61,7 @@ func NewSender(store *storage.Store, o Options) (*Sender, error) {
 		handlers: make(map[string]Handler, len(o.Handlers)),
 		claims:   alone{store},
 		log:      o.Log,
+		pace:     o.Pace,
 		inHand:   make(map[string]struct{}),
 		roster:   newRoster(),
 		changed:  make(chan struct{}),
@@ -87,12 +93,28 @@ func (s *Sender) Run(ctx context.Context) {
 	var group sync.WaitGroup
 	group.Go(func() { s.tidy(ctx) })
 	for ctx.Err() == nil {
+		begun := time.Now()
 		changed := s.change()
 		wait := s.look(ctx).wait
 		s.pause(ctx, woken, changed, wait)
+		s.keepPace(ctx, begun)
 	}
 	group.Wait()
 	s.finishUp()
+}
+
+// keepPace waits out what is left of a pace since a look had begun.
+func (s *Sender) keepPace(ctx context.Context, begun time.Time) {
+	left := s.pace - time.Since(begun)
+	if left <= 0 {
+		return
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // pause returns when there is a reason to look again: a wake, an attempt that has ended and left something to do, or

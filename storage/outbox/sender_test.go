@@ -33,6 +33,27 @@ func TestSender_DoesAnEntryAtOnceAndOnce(t *testing.T) {
 	})
 }
 
+func TestSender_KeepsItsPaceAndLeavesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		const pace = 10 * time.Millisecond
+		var a attempts
+		_, h.stop = h.start(h.store, outbox.Options{Handlers: []outbox.Handler{work.Handler(a.succeed)}, Pace: pace})
+		pass(time.Minute + time.Second) // it sleeps, and has not looked for a second
+		before := time.Now()
+		h.add(storage.NewUID(), "first")
+		expect(t, &a, "first")
+		h.add(storage.NewUID(), "second")
+		h.add(storage.NewUID(), "third")
+		expect(t, &a, "first")
+		pass(pace)
+		synctest.Wait()
+		if done, at := a.list(); len(done) != 3 || !at[0].Equal(before) || !at[1].Equal(before.Add(pace)) || !at[2].Equal(at[1]) {
+			t.Errorf("done %v at %v, want the first at %v, and both others %s later", done, at, before, pace)
+		}
+		h.expectLeft(nothing)
+	})
+}
+
 func TestAdd_ThatIsRolledBackIsNotDone(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
 		var a attempts
