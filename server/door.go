@@ -74,15 +74,15 @@ func (s *Server) atDoor(h *fasthttp.RequestHeader) bool {
 		return true
 	}
 	ctx := requestOf(h)
-	held, ours := ctx.Conn().(interface{ connection() *conn })
-	if !ours {
+	c := connOf(ctx)
+	if c == nil {
 		return true
 	}
 	call := s.newCall(ctx)
 	call.outside = true
 	s.runners.run(call)
 	call.outside = false
-	held.connection().entering = call
+	c.entering = call
 	return !call.unread
 }
 
@@ -105,19 +105,16 @@ func (c *Call) turnAway() {
 	c.last = c.last || c.unread // what comes next on the connection is the body
 }
 
-// comeIn returns the call of a request that has been read: the one that was at a door, or a new one.
-func (s *Server) comeIn(ctx *fasthttp.RequestCtx) *Call {
-	if held, ours := ctx.Conn().(interface{ connection() *conn }); ours {
-		c := held.connection()
-		call := c.entering
-		c.entering = nil
-		if call != nil {
-			c.unread = call.unread
-			call.began = time.Now()
-			return call
-		}
+// comeIn returns the call of a request that has been read on c: the one that was at a door, or a new one.
+func (s *Server) comeIn(ctx *fasthttp.RequestCtx, c *conn) *Call {
+	if c == nil || c.entering == nil {
+		return s.newCall(ctx)
 	}
-	return s.newCall(ctx)
+	call := c.entering
+	c.entering = nil
+	c.unread = call.unread
+	call.began = time.Now()
+	return call
 }
 
 // newDoors makes the router of the doors.

@@ -23,13 +23,29 @@ const maxLoggedPath = 256
 //
 // The connection's goroutine does nothing here but wait, and keeps its stack small ([runners]).
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
-	call := s.comeIn(ctx)
+	c := connOf(ctx)
+	if c != nil && !c.begin() {
+		ctx.SetConnectionClose() // it was closed for another, and nothing was done
+		return
+	}
+	call := s.comeIn(ctx, c)
+	if c != nil {
+		c.answered = true // as soon as the engine has the connection again
+	}
 	if call.turnedAway {
 		return // it has its answer
 	}
 	for s.runners.run(call); call.held(); s.runners.run(call) {
 		call.context.wait.Pause()
 	}
+}
+
+// connOf returns the connection of a request; nil when it is none of the listener's.
+func connOf(ctx *fasthttp.RequestCtx) *conn {
+	if ours, ok := ctx.Conn().(interface{ connection() *conn }); ok {
+		return ours.connection()
+	}
+	return nil
 }
 
 // held reports whether the call is not answered yet: its handler waits.

@@ -42,7 +42,7 @@ func newFiber(s *Server) *fiber.App {
 		DisablePreParseMultipartForm: true,  // would write files before anybody looked at the call
 		ReadBufferSize:               maxHeaderBytes,
 		BodyLimit:                    maxBodyBytes,
-		Concurrency:                  s.config.Limits.Connections + 1, // the listener's bound comes first and answers better
+		Concurrency:                  2*s.bound + 1024, // the listener's bound comes first and answers better; a worker may outlive its connection
 		ReadTimeout:                  s.config.Limits.HeaderTime,
 		WriteTimeout:                 s.config.Limits.WriteTime,
 		IdleTimeout:                  s.config.Limits.IdleTime,

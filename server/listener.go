@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"sync"
@@ -21,36 +20,32 @@ const (
 	lingerBytes = 16 << 20
 )
 
+// promptBytes is how much of an answer a socket has room for. A caller who does not take more than that is a silent one.
+const promptBytes = 16 << 10
+
 // The pause after an accept that failed because the machine is short of something, doubling from the first to the last.
 const (
 	firstPause = 5 * time.Millisecond
 	lastPause  = time.Second
 )
 
-// listener accepts connections, at most max at once, and can close those that it handed out.
+// listener accepts connections, as many as the crowd has room for, and can close those that it handed out.
 type listener struct {
 	net.Listener
+	*crowd
 	tls  *tls.Config // nil: none
 	idle time.Duration
-	max  int
-	log  *slog.Logger
 
 	stopped chan struct{} // closed by stop
 	once    sync.Once
-
-	mu    sync.Mutex // guards conns and full
-	conns map[*conn]struct{}
-	full  bool // the last connection was turned away
 }
 
-func newListener(inner net.Listener, limits Limits, cert *certificate, log *slog.Logger) *listener {
+func newListener(inner net.Listener, idle time.Duration, cert *certificate, open *crowd) *listener {
 	l := &listener{
 		Listener: inner,
-		idle:     limits.IdleTime,
-		max:      limits.Connections,
-		log:      log,
+		crowd:    open,
+		idle:     idle,
 		stopped:  make(chan struct{}),
-		conns:    map[*conn]struct{}{},
 	}
 	if cert != nil {
 		l.tls = cert.config()
@@ -93,11 +88,6 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // adopt takes a connection among the open ones; nil when there are too many, and then it is closed.
 func (l *listener) adopt(inner net.Conn) net.Conn {
-	// The engine sets no deadline for a connection's first byte.
-	if err := inner.SetReadDeadline(time.Now().Add(l.idle)); err != nil {
-		l.discard(inner)
-		return nil
-	}
 	c := &conn{Conn: inner, raw: inner, listener: l}
 	var handed net.Conn = c
 	if l.tls != nil {
@@ -105,21 +95,38 @@ func (l *listener) adopt(inner net.Conn) net.Conn {
 		c.Conn = secured
 		handed = &tlsConn{conn: c, secured: secured}
 	}
-	l.mu.Lock()
-	wasFull := l.full
-	if l.full = len(l.conns) >= l.max; !l.full {
-		l.conns[c] = struct{}{}
+	replaced, hurried, ok := l.join(c)
+	if replaced != nil {
+		l.discard(replaced.raw)
 	}
-	isFull := l.full
-	l.mu.Unlock()
-	if !isFull {
-		return handed
+	if !ok {
+		l.turnAway(inner)
+		return nil
 	}
-	if !wasFull {
-		l.log.Error("too many connections are open: new ones are turned away", "max", l.max)
+	for _, other := range hurried {
+		l.giveUntil(other, crowdedIdle)
 	}
-	l.turnAway(inner)
-	return nil
+	// The engine sets no deadline for a connection's first byte.
+	if !l.giveUntil(c, l.idleTime()) {
+		if err := c.Close(); err != nil {
+			l.log.Debug("close a connection", "err", err)
+		}
+		return nil
+	}
+	return handed
+}
+
+// idleTime is how long a connection may be silent.
+func (l *listener) idleTime() time.Duration {
+	if l.isCrowded() {
+		return min(l.idle, crowdedIdle)
+	}
+	return l.idle
+}
+
+// giveUntil gives a connection so long to say something.
+func (l *listener) giveUntil(c *conn, idle time.Duration) bool {
+	return c.raw.SetReadDeadline(time.Now().Add(idle)) == nil
 }
 
 // turnAway tells a caller that there are too many, before any of the request is read. It must not block: a new socket
@@ -178,17 +185,12 @@ func (l *listener) open() int {
 	return len(l.conns)
 }
 
-func (l *listener) forget(c *conn) {
-	l.mu.Lock()
-	delete(l.conns, c)
-	l.mu.Unlock()
-}
-
 // conn is one connection. Reads and writes come from the one goroutine that serves it; Close may come from any.
 type conn struct {
 	net.Conn          // what is read and written: raw, or TLS over it
 	raw      net.Conn // the socket
 	listener *listener
+	member
 	used     atomic.Bool // something was read
 	closed   sync.Once
 	closeErr error
@@ -196,6 +198,7 @@ type conn struct {
 	// Owned by the serving goroutine.
 	entering *Call    // was at a door; nil: the request has none
 	late     bool     // a read ran into its deadline; the engine wraps that error beyond finding
+	answered bool     // the engine turns to the next request
 	unread   bool     // the request was refused before it was all read
 	written  bool     // something was written since the head began
 	headSize int      // bytes of head in use
@@ -206,6 +209,7 @@ func (c *conn) connection() *conn { return c }
 
 // Read reads, and keeps how the request begins.
 func (c *conn) Read(p []byte) (int, error) {
+	c.rest()
 	n, err := c.Conn.Read(p)
 	c.late = errors.Is(err, os.ErrDeadlineExceeded)
 	if n > 0 {
@@ -221,10 +225,24 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// SetReadDeadline sets the deadline, which behind an answer is that of a silent connection: in a crowd it is sooner.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.answered {
+		c.answered = false
+		if sooner := time.Now().Add(crowdedIdle); sooner.Before(t) && c.listener.isCrowded() {
+			t = sooner
+		}
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
 // Write writes an answer; what is read after it begins a new request, unless it only said to go on.
 func (c *conn) Write(p []byte) (int, error) {
 	if !bytes.HasPrefix(p, []byte("HTTP/1.1 100 ")) {
 		c.written = true
+	}
+	if len(p) > promptBytes {
+		c.rest()
 	}
 	return c.Conn.Write(p)
 }
@@ -245,7 +263,7 @@ func (c *conn) Close() error {
 			c.linger()
 		}
 		c.closeErr = c.Conn.Close()
-		c.listener.forget(c)
+		c.listener.leave(c)
 	})
 	return c.closeErr
 }
@@ -253,6 +271,7 @@ func (c *conn) Close() error {
 // linger says that no more is written, and reads on for a while. Closing a socket with unread input resets it, and a
 // reset can overtake the answer.
 func (c *conn) linger() {
+	c.rest()
 	if secured, ok := c.Conn.(*tls.Conn); ok && secured.CloseWrite() != nil {
 		return
 	}

@@ -62,6 +62,8 @@ type Server struct {
 	doors        *fiber.App              // by route, what looks at a call before its body is read
 	route        fasthttp.RequestHandler // Fiber's router; set by Serve
 	atDoors      fasthttp.RequestHandler // that of the doors; set by Serve
+	bound        int                     // of connections open at once
+	descriptors  int                     // that this process may have
 	hsts         bool                    // answers tell browsers to come by https alone
 	runners      runners
 	health       *health
@@ -96,6 +98,10 @@ func New(config Config) (*Server, error) {
 		if s.certificate, err = loadCertificate(config.CertFile, config.KeyFile); err != nil {
 			return nil, err
 		}
+	}
+	var err error
+	if s.bound, s.descriptors, err = connectionBound(config.Limits.Connections); err != nil {
+		return nil, err
 	}
 	s.hsts = isPublicHTTPS(config.PublicURLs)
 	s.app = newFiber(s)
@@ -153,7 +159,8 @@ func (s *Server) Listen(ctx context.Context) (net.Addr, error) {
 			return nil, fmt.Errorf("listen on %s: %w", s.config.Listen, err)
 		}
 	}
-	s.listener = newListener(inner, s.config.Limits, s.certificate, s.log)
+	s.listener = newListener(inner, s.config.Limits.IdleTime, s.certificate, newCrowd(s.bound, s.proxies, s.log))
+	s.log.Info("connections are bounded", "max", s.bound, "descriptors", s.descriptors)
 	return inner.Addr(), nil
 }
 
@@ -224,7 +231,7 @@ func (s *Server) reloadOnHangup() (stop func()) {
 
 // Limits bound what callers can make the server hold. The zero value of each field is its default.
 type Limits struct {
-	Connections     int           // open at once; 100 000
+	Connections     int           // open at once; 100 000, and no more than the limit on file descriptors leaves room for
 	Waits           int           // held answers at once; 20 000
 	CallsPerAddress int           // calls a minute without valid authorization, per address; 600; eight times as many per network. Negative: no limit
 	Body            BodyLimit     // DefaultBodyLimit
