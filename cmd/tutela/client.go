@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"tutela/device"
+	"tutela/server/access"
 	"tutela/server/operator"
 )
 
@@ -94,15 +95,55 @@ func (c *clientListCmd) Run(ctx context.Context) error {
 type clientRemoveCmd struct {
 	dataFlags
 	ID string `arg:"" name:"client-id" help:"The client_id, as client list shows it."`
+	sure
+}
+
+// Help is the long help of "tutela client remove".
+func (clientRemoveCmd) Help() string {
+	return `What the program has in its hands opens nothing from then on: its secret, its tokens, the logins that it has begun.
+
+  tutela client remove aOPa0RVkwcvcYtrEmMPPXSqpbi4MX3km`
 }
 
 // Run removes the client.
 func (c *clientRemoveCmd) Run(ctx context.Context) error {
+	if err := c.needsSomebody("removing a client", ""); err != nil {
+		return err
+	}
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		found, err := c.find(ctx, s)
+		if err != nil {
+			return err
+		}
+		if !c.Yes {
+			fmt.Fprintf(os.Stderr, "%s (%s), added %s, with the scopes: %s\n", plain(found.Name), found.ID, shortTime(found.Created),
+				strings.Join(found.Scopes, " "))
+		}
+		if err := c.ask("the client's name", found.Name, "nothing was removed"); err != nil {
+			return err
+		}
 		if _, err := operator.RemoveClient.Do(ctx, s, c.ID); err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "Removed client %s. Its tokens open nothing any more.\n", plain(c.ID))
+		fmt.Fprintf(os.Stderr, "Removed client %s (%s). Its tokens open nothing any more.\n", plain(found.Name), found.ID)
 		return nil
 	})
+}
+
+// find returns the client that is to go. Who types a client's name is told its id: several may have one name.
+func (c *clientRemoveCmd) find(ctx context.Context, s operator.Service) (access.Client, error) {
+	clients, err := operator.ListClients.Do(ctx, s, operator.None{})
+	if err != nil {
+		return access.Client{}, err
+	}
+	hint := "see tutela client list"
+	for _, client := range clients {
+		if client.ID == c.ID {
+			return client, nil
+		}
+		if client.Name == c.ID {
+			hint = "that is the name of " + client.ID
+		}
+	}
+	return access.Client{}, access.ErrNoClient.With("there is no client with the id %q: %s", c.ID, hint)
 }

@@ -15,7 +15,7 @@ import (
 // backupDBCmd is "tutela backup-db".
 type backupDBCmd struct {
 	dataFlags
-	File string `arg:"" type:"path" help:"The copy to be made; one that exists is not overwritten."`
+	File file `arg:"" help:"The copy to be made; one that exists is not overwritten."`
 }
 
 // Help is the long help of "tutela backup-db".
@@ -30,12 +30,12 @@ events and the ciphertext of backups stand in it as they are; only what is seale
 
 // Run makes the copy.
 func (c *backupDBCmd) Run(ctx context.Context) error {
-	if _, err := os.Lstat(c.File); err == nil {
-		return fmt.Errorf("%s exists already, and is not overwritten", c.File)
+	if _, err := os.Lstat(string(c.File)); err == nil {
+		return existsAlready(string(c.File))
 	}
 	var size int64
 	err := c.operate(ctx, installation{}, func(s operator.Service) (err error) {
-		size, err = copyTo(ctx, s, c.File)
+		size, err = copyTo(ctx, s, string(c.File))
 		return err
 	})
 	if errors.Is(err, operator.ErrCutOff) {
@@ -52,8 +52,11 @@ func (c *backupDBCmd) Run(ctx context.Context) error {
 // and only then links it to path. It never overwrites a file that exists there.
 func copyTo(ctx context.Context, s operator.Service, path string) (size int64, err error) {
 	building, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("there is no folder %s for the copy: make it first", filepath.Dir(path))
+	}
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("make the copy %s: %w", path, errors.Unwrap(err))
 	}
 	defer func() { _ = os.Remove(building.Name()) }()
 	size, err = s.CopyTo(ctx, building)
@@ -65,11 +68,15 @@ func copyTo(ctx context.Context, s operator.Service, path string) (size int64, e
 	}
 	if err := os.Link(building.Name(), path); err != nil {
 		if errors.Is(err, fs.ErrExist) {
-			return 0, fmt.Errorf("%s exists already, and is not overwritten", path)
+			return 0, existsAlready(path)
 		}
 		return 0, err
 	}
 	return size, syncFolder(filepath.Dir(path))
+}
+
+func existsAlready(path string) error {
+	return fmt.Errorf("%s exists already, and is not overwritten: name another file", path)
 }
 
 // syncFolder makes the names in a folder durable.

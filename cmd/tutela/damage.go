@@ -51,11 +51,18 @@ func (c *damageListCmd) Run(ctx context.Context) error {
 
 type damageDropCmd struct {
 	dataFlags
+	sure
 }
 
 // Run removes what was set aside.
 func (c *damageDropCmd) Run(ctx context.Context) error {
+	if err := c.needsSomebody("removing damaged records", ", or see them first by tutela damage list"); err != nil {
+		return err
+	}
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		if err := c.ask(`"drop"`, "drop", "nothing was removed"); err != nil {
+			return err
+		}
 		dropped, err := operator.DropDamage.Do(ctx, s, operator.None{})
 		if err != nil {
 			return err

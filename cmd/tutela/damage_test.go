@@ -41,7 +41,7 @@ func TestDamage_IsReportedShownAndDropped(t *testing.T) {
 	if status != 200 || !strings.Contains(body, `"status":"ready"`) {
 		t.Errorf("readyz: %d %s", status, body)
 	}
-	if r := c.try("damage", "drop"); r.status != 0 || r.stderr != "Damaged records removed: 1.\n" {
+	if r := c.try("damage", "drop", "--yes"); r.status != 0 || r.stderr != "Damaged records removed: 1.\n" {
 		t.Errorf("drop: status %d\n%s", r.status, r.stderr)
 	}
 	if left := strings.TrimSpace(c.run("damage", "list", "--json")); left != "[]" {

@@ -17,7 +17,7 @@ import (
 // dataFlags are the flags of every command that works on an installation.
 type dataFlags struct {
 	Data          folder `default:"./data" env:"TUTELA_DATA" placeholder:"DIR" help:"Folder of the data file, the master key and the admin socket."`
-	MasterKeyFile string `type:"path" env:"TUTELA_MASTER_KEY_FILE" placeholder:"FILE" help:"File of the master key, by default master.key in the data folder. TUTELA_MASTER_KEY (base64) goes before it."`
+	MasterKeyFile file   `env:"TUTELA_MASTER_KEY_FILE" placeholder:"FILE" help:"File of the master key, by default master.key in the data folder. TUTELA_MASTER_KEY (base64) goes before it."`
 }
 
 // masterKeyVariable names the environment's variable that may hold the master key itself.
@@ -48,7 +48,7 @@ func (f dataFlags) pushFolder() string { return filepath.Join(f.Data.path, "push
 
 // masterKeyFile returns the path of the file with the master key. It is not read when the environment holds the key.
 func (f dataFlags) masterKeyFile() string {
-	return cmp.Or(f.MasterKeyFile, filepath.Join(f.Data.path, "master.key"))
+	return cmp.Or(string(f.MasterKeyFile), filepath.Join(f.Data.path, "master.key"))
 }
 
 // masterKeyPlace names where the master key comes from, for messages: the environment variable or the file.

@@ -34,7 +34,24 @@ func (eventsCmd) Help() string {
   tutela events --follow
   tutela events --user maria --last 1000
   tutela events --type td_reset --type gd_user_delete
-  tutela events --json --follow | jq -c 'select(.type == "gd_auth_rejected")'`
+  tutela events --json --follow | jq -c 'select(.type == "gd_auth_rejected")'
+
+The types, which docs/operating.md explains:
+
+` + typesInLines()
+}
+
+// typesInLines lists the types of events, four a line.
+func typesInLines() string {
+	var lines strings.Builder
+	for line := range slices.Chunk(audit.Types(), 4) {
+		lines.WriteString(" ")
+		for _, t := range line {
+			fmt.Fprintf(&lines, " %-26s", t)
+		}
+		lines.WriteString("\n")
+	}
+	return lines.String()
 }
 
 const (
@@ -44,7 +61,10 @@ const (
 
 // Run shows the events.
 func (c *eventsCmd) Run(ctx context.Context) error {
-	q := operator.EventQuery{UserID: c.User, Take: max(c.Last, 1)}
+	if c.Last < 1 {
+		return notUnderstood("--last %d: it is a number of events, from 1", c.Last)
+	}
+	q := operator.EventQuery{UserID: c.User, Take: c.Last}
 	for _, t := range c.Type {
 		q.Types = append(q.Types, audit.Type(t))
 	}

@@ -57,7 +57,7 @@ type houseOptions struct {
 func (o houseOptions) check() error {
 	for _, public := range o.PublicURLs {
 		if err := access.CheckPublicURL(public); err != nil {
-			return err
+			return usageError{err}
 		}
 	}
 	return nil

@@ -80,10 +80,10 @@ func run(ctx context.Context, typed []string) (status int) {
 	}
 	command, err := parser.Parse(typed)
 	if err != nil {
-		return failed(fmt.Errorf("%w: see %s --help", err, commandOf(err)), statusUsage)
+		return failed(fmt.Errorf("%s: see %s --help", parseMessage(err), commandOf(err)), statusUsage)
 	}
 	if err := command.Run(); err != nil {
-		return failed(err, statusFailed)
+		return failed(err, exitStatus(err))
 	}
 	return 0
 }
@@ -92,6 +92,12 @@ func run(ctx context.Context, typed []string) (status int) {
 func failed(err error, status int) int {
 	fmt.Fprintln(os.Stderr, "tutela: "+lineOf(err))
 	return status
+}
+
+// parseMessage returns what is wrong with a command line. Of a flag that may be left away the parser names the empty word
+// among those that it takes.
+func parseMessage(err error) string {
+	return strings.Replace(err.Error(), `must be one of "",`, "must be one of ", 1)
 }
 
 // lineOf returns the one line that the operator reads of an error.

@@ -61,10 +61,10 @@ func TestCommandLine_SaysInOneLineWhatItCannotRun(t *testing.T) {
 		`tutela: --key must be one of "p256","ed25519","rsa" but got "x": see tutela phone enroll --help`: {"phone", "enroll", "--key", "x", "y"},
 		`tutela: missing flags: --reason=TEXT: see tutela user reset --help`:                              {"user", "reset", "maria"},
 		`tutela: unexpected argument nosuch: see tutela --help`:                                           {"nosuch"},
-		`tutela: --listen "8080" is no HOST:PORT`:                                                         {"serve", "--listen", "8080", "--data", c.data},
+		`tutela: --listen "8080" is no HOST:PORT, such as localhost:8080 or :443`:                         {"serve", "--listen", "8080", "--data", c.data},
 		`tutela: "mfa.example.com" is no public URL: it is http or https, a host, and no query`:           {"ticket", "x", "--public-url", "mfa.example.com", "--data", c.data},
 	} {
-		if r := c.tryWith(nil, args...); r.status == 0 || r.stdout != "" || r.stderr != says+"\n" {
+		if r := c.tryWith(nil, args...); r.status != statusUsage || r.stdout != "" || r.stderr != says+"\n" {
 			t.Errorf("%v: status %d\n%s%swant %s", args, r.status, r.stdout, r.stderr, says)
 		}
 	}

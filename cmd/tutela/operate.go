@@ -36,6 +36,9 @@ type installation struct {
 // operate runs do with the operator's calls on the installation in the data folder: in the server that runs there or,
 // when none does, in this process. The lock of the data file keeps everybody else off meanwhile.
 func (f dataFlags) operate(ctx context.Context, i installation, do func(operator.Service) error) error {
+	if info, err := os.Stat(f.Data.path); err == nil && !info.IsDir() {
+		return fmt.Errorf("%s is no folder: give the server's folder by --data", f.Data)
+	}
 	deadline := time.NewTimer(inUseWait)
 	defer deadline.Stop()
 	for {

@@ -110,6 +110,14 @@ func (r ran) refused(says string) {
 	}
 }
 
+// notUnderstood fails the test unless the command ended with status 2 and one line on stderr that contains says.
+func (r ran) notUnderstood(says string) {
+	r.t.Helper()
+	if lines := strings.SplitAfter(r.stderr, "\n"); r.status != statusUsage || len(lines) != 2 || !strings.HasPrefix(lines[0], "tutela: ") || !strings.Contains(lines[0], says) {
+		r.t.Errorf("status %d, and not one line with %q:\n%s%s", r.status, says, r.stdout, r.stderr)
+	}
+}
+
 // serve starts a server on the data folder, which the test ends.
 func (c *commandLine) serve() *liveServer {
 	c.t.Helper()
@@ -162,9 +170,12 @@ func TestClient_IsAddedListedAndRemoved(t *testing.T) {
 		if shown := c.run("client", "list"); !strings.Contains(shown, "help desk") || strings.Contains(shown, added["client_secret"].(string)) {
 			t.Errorf("shown:\n%s", shown)
 		}
-		c.run("client", "remove", added["client_id"].(string))
-		c.try("client", "remove", added["client_id"].(string)).refused("there is no such client")
-		c.try("client", "add", "x", "--scope", "no:such").refused(`there is no scope "no:such"`)
+		id := added["client_id"].(string)
+		c.try("client", "remove", id).notUnderstood("nobody is there to ask: give --yes")
+		c.try("client", "remove", "help desk", "--yes").refused(`there is no client with the id "help desk": that is the name of ` + id)
+		c.run("client", "remove", id, "--yes")
+		c.try("client", "remove", id, "--yes").refused("there is no client with the id \"" + id + "\": see tutela client list")
+		c.try("client", "add", "x", "--scope", "no:such").notUnderstood(`there is no scope "no:such"`)
 	})
 }
 
@@ -179,7 +190,7 @@ func TestTicket_PrintsTheLinkAloneAndThePhoneTakesIt(t *testing.T) {
 	if r := c.tryWith(nil, "phone", "--phone", phone, "enroll", strings.TrimSpace(link)); r.status != 0 {
 		t.Fatalf("the phone does not enrol: %s", r.stderr)
 	}
-	c.try("ticket", "maria").refused("the user is enrolled already; --multiple makes a ticket for another phone")
+	c.try("ticket", "maria").refused(`the user "maria" is enrolled already; --multiple makes a ticket for another phone`)
 	c.run("ticket", "maria", "--multiple")
 	if shown := c.run("user", "show", "maria"); !strings.Contains(shown, "maria@example.com") || !strings.Contains(shown, "dev_") ||
 		!strings.Contains(shown, "enrolled") {
@@ -216,9 +227,9 @@ func TestUser_IsListedShownBlockedAndGivenARole(t *testing.T) {
 		if shown["role"] != nil || shown["blocked"] != nil || shown["mfa_state"] != "new" || shown["has_recovery_code"] != false {
 			t.Errorf("user %v", shown)
 		}
-		c.try("user", "role", "maria", "king").refused(`not "king"`)
+		c.try("user", "role", "maria", "king").notUnderstood(`not "king"`)
 		for _, args := range [][]string{{"show", "nobody"}, {"role", "nobody", "admin"}, {"block", "nobody"}, {"unlock", "nobody"}, {"reset", "nobody", "--reason", "x", "--yes"}} {
-			c.try(append([]string{"user"}, args...)...).refused("the user does not exist")
+			c.try(append([]string{"user"}, args...)...).refused(`there is no user "nobody": see tutela user list`)
 		}
 	})
 }
@@ -291,7 +302,7 @@ func TestJSON_HasArraysAndInstants(t *testing.T) {
 func TestReset_PrintsAReceiptThatVerifies(t *testing.T) {
 	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
 		c.run("ticket", "maria")
-		c.try("user", "reset", "maria", "--reason", "lost").refused("give --yes")
+		c.try("user", "reset", "maria", "--reason", "lost").notUnderstood("give --yes, or --dry-run")
 		if dry := decode(t, c.run("user", "reset", "maria", "--reason", "lost", "--dry-run")); dry["dry_run"] != true || dry["signature"] != nil {
 			t.Errorf("dry run %v", dry)
 		}
@@ -361,7 +372,7 @@ func TestPolicy_IsListedReadAndSet(t *testing.T) {
 		if got := strings.TrimSpace(c.run("policy", "get", "approval.digits")); got != "4" {
 			t.Errorf("approval.digits is %q", got)
 		}
-		c.try("policy", "set", "approval.digits", "9").refused("approval.digits is a whole number from 2 to 8")
+		c.try("policy", "set", "approval.digits", "9").notUnderstood("approval.digits is a whole number from 2 to 8")
 		c.try("policy", "set", "nosuch", "1").refused(`there is no policy "nosuch"`)
 		c.try("policy", "get", "nosuch").refused(`there is no policy "nosuch"`)
 		if listed := c.run("policy", "list"); !strings.Contains(listed, "4 *") {
@@ -386,7 +397,7 @@ func TestEvents_AreChosenByUserAndType(t *testing.T) {
 		if last := c.run("events", "--last", "1"); !strings.Contains(last, "td_reset") || !strings.Contains(last, `reason="a long story"`) || strings.Count(last, "\n") != 1 {
 			t.Errorf("the last:\n%s", last)
 		}
-		c.try("events", "--user", "nobody").refused("the user does not exist")
+		c.try("events", "--user", "nobody").refused(`there is no user "nobody": see tutela user list`)
 	})
 }
 
@@ -630,7 +641,7 @@ func TestCompact_LeavesNothingOfAUserWhoWasReset(t *testing.T) {
 
 func TestConfirm_WantsTheUsersID(t *testing.T) {
 	for typed, ok := range map[string]bool{"maria\n": true, "maria \n": true, "maria": true, "y\n": false, "": false, "mario\n": false} {
-		if err := confirm(strings.NewReader(typed), new(bytes.Buffer), "maria"); (err == nil) != ok {
+		if err := confirm(strings.NewReader(typed), new(bytes.Buffer), "the user's id", "maria", "nothing was reset"); (err == nil) != ok {
 			t.Errorf("%q: %v", typed, err)
 		}
 	}

@@ -38,7 +38,7 @@ func TestOutbox_ShowsAndForgetsWhatCannotBeRead(t *testing.T) {
 	if left := strings.TrimSpace(c.run("outbox", "list", "--json")); left != "[]" {
 		t.Errorf("left: %s", left)
 	}
-	c.try("outbox", "forget", "obx_nosuch").refused("no such")
+	c.try("outbox", "forget", "obx_nosuch").refused(`no entry lies aside with the id "obx_nosuch": see tutela outbox list`)
 }
 
 // damageOutbox writes a pointer that no version has written.

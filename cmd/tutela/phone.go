@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"os/signal"
@@ -159,7 +160,7 @@ func (e *phoneEnrollCmd) Run(c *phoneCmd) error {
 
 type phoneApprovalsCmd struct {
 	Wait time.Duration `help:"Wait this long for one to come, at most 60s." default:"0s" placeholder:"TIME"`
-	Push string        `help:"Read the push messages that a server in development leaves in this folder (DATA/push), and ask no server." type:"existingdir" placeholder:"DIR"`
+	Push string        `help:"Read the push messages that a server in development leaves in this folder (DATA/push), and ask no server." placeholder:"DIR"`
 }
 
 // Help is the long help of "tutela phone approvals".
@@ -199,6 +200,9 @@ func (a *phoneApprovalsCmd) Run(c *phoneCmd) error {
 }
 
 func (a *phoneApprovalsCmd) showMessages(ctx context.Context, c *phoneCmd, p *phone.Phone) error {
+	if _, err := os.Stat(a.Push); errors.Is(err, fs.ErrNotExist) && p.Enrollment() != nil {
+		return fmt.Errorf("there is no folder %s: a server with --dev makes it with its first message", a.Push)
+	}
 	messages, err := p.Messages(a.Push)
 	if err != nil {
 		return c.explain(p, err)
@@ -251,7 +255,7 @@ func (ch *choice) pick(ctx context.Context, p *phone.Phone) (phone.Approval, err
 	case len(approvals) == 0:
 		return phone.Approval{}, errors.New("no login waits for an answer")
 	case len(meant) == 0:
-		return phone.Approval{}, fmt.Errorf("no pending approval begins with %s", ch.Approval)
+		return phone.Approval{}, fmt.Errorf("no pending approval begins with %q: see tutela phone approvals", ch.Approval)
 	}
 	return phone.Approval{}, fmt.Errorf("%d logins wait for an answer: see tutela phone approvals, and name one", len(meant))
 }
@@ -520,7 +524,7 @@ func (u *phoneUpdateCmd) Run(c *phoneCmd) error {
 	}
 	changes := phone.Changes{Name: u.Name, Identifier: u.Identifier}
 	if u.Name == "" && u.Identifier == "" && u.PushToken == "" {
-		return errors.New("nothing to tell the server: give a new name, identifier or push token")
+		return notUnderstood("there is nothing to tell the server: give --name, --identifier or --push-token")
 	}
 	if u.PushToken != "" {
 		changes.Push = &phone.PushCredentials{Service: u.PushService, Token: u.PushToken}
@@ -567,7 +571,7 @@ func (u *phoneUnenrollCmd) Run(c *phoneCmd) error {
 func accountOf(text string) (phone.Account, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "otpauth" || u.Query().Get("secret") == "" {
-		return phone.Account{}, errors.New(`an account is given as the text of its QR code: otpauth://totp/Example:maria?secret=…`)
+		return phone.Account{}, notUnderstood("an account is given as the text of its QR code, such as otpauth://totp/Example:maria?secret=…")
 	}
 	q := u.Query()
 	account := phone.Account{
@@ -585,7 +589,7 @@ func accountOf(text string) (phone.Account, error) {
 	for name, field := range map[string]*int{"digits": &account.Digits, "period": &account.Period} {
 		if text := q.Get(name); text != "" {
 			if *field, err = strconv.Atoi(text); err != nil {
-				return phone.Account{}, fmt.Errorf("%s of the account is no number", name)
+				return phone.Account{}, notUnderstood("%s of the account is no number: %q", name, text)
 			}
 		}
 	}

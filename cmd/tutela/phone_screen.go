@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"tutela/device/phone"
@@ -250,6 +252,8 @@ func (c *phoneCmd) explain(p *phone.Phone, err error) error {
 		}
 	case errors.Is(err, context.Canceled):
 		hint = "stopped; the same command goes on from here"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no server answers on %s: see that it runs, or name another by tutela phone --server URL", serverOf(err))
 	}
 	if hint == "" {
 		return err
@@ -257,14 +261,26 @@ func (c *phoneCmd) explain(p *phone.Phone, err error) error {
 	return fmt.Errorf("%w: %s", err, hint)
 }
 
+// serverOf names the server that a call which failed was for.
+func serverOf(err error) string {
+	var call *url.Error
+	if !errors.As(err, &call) {
+		return "its address"
+	}
+	u, err := url.Parse(call.URL)
+	if err != nil {
+		return call.URL
+	}
+	return u.Scheme + "://" + u.Host
+}
+
 // explanations say what an errorCode means to the person.
 var explanations = map[string]string{
-	"enrollment_transaction_not_found": "ask for a new ticket",
-	"device_account_not_found":         "the phone was removed, replaced or reset; enrol it again with a new ticket",
-	"enrollment_suspended":             "an admin can bring it back",
-	"login_transaction_not_found":      "nothing was decided by this answer",
-	"invalid_otp":                      "the number was wrong, so the login is denied; start it again",
-	"invalid_recovery_code":            "take the code that was saved last",
-	"restore_not_found":                "start again with tutela phone restore",
-	"backup_shrinks":                   "if most accounts are meant to go, give --shrink",
+	"device_account_not_found":    "the phone was removed, replaced or reset; enrol it again with a new ticket",
+	"enrollment_suspended":        "an admin can bring it back",
+	"login_transaction_not_found": "nothing was decided by this answer",
+	"invalid_otp":                 "the number was wrong, so the login is denied; start it again",
+	"invalid_recovery_code":       "take the code that was saved last",
+	"restore_not_found":           "start again with tutela phone restore",
+	"backup_shrinks":              "if most accounts are meant to go, give --shrink",
 }

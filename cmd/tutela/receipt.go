@@ -24,7 +24,7 @@ type receiptCmd struct {
 type receiptVerifyCmd struct {
 	dataFlags
 	File string `arg:"" help:"The receipt as it was printed or answered, or its signature alone; - is standard input."`
-	JWKS string `name:"jwks" type:"path" placeholder:"FILE" help:"The installation's key set, saved from /.well-known/jwks.json. Then nothing else is needed."`
+	JWKS file   `name:"jwks" placeholder:"FILE" help:"The installation's key set, saved from /.well-known/jwks.json. Then nothing else is needed."`
 	JSON bool   `name:"json" help:"Print what was signed, as JSON."`
 }
 
@@ -89,7 +89,7 @@ func readSmall(path string) ([]byte, error) {
 // keySet returns the key set of --jwks or, without it, the installation's.
 func (c *receiptVerifyCmd) keySet(ctx context.Context) (jwks []byte, err error) {
 	if c.JWKS != "" {
-		return readSmall(c.JWKS)
+		return readSmall(string(c.JWKS))
 	}
 	err = c.operate(ctx, installation{}, func(s operator.Service) error {
 		document, err := operator.ReadJWKS.Do(ctx, s, operator.None{})

@@ -18,7 +18,7 @@ import (
 // restoreDBCmd is "tutela restore-db".
 type restoreDBCmd struct {
 	dataFlags
-	File string `arg:"" type:"existingfile" help:"The copy, as backup-db made it."`
+	File file `arg:"" help:"The copy, as backup-db made it."`
 }
 
 // Help is the long help of "tutela restore-db".
@@ -38,6 +38,9 @@ func (c *restoreDBCmd) Run(ctx context.Context) error {
 	} else if !errors.Is(err, operator.ErrNobodyServes) {
 		return err
 	}
+	if info, err := os.Stat(string(c.File)); err != nil || info.IsDir() {
+		return fmt.Errorf("nothing was restored: there is no file %s", c.File)
+	}
 	// A folder with neither data nor key is not where the data belongs: nothing is made there.
 	if _, err := keyring.MasterKey(os.Getenv(masterKeyVariable), c.masterKeyFile(), false); err != nil {
 		return fmt.Errorf("nothing was restored: %w", err)
@@ -55,7 +58,7 @@ func (c *restoreDBCmd) Run(ctx context.Context) error {
 	}
 	// The copy has its new epoch before it is in place.
 	var identity storage.Identity
-	err = bolt.Restore(ctx, c.File, c.file(), kept != "", func(r storage.Reader) (ws *storage.WriteSet, err error) {
+	err = bolt.Restore(ctx, string(c.File), c.file(), kept != "", func(r storage.Reader) (ws *storage.WriteSet, err error) {
 		identity, ws, err = storage.BeginEpoch(r, replaced)
 		return ws, err
 	})
@@ -94,11 +97,11 @@ func (c *restoreDBCmd) tryCopy(ctx context.Context) (copied moment, err error) {
 	if trial.Data.path, err = os.MkdirTemp(c.Data.path, ".restore-*"); err != nil { // 0700
 		return copied, err
 	}
-	trial.MasterKeyFile = c.masterKeyFile()
+	trial.MasterKeyFile = file(c.masterKeyFile())
 	// Opening a copy without an identity gives it a new one. So its own is read first: only that one says which
 	// installation the copy is of.
 	var own storage.Identity
-	err = bolt.Restore(ctx, c.File, trial.file(), false, func(r storage.Reader) (_ *storage.WriteSet, err error) {
+	err = bolt.Restore(ctx, string(c.File), trial.file(), false, func(r storage.Reader) (_ *storage.WriteSet, err error) {
 		own, err = storage.ReadIdentity(r)
 		return storage.NewWriteSet(), err
 	})

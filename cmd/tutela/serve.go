@@ -35,11 +35,11 @@ type serveCmd struct {
 	PublicURL    []string     `name:"public-url" env:"TUTELA_PUBLIC_URL" placeholder:"URL" help:"URL under which apps and login systems reach this server; repeatable. The first is the one that is printed in links and tokens. Default: http://localhost and the port."`
 	Name         string       `default:"tutela" env:"TUTELA_NAME" placeholder:"TEXT" help:"The organisation's name, as apps show it."`
 	Dev          bool         `env:"TUTELA_DEV" help:"For development: push messages become files in DATA/push and lines of the log. Only on a loopback address."`
-	TLSCert      string       `name:"tls-cert" type:"path" env:"TUTELA_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain; read again on SIGHUP."`
-	TLSKey       string       `name:"tls-key" type:"path" env:"TUTELA_TLS_KEY" placeholder:"FILE" help:"PEM key of the certificate."`
+	TLSCert      file         `name:"tls-cert" env:"TUTELA_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain; read again on SIGHUP."`
+	TLSKey       file         `name:"tls-key" env:"TUTELA_TLS_KEY" placeholder:"FILE" help:"PEM key of the certificate."`
 	TrustedProxy []proxyRange `name:"trusted-proxy" env:"TUTELA_TRUSTED_PROXY" placeholder:"CIDR" help:"Address or address range of a reverse proxy whose X-Forwarded-For is believed; repeatable."`
 	Init         bool         `help:"Begin a new installation though the data folder holds a master key or files of others. For the first start alone."`
-	LogLevel     slog.Level   `default:"info" env:"TUTELA_LOG_LEVEL" placeholder:"LEVEL" help:"debug, info, warn or error. Every call is a line at info."`
+	LogLevel     logLevel     `default:"info" env:"TUTELA_LOG_LEVEL" placeholder:"LEVEL" help:"debug, info, warn or error. Every call is a line at info."`
 }
 
 // Help is the long help of "tutela serve".
@@ -55,11 +55,11 @@ at the first start, for a key without its data file is otherwise taken for data 
 
 // Run serves until ctx ends.
 func (c *serveCmd) Run(ctx context.Context) error {
-	if err := c.validate(); err != nil {
+	if err := c.validate(ctx); err != nil {
 		return err
 	}
 	tuneGC()
-	log, flush := gatheredLog(os.Stderr, c.LogLevel)
+	log, flush := gatheredLog(os.Stderr, c.LogLevel.Level)
 	defer func() { _ = flush() }()
 	begins, err := c.begins(log)
 	if err != nil {
@@ -80,14 +80,17 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		Deliver:    c.deliverer(log),
 		Log:        log,
 	})
+	if errors.Is(err, bolt.ErrInUse) {
+		return fmt.Errorf("%w: stop that one first, or choose another --data", err)
+	}
 	if err != nil {
 		return err
 	}
 	s, err := server.New(server.Config{
 		Listener:       listener,
 		PublicURLs:     public,
-		CertFile:       c.TLSCert,
-		KeyFile:        c.TLSKey,
+		CertFile:       string(c.TLSCert),
+		KeyFile:        string(c.TLSKey),
 		TrustedProxies: prefixes(c.TrustedProxy),
 		Origin:         h.allowsOrigin,
 		Checks:         h.checks(c.Data.path),
@@ -139,18 +142,27 @@ func prefixes(ranges []proxyRange) []netip.Prefix {
 }
 
 // validate refuses flags that cannot be right, before anything is made.
-func (c *serveCmd) validate() error {
+func (c *serveCmd) validate(ctx context.Context) error {
 	if err := operator.CheckPath(c.socket()); err != nil {
 		return err
 	}
-	host, _, err := net.SplitHostPort(c.Listen)
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err == nil {
+		_, err = net.DefaultResolver.LookupPort(ctx, "tcp", port)
+	}
 	if err != nil {
-		return fmt.Errorf("--listen %q is no HOST:PORT", c.Listen)
+		return notUnderstood("--listen %q is no HOST:PORT, such as localhost:8080 or :443", c.Listen)
 	}
 	if c.Dev && !loopback(host) {
-		return fmt.Errorf("--dev is for this machine alone, and --listen %s is not: use localhost", c.Listen)
+		return notUnderstood("--dev is for this machine alone, and --listen %s is not: use localhost", c.Listen)
 	}
-	return errors.Join(server.CheckTLS(c.TLSCert, c.TLSKey), houseOptions{PublicURLs: c.PublicURL}.check())
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return notUnderstood("TLS needs both a certificate and a key: give --tls-cert and --tls-key, or neither")
+	}
+	if err := (houseOptions{PublicURLs: c.PublicURL}).check(); err != nil {
+		return err
+	}
+	return server.CheckTLS(string(c.TLSCert), string(c.TLSKey))
 }
 
 func loopback(host string) bool {

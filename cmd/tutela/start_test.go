@@ -185,7 +185,7 @@ func TestServe_LeavesAFolderOfOthersAlone(t *testing.T) {
 func TestServe_MakesNothingWhenThePublicURLIsNone(t *testing.T) {
 	c := newCommandLineOnNothing(t)
 	for _, args := range [][]string{{"serve", "--dev", "--listen", "127.0.0.1:0"}, {"ticket", "maria"}} {
-		c.try(append(args, "--public-url", "mfa.example.com")...).refused(`"mfa.example.com" is no public URL`)
+		c.try(append(args, "--public-url", "mfa.example.com")...).notUnderstood(`"mfa.example.com" is no public URL`)
 	}
 	if _, err := os.Stat(c.data); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the data folder was made")
@@ -194,12 +194,9 @@ func TestServe_MakesNothingWhenThePublicURLIsNone(t *testing.T) {
 
 func TestServe_MakesNothingWhenThereIsNoCertificate(t *testing.T) {
 	c := newCommandLineOnNothing(t)
-	for says, flags := range map[string][]string{
-		"TLS needs both a certificate file and a key file": {"--tls-cert", "cert.pem"},
-		"read the TLS certificate":                         {"--tls-cert", "cert.pem", "--tls-key", "key.pem"},
-	} {
-		c.try(append([]string{"serve", "--listen", "127.0.0.1:0"}, flags...)...).refused(says)
-	}
+	serve := []string{"serve", "--listen", "127.0.0.1:0", "--tls-cert", "cert.pem"}
+	c.try(serve...).notUnderstood("TLS needs both a certificate and a key: give --tls-cert and --tls-key, or neither")
+	c.try(append(serve, "--tls-key", "key.pem")...).refused("read the TLS certificate cert.pem and key key.pem: open cert.pem: no such file")
 	if _, err := os.Stat(c.data); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the data folder was made")
 	}

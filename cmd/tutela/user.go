@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -10,8 +9,6 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
-
-	"golang.org/x/term"
 
 	"tutela/recovery"
 	"tutela/recovery/user"
@@ -137,7 +134,7 @@ type userRoleCmd struct {
 func (c *userRoleCmd) Run(ctx context.Context) error {
 	role, err := user.ParseRole(c.Role)
 	if err != nil {
-		return err
+		return usageError{err}
 	}
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		if _, err := operator.SetRole.Do(ctx, s, operator.RoleChange{UserID: c.User, Role: role}); err != nil {
@@ -200,7 +197,7 @@ type userResetCmd struct {
 	Reason      string `required:"" placeholder:"TEXT" help:"Why; it stands in the receipt."`
 	CallerCheck string `name:"caller-check" default:"" enum:",device_answered,no_answer,document,in_person,other" placeholder:"HOW" help:"How the one who asked was checked: device_answered, no_answer, document, in_person or other."`
 	DryRun      bool   `name:"dry-run" help:"Remove nothing; show what would go."`
-	Yes         bool   `help:"Do not ask. Needed where there is nobody to ask."`
+	sure
 }
 
 // Help is the long help of "tutela user reset".
@@ -215,9 +212,10 @@ stays, and the user sets up as a new one. Prints the signed receipt, to be kept:
 
 // Run resets the user.
 func (c *userResetCmd) Run(ctx context.Context) error {
-	interactive := term.IsTerminal(int(os.Stdin.Fd()))
-	if !c.DryRun && !c.Yes && !interactive {
-		return errors.New("a reset cannot be taken back: give --yes, or --dry-run to see what would go")
+	if !c.DryRun {
+		if err := c.needsSomebody("a reset", ", or --dry-run to see what would go"); err != nil {
+			return err
+		}
 	}
 	wanted := operator.Reset{
 		UserID:      c.User,
@@ -232,7 +230,7 @@ func (c *userResetCmd) Run(ctx context.Context) error {
 				return err
 			}
 			sayReceipt(os.Stderr, would)
-			if err := confirm(os.Stdin, os.Stderr, c.User); err != nil {
+			if err := c.ask("the user's id", c.User, "nothing was reset"); err != nil {
 				return err
 			}
 		}
@@ -244,16 +242,6 @@ func (c *userResetCmd) Run(ctx context.Context) error {
 		sayReceipt(os.Stderr, receipt)
 		return printJSON(receipt)
 	})
-}
-
-// confirm makes a person type the user's id, so that a slip of the finger resets nobody.
-func confirm(in io.Reader, out io.Writer, userID string) error {
-	say(out, "This cannot be taken back. Type the user's id to go on: ")
-	typed, err := bufio.NewReader(in).ReadString('\n')
-	if (err != nil && !errors.Is(err, io.EOF)) || strings.TrimSpace(typed) != userID {
-		return errors.New("that is not the user's id: nothing was reset")
-	}
-	return nil
 }
 
 // sayReceipt prints a receipt in words.

@@ -127,7 +127,7 @@ func (s *Service) ManagementToken(ctx context.Context, c Client, audience string
 	}
 	refused := c.MayUse(GrantClientCredentials)
 	if refused == nil && !s.isManagement(audience) {
-		refused = ErrManagementAudience
+		refused = ErrManagementAudience.With("the audience of a token for management calls is %s", s.ManagementAudience())
 	}
 	if refused == nil {
 		if token, err = s.signManagement(k, c.ID, audience, scopes); err != nil {

@@ -266,7 +266,7 @@ func TestManagementToken_IsRefusedForEveryOtherAudience(t *testing.T) {
 	c := h.client("read:users")
 	audiences := []string{"", public + "/api/v2", public + "/", public + "/mfa/", c.ID, "HTTPS://mfa.example.org/api/v2/", "https://api.example.com/"}
 	for _, audience := range audiences {
-		wantError(t, h.management(c, "audience", audience), 403, "access_denied", "the audience is not that of the management API")
+		wantError(t, h.management(c, "audience", audience), 403, "access_denied", "the audience of a token for management calls is "+public+"/api/v2/")
 	}
 	want(t, h.management(c, "audience", strings.Repeat("x", 5000)), 400, "invalid_request")
 	if n := len(h.Events(audit.TokenRefused)); n != len(audiences) {

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"errors"
 
 	"tutela/device"
 	"tutela/server/access"
@@ -50,7 +51,7 @@ func (l *Local) addClient(ctx context.Context, c NewClient) (Credentials, error)
 	if c.ActsAs != "" {
 		u, err := l.Admins.ReadUser(ctx, c.ActsAs)
 		if err != nil {
-			return Credentials{}, err
+			return Credentials{}, ofUser(c.ActsAs, err)
 		}
 		added.ActsAs = u.UID
 	}
@@ -63,5 +64,9 @@ func (l *Local) listClients(ctx context.Context, _ None) ([]access.Client, error
 }
 
 func (l *Local) removeClient(ctx context.Context, id string) (None, error) {
-	return None{}, l.Access.RemoveClient(ctx, l.actor, id)
+	err := l.Access.RemoveClient(ctx, l.actor, id)
+	if errors.Is(err, access.ErrNoClient) {
+		err = access.ErrNoClient.With("there is no client with the id %q: see tutela client list", id)
+	}
+	return None{}, err
 }

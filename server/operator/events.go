@@ -8,8 +8,11 @@ import (
 	"tutela/storage/audit"
 )
 
-// ListEvents returns events, oldest first. Errors: user.ErrUnknown.
+// ListEvents returns events, oldest first. Errors: user.ErrUnknown; ErrEventType.
 var ListEvents = declare("events", (*Local).listEvents)
+
+// ErrEventType reports a type that no event has.
+var ErrEventType = storage.NewError(storage.Invalid, "there is no such type of event")
 
 // EventQuery says which events are wanted: after an event's id those that follow it, else the newest.
 type EventQuery struct {
@@ -28,11 +31,16 @@ type Event struct {
 }
 
 func (l *Local) listEvents(ctx context.Context, q EventQuery) ([]Event, error) {
+	for _, t := range q.Types {
+		if !audit.IsType(t) {
+			return nil, ErrEventType.With("there is no type of event %q: tutela events --help lists them", t)
+		}
+	}
 	wanted := audit.Query{After: q.After, Types: q.Types, Take: q.Take}
 	if q.UserID != "" {
 		u, err := l.Admins.ReadUser(ctx, q.UserID)
 		if err != nil {
-			return nil, err
+			return nil, ofUser(q.UserID, err)
 		}
 		wanted.UID = u.UID
 	}

@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"tutela/server/access"
 	"tutela/storage"
@@ -38,7 +39,11 @@ func (l *Local) listPolicies(ctx context.Context, _ None) ([]setting.Info, error
 }
 
 func (l *Local) setPolicy(ctx context.Context, c PolicyChange) (setting.Info, error) {
-	return l.Access.SetPolicy(ctx, l.actor, c.Name, c.Value)
+	info, err := l.Access.SetPolicy(ctx, l.actor, c.Name, c.Value)
+	if errors.Is(err, setting.ErrUnknown) {
+		err = setting.ErrUnknown.With("there is no policy %q: see tutela policy list", c.Name)
+	}
+	return info, err
 }
 
 func (l *Local) readJWKS(ctx context.Context, _ None) (json.RawMessage, error) {

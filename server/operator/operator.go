@@ -9,6 +9,8 @@ package operator
 import (
 	"context"
 	"io"
+
+	"tutela/storage"
 )
 
 // Service makes the operator's calls. Each stands in the event log as done by the operator. Safe for concurrent use.
@@ -29,14 +31,25 @@ type Call[I, O any] struct {
 // None goes in or comes out of a call where nothing does.
 type None struct{}
 
+// InputError wraps an error of a call that what went in can never do, whatever the store holds: a value that is no role,
+// a time out of bounds.
+type InputError struct{ Err error }
+
+func (e *InputError) Error() string { return e.Err.Error() }
+func (e *InputError) Unwrap() error { return e.Err }
+
 // Do makes the call.
 //
-// Errors: those of the call, which over the socket keep their code and message; ErrNobodyServes; why the socket fails.
+// Errors: those of the call, which over the socket keep their code and message, in an *InputError when they are Invalid;
+// ErrNobodyServes; why the socket fails.
 func (c Call[I, O]) Do(ctx context.Context, s Service, in I) (out O, err error) {
 	err = s.perform(ctx, c.name, in, &out, func(l *Local) (err error) {
 		out, err = c.run(l, ctx, in)
 		return err
 	})
+	if storage.CodeOf(err) == storage.Invalid {
+		err = &InputError{err}
+	}
 	return out, err
 }
 

@@ -160,17 +160,17 @@ func TestErrors_KeepCodeAndMessage(t *testing.T) {
 	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
 		ctx := t.Context()
 		_, err := operator.ShowUser.Do(ctx, s, "nobody")
-		wantError(t, err, user.ErrUnknown)
+		wantError(t, err, user.ErrUnknown.With("there is no user %q", "nobody"))
 		_, err = operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: "nosuch", Value: "1"})
 		wantError(t, err, setting.ErrUnknown.With("there is no policy %q", "nosuch"))
 		_, err = operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: "approval.presence", Value: "never"})
 		wantError(t, err, setting.ErrValue.With("approval.presence is one of prefer-number, number, tap"))
 		_, err = operator.ResetUser.Do(ctx, s, operator.Reset{UserID: "nobody"})
 		wantError(t, err, recovery.ErrReason)
-		wantError(t, only(operator.RemoveClient.Do(ctx, s, "x")), access.ErrNoClient)
-		wantError(t, only(operator.UnlockUser.Do(ctx, s, "nobody")), user.ErrUnknown)
+		wantError(t, only(operator.RemoveClient.Do(ctx, s, "x")), access.ErrNoClient.With("there is no client with the id %q", "x"))
+		wantError(t, only(operator.UnlockUser.Do(ctx, s, "nobody")), user.ErrUnknown.With("there is no user %q", "nobody"))
 		_, err = operator.AddClient.Do(ctx, s, operator.NewClient{Name: "x", Scopes: []string{"openid"}, ActsAs: "nobody"})
-		wantError(t, err, user.ErrUnknown)
+		wantError(t, err, user.ErrUnknown.With("there is no user %q", "nobody"))
 	})
 }
 

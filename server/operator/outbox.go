@@ -2,7 +2,9 @@ package operator
 
 import (
 	"context"
+	"errors"
 
+	"tutela/storage"
 	"tutela/storage/outbox"
 )
 
@@ -20,5 +22,9 @@ func (l *Local) listAside(ctx context.Context, _ None) ([]outbox.Aside, error) {
 }
 
 func (l *Local) forgetAside(ctx context.Context, id string) (None, error) {
-	return None{}, outbox.Forget(ctx, l.Store, id)
+	err := outbox.Forget(ctx, l.Store, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		err = storage.ErrNotFound.With("no entry lies aside with the id %q: see tutela outbox list", id)
+	}
+	return None{}, err
 }

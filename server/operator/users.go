@@ -93,8 +93,16 @@ type Ticket struct {
 	URI string `json:"uri"` // the text of its QR code, for an app
 }
 
-// ErrEnrolled is admin.ErrEnrolled in the words of the command line.
-var ErrEnrolled = admin.ErrEnrolled.With("the user is enrolled already; --multiple makes a ticket for another phone")
+// ofUser makes errors about the user with an id name it as it was typed, and the way out.
+func ofUser(id string, err error) error {
+	switch {
+	case errors.Is(err, user.ErrUnknown):
+		return user.ErrUnknown.With("there is no user %q: see tutela user list", id)
+	case errors.Is(err, admin.ErrEnrolled):
+		return admin.ErrEnrolled.With("the user %q is enrolled already; --multiple makes a ticket for another phone", id)
+	}
+	return err
+}
 
 func (l *Local) listUsers(ctx context.Context, p Page) ([]admin.Profile, error) {
 	listed, err := l.Admins.PageUsers(ctx, p.After, 0, p.Take)
@@ -107,7 +115,7 @@ func (l *Local) listUsers(ctx context.Context, p Page) ([]admin.Profile, error) 
 func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
 	p, err := l.Admins.ReadUser(ctx, id)
 	if err != nil {
-		return UserDetail{}, err
+		return UserDetail{}, ofUser(id, err)
 	}
 	detail := UserDetail{
 		Profile:     p,
@@ -134,23 +142,24 @@ func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
 }
 
 func (l *Local) setRole(ctx context.Context, c RoleChange) (None, error) {
-	return None{}, l.Admins.SetRole(ctx, c.UserID, c.Role, l.actor)
+	return None{}, ofUser(c.UserID, l.Admins.SetRole(ctx, c.UserID, c.Role, l.actor))
 }
 
 func (l *Local) setBlocked(ctx context.Context, c BlockChange) (None, error) {
-	return None{}, l.Admins.SetBlocked(ctx, c.UserID, c.Blocked, l.actor)
+	return None{}, ofUser(c.UserID, l.Admins.SetBlocked(ctx, c.UserID, c.Blocked, l.actor))
 }
 
 func (l *Local) unlockUser(ctx context.Context, id string) (None, error) {
-	return None{}, l.Admins.Unlock(ctx, id, l.actor)
+	return None{}, ofUser(id, l.Admins.Unlock(ctx, id, l.actor))
 }
 
 func (l *Local) resetUser(ctx context.Context, r Reset) (recovery.Receipt, error) {
-	return l.Admins.Reset(ctx, r.UserID, recovery.ResetRequest{
+	receipt, err := l.Admins.Reset(ctx, r.UserID, recovery.ResetRequest{
 		Reason:      r.Reason,
 		CallerCheck: r.CallerCheck,
 		DryRun:      r.DryRun,
 	}, l.actor)
+	return receipt, ofUser(r.UserID, err)
 }
 
 func (l *Local) makeTicket(ctx context.Context, r TicketRequest) (Ticket, error) {
@@ -158,11 +167,8 @@ func (l *Local) makeTicket(ctx context.Context, r TicketRequest) (Ticket, error)
 		User:          user.User{ID: r.UserID, Email: r.Email},
 		AllowMultiple: r.Multiple,
 	}, l.actor)
-	if errors.Is(err, admin.ErrEnrolled) {
-		return Ticket{}, ErrEnrolled
-	}
 	if err != nil {
-		return Ticket{}, err
+		return Ticket{}, ofUser(r.UserID, err)
 	}
 	uri, err := l.Devices.TicketURI(ctx, secret)
 	return Ticket{URL: l.Devices.TicketURL(secret), URI: uri}, err

@@ -92,7 +92,7 @@ func OneOf(name, about string, words ...string) *Setting[string] {
 				return s, nil
 			}
 		}
-		return "", ErrValue.With("%s is one of %s", name, accepts)
+		return "", ErrValue.With("%s is one of %s, not %q", name, accepts, s)
 	})
 }
 
@@ -107,31 +107,50 @@ func Int(name, about string, fallback, low, high int) *Setting[int] {
 	}, func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < low || n > high {
-			return 0, ErrValue.With("%s is a whole number from %s", name, accepts)
+			return 0, ErrValue.With("%s is a whole number from %s, not %q", name, accepts, s)
 		}
 		return n, nil
 	})
 }
 
-// Duration declares a span of time from low to high, written as Go does ("90s", "10m").
+// Duration declares a span of time from low to high, written as Go does ("90s", "10m") or in days ("30d").
 func Duration(name, about string, fallback, low, high time.Duration) *Setting[time.Duration] {
 	accepts := fmt.Sprintf("%s to %s", short(low), short(high))
+	such := "90s or 10m"
+	if low >= day {
+		such = "36h or 30d"
+	}
 	return declare(Info{
 		Name:    name,
 		Default: short(fallback),
 		Accepts: accepts,
 		About:   about,
 	}, func(s string) (time.Duration, error) {
-		d, err := time.ParseDuration(s)
+		d, err := parseSpan(s)
 		if err != nil || d < low || d > high {
-			return 0, ErrValue.With("%s is a time from %s, such as 90s or 10m", name, accepts)
+			return 0, ErrValue.With("%s is a time from %s, such as %s, not %q", name, accepts, such, s)
 		}
 		return d, nil
 	})
 }
 
-// short writes a duration without its zero parts: 10m, not 10m0s.
+const day = 24 * time.Hour
+
+// parseSpan reads a span of time as time.ParseDuration does, or a whole number of days: "30d".
+func parseSpan(s string) (time.Duration, error) {
+	digits, inDays := strings.CutSuffix(s, "d")
+	if !inDays {
+		return time.ParseDuration(s)
+	}
+	days, err := strconv.ParseUint(digits, 10, 16) // 16 bits of days do not overflow a Duration
+	return time.Duration(days) * day, err
+}
+
+// short writes a duration without its zero parts, and whole days as days: 10m, not 10m0s; 400d, not 9600h.
 func short(d time.Duration) string {
+	if d >= day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

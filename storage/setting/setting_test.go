@@ -69,8 +69,8 @@ func TestSet_RefusesWhatIsOutOfBoundsAndKeepsWhatWas(t *testing.T) {
 		{"test.color", "blue", "red, green"}, {"test.color", "", "red, green"}, {"test.color", "Red", "red, green"},
 		{"test.count", "0", "1 to 10"}, {"test.count", "11", "1 to 10"}, {"test.count", "x", "1 to 10"},
 		{"test.count", "1.5", "1 to 10"}, {"test.count", "99999999999999999999", "1 to 10"}, {"test.count", "", "1 to 10"},
-		{"test.wait", "0s", "1s to 24h"}, {"test.wait", "25h", "1s to 24h"}, {"test.wait", "10", "1s to 24h"},
-		{"test.wait", "-1s", "1s to 24h"}, {"test.wait", "", "1s to 24h"},
+		{"test.wait", "0s", "1s to 1d"}, {"test.wait", "25h", "1s to 1d"}, {"test.wait", "10", "1s to 1d"},
+		{"test.wait", "-1s", "1s to 1d"}, {"test.wait", "2d", "1s to 1d"}, {"test.wait", "d", "1s to 1d"}, {"test.wait", "99999d", "not \"99999d\""}, {"test.wait", "", "1s to 1d"},
 	} {
 		err := set(s, c.name, c.value)
 		if !errors.Is(err, setting.ErrValue) || storage.CodeOf(err) != storage.Invalid || !strings.Contains(err.Error(), c.says) ||
@@ -85,7 +85,7 @@ func TestSet_RefusesWhatIsOutOfBoundsAndKeepsWhatWas(t *testing.T) {
 
 func TestSet_AtTheBoundsIsTaken(t *testing.T) {
 	s := open(t)
-	for name, all := range map[string][]string{"test.count": {"1", "10"}, "test.wait": {"1s", "24h", "1440m"}, "test.color": {"red", "green"}} {
+	for name, all := range map[string][]string{"test.count": {"1", "10"}, "test.wait": {"1s", "24h", "1440m", "1d"}, "test.color": {"red", "green"}} {
 		for _, value := range all {
 			if err := set(s, name, value); err != nil {
 				t.Errorf("%s %s: %v", name, value, err)
@@ -116,7 +116,7 @@ func TestList_ShowsEverySettingByName(t *testing.T) {
 		want := []setting.Info{
 			{Name: "test.color", Value: "red", Default: "red", Accepts: "red, green", About: "which color"},
 			{Name: "test.count", Value: "3", Default: "3", Accepts: "1 to 10", About: "how many"},
-			{Name: "test.wait", Value: "2m", Default: "1h30m", Accepts: "1s to 24h", About: "how long"},
+			{Name: "test.wait", Value: "2m", Default: "1h30m", Accepts: "1s to 1d", About: "how long"},
 		}
 		if len(all) != len(want) {
 			t.Fatalf("got %+v", all)

@@ -1,0 +1,21 @@
+package audit
+
+import "slices"
+
+// types are all types of events, as people are shown them.
+var types = []Type{
+	StartEnroll, EnrollComplete, UpdateDevice, Unenroll,
+	StartAuth, SendPush, SendPushFailure, AuthSucceed, AuthFailed, AuthRejected,
+	RecoverySucceed, RecoveryFailed, RecoveryRateLimit,
+	UserDelete, TenantUpdate,
+	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,
+	BackupPut, BackupDeleted, RestoreStarted, RestoreDone, RestoreVetoed,
+	Reset, PushMuted, TapApproval, ConcurrentLogin, DeviceMoved, ClientAdded, KeyRotated,
+	Damaged,
+}
+
+// Types returns all types of events, with that of damaged ones.
+func Types() []Type { return slices.Clone(types) }
+
+// IsType reports whether there are events of a type.
+func IsType(t Type) bool { return slices.Contains(types, t) }
