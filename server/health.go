@@ -38,8 +38,9 @@ type Check struct {
 
 // health answers /healthz, which says that the process runs, and /readyz, which says that it can do its work.
 type health struct {
-	checks []Check
-	log    *slog.Logger
+	checks  []Check
+	version string
+	log     *slog.Logger
 
 	mu      sync.Mutex // guards what is below; held while checking, so that one checks for all
 	checked time.Time
@@ -48,19 +49,37 @@ type health struct {
 
 // readiness is the body of /readyz.
 type readiness struct {
-	Status string            `json:"status"` // ready or not_ready
-	Checks map[string]string `json:"checks"` // by name: ok, or what is wrong
+	Status  string            `json:"status"`            // ready or not_ready
+	Version string            `json:"version,omitempty"` // of the server
+	Checks  map[string]string `json:"checks"`            // by name: ok, or what is wrong
 }
 
-func newHealth(checks []Check, log *slog.Logger) *health { return &health{checks: checks, log: log} }
+// liveness is the body of /healthz.
+type liveness struct {
+	Status  string `json:"status"` // ok
+	Version string `json:"version,omitempty"`
+}
+
+// isReady is the status of a server that can do its work.
+const isReady = "ready"
+
+func newHealth(checks []Check, version string, log *slog.Logger) *health {
+	return &health{checks: checks, version: version, log: log}
+}
+
+// Ready reports whether the server can do its work, as /readyz says it.
+func (s *Server) Ready() bool { return s.health.look().Status == isReady }
+
+// Version is what the server says it is.
+func (s *Server) Version() string { return s.config.Version }
 
 func (h *health) mount(s *Server) {
 	s.app.Get(healthPath, func(c *fiber.Ctx) error {
-		return c.JSON(map[string]string{"status": "ok"})
+		return c.JSON(liveness{Status: "ok", Version: h.version})
 	})
 	s.app.Get(readyPath, func(c *fiber.Ctx) error {
 		state := h.look()
-		if state.Status != "ready" {
+		if state.Status != isReady {
 			c.Status(http.StatusServiceUnavailable)
 		}
 		return c.JSON(state)
@@ -76,7 +95,11 @@ func (h *health) look() readiness {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), checkTime)
 	defer cancel()
-	state := readiness{Status: "ready", Checks: make(map[string]string, len(h.checks))}
+	state := readiness{
+		Status:  isReady,
+		Version: h.version,
+		Checks:  make(map[string]string, len(h.checks)),
+	}
 	for i, err := range h.run(ctx) {
 		check := h.checks[i]
 		state.Checks[check.Name] = "ok"

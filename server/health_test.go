@@ -25,6 +25,12 @@ func TestHealth_SaysWhetherAllIsWell(t *testing.T) {
 	}
 }
 
+func TestHealth_NamesTheVersion(t *testing.T) {
+	r := start(t, server.Config{Version: "1.2.3"}, nil)
+	wantJSON(t, r.ask("GET", "/healthz", "").body, `{"status":"ok","version":"1.2.3"}`)
+	wantJSON(t, r.ask("GET", "/readyz", "").body, `{"status":"ready","version":"1.2.3","checks":{}}`)
+}
+
 func TestHealth_NamesWhatIsWrongAndNoMore(t *testing.T) {
 	r := start(t, server.Config{Checks: []server.Check{
 		{Name: "store", Run: func(context.Context) error { return storage.ErrUnavailable }},

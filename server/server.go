@@ -107,7 +107,7 @@ func New(config Config) (*Server, error) {
 	s.app = newFiber(s)
 	s.doors = newDoors()
 	s.api = newHuma(s)
-	s.health = newHealth(config.Checks, s.log)
+	s.health = newHealth(config.Checks, config.Version, s.log)
 	s.health.mount(s)
 	return s, nil
 }

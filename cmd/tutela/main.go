@@ -18,6 +18,8 @@ import (
 
 // commands is the command line.
 type commands struct {
+	Version kong.VersionFlag `name:"version" help:"Print the version, and end."`
+
 	Serve serveCmd `cmd:"" help:"Serve the APIs and the pages."`
 	Phone phoneCmd `cmd:"" help:"Be a phone: a simulated authenticator app."`
 	Demo  demoCmd  `cmd:"" help:"Tell the whole story, with real processes."`
@@ -111,7 +113,7 @@ func lineOf(err error) string {
 // newParser makes the parser of the command line. A command's Run gets ctx.
 func newParser(ctx context.Context) (*kong.Kong, error) {
 	return kong.New(new(commands), kong.Name("tutela"), kong.Description(about), kong.PostBuild(nameEnvironment),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.ValueFormatter(helpOf),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Vars{"version": "tutela " + version}, kong.ValueFormatter(helpOf),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}))
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -25,7 +26,7 @@ func TestFlags_EachHasAnEnvironmentVariableOfItsOwn(t *testing.T) {
 	walk = func(command *kong.Node) {
 		for _, flag := range command.Flags {
 			who := command.FullPath() + " --" + flag.Name
-			if flag.Name == "help" {
+			if flag.Name == "help" || flag.Name == "version" {
 				continue
 			}
 			if len(flag.Envs) == 0 || !slices.Equal(flag.Envs, flag.Tag.Envs) {
@@ -74,6 +75,28 @@ func TestCommandLine_AloneShowsItsHelp(t *testing.T) {
 	r := newCommandLine(t).tryWith(nil)
 	if r.status != 0 || !strings.HasPrefix(r.stdout, "Usage: tutela") || r.stderr != "" {
 		t.Errorf("status %d\n%s%s", r.status, r.stdout, r.stderr)
+	}
+}
+
+func TestVersion_IsSaidByTheProgramTheServerAndTheLog(t *testing.T) {
+	c := newCommandLine(t)
+	if r := c.tryWith(nil, "--version"); r.status != 0 || r.stdout != "tutela "+version+"\n" || r.stderr != "" {
+		t.Errorf("status %d: %q %s", r.status, r.stdout, r.stderr)
+	}
+	if _, log := c.served(nil); !strings.Contains(log, `msg="tutela serves" version=`+version) {
+		t.Errorf("the log:\n%s", log)
+	}
+	s := c.serve()
+	for _, path := range []string{"/healthz", "/readyz"} {
+		resp, err := http.Get(s.public + path)
+		must(t, err)
+		var told struct {
+			Version string `json:"version"`
+		}
+		must(t, errors.Join(json.NewDecoder(resp.Body).Decode(&told), resp.Body.Close()))
+		if told.Version != version {
+			t.Errorf("%s says %q", path, told.Version)
+		}
 	}
 }
 

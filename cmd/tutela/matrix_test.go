@@ -45,7 +45,7 @@ var bearing = []struct {
 
 // open are the routes that take no proof.
 var open = []string{
-	"/openapi.json", "/docs", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json", "/mfa/style.css", "/mfa/mark.svg",
+	"/", "/openapi.json", "/docs", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json", "/mfa/style.css", "/mfa/mark.svg",
 }
 
 // slots are the places of all other proofs.

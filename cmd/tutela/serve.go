@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"sync"
 	"time"
 
@@ -222,9 +223,34 @@ func (c *serveCmd) announce(w io.Writer) {
 // greet says what to open and do next.
 func (c *serveCmd) greet(w io.Writer, public string) {
 	say(w, "tutela serves on %s  (data in %s)\n", public, c.Data.path)
-	say(w, "  next:  tutela ticket maria --data %s     a link and a QR code: maria's phone enrols\n", c.Data.path)
-	say(w, "         tutela client add shop --scope openid --data %s     a login system that may ask her phone\n", c.Data.path)
-	say(w, "  look:  %s/openapi.json   %s/readyz\n", public, public)
+	program := nameToCall()
+	data := shellWord(c.Data.path)
+	say(w, "  next, in another terminal:\n")
+	say(w, "    %s ticket maria --data %s\n         a link and a QR code: maria's phone enrols\n", program, data)
+	say(w, "    %s client add shop --scope openid --data %s\n         a login system that may ask her phone\n", program, data)
+	say(w, "  look:  %s/docs   %s/readyz\n", public, public)
+}
+
+// nameToCall returns what a shell calls this program by: its name where that leads to it, else its path.
+func nameToCall() string {
+	path, err := os.Executable()
+	if err != nil {
+		return "tutela"
+	}
+	found, err := exec.LookPath("tutela")
+	if err == nil && isSameFile(found, path) {
+		return "tutela"
+	}
+	return shellWord(path)
+}
+
+func isSameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
 }
 
 // retention is how long events are kept.

@@ -48,6 +48,7 @@ func Mount(s *server.Server, services Services) {
 	app := s.App()
 	app.Get("/mfa/style.css", asset("text/css; charset=utf-8", style))
 	app.Get("/mfa/mark.svg", asset("image/svg+xml", mark))
+	w.mountHome(app)
 	w.mountEnrollment(app)
 }
 

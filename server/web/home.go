@@ -1,0 +1,36 @@
+package web
+
+import (
+	"net/http"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// home is the page at the root of the server.
+type home struct {
+	frame
+	Ready   bool
+	Version string
+}
+
+// mountHome serves a page at / to people. What asks for no page is told that there is nothing.
+func (w *web) mountHome(app *fiber.App) {
+	page := w.handle(func(*fiber.Ctx) (reply, error) {
+		return reply{
+			status: http.StatusOK,
+			page:   "home.html",
+			data: home{
+				frame:   frame{Organisation: w.name, Root: "mfa/"},
+				Ready:   w.server.Ready(),
+				Version: w.server.Version(),
+			},
+		}, nil
+	})
+	app.Get("/", func(c *fiber.Ctx) error {
+		c.Vary(fiber.HeaderAccept)
+		if c.Accepts(fiber.MIMEApplicationJSON, fiber.MIMETextHTML) != fiber.MIMETextHTML {
+			return fiber.ErrNotFound
+		}
+		return page(c)
+	})
+}
