@@ -6,9 +6,11 @@ import (
 	"crypto/rand"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/valyala/fasthttp"
+	"golang.org/x/sys/unix"
 
 	"tutela/storage"
 )
@@ -177,6 +179,31 @@ func isRelayed(h *fasthttp.RequestHeader) bool {
 		}
 	}
 	return false
+}
+
+// CallerIsThere reports whether the caller's connection still stands: whether he, or the proxy before him, has not closed
+// it. He may be gone without having closed it, and may go right after this: an answer can always be lost.
+func (c *Call) CallerIsThere() bool {
+	ours := connOf(c.ctx)
+	if ours == nil {
+		return true
+	}
+	socket, ok := ours.raw.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	there := true
+	err = raw.Control(func(fd uintptr) {
+		// Not by reading: a request that is behind this one, or the end of TLS, would hide the end of the connection.
+		polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, err := unix.Poll(polled, 0)
+		there = err != nil || n == 0
+	})
+	return err == nil && there
 }
 
 // SetHeader sets a header field of the answer.

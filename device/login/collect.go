@@ -65,7 +65,7 @@ func (l *Login) collectable(tx *storage.Tx, u *user.User, client string) error {
 	case l.State == Denied:
 		return ErrDenied
 	case l.State == Approved:
-		return nil
+		return l.stands(tx, u)
 	case l.pending(tx.Now()):
 		return ErrUndecided
 	default:
@@ -77,22 +77,28 @@ func (s *Service) collect(ctx context.Context, client, id string) (Outcome, erro
 	var o Outcome
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
 		found, err := s.find(tx, requestPrefix, id)
-		if err != nil {
-			return err
+		if err == nil {
+			o, err = take(tx, found, client)
 		}
-		l := found.Record
-		u, err := user.Change(tx, found.UID, func(u *user.User) error {
-			countLogin(tx, u)
-			return l.collectable(tx, u, client)
-		})
-		if err != nil {
-			return err
-		}
-		l.Collected = tx.Now()
-		o = Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}
-		return logins.Put(tx, found.UID, found.Key, l)
+		return err
 	})
 	return o, err
+}
+
+// take hands the outcome of a login over, once.
+//
+// Errors: ErrGrant; ErrExpired; ErrUndecided; ErrDenied; ErrBlocked.
+func take(tx *storage.Tx, found row, client string) (Outcome, error) {
+	l := found.Record
+	u, err := user.Change(tx, found.UID, func(u *user.User) error {
+		countLogin(tx, u)
+		return l.collectable(tx, u, client)
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	l.Collected = tx.Now()
+	return Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}, logins.Put(tx, found.UID, found.Key, l)
 }
 
 // countLogin notes on a user's record that a login was completed.

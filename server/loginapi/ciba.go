@@ -230,27 +230,49 @@ func (a *API) collect(c *fiber.Ctx, p params, client access.Client) error {
 	if err != nil {
 		return err
 	}
-	var outcome login.Outcome
-	if wait == 0 {
-		outcome, err = a.logins.Poll(c.UserContext(), client.ID, id)
-	} else {
-		outcome, err = a.await(c, client, id, time.Duration(wait)*time.Second)
+	exchange := func(o login.Outcome) (tokenResponse, error) {
+		return a.makeTokens(c, client, o, tokenRequest{authReqID: id, scopes: strings.Fields(o.Login.Scope), audience: o.Login.Audience})
 	}
+	if wait > 0 {
+		return a.await(c, client, id, time.Duration(wait)*time.Second, exchange)
+	}
+	outcome, err := a.logins.Poll(c.UserContext(), client.ID, id)
 	if err != nil {
 		return err
 	}
-	return a.tokens(c, client, outcome, tokenRequest{authReqID: id, scopes: strings.Fields(outcome.Login.Scope), audience: outcome.Login.Audience})
+	response, err := exchange(outcome)
+	if err != nil {
+		return err
+	}
+	return c.JSON(response)
 }
 
-// await waits for a login's outcome. Two calls at most wait for one; over that, or when the server has enough, the
-// answer comes at once.
-func (a *API) await(c *fiber.Ctx, client access.Client, id string, wait time.Duration) (login.Outcome, error) {
+// await answers with the tokens of a login once it is decided: the same to each request that waits for it. Two wait at
+// most; over that, or when the server has enough, the answer comes at once.
+func (a *API) await(c *fiber.Ctx, client access.Client, id string, wait time.Duration, exchange func(login.Outcome) (tokenResponse, error)) error {
 	ctx, leave, ok := a.waits.Enter(c.UserContext(), "login:"+client.ID+":"+id, waitsPerLogin)
 	defer leave()
 	if !ok {
 		wait = 0
 	}
-	return a.logins.Collect(ctx, client.ID, id, wait)
+	answer, err := a.logins.Exchange(ctx, login.Exchange{
+		Client:  client.ID,
+		ID:      id,
+		Wait:    wait,
+		IsThere: server.CallOf(c.UserContext()).CallerIsThere,
+		Answer: func(o login.Outcome) ([]byte, error) {
+			response, err := exchange(o)
+			if err != nil {
+				return nil, err
+			}
+			return json.Marshal(response)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSON)
+	return c.Send(answer)
 }
 
 // tokenRequest is what the tokens of a login are asked for with.
@@ -260,15 +282,7 @@ type tokenRequest struct {
 	audience  string
 }
 
-// tokens answers with the tokens of a login.
-func (a *API) tokens(c *fiber.Ctx, client access.Client, o login.Outcome, req tokenRequest) error {
-	response, err := a.makeTokens(c, client, o, req)
-	if err != nil {
-		return err
-	}
-	return c.JSON(response)
-}
-
+// makeTokens makes the tokens of a login.
 func (a *API) makeTokens(c *fiber.Ctx, client access.Client, o login.Outcome, req tokenRequest) (tokenResponse, error) {
 	ctx := c.UserContext()
 	l := access.Login{

@@ -221,9 +221,9 @@ func TestToken_TwoRequestsWaitForOneLogin(t *testing.T) {
 	h.must(p.answer(false, "", ""))
 	want(t, <-another, 400, "access_denied")
 	p.approve(begun)
-	statuses := (<-left).status + (<-third).status
-	if statuses != 200+400 {
-		t.Errorf("of two who waited one collects: %d", statuses)
+	one := <-left
+	if another := <-third; one.status != 200 || one.raw != another.raw {
+		t.Errorf("two who waited are told %d %s and %d %s", one.status, one.raw, another.status, another.raw)
 	}
 	if n := h.srv.Waits().Len(); n != 0 {
 		t.Errorf("%d calls are still held", n)
