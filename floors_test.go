@@ -18,6 +18,7 @@ var rooms = map[string]string{
 	"storage/audit":         "the event log",
 	"storage/bolt":          "the engine: one file, group commit",
 	"storage/bolt/boltfile": "reads the pages of a bbolt file",
+	"storage/legible":       "texts that people see",
 	"storage/keyring":       "master key, ring, seals, hashes",
 	"storage/outbox":        "work to do after a commit",
 	"storage/setting":       "policies",

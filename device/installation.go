@@ -1,11 +1,12 @@
 package device
 
 import (
+	"cmp"
 	"slices"
-	"unicode/utf8"
 
 	"tutela/device/push"
 	"tutela/storage"
+	"tutela/storage/legible"
 )
 
 // The bounds of what an app says about itself, in bytes.
@@ -32,23 +33,37 @@ var ErrInstallation = storage.NewError(storage.Invalid, "the description of the 
 //
 // Errors: ErrInstallation.
 func (i *Installation) Validate() error {
-	switch {
-	case !fits(i.Identifier, maxIdentifierBytes):
-		return ErrInstallation.With("identifier must be text of 1 to %d bytes", maxIdentifierBytes)
-	case !fits(i.Name, maxNameBytes):
-		return ErrInstallation.With("name must be text of 1 to %d bytes", maxNameBytes)
-	case len(i.Capabilities) > maxCapabilities:
-		return ErrInstallation.With("at most %d capabilities", maxCapabilities)
+	return Change{Identifier: &i.Identifier, Name: &i.Name, Capabilities: &i.Capabilities}.validate()
+}
+
+// validate checks what is changed, and nothing else: what an earlier release took stays as it is.
+//
+// Errors: ErrInstallation.
+func (c Change) validate() error {
+	var err error
+	if c.Identifier != nil {
+		err = legible.Require("identifier", *c.Identifier, maxIdentifierBytes)
 	}
-	for _, c := range i.Capabilities {
-		if !fits(c, maxNameBytes) {
-			return ErrInstallation.With("a capability must be text of 1 to %d bytes", maxNameBytes)
+	if c.Name != nil {
+		err = cmp.Or(err, legible.Require("name", *c.Name, maxNameBytes))
+	}
+	if c.Capabilities != nil {
+		if len(*c.Capabilities) > maxCapabilities {
+			return ErrInstallation.With("at most %d capabilities", maxCapabilities)
 		}
+		for _, capability := range *c.Capabilities {
+			err = cmp.Or(err, legible.Require("a capability", capability, maxNameBytes))
+		}
+	}
+	if err != nil {
+		return ErrInstallation.With("%v", err)
 	}
 	return nil
 }
 
-func fits(s string, most int) bool { return s != "" && len(s) <= most && utf8.ValidString(s) }
+// ClipName makes the name that a phone gives itself fit to be kept and shown: whoever holds the phone may not be able to
+// change it.
+func ClipName(name string) string { return legible.Clean(name, maxNameBytes) }
 
 // mayAnswer reports whether the presence policy lets the app enrol: whether approvals could ask it. It is a rule on apps; an
 // authenticator of another type is asked for no approval.

@@ -45,16 +45,11 @@ func (s *Service) Patch(ctx context.Context, p Proof, c Change, actor audit.Acto
 }
 
 func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change, actor audit.Actor) error {
-	before := *e
-	c.apply(e)
-	after := Installation{
-		Identifier:   e.Push.Identifier,
-		Name:         e.Name,
-		Capabilities: e.Push.Capabilities,
-	}
-	if err := after.Validate(); err != nil {
+	if err := c.validate(); err != nil {
 		return err
 	}
+	before := *e
+	c.apply(e)
 	if e.Push.Identifier == before.Push.Identifier && e.PushAddress() == before.PushAddress() {
 		return Put(tx, uid, e)
 	}

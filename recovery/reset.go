@@ -9,11 +9,11 @@ import (
 	"fmt"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/legible"
 )
 
 // MaxReasonBytes bounds the reason of a reset.
@@ -90,8 +90,8 @@ var (
 //
 // Errors: ErrReason; ErrCallerCheck.
 func (req ResetRequest) Validate() error {
-	if req.Reason == "" || len(req.Reason) > MaxReasonBytes || !utf8.ValidString(req.Reason) {
-		return ErrReason
+	if err := legible.Require("the reason of a reset", req.Reason, MaxReasonBytes); err != nil {
+		return ErrReason.With("%v", err)
 	}
 	if req.CallerCheck != "" && !slices.Contains(CallerChecks, req.CallerCheck) {
 		return ErrCallerCheck

@@ -138,13 +138,13 @@ func (c *eventsCmd) print(e operator.Event) error {
 func factsOf(e operator.Event) []string {
 	var facts []string
 	for _, name := range slices.Sorted(maps.Keys(e.Facts)) {
-		facts = append(facts, string(name)+"="+string(e.Facts[name]))
+		facts = append(facts, string(name)+"="+plain(string(e.Facts[name])))
 	}
 	if e.Client != "" {
-		facts = append(facts, "client="+e.Client)
+		facts = append(facts, "client="+plain(e.Client))
 	}
 	if e.By != "" {
-		facts = append(facts, "by="+e.By)
+		facts = append(facts, "by="+plain(e.By))
 	}
 	for _, known := range [][2]string{
 		{"ip", e.Detail.IP},
@@ -157,7 +157,7 @@ func factsOf(e operator.Event) []string {
 		{"damage", e.Damage},
 	} {
 		if known[1] != "" {
-			facts = append(facts, known[0]+"="+quoted(known[1]))
+			facts = append(facts, known[0]+"="+plain(known[1]))
 		}
 	}
 	if e.Folded.Count > 0 {
@@ -165,14 +165,6 @@ func factsOf(e operator.Event) []string {
 			"first="+e.Folded.First.Local().Format(time.TimeOnly), "last="+e.Folded.Last.Local().Format(time.TimeOnly))
 	}
 	return facts
-}
-
-// quoted puts text in quotes when it has a space.
-func quoted(text string) string {
-	if text = plain(text); strings.Contains(text, " ") {
-		return `"` + text + `"`
-	}
-	return text
 }
 
 // printLine prints a value as one line of JSON.

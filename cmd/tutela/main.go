@@ -14,6 +14,7 @@ import (
 
 	"tutela/server/operator"
 	"tutela/storage"
+	"tutela/storage/legible"
 )
 
 // commands is the command line.
@@ -92,7 +93,7 @@ func run(ctx context.Context, typed []string) (status int) {
 
 // failed prints an error for the operator and returns status.
 func failed(err error, status int) int {
-	fmt.Fprintln(os.Stderr, "tutela: "+lineOf(err))
+	fmt.Fprintln(os.Stderr, "tutela: "+escaped(lineOf(err)))
 	return status
 }
 
@@ -108,6 +109,15 @@ func lineOf(err error) string {
 		return "it is not known whether this was done: look first (tutela user show, client list, policy list), then run it again"
 	}
 	return err.Error()
+}
+
+// escaped makes the lines of an error fit for a terminal: what was typed, or what a server says, may be in them.
+func escaped(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = legible.Escape(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // newParser makes the parser of the command line. A command's Run gets ctx.

@@ -11,6 +11,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/bolt"
+	"tutela/storage/legible"
 )
 
 // moment says up to when a store holds data.
@@ -76,7 +77,7 @@ func tellOfCopy(w io.Writer, now time.Time, copied moment, u *undone) {
 	switch {
 	case u == nil:
 	case u.unread != nil:
-		say(w, "What it undoes is not known: the data file in place cannot be read (%s).\n", plain(u.unread.Error()))
+		say(w, "What it undoes is not known: the data file in place cannot be read (%s).\n", legible.Escape(u.unread.Error()))
 	case copied.identity.Installation != "" && u.identity.Installation != copied.identity.Installation:
 		say(w, "The data file in place is of another installation, %s, and goes up to %s.\n", plain(u.identity.Installation), secondsOf(u.at))
 	case u.events == 0 && !u.at.After(copied.at):

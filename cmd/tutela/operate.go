@@ -15,6 +15,7 @@ import (
 
 	"tutela/server/operator"
 	"tutela/storage/bolt"
+	"tutela/storage/legible"
 )
 
 // A server that starts or stops holds the data file and does not answer on its socket. A command waits for it up to
@@ -123,15 +124,8 @@ func printJSON(value any) error {
 // say writes words for people. It ignores the error of w: a later flush or close returns it, if anything does.
 func say(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }
 
-// plain makes text from outside fit for a terminal: nothing in it moves the cursor or changes a colour.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
-			return '?'
-		}
-		return r
-	}, text)
-}
+// plain is the one way in which text from outside gets into a line that states facts: see [legible.Quote].
+func plain(text string) string { return legible.Quote(text) }
 
 // shortTime formats a time for a table, in the zone of this machine; "-" when it is not known.
 func shortTime(at time.Time) string {
@@ -141,7 +135,7 @@ func shortTime(at time.Time) string {
 	return at.Local().Format("2006-01-02 15:04")
 }
 
-// orDash returns text for a table, made plain; "-" for none.
+// orDash returns text for a table, as plain does; "-" for none.
 func orDash(text string) string {
 	if text == "" {
 		return "-"

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -34,7 +33,7 @@ func (c *outboxListCmd) Run(ctx context.Context) error {
 		table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 		say(table, "ID\tSINCE\tDESTINATION\tWHY\n")
 		for _, a := range aside {
-			say(table, "%s\t%s\t%s\t%s\n", a.ID, a.At.Format("2006-01-02 15:04"), cmp.Or(a.Destination, "?"), a.Why)
+			say(table, "%s\t%s\t%s\t%s\n", a.ID, a.At.Format("2006-01-02 15:04"), orDash(a.Destination), plain(a.Why))
 		}
 		return table.Flush()
 	})

@@ -533,7 +533,7 @@ func (u *phoneUpdateCmd) Run(c *phoneCmd) error {
 	if err != nil {
 		return c.explain(p, err)
 	}
-	c.say("The server knows this phone as %s (identifier %s).\n", strconv.Quote(account.Name), account.Identifier)
+	c.say("The server knows this phone as %s (identifier %s).\n", plain(account.Name), plain(account.Identifier))
 	return nil
 }
 
@@ -555,15 +555,15 @@ func (u *phoneUnenrollCmd) Run(c *phoneCmd) error {
 		return err
 	}
 	remove := p.Unenroll
-	said := "This phone is no longer enrolled.\n"
+	said := "This phone is no longer enrolled."
 	if u.ByToken {
 		remove = p.SuspendByToken
-		said = "The enrollment is suspended. Any call of this phone brings it back.\n"
+		said = "The enrollment is suspended. Any call of this phone brings it back."
 	}
 	if err := remove(ctx); err != nil {
 		return c.explain(p, err)
 	}
-	c.say("%s", said)
+	c.say("%s\n", said)
 	return nil
 }
 

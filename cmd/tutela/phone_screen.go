@@ -13,12 +13,18 @@ import (
 
 	"tutela/device/phone"
 	"tutela/recovery"
+	"tutela/storage/legible"
 )
 
-// say prints to the person.
+// say prints to the person. No text among args ends its line, or does anything to the terminal.
 func (c *phoneCmd) say(format string, args ...any) {
 	if c.stdout == nil {
 		c.stdout = os.Stdout
+	}
+	for i, arg := range args {
+		if text, ok := arg.(string); ok {
+			args[i] = legible.Escape(text)
+		}
 	}
 	_, _ = fmt.Fprintf(c.stdout, format, args...)
 }
@@ -231,7 +237,9 @@ func (c *phoneCmd) showDecision(r phone.Restore, gaveCode bool) error {
 	if gaveCode {
 		return errors.New("not restored. " + text)
 	}
-	c.say("%s\n", text)
+	for line := range strings.Lines(text) {
+		c.say("%s\n", strings.TrimSuffix(line, "\n"))
+	}
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"tutela/recovery"
 	"tutela/server/access"
 	"tutela/server/operator"
+	"tutela/storage/legible"
 )
 
 // receiptCmd is "tutela receipt".
@@ -60,7 +61,7 @@ func (c *receiptVerifyCmd) Run(ctx context.Context) error {
 	}
 	fmt.Printf("The receipt %s is genuine.\n\n", receipt.ID)
 	fmt.Printf("  user    %s\n  reset   %s\n  by      %s\n  reason  %s\n", plain(receipt.UserID),
-		receipt.At.Local().Format("2006-01-02 15:04:05 MST"), plain(receipt.By), plain(receipt.Reason))
+		receipt.At.Local().Format("2006-01-02 15:04:05 MST"), plain(receipt.By), legible.Escape(receipt.Reason))
 	if receipt.CallerCheck != "" {
 		fmt.Printf("  caller  %s\n", strings.ReplaceAll(receipt.CallerCheck, "_", " "))
 	}

@@ -111,7 +111,7 @@ func showUser(w io.Writer, u operator.UserDetail) error {
 		say(table, "closed\t%s until %s\n", b.Channel, shortTime(b.Until))
 	}
 	for _, r := range u.Receipts {
-		say(table, "reset\t%s  %s by %s: %s%s\n", r.ID, shortTime(r.At), r.By, plain(r.Reason), residueNote(r))
+		say(table, "reset\t%s  %s by %s: %s%s\n", r.ID, shortTime(r.At), plain(r.By), plain(r.Reason), residueNote(r))
 	}
 	return table.Flush()
 }

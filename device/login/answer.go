@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	json "github.com/go-json-experiment/json/v1"
@@ -18,6 +17,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
+	"tutela/storage/legible"
 )
 
 // maxAnswerLife is the longest that exp may lie after iat in an answer: 30 s by the SDKs, and room for the time
@@ -235,10 +235,7 @@ func (a *signedAnswer) facts(l *Login, e *device.Enrollment) audit.Facts {
 }
 
 func (a *signedAnswer) detail(e *device.Enrollment) audit.Detail {
-	reason := a.claims.Reason
-	if len(reason) > maxReasonBytes {
-		reason = strings.ToValidUTF8(reason[:maxReasonBytes], "")
-	}
+	reason := legible.Clean(a.claims.Reason, maxReasonBytes)
 	return audit.Detail{Device: e.Name, Enrollment: e.ID, Text: reason}
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"tutela/storage"
+	"tutela/storage/legible"
 )
 
 // readBatch is how many users are read in one view.
@@ -135,26 +136,31 @@ func (t Term) candidates(ctx context.Context, s *storage.Store, most int) ([]sto
 	var uids []storage.UID
 	seen := map[storage.UID]bool{}
 	for _, index := range indexes {
-		// An id is indexed as it is; case counts in it.
-		from := folded(t.Value)
-		if index == peeker(byID) {
-			from = t.Value
-		}
-		err := index.Peek(ctx, s, from, func(value string, uid storage.UID, _ string) bool {
-			if !strings.HasPrefix(value, from) || len(uids) == most || value != from && !t.beginning() {
-				return false
+		for _, from := range t.froms(index == peeker(byID)) {
+			err := index.Peek(ctx, s, from, func(value string, uid storage.UID, _ string) bool {
+				if !strings.HasPrefix(value, from) || len(uids) == most || value != from && !t.beginning() {
+					return false
+				}
+				if !seen[uid] {
+					seen[uid] = true
+					uids = append(uids, uid)
+				}
+				return true
+			})
+			if err != nil {
+				return nil, err
 			}
-			if !seen[uid] {
-				seen[uid] = true
-				uids = append(uids, uid)
-			}
-			return true
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
 	return uids, nil
+}
+
+// froms returns what an index may hold for the term's value. An id is indexed as it is: case counts in it.
+func (t Term) froms(exact bool) []string {
+	if exact {
+		return []string{t.Value}
+	}
+	return slices.Compact([]string{folded(t.Value), foldedBefore(t.Value)})
 }
 
 // beginning reports whether the value need only begin the field.
@@ -174,8 +180,8 @@ func (t Term) holds(u *User) bool {
 		}
 		wanted := t.Value
 		if field != ID {
-			value = strings.ToLower(value)
-			wanted = strings.ToLower(wanted)
+			value = legible.Fold(value)
+			wanted = legible.Fold(wanted)
 		}
 		if value == wanted || t.beginning() && strings.HasPrefix(value, wanted) {
 			return true

@@ -51,6 +51,10 @@ func TestCreate_KeepsAnEmailToOneUserOfAConnection(t *testing.T) {
 		{user.User{ID: "b", Email: "x@example.com", Connection: "other"}, nil},
 		{user.User{ID: "c", Email: "x@example.com"}, nil},
 		{user.User{ID: "d", Email: "x@example.com"}, nil},
+		// A letter that is not ASCII never counts as one that is.
+		{user.User{ID: "e", Email: "m\u0130ke@example.com", Connection: "db"}, nil},
+		{user.User{ID: "f", Email: "MIKE@example.com", Connection: "db"}, nil},
+		{user.User{ID: "g", Email: "M\u0130KE@example.com", Connection: "db"}, user.ErrExists},
 	} {
 		if _, err := create(s, c.u); !errors.Is(err, c.want) {
 			t.Errorf("%+v: %v, want %v", c.u, err, c.want)

@@ -14,6 +14,7 @@ import (
 
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/legible"
 )
 
 // MaxIDBytes bounds a login system's user id.
@@ -101,17 +102,20 @@ func indexed(text string) []string {
 }
 
 // folded returns a text as indexes hold it: in lower case, and cut.
-func folded(text string) string {
-	text = strings.ToLower(text)
-	return text[:min(len(text), indexedBytes)]
-}
+func folded(text string) string { return cut(legible.Fold(text)) }
+
+// foldedBefore returns a text as rows of earlier data files may have it in their indexes, where a letter that is not ASCII
+// could become one that is. Such a row keeps its entries until it is written again.
+func foldedBefore(text string) string { return cut(strings.ToLower(text)) }
+
+func cut(text string) string { return text[:min(len(text), indexedBytes)] }
 
 // accountIndex keeps an email unique in its connection.
 func accountIndex(u *User) []string {
 	if u.Email == "" || u.Connection == "" {
 		return nil
 	}
-	return []string{strings.ToLower(u.Email) + "\x00" + u.Connection}
+	return []string{legible.Fold(u.Email) + "\x00" + u.Connection}
 }
 
 // Errors of this package.
@@ -119,66 +123,92 @@ var (
 	ErrUnknown = storage.NewError(storage.NotFound, "the user does not exist")
 	ErrExists  = storage.NewError(storage.Conflict, "the user already exists")
 	ErrProfile = storage.NewError(storage.Invalid, "the user's profile is not valid")
-	ErrID      = storage.NewError(storage.Invalid, "a user id has 1 to 255 bytes of UTF-8 without control characters")
+	ErrID      = storage.NewError(storage.Invalid, "the user id is not valid")
 	ErrRole    = storage.NewError(storage.Invalid, "no such role")
 )
 
-// ValidateID reports whether id can be a login system's user id.
+// ValidateID reports whether id can become a login system's user id: see [legible.CheckIdentity]. A user who has another id
+// since an earlier release keeps it, and is found by it.
 //
 // Errors: ErrID.
 func ValidateID(id string) error {
-	if id == "" || len(id) > MaxIDBytes || !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl) {
-		return ErrID
+	if err := legible.CheckIdentity("the user id", id, MaxIDBytes); err != nil {
+		return ErrID.With("%v", err)
 	}
 	return nil
 }
 
-// The bounds of a profile, in bytes.
+// mayBeID reports whether an index can hold id, of whichever release.
+func mayBeID(id string) bool {
+	return id != "" && len(id) <= MaxIDBytes && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
+}
+
+// The bounds of a profile, in bytes. Source: RFC 5321 §4.5.3.1 (of an address).
 const (
+	maxEmailBytes   = 254
 	maxTextBytes    = 300
 	maxPictureBytes = 2048
 )
 
-// Validate checks the id, and the bounds and the form of the profile.
+// validate checks those members of a record that differ from what it was before: what an earlier release took stays as it
+// is.
 //
 // Errors: ErrID; ErrProfile, which names the member.
-func (u *User) Validate() error {
-	if err := ValidateID(u.ID); err != nil {
-		return err
+func (u *User) validate(before User) error {
+	if u.ID != before.ID || u.ID == "" {
+		if err := ValidateID(u.ID); err != nil {
+			return err
+		}
 	}
-	if u.Email != "" && !validEmail(u.Email) {
-		return ErrProfile.With("email is no email address")
+	if u.Email != before.Email && u.Email != "" {
+		if err := ValidateEmail(u.Email); err != nil {
+			return err
+		}
 	}
 	for _, member := range []struct {
-		name, value string
-		most        int
+		name, value, before string
+		check               func(field, text string, most int) error
+		most                int
 	}{
-		{"name", u.Name, maxTextBytes},
-		{"nickname", u.Nickname, maxTextBytes},
-		{"username", u.Username, maxTextBytes},
-		{"given_name", u.GivenName, maxTextBytes},
-		{"family_name", u.FamilyName, maxTextBytes},
-		{"connection", u.Connection, maxTextBytes},
-		{"picture", u.Picture, maxPictureBytes},
+		{"name", u.Name, before.Name, legible.Check, maxTextBytes},
+		{"nickname", u.Nickname, before.Nickname, legible.Check, maxTextBytes},
+		{"username", u.Username, before.Username, legible.CheckIdentity, maxTextBytes},
+		{"given_name", u.GivenName, before.GivenName, legible.Check, maxTextBytes},
+		{"family_name", u.FamilyName, before.FamilyName, legible.Check, maxTextBytes},
+		{"connection", u.Connection, before.Connection, legible.CheckIdentity, maxTextBytes},
+		{"picture", u.Picture, before.Picture, legible.Check, maxPictureBytes},
 	} {
-		if len(member.value) > member.most || !utf8.ValidString(member.value) || strings.ContainsRune(member.value, 0) {
-			return ErrProfile.With("%s must be text of at most %d bytes", member.name, member.most)
+		if member.value == "" || member.value == member.before {
+			continue
+		}
+		if err := member.check(member.name, member.value, member.most); err != nil {
+			return ErrProfile.With("%v", err)
 		}
 	}
 	return nil
 }
 
-// validEmail reports whether email is a bare address. Source: RFC 5321 §4.5.3.1 (at most 254 bytes), RFC 5322 §3.4.1.
-func validEmail(email string) bool {
+// ValidateEmail reports whether email can become a user's: a bare address, and an identity.
+//
+// Errors: ErrProfile.
+//
+// Sources: RFC 5322 §3.4.1; [legible.CheckIdentity].
+func ValidateEmail(email string) error {
 	parsed, err := mail.ParseAddress(email)
-	return err == nil && parsed.Address == email && len(email) <= 254 && !strings.ContainsFunc(email, unicode.IsControl)
+	if err != nil || parsed.Address != email {
+		return ErrProfile.With("email is no email address")
+	}
+	if err := legible.CheckIdentity("email", email, maxEmailBytes); err != nil {
+		return ErrProfile.With("%v", err)
+	}
+	return nil
 }
 
 // Find returns the user with a login system's id.
 //
 // Errors: ErrUnknown, also for an id that can be nobody's.
 func Find(tx *storage.Tx, id string) (*User, error) {
-	if ValidateID(id) != nil {
+	if !mayBeID(id) {
 		return nil, ErrUnknown
 	}
 	row, err := byID.Find(tx, id)
@@ -211,7 +241,7 @@ func Get(tx *storage.Tx, uid storage.UID) (*User, error) {
 //
 // Errors: ErrID; ErrProfile; ErrExists, for the same id, or the same email in the same connection.
 func Create(tx *storage.Tx, u User) (*User, error) {
-	if err := u.Validate(); err != nil {
+	if err := u.validate(User{}); err != nil {
 		return nil, err
 	}
 	u.UID = storage.NewUID()
@@ -258,14 +288,14 @@ func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, e
 		return nil, err
 	}
 	// change may not move the record: uid and id are put back.
-	id := u.ID
+	before := *u
 	if err := change(u); err != nil {
 		return nil, err
 	}
 	u.UID = uid
-	u.ID = id
+	u.ID = before.ID
 	u.Updated = tx.Now()
-	if err := u.Validate(); err != nil {
+	if err := u.validate(before); err != nil {
 		return nil, err
 	}
 	if err := users.Put(tx, uid, record, u.row()); err != nil {

@@ -125,17 +125,25 @@ func TestCreate_RefusesWhatCannotBe(t *testing.T) {
 			u    user.User
 			want error
 		}{
-			"no id":                   {user.User{}, user.ErrID},
-			"a long id":               {user.User{ID: strings.Repeat("x", 256)}, user.ErrID},
-			"an id of no text":        {user.User{ID: "\xff"}, user.ErrID},
-			"an id with a line break": {user.User{ID: "a\nb"}, user.ErrID},
-			"an id with a NUL":        {user.User{ID: "a\x00"}, user.ErrID},
-			"a long name":             {user.User{ID: "a", Name: long}, user.ErrProfile},
-			"a name of no text":       {user.User{ID: "a", Nickname: "\xff"}, user.ErrProfile},
-			"a long picture":          {user.User{ID: "a", Picture: long}, user.ErrProfile},
-			"no email address":        {user.User{ID: "a", Email: "ada"}, user.ErrProfile},
-			"a long email":            {user.User{ID: "a", Email: long + "@example.com"}, user.ErrProfile},
-			"an email with a name":    {user.User{ID: "a", Email: "Ada <ada@example.com>"}, user.ErrProfile},
+			"no id":                    {user.User{}, user.ErrID},
+			"a long id":                {user.User{ID: strings.Repeat("x", 256)}, user.ErrID},
+			"an id of no text":         {user.User{ID: "\xff"}, user.ErrID},
+			"an id with a line break":  {user.User{ID: "a\nb"}, user.ErrID},
+			"an id with a NUL":         {user.User{ID: "a\x00"}, user.ErrID},
+			"a long name":              {user.User{ID: "a", Name: long}, user.ErrProfile},
+			"a name of no text":        {user.User{ID: "a", Nickname: "\xff"}, user.ErrProfile},
+			"a long picture":           {user.User{ID: "a", Picture: long}, user.ErrProfile},
+			"an id with an edge blank": {user.User{ID: "zoe "}, user.ErrID},
+			"an id with a twin":        {user.User{ID: "mi\u212ae"}, user.ErrID},
+			"an email with a twin":     {user.User{ID: "a", Email: "mi\u212ae@example.com"}, user.ErrProfile},
+			"a username with a twin":   {user.User{ID: "a", Username: "zoe\u00a0"}, user.ErrProfile},
+			"a connection with one":    {user.User{ID: "a", Connection: "db "}, user.ErrProfile},
+			"a name of two lines":      {user.User{ID: "a", Name: "Ada\nadmin"}, user.ErrProfile},
+			"a nickname turned round":  {user.User{ID: "a", Nickname: "\u202eada"}, user.ErrProfile},
+			"a name with hidden text":  {user.User{ID: "a", GivenName: "Ada\U000e0041"}, user.ErrProfile},
+			"no email address":         {user.User{ID: "a", Email: "ada"}, user.ErrProfile},
+			"a long email":             {user.User{ID: "a", Email: long + "@example.com"}, user.ErrProfile},
+			"an email with a name":     {user.User{ID: "a", Email: "Ada <ada@example.com>"}, user.ErrProfile},
 		} {
 			if _, err := h.create(c.u); !errors.Is(err, c.want) {
 				h.t.Errorf("%s: %v", name, err)

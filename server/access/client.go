@@ -9,14 +9,13 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"tutela/device"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
+	"tutela/storage/legible"
 )
 
 // Client is a program with credentials: a login system, or an admin's program.
@@ -105,8 +104,8 @@ func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (a
 
 // complete checks a client that is to be registered and fills in what was left out.
 func (c *Client) complete() error {
-	if c.Name == "" || len(c.Name) > maxClientNameBytes || !utf8.ValidString(c.Name) || strings.ContainsFunc(c.Name, unicode.IsControl) {
-		return ErrNewClient.With("a client's name has 1 to %d bytes and no control characters", maxClientNameBytes)
+	if err := legible.Require("the client's name", c.Name, maxClientNameBytes); err != nil {
+		return ErrNewClient.With("%v", err)
 	}
 	for _, scope := range c.Scopes {
 		if !knownScope(scope) {

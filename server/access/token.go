@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4"
 	json "github.com/go-json-experiment/json/v1"
@@ -19,6 +18,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/legible"
 )
 
 // How long tokens live.
@@ -98,7 +98,7 @@ func (s *Service) CheckAudience(ctx context.Context, c Client, audience string) 
 	switch {
 	case audience == "" || audience == c.ID:
 		return nil
-	case s.isOurs(audience), len(audience) > maxClientURLBytes, !utf8.ValidString(audience):
+	case s.isOurs(audience), legible.Check("audience", audience, maxClientURLBytes) != nil:
 		return ErrAudience
 	}
 	_, err := s.Client(ctx, audience)

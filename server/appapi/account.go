@@ -41,7 +41,7 @@ type change struct {
 	AccountPath
 	Body struct {
 		Identifier   *string          `json:"identifier,omitempty" minLength:"1" maxLength:"512"`
-		Name         *string          `json:"name,omitempty" minLength:"1" maxLength:"256"`
+		Name         *string          `json:"name,omitempty" minLength:"1"`
 		Push         *pushCredentials `json:"push_credentials,omitempty"`
 		Capabilities *[]string        `json:"capabilities,omitempty" maxItems:"16" doc:"By device JWT only."`
 	}
@@ -96,6 +96,9 @@ func (a *api) changeAccount(ctx context.Context, c *caller, in *change) (*accoun
 	address, err := in.Body.Push.address()
 	if err != nil {
 		return nil, err
+	}
+	if name := in.Body.Name; name != nil {
+		*name = device.ClipName(*name)
 	}
 	e, err := a.Devices.Patch(ctx, c.proof, device.Change{
 		Identifier:   in.Body.Identifier,

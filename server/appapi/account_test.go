@@ -112,7 +112,7 @@ func TestAccount_RefusesWrongTypesAndChangesNothing(t *testing.T) {
 	_, err := p.Status(t.Context()) // its first call is written down
 	h.must(err)
 	for _, body := range []string{
-		"", "[]", "null", `{"name":7}`, `{"identifier":""}`, `{"name":"` + strings.Repeat("x", 300) + `"}`,
+		"", "[]", "null", `{"name":7}`, `{"identifier":""}`, `{"name":" "}`, `{"identifier":"a\nb"}`,
 		`{"push_credentials":"t"}`, `{"push_credentials":{"service":"FCM"}}`, `{"push_credentials":{"token":"t"}}`,
 		`{"push_credentials":{"service":"XMPP","token":"t"}}`, `{"capabilities":"number-matching"}`, `{"name":"a"`,
 	} {

@@ -16,7 +16,7 @@ import (
 // Source: guardian-wire.md §1.4; capabilities are tutela's.
 type installation struct {
 	Identifier   string           `json:"identifier" minLength:"1" maxLength:"512" doc:"The app's own id of this phone."`
-	Name         string           `json:"name" minLength:"1" maxLength:"256" doc:"As the person knows it."`
+	Name         string           `json:"name" minLength:"1" doc:"As the person knows it. What is over 256 bytes is cut off, and what nobody can see becomes U+FFFD."`
 	Push         *pushCredentials `json:"push_credentials,omitempty" doc:"Left out by an app that pulls."`
 	PublicKey    publicKey        `json:"public_key"`
 	Capabilities []string         `json:"capabilities,omitempty" maxItems:"16" doc:"number-matching: the app asks for the digits on the login screen."`
@@ -76,7 +76,7 @@ func (i *installation) device() (device.Installation, error) {
 	address, err := i.Push.address()
 	return device.Installation{
 		Identifier:   i.Identifier,
-		Name:         i.Name,
+		Name:         device.ClipName(i.Name),
 		Push:         address,
 		Key:          key,
 		Capabilities: i.Capabilities,

@@ -183,7 +183,9 @@ func TestEnroll_RefusesWhatIsMalformedAndChangesNothing(t *testing.T) {
 		"empty identifier":        put("identifier", ""),
 		"long identifier":         put("identifier", strings.Repeat("x", 600)),
 		"no name":                 put("name", nil),
-		"long name in bytes":      put("name", strings.Repeat("ü", 200)),
+		"blank name":              put("name", "  "),
+		"identifier of two lines": put("identifier", "a\nb"),
+		"identifier turned round": put("identifier", "a\u202eb"),
 		"key of a string":         put("public_key", "key"),
 		"no key":                  put("public_key", nil),
 		"key of an unknown kind":  put("public_key", map[string]any{"kty": "oct", "k": "AAAA"}),
@@ -209,6 +211,26 @@ func TestEnroll_RefusesWhatIsMalformedAndChangesNothing(t *testing.T) {
 		b["capabilities"] = nil
 		b["unknown"] = map[string]any{"a": 1}
 	})), 201)
+}
+
+// The person at the phone may not know that it has such a name, so she is not shut out for it.
+func TestEnroll_MendsTheNameOfThePhone(t *testing.T) {
+	h := newHouse(t)
+	for given, kept := range map[string]string{
+		"Maria’s phone ❤️\u200d🔥": "Maria’s phone ❤️\u200d🔥",
+		"ok\r\x1b[2Jby=admin":     "ok\ufffd\ufffd[2Jby=admin",
+		"\u202enohpi":             "\ufffdnohpi",
+		strings.Repeat("ü", 200):  strings.Repeat("ü", 128),
+	} {
+		a := h.postEnroll(h.ticket("maria"), h.body(func(b map[string]any) {
+			b["name"] = given
+		}))
+		h.accepted(a, 201)
+		read := h.call("GET", "/appliance-mfa/api/device-accounts/"+a.body["id"].(string), "", "Authorization", "Bearer "+a.body["token"].(string))
+		if read.body["name"] != kept {
+			t.Errorf("%q became %v, not %q", given, read.body["name"], kept)
+		}
+	}
 }
 
 func TestEnroll_RefusesAKeyThatTheUserHasAlready(t *testing.T) {

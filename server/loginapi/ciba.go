@@ -3,12 +3,12 @@ package loginapi
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/gofiber/fiber/v2"
@@ -18,6 +18,7 @@ import (
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/storage/audit"
+	"tutela/storage/legible"
 )
 
 // What CIBA fixes, or we within it.
@@ -158,21 +159,16 @@ func loginHint(p params) (string, error) {
 
 func bindingMessage(p params) (string, error) {
 	message, err := p.text("binding_message", maxLongBytes)
-	if err != nil || utf8.RuneCountInString(message) > maxBindingMessage || strings.ContainsFunc(message, unseen) {
-		return "", &server.Problem{
-			Status: http.StatusBadRequest, Code: "invalid_binding_message",
-			Message: "binding_message is plain text of at most 64 characters",
-		}
+	if err == nil {
+		err = legible.Check("binding_message", message, maxLongBytes)
+	}
+	if err == nil && utf8.RuneCountInString(message) > maxBindingMessage {
+		err = fmt.Errorf("binding_message has more than %d characters", maxBindingMessage)
+	}
+	if err != nil {
+		return "", &server.Problem{Status: http.StatusBadRequest, Code: "invalid_binding_message", Message: err.Error()}
 	}
 	return message, nil
-}
-
-// unseen tells of a character that shows nothing and changes how the others are shown: a control character, a break of
-// lines, or one that overrides the direction in which people read.
-//
-// Source: Unicode Standard Annex #9 §2.
-func unseen(r rune) bool {
-	return unicode.In(r, unicode.Cc, unicode.Zl, unicode.Zp) || '\u202a' <= r && r <= '\u202e' || '\u2066' <= r && r <= '\u2069'
 }
 
 // authorizationDetails reads an array of objects that each have a type; in a form it is JSON text.

@@ -158,11 +158,18 @@ func TestAuthorize_ChecksTheBindingMessage(t *testing.T) {
 		want(t, h.ask(c, "binding_message", message), 200, "")
 	}
 	for _, message := range []string{
-		strings.Repeat("ü", 65), strings.Repeat("x", 60_000), "a\nb", "a\x00b", "a\u007fb", "a\u0085b", "a\u2028b", "yap\u202eon", "\u2066x",
+		"a\nb", "a\x00b", "a\u007fb", "a\u0085b", "a\u2028b", "yap\u202eon", "\u2066x", "a\U000e0041", "a\u200bb",
 	} {
-		wantError(t, h.ask(c, "binding_message", message), 400, "invalid_binding_message",
-			"binding_message is plain text of at most 64 characters")
+		a := h.ask(c, "binding_message", message)
+		want(t, a, 400, "invalid_binding_message")
+		if said := a.text("error_description"); !strings.HasPrefix(said, "binding_message holds U+") {
+			t.Errorf("%q: %s", message, said)
+		}
 	}
+	wantError(t, h.ask(c, "binding_message", strings.Repeat("ü", 65)), 400, "invalid_binding_message",
+		"binding_message has more than 64 characters")
+	wantError(t, h.ask(c, "binding_message", strings.Repeat("x", 60_000)), 400, "invalid_binding_message",
+		"binding_message is longer than 4096 bytes")
 	body := map[string]any{"client_id": c.ID, "client_secret": c.secret, "scope": "openid", "login_hint": "maria", "binding_message": 7}
 	want(t, h.json("/bc-authorize", body), 400, "invalid_binding_message")
 }

@@ -166,7 +166,7 @@ func TestErrors_KeepCodeAndMessage(t *testing.T) {
 		_, err = operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: "approval.presence", Value: "never"})
 		wantError(t, err, setting.ErrValue.With("approval.presence is one of prefer-number, number, tap"))
 		_, err = operator.ResetUser.Do(ctx, s, operator.Reset{UserID: "nobody"})
-		wantError(t, err, recovery.ErrReason)
+		wantError(t, err, recovery.ErrReason.With("the reason of a reset must be text of 1 to 1000 bytes"))
 		wantError(t, only(operator.RemoveClient.Do(ctx, s, "x")), access.ErrNoClient.With("there is no client with the id %q", "x"))
 		wantError(t, only(operator.UnlockUser.Do(ctx, s, "nobody")), user.ErrUnknown.With("there is no user %q", "nobody"))
 		_, err = operator.AddClient.Do(ctx, s, operator.NewClient{Name: "x", Scopes: []string{"openid"}, ActsAs: "nobody"})

@@ -3,9 +3,9 @@ package audit
 import (
 	"slices"
 	"strconv"
-	"strings"
 
 	"tutela/storage"
+	"tutela/storage/legible"
 )
 
 // Actor says who makes a call and where it comes from. The edge of the house makes one for each call; every use case
@@ -165,11 +165,5 @@ func (a Actor) describe(d Detail) Detail {
 	return d
 }
 
-// ClipAgent makes a User-Agent fit to be kept: valid UTF-8 of at most MaxAgentBytes.
-func ClipAgent(agent string) string {
-	agent = strings.ToValidUTF8(agent, "?")
-	if len(agent) > MaxAgentBytes {
-		agent = strings.ToValidUTF8(agent[:MaxAgentBytes], "")
-	}
-	return agent
-}
+// ClipAgent makes a User-Agent fit to be kept and shown, in at most MaxAgentBytes.
+func ClipAgent(agent string) string { return legible.Clean(agent, MaxAgentBytes) }
