@@ -40,9 +40,9 @@ type Enrolled struct {
 	TOTP         *TOTP  `json:"totp,omitempty"`
 }
 
-// Bind makes an enrollment of an installation for a user and returns it with what its app gets. It is for
-// whoever has found, in the same transaction, that the installation may be bound; an active enrollment of the same
-// phone (its identifier) is replaced. id and secret may be given, when a QR code has them already.
+// Bind makes an enrollment of an installation for a user and returns it with what its app gets. Its caller has found, in
+// the same transaction, that the installation may be bound. An active enrollment of the same phone (its identifier) is
+// replaced. id and secret may be given, when a QR code has them already.
 //
 // Errors: ErrKeyInUse, for an active or suspended enrollment of the user other than retiring that has the key;
 // ErrInstallation, when the presence policy refuses the app; ErrTooMany.
@@ -100,8 +100,8 @@ const tokenPurpose = "device-token"
 // maxEnrollments bounds the enrollments of a user that are not retired, of all types: they are read at every login.
 const maxEnrollments = 50
 
-// replace looks at the user's other installations: the same key is a conflict, the same phone is replaced. So is one that
-// Left and has the key, which would else come back beside the new one.
+// replace looks at the user's other installations: the same key is a conflict, the same phone is replaced. An enrollment
+// that Left and has the same key is replaced too: else it could come back beside the new one.
 func replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, actor audit.Actor) error {
 	set, err := All(tx, uid)
 	if err != nil {

@@ -37,8 +37,8 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 // maxNumericDate is the last second of the year 9999: a date past it is nonsense, and would overflow.
 const maxNumericDate = 253402300799
 
-// Life returns what the claims' times say, checked against each other and not against a clock: a phone's clock is
-// never trusted, in either direction.
+// Life returns when the token was issued and when it expires. It checks the two times against each other and not against
+// a clock: a phone's clock is never trusted, in either direction.
 //
 // Errors: ErrClaims, when a time is missing, nonsense, or exp lies not after iat or more than max after it.
 func (c *Claims) Life(longest time.Duration) (issued, expires time.Time, err error) {

@@ -11,8 +11,8 @@ import (
 	"tutela/storage/audit"
 )
 
-// Enroll spends a ticket and binds an installation to the ticket's user. A repeat with the same ticket and the same
-// key is told the same again, while that is kept: the first may have been lost.
+// Enroll spends a ticket and binds an installation to the ticket's user. A repeat with the same ticket and the same key
+// gets the same reply again for as long as it is kept: the first may have been lost.
 //
 // Errors: ErrInstallation; ErrTicket; ErrKeyInUse; ErrTooMany.
 func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, actor audit.Actor) (*Enrolled, error) {
@@ -38,7 +38,7 @@ func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, ac
 	return enrolled, err
 }
 
-// enroll does what Enroll promises for a ticket that is good.
+// enroll enrols with a valid ticket.
 func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor audit.Actor) (*Enrolled, error) {
 	e, enrolled, err := s.Bind(tx, t.UID, in, Reserved{ID: t.Record.Enrollment, Secret: t.Record.Secret}, "", actor)
 	if err != nil {

@@ -28,8 +28,8 @@ type Status string
 const (
 	Active    Status = "active"
 	Suspended Status = "suspended" // by an admin, reversibly; it is not asked, and nothing of its own revives it
-	Left      Status = "left"      // of push: deleted with the device token alone; gone for all to see, but a call signed by its key revives it
-	Retired   Status = "retired"   // over; the row stays, for a user who had one is not new
+	Left      Status = "left"      // of push: deleted by the device token alone; shown to nobody, but a call signed by its key revives it
+	Retired   Status = "retired"   // ended; the row stays, since a user who had one is not new
 )
 
 // reviveFor is how long a signed call revives an enrollment that Left: whoever has only a stolen device token cannot
@@ -39,8 +39,8 @@ const reviveFor = 7 * 24 * time.Hour
 // Enrollment is the binding of a user to one authenticator. It comes about when the authenticator is confirmed: before
 // that there is none.
 //
-// What only some types have lies in a value of its own, which is zero for the others. They are values and no pointers, so
-// that a copy of an enrollment is one, and a type that lacks a part panics nowhere; a zero Key is the key of nobody.
+// What only some types have lies in a value of its own, which is zero for the others. These are values and no pointers, so
+// that copying an enrollment copies all of it, and no type can cause a panic for want of a part. A zero Key belongs to nobody.
 type Enrollment struct {
 	ID       string    `json:"id"` // dev_ and 16 characters
 	Type     Type      `json:"type"`
@@ -63,7 +63,7 @@ type PushBinding struct {
 	Address      push.KeptAddress `json:"address,omitzero"` // none when the app pulls
 	Capabilities []string         `json:"capabilities,omitempty"`
 	Watches      []Watch          `json:"watches,omitempty"`   // restores that want to know whether its phone still calls
-	Seen         bool             `json:"seen,omitempty"`      // it has made an authenticated call: kept replies about it are erased
+	Seen         bool             `json:"seen,omitempty"`      // it has made an authenticated call, so the kept replies about it were erased
 	BackupID     string           `json:"backup_id,omitempty"` // the backup that it writes to
 }
 

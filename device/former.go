@@ -9,9 +9,9 @@ import (
 	"tutela/storage"
 )
 
-// formerAddress is where an enrollment's phone was reached before its app named another push address. It is kept until it
-// was told of the change: whoever has stolen a device token cannot hide one change by another, since each address that
-// was in force is told.
+// formerAddress is where an enrollment's phone was reached before its app named another push address. It is kept until a
+// notice of the change was sent to it. Each address that was in force gets one, so a thief with a device token cannot hide
+// one change by making another.
 type formerAddress struct {
 	push.KeptAddress
 	Expires time.Time `json:"expires"`

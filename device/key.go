@@ -139,7 +139,7 @@ func (k Key) publicRSA() (crypto.PublicKey, error) {
 	}
 	modulus := new(big.Int).SetBytes(n)
 	exponent := new(big.Int).SetBytes(e).Int64()
-	// An even modulus or exponent is no RSA key, and 1 as exponent would let everybody sign.
+	// An even modulus or exponent makes no RSA key, and with the exponent 1 anybody could sign.
 	if modulus.BitLen() < minRSABits || modulus.Bit(0) == 0 || exponent < 3 || exponent%2 == 0 || exponent > 1<<31-1 {
 		return nil, ErrKey
 	}
@@ -160,8 +160,8 @@ func (k Key) publicP256() (crypto.PublicKey, error) {
 	return key, nil
 }
 
-// Same reports whether both are the same key, as ParseKey returned them. The zero Key is the key of nobody: it is not the
-// same as any, itself included.
+// Same reports whether both are the same key, as ParseKey returned them. The zero Key belongs to nobody: Same is false for
+// it, also when both are zero.
 func (k Key) Same(other Key) bool { return k == other && k != Key{} }
 
 // Verify checks a compact JWS by this key and returns its payload. The algorithm is the key's and never the

@@ -11,7 +11,7 @@ import (
 )
 
 // DeliverNotice is the handler of recovery.Notice: it tells the phone that the notice names. One that names none becomes
-// one for each of the user's phones, so that a phone which cannot be reached does not have the others told again.
+// one for each of the user's phones, so that a phone which cannot be reached does not make the others get it again.
 func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery.NoticePayload]) (outbox.Then, error) {
 	notice := entry.Payload
 	if s.deliver == nil {
@@ -21,7 +21,7 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 		return func(tx *storage.Tx) error { return fanOut(tx, entry.Owner, notice) }, nil
 	}
 
-	// What the phone's address is, is known only now: the app may have named another one meanwhile.
+	// The address is read only now: the app may have named another one meanwhile.
 	var to push.Address
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
 		to, err = whereTo(tx, entry.Owner, notice)
@@ -44,7 +44,7 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 	return func(tx *storage.Tx) error { return afterNotice(tx, entry.Owner, notice, to, gone) }, nil
 }
 
-// fanOut has each of the user's phones told that has a push address.
+// fanOut queues one notice for each of the user's phones that has a push address.
 func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) error {
 	set, err := All(tx, uid)
 	if err != nil {

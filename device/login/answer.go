@@ -51,7 +51,7 @@ type signedAnswer struct {
 // Answer decides a login by the answer that a phone has signed. The same answer again gets the same outcome again.
 // The server's nonce and clock decide freshness: the claims' times are checked against each other alone.
 //
-// Errors: keyring.ErrToken, for a txtkn of no make of ours; ErrAnswer, device.ErrSignature, device.ErrClaims;
+// Errors: keyring.ErrToken, for a txtkn that this server did not make; ErrAnswer, device.ErrSignature, device.ErrClaims;
 // ErrNoLogin; ErrNumberMissing, which decides nothing; ErrNumber, which denies (kept).
 func (s *Service) Answer(ctx context.Context, txtkn, challengeResponse string, actor audit.Actor) error {
 	a, err := s.verify(ctx, txtkn, challengeResponse)
@@ -141,8 +141,8 @@ func (a *signedAnswer) check(challenge string, bases device.Bases) error {
 	return err
 }
 
-// decidable looks again at what was proven: the login is there, the enrollment active, asked, its key the same, and
-// the user not blocked.
+// decidable checks again, inside the transaction, what the answer relies on: the login exists, its enrollment is active,
+// was asked and still has the key, and the user is not blocked.
 func (s *Service) decidable(tx *storage.Tx, a signedAnswer) (row, *device.Enrollment, error) {
 	l, err := read(tx, a.uid, a.key)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -174,7 +174,7 @@ func (s *Service) decidable(tx *storage.Tx, a signedAnswer) (row, *device.Enroll
 	return l, e, nil
 }
 
-// outcomeOf is the outcome of a login that is decided, for the answer that decided it; for any other it is too late.
+// outcomeOf returns what the answer that decided the login got. For any other answer it is too late.
 func (l *Login) outcomeOf(a signedAnswer) error {
 	switch {
 	case l.Answer != a.hash:

@@ -17,8 +17,8 @@ import (
 // approvals are the outbox entries that push an approval to a phone.
 var approvals = outbox.Declare[sending]("approval", storage.MFA)
 
-// sending is the payload of an approval in the outbox: which login is shown to which phone. Each phone has an entry of its own, so
-// that one which cannot be reached does not have the others asked again and again.
+// sending is the payload of an approval in the outbox: which login is shown to which phone. Each phone has an entry of its
+// own, so that a phone which cannot be reached does not make the others be asked again and again.
 type sending struct {
 	Login      string `json:"login"` // its key
 	Enrollment string `json:"enrollment"`
@@ -56,7 +56,7 @@ func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error)
 	return m, err
 }
 
-// queue has the approval pushed to a phone after the commit.
+// queue adds the push of an approval to a phone; it is sent after the commit.
 func queue(tx *storage.Tx, l row, e *device.Enrollment) error {
 	what := sending{Login: l.Key, Enrollment: e.ID}
 	return approvals.AddTo(tx, l.UID, e.PushAddress().Through(), what, l.Record.Expires)
@@ -91,12 +91,12 @@ func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry[sendin
 	err = s.deliver.Deliver(ctx, to, m)
 	then := func(tx *storage.Tx) error { return sent(tx, l, e, to, err) }
 	if errors.Is(err, push.ErrTokenGone) {
-		return then, nil // to send it again would not help
+		return then, nil // sending it again would not help
 	}
 	return then, outbox.Unreachable(err)
 }
 
-// sent writes down how a push went.
+// sent records how a push went.
 func sent(tx *storage.Tx, l row, e *device.Enrollment, to push.Address, failed error) error {
 	detail := audit.Detail{Device: e.Name, Enrollment: e.ID}
 	if failed == nil {
@@ -109,7 +109,7 @@ func sent(tx *storage.Tx, l row, e *device.Enrollment, to push.Address, failed e
 	return err
 }
 
-// stillAsked reads a login that waits and the enrollment that it asks, which can still answer.
+// stillAsked reads a pending login and an enrollment that it asks and that can still answer.
 //
 // Errors: outbox.ErrGone.
 func stillAsked(tx *storage.Tx, uid storage.UID, what sending) (row, *device.Enrollment, error) {
@@ -143,7 +143,7 @@ func (s *Service) Approvals(ctx context.Context, p device.Proof, seen []string, 
 	var list []listed
 	err := s.store.Await(ctx, p.UID, wait, func(ctx context.Context, at storage.Glance) (over bool, again time.Duration, err error) {
 		list, err = s.listed(ctx, p, seen)
-		// What is silent is listed to whoever asks, and ends no wait.
+		// A silent approval is listed to a phone that asks, and ends no wait.
 		over = len(list) > 0 && (at.First || slices.ContainsFunc(list, func(l listed) bool { return l.Record.Delivery != Silent }))
 		return over || at.Last, 0, err
 	})
@@ -156,7 +156,7 @@ type listed struct {
 	to *device.Enrollment
 }
 
-// listed reads what the phone is asked and has not seen.
+// listed reads the approvals that the phone is asked for and has not seen.
 func (s *Service) listed(ctx context.Context, p device.Proof, seen []string) (list []listed, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
 		e, err := s.devices.CheckSigned(tx, p)
@@ -193,8 +193,7 @@ func (s *Service) messages(list []listed, err error) ([]push.Message, error) {
 	return messages, nil
 }
 
-// AskInstead has the pending approvals that ask one enrollment ask another, which takes its place. It costs no push
-// budget.
+// AskInstead moves the pending approvals of an enrollment to the one that takes its place. It costs no push budget.
 func (s *Service) AskInstead(tx *storage.Tx, uid storage.UID, old string, e *device.Enrollment) error {
 	pending, err := pendingOf(tx, uid)
 	if err != nil {

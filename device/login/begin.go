@@ -41,8 +41,8 @@ type Begun struct {
 	Delivery Delivery
 }
 
-// Begin asks a user's phones for an approval. Every request is an approval of its own, with a number of its own: were
-// two merged, somebody who has the password could join the owner's own login and be let in by one honest answer.
+// Begin asks a user's phones for an approval. Every request is an approval of its own, with a number of its own. If two were
+// merged, somebody who has the password could join the owner's own login, and her one honest answer would let both in.
 // Only a repeat by the same client with the same LoginID and parameters, while pending, gets the same login.
 //
 // Errors: ErrLife; ErrUnknownUser; ErrRecovery; ErrNoPhone; ErrBlocked; ErrPresence; ErrTapOnly; ErrLoginID; ErrTooMany.
@@ -106,7 +106,7 @@ func (r Request) login(now time.Time) *Login {
 	}
 }
 
-// askable finds a user who has phones to be asked, and returns those.
+// askable finds the user and returns those of her phones that can be asked.
 func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, device.Set, error) {
 	u, err := user.Find(tx, userID)
 	if errors.Is(err, user.ErrUnknown) {
@@ -138,7 +138,7 @@ func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, device.Se
 	return uid, phones, nil
 }
 
-// hash is the hash of what a repeat under the same LoginID must have in common.
+// hash is the hash of the parameters that a repeat under the same LoginID must share.
 func (r Request) hash() string {
 	if r.LoginID == "" {
 		return ""

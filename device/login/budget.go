@@ -12,8 +12,8 @@ import (
 // mutedFor is how long a denial with the reason not_me or hack stops the pushes from that client and address.
 const mutedFor = time.Hour
 
-// budget is what a client has used of a user's patience since the last success: a person who is asked again and
-// again taps yes in the end.
+// budget counts how often a client has asked a user since the last success: a person who is asked again and again taps
+// yes in the end.
 //
 // Source: NIST SP 800-63B-4 §3.1.3 (limit pushes since the last success); OWASP ASVS 6.6.4.
 type budget struct {
@@ -47,7 +47,7 @@ func (b *budget) take(tx *storage.Tx, uid storage.UID, client, ip string) (ok bo
 	return true, "", budgets.Put(tx, uid, client, b)
 }
 
-// denied counts a denial a second time and, when the person says that it was not her, mutes the address.
+// denied counts a denial as a second push and, when the person says that it was not her, mutes the address.
 func denied(tx *storage.Tx, uid storage.UID, l *Login, notMe bool) error {
 	b, err := budgetOf(tx, uid, l.Client)
 	if err != nil {
@@ -72,8 +72,8 @@ func (b *budget) mute(now time.Time, ip string) {
 	b.Muted[network(ip)] = now.Add(mutedFor)
 }
 
-// network is what the addresses of one place have in common: an IPv6 address counts by its /64, which whoever holds one
-// of it holds whole.
+// network returns what the addresses of one place share. An IPv6 address counts by its /64: who holds one address of it
+// holds them all.
 func network(ip string) string {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {

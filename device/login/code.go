@@ -151,7 +151,7 @@ func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string
 			o, err = s.redeemedBefore(tx, l, code)
 			return err
 		}
-		if typo != nil { // while the channel waits, a typo is not looked at either
+		if typo != nil { // while the channel is limited, nothing is looked at, not even a typo
 			return cmp.Or(recovery.Admit(tx, l.UID, recovery.LoginChannel), typo)
 		}
 		o, err = s.redeem(tx, l, code, actor)
@@ -184,10 +184,10 @@ func (s *Service) redeem(tx *storage.Tx, found row, code recovery.Code, actor au
 	return o, recovery.KeepReply(tx, uid, replyKey(found), kept, l.Expires.Sub(tx.Now()))
 }
 
-// replyKey is the key of the reply that is kept for whoever redeemed a code.
+// replyKey is the key under which the reply to a redeemed code is kept.
 func replyKey(l row) string { return "mfa:" + l.Key }
 
-// redeemedBefore is the outcome of a login that a code has satisfied, for the same code.
+// redeemedBefore returns the outcome of a login that this same code has satisfied.
 func (s *Service) redeemedBefore(tx *storage.Tx, found row, code recovery.Code) (CodeOutcome, error) {
 	uid := found.UID
 	l := found.Record

@@ -16,8 +16,8 @@ type Outcome struct {
 	Decided time.Time // when, by the house's time
 }
 
-// Collect hands the outcome of a login to the client that began it, once. While it is undecided, and wait is not
-// over nor ctx, it waits.
+// Collect hands the outcome of a login to the client that began it, once. While the login is undecided it waits: up to
+// wait, or until ctx is done.
 //
 // Errors: ErrGrant; ErrExpired; ErrUndecided; ErrDenied; ErrBlocked.
 func (s *Service) Collect(ctx context.Context, client, id string, wait time.Duration) (Outcome, error) {
@@ -25,7 +25,7 @@ func (s *Service) Collect(ctx context.Context, client, id string, wait time.Dura
 	if !ok {
 		return Outcome{}, ErrGrant
 	}
-	// Whoever waits looks without a write; only what can be collected is taken.
+	// A wait only reads. The write comes when there is something to collect.
 	err := s.store.Await(ctx, uid, wait, func(ctx context.Context, at storage.Glance) (over bool, left time.Duration, err error) {
 		left, err = s.decided(ctx, client, id)
 		if errors.Is(err, ErrUndecided) && !at.Last {

@@ -9,8 +9,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// decision is what ends a login: which login, and what its event says. A login is decided here and nowhere else,
-// whatever satisfied it.
+// decision ends a login. It holds which login, and what its event says. Every login is decided here, whatever satisfied it.
 type decision struct {
 	login  row
 	by     *device.Enrollment // the authenticator that decided; nil for a recovery code
@@ -18,8 +17,8 @@ type decision struct {
 	detail audit.Detail
 }
 
-// approve satisfies the login by a method: once, with its event, its client's push budget whole again, and whoever waits
-// for it woken. It writes the login as it then is; what is particular to a method is its caller's, in the same transaction.
+// approve satisfies the login by a method, once: it records the event, restores the client's push budget and wakes the
+// callers that wait. It writes the login. What only one method needs, its caller does in the same transaction.
 //
 // Errors: ErrNoLogin, when the login is decided or over.
 func (d decision) approve(tx *storage.Tx, actor audit.Actor, method Method) error {

@@ -67,7 +67,7 @@ const (
 )
 
 const (
-	collectFor   = 60 * time.Second // after its expiry, a login that was decided in time can still be collected
+	collectFor   = 60 * time.Second // how long after its expiry a login that was decided in time can be collected
 	mfaTokenLife = 10 * time.Minute
 )
 
@@ -116,7 +116,7 @@ var logins = storage.Declare(storage.Spec[Login]{
 	Expires: func(l *Login) time.Time { return l.Expires.Add(collectFor) },
 })
 
-// row is a login with where it lies.
+// row is a login with its place in the store.
 type row = storage.Row[Login]
 
 // pending reports whether the login can still be decided.
@@ -155,9 +155,9 @@ const (
 	mfaPrefix         = "mfa_"
 )
 
-// find reads the login that an id of ours names.
+// find reads the login that an id names.
 //
-// Errors: ErrGrant for an id that is none of ours; ErrExpired when there is no row: swept, reset, user deleted.
+// Errors: ErrGrant for an id that this server did not make; ErrExpired when there is no row: swept, reset, user deleted.
 func (s *Service) find(tx *storage.Tx, prefix, id string) (row, error) {
 	uid, key, ok := s.ring.ParseID(prefix, id)
 	if !ok {

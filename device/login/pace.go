@@ -95,7 +95,7 @@ func (p *pace) pending(tx *storage.Tx, uid storage.UID) ([]row, error) {
 	return list, nil
 }
 
-// settle notes that a login was decided: it is not looked at again as a pending one.
+// settle notes that a login was decided, so that it counts as pending no longer.
 func settle(tx *storage.Tx, uid storage.UID, key string) error {
 	p, err := paceOf(tx, uid)
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 const slowDown = 5 * time.Second
 
 // Poll is Collect without a wait. A login that is undecided and polled faster than its interval is ErrSlowDown, with the
-// interval that holds from then on; what is decided is told however fast it is asked.
+// interval that holds from then on. A decided login is collected however fast it is polled.
 //
 // Errors: those of Collect; ErrSlowDown.
 func (s *Service) Poll(ctx context.Context, client, id string) (Outcome, error) {
@@ -39,7 +39,7 @@ type polls struct {
 
 	mu    sync.Mutex // guards what is below
 	byID  map[string]poll
-	sweep time.Time // when the map is next rid of what is over
+	sweep time.Time // when ended entries are next dropped from the map
 }
 
 type poll struct {
