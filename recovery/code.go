@@ -34,8 +34,9 @@ func newCode() Code {
 	return Code(append(code, checkCharacter(string(code))))
 }
 
-// ParseCode reads a code as a person typed it: case, spaces and dashes do not matter, and I, L and O are taken for
-// the digits that they look like.
+// ParseCode reads a code as a person typed or pasted it. Case, spaces and dashes do not matter, nor do characters that show
+// nothing, and the dots, quotes and underscores that messengers put in. Full-width forms are taken for the plain ones, and I,
+// L and O for the digits that they look like.
 //
 // Errors: ErrTypo, when the check character is wrong or the string can be no code.
 func ParseCode(typed string) (Code, error) {
@@ -54,8 +55,11 @@ func ParseCode(typed string) (Code, error) {
 
 // forgive is the character that a person meant by r; -1 for none.
 func forgive(r rune) rune {
+	if firstFullWidth <= r && r <= lastFullWidth {
+		r -= firstFullWidth - '!'
+	}
 	switch {
-	case unicode.IsSpace(r), unicode.Is(unicode.Dash, r), r == softHyphen, r == zeroWidthSpace:
+	case unicode.IsSpace(r), unicode.In(r, unicode.Dash, unicode.Cf, unicode.Quotation_Mark), strings.ContainsRune("._`´·•․…", r):
 		return -1
 	case 'a' <= r && r <= 'z': // and no other alphabet's: the Turkish dotless i is no 1
 		r -= 'a' - 'A'
@@ -69,10 +73,10 @@ func forgive(r rune) rune {
 	return r
 }
 
-// What mail programs and web pages break a line at, unseen; Unicode counts neither among its dashes or spaces.
+// The full-width forms of the characters from ! to ~, as East Asian keyboards type them.
 const (
-	softHyphen     = '\u00ad'
-	zeroWidthSpace = '\u200b'
+	firstFullWidth = '\uff01'
+	lastFullWidth  = '\uff5e'
 )
 
 // checkCharacter is Luhn's algorithm in base 32, in the alphabet's order: it finds every single wrong character and

@@ -16,6 +16,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
+	"tutela/storage/outbox"
 	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
@@ -128,18 +129,31 @@ func (h *house) fail(uid storage.UID, ch recovery.Channel) {
 	}
 }
 
-// wait returns how long a call on the channel is asked to wait; 0 when codes are compared.
+// wait returns how long wrong codes on the channel wait; 0 when the next is counted.
 func (h *house) wait(uid storage.UID, ch recovery.Channel) (wait time.Duration) {
 	h.t.Helper()
 	h.view(func(tx *storage.Tx) error {
-		err := recovery.Admit(tx, uid, ch)
-		if err != nil && !errors.Is(err, recovery.ErrLimited) {
-			return err
+		blocks, err := recovery.Blocks(tx, uid)
+		for _, b := range blocks {
+			if b.Channel == ch {
+				wait = b.Until.Sub(tx.Now())
+			}
 		}
-		wait = storage.RetryAfter(err)
-		return nil
+		return err
 	})
 	return wait
+}
+
+// notices takes the notices of a user that wait to be sent.
+func (h *house) notices(uid storage.UID) (words []recovery.NoticeWord) {
+	h.t.Helper()
+	h.ground.Drain(recovery.Notice.Handler(func(_ context.Context, e outbox.Entry[recovery.NoticePayload]) (outbox.Then, error) {
+		if e.Owner == uid {
+			words = append(words, e.Payload.Notice)
+		}
+		return nil, nil
+	}))
+	return words
 }
 
 var must = check.Must

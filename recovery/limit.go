@@ -17,22 +17,21 @@ const (
 	PracticeChannel Channel = "practice"
 )
 
-// The limits on guessing. A code has 115 bits, so they are for hygiene, and locking the owner out would be the
-// greater harm.
+// The limits on guessing. They hold for wrong codes alone, and a right code always passes: a code has 115 bits, so no
+// number of guesses finds one, and to lock the owner out would be the greater harm. The wait keeps the log and the phones
+// quiet.
 //
-// Source: NIST SP 800-63B-4 §3.2.2 (no more than 100 consecutive failed attempts; a growing wait of 30 s to 1 h).
+// Source: NIST SP 800-63B-4 §3.1.2.2 (throttling is asked for secrets of fewer than 64 bits); docs/security.md.
 const (
-	freeFailures  = 9 // wrong ones in a row that cost no wait
-	firstWait     = 30 * time.Second
-	longestWait   = time.Hour
-	closeFailures = 100
-	closedFor     = 24 * time.Hour
+	freeFailures = 9 // wrong ones in a row that cost no wait
+	firstWait    = 30 * time.Second
+	longestWait  = time.Hour
 )
 
-// ErrLimited reports a try that comes too soon, with the time to wait.
-var ErrLimited = storage.NewError(storage.Limited, "too many attempts; wait before you try again")
+// ErrLimited reports a wrong code that comes too soon after others, with the time to wait.
+var ErrLimited = storage.NewError(storage.Limited, "too many wrong codes; wait before you try another")
 
-// limit is how a user's channel stands. It never expires by time alone.
+// limit is how many wrong codes came through a channel. It never expires by time alone.
 type limit struct {
 	Failures int       `json:"failures"` // in a row
 	Until    time.Time `json:"until,omitzero"`
@@ -40,38 +39,23 @@ type limit struct {
 
 var limits = storage.Declare(storage.Spec[limit]{Name: "limit", Class: storage.MFA})
 
-// Admit reports whether a try on the channel is looked at now.
+// fail counts a wrong code. While the channel waits it counts nothing and returns ErrLimited. guessed says that this is the
+// code with which the channel begins to wait.
 //
 // Errors: ErrLimited.
-func Admit(tx *storage.Tx, uid storage.UID, ch Channel) error {
-	l, err := limitOf(tx, uid, ch)
-	if err != nil {
-		return err
-	}
-	if wait := l.Until.Sub(tx.Now()); wait > 0 {
-		return ErrLimited.After(wait)
-	}
-	return nil
-}
-
-// Closed reports whether the channel is closed: too many failures, not merely a wait.
-func Closed(tx *storage.Tx, uid storage.UID, ch Channel) (bool, error) {
-	l, err := limitOf(tx, uid, ch)
-	return l.Failures >= closeFailures && tx.Now().Before(l.Until), err
-}
-
-// fail counts a wrong code, and reports whether the channel waits or is closed from here on.
-func fail(tx *storage.Tx, uid storage.UID, ch Channel) (waits bool, err error) {
+func fail(tx *storage.Tx, uid storage.UID, ch Channel) (guessed bool, err error) {
 	l, err := limitOf(tx, uid, ch)
 	if err != nil {
 		return false, err
 	}
+	if wait := l.Until.Sub(tx.Now()); wait > 0 {
+		return false, ErrLimited.After(wait)
+	}
 	l.Failures++
 	if wait := waitAfter(l.Failures); wait > 0 {
 		l.Until = tx.Now().Add(wait)
-		waits = true
 	}
-	return waits, limits.Put(tx, uid, string(ch), &l)
+	return l.Failures == freeFailures+1, limits.Put(tx, uid, string(ch), &l)
 }
 
 // waitAfter is the wait that the n-th wrong code in a row makes.
@@ -79,8 +63,6 @@ func waitAfter(n int) time.Duration {
 	switch doublings := n - freeFailures - 1; {
 	case doublings < 0:
 		return 0
-	case n >= closeFailures:
-		return closedFor
 	case doublings >= 7: // 30 s × 2⁷ is past an hour
 		return longestWait
 	default:
@@ -88,12 +70,7 @@ func waitAfter(n int) time.Duration {
 	}
 }
 
-// clearLimit forgets the failures of a channel.
-func clearLimit(tx *storage.Tx, uid storage.UID, ch Channel) error {
-	return limits.Delete(tx, uid, string(ch))
-}
-
-// OpenAll forgets the failures of all channels: an accepted signed approval of the user, or an admin, does.
+// OpenAll forgets the failures of all channels: a right code, an accepted signed approval of the user, or an admin does.
 func OpenAll(tx *storage.Tx, uid storage.UID) error {
 	rows, err := limits.All(tx, uid)
 	if err != nil {
@@ -107,13 +84,13 @@ func OpenAll(tx *storage.Tx, uid storage.UID) error {
 	return nil
 }
 
-// Block is a channel that is closed or waiting.
+// Block is a channel that waits.
 type Block struct {
 	Channel Channel   `json:"channel"`
 	Until   time.Time `json:"until"`
 }
 
-// Blocks returns the user's channels that are closed or waiting.
+// Blocks returns the user's channels that wait.
 func Blocks(tx *storage.Tx, uid storage.UID) ([]Block, error) {
 	rows, err := limits.All(tx, uid)
 	if err != nil {

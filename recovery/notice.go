@@ -24,6 +24,7 @@ type NoticeWord string
 // The words of notices.
 const (
 	NoticeCodeChanged      NoticeWord = "code_changed"       // the recovery code was replaced
+	NoticeCodeGuessed      NoticeWord = "code_guessed"       // ten wrong recovery codes were tried in a row
 	NoticePushTokenChanged NoticeWord = "push_token_changed" // the phone's push token or identifier was changed
 	NoticeRestored         NoticeWord = "restored"           // another phone has taken over
 	NoticeRestoreStarted   NoticeWord = "restore_started"    // another phone wants to take over

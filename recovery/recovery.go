@@ -100,10 +100,10 @@ func (s *Service) RepliesTo(tx *storage.Tx, r *Reply, uid storage.UID, code Code
 
 // Spend uses the user's recovery code up and issues the next one.
 //
-// code is as ParseCode returned it: a typo never comes here and costs no attempt. A wrong code is Denied and counts
-// towards the channel's limit; past that Spend is Limited, with the time to wait, whatever the code. Return both errors
-// from the transaction as they are, so that the count is kept. Spending and issuing are one step of tx, and the user's
-// phones are notified.
+// code is as ParseCode returned it: a typo never comes here and costs no attempt. The code is compared before any limit is
+// looked at, so a right one always passes. A wrong one is Denied and counts on its channel; while the channel waits it is
+// Limited, with the time to wait, and counts nothing. Return both errors from the transaction as they are, so that the
+// count is kept. Spending and issuing are one step of tx, and the user's phones are notified.
 //
 // Errors: ErrLimited; ErrWrongCode (kept).
 //
@@ -119,11 +119,10 @@ func (s *Service) Spend(tx *storage.Tx, uid storage.UID, ch Channel, code Code, 
 		audit.Record(tx, actor, e, audit.Detail{}))
 }
 
-// try compares a code with the user's, within the channel's limit.
+// try compares a code with the user's. A right one opens every channel; a wrong one counts.
+//
+// Errors: ErrLimited; ErrWrongCode (kept).
 func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, actor audit.Actor) error {
-	if err := Admit(tx, uid, ch); err != nil {
-		return err
-	}
 	row, err := codeOf(tx, uid)
 	if err != nil {
 		return err
@@ -134,17 +133,19 @@ func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, ac
 	}
 	// A user without a code costs the same hash.
 	if s.ring.MatchesIn(tx, hash, codePurpose, uid[:], []byte(code)) {
-		return clearLimit(tx, uid, ch)
+		return OpenAll(tx, uid)
 	}
-	waits, err := fail(tx, uid, ch)
+	guessed, err := fail(tx, uid, ch)
 	if err != nil {
 		return err
 	}
 	e := audit.Event{Type: audit.RecoveryFailed, UID: uid, Facts: audit.Facts{audit.FactChannel: audit.Word(ch)}}
 	err = audit.Record(tx, actor, e, audit.Detail{})
-	if waits {
+	if guessed {
 		e.Type = audit.RecoveryRateLimit
-		err = errors.Join(err, audit.Record(tx, actor, e, audit.Detail{}))
+		err = errors.Join(err,
+			Notify(tx, uid, NoticePayload{Notice: NoticeCodeGuessed}),
+			audit.Record(tx, actor, e, audit.Detail{}))
 	}
 	if err != nil {
 		return err
@@ -157,9 +158,6 @@ func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, ac
 //
 // Errors: ErrLimited.
 func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, actor audit.Actor) (bool, error) {
-	if err := Admit(tx, uid, PracticeChannel); err != nil {
-		return false, err
-	}
 	code, err := ParseCode(typed)
 	if errors.Is(err, ErrTypo) {
 		return false, nil

@@ -25,7 +25,6 @@ const (
 	UserBlocked      Reason = "user_blocked"
 	Vetoed           Reason = "vetoed"
 	NoRecoveryCode   Reason = "no_recovery_code"
-	RecoveryLocked   Reason = "recovery_locked"  // too many wrong codes
 	OldDeviceAsked   Reason = "old_device_asked" // the old installation has time to veto
 	BackupFound      Reason = "backup_found"
 	Chosen           Reason = "chosen" // the person chose first-time setup
@@ -47,7 +46,6 @@ type Facts struct {
 	Blocked   bool      // the user is
 	Vetoed    bool      // a restore of this backup was, in the last 24 hours
 	HasCode   bool      // the user has a recovery code that counts
-	Locked    bool      // the user's restore channel is closed
 	VetoOn    bool      // the policy gives the old installation time to veto
 	WaitUntil time.Time // the end of that time
 	Now       time.Time
@@ -74,8 +72,6 @@ func Decide(f Facts) Decision {
 		return Decision{StepAskAdmin, Vetoed}
 	case !f.HasCode:
 		return Decision{StepAskAdmin, NoRecoveryCode}
-	case f.Locked:
-		return Decision{StepAskAdmin, RecoveryLocked}
 	case f.VetoOn && f.Now.Before(f.WaitUntil):
 		return Decision{StepWait, OldDeviceAsked}
 	default:

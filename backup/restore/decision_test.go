@@ -25,7 +25,6 @@ func TestDecide_IsTheFirstLineThatHolds(t *testing.T) {
 		{"blocked", func(f *restore.Facts) { f.Blocked = true }, restore.Decision{Step: restore.StepAskAdmin, Reason: restore.UserBlocked}},
 		{"vetoed", func(f *restore.Facts) { f.Vetoed = true }, restore.Decision{Step: restore.StepAskAdmin, Reason: restore.Vetoed}},
 		{"no code", func(f *restore.Facts) { f.HasCode = false }, restore.Decision{Step: restore.StepAskAdmin, Reason: restore.NoRecoveryCode}},
-		{"locked", func(f *restore.Facts) { f.Locked = true }, restore.Decision{Step: restore.StepAskAdmin, Reason: restore.RecoveryLocked}},
 		{"wait", func(f *restore.Facts) {
 			f.VetoOn = true
 			f.WaitUntil = now.Add(1)

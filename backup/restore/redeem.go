@@ -42,8 +42,8 @@ func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, 
 			outcome, err = s.again(tx, f, code, typo)
 			return err
 		}
-		if err := admit(tx, f, sc); err != nil {
-			return err
+		if d := Decide(sc.of(f.Record)); d.Step != StepRecoveryCode {
+			return ErrNotReady.With("the restore's step is %s: %s", d.Step, d.Reason)
 		}
 		if typo != nil {
 			return typo
@@ -80,17 +80,6 @@ func replyKey(f row) string { return "restore:" + f.Key }
 func readOutcome(kept *recovery.Reply) (*Outcome, error) {
 	var o Outcome
 	return &o, json.Unmarshal(kept.Body, &o)
-}
-
-// admit reports whether a code is compared now. Of a closed channel it returns the wait.
-//
-// Errors: ErrNotReady; recovery.ErrLimited.
-func admit(tx *storage.Tx, f row, sc *scene) error {
-	d := Decide(sc.of(f.Record))
-	if d.Step != StepRecoveryCode && d.Reason != RecoveryLocked {
-		return ErrNotReady.With("the restore's step is %s: %s", d.Step, d.Reason)
-	}
-	return recovery.Admit(tx, f.UID, recovery.RestoreChannel)
 }
 
 // redeem does what RestoreWithCode promises for a restore whose step asks for a code.

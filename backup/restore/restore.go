@@ -262,10 +262,7 @@ func userFacts(tx *storage.Tx, uid storage.UID) (Facts, error) {
 		return f, err
 	}
 	f.Blocked = u != nil && u.Blocked
-	if f.HasCode, err = recovery.HasCode(tx, uid); err != nil {
-		return f, err
-	}
-	f.Locked, err = recovery.Closed(tx, uid, recovery.RestoreChannel)
+	f.HasCode, err = recovery.HasCode(tx, uid)
 	return f, err
 }
 

@@ -43,7 +43,7 @@ func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
 			must(t, err)
 			h.clock.Advance(24 * time.Hour)
 		}, restore.StepAskAdmin, restore.NoRecoveryCode},
-		{"locked", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) { h.lock(t, old) }, restore.StepAskAdmin, restore.RecoveryLocked},
+		{"guessed", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) { h.guess(t, old, 100) }, restore.StepRecoveryCode, restore.BackupFound},
 		{"veto on", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.Set("restore.veto", "on") }, restore.StepWait, restore.OldDeviceAsked},
 		{"else", func(*testing.T, *house, *phone, *restore.StartRequest) {}, restore.StepRecoveryCode, restore.BackupFound},
 	}
@@ -68,10 +68,10 @@ func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
 	}
 }
 
-// lock closes the restore channel of a phone's user.
-func (h *house) lock(t *testing.T, old *phone) {
+// guess tries n wrong codes for a phone's backup, an hour between them.
+func (h *house) guess(t *testing.T, old *phone, n int) {
 	t.Helper()
-	for range 100 {
+	for range n {
 		h.clock.Advance(time.Hour)
 		h.start(t, old.handle).wrongCodes(t, 1)
 	}

@@ -149,6 +149,7 @@ func (c *phoneCmd) showNotice(n phone.Notice) {
 		recovery.NoticeRestored:         "Another phone has taken over from this one.",
 		recovery.NoticePushTokenChanged: "The push token of this phone was changed.",
 		recovery.NoticeCodeChanged:      "Your recovery code was changed.",
+		recovery.NoticeCodeGuessed:      "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
 	}[recovery.NoticeWord(n.Kind)]
 	if text == "" {
 		text = n.Kind
@@ -220,7 +221,6 @@ func (c *phoneCmd) showDecision(r phone.Restore, gaveCode bool) error {
 		"user_blocked":       "This user is blocked.",
 		"vetoed":             "The old phone said that this is not you.",
 		"no_recovery_code":   "There is no recovery code.",
-		"recovery_locked":    "Too many wrong codes were tried.",
 		"old_device_asked":   "The old phone is being asked.",
 		"backup_found":       "A backup was found.",
 	}[r.Reason]

@@ -2,9 +2,7 @@ package login
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"slices"
 	"time"
@@ -45,10 +43,10 @@ type signedAnswer struct {
 	enrollment string
 	signedBy   device.Key
 	claims     answerClaims
-	hash       string // of the JWT, to know a repeat
 }
 
-// Answer decides a login by the answer that a phone has signed. The same answer again gets the same outcome again.
+// Answer decides a login by the answer that a phone has signed. The same decision by the same key gets the same outcome
+// again, also in a JWT that was signed anew, as apps do when the first reply was lost.
 // The server's nonce and clock decide freshness: the claims' times are checked against each other alone.
 //
 // Errors: keyring.ErrToken, for a txtkn that this server did not make; ErrAnswer, device.ErrSignature, device.ErrClaims;
@@ -70,7 +68,7 @@ func (s *Service) Answer(ctx context.Context, txtkn, challengeResponse string, a
 	})
 }
 
-// CheckTransaction reports whether a txtkn is of our make, and looks nothing up. [Service.Answer] does the rest.
+// CheckTransaction reports whether a txtkn is made by this server, and looks nothing up. [Service.Answer] does the rest.
 //
 // Errors: keyring.ErrToken.
 func (s *Service) CheckTransaction(txtkn string) error {
@@ -118,8 +116,6 @@ func (s *Service) verify(ctx context.Context, txtkn, response string) (signedAns
 	if err := json.Unmarshal(payload, &a.claims); err != nil {
 		return a, ErrAnswer
 	}
-	sum := sha256.Sum256([]byte(response))
-	a.hash = base64.RawURLEncoding.EncodeToString(sum[:])
 	err = a.check(challenge, s.bases)
 	return a, err
 }
@@ -174,16 +170,23 @@ func (s *Service) decidable(tx *storage.Tx, a signedAnswer) (row, *device.Enroll
 	return l, e, nil
 }
 
-// outcomeOf returns what the answer that decided the login got. For any other answer it is too late.
+// outcomeOf returns what a decided login tells the key that decided it, for the same decision. For any other answer it is
+// too late.
 func (l *Login) outcomeOf(a signedAnswer) error {
+	accepted := l.State == Approved || l.Wrong
 	switch {
-	case l.Answer != a.hash:
+	case l.By != a.enrollment || accepted != *a.claims.Accepted || l.Wrong != l.wrongNumber(a):
 		return ErrNoLogin.With("the login was decided already")
 	case l.Wrong:
 		return ErrNumber
 	default:
 		return nil
 	}
+}
+
+// wrongNumber reports whether an answer accepts the login with a number that it does not show.
+func (l *Login) wrongNumber(a signedAnswer) bool {
+	return *a.claims.Accepted && l.Number != "" && subtle.ConstantTimeCompare([]byte(l.Number), []byte(a.claims.Number)) != 1
 }
 
 // decide writes the phone's decision.
@@ -195,8 +198,7 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, found row, e *device.En
 	if accepted && l.Number != "" && a.claims.Number == "" {
 		return ErrNumberMissing
 	}
-	l.Answer = a.hash
-	l.Wrong = accepted && l.Number != "" && subtle.ConstantTimeCompare([]byte(l.Number), []byte(a.claims.Number)) != 1
+	l.Wrong = l.wrongNumber(a)
 	d := decision{
 		login:  found,
 		by:     e,

@@ -242,7 +242,7 @@ func TestAnswer_LongReasonIsCutAsText(t *testing.T) {
 	}
 }
 
-func TestAnswer_SameAgainGetsTheSameOutcomeAndAnotherIsTooLate(t *testing.T) {
+func TestAnswer_SameDecisionAgainGetsTheSameOutcomeAndAnotherIsTooLate(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		a := h.enroll("ada", "a")
 		b := h.enroll("ada", "b")
@@ -256,7 +256,8 @@ func TestAnswer_SameAgainGetsTheSameOutcomeAndAnotherIsTooLate(t *testing.T) {
 			must(h.t, a.respond(m, jwt))
 		}
 		expect(h.t, "a denial afterwards", a.deny(m, ""), login.ErrNoLogin)
-		expect(h.t, "another acceptance", a.approve(m, begun.Number), login.ErrNoLogin)
+		must(h.t, a.approve(m, begun.Number)) // signed anew: the first reply was lost
+		expect(h.t, "a wrong number", a.approve(m, other(begun.Number)), login.ErrNoLogin)
 		expect(h.t, "the other phone", b.approve(mb, begun.Number), login.ErrNoLogin)
 		if len(b.pull()) != 0 {
 			h.t.Error("a decided approval is still asked")
@@ -304,13 +305,22 @@ func TestAnswer_64AtOnceDecideOnce(t *testing.T) {
 		winner := -1
 		for i, err := range errs {
 			switch {
-			case err == nil && winner >= 0:
+			case err == nil && winner >= 0 && i%2 != winner%2:
 				h.t.Errorf("answers %d and %d both decided", winner, i)
 			case err == nil:
 				winner = i
 			case !errors.Is(err, login.ErrNoLogin):
 				h.t.Error(err)
 			}
+		}
+		told := 0
+		for _, err := range errs {
+			if err == nil {
+				told++
+			}
+		}
+		if told != len(errs)/2 {
+			h.t.Errorf("%d answers were told that they decided, want each of the same decision", told)
 		}
 		_, err := h.collect(begun)
 		if winner%2 == 0 && err != nil || winner%2 == 1 && !errors.Is(err, login.ErrDenied) {

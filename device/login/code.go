@@ -1,7 +1,6 @@
 package login
 
 import (
-	"cmp"
 	"context"
 	"errors"
 
@@ -120,8 +119,7 @@ type CodeOutcome struct {
 }
 
 // RedeemCode satisfies the login of an mfa_token by the user's recovery code, which is spent and replaced. The same
-// call again while the mfa_token lives gets the same next code, before limits are looked at: the first answer may
-// have been lost.
+// call again while the mfa_token lives gets the same next code: the first answer may have been lost.
 //
 // Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; recovery.ErrTypo, which counts nothing; recovery.ErrLimited;
 // recovery.ErrWrongCode (kept); ErrGrant when the login is decided already.
@@ -151,8 +149,8 @@ func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string
 			o, err = s.redeemedBefore(tx, l, code)
 			return err
 		}
-		if typo != nil { // while the channel is limited, nothing is looked at, not even a typo
-			return cmp.Or(recovery.Admit(tx, l.UID, recovery.LoginChannel), typo)
+		if typo != nil {
+			return typo
 		}
 		o, err = s.redeem(tx, l, code, actor)
 		return err

@@ -104,9 +104,8 @@ type Login struct {
 
 	State     State     `json:"state"`
 	Decided   time.Time `json:"decided,omitzero"`
-	By        string    `json:"by,omitempty"`     // the enrollment that decided
-	Answer    string    `json:"answer,omitempty"` // hash of the signed answer that decided, to know a repeat
-	Wrong     bool      `json:"wrong,omitempty"`  // denied for a wrong number
+	By        string    `json:"by,omitempty"`    // the enrollment that decided
+	Wrong     bool      `json:"wrong,omitempty"` // denied for a wrong number
 	Method    Method    `json:"method,omitempty"`
 	Collected time.Time `json:"collected,omitzero"`
 }

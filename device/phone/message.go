@@ -14,7 +14,7 @@ type Message struct {
 	Notice   *Notice
 }
 
-// Notice tells the phone what happened to its user. Kind is restore_started, restored, push_token_changed or
+// Notice tells the phone what happened to its user. Kind is restore_started, restored, push_token_changed, code_guessed or
 // code_changed; RestoreID names the restore, if it is about one.
 type Notice struct {
 	EnrollmentID string    `json:"dai"`
