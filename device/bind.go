@@ -4,11 +4,20 @@ import (
 	"crypto/rand"
 	"errors"
 	"slices"
+	"strings"
 
+	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
+
+// Binding says how an installation is bound.
+type Binding struct {
+	Reserved        // when a QR code has them already
+	Restores bool   // it takes the place of the enrollment Retiring alone, whatever identifier it names
+	Retiring string // an enrollment's id; the caller retires it in the same transaction
+}
 
 // Reserved is the id and one-time-code secret of an enrollment to come. The zero value has them drawn.
 type Reserved struct {
@@ -41,12 +50,12 @@ type Enrolled struct {
 }
 
 // Bind makes an enrollment of an installation for a user and returns it with what its app gets. Its caller has found, in
-// the same transaction, that the installation may be bound. An active enrollment of the same phone (its identifier) is
-// replaced. id and secret may be given, when a QR code has them already.
+// the same transaction, that the installation may be bound. An enrollment of the same phone (its identifier) is replaced, and
+// its phone is told.
 //
-// Errors: ErrKeyInUse, for an active or suspended enrollment of the user other than retiring that has the key;
+// Errors: ErrKeyInUse, for an active or suspended enrollment of the user other than b.Retiring that has the key;
 // ErrInstallation, when the presence policy refuses the app; ErrTooMany.
-func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reserved, retiring string, actor audit.Actor) (*Enrollment, *Enrolled, error) {
+func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Binding, actor audit.Actor) (*Enrollment, *Enrolled, error) {
 	u, err := user.Get(tx, uid)
 	if err != nil {
 		return nil, nil, err
@@ -54,11 +63,11 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, r Reser
 	if err := mayAnswer(tx, in); err != nil {
 		return nil, nil, err
 	}
-	if err := replace(tx, uid, in, retiring, actor); err != nil {
+	if err := replace(tx, uid, in, b, actor); err != nil {
 		return nil, nil, err
 	}
 	// The device token is kept as a hash: this is the only time that it is seen.
-	r = r.orNew()
+	r := b.orNew()
 	token := storage.NewID("dt_", 43) // 256 bits
 	e := &Enrollment{
 		ID:       r.ID,
@@ -102,13 +111,13 @@ const maxEnrollments = 50
 
 // replace looks at the user's other installations: the same key is a conflict, the same phone is replaced. An enrollment
 // that Left and has the same key is replaced too: else it could come back beside the new one.
-func replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, actor audit.Actor) error {
+func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, actor audit.Actor) error {
 	set, err := All(tx, uid)
 	if err != nil {
 		return err
 	}
 	// The one that is to be retired counts for nothing.
-	others := slices.DeleteFunc(set.Kept(), func(e *Enrollment) bool { return e.ID == retiring })
+	others := slices.DeleteFunc(set.Kept(), func(e *Enrollment) bool { return e.ID == b.Retiring })
 	left := len(others)
 	for _, other := range others.Installations() {
 		// A key belongs to one enrollment; one that left may still come back with it.
@@ -116,13 +125,14 @@ func replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, 
 		if sameKey && other.Status != Left {
 			return ErrKeyInUse
 		}
-		if !sameKey && other.Push.Identifier != in.Identifier {
+		samePhone := !b.Restores && namesOnePhone(in.Identifier) && other.Push.Identifier == in.Identifier
+		if !sameKey && !samePhone {
 			continue
 		}
 		// The same phone, or the same key, enrols again: the new enrollment takes the place of the old.
 		left--
 		event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyReplaced}}
-		err := errors.Join(Retire(tx, uid, other, nil),
+		err := errors.Join(Retire(tx, uid, other, replacedNotice(other, in)),
 			audit.Record(tx, actor, event, other.Detail()))
 		if err != nil {
 			return err
@@ -132,4 +142,24 @@ func replace(tx *storage.Tx, uid storage.UID, in Installation, retiring string, 
 		return ErrTooMany
 	}
 	return nil
+}
+
+// replacedNotice tells the phone of an enrollment that another has taken its place; nil when that is reached at the same
+// address, so the person sees it there.
+func replacedNotice(old *Enrollment, in Installation) *recovery.NoticePayload {
+	if old.PushAddress() == in.Push {
+		return nil
+	}
+	return &recovery.NoticePayload{Notice: recovery.NoticeReplaced}
+}
+
+// sharedIdentifiers are what many phones name as their own: the id of a batch of faulty Android phones, and that of a phone
+// that hides it.
+var sharedIdentifiers = []string{"9774d56d682e549c", "unknown", "null", "undefined", "02:00:00:00:00:00"}
+
+// namesOnePhone reports whether an identifier tells a phone from all others. One that many phones share does not, nor does one
+// without any digit or letter but 0.
+func namesOnePhone(identifier string) bool {
+	identifier = strings.ToLower(identifier)
+	return strings.Trim(identifier, "0-:.{} ") != "" && !slices.Contains(sharedIdentifiers, identifier)
 }

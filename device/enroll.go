@@ -38,10 +38,17 @@ func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, ac
 	return enrolled, err
 }
 
-// enroll enrols with a valid ticket.
+// enroll enrols with a valid ticket, and tells the user's other phones.
 func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor audit.Actor) (*Enrolled, error) {
-	e, enrolled, err := s.Bind(tx, t.UID, in, Reserved{ID: t.Record.Enrollment, Secret: t.Record.Secret}, "", actor)
+	before, err := All(tx, t.UID)
 	if err != nil {
+		return nil, err
+	}
+	e, enrolled, err := s.Bind(tx, t.UID, in, Binding{Reserved: t.reserved()}, actor)
+	if err != nil {
+		return nil, err
+	}
+	if err := tellOthers(tx, t, before, e); err != nil {
 		return nil, err
 	}
 	has, err := recovery.HasCode(tx, t.UID)
@@ -64,6 +71,15 @@ func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor 
 		recovery.KeepReply(tx, t.UID, t.replyKey(), kept, recovery.ReplyLife),
 		s.keepForPage(tx, t, enrolled.RecoveryCode),
 		s.spend(tx, t, in.Key, e.ID))
+}
+
+// tellOthers tells the phones that the user had before of the one that has enrolled. When she had none, nothing else may
+// enrol her any more.
+func tellOthers(tx *storage.Tx, t *foundTicket, before Set, e *Enrollment) error {
+	if len(before.Active()) == 0 {
+		return spendOthers(tx, t)
+	}
+	return recovery.Notify(tx, t.UID, recovery.NoticePayload{Notice: recovery.NoticeDeviceAdded, About: e.ID})
 }
 
 // enrolledBefore returns the kept reply of a spent ticket to the key that spent it.

@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"sync"
@@ -14,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tutela/device"
+	"tutela/device/devicetest"
+	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -273,6 +276,80 @@ func TestEnroll_SameIdentifierReplacesTheOldEnrollment(t *testing.T) {
 			h.t.Error("the retired enrollment keeps its push token or its secret")
 		}
 	})
+}
+
+func TestEnroll_TellsTheOtherPhonesAndThePhoneThatIsReplaced(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		first := h.enroll("ada", "a")
+		if told := h.deliver(); len(told) != 0 {
+			h.t.Errorf("of the first phone somebody was told: %v", told)
+		}
+		h.enroll("ben", "b")
+		second := h.newPhone("b")
+		second.In.Name = "Ada's tablet"
+		must(h.t, second.Enroll(h.ticket("ada")))
+		told := h.deliver()
+		if len(told) != 1 || told[0].Enrollment != first.Enrolled.ID || told[0].Notice != string(recovery.NoticeDeviceAdded) || told[0].Phone != "Ada's tablet" {
+			h.t.Errorf("of the second phone were told: %+v", told)
+		}
+		anew := h.newPhone("b")
+		anew.In.Push.Token = "another token"
+		must(h.t, anew.Enroll(h.ticket("ada")))
+		kinds := map[string]string{}
+		for _, d := range h.deliver() {
+			kinds[d.Enrollment] += d.Notice
+		}
+		want := map[string]string{first.Enrolled.ID: "device_added", second.Enrolled.ID: "replaced"}
+		if !maps.Equal(kinds, want) {
+			h.t.Errorf("of the phone that enrolled anew were told %v, want %v", kinds, want)
+		}
+	})
+}
+
+func TestEnroll_AnIdentifierThatManyPhonesShareReplacesNobody(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		for _, shared := range []string{"9774d56d682e549c", "9774D56D682E549C", "000000000000000", "00000000-0000-0000-0000-000000000000", "unknown"} {
+			one := h.enroll("ada", shared)
+			two := h.enroll("ada", shared)
+			one.ExpectStatus(device.Active)
+			two.ExpectStatus(device.Active)
+		}
+	})
+}
+
+// A ticket that lay about, or that an attacker has had made, must not enrol a second phone later, of which nobody knows.
+func TestEnroll_APlainTicketEnrolsNoSecondPhone(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		first := h.plainTicket("ada")
+		second := h.plainTicket("ada")
+		started, err := h.StartTicket(context.Background(), second, "", "a browser")
+		must(h.t, err)
+		open := h.ticket("ada") // made to add a phone
+		phone := h.newPhone("a")
+		must(h.t, phone.Enroll(first))
+		must(h.t, phone.Enroll(first)) // its answer was lost
+		expect(h.t, "a second plain ticket", h.newPhone("b").Enroll(second), device.ErrTicket)
+		expect(h.t, "a QR code of before", h.newPhone("c").Enroll(started.TxID), device.ErrTicket)
+		expect(h.t, "whether it can be used", h.CheckTicket(context.Background(), second), device.ErrTicket)
+		must(h.t, h.newPhone("d").Enroll(open))
+
+		// Also when she has no phone again: they were spent with the first enrolment.
+		phones, err := h.home.Admins.EnrollmentsOf(context.Background(), "ada")
+		must(h.t, err)
+		for _, e := range phones {
+			must(h.t, h.home.Admins.RemoveEnrollment(context.Background(), e.ID, devicetest.Admin))
+		}
+		expect(h.t, "a second plain ticket, later", h.newPhone("e").Enroll(second), device.ErrTicket)
+		expect(h.t, "a QR code of before, later", h.newPhone("f").Enroll(started.TxID), device.ErrTicket)
+	})
+}
+
+// plainTicket makes a ticket for a user who is not enrolled.
+func (h *house) plainTicket(id string) string {
+	h.t.Helper()
+	secret, err := h.home.Admins.NewTicket(context.Background(), admin.TicketRequest{User: user.User{ID: id}}, devicetest.Admin)
+	must(h.t, err)
+	return secret
 }
 
 func TestEnroll_KeyOfTheUsersOwnIsAConflictThatSpendsNothing(t *testing.T) {

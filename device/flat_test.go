@@ -119,6 +119,7 @@ func TestEnrollment_OfSchema1GoesOnWorkingAndIsWrittenAnew(t *testing.T) {
 		quiet := h.newPhone("b")
 		quiet.In.Push = push.Address{} // its app pulls
 		must(h.t, quiet.Enroll(h.ticket("ada")))
+		h.deliver() // the first phone is told of the second
 		h.flatten()
 		for _, p := range []*phone{p, quiet} {
 			_, err := p.CallByToken()

@@ -23,7 +23,12 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 
 	// The address is read only now: the app may have named another one meanwhile.
 	var to push.Address
+	var name string
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
+		name, err = nameOf(tx, entry.Owner, notice.About)
+		if err != nil {
+			return err
+		}
 		to, err = whereTo(tx, entry.Owner, notice)
 		return err
 	})
@@ -36,6 +41,7 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 		Started:    storage.FormatInstant(s.store.Wall()),
 		Notice:     string(notice.Notice),
 		Restore:    notice.Restore,
+		Phone:      name,
 	})
 	gone := errors.Is(err, push.ErrTokenGone)
 	if err != nil && !gone {
@@ -52,7 +58,7 @@ func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) erro
 	}
 	for _, e := range set.Phones() {
 		to := e.PushAddress()
-		if to.IsZero() {
+		if to.IsZero() || e.ID == notice.About {
 			continue
 		}
 		notice.Enrollment = e.ID
@@ -61,6 +67,18 @@ func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) erro
 		}
 	}
 	return nil
+}
+
+// nameOf returns the name of the phone that a notice is about; "" when it is about none, or that one is gone.
+func nameOf(tx *storage.Tx, uid storage.UID, about string) (string, error) {
+	if about == "" {
+		return "", nil
+	}
+	e, err := Get(tx, uid, about)
+	if err != nil {
+		return "", ignoreGone(err)
+	}
+	return e.Name, nil
 }
 
 // whereTo is the address that a notice goes to.

@@ -28,6 +28,7 @@ func TestDeliverNotice_TellsEachActivePhoneOnce(t *testing.T) {
 		must(h.t, silent.Enroll(h.ticket("ada")))
 		h.suspend(suspended)
 		h.enroll("ben", "e")
+		h.deliver() // each phone is told of the next
 		h.notify("ada", recovery.NoticePayload{Notice: "restore_started", Restore: "rst_1"})
 		told := map[string]int{}
 		for _, d := range h.deliver() {

@@ -33,6 +33,7 @@ type ticket struct {
 	Root       string    `json:"root,omitempty"`   // key of the ticket that this one was started from
 	Page       string    `json:"page,omitempty"`   // keyed hash of the page session that started it
 	Factor     string    `json:"factor,omitempty"` // asked for; empty: any
+	Plain      bool      `json:"plain,omitempty"`  // enrols only a user who has no active enrollment
 	Enrollment string    `json:"enrollment"`       // id reserved for the enrollment to come
 	Secret     []byte    `json:"secret"`           // one-time-code secret reserved for it; sealed
 	Created    time.Time `json:"created"`
@@ -69,14 +70,16 @@ func CheckFactor(factor string) error {
 	return nil
 }
 
-// AddTicket makes a ticket for a user and a factor as [CheckFactor] accepts it. The ticket is 32 characters of A–Z a–z 0–9,
-// and this is the only time that it is seen.
-func (s *Service) AddTicket(tx *storage.Tx, uid storage.UID, factor string) (secret string, err error) {
+// AddTicket makes a ticket for a user and a factor as [CheckFactor] accepts it. Without another it enrols only while the
+// user has no active enrollment; that is asked when the ticket is used, since she may have enrolled since. The ticket is 32
+// characters of A–Z a–z 0–9, and this is the only time that it is seen.
+func (s *Service) AddTicket(tx *storage.Tx, uid storage.UID, factor string, another bool) (secret string, err error) {
 	secret = storage.NewID("", ticketLength)
 	r := Reserved{}.orNew()
 	t := &ticket{
 		Hash:       s.ring.Hash(ticketPurpose, []byte(secret)),
 		Factor:     factor,
+		Plain:      !another,
 		Enrollment: r.ID,
 		Secret:     r.Secret,
 		Created:    tx.Now(),
@@ -93,6 +96,10 @@ type foundTicket struct {
 
 // replyKey is the key of the reply kept for whoever spent the ticket.
 func (t *foundTicket) replyKey() string { return "ticket:" + t.Key }
+
+func (t *foundTicket) reserved() Reserved {
+	return Reserved{ID: t.Record.Enrollment, Secret: t.Record.Secret}
+}
 
 func (t *foundTicket) spent() bool { return t.root.SpentBy != nil }
 
@@ -125,13 +132,25 @@ func (s *Service) findTicket(tx *storage.Tx, secret string) (*foundTicket, error
 }
 
 // mayEnroll reports whether a ticket that is not spent enrols now.
+//
+// Errors: ErrTicket.
 func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
 	if !tx.Now().Before(t.Record.Expires) {
 		return ErrTicket
 	}
 	u, err := user.Get(tx, t.UID)
-	if err == nil && u.Blocked {
-		err = ErrTicket
+	if err != nil {
+		return err
+	}
+	if u.Blocked {
+		return ErrTicket
+	}
+	if !t.root.Plain {
+		return nil
+	}
+	set, err := All(tx, t.UID)
+	if err == nil && len(set.Active()) > 0 {
+		err = ErrTicket.With("the user is enrolled already: ask for a ticket that lets another phone enrol")
 	}
 	return err
 }
@@ -185,6 +204,19 @@ func (s *Service) spend(tx *storage.Tx, t *foundTicket, key Key, enrollment stri
 	t.root.Spent = tx.Now()
 	t.root.Enrollment = enrollment
 	return errors.Join(err, tickets.Put(tx, t.UID, t.Record.Root, t.root))
+}
+
+// spendOthers removes what else could enrol a user who had no phone: her other plain tickets, and all that pages have started.
+// Else a ticket that lay about could enrol a second phone days later.
+func spendOthers(tx *storage.Tx, t *foundTicket) error {
+	rows, err := tickets.All(tx, t.UID)
+	for _, row := range rows {
+		own := row.Key == t.Key || row.Key == t.Record.Root
+		if !own && (row.Record.Plain || row.Record.Root != "") {
+			err = errors.Join(err, tickets.Delete(tx, t.UID, row.Key))
+		}
+	}
+	return err
 }
 
 // TicketURL is the link to the page of a ticket.

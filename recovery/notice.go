@@ -16,6 +16,7 @@ type NoticePayload struct {
 	Restore    string     `json:"restore,omitempty"`    // the restore's id
 	Enrollment string     `json:"enrollment,omitempty"` // only this one is told, though it may be retired; else all active ones
 	Address    string     `json:"address,omitempty"`    // it is told where it was reached before: a key of package device's
+	About      string     `json:"about,omitempty"`      // the enrollment that the notice names; it is not told itself
 }
 
 // NoticeWord says what has happened. Apps know these words and ignore others.
@@ -25,7 +26,9 @@ type NoticeWord string
 const (
 	NoticeCodeChanged      NoticeWord = "code_changed"       // the recovery code was replaced
 	NoticeCodeGuessed      NoticeWord = "code_guessed"       // ten wrong recovery codes were tried in a row
+	NoticeDeviceAdded      NoticeWord = "device_added"       // another phone has enrolled
 	NoticePushTokenChanged NoticeWord = "push_token_changed" // the phone's push token or identifier was changed
+	NoticeReplaced         NoticeWord = "replaced"           // the same phone, or its key, has enrolled anew
 	NoticeRestored         NoticeWord = "restored"           // another phone has taken over
 	NoticeRestoreStarted   NoticeWord = "restore_started"    // another phone wants to take over
 )

@@ -92,7 +92,7 @@ func (s *Service) redeem(tx *storage.Tx, f row, sc *scene, code recovery.Code, h
 	if sc.old != nil {
 		old = sc.old.ID
 	}
-	e, enrolled, err := s.devices.Bind(tx, f.UID, f.Record.installation(), device.Reserved{}, old, actor)
+	e, enrolled, err := s.devices.Bind(tx, f.UID, f.Record.installation(), device.Binding{Restores: true, Retiring: old}, actor)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -149,6 +150,8 @@ func (c *phoneCmd) showNotice(n phone.Notice) {
 		recovery.NoticeRestored:         "Another phone has taken over from this one.",
 		recovery.NoticePushTokenChanged: "The push token of this phone was changed.",
 		recovery.NoticeCodeChanged:      "Your recovery code was changed.",
+		recovery.NoticeDeviceAdded:      "Another phone was added to your account: " + cmp.Or(n.Phone, "no name") + ". Not you?  Tell an admin.",
+		recovery.NoticeReplaced:         "This phone was enrolled anew; this enrollment is over.",
 		recovery.NoticeCodeGuessed:      "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
 	}[recovery.NoticeWord(n.Kind)]
 	if text == "" {

@@ -14,14 +14,15 @@ type Message struct {
 	Notice   *Notice
 }
 
-// Notice tells the phone what happened to its user. Kind is restore_started, restored, push_token_changed, code_guessed or
-// code_changed; RestoreID names the restore, if it is about one.
+// Notice tells the phone what happened to its user. Kind is one of recovery's NoticeWords; RestoreID names the restore, if it
+// is about one, and Phone the other phone.
 type Notice struct {
 	EnrollmentID string    `json:"dai"`
 	Server       string    `json:"sh"`
 	At           time.Time `json:"d"`
 	Kind         string    `json:"notice"`
 	RestoreID    string    `json:"rst,omitempty"`
+	Phone        string    `json:"name,omitempty"`
 }
 
 // Messages reads the push messages for this phone out of a folder in which a server in development leaves them, in the

@@ -47,7 +47,7 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.
 		if state == user.Enrolled && !req.AllowMultiple {
 			return ErrEnrolled
 		}
-		secret, err = s.devices.AddTicket(tx, u.UID, req.Factor)
+		secret, err = s.devices.AddTicket(tx, u.UID, req.Factor, req.AllowMultiple)
 		return errors.Join(err,
 			audit.RecordAccount(tx, actor, audit.Event{Type: audit.StartEnroll, UID: u.UID}, audit.Detail{}),
 			audit.RecordCall(tx, actor, u.UID))
