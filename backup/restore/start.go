@@ -162,7 +162,7 @@ func (s *Service) start(tx *storage.Tx, b *beginning, actor audit.Actor) (*Start
 	}
 	tx.Wake(f.UID)
 	if b.Handle != "" {
-		err = s.tell(tx, f, sc, count.first, actor)
+		err = tell(tx, f, sc, count.first, f.UID == b.stranger, actor)
 	}
 	return &Started{State: state, Token: b.token, Flooded: count.flooded}, err
 }
@@ -278,12 +278,22 @@ func (s *starts) since(instant time.Time) []time.Time {
 	return recent
 }
 
-// tell records the start. Of the first of an hour it notifies the old installation's phone, or all of the user's phones when
-// that one cannot be asked. A handle that is nobody's has no phones, which the outbox finds later.
-func (s *Service) tell(tx *storage.Tx, f row, sc *scene, first bool, actor audit.Actor) error {
+// eventWindow is how long the starts of a handle that are alike are counted, after the first, and recorded as one.
+const eventWindow = time.Hour
+
+// tell records the start, unless the handle is nobody's: then it does the same work, and what it writes is gone with the
+// restore. Of the first of an hour it notifies the old installation's phone, or all of the user's phones when that one cannot
+// be asked. A handle that is nobody's has no phones, which the outbox finds later.
+func tell(tx *storage.Tx, f row, sc *scene, first, nobodys bool, actor audit.Actor) error {
 	facts := audit.Facts{audit.FactStep: audit.Word(f.Record.First.Step), audit.FactReason: audit.Word(f.Record.First.Reason)}
 	// The phone's name lies in the restore: with it, the event of a stranger's would be of another size.
-	err := audit.Record(tx, actor, audit.Event{Type: audit.RestoreStarted, UID: f.UID, Facts: facts}, audit.Detail{})
+	event := audit.Event{Type: audit.RestoreStarted, UID: f.UID, Facts: facts}
+	var err error
+	if nobodys {
+		err = audit.PassRepeats(tx, actor, event, audit.Detail{}, "", life)
+	} else {
+		err = audit.FoldRepeats(tx, actor, event, audit.Detail{}, "", eventWindow)
+	}
 	if !first {
 		return err
 	}

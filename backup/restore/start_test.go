@@ -3,6 +3,8 @@ package restore_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -207,6 +209,7 @@ func TestStart_CostsTheSameWhetherTheHandleIsKnown(t *testing.T) {
 	h.Reset("eve")
 	_, err := h.ring.Rotate(ctx) // a look-up tries every version
 	must(t, err)
+	h.start(t, "rh_first") // the first of all makes the key of the house's folds
 	for _, disabled := range []bool{false, true} {
 		var want work
 		for i, handle := range []string{known.handle, deleted.handle, wiped.handle, "rh_" + known.handle[3:45] + "x"} {
@@ -268,6 +271,52 @@ func TestStart_OfAHandleThatIsNobodysIsARowOfTheSameSizeWithoutThePhonesData(t *
 		if h.Holds(planted) {
 			t.Errorf("the store holds %q", planted)
 		}
+	}
+}
+
+// What strangers start is in no log, and what holds it is gone with it. What starts under a handle that is somebody's is.
+func TestStart_OfStrangersWritesNoEvents(t *testing.T) {
+	h := openHouse(t, ground.Options{})
+	old := h.enroll(t, "ada").backUp(t, "body")
+	all := func() int { return len(h.events(t)) }
+	before := all()
+	p := h.newPhone("new phone")
+	for i := range 2000 {
+		_, err := h.restores.Start(context.Background(), p.request(t, fmt.Sprintf("rh_made-up-%d", i)), from)
+		must(t, err)
+	}
+	if n := all() - before; n != 0 {
+		t.Errorf("2000 starts by strangers made %d events", n)
+	}
+	for range 5 {
+		h.start(t, old.handle)
+	}
+	if events := h.events(t, audit.RestoreStarted); len(events) != 1 || events[0].Folded.Count != 0 {
+		t.Errorf("of a handle that is known: %+v", events)
+	}
+	h.clock.Advance(time.Hour)
+	for n := 1; n > 0; {
+		var err error
+		n, _, err = audit.CloseFolds(context.Background(), h.store)
+		must(t, err)
+	}
+	if events := h.events(t, audit.RestoreStarted); len(events) != 2 || events[0].Folded.Count+events[1].Folded.Count != 4 {
+		t.Errorf("after an hour: %+v", events)
+	}
+	if n := all() - before; n != 2 {
+		t.Errorf("%d events in all", n)
+	}
+	if rows := h.Rows("fold"); len(rows) != 0 {
+		t.Errorf("%d folds stay", len(rows))
+	}
+	h.Scan(func(key, _ string) {
+		if strings.Contains(key, "event_passing") {
+			t.Errorf("stays: %q", key)
+		}
+	})
+	// What points from a user to an event points to one that is there.
+	if rows := len(h.Rows("event")); rows > all() {
+		t.Errorf("%d pointers to %d events", rows, all())
 	}
 }
 

@@ -3,13 +3,17 @@ package main
 import (
 	"encoding/json"
 	"log/slog"
+	"net/http"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/bolt"
 )
 
 // edit opens the installation as a server would, while none runs, and changes its store.
@@ -83,5 +87,46 @@ func TestEvents_ShowAFoldOfAnEarlierServer(t *testing.T) {
 	}
 	if line := c.run("events", "--type", "fapi"); strings.Count(line, "\n") != 1 || !strings.Contains(line, " count=3 first=") {
 		t.Errorf("printed:\n%s", line)
+	}
+}
+
+// What failed calls are counted in is durable as the calls are.
+func TestEvents_CountWhatFailedThroughKills(t *testing.T) {
+	s := startLive(t)
+	fail := func(times int) {
+		for range times {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.public+"/api/v2/users", strings.NewReader(`{"user_id":"x"}`))
+			must(t, err)
+			req.Header.Set("Authorization", "Bearer "+s.token)
+			if err := s.do(req, nil); refusal(err) != "insufficient_scope" {
+				t.Fatalf("got %v", err)
+			}
+		}
+	}
+	for range 2 {
+		fail(40)
+		s.kill(syscall.SIGKILL)
+		s.start(t)
+	}
+	fail(1)
+	s.kill(syscall.SIGKILL)
+
+	quiet := slog.New(slog.DiscardHandler)
+	engine, err := bolt.Open(t.Context(), filepath.Join(s.data, "tutela.db"), bolt.Options{Logger: quiet})
+	must(t, err)
+	later := storage.NewFakeClock(time.Now().Add(time.Hour))
+	store, err := storage.Open(t.Context(), engine, storage.Options{Clock: later, Logger: quiet})
+	must(t, err)
+	_, _, err = audit.CloseFolds(t.Context(), store)
+	must(t, err)
+	events, _, err := audit.List(t.Context(), store, audit.Query{Types: []audit.Type{audit.ManagementFailed}}, false)
+	must(t, err)
+	must(t, store.Close())
+	count := 0
+	for _, e := range events {
+		count += max(1, e.Folded.Count) // the first of a window is an event of its own
+	}
+	if count != 81 || len(events) > 20 {
+		t.Errorf("%d events of %d calls, of 81", len(events), count)
 	}
 }

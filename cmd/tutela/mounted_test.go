@@ -329,9 +329,12 @@ func (m *mounted) contents() map[string]string {
 	m.t.Helper()
 	rows := map[string]string{}
 	m.must(m.house.engine.Peek(m.t.Context(), storage.Range{}, func(key, value []byte) bool {
-		if !bytes.Contains(key, []byte("event")) {
-			rows[string(key)] = string(value)
+		for _, ofEvents := range []string{"event", "fold\x00", "fold_"} { // folds are events to come
+			if bytes.Contains(key, []byte(ofEvents)) {
+				return true
+			}
 		}
+		rows[string(key)] = string(value)
 		return true
 	}))
 	return rows

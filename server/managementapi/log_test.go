@@ -223,3 +223,33 @@ func TestLogs_ShowWhatIsFoldedAndWhatIsDamaged(t *testing.T) {
 		t.Errorf("by itself it differs:\n%s", diff)
 	}
 }
+
+func TestLogs_FailuresOfATokenAreCounted(t *testing.T) {
+	h := newHouse(t)
+	token := h.tokenFor("read:users")
+	h.call("POST", "/users", "{", token).refused(http.StatusForbidden, "insufficient_scope")
+	if got := h.logsOf("fapi"); len(got) != 1 {
+		t.Fatalf("the first is recorded at once: %v", got)
+	}
+	for range 300 {
+		h.call("POST", "/users", "{", token).refused(http.StatusForbidden, "insufficient_scope")
+	}
+	h.call("DELETE", "/users/x", "", token).refused(http.StatusForbidden, "insufficient_scope")                 // another call
+	h.call("POST", "/users", "{", h.tokenFor("read:users")).refused(http.StatusForbidden, "insufficient_scope") // another client
+	if got := h.logsOf("fapi"); len(got) != 3 {
+		t.Errorf("%d events", len(got))
+	}
+	h.clock.Advance(time.Minute)
+	_, _, err := audit.CloseFolds(t.Context(), h.store)
+	must(t, err)
+	got := h.logsOf("fapi")
+	counted := 0
+	for _, event := range got {
+		if n, folded := event["details"].(map[string]any)["count"].(float64); folded {
+			counted += int(n)
+		}
+	}
+	if len(got) != 4 || counted != 300 {
+		t.Errorf("%d events, which count %d", len(got), counted)
+	}
+}

@@ -134,13 +134,14 @@ func recordHouse(tx *storage.Tx, actor Actor, e Event) error {
 }
 
 func record(tx *storage.Tx, e Event, d Detail, in *storage.Table[[]byte]) error {
-	if err := write(tx, e, d, in); err != nil {
+	if err := write(tx, events, e, d, in); err != nil {
 		return fmt.Errorf("record %s: %w", e.Type, err)
 	}
 	return nil
 }
 
-func write(tx *storage.Tx, e Event, d Detail, in *storage.Table[[]byte]) error {
+// write writes an event into a log and its detail into a table.
+func write(tx *storage.Tx, into storage.Log, e Event, d Detail, in *storage.Table[[]byte]) error {
 	e.V = formVersion
 	e.ID = newID(tx)
 	e.Time = tx.Now()
@@ -162,7 +163,7 @@ func write(tx *storage.Tx, e Event, d Detail, in *storage.Table[[]byte]) error {
 		return err
 	}
 	// From here on the bytes are never encoded again.
-	err = events.Append(tx, e.UID, e.ID, seal(format, opening, event))
+	err = into.Append(tx, e.UID, e.ID, seal(format, opening, event))
 	if err == nil && !e.UID.IsZero() {
 		err = ofUser.Add(tx, e.UID, e.ID, &[]byte{})
 	}

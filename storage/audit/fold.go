@@ -23,9 +23,10 @@ type Folded struct {
 // fold counts occurrences until its window is over. It is then one event; until then it is none, and a purge of the
 // user's class mfa takes it with all that it counted.
 type fold struct {
-	Event  Event     `json:"event"`  // without id and time; Folded is as of the last occurrence
-	Detail Detail    `json:"detail"` // of the last occurrence; of a fold of the house there is none
-	Until  time.Time `json:"until"`  // the end of the window
+	Event   Event     `json:"event"`             // without id and time; Folded is as of the last occurrence
+	Detail  Detail    `json:"detail"`            // of the last occurrence; of a fold of the house there is none
+	Until   time.Time `json:"until"`             // the end of the window
+	Passing bool      `json:"passing,omitempty"` // it becomes no event
 }
 
 // The most folds that may be open at once for one type of event. What comes on top is counted in one fold more, which
@@ -61,21 +62,62 @@ var (
 //
 // A purge of the user's class mfa takes the open folds with all that they have counted: they are no events yet.
 func Fold(tx *storage.Tx, actor Actor, e Event, d Detail, key string, window time.Duration) error {
-	e = actor.sign(e)
-	d = actor.describe(d)
-	if e.UID.IsZero() {
-		d = Detail{}
+	return gather(tx, e.Type, occurrence{
+		event:  actor.sign(e),
+		detail: actor.describe(d),
+		window: window,
+	}, key)
+}
+
+// FoldRepeats is Fold, but for the first occurrence: that is recorded at once, as [Record] does. Where nothing follows it in
+// its window, nothing is recorded more.
+func FoldRepeats(tx *storage.Tx, actor Actor, e Event, d Detail, key string, window time.Duration) error {
+	return gather(tx, e.Type, occurrence{
+		event:  actor.sign(e),
+		detail: actor.describe(d),
+		window: window,
+		first:  func() error { return Record(tx, actor, e, d) },
+	}, key)
+}
+
+// PassRepeats does the work of FoldRepeats for a uid that is nobody's, and leaves nothing: what it writes comes into no log,
+// and is gone when window has passed.
+func PassRepeats(tx *storage.Tx, actor Actor, e Event, d Detail, key string, window time.Duration) error {
+	return gather(tx, e.Type, occurrence{
+		event:   actor.sign(e),
+		detail:  actor.describe(d),
+		window:  window,
+		first:   func() error { return write(tx, passing, actor.sign(e), actor.describe(d), details) },
+		passing: true,
+	}, key)
+}
+
+// occurrence is what is counted.
+type occurrence struct {
+	event   Event
+	detail  Detail
+	window  time.Duration
+	first   func() error // records the first one of a window; nil: it is counted as the others are
+	passing bool
+}
+
+// gather counts an occurrence in its fold, or in that of all others.
+func gather(tx *storage.Tx, t Type, o occurrence, key string) error {
+	if o.event.UID.IsZero() {
+		o.detail = Detail{}
 	}
-	secret, err := foldSecret(tx, e.UID)
+	secret, err := foldSecret(tx, o.event.UID)
 	if err == nil {
-		err = count(tx, foldName(secret, e, key), e, d, window)
+		err = o.count(tx, foldName(secret, o.event, key))
 	}
 	if errors.Is(err, errNoRoom) || errors.Is(err, storage.ErrDamaged) {
-		others := Event{Type: e.Type, UID: e.UID, Facts: Facts{FactFolded: FoldedOthers}}
-		err = count(tx, othersName(e.Type), others, Detail{}, window)
+		o.event = Event{Type: t, UID: o.event.UID, Facts: Facts{FactFolded: FoldedOthers}}
+		o.detail = Detail{}
+		o.first = nil
+		err = o.count(tx, othersName(t))
 	}
 	if err != nil {
-		return fmt.Errorf("fold %s: %w", e.Type, err)
+		return fmt.Errorf("fold %s: %w", t, err)
 	}
 	return nil
 }
@@ -83,27 +125,33 @@ func Fold(tx *storage.Tx, actor Actor, e Event, d Detail, key string, window tim
 // errNoRoom reports that no fold of its own can be opened.
 var errNoRoom = errors.New("too many folds are open")
 
-// count counts an occurrence in the fold of a name, and opens it when it is the first.
-func count(tx *storage.Tx, name string, e Event, d Detail, window time.Duration) error {
-	f, err := openFold(tx, e.UID, name)
+// count counts the occurrence in the fold of a name, and opens it when it is the first.
+func (o occurrence) count(tx *storage.Tx, name string) error {
+	uid := o.event.UID
+	f, err := openFold(tx, uid, name)
 	if err != nil {
 		return err
 	}
 	now := tx.Now()
 	if f == nil {
-		if err := room(tx, e.UID, name); err != nil {
+		if err := room(tx, uid, name); err != nil {
 			return err
 		}
-		e.Folded.First = now
-		f = &fold{Event: e, Until: now.Add(window)}
-		if err := windows.Append(tx, e.UID, windowKey(e.UID, name, f.Until), nil); err != nil {
+		f = &fold{Event: o.event, Until: now.Add(o.window), Passing: o.passing}
+		if err := windows.Append(tx, uid, windowKey(uid, name, f.Until), nil); err != nil {
 			return err
 		}
+		if o.first != nil {
+			return errors.Join(o.first(), foldsOf(uid).Put(tx, uid, name, f))
+		}
+	}
+	if f.Event.Folded.Count == 0 {
+		f.Event.Folded.First = now
 	}
 	f.Event.Folded.Count++
 	f.Event.Folded.Last = now
-	f.Detail = d
-	return foldsOf(e.UID).Put(tx, e.UID, name, f)
+	f.Detail = o.detail
+	return foldsOf(uid).Put(tx, uid, name, f)
 }
 
 func foldsOf(uid storage.UID) *storage.Table[fold] {
@@ -126,12 +174,40 @@ func openFold(tx *storage.Tx, uid storage.UID, name string) (*fold, error) {
 	return nil, f.close(tx, uid, name)
 }
 
-// close records the fold as one event and removes it.
+// close records what the fold has counted as one event, and removes it.
 func (f *fold) close(tx *storage.Tx, uid storage.UID, name string) error {
-	return errors.Join(
+	err := errors.Join(
 		windows.Delete(tx, uid, windowKey(uid, name, f.Until)),
-		foldsOf(uid).Delete(tx, uid, name),
-		record(tx, f.Event, f.Detail, details))
+		foldsOf(uid).Delete(tx, uid, name))
+	switch {
+	case err != nil:
+		return err
+	case f.Passing:
+		return forgetPassing(tx, uid)
+	case f.Event.Folded.Count == 0:
+		return nil
+	default:
+		return record(tx, f.Event, f.Detail, details)
+	}
+}
+
+// passing has in the place of events what [PassRepeats] writes.
+var passing = storage.DeclareLog("event_passing")
+
+// forgetPassing removes what PassRepeats has written for a uid.
+func forgetPassing(tx *storage.Tx, uid storage.UID) error {
+	var ids []string
+	err := ofUser.Keys(tx, uid, "", func(id string) bool {
+		ids = append(ids, id)
+		return true
+	})
+	for _, id := range ids {
+		err = errors.Join(err,
+			passing.Delete(tx, uid, id),
+			ofUser.Delete(tx, uid, id),
+			details.Delete(tx, uid, id))
+	}
+	return err
 }
 
 // foldName is the key of a fold: the type, then a keyed hash of all that must be equal.
@@ -143,14 +219,21 @@ func foldName(secret []byte, e Event, key string) string {
 
 func othersName(t Type) string { return string(t) + ":others" }
 
-// foldSecret is the key under which folds are named: the user's log key, or one of the house. A damaged one of the house
-// stays where it is; what would be counted under it is counted as others are.
+// foldSecret is the key under which folds are named: the user's log key, or one of the house. Both are read, so that a uid
+// which is nobody's costs as much. A damaged one of the house stays where it is; what would be counted under it is counted
+// as others are.
 func foldSecret(tx *storage.Tx, uid storage.UID) ([]byte, error) {
-	if !uid.IsZero() {
-		if key, err := keyOf(tx, uid); err != nil || key.bytes != nil {
-			return key.bytes, err
-		}
+	house, errHouse := houseSecret(tx)
+	if uid.IsZero() {
+		return house, errHouse
 	}
+	if key, err := keyOf(tx, uid); err != nil || key.bytes != nil {
+		return key.bytes, err
+	}
+	return house, errHouse
+}
+
+func houseSecret(tx *storage.Tx) ([]byte, error) {
 	key, err := foldKeys.Get(tx, storage.House, "")
 	switch {
 	case err == nil:

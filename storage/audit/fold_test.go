@@ -449,3 +449,47 @@ func TestRunFolds_ClosesByItself(t *testing.T) {
 		must(t, engine.Close())
 	})
 }
+
+func TestFoldRepeats_RecordsTheFirstAtOnceAndTheOthersAsOne(t *testing.T) {
+	g := ground.Open(t, ground.Options{Chaos: true})
+	e := audit.Event{Type: audit.ManagementFailed, Facts: audit.Facts{audit.FactStatus: "404"}}
+	occur := func(times int) {
+		t.Helper()
+		for range times {
+			g.Update(func(tx *storage.Tx) error {
+				return audit.FoldRepeats(tx, audit.ByClient("cl_x", nil, storage.House), e, audit.Detail{}, "", time.Minute)
+			})
+		}
+	}
+	counts := func() (n []int) {
+		t.Helper()
+		_, _, err := audit.CloseFolds(t.Context(), g.Store)
+		must(t, err)
+		list, _, err := audit.List(t.Context(), g.Store, audit.Query{}, false)
+		must(t, err)
+		for _, one := range list {
+			n = append(n, one.Folded.Count)
+		}
+		return n
+	}
+	occur(1)
+	g.Clock.Advance(2 * time.Minute)
+	if got := counts(); !slices.Equal(got, []int{0}) {
+		t.Errorf("of one alone: %v", got)
+	}
+	occur(6)
+	if got := counts(); !slices.Equal(got, []int{0, 0}) {
+		t.Errorf("within the window: %v", got)
+	}
+	g.Clock.Advance(2 * time.Minute)
+	if got := counts(); !slices.Equal(got, []int{5, 0, 0}) {
+		t.Errorf("after it: %v", got)
+	}
+	// The next occurrence closes what was counted as well.
+	occur(3)
+	g.Clock.Advance(time.Minute)
+	occur(1)
+	if got := counts(); !slices.Equal(got, []int{0, 2, 0, 5, 0, 0}) {
+		t.Errorf("the next one closes: %v", got)
+	}
+}
