@@ -465,6 +465,15 @@ func TestEveryCallOfTheInstallation_NamesThePersonBehindSudoInADetailAlone(t *te
 		must(t, err)
 		_, err = operator.RotateKeys.Do(ctx, s, operator.None{})
 		must(t, err)
+		h.clock.Jump(time.Hour)
+		_, err = operator.SettleClock.Do(ctx, s, storage.TrustWall)
+		must(t, err)
+		h.damage(t)
+		dropped, err := operator.DropDamage.Do(ctx, s, operator.None{})
+		must(t, err)
+		if dropped != 1 {
+			t.Errorf("%d damaged records were dropped", dropped)
+		}
 		events, err := operator.ListEvents.Do(ctx, s, operator.EventQuery{Take: 100})
 		must(t, err)
 		var got []audit.Type
@@ -477,12 +486,32 @@ func TestEveryCallOfTheInstallation_NamesThePersonBehindSudoInADetailAlone(t *te
 		want := []audit.Type{
 			audit.ClientAdded, audit.TenantUpdate, audit.TenantUpdate,
 			audit.KeyRotated, audit.KeyRotated, audit.KeyRotated, // the ring, and a signing key of each algorithm
+			audit.TenantUpdate, audit.TenantUpdate, // the clock, and the damage
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
 		h.expectOnlyIn(t, "planted", "event_detail_house")
 	})
+}
+
+// damage has the sweeper set aside an expiry entry that names no row.
+func (h *house) damage(t *testing.T) {
+	t.Helper()
+	must(t, h.Store.Engine().Update(t.Context(), func(storage.Reader) (*storage.WriteSet, error) {
+		ws := storage.NewWriteSet()
+		ws.Put([]byte("x\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01no row's key"), []byte("damaged"))
+		return ws, nil
+	}))
+	for {
+		list, err := h.Store.SetAside(t.Context(), 1)
+		must(t, err)
+		if len(list) == 1 {
+			return
+		}
+		_, err = h.Store.Sweep(t.Context())
+		must(t, err)
+	}
 }
 
 // bySudo returns s with the name of the person who acts as the operator by sudo.

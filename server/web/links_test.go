@@ -1,0 +1,65 @@
+package web
+
+import (
+	"html"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"tutela/recovery/user"
+)
+
+// linkIn finds what a page loads and links to, and where its forms go.
+var linkIn = regexp.MustCompile(`(href|src|action)="([^"#][^"]*)"`)
+
+// Base URLs that end in a slash make two, and the SDKs append a mount of their own. The links of a page are relative, so
+// they lead back through whatever stood before it.
+func TestPages_RelativeLinksHoldUnderAnyMountAndDoubledSlashes(t *testing.T) {
+	for _, base := range []string{"", "/", "//", "/appliance-mfa", "//appliance-mfa", "/appliance-mfa/", "//appliance-mfa///"} {
+		for _, end := range []string{"", "/"} {
+			h := newHouse(t)
+			b := h.browser()
+			ticket := h.ticket(user.User{ID: "maria"})
+			at := base + "/mfa/enrollment" + end + "?ticket=" + ticket
+			links := b.follow(at, b.do("GET", at, ""), ticket)
+			scan := base + "/mfa/enrollment/start" + end
+			links += b.follow(scan, b.do("POST", scan, "ticket="+ticket), ticket)
+			state := base + "/mfa/enrollment/state" + end + "?ticket=" + ticket
+			links += b.follow(state, b.do("GET", state, ""), ticket)
+			if links < 8 {
+				t.Errorf("%s: %d links", at, links)
+			}
+		}
+	}
+}
+
+// follow asks for all that a page leads to on this server, as a browser resolves it, and returns how much that is.
+func (b *browser) follow(at string, p page, ticket string) (links int) {
+	b.t.Helper()
+	if p.status != http.StatusOK {
+		b.t.Errorf("%s: %d %s", at, p.status, p.body)
+	}
+	here, err := url.Parse(b.base + at)
+	b.must(err)
+	for _, found := range linkIn.FindAllStringSubmatch(p.body, -1) {
+		to, err := here.Parse(html.UnescapeString(found[2]))
+		b.must(err)
+		if to.Scheme != "http" {
+			continue // of the app, or data
+		}
+		links++
+		path := strings.TrimPrefix(to.String(), b.base)
+		got := page{status: http.StatusOK}
+		if found[1] != "action" {
+			got = b.do("GET", path, "")
+		} else if !strings.HasSuffix(path, "/code") { // showing the code wants a phone that has enrolled
+			got = b.do("POST", path, "ticket="+ticket)
+		}
+		if got.status != http.StatusOK {
+			b.t.Errorf("%s leads to %s: %d", at, to, got.status)
+		}
+	}
+	return links
+}
