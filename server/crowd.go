@@ -162,15 +162,14 @@ func (w *crowd) overShare(g *group, share int) *conn {
 	return nil
 }
 
-// grown notes that a connection more is open. When half of the bound is reached it returns those on which nothing was ever
-// asked.
+// grown notes that a connection more is open. When half of the bound is reached it returns those that are idle.
 func (w *crowd) grown() (hurried []*conn) {
 	if w.crowded || len(w.conns) < max(2, w.max/2) {
 		return nil
 	}
 	w.crowded = true
 	for c := range w.conns {
-		if !c.used.Load() {
+		if c.idle.Load() {
 			hurried = append(hurried, c)
 		}
 	}

@@ -151,13 +151,18 @@ func TestCrowd_ADeclaredProxyHasNoShare(t *testing.T) {
 func TestCrowd_SilentConnectionsAreClosedSooner(t *testing.T) {
 	r := start(t, crowdOf32(server.Config{}), nil)
 	first := r.dialFrom("127.0.0.1")
-	spoken := r.dialFrom("127.0.7.1")
-	for range 14 {
+	before := r.dialFrom("127.0.7.1")
+	if status := r.asked(before, "/healthz"); status != 200 {
+		t.Errorf("before the crowd: status %d", status)
+	}
+	within := r.dialFrom("127.0.8.1")
+	for range 20 { // past the share: the crowd is there when these have come
 		r.dialFrom("127.0.0.1")
 	}
-	if status := r.asked(spoken, "/healthz"); status != 200 {
-		t.Errorf("status %d", status)
+	if status := r.asked(within, "/healthz"); status != 200 {
+		t.Errorf("in the crowd: status %d", status)
 	}
 	r.ends(first)  // nothing was ever said on it
-	r.ends(spoken) // its caller was answered, and said nothing since
+	r.ends(before) // their callers were answered, and said nothing since
+	r.ends(within)
 }

@@ -89,6 +89,7 @@ func (l *listener) Accept() (net.Conn, error) {
 // adopt takes a connection among the open ones; nil when there are too many, and then it is closed.
 func (l *listener) adopt(inner net.Conn) net.Conn {
 	c := &conn{Conn: inner, raw: inner, listener: l}
+	c.idle.Store(true)
 	var handed net.Conn = c
 	if l.tls != nil {
 		secured := tls.Server(inner, l.tls)
@@ -104,29 +105,18 @@ func (l *listener) adopt(inner net.Conn) net.Conn {
 		return nil
 	}
 	for _, other := range hurried {
-		l.giveUntil(other, crowdedIdle)
+		if err := other.raw.SetReadDeadline(time.Now().Add(crowdedIdle)); err != nil {
+			l.log.Debug("hurry a connection", "err", err)
+		}
 	}
 	// The engine sets no deadline for a connection's first byte.
-	if !l.giveUntil(c, l.idleTime()) {
+	if c.waitUntil(time.Now().Add(l.idle)) != nil {
 		if err := c.Close(); err != nil {
 			l.log.Debug("close a connection", "err", err)
 		}
 		return nil
 	}
 	return handed
-}
-
-// idleTime is how long a connection may be silent.
-func (l *listener) idleTime() time.Duration {
-	if l.isCrowded() {
-		return min(l.idle, crowdedIdle)
-	}
-	return l.idle
-}
-
-// giveUntil gives a connection so long to say something.
-func (l *listener) giveUntil(c *conn, idle time.Duration) bool {
-	return c.raw.SetReadDeadline(time.Now().Add(idle)) == nil
 }
 
 // turnAway tells a caller that there are too many, before any of the request is read. It must not block: a new socket
@@ -192,6 +182,7 @@ type conn struct {
 	listener *listener
 	member
 	used     atomic.Bool // something was read
+	idle     atomic.Bool // the next request has not begun
 	closed   sync.Once
 	closeErr error
 
@@ -216,6 +207,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		if !c.used.Load() {
 			c.used.Store(true)
 		}
+		if c.idle.Load() {
+			c.idle.Store(false)
+		}
 		if c.written {
 			c.headSize = 0
 			c.written = false
@@ -225,15 +219,24 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// SetReadDeadline sets the deadline, which behind an answer is that of a silent connection: in a crowd it is sooner.
+// SetReadDeadline sets the deadline. Behind an answer it is that of the next request's first byte.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	if c.answered {
-		c.answered = false
-		if sooner := time.Now().Add(crowdedIdle); sooner.Before(t) && c.listener.isCrowded() {
-			t = sooner
-		}
+	if !c.answered {
+		return c.Conn.SetReadDeadline(t)
 	}
-	return c.Conn.SetReadDeadline(t)
+	c.answered = false
+	c.idle.Store(true)
+	return c.waitUntil(t)
+}
+
+// waitUntil gives a connection that is idle until t to say something, and less in a crowd. A crowd that begins meanwhile
+// finds it idle.
+func (c *conn) waitUntil(t time.Time) error {
+	err := c.Conn.SetReadDeadline(t)
+	if sooner := time.Now().Add(crowdedIdle); err == nil && sooner.Before(t) && c.listener.isCrowded() {
+		err = c.Conn.SetReadDeadline(sooner)
+	}
+	return err
 }
 
 // Write writes an answer; what is read after it begins a new request, unless it only said to go on.
