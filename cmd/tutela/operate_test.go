@@ -234,7 +234,7 @@ func TestUser_IsListedShownBlockedAndGivenARole(t *testing.T) {
 	})
 }
 
-func TestUnlock_OpensWhatWrongCodesHaveClosed(t *testing.T) {
+func TestUnlock_EndsTheWaitOfWrongCodes(t *testing.T) {
 	c := newCommandLine(t)
 	c.serve()
 	enroll := func(userID string) (folder, code string) {
@@ -248,16 +248,22 @@ func TestUnlock_OpensWhatWrongCodesHaveClosed(t *testing.T) {
 	for range 10 {
 		practise(wrong)
 	}
-	if r := practise(right); r.status == 0 {
-		t.Fatalf("the control: nothing is closed: %s", r.stdout)
+	if r := practise(wrong); !strings.Contains(r.stderr, "too many wrong codes") {
+		t.Fatalf("the control: nothing waits: %s%s", r.stdout, r.stderr)
+	}
+	if r := practise(right); r.status != 0 {
+		t.Fatalf("the right code waits: %s", r.stderr)
+	}
+	for range 10 { // the right one has ended the wait
+		practise(wrong)
 	}
 	blocks := decode(t, c.run("user", "show", "maria", "--json"))["blocks"].([]any)
 	if len(blocks) != 1 || blocks[0].(map[string]any)["channel"] != "practice" || !isInstant(blocks[0].(map[string]any)["until"]) {
 		t.Errorf("blocks %v", blocks)
 	}
 	c.run("user", "unlock", "maria")
-	if r := practise(right); r.status != 0 {
-		t.Errorf("still closed: %s", r.stderr)
+	if r := practise(wrong); strings.Contains(r.stderr, "too many wrong codes") {
+		t.Errorf("still waiting: %s", r.stderr)
 	}
 	if blocks, ok := decode(t, c.run("user", "show", "maria", "--json"))["blocks"].([]any); !ok || len(blocks) != 0 {
 		t.Errorf("blocks %v", blocks)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tutela/device"
+	"tutela/device/devicetest"
 	"tutela/device/login"
 	"tutela/device/push"
 	"tutela/recovery/admin"
@@ -321,7 +322,7 @@ func (h *house) expectDelivery(what string, req login.Request, want login.Delive
 	return begun
 }
 
-func TestBegin_FivePushesSinceTheLastSuccessThenSilence(t *testing.T) {
+func TestBegin_FivePushesThenSilence(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		for i := range 5 {
@@ -389,9 +390,9 @@ func TestBegin_BudgetIsAsSetAndSurvivesARestart(t *testing.T) {
 	})
 }
 
-func TestBegin_NotMeMutesTheClientAndAddressForAnHour(t *testing.T) {
+func TestBegin_NotMeMutesTheClientAndNetworkForAnHour(t *testing.T) {
 	for _, reason := range []string{"not_me", "hack"} {
-		for _, ip := range []string{"198.51.100.7", "", "2001:db8:1:2::1"} {
+		for _, ip := range []string{"198.51.100.7", "2001:db8:1:2::1"} {
 			t.Run(fmt.Sprintf("%s/%q", reason, ip), func(t *testing.T) {
 				onEveryEngine(t, func(h *house) {
 					h.set("push.budget", "100")
@@ -409,8 +410,8 @@ func TestBegin_NotMeMutesTheClientAndAddressForAnHour(t *testing.T) {
 					other.Client = "another client"
 					h.expectDelivery("from the address, by another client", other, login.Push)
 					if ip == "2001:db8:1:2::1" {
-						h.expectDelivery("from the same /64", from("2001:db8:1:2:ffff::9"), login.Silent)
-						h.expectDelivery("from another /64", from("2001:db8:1:3::1"), login.Push)
+						h.expectDelivery("from the same /48", from("2001:db8:1:ffff::9"), login.Silent)
+						h.expectDelivery("from another /48", from("2001:db8:2::1"), login.Push)
 					}
 					begun := h.begin(from("203.0.113.9"))
 					for _, m := range p.pull() {
@@ -426,6 +427,100 @@ func TestBegin_NotMeMutesTheClientAndAddressForAnHour(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Without an address the owner may be among those who ask.
+func TestBegin_NotMeWithoutAnAddressLetsOneThroughInTenMinutes(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		h.set("push.budget", "100")
+		p := h.enroll("ada", "a")
+		nowhere := request("ada")
+		nowhere.IP = ""
+		h.begin(nowhere)
+		must(h.t, p.deny(p.one(), "not_me"))
+		for i := range 6 {
+			h.expectDelivery(fmt.Sprint("within ten minutes ", i), nowhere, login.Silent)
+			h.clock.Advance(10*time.Minute - time.Nanosecond)
+			h.expectDelivery(fmt.Sprint("just within ", i), nowhere, login.Silent)
+			h.clock.Advance(time.Nanosecond)
+			h.expectDelivery(fmt.Sprint("after ten minutes ", i), nowhere, login.Push)
+		}
+		h.expectDelivery("after the hour", nowhere, login.Push)
+	})
+}
+
+// An unmodified Guardian app cannot pull: pushes that never came back would end them for good.
+func TestBegin_PushesComeBackSlowerEachTime(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		h.set("push.budget", "1")
+		h.enroll("ada", "a")
+		h.expectDelivery("the first", request("ada"), login.Push)
+		for _, wait := range []time.Duration{
+			30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 16 * time.Hour, 24 * time.Hour, 24 * time.Hour,
+		} {
+			h.clock.Advance(wait - time.Nanosecond)
+			h.expectDelivery(fmt.Sprint("just before ", wait), request("ada"), login.Silent)
+			h.clock.Advance(time.Nanosecond)
+			h.expectDelivery(fmt.Sprint("after ", wait), request("ada"), login.Push)
+		}
+	})
+}
+
+// Who has her password and asks from elsewhere must not use up the owner's pushes, nor take each that comes back.
+func TestBegin_ANetworkFromWhichSheSucceededHasPushesOfItsOwn(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		home := request("ada")
+		strange := request("ada")
+		begun := h.begin(home)
+		must(h.t, p.approve(p.one(), begun.Number))
+		for i := range 12 {
+			strange.IP = fmt.Sprintf("203.0.%d.9", i)
+			want := login.Push
+			if i >= 5 {
+				want = login.Silent
+			}
+			h.expectDelivery(fmt.Sprint("stranger's ", i+1), strange, want)
+			h.clock.Advance(10 * time.Second)
+		}
+		h.expectDelivery("hers, meanwhile", home, login.Push)
+		h.clock.Advance(30 * 24 * time.Hour)
+		for range 5 {
+			h.expectDelivery("another stranger's", strange, login.Push)
+			h.clock.Advance(10 * time.Second)
+		}
+		h.expectDelivery("from home, where she was not for 30 days", home, login.Silent)
+	})
+}
+
+func TestBegin_DenialsEmptyTheBucketByFiveMoreAtMost(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.enroll("ada", "a")
+		h.set("push.budget", "1")
+		for range 12 {
+			h.begin(request("ada"))
+			must(h.t, p.deny(p.pull()[0], "busy"))
+			h.clock.Advance(5 * time.Second)
+		}
+		// One push and five more are out: the sixth to come back leaves room for one.
+		wait := 30*time.Minute + time.Hour + 2*time.Hour + 4*time.Hour + 8*time.Hour + 16*time.Hour
+		h.clock.Advance(wait - 5*time.Minute)
+		h.expectDelivery("before the sixth is back", request("ada"), login.Silent)
+		h.clock.Advance(5 * time.Minute)
+		h.expectDelivery("when it is", request("ada"), login.Push)
+	})
+}
+
+func TestUnlock_BringsBackThePushesAndEndsWhatIsMuted(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		h.set("push.budget", "1")
+		p := h.enroll("ada", "a")
+		h.begin(request("ada"))
+		must(h.t, p.deny(p.one(), "not_me"))
+		h.expectDelivery("muted", request("ada"), login.Silent)
+		must(h.t, h.home.Admins.Unlock(context.Background(), "ada", devicetest.Admin))
+		h.expectDelivery("after the unlock", request("ada"), login.Push)
+	})
 }
 
 func TestBegin_OtherReasonsMuteNothing(t *testing.T) {

@@ -9,16 +9,21 @@ import (
 	"tutela/storage/audit"
 )
 
-// mutedFor is how long a denial with the reason not_me or hack stops the pushes from that client and address.
-const mutedFor = time.Hour
+const (
+	mutedFor   = time.Hour        // how long a denial with the reason not_me or hack stops the pushes from that client and network
+	mutedKept  = 64               // networks that are muted at a time; the one that ends first goes first
+	letThrough = 10 * time.Minute // without an address one push in this time goes through: the owner may be among those who ask
+)
 
-// budget counts how often a client has asked a user since the last success: a person who is asked again and again taps
-// yes in the end.
+// budget bounds how often a client asks a user: a person who is asked again and again taps yes in the end. Its own bucket is
+// the one that the networks share from which she has not succeeded.
 //
 // Source: NIST SP 800-63B-4 §3.1.3 (limit pushes since the last success); OWASP ASVS 6.6.4.
 type budget struct {
-	Used  int                  `json:"used"`            // pushes; a denial counts double
-	Muted map[string]time.Time `json:"muted,omitempty"` // until when, by the network of the login's address
+	bucket
+	Own   map[string]*own      `json:"own,omitempty"`   // by network
+	Muted map[string]time.Time `json:"muted,omitempty"` // until when, by network
+	Next  time.Time            `json:"next,omitzero"`   // when a push without an address goes through though it is muted
 }
 
 var budgets = storage.Declare(storage.Spec[budget]{Name: "push_budget", Class: storage.MFA})
@@ -31,36 +36,55 @@ func budgetOf(tx *storage.Tx, uid storage.UID, client string) (*budget, error) {
 	return b, err
 }
 
-// take uses one push, when there is one left and the address is not muted. why says what stands against it.
+// take uses one push, when there is one left and the network is not muted. why says what stands against it.
 func (b *budget) take(tx *storage.Tx, uid storage.UID, client, ip string) (ok bool, why audit.Word, err error) {
 	most, err := pushBudget.Get(tx)
 	if err != nil {
 		return false, "", err
 	}
-	switch {
-	case tx.Now().Before(b.Muted[network(ip)]):
+	now := tx.Now()
+	from := network(ip)
+	if b.muted(now, from) {
 		return false, audit.WhyMuted, nil
-	case b.Used >= most:
+	}
+	bucket := b.bucketOf(now, from)
+	bucket.refill(now)
+	if bucket.Used >= most {
 		return false, audit.WhyBudget, nil
 	}
-	b.Used++
+	if from == "" && now.Before(b.Muted[""]) {
+		b.Next = now.Add(letThrough)
+	}
+	bucket.cost(now, most)
 	return true, "", budgets.Put(tx, uid, client, b)
 }
 
-// denied counts a denial as a second push and, when the person says that it was not her, mutes the address.
+func (b *budget) muted(now time.Time, from string) bool {
+	if from == "" && !now.Before(b.Next) {
+		return false
+	}
+	return now.Before(b.Muted[from])
+}
+
+// denied costs one push more and, when the person says that it was not her, mutes the network.
 func denied(tx *storage.Tx, uid storage.UID, l *Login, notMe bool) error {
 	b, err := budgetOf(tx, uid, l.Client)
 	if err != nil {
 		return err
 	}
-	b.Used++
+	most, err := pushBudget.Get(tx)
+	if err != nil {
+		return err
+	}
+	from := network(l.IP)
+	b.bucketOf(tx.Now(), from).cost(tx.Now(), most)
 	if notMe {
-		b.mute(tx.Now(), l.IP)
+		b.mute(tx.Now(), from)
 	}
 	return budgets.Put(tx, uid, l.Client, b)
 }
 
-func (b *budget) mute(now time.Time, ip string) {
+func (b *budget) mute(now time.Time, from string) {
 	for other, until := range b.Muted {
 		if !now.Before(until) {
 			delete(b.Muted, other)
@@ -69,34 +93,41 @@ func (b *budget) mute(now time.Time, ip string) {
 	if b.Muted == nil {
 		b.Muted = make(map[string]time.Time, 1)
 	}
-	b.Muted[network(ip)] = now.Add(mutedFor)
+	b.Muted[from] = now.Add(mutedFor)
+	if from == "" {
+		b.Next = now.Add(letThrough)
+	}
+	for len(b.Muted) > mutedKept {
+		first := from
+		for other, until := range b.Muted {
+			if c := until.Compare(b.Muted[first]); c < 0 || c == 0 && other < first {
+				first = other
+			}
+		}
+		delete(b.Muted, first)
+	}
 }
 
-// network returns what the addresses of one place share. An IPv6 address counts by its /64: who holds one address of it
-// holds them all.
+// network returns what the addresses of one place share: the /24 of an IPv4 address, the /48 of an IPv6 address; "" without
+// one.
 func network(ip string) string {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
 		return ip
 	}
+	bits := 48
 	if addr = addr.Unmap().WithZone(""); addr.Is4() {
-		return addr.String()
+		bits = 24
 	}
-	return netip.PrefixFrom(addr, 64).Masked().String()
+	return netip.PrefixFrom(addr, bits).Masked().String()
 }
 
-// succeeded gives the client its budget back. Addresses that are muted stay so.
-func succeeded(tx *storage.Tx, uid storage.UID, client string) error {
-	b, err := budgets.Get(tx, uid, client)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil
-	}
+// succeeded notes that a login was answered with a yes on a phone.
+func succeeded(tx *storage.Tx, uid storage.UID, l *Login) error {
+	b, err := budgetOf(tx, uid, l.Client)
 	if err != nil {
 		return err
 	}
-	if len(b.Muted) == 0 {
-		return budgets.Delete(tx, uid, client)
-	}
-	b.Used = 0
-	return budgets.Put(tx, uid, client, b)
+	b.succeed(tx.Now(), network(l.IP), l.Delivery != Silent)
+	return budgets.Put(tx, uid, l.Client, b)
 }

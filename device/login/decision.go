@@ -17,8 +17,8 @@ type decision struct {
 	detail audit.Detail
 }
 
-// approve satisfies the login by a method, once: it records the event, restores the client's push budget and wakes the
-// callers that wait. It writes the login. What only one method needs, its caller does in the same transaction.
+// approve satisfies the login by a method, once: it records the event, fills the push budget and wakes the callers that
+// wait. It writes the login. What only one method needs, its caller does in the same transaction.
 //
 // Errors: ErrNoLogin, when the login is decided or over.
 func (d decision) approve(tx *storage.Tx, actor audit.Actor, method Method) error {
@@ -28,9 +28,13 @@ func (d decision) approve(tx *storage.Tx, actor audit.Actor, method Method) erro
 	d.login.Record.Method = method
 	facts := audit.Facts{audit.FactMethod: audit.Word(method)}
 	maps.Copy(facts, d.facts)
+	filled := succeeded
+	if method == ByRecoveryCode {
+		filled = func(tx *storage.Tx, uid storage.UID, _ *Login) error { return Refill(tx, uid) }
+	}
 	return errors.Join(
 		d.write(tx),
-		succeeded(tx, d.login.UID, d.login.Record.Client),
+		filled(tx, d.login.UID, d.login.Record),
 		audit.Record(tx, actor, eventOf(d.login, audit.AuthSucceed, facts), d.detail))
 }
 

@@ -42,7 +42,7 @@ func New(store *storage.Store, ring *keyring.Ring, devices *device.Service, code
 
 var (
 	digits     = setting.Int("approval.digits", "how many digits a login shows for number matching; NIST asks for 6", 6, 2, 8)
-	pushBudget = setting.Int("push.budget", "pushes per user and client since the last success; past it approvals are silent", 5, 1, 100)
+	pushBudget = setting.Int("push.budget", "pushes per user and client, which come back slower each time; past it approvals are silent", 5, 1, 100)
 	afterReset = setting.OneOf("enrollment.after_reset",
 		"whether a user who is new, or was reset, sets up alone (open) or needs a ticket", "open", "ticket")
 )

@@ -33,9 +33,46 @@ type life struct {
 	began   []time.Duration // of the logins of the last minute
 	asked   int             // how often
 	pending []*modelLogin
-	used    int // of the push budget
+	shared  modelBucket
+	own     *modelBucket // of the network that all logins come from; nil: no success from there yet
+	ownTil  time.Duration
 	muted   time.Duration
 	now     time.Duration
+}
+
+// modelBucket holds pushes that are out, and when the next one comes back.
+type modelBucket struct {
+	out   int
+	waits int // how many came back since the last success
+	next  time.Duration
+}
+
+func (b *modelBucket) at(now time.Duration) *modelBucket {
+	for b.out > 0 && b.next <= now {
+		b.out--
+		b.waits++
+		b.next += b.wait()
+	}
+	return b
+}
+
+func (b *modelBucket) wait() time.Duration {
+	return []time.Duration{30 * time.Minute, time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 16 * time.Hour, 24 * time.Hour}[min(b.waits, 6)]
+}
+
+func (b *modelBucket) take(now time.Duration) {
+	if b.out == 0 {
+		b.next = now + b.wait()
+	}
+	b.out = min(b.out+1, 10)
+}
+
+// bucket is the one that the next push is taken from.
+func (l *life) bucket() *modelBucket {
+	if l.own != nil && l.now < l.ownTil {
+		return l.own.at(l.now)
+	}
+	return l.shared.at(l.now)
 }
 
 type modelPhone struct {
@@ -183,13 +220,14 @@ func (l *life) begin(r *rapid.T) {
 	}
 	expectIn(r, err, nil)
 	want := login.Push
-	if l.used >= 5 || l.now < l.muted {
+	bucket := l.bucket()
+	if bucket.out >= 5 || l.now < l.muted {
 		want = login.Silent
 	} else {
-		l.used++
+		bucket.take(l.now)
 	}
 	if b.Delivery != want {
-		r.Fatalf("delivery is %s, want %s: %d used, muted until %v", b.Delivery, want, l.used, l.muted)
+		r.Fatalf("delivery is %s, want %s: %+v, muted until %v", b.Delivery, want, bucket, l.muted)
 	}
 	m := &modelLogin{Begun: b, message: req.Message, until: l.now + req.Life}
 	for _, p := range l.phones {
@@ -232,7 +270,11 @@ func (l *life) decide(r *rapid.T, b *modelLogin, p *modelPhone, how string) {
 	switch how {
 	case "approve":
 		err = p.approve(m, b.Number)
-		l.used = 0
+		if bucket := l.bucket(); bucket == &l.shared && b.Delivery != login.Silent {
+			bucket.out = max(bucket.out-1, 0)
+		}
+		l.own = &modelBucket{}
+		l.ownTil = l.now + 30*24*time.Hour
 		l.failed = 0
 		l.waitTil = 0
 	case "wrong":
@@ -240,11 +282,11 @@ func (l *life) decide(r *rapid.T, b *modelLogin, p *modelPhone, how string) {
 			err = nil
 		}
 		collected = login.ErrDenied
-		l.used++
+		l.bucket().take(l.now)
 	default:
 		err = p.deny(m, how)
 		collected = login.ErrDenied
-		l.used++
+		l.bucket().take(l.now)
 		if how == "not_me" {
 			l.muted = l.now + time.Hour
 		}
@@ -277,7 +319,10 @@ func (l *life) redeem(r *rapid.T, right bool) {
 		l.code = string(o.Next)
 		l.failed = 0
 		l.waitTil = 0
-		l.used = 0
+		l.shared = modelBucket{}
+		if l.own != nil {
+			l.own = &modelBucket{}
+		}
 	default:
 		expectIn(r, err, recovery.ErrWrongCode)
 		if l.failed++; l.failed >= 10 {

@@ -5,13 +5,14 @@ import (
 	"errors"
 
 	"tutela/backup/restore"
+	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
 
-// Unlock opens all the user's channels that are closed or waiting by the limits on guessing, and lifts the vetoes on
-// restores.
+// Unlock ends the waits of the user's wrong codes, brings back all her pushes and ends what she has muted, and lifts the
+// vetoes on restores.
 //
 // Errors: user.ErrUnknown; ErrRefused.
 func (s *Service) Unlock(ctx context.Context, userID string, actor audit.Actor) error {
@@ -27,6 +28,7 @@ func (s *Service) Unlock(ctx context.Context, userID string, actor audit.Actor) 
 		}
 		return errors.Join(
 			recovery.OpenAll(tx, u.UID),
+			login.Unmute(tx, u.UID),
 			restore.LiftVetoes(tx, u.UID),
 			audit.RecordAccount(tx, actor, e, audit.Detail{}))
 	})

@@ -1,0 +1,139 @@
+package login
+
+import (
+	"time"
+
+	"tutela/storage"
+)
+
+// bucket counts the pushes that a user may be sent. Each push takes one out. One comes back after half an hour, the next
+// after an hour more, then after 2, 4, 8, 16 and 24 hours, and every 24 hours from then on; a success brings all back.
+type bucket struct {
+	Used     int       `json:"used"`               // pushes that have not come back; a denial costs one more
+	Returned int       `json:"returned,omitempty"` // pushes that came back since the last success: each makes the next wait longer
+	Since    time.Time `json:"since,omitzero"`     // when the wait for the next one began; zero while none is out
+}
+
+const (
+	firstReturn   = 30 * time.Minute
+	longestReturn = 24 * time.Hour
+	deepest       = 5 // by how much denials may empty a bucket beyond its pushes
+)
+
+// returnAfter returns the wait for a push to come back when n have come back since the last success.
+func returnAfter(n int) time.Duration {
+	if n > 5 {
+		return longestReturn
+	}
+	return firstReturn << n
+}
+
+// refill brings back the pushes whose wait is over.
+func (b *bucket) refill(now time.Time) {
+	for b.Used > 0 {
+		next := b.Since.Add(returnAfter(b.Returned))
+		if now.Before(next) {
+			return
+		}
+		b.Used--
+		b.Returned++
+		b.Since = next
+	}
+	b.Since = time.Time{}
+}
+
+// cost takes one out of a bucket for most pushes.
+func (b *bucket) cost(now time.Time, most int) {
+	b.refill(now)
+	if b.Used == 0 {
+		b.Since = now
+	}
+	b.Used = min(b.Used+1, most+deepest)
+}
+
+// giveBack puts a push back that was not one too many: it was answered with a yes.
+func (b *bucket) giveBack(now time.Time) {
+	b.refill(now)
+	b.Used = max(b.Used-1, 0)
+	if b.Used == 0 {
+		b.Since = time.Time{}
+	}
+}
+
+// own is the bucket of a network from which the user has succeeded.
+type own struct {
+	bucket
+	Success time.Time `json:"success"` // the last one
+}
+
+const (
+	ownFor   = 30 * 24 * time.Hour // how long a network is hers after a success
+	ownsKept = 16                  // networks of a user and client; the one with the oldest success goes first
+)
+
+// bucketOf returns the bucket that a push to a login from a network is taken from: the network's own, if the user has
+// succeeded from there in the last 30 days, else the one that all other networks share. So a stranger who has her
+// password uses up none of hers.
+func (b *budget) bucketOf(now time.Time, network string) *bucket {
+	if o := b.Own[network]; o != nil && now.Before(o.Success.Add(ownFor)) {
+		return &o.bucket
+	}
+	return &b.bucket
+}
+
+// succeed makes a network the user's own, with a full bucket. If she answered a push, that comes back to the bucket that it
+// was taken from.
+func (b *budget) succeed(now time.Time, network string, pushed bool) {
+	if b.bucketOf(now, network) == &b.bucket && pushed {
+		b.giveBack(now)
+	}
+	if b.Own == nil {
+		b.Own = make(map[string]*own, 1)
+	}
+	b.Own[network] = &own{Success: now}
+	for len(b.Own) > ownsKept {
+		oldest := network
+		for other, o := range b.Own {
+			if c := o.Success.Compare(b.Own[oldest].Success); c < 0 || c == 0 && other < oldest {
+				oldest = other
+			}
+		}
+		delete(b.Own, oldest)
+	}
+}
+
+// Refill brings back all pushes of a user: she has spent her recovery code.
+func Refill(tx *storage.Tx, uid storage.UID) error {
+	return eachBudget(tx, uid, func(b *budget) {
+		b.bucket = bucket{}
+		for _, o := range b.Own {
+			o.bucket = bucket{}
+		}
+	})
+}
+
+// Unmute brings back all pushes of a user, and ends what she has muted: an admin has talked with her.
+func Unmute(tx *storage.Tx, uid storage.UID) error {
+	return eachBudget(tx, uid, func(b *budget) { *b = budget{Own: b.fullOwn()} })
+}
+
+func (b *budget) fullOwn() map[string]*own {
+	for _, o := range b.Own {
+		o.bucket = bucket{}
+	}
+	return b.Own
+}
+
+func eachBudget(tx *storage.Tx, uid storage.UID, change func(b *budget)) error {
+	rows, err := budgets.All(tx, uid)
+	if err != nil {
+		return err
+	}
+	for _, row := range rows {
+		change(row.Record)
+		if err := budgets.Put(tx, uid, row.Key, row.Record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
