@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,6 +87,29 @@ func (s *Service) AddTicket(tx *storage.Tx, uid storage.UID, factor string, anot
 		Expires:    tx.Now().Add(ticketLife),
 	}
 	return secret, tickets.Insert(tx, uid, storage.NewUID().String(), t)
+}
+
+// OpenTicket is a ticket that would enrol, as an admin sees it.
+type OpenTicket struct {
+	Created time.Time
+	Expires time.Time
+}
+
+// OpenTickets returns the user's tickets that are neither spent nor expired, oldest first. Those that a page has made from
+// another are not counted: they are spent with it.
+func OpenTickets(tx *storage.Tx, uid storage.UID) ([]OpenTicket, error) {
+	rows, err := tickets.All(tx, uid)
+	if err != nil {
+		return nil, err
+	}
+	var list []OpenTicket
+	for _, row := range rows {
+		if t := row.Record; t.Root == "" && t.SpentBy == nil && tx.Now().Before(t.Expires) {
+			list = append(list, OpenTicket{Created: t.Created, Expires: t.Expires})
+		}
+	}
+	slices.SortFunc(list, func(a, b OpenTicket) int { return a.Created.Compare(b.Created) })
+	return list, nil
 }
 
 // foundTicket is a ticket with where it lies and, when it was started from another, that other.

@@ -42,7 +42,28 @@ type (
 		Updated     instant          `json:"updated"`
 		LastLogin   instant          `json:"last_login,omitzero"`
 		Enrollments []enrollmentJSON `json:"enrollments"`
+		Backups     []backupJSON     `json:"backups"`
+		Tickets     []ticketJSON     `json:"tickets"`
 		Blocks      []blockJSON      `json:"blocks"`
+		Mutes       []muteJSON       `json:"mutes"`
+		Restores    []restoreJSON    `json:"restores"`
+	}
+	backupJSON struct {
+		operator.Backup
+		Updated instant `json:"updated"`
+	}
+	ticketJSON struct {
+		Created instant `json:"created"`
+		Expires instant `json:"expires"`
+	}
+	muteJSON struct {
+		operator.Mute
+		Until instant `json:"until"`
+	}
+	restoreJSON struct {
+		operator.Restore
+		Started   instant `json:"started"`
+		WaitUntil instant `json:"wait_until,omitzero"`
 	}
 	enrollmentJSON struct {
 		operator.Enrollment
@@ -81,15 +102,25 @@ func userForScripts(u admin.Profile) userJSON {
 
 func userDetailForScripts(u operator.UserDetail) userDetailJSON {
 	return userDetailJSON{
-		UserDetail: u,
-		Created:    instant(u.Created),
-		Updated:    instant(u.Updated),
-		LastLogin:  instant(u.LastLogin),
-		Enrollments: each(u.Enrollments, func(e operator.Enrollment) enrollmentJSON {
-			return enrollmentJSON{e, instant(e.Enrolled), instant(e.LastAuth)}
+		UserDetail:  u,
+		Created:     instant(u.Created),
+		Updated:     instant(u.Updated),
+		LastLogin:   instant(u.LastLogin),
+		Enrollments: each(u.Enrollments, enrollmentForScripts),
+		Backups:     each(u.Backups, func(b operator.Backup) backupJSON { return backupJSON{b, instant(b.Updated)} }),
+		Tickets: each(u.Tickets, func(t operator.OpenTicket) ticketJSON {
+			return ticketJSON{instant(t.Created), instant(t.Expires)}
 		}),
 		Blocks: each(u.Blocks, func(b recovery.Block) blockJSON { return blockJSON{string(b.Channel), instant(b.Until)} }),
+		Mutes:  each(u.Mutes, func(m operator.Mute) muteJSON { return muteJSON{m, instant(m.Until)} }),
+		Restores: each(u.Restores, func(r operator.Restore) restoreJSON {
+			return restoreJSON{r, instant(r.Started), instant(r.WaitUntil)}
+		}),
 	}
+}
+
+func enrollmentForScripts(e operator.Enrollment) enrollmentJSON {
+	return enrollmentJSON{e, instant(e.Enrolled), instant(e.LastAuth)}
 }
 
 func eventForScripts(e operator.Event) eventJSON {

@@ -27,10 +27,12 @@ type commands struct {
 
 	Client    clientCmd    `cmd:"" group:"Operate an installation" help:"Register, show and remove clients: login systems and admins' programs."`
 	Ticket    ticketCmd    `cmd:"" group:"Operate an installation" help:"Make a link, and a QR code, with which a user's phone enrols."`
-	User      userCmd      `cmd:"" group:"Operate an installation" help:"Show, block and reset users, and give them roles."`
+	User      userCmd      `cmd:"" group:"Operate an installation" help:"Find, show, block, reset and delete users, and give them roles and codes."`
+	Device    deviceCmd    `cmd:"" group:"Operate an installation" help:"Show, suspend and remove users' phones."`
 	Policy    policyCmd    `cmd:"" group:"Operate an installation" help:"Show and set policies."`
 	Events    eventsCmd    `cmd:"" group:"Operate an installation" help:"Show what happened."`
 	Receipt   receiptCmd   `cmd:"" group:"Operate an installation" help:"Verify the receipt of a reset."`
+	Request   requestCmd   `cmd:"" group:"Operate an installation" help:"Find an error's reference in the log."`
 	Outbox    outboxCmd    `cmd:"" group:"Operate an installation" help:"Show what could not be sent because it cannot be read."`
 	Damage    damageCmd    `cmd:"" group:"Operate an installation" help:"Show the records that the disk has damaged, and remove them."`
 	BackupDB  backupDBCmd  `cmd:"" name:"backup-db" group:"Operate an installation" help:"Copy the data file while the server serves."`

@@ -118,7 +118,7 @@ func TestCommandLine_EndsEveryCommandWith1WhenItFailsAnd2WhenItIsNotUnderstood(t
 // isWithoutInstallation reports whether a command works on no installation, or makes one.
 func isWithoutInstallation(words []string) bool {
 	switch words[0] {
-	case "phone", "demo", "serve", "receipt", "restore-db":
+	case "phone", "demo", "serve", "receipt", "restore-db", "request":
 		return true
 	}
 	return false

@@ -17,12 +17,14 @@ import (
 
 // userCmd is "tutela user".
 type userCmd struct {
-	List   userListCmd   `cmd:"" help:"Show the users."`
-	Show   userShowCmd   `cmd:"" help:"Show one user: phones, recovery code, what is closed, receipts."`
+	List   userListCmd   `cmd:"" help:"Show the users, or those who are looked for."`
+	Show   userShowCmd   `cmd:"" help:"Show one user: phones, backups, tickets, what is closed, receipts, and what to do next."`
 	Role   userRoleCmd   `cmd:"" help:"Give a user a role: none, viewer, helpdesk, admin or owner."`
 	Block  userBlockCmd  `cmd:"" help:"Block a user, who is then let in nowhere; --off takes it back."`
 	Unlock userUnlockCmd `cmd:"" help:"Open what wrong codes have closed for a user, and lift vetoes on restores."`
+	Code   userCodeCmd   `cmd:"" help:"Make a new recovery code for a user."`
 	Reset  userResetCmd  `cmd:"" help:"Remove every record of a user's MFA; leaves a signed receipt."`
+	Delete userDeleteCmd `cmd:"" help:"Remove a user, with the profile."`
 }
 
 // usersAtOnce is how many users are asked for in one call.
@@ -30,18 +32,37 @@ const usersAtOnce = 500
 
 type userListCmd struct {
 	dataFlags
-	JSON bool `name:"json" help:"Print JSON, one user a line, for scripts."`
+	State  string `default:"" enum:",new,enrolled,recovery_only" placeholder:"STATE" help:"Only those with this MFA state: new, enrolled or recovery_only."`
+	Search string `placeholder:"TEXT" help:"Only those of whom a word of id, email, username or name begins with each word of TEXT."`
+	JSON   bool   `name:"json" help:"Print JSON, one user a line, for scripts."`
+}
+
+// Help is the long help of "tutela user list".
+func (userListCmd) Help() string {
+	return `In the order of their ids. Case does not matter to a search.
+
+  tutela user list --search "mar kel"       Maria Keller, and mark.kelso@example.com
+  tutela user list --state recovery_only    who has lost the phone`
 }
 
 // Run shows the users, in the order of their ids.
 func (c *userListCmd) Run(ctx context.Context) error {
+	if c.Search != "" && strings.TrimSpace(c.Search) == "" {
+		return notUnderstood("--search %q names no word", c.Search)
+	}
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 		if !c.JSON {
 			say(table, "USER\tNAME\tMFA\tROLE\tLAST LOGIN\t\n")
 		}
 		for after := ""; ; {
-			users, err := operator.ListUsers.Do(ctx, s, operator.Page{After: after, Take: usersAtOnce})
+			page := operator.Page{
+				After:  after,
+				Take:   usersAtOnce,
+				State:  user.State(c.State),
+				Search: c.Search,
+			}
+			users, err := operator.ListUsers.Do(ctx, s, page)
 			if err != nil {
 				return err
 			}
@@ -53,12 +74,27 @@ func (c *userListCmd) Run(ctx context.Context) error {
 						orDash(string(u.Role)), shortTime(u.LastLogin), blockedMark(u.Blocked))
 				}
 			}
-			if err = errors.Join(err, table.Flush()); err != nil || len(users) < usersAtOnce {
+			if err = errors.Join(err, table.Flush()); err != nil {
 				return err
+			}
+			if len(users) < usersAtOnce {
+				c.sayNobody(after == "" && len(users) == 0)
+				return nil
 			}
 			after = users[len(users)-1].ID
 		}
 	})
+}
+
+// sayNobody tells a person that nobody was shown.
+func (c *userListCmd) sayNobody(nobody bool) {
+	switch {
+	case !nobody || c.JSON:
+	case c.Search != "" || c.State != "":
+		fmt.Fprintln(os.Stderr, "Nobody fits.")
+	default:
+		fmt.Fprintln(os.Stderr, "There is no user yet: tutela ticket USER makes one, and a link with which the phone enrols")
+	}
 }
 
 func blockedMark(blocked bool) string {
@@ -86,42 +122,6 @@ func (c *userShowCmd) Run(ctx context.Context) error {
 		}
 		return showUser(os.Stdout, u)
 	})
-}
-
-func showUser(w io.Writer, u operator.UserDetail) error {
-	code := "none"
-	if u.HasCode {
-		code = "issued"
-	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, line := range [][2]string{
-		{"user", u.ID}, {"uid", u.UID.String()}, {"name", u.Name}, {"email", u.Email}, {"role", string(u.Role)},
-		{"", blockedMark(u.Blocked)}, {"MFA", string(u.State)}, {"recovery code", code},
-		{"created", shortTime(u.Created)}, {"last login", shortTime(u.LastLogin)},
-	} {
-		if line[1] != "" && line[1] != "-" {
-			say(table, "%s\t%s\n", line[0], plain(line[1]))
-		}
-	}
-	for _, e := range u.Enrollments {
-		say(table, "phone\t%s  %s, %s, enrolled %s, last used %s\n", e.ID, plain(e.Name), e.Status,
-			shortTime(e.Enrolled), shortTime(e.LastAuth))
-	}
-	for _, b := range u.Blocks {
-		say(table, "closed\t%s until %s\n", b.Channel, shortTime(b.Until))
-	}
-	for _, r := range u.Receipts {
-		say(table, "reset\t%s  %s by %s: %s%s\n", r.ID, shortTime(r.At), plain(r.By), plain(r.Reason), residueNote(r))
-	}
-	return table.Flush()
-}
-
-// residueNote says when bytes of what was reset may still lie in the file.
-func residueNote(r recovery.Receipt) string {
-	if r.Residue {
-		return "  (tutela compact wipes what is left in the file)"
-	}
-	return ""
 }
 
 type userRoleCmd struct {
@@ -258,7 +258,7 @@ func sayReceipt(w io.Writer, r recovery.Receipt) {
 		say(w, "%s %s: nothing. There is no MFA.\n", did, plain(r.UserID))
 		return
 	}
-	say(w, "%s %s: %s\n", did, plain(r.UserID), plural(rows, "record"))
+	say(w, "%s %s: %s%s\n", did, plain(r.UserID), inShort(r), plural(rows, "record"))
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, removed := range r.Removed {
 		say(table, "  %d\t\t%s\n", removed.Rows, strings.ReplaceAll(removed.Table, "_", " "))
@@ -267,4 +267,26 @@ func sayReceipt(w io.Writer, r recovery.Receipt) {
 	if r.Residue && !r.DryRun {
 		say(w, "Freed pages of the data file may hold bytes of it until tutela compact has run (the server does it every night).\n")
 	}
+}
+
+// inShort says what people know by name of what a receipt counts: "1 phone, 1 backup, 1 code; in all ". It is empty when
+// there is nothing of that.
+func inShort(r recovery.Receipt) string {
+	names := map[string]string{
+		"enrollment":    "phone",
+		"backup":        "backup",
+		"recovery_code": "code",
+	}
+	var parts []string
+	for _, table := range []string{"enrollment", "backup", "recovery_code"} {
+		for _, removed := range r.Removed {
+			if removed.Table == table {
+				parts = append(parts, plural(removed.Rows, names[table]))
+			}
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return strings.Join(parts, ", ") + "; in all "
 }

@@ -6,7 +6,7 @@
 //	who a user is      AddUser  SetRole  SetBlocked  Delete
 //	how she gets in    NewTicket  Suspend  Resume  RemoveEnrollment
 //	how she gets back  Regenerate  Unlock  Reset
-//	what is known      ReadUser  PageUsers  SearchUsers  StandingOf  EnrollmentsOf  Backups  Restores  …
+//	what is known      ReadUser  PageUsers  SearchUsers  StandingOf  DetailOf  EnrollmentsOf  Backups  Restores  …
 //
 // Reading asks nobody: the scopes of a call, or the socket of the operator, have opened it.
 package admin

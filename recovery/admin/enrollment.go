@@ -22,6 +22,27 @@ func (s *Service) ReadEnrollment(ctx context.Context, id string) (e *device.Enro
 	return e, err
 }
 
+// OwnerOf returns the user of an enrollment that admins see, and all that she has like it.
+//
+// Errors: device.ErrNoEnrollment.
+func (s *Service) OwnerOf(ctx context.Context, id string) (owner user.User, set device.Set, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		uid, _, err := device.FindShown(tx, id)
+		if err != nil {
+			return err
+		}
+		u, err := user.Get(tx, uid)
+		if err != nil {
+			return err
+		}
+		owner = *u
+		all, err := device.All(tx, uid)
+		set = all.Shown()
+		return err
+	})
+	return owner, set, err
+}
+
 // EnrollmentsOf returns the user's enrollments as admins see them ([device.Set.Shown]), oldest first.
 //
 // Errors: user.ErrUnknown.

@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 
 	"tutela/device"
 	"tutela/recovery/user"
@@ -39,6 +42,22 @@ func (s *Service) PageUsers(ctx context.Context, after string, skip, take int) (
 // CountUsers returns the number of users, or most if there are more.
 func (s *Service) CountUsers(ctx context.Context, most int) (int, error) {
 	return user.Count(ctx, s.store, most)
+}
+
+// SearchWords returns the users of whom a word of id, email, username or name begins with each word of text, in the order
+// of their ids. It looks at most at most users of whom one begins with the longest. The first search since an update from a
+// release without that index builds it.
+func (s *Service) SearchWords(ctx context.Context, text string, most int) ([]user.User, error) {
+	words := strings.Fields(text)
+	slices.SortStableFunc(words, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	terms := make([]user.Term, 0, len(words))
+	for _, word := range words {
+		terms = append(terms, user.Term{Field: user.Words, Value: word})
+	}
+	if err := user.IndexWords(ctx, s.store); err != nil {
+		return nil, err
+	}
+	return user.Search(ctx, s.store, terms, most)
 }
 
 // SearchUsers returns the users for whom all of the terms hold, as [user.Search] does.

@@ -87,7 +87,8 @@ const (
 	Email    Field = "email"
 	Username Field = "username"
 	Name     Field = "name"
-	Any      Field = "" // each of the others, from its beginning on
+	Any      Field = ""      // each of the others, from its beginning on
+	Words    Field = "words" // each of the others, from the beginning of any of its words on; see [IndexWords]
 )
 
 // Term is one condition of a search.
@@ -132,11 +133,12 @@ func (t Term) candidates(ctx context.Context, s *storage.Store, most int) ([]sto
 		Username: {byUsername},
 		Name:     {byName},
 		Any:      {byID, byEmail, byUsername, byName},
+		Words:    {byWord},
 	}[t.Field]
 	var uids []storage.UID
 	seen := map[storage.UID]bool{}
 	for _, index := range indexes {
-		for _, from := range t.froms(index == peeker(byID)) {
+		for _, from := range t.froms(index) {
 			err := index.Peek(ctx, s, from, func(value string, uid storage.UID, _ string) bool {
 				if !strings.HasPrefix(value, from) || len(uids) == most || value != from && !t.beginning() {
 					return false
@@ -156,18 +158,24 @@ func (t Term) candidates(ctx context.Context, s *storage.Store, most int) ([]sto
 }
 
 // froms returns what an index may hold for the term's value. An id is indexed as it is: case counts in it.
-func (t Term) froms(exact bool) []string {
-	if exact {
+func (t Term) froms(index peeker) []string {
+	switch index {
+	case peeker(byID):
 		return []string{t.Value}
+	case peeker(byWord):
+		return []string{cutWord(folded(t.Value))}
 	}
 	return slices.Compact([]string{folded(t.Value), foldedBefore(t.Value)})
 }
 
 // beginning reports whether the value need only begin the field.
-func (t Term) beginning() bool { return t.Prefix || t.Field == Any }
+func (t Term) beginning() bool { return t.Prefix || t.Field == Any || t.Field == Words }
 
 // holds reports whether the term holds for a user.
 func (t Term) holds(u *User) bool {
+	if t.Field == Words {
+		return holdsWord(u, t.Value)
+	}
 	values := map[Field]string{
 		ID:       u.ID,
 		Email:    u.Email,

@@ -250,7 +250,7 @@ func Create(tx *storage.Tx, u User) (*User, error) {
 	if err := users.Insert(tx, u.UID, record, u.row()); err != nil {
 		return nil, taken(err)
 	}
-	return &u, audit.EnsureKey(tx, u.UID)
+	return &u, errors.Join(putWords(tx, nil, &u), audit.EnsureKey(tx, u.UID))
 }
 
 // row is the record as it is stored.
@@ -301,7 +301,7 @@ func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, e
 	if err := users.Put(tx, uid, record, u.row()); err != nil {
 		return nil, taken(err)
 	}
-	return u, audit.EnsureKey(tx, uid)
+	return u, errors.Join(putWords(tx, &before, u), audit.EnsureKey(tx, uid))
 }
 
 // Merge sets the members of change in metadata; null removes one. Only the first level is merged.

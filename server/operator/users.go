@@ -3,8 +3,13 @@ package operator
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"tutela/backup"
+	"tutela/backup/restore"
+	"tutela/device"
+	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
@@ -13,7 +18,7 @@ import (
 // The calls about users. A user is named by the login system's id; of an unknown one all but MakeTicket are
 // user.ErrUnknown.
 var (
-	// ListUsers returns users in the order of their ids.
+	// ListUsers returns users in the order of their ids. Fewer than Take are all that are left.
 	ListUsers = declare("user/list", (*Local).listUsers)
 
 	// ShowUser returns all that an operator is shown of the user with an id.
@@ -28,6 +33,13 @@ var (
 	// UnlockUser opens what wrong codes have closed for the user with an id, and lifts vetoes on restores.
 	UnlockUser = declare("user/unlock", (*Local).unlockUser)
 
+	// RenewCode gives the user with an id a new recovery code, which counts for a day. Errors: those of
+	// admin.Service.Regenerate.
+	RenewCode = declare("user/code", (*Local).renewCode)
+
+	// DeleteUser removes the user with an id and all about her but evidence. Errors: those of admin.Service.Delete.
+	DeleteUser = declare("user/delete", (*Local).deleteUser)
+
 	// ResetUser removes every record of a user's MFA. Errors: those of admin.Service.Reset.
 	ResetUser = declare("user/reset", (*Local).resetUser)
 
@@ -36,11 +48,16 @@ var (
 	MakeTicket = declare("ticket", (*Local).makeTicket)
 )
 
-// Page is which users are listed: at most Take of those after the id After.
+// Page is which users are listed: at most Take of those after the id After, and of those who fit.
 type Page struct {
-	After string `json:"after,omitempty"`
-	Take  int    `json:"take"`
+	After  string     `json:"after,omitempty"`
+	Take   int        `json:"take"`
+	State  user.State `json:"state,omitempty"`  // of those with this MFA state
+	Search string     `json:"search,omitempty"` // of those of whom a word begins with each of its words; see admin.Service.SearchWords
 }
+
+// MostFound is how many users a search looks at.
+const MostFound = 10_000
 
 // RoleChange gives a user a role; user.NoRole takes it.
 type RoleChange struct {
@@ -59,8 +76,47 @@ type UserDetail struct {
 	admin.Profile
 	Enrollments []Enrollment       `json:"enrollments"`
 	HasCode     bool               `json:"has_recovery_code"`
+	Backups     []Backup           `json:"backups"`
+	Tickets     []OpenTicket       `json:"tickets"`
 	Blocks      []recovery.Block   `json:"blocks"`
+	Mutes       []Mute             `json:"mutes"`
+	Restores    []Restore          `json:"restores"`
 	Receipts    []recovery.Receipt `json:"receipts"`
+}
+
+// Backup is a backup of a user, by its latest generation.
+type Backup struct {
+	ID         string    `json:"id"`
+	Generation int64     `json:"generation"`
+	Size       int       `json:"size"` // bytes
+	Items      int       `json:"items"`
+	Provider   string    `json:"provider"`
+	Updated    time.Time `json:"updated"`
+	Device     string    `json:"device,omitempty"` // the phone's name
+	Orphaned   bool      `json:"orphaned,omitempty"`
+}
+
+// OpenTicket is a ticket that would enrol a phone.
+type OpenTicket struct {
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires"`
+}
+
+// Mute is a place whose logins ring no phone of the user for a while.
+type Mute struct {
+	Client  string    `json:"client"`
+	Network string    `json:"network"`
+	Until   time.Time `json:"until"`
+}
+
+// Restore is a restore that waits for something, or that was vetoed.
+type Restore struct {
+	ID        string    `json:"id"`
+	Device    string    `json:"device"` // name of the phone that wants to take over
+	Step      string    `json:"step"`
+	Reason    string    `json:"reason"`
+	Started   time.Time `json:"started"`
+	WaitUntil time.Time `json:"wait_until,omitzero"`
 }
 
 // Enrollment is an enrollment of a user.
@@ -105,40 +161,122 @@ func ofUser(id string, err error) error {
 }
 
 func (l *Local) listUsers(ctx context.Context, p Page) ([]admin.Profile, error) {
-	listed, err := l.Admins.PageUsers(ctx, p.After, 0, p.Take)
+	if p.Search != "" {
+		return l.searchUsers(ctx, p)
+	}
+	fitting := []admin.Profile{}
+	for after := p.After; ; {
+		listed, err := l.Admins.PageUsers(ctx, after, 0, p.Take)
+		if err != nil {
+			return nil, err
+		}
+		profiles, err := l.Admins.Profiles(ctx, listed)
+		if err != nil {
+			return nil, err
+		}
+		fitting = append(fitting, p.fit(profiles)...)
+		if len(fitting) >= p.Take || len(listed) < p.Take {
+			return fitting[:min(len(fitting), p.Take)], nil
+		}
+		after = listed[len(listed)-1].ID
+	}
+}
+
+func (l *Local) searchUsers(ctx context.Context, p Page) ([]admin.Profile, error) {
+	found, err := l.Admins.SearchWords(ctx, p.Search, MostFound)
 	if err != nil {
 		return nil, err
 	}
-	return l.Admins.Profiles(ctx, listed)
+	found = slices.DeleteFunc(found, func(u user.User) bool { return u.ID <= p.After })
+	profiles, err := l.Admins.Profiles(ctx, found)
+	fitting := p.fit(profiles)
+	return fitting[:min(len(fitting), p.Take)], err
+}
+
+// fit returns those with the state that is asked for.
+func (p Page) fit(profiles []admin.Profile) []admin.Profile {
+	return slices.DeleteFunc(profiles, func(u admin.Profile) bool { return p.State != "" && u.State != p.State })
 }
 
 func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
-	p, err := l.Admins.ReadUser(ctx, id)
+	d, err := l.Admins.DetailOf(ctx, id)
 	if err != nil {
 		return UserDetail{}, ofUser(id, err)
 	}
-	detail := UserDetail{
-		Profile:     p,
-		Enrollments: []Enrollment{},
+	return UserDetail{
+		Profile:     d.Profile,
+		Enrollments: each(d.Enrollments, enrollmentOf),
+		HasCode:     d.HasCode,
+		Backups:     each(d.Backups, backupOf),
+		Tickets:     each(d.Tickets, func(t device.OpenTicket) OpenTicket { return OpenTicket(t) }),
+		Blocks:      d.Blocks,
+		Mutes:       each(d.Mutes, func(m login.Mute) Mute { return Mute(m) }),
+		Restores:    openRestores(d.Restores),
+		Receipts:    d.Receipts,
+	}, nil
+}
+
+// each applies of to every item. The list is never nil, so JSON shows [] and not null.
+func each[T, U any](items []T, of func(T) U) []U {
+	list := make([]U, 0, len(items))
+	for _, item := range items {
+		list = append(list, of(item))
 	}
-	all, err := l.Admins.EnrollmentsOf(ctx, id)
-	if err != nil {
-		return UserDetail{}, err
+	return list
+}
+
+func enrollmentOf(e *device.Enrollment) Enrollment {
+	return Enrollment{
+		ID:       e.ID,
+		Name:     e.Name,
+		Status:   string(e.Status),
+		Enrolled: e.Enrolled,
+		LastAuth: e.LastAuth,
 	}
-	for _, e := range all {
-		detail.Enrollments = append(detail.Enrollments, Enrollment{
-			ID:       e.ID,
-			Name:     e.Name,
-			Status:   string(e.Status),
-			Enrolled: e.Enrolled,
-			LastAuth: e.LastAuth,
-		})
+}
+
+func backupOf(b backup.Tracked) Backup {
+	return Backup{
+		ID:         b.ID,
+		Generation: b.Generation,
+		Size:       b.Size,
+		Items:      b.Items,
+		Provider:   string(b.Provider),
+		Updated:    b.Updated,
+		Device:     b.Device,
+		Orphaned:   b.Orphaned,
 	}
-	standing, err := l.Admins.StandingOf(ctx, id)
-	detail.HasCode = standing.HasCode
-	detail.Blocks = standing.Blocks
-	detail.Receipts = standing.Receipts
-	return detail, err
+}
+
+// openRestores returns those that are not over.
+func openRestores(all []restore.Listed) []Restore {
+	open := []Restore{}
+	for _, r := range all {
+		if r.End == "" {
+			open = append(open, Restore{
+				ID:        r.ID,
+				Device:    r.Name,
+				Step:      string(r.Step),
+				Reason:    string(r.Reason),
+				Started:   r.Started,
+				WaitUntil: r.WaitUntil,
+			})
+		}
+	}
+	return open
+}
+
+func (l *Local) renewCode(ctx context.Context, id string) (recovery.Code, error) {
+	code, err := l.Admins.Regenerate(ctx, id, l.actor)
+	return code, ofUser(id, err)
+}
+
+// deleteUser looks for the user first: who is not there is not deleted, which a person wants to know.
+func (l *Local) deleteUser(ctx context.Context, id string) (None, error) {
+	if _, err := l.Admins.ReadUser(ctx, id); err != nil {
+		return None{}, ofUser(id, err)
+	}
+	return None{}, l.Admins.Delete(ctx, id, l.actor)
 }
 
 func (l *Local) setRole(ctx context.Context, c RoleChange) (None, error) {

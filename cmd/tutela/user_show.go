@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server/operator"
+)
+
+// showUser prints all that is known of a user, and what to do next.
+func showUser(w io.Writer, u operator.UserDetail) error {
+	code := "none"
+	if u.HasCode {
+		code = "issued"
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, line := range [][2]string{
+		{"user", u.ID}, {"uid", u.UID.String()}, {"name", u.Name}, {"email", u.Email}, {"role", string(u.Role)},
+		{"", blockedMark(u.Blocked)}, {"MFA", string(u.State)}, {"recovery code", code},
+		{"created", shortTime(u.Created)}, {"last login", shortTime(u.LastLogin)},
+	} {
+		if line[1] != "" && line[1] != "-" {
+			say(table, "%s\t%s\n", line[0], plain(line[1]))
+		}
+	}
+	showHoldings(table, u)
+	showWaits(table, u)
+	for _, r := range u.Receipts {
+		say(table, "reset\t%s  %s by %s: %s%s\n", r.ID, shortTime(r.At), plain(r.By), plain(r.Reason), residueNote(r))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if next := nextSteps(u); len(next) > 0 {
+		say(w, "\nnext\n")
+		table = tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+		for _, step := range next {
+			say(table, "  %s\t%s\n", step[0], step[1])
+		}
+	}
+	return table.Flush()
+}
+
+// showHoldings prints what the user has: phones, backups, tickets.
+func showHoldings(w io.Writer, u operator.UserDetail) {
+	for _, e := range u.Enrollments {
+		say(w, "phone\t%s  %s, %s, enrolled %s, last used %s\n", e.ID, plain(e.Name), e.Status,
+			shortTime(e.Enrolled), shortTime(e.LastAuth))
+	}
+	for _, b := range u.Backups {
+		whose := "of " + plain(b.Device)
+		if b.Orphaned {
+			whose = "of a phone that is gone"
+		}
+		say(w, "backup\t%s  generation %d, %s, %s, %s, %s\n", b.ID, b.Generation, plural(b.Items, "account"),
+			byteSize(int64(b.Size)), whose, shortTime(b.Updated))
+	}
+	for _, t := range u.Tickets {
+		say(w, "ticket\topen until %s, made %s\n", shortTime(t.Expires), shortTime(t.Created))
+	}
+}
+
+// showWaits prints what holds the user up.
+func showWaits(w io.Writer, u operator.UserDetail) {
+	for _, b := range u.Blocks {
+		say(w, "closed\t%s until %s\n", b.Channel, shortTime(b.Until))
+	}
+	for _, m := range u.Mutes {
+		say(w, "muted\tlogins from %s by client %s ring no phone until %s\n", plain(m.Network), plain(m.Client), shortTime(m.Until))
+	}
+	for _, r := range u.Restores {
+		until := ""
+		if !r.WaitUntil.IsZero() {
+			until = " until " + shortTime(r.WaitUntil)
+		}
+		say(w, "restore\t%s  %s wants to take over since %s: %s, %s%s\n", r.ID, orDash(r.Device), shortTime(r.Started),
+			strings.ReplaceAll(r.Step, "_", " "), strings.ReplaceAll(r.Reason, "_", " "), until)
+	}
+}
+
+// nextSteps returns commands that may be wanted for the user as she stands, each with what it does.
+func nextSteps(u operator.UserDetail) (steps [][2]string) {
+	id := shellWord(plain(u.ID))
+	add := func(command, does string) {
+		steps = append(steps, [2]string{"tutela " + command, does})
+	}
+	if u.Blocked {
+		add("user block "+id+" --off", "lets the user in again")
+	}
+	switch {
+	case u.State == user.New && len(u.Tickets) > 0:
+		add("ticket "+id, "makes another link, if the first did not arrive")
+	case u.State == user.New:
+		add("ticket "+id, "makes a link with which a phone enrols")
+	case u.State == user.RecoveryOnly && u.HasCode:
+		add("user code "+id, "makes a new recovery code for who has lost it; with it a new phone takes over")
+		add("user reset "+id+" --reason TEXT", "begins anew for who has lost all")
+	case u.State == user.RecoveryOnly:
+		add("user code "+id, "makes a recovery code, with which a new phone takes over")
+		add("user reset "+id+" --reason TEXT", "begins anew for who has lost all")
+	case !u.HasCode:
+		add("user code "+id, "makes a recovery code, which the user lacks")
+	}
+	for _, e := range u.Enrollments {
+		if e.Status == "suspended" {
+			add("device resume "+e.ID, fmt.Sprintf("lets %s answer again", plain(e.Name)))
+		}
+	}
+	if len(u.Blocks) > 0 || anyVetoed(u.Restores) {
+		add("user unlock "+id, "opens what is closed, when you know who is calling")
+	}
+	return steps
+}
+
+// anyVetoed reports whether a veto keeps a restore closed.
+func anyVetoed(restores []operator.Restore) bool {
+	for _, r := range restores {
+		if r.Reason == "vetoed" {
+			return true
+		}
+	}
+	return false
+}
+
+// residueNote says when bytes of what was reset may still lie in the file.
+func residueNote(r recovery.Receipt) string {
+	if r.Residue {
+		return "  (tutela compact wipes what is left in the file)"
+	}
+	return ""
+}

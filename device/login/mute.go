@@ -1,0 +1,37 @@
+package login
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"tutela/storage"
+)
+
+// Mute is a place whose logins ring no phone of the user, since she said that it was not her.
+type Mute struct {
+	Client  string    // that asked
+	Network string    // the address, or of IPv6 its /64
+	Until   time.Time // from then on they ring again
+}
+
+// Mutes returns the user's mutes that are not over, the last to end first.
+func Mutes(tx *storage.Tx, uid storage.UID) ([]Mute, error) {
+	rows, err := budgets.All(tx, uid)
+	if err != nil {
+		return nil, err
+	}
+	var list []Mute
+	for _, row := range rows {
+		for place, until := range row.Record.Muted {
+			if tx.Now().Before(until) {
+				list = append(list, Mute{Client: row.Key, Network: place, Until: until})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b Mute) int {
+		return cmp.Or(b.Until.Compare(a.Until), strings.Compare(a.Client, b.Client), strings.Compare(a.Network, b.Network))
+	})
+	return list, nil
+}
