@@ -133,7 +133,7 @@ func (s *Server) logCall(call *Call) {
 		level = slog.LevelDebug
 	}
 	ctx := context.Background()
-	if !s.log.Enabled(ctx, level) {
+	if s.config.NoAccessLog || !s.log.Enabled(ctx, level) {
 		return
 	}
 	s.log.LogAttrs(ctx, level, "call",

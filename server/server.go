@@ -45,6 +45,7 @@ type Config struct {
 	Clock          storage.Clock
 	Log            *slog.Logger // nil: nothing is logged
 	Version        string
+	NoAccessLog    bool // no line for each call
 }
 
 // Server serves the APIs over HTTP. Its methods are safe for concurrent use, but for mounting: what mounts handlers

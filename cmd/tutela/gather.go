@@ -13,11 +13,16 @@ const (
 	gatherMost = 32 << 10             // bytes that wait
 )
 
-// gatheredLog returns the log of a server, from level up, and what writes the lines that still wait.
-func gatheredLog(to io.Writer, level slog.Level) (log *slog.Logger, flush func() error) {
+// gatheredLog returns the log of a server, from level up, as text or one JSON object a line, and what writes the lines
+// that still wait.
+func gatheredLog(to io.Writer, level slog.Level, asJSON bool) (log *slog.Logger, flush func() error) {
 	lines := &gatherer{to: to}
-	text := slog.NewTextHandler(lines, &slog.HandlerOptions{Level: level})
-	return slog.New(gathered{text, lines}), lines.Flush
+	options := &slog.HandlerOptions{Level: level}
+	handler := slog.Handler(slog.NewTextHandler(lines, options))
+	if asJSON {
+		handler = slog.NewJSONHandler(lines, options)
+	}
+	return slog.New(gathered{handler, lines}), lines.Flush
 }
 
 // gatherer writes the lines of a server's log a few milliseconds' worth at a time: every call is a line, and one system

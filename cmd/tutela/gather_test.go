@@ -35,7 +35,7 @@ func (c *chunks) lines() (text string, count int) {
 
 func TestGatherer_WritesALineByItself(t *testing.T) {
 	out := &chunks{wrote: make(chan struct{}, 1)}
-	log, _ := gatheredLog(out, slog.LevelInfo)
+	log, _ := gatheredLog(out, slog.LevelInfo, false)
 	log.Info("call")
 	<-out.wrote
 	if text, _ := out.lines(); !strings.HasSuffix(text, "msg=call\n") {
@@ -45,7 +45,7 @@ func TestGatherer_WritesALineByItself(t *testing.T) {
 
 func TestGatherer_LosesNoLineAndKeepsTheirOrder(t *testing.T) {
 	out := &chunks{}
-	log, flush := gatheredLog(out, slog.LevelInfo)
+	log, flush := gatheredLog(out, slog.LevelInfo, false)
 	const (
 		callers = 8
 		each    = 500
@@ -81,7 +81,7 @@ func TestGatherer_LosesNoLineAndKeepsTheirOrder(t *testing.T) {
 
 func TestGatherer_WritesAWarningAtOnceWithWhatCameBefore(t *testing.T) {
 	out := &chunks{}
-	log, _ := gatheredLog(out, slog.LevelInfo)
+	log, _ := gatheredLog(out, slog.LevelInfo, false)
 	log.Info("call")
 	log.WithGroup("outbox").Warn("a destination does not answer", "name", "x")
 	text, _ := out.lines()

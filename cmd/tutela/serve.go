@@ -41,6 +41,8 @@ type serveCmd struct {
 	TrustedProxy []proxyRange `name:"trusted-proxy" env:"TUTELA_TRUSTED_PROXY" placeholder:"CIDR" help:"Address or address range of a reverse proxy whose X-Forwarded-For is believed; repeatable."`
 	Init         bool         `help:"Begin a new installation though the data folder holds a master key or files of others. For the first start alone."`
 	LogLevel     logLevel     `default:"info" env:"TUTELA_LOG_LEVEL" placeholder:"LEVEL" help:"debug, info, warn or error. Every call is a line at info."`
+	LogFormat    string       `default:"text" enum:"text,json" env:"TUTELA_LOG_FORMAT" placeholder:"FORMAT" help:"text, or json: one object a line."`
+	AccessLog    string       `default:"on" enum:"on,off" env:"TUTELA_ACCESS_LOG" placeholder:"on|off" help:"off: no line for each call; errors are logged all the same."`
 }
 
 // Help is the long help of "tutela serve".
@@ -60,7 +62,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		return err
 	}
 	tuneGC()
-	log, flush := gatheredLog(os.Stderr, c.LogLevel.Level)
+	log, flush := gatheredLog(os.Stderr, c.LogLevel.Level, c.LogFormat == "json")
 	defer func() { _ = flush() }()
 	begins, err := c.begins(log)
 	if err != nil {
@@ -97,6 +99,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		Checks:         h.checks(c.Data.path),
 		Log:            log,
 		Version:        version,
+		NoAccessLog:    c.AccessLog == "off",
 	})
 	if err != nil {
 		return errors.Join(err, h.Close())
