@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test quick book check format vet lint demo bench fuzz soak build go gcc clean
+.PHONY: help run install test quick book check format vet lint demo bench fuzz soak build go gcc clean
 
 # Where the official tarball puts Go, and where Debian does not look.
 export PATH := $(PATH):/usr/local/go/bin
@@ -14,6 +14,7 @@ GO_WANTED     := 1.26
 LINT_VERSION  := v2.15.0
 LINT          := .bin/golangci-lint-$(LINT_VERSION)
 TUTELA        := .bin/tutela
+PREFIX        ?= /usr/local
 ARGS          ?=
 FUZZTIME      ?= 10s
 SOAK          ?= 10m
@@ -27,6 +28,9 @@ help: ## this list
 
 run: build ## build, and serve on http://localhost:8080 with the data in ./data
 	@exec $(TUTELA) serve --data ./data $(ARGS)
+
+install: build ## put tutela on the PATH: in /usr/local/bin, or with PREFIX=~/.local in ~/.local/bin
+	@install -D -m 0755 $(TUTELA) "$(DESTDIR)$(PREFIX)/bin/tutela" && echo "installed $(DESTDIR)$(PREFIX)/bin/tutela"
 
 test: check gcc ## check the format, vet, lint, and run every test with the race detector
 	@race=-race; command -v gcc >/dev/null || race=; \
@@ -62,6 +66,7 @@ clean: ## remove what make built (never ./data)
 	@rm -rf .bin
 
 build: go
+	@[ -x $(TUTELA) ] || echo "building tutela: the first time Go fetches what it needs and compiles it, which takes a minute or two"
 	@CGO_ENABLED=0 go build -trimpath -o $(TUTELA) ./cmd/tutela
 
 check: format vet lint
