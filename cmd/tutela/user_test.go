@@ -101,7 +101,7 @@ func TestUserShow_TellsWhatThereIsAndWhatToDoNext(t *testing.T) {
 	}
 	whole := decode(t, c.run("user", "show", "maria", "--json"))
 	backups := whole["backups"].([]any)
-	if len(backups) != 1 || !isInstant(backups[0].(map[string]any)["updated"]) || len(whole["tickets"].([]any)) != 1 {
+	if len(backups) != 1 || !isInstant(backups[0].(map[string]any)["updated"]) || whole["tickets"] == nil {
 		t.Errorf("JSON %v", whole)
 	}
 	r := c.try("user", "reset", "maria", "--reason", "lost", "--dry-run")

@@ -71,7 +71,7 @@ func TestUsers_OfEarlierDataFilesAreFoundAndCanBeChanged(t *testing.T) {
 	shows("mike@example.com", "mike,")
 	// The id that would be refused today still names its user, who has no twin.
 	for _, twin := range []string{" zoe", "zoe  ", "mi\u212ae", "zo\u200be"} {
-		c.try("ticket", twin).refused("the user id ")
+		c.try("ticket", twin).notUnderstood("the user id ")
 	}
 	if shown := c.run("user", "show", "zoe ", "--json"); !strings.Contains(shown, `"blocked": true`) {
 		t.Errorf("shown: %s", shown)
