@@ -3,6 +3,10 @@
 package device
 
 import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
 	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/storage"
@@ -25,6 +29,25 @@ type Options struct {
 	Bases   Bases
 	Issuer  string         // the organisation's name, as apps show it
 	Deliver push.Deliverer // nil without a push service: apps pull
+}
+
+// MaxIssuerCharacters bounds the organisation's name: it stands in the head of pages and twice in each QR code.
+const MaxIssuerCharacters = 64
+
+// ErrIssuer reports a text that cannot be the organisation's name.
+var ErrIssuer = storage.NewError(storage.Invalid, "an organisation's name has 1 to 64 characters, no control characters and no blanks at its edges")
+
+// CheckIssuer reports whether a text can be the organisation's name.
+//
+// Errors: ErrIssuer.
+func CheckIssuer(name string) error {
+	length := utf8.RuneCountInString(name)
+	if length == 0 || length > MaxIssuerCharacters || !utf8.ValidString(name) || strings.TrimSpace(name) != name ||
+		strings.ContainsFunc(name, unicode.IsControl) {
+		return ErrIssuer.With("%q is no name for an organisation: it has 1 to %d characters, no control characters and no blanks at its edges",
+			name, MaxIssuerCharacters)
+	}
+	return nil
 }
 
 // New makes the service.

@@ -2,7 +2,10 @@ package device
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha512"
 	"errors"
+	"math/big"
 	"slices"
 	"time"
 
@@ -11,8 +14,11 @@ import (
 	"tutela/storage"
 )
 
-// pageCodeLife is how long the page's own copy of a recovery code waits to be shown.
+// pageCodeLife is how long the page's own copy of a recovery code is kept, until it was confirmed.
 const pageCodeLife = 10 * time.Minute
+
+// ErrCodeEnd reports that what was typed is not the end of the recovery code.
+var ErrCodeEnd = storage.NewError(storage.Invalid, "these are not the last four characters of the recovery code")
 
 // TicketPage is what the enrolment page shows of a ticket.
 type TicketPage struct {
@@ -24,12 +30,12 @@ type TicketPage struct {
 
 // StartedTicket is a ticket as a browser has started it.
 type StartedTicket struct {
-	URI      string // of the QR code; empty once enrolled
-	TxID     string // set only by StartTicket: it is shown once and kept as a hash
+	URI      string // the text of the QR code; empty once enrolled
+	TxID     string // what can be typed instead; empty once enrolled
 	Expires  time.Time
 	Enrolled bool
 	Phone    string // the name of the phone that has enrolled
-	CodeKept bool   // its recovery code waits to be shown, once
+	CodeKept bool   // its recovery code can be shown
 }
 
 // OpenTicket returns what the page shows. Opening changes nothing: mail scanners open links. session is the
@@ -48,7 +54,7 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 			return err
 		}
 		if started != nil {
-			page.Started, err = s.showStarted(tx, started)
+			page.Started, err = s.showStarted(tx, started, session, page.Account)
 			return err
 		}
 		if page.Spent || u.Blocked || !tx.Now().Before(t.Record.Expires) {
@@ -73,8 +79,8 @@ func (s *Service) rootTicket(tx *storage.Tx, secret string) (*foundTicket, *user
 }
 
 // startedBy finds the ticket below t that a browser session has started: the spent one, which has a recovery code to
-// show, else the newest, whose QR code the page shows; nil when there is none.
-func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (*foundTicket, error) {
+// show, else the one whose QR code the page draws; nil when there is none.
+func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (drawn *foundTicket, err error) {
 	if session == "" {
 		return nil, nil
 	}
@@ -82,7 +88,7 @@ func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (*fo
 	if err != nil {
 		return nil, err
 	}
-	var newest *foundTicket
+	txID := txIDOf(t.Key, session)
 	for _, row := range rows {
 		r := row.Record
 		if r.Root != t.Key || !s.ring.MatchesIn(tx, r.Page, pagePurpose, t.UID[:], []byte(session)) {
@@ -92,16 +98,19 @@ func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (*fo
 		if r.SpentBy != nil {
 			return found, nil // the only one: with it the root was spent
 		}
-		if newest == nil || r.Created.After(newest.Record.Created) {
-			newest = found
+		if s.ring.MatchesIn(tx, r.Hash, ticketPurpose, []byte(txID)) {
+			drawn = found
 		}
 	}
-	return newest, nil
+	return drawn, nil
 }
 
-func (s *Service) showStarted(tx *storage.Tx, t *foundTicket) (*StartedTicket, error) {
+// showStarted returns how the ticket stands that a browser session has started for an account.
+func (s *Service) showStarted(tx *storage.Tx, t *foundTicket, session, account string) (*StartedTicket, error) {
 	shown := &StartedTicket{Expires: t.Record.Expires, Enrolled: t.Record.SpentBy != nil}
 	if !shown.Enrolled {
+		shown.TxID = txIDOf(t.Record.Root, session)
+		shown.URI = s.EnrollmentURI(account, shown.TxID, t.reserved())
 		return shown, nil
 	}
 	e, err := Get(tx, t.UID, t.Record.Enrollment)
@@ -138,12 +147,12 @@ func forgetStarts(tx *storage.Tx, t *foundTicket) error {
 	return nil
 }
 
-// StartTicket makes the enrollment_tx_id that the page draws as a QR code, bound to a new browser session. What the
-// browser has started in its session before, if any, moves to the new one: a phone may be about to use it.
+// StartTicket makes the enrollment_tx_id that the page draws as a QR code, bound to a browser session that the caller has
+// minted for it. What the browser has started in its session before, if any, moves to the new one: a phone may be about
+// to use it.
 //
 // Errors: ErrTicket.
 func (s *Service) StartTicket(ctx context.Context, secret, before, session string) (started StartedTicket, err error) {
-	txID := storage.NewID("", ticketLength)
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		t, u, err := s.rootTicket(tx, secret)
 		if err != nil {
@@ -155,6 +164,7 @@ func (s *Service) StartTicket(ctx context.Context, secret, before, session strin
 		if err := s.mayEnroll(tx, t); err != nil {
 			return err
 		}
+		txID := txIDOf(t.Key, session)
 		r := Reserved{}.orNew()
 		child := &ticket{
 			Hash:       s.ring.Hash(ticketPurpose, []byte(txID)),
@@ -192,6 +202,24 @@ func (s *Service) moveStarts(tx *storage.Tx, t *foundTicket, before, session str
 	}
 	return err
 }
+
+// txIDOf returns the enrollment_tx_id of a browser's Start. It follows from the session, which only the browser has: so
+// the page can draw it again, while here only a hash of it is kept.
+func txIDOf(root, session string) string {
+	mac := hmac.New(sha512.New, []byte(session))
+	mac.Write([]byte("enrollment_tx_id\x00" + root))
+	rest := new(big.Int).SetBytes(mac.Sum(nil)) // 512 bits, of which 32 characters take 191: no character is likelier
+	base := big.NewInt(62)
+	digit := new(big.Int)
+	txID := make([]byte, ticketLength)
+	for i := range txID {
+		rest.DivMod(rest, base, digit)
+		txID[i] = txIDCharacters[digit.Int64()]
+	}
+	return string(txID)
+}
+
+const txIDCharacters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 // AwaitEnrolled waits until the phone of a ticket that the browser session has started has enrolled, or the QR code is
 // over: up to wait, or the end of ctx. What has become of the ticket, [Service.OpenTicket] tells.
@@ -237,31 +265,55 @@ func (s *Service) keepForPage(tx *storage.Tx, t *foundTicket, code string) error
 	return recovery.KeepReply(tx, t.UID, t.pageKey(), recovery.Reply{Body: []byte(code)}, pageCodeLife)
 }
 
-// ShowCode hands out the recovery code of an enrolment, once, to the browser session that drew its QR code.
+// ShowCode returns the recovery code of an enrolment to the browser session that drew its QR code, until it is confirmed
+// there, and for ten minutes at most.
 //
-// Errors: ErrTicket, also when the code was shown, replaced, or waited too long.
-func (s *Service) ShowCode(ctx context.Context, secret, session string) (code string, err error) {
-	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		t, _, err := s.rootTicket(tx, secret)
-		if err != nil {
-			return err
-		}
-		started, err := s.startedBy(tx, t, session)
-		if err != nil {
-			return err
-		}
-		if started == nil {
-			return ErrTicket
-		}
-		kept, err := recovery.KeptReply(tx, t.UID, started.pageKey())
-		if errors.Is(err, storage.ErrNotFound) {
-			return ErrTicket
-		}
-		if err != nil {
-			return err
-		}
-		code = string(kept.Body)
-		return recovery.ForgetReply(tx, t.UID, started.pageKey())
+// Errors: ErrTicket, also when the code was confirmed or replaced, or is too old.
+func (s *Service) ShowCode(ctx context.Context, secret, session string) (code recovery.Code, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		code, _, err = s.pageCode(tx, secret, session)
+		return err
 	})
 	return code, err
+}
+
+// ConfirmCode ends the showing of a code: a person has saved it and typed its end. The page's copy is erased.
+//
+// Errors: ErrCodeEnd; those of ShowCode.
+func (s *Service) ConfirmCode(ctx context.Context, secret, session, typed string) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		code, t, err := s.pageCode(tx, secret, session)
+		if err != nil {
+			return err
+		}
+		if !code.Ends(typed) {
+			return ErrCodeEnd
+		}
+		return recovery.ForgetReply(tx, t.UID, t.pageKey())
+	})
+}
+
+// pageCode returns the page's copy of a code, and the ticket of the QR code.
+//
+// Errors: ErrTicket.
+func (s *Service) pageCode(tx *storage.Tx, secret, session string) (recovery.Code, *foundTicket, error) {
+	t, _, err := s.rootTicket(tx, secret)
+	if err != nil {
+		return "", nil, err
+	}
+	started, err := s.startedBy(tx, t, session)
+	if err == nil && started == nil {
+		err = ErrTicket
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	kept, err := recovery.KeptReply(tx, t.UID, started.pageKey())
+	if errors.Is(err, storage.ErrNotFound) {
+		err = ErrTicket
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return recovery.Code(kept.Body), started, nil
 }

@@ -132,10 +132,22 @@ func (t *foundTicket) spentBy(key Key) bool {
 	return t.Record.SpentBy != nil && t.Record.SpentBy.Same(key)
 }
 
-// findTicket looks a ticket up by its secret.
+// ReadTicket takes a ticket out of what a person has typed or pasted: blanks do not matter, and a whole link will do.
+func ReadTicket(typed string) string {
+	typed = strings.Join(strings.Fields(typed), "")
+	if _, query, isLink := strings.Cut(typed, "?"); isLink {
+		if values, err := url.ParseQuery(query); err == nil && values.Get("ticket") != "" {
+			return values.Get("ticket")
+		}
+	}
+	return typed
+}
+
+// findTicket looks a ticket up by its secret, as [ReadTicket] reads it.
 //
 // Errors: ErrTicket.
 func (s *Service) findTicket(tx *storage.Tx, secret string) (*foundTicket, error) {
+	secret = ReadTicket(secret)
 	for _, hash := range s.ring.Hashes(ticketPurpose, []byte(secret)) {
 		row, err := ticketByHash.Find(tx, hash)
 		if errors.Is(err, storage.ErrNotFound) {
@@ -249,14 +261,27 @@ func (s *Service) TicketURL(secret string) string {
 }
 
 // EnrollmentURI is the text of the QR code that a started ticket is shown as. Apps take enrollment_tx_id; a plain
-// TOTP app takes secret.
+// TOTP app takes secret. The organisation's name and the account are clipped to what a code has room for whose modules a
+// camera can tell apart, and the name has no colon: at the first one apps cut the label in two.
 //
 // Source: guardian-wire.md §1.1.
 func (s *Service) EnrollmentURI(account, txID string, r Reserved) string {
 	pairs := [][2]string{
-		{"enrollment_tx_id", txID}, {"secret", encodeSecret(r.Secret)}, {"issuer", s.issuer}, {"id", r.ID},
+		{"enrollment_tx_id", txID}, {"secret", encodeSecret(r.Secret)}, {"issuer", ""}, {"id", r.ID},
 		{"base_url", s.bases.API()}, {"algorithm", totpAlgorithm}, {"digits", "6"}, {"counter", "0"}, {"period", "30"},
 	}
+	room := max(qrBytes-len(enrollmentURI("", "", pairs)), leastLabelBytes)
+	issuer := clip(strings.Join(strings.Fields(strings.ReplaceAll(s.issuer, ":", " ")), " "), room/4)
+	pairs[2][1] = issuer
+	return enrollmentURI(issuer, clip(account, room-2*len(escapePart(issuer))), pairs)
+}
+
+const (
+	qrBytes         = 450 // that a QR code of version 16 and level M holds: 89 modules wide with its margin
+	leastLabelBytes = 80  // for the organisation's name, twice, and the account, whatever the base URL takes
+)
+
+func enrollmentURI(issuer, account string, pairs [][2]string) string {
 	var query strings.Builder
 	for i, pair := range pairs {
 		if i > 0 {
@@ -264,8 +289,24 @@ func (s *Service) EnrollmentURI(account, txID string, r Reserved) string {
 		}
 		query.WriteString(pair[0] + "=" + escapePart(pair[1]))
 	}
-	return "otpauth://totp/" + escapePart(s.issuer) + ":" + escapePart(account) + "?" + query.String()
+	return "otpauth://totp/" + escapePart(issuer) + ":" + escapePart(account) + "?" + query.String()
 }
+
+// clip shortens a text until it takes at most room bytes when it is percent-encoded, and shows that it did.
+func clip(text string, room int) string {
+	if len(escapePart(text)) <= room {
+		return text
+	}
+	left := room - len(escapePart(ellipsis))
+	for i, r := range text {
+		if left -= len(escapePart(string(r))); left < 0 {
+			return strings.TrimRight(text[:i], " ") + ellipsis
+		}
+	}
+	return text
+}
+
+const ellipsis = "…"
 
 // escapePart percent-encodes as JavaScript's encodeURIComponent does: a space is %20, which every reader takes for a
 // space, where + is one only in forms.

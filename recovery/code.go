@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"crypto/rand"
+	"crypto/subtle"
 	"strings"
 	"unicode"
 
@@ -51,6 +52,21 @@ func ParseCode(typed string) (Code, error) {
 		return "", ErrTypo
 	}
 	return Code(plain), nil
+}
+
+// shortestEnd is how many characters show that somebody has a code before their eyes.
+const shortestEnd = 4
+
+// Ends reports whether typed is the end of the code, its last four characters or more, as a person typed it.
+func (c Code) Ends(typed string) bool {
+	if len(typed) > maxCodeInput {
+		return false
+	}
+	end := strings.Map(forgive, typed)
+	if len(end) < shortestEnd || len(end) > len(c) {
+		return false
+	}
+	return subtle.ConstantTimeCompare([]byte(end), []byte(c[len(c)-len(end):])) == 1
 }
 
 // forgive is the character that a person meant by r; -1 for none.

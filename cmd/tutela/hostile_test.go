@@ -35,7 +35,7 @@ func (r route) String() string { return r.method + " " + r.path }
 
 // isOpen reports whether a call needs to show nothing.
 func (r route) isOpen() bool {
-	return slices.Contains(open, r.path) || r.String() == "POST /api/restores" || r.path == "/mfa/enrollment/state"
+	return slices.Contains(open, r.path) || r.String() == "POST /api/restores"
 }
 
 // readsBody reports whether a call does something with its body.

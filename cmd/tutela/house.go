@@ -53,8 +53,11 @@ type houseOptions struct {
 
 // check refuses options that cannot be right, before anything is made.
 //
-// Errors: access.ErrPublicURL.
+// Errors: access.ErrPublicURL; device.ErrIssuer.
 func (o houseOptions) check() error {
+	if err := device.CheckIssuer(o.Issuer); err != nil {
+		return usageError{err}
+	}
 	for _, public := range o.PublicURLs {
 		if err := access.CheckPublicURL(public); err != nil {
 			return usageError{err}

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"encoding/base64"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -45,7 +43,8 @@ var bearing = []struct {
 
 // open are the routes that take no proof.
 var open = []string{
-	"/", "/openapi.json", "/docs", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json", "/mfa/style.css", "/mfa/mark.svg",
+	"/", "/openapi.json", "/docs", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json", "/mfa/style.css", "/mfa/page.js",
+	"/mfa/mark.svg",
 }
 
 // slots are the places of all other proofs.
@@ -159,33 +158,27 @@ var slots = []slot{
 	pageSlot("GET /mfa/enrollment"),
 	pageSlot("POST /mfa/enrollment/start"),
 	pageSlot("POST /mfa/enrollment/code"),
-	{
-		route: "GET /mfa/enrollment/state",
-		place: "ticket",
-		takes: []string{"ticket"},
-		offer: func(m *mounted, proof string) reply {
-			return m.call("GET", "/mfa/enrollment/state?ticket="+url.QueryEscape(proof), "", "Cookie", pageCookie(proof, m.held["page_session"]))
-		},
-		// Inside a page, anything that is no ticket looks like one that is over.
-		said: func(t *testing.T, what string, r reply) {
-			t.Helper()
-			if r.status != 200 || !bytes.Contains(r.body, []byte(over)) {
-				t.Errorf("%s: %d %s", what, r.status, r.body)
-			}
-		},
-		wants: func(r reply) bool { return r.status == 200 && !bytes.Contains(r.body, []byte(over)) },
-	},
+	pageSlot("GET /mfa/enrollment/scan"),
+	pageSlot("GET /mfa/enrollment/code"),
 	{
 		route: "POST /mfa/enrollment/code",
 		place: "Cookie",
 		takes: []string{"page_session"},
 		offer: func(m *mounted, proof string) reply {
-			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent), "Content-Type", formType, "Cookie", pageCookie(m.spent, proof))
+			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent, "end", m.shown[20:]), "Content-Type", formType, "Cookie", pageCookie(m.spent, proof))
+		},
+		wants: goesOn,
+	},
+	{
+		route: "GET /mfa/enrollment/code",
+		place: "Cookie",
+		takes: []string{"page_session"},
+		offer: func(m *mounted, proof string) reply {
+			return m.call("GET", "/mfa/enrollment/code?"+values("ticket", m.spent), "", "Cookie", pageCookie(m.spent, proof))
 		},
 	},
 	// Where a browser goes that is sent back to the address of a form: there is nothing.
 	{route: "GET /mfa/enrollment/start", place: "none", offer: func(m *mounted, _ string) reply { return m.call("GET", "/mfa/enrollment/start", "") }},
-	{route: "GET /mfa/enrollment/code", place: "none", offer: func(m *mounted, _ string) reply { return m.call("GET", "/mfa/enrollment/code", "") }},
 	secretSlot("POST /bc-authorize", false, "scope", "openid", "login_hint", "maria"),
 	secretSlot("POST /bc-authorize", true, "scope", "openid", "login_hint", "maria"),
 	secretSlot("POST /mfa/start", false, "user_id", "maria"),
@@ -194,8 +187,8 @@ var slots = []slot{
 	secretSlot("POST /oauth/token", true, "grant_type", access.GrantRecoveryCode),
 }
 
-// over is what the frame in the page says of a ticket that does not work.
-const over = "This code works no longer."
+// goesOn reports whether a page was shown, or the browser sent on to the next.
+func goesOn(r reply) bool { return r.status == http.StatusOK || r.status == http.StatusSeeOther }
 
 // pageSlot returns the place of a ticket in the enrollment page, in the browser that started the ticket.
 func pageSlot(route string) slot {
@@ -213,6 +206,7 @@ func pageSlot(route string) slot {
 			}
 			return m.call(method, path+query, body, "Content-Type", formType, "Cookie", pageCookie(proof, m.held["page_session"]))
 		},
+		wants: goesOn,
 	}
 }
 

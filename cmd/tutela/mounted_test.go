@@ -52,6 +52,7 @@ type mounted struct {
 	restoreID string  // of the restore that is open
 	known     []route // the server's; see routes
 	spent     string  // a ticket by which a phone has enrolled whose recovery code waits on the page
+	shown     string  // that code
 }
 
 type credentialPair struct{ id, secret string }
@@ -275,7 +276,7 @@ func (m *mounted) furnishPage() {
 	m.held["ticket"] = m.ticket("otto")
 	started, err := m.house.devices.StartTicket(ctx, m.spent, "", m.held["page_session"])
 	m.must(err)
-	m.ok(m.json("POST", "/api/enroll", m.installation(), "Authorization", `Ticket id="`+started.TxID+`"`))
+	m.shown = m.ok(m.json("POST", "/api/enroll", m.installation(), "Authorization", `Ticket id="`+started.TxID+`"`)).member("recovery_code")
 	started, err = m.house.devices.StartTicket(ctx, m.held["ticket"], "", m.held["page_session"])
 	m.must(err)
 	m.held["enrollment_tx_id"] = started.TxID
@@ -318,7 +319,7 @@ func (m *mounted) ticket(userID string) string {
 
 func (m *mounted) ok(r reply) reply {
 	m.t.Helper()
-	if r.status/100 != 2 {
+	if r.status >= 400 {
 		m.t.Fatalf("%d %s", r.status, r.body)
 	}
 	return r

@@ -163,7 +163,7 @@ func (c *serveCmd) validate(ctx context.Context) error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return notUnderstood("TLS needs both a certificate and a key: give --tls-cert and --tls-key, or neither")
 	}
-	if err := (houseOptions{PublicURLs: c.PublicURL}).check(); err != nil {
+	if err := (houseOptions{PublicURLs: c.PublicURL, Issuer: c.Name}).check(); err != nil {
 		return err
 	}
 	return server.CheckTLS(string(c.TLSCert), string(c.TLSKey))

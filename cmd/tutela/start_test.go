@@ -182,10 +182,13 @@ func TestServe_LeavesAFolderOfOthersAlone(t *testing.T) {
 	}
 }
 
-func TestServe_MakesNothingWhenThePublicURLIsNone(t *testing.T) {
+func TestServe_MakesNothingWhenThePublicURLOrTheNameIsNone(t *testing.T) {
 	c := newCommandLineOnNothing(t)
 	for _, args := range [][]string{{"serve", "--dev", "--listen", "127.0.0.1:0"}, {"ticket", "maria"}} {
 		c.try(append(args, "--public-url", "mfa.example.com")...).notUnderstood(`"mfa.example.com" is no public URL`)
+		for _, name := range []string{strings.Repeat("漢", 65), " Hafenlicht", "Hafen\nlicht"} {
+			c.try(append(args, "--name", name)...).notUnderstood(fmt.Sprintf("%q is no name for an organisation", name))
+		}
 	}
 	if _, err := os.Stat(c.data); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the data folder was made")

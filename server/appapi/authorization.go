@@ -76,7 +76,8 @@ func claimedEnrollment(token string) (string, error) {
 	return "", errAuthorization.With("the call wants a device JWT")
 }
 
-// ticket takes the ticket out of an Authorization field: Ticket id="…". The quotes may be missing.
+// ticket takes the ticket out of an Authorization field: Ticket id="…". The quotes may be missing. A person may have typed
+// it with blanks, or pasted a whole link.
 //
 // Errors: errAuthorization.
 //
@@ -97,6 +98,7 @@ func ticket(field string) (string, error) {
 			return "", malformed
 		}
 	}
+	value = device.ReadTicket(value)
 	if value == "" || len(value) > maxTicketBytes || !isToken68(value) {
 		return "", malformed
 	}

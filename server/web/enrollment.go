@@ -1,11 +1,13 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"html/template"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -15,23 +17,25 @@ import (
 	"tutela/storage"
 )
 
-// The enrolment page: opening it shows whom the ticket is for; Start draws the QR code; a frame in the page waits for
-// the phone; then the recovery code is shown, once.
+// The enrolment page: opening it shows whom the ticket is for; Start leads to the page with the QR code, which waits for
+// the phone; then the recovery code is shown until the person has confirmed it.
 //
-// The QR code is drawn once, for only a hash of what is in it is kept. So the page stays, and what turns live is a frame
-// inside it, which the server holds until the phone has enrolled. Without a script nothing but a frame can do that.
+// The page with the QR code moves on by itself. A script asks whether the phone has enrolled, and the server holds its
+// call until then. Without a script the page loads itself again, which draws the same QR code: what is in it follows
+// from the browser's session.
 //
 // No token against forged forms is needed. A form does something only with a ticket in its body, and for the browser
-// session that its cookie names: showing a code wants the session that drew the QR code, whose cookie comes with no form
-// of another site (SameSite=Lax). Whoever has a ticket and could have a form of it sent could send its link just as well.
+// session that its cookie names: confirming a code wants the session that drew the QR code, whose cookie comes with no
+// form of another site (SameSite=Lax). Whoever has a ticket and could have a form of it sent could send its link just as
+// well.
 func (w *web) mountEnrollment(app *fiber.App) {
 	app.Get("/mfa/enrollment", w.handle(w.open))
 	app.Post("/mfa/enrollment/start", w.handle(w.start))
-	app.Get("/mfa/enrollment/state", w.handle(w.state))
-	app.Post("/mfa/enrollment/code", w.handle(w.code))
+	app.Get("/mfa/enrollment/scan", w.handle(w.scan))
+	app.Get("/mfa/enrollment/code", w.handle(w.code))
+	app.Post("/mfa/enrollment/code", w.handle(w.confirm))
 	// Where a browser goes that is sent back to the address of a form.
 	app.Get("/mfa/enrollment/start", w.handle(w.noTicket))
-	app.Get("/mfa/enrollment/code", w.handle(w.noTicket))
 }
 
 func (w *web) noTicket(*fiber.Ctx) (reply, error) { return reply{}, device.ErrTicket }
@@ -45,8 +49,6 @@ type enrollment struct {
 	device.TicketPage
 	Ticket string
 	Phone  string // that has enrolled
-	Code   string
-	Link   template.URL // data of the code as a file
 }
 
 func (w *web) open(c *fiber.Ctx) (reply, error) {
@@ -79,14 +81,7 @@ func (w *web) look(ctx context.Context, ticket, session string) (device.TicketPa
 	return page, err
 }
 
-// started is the page with the QR code.
-type started struct {
-	enrollment
-	QR  picture
-	URI template.URL // the text of the QR code, for an app on this very phone
-	Key string       // what can be typed into the app instead
-}
-
+// start starts the ticket for this browser, and sends it to the page with the QR code.
 func (w *web) start(c *fiber.Ctx) (reply, error) {
 	ticket := posted(c, "ticket")
 	browser := w.session(c, ticket)
@@ -97,32 +92,92 @@ func (w *web) start(c *fiber.Ctx) (reply, error) {
 	if page.Spent {
 		return w.show(c, ticket)
 	}
-	e := enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket}
 	if !w.keepsCookies(c, browser) {
 		w.probe(c)
+		e := enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket}
 		return reply{status: http.StatusBadRequest, page: "cookies.html", data: e}, nil
 	}
 	next := newSession()
-	begun, err := w.Devices.StartTicket(c.UserContext(), ticket, browser, next)
-	if err != nil {
+	if _, err := w.Devices.StartTicket(c.UserContext(), ticket, browser, next); err != nil {
 		return reply{}, err
 	}
 	w.giveSession(c, ticket, next)
-	code, err := draw(begun.URI)
+	return w.goTo(c, "enrollment/scan", ticket), nil
+}
+
+// goTo sends a browser that has sent a form to a page below /mfa/. The address is relative, for only the browser knows the
+// whole one.
+func (w *web) goTo(c *fiber.Ctx, page, ticket string) reply {
+	to := w.frame(c).Root + page + "?ticket=" + url.QueryEscape(ticket)
+	return reply{
+		status: http.StatusSeeOther,
+		page:   "moved.html",
+		header: map[string]string{fiber.HeaderLocation: to},
+		data:   to,
+	}
+}
+
+// scanning is the page with the QR code.
+type scanning struct {
+	enrollment
+	QR    picture
+	URI   template.URL // the text of the QR code, for an app on this very phone
+	Key   string       // what can be typed into the app instead
+	Typed bool         // the person wants to type it
+	Again int          // seconds until the page asks again
+}
+
+// scan is the page with the QR code: it answers at once the first time, and then only when there is something new.
+func (w *web) scan(c *fiber.Ctx) (reply, error) {
+	ticket := c.Query("ticket")
+	browser := w.session(c, ticket)
+	again := soon
+	if c.Query("wait") != "" {
+		var err error
+		if again, err = w.await(c.UserContext(), ticket, browser); err != nil {
+			return reply{}, err
+		}
+	}
+	page, err := w.look(c.UserContext(), ticket, browser)
 	if err != nil {
 		return reply{}, err
 	}
-	return reply{status: http.StatusOK, page: "scan.html", data: started{
+	started := page.Started
+	if started == nil || started.Enrolled {
+		return w.show(c, ticket)
+	}
+	e := enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket}
+	if !w.Now().Before(started.Expires) {
+		return reply{status: http.StatusOK, page: "old.html", data: e}, nil
+	}
+	code, err := draw(started.URI)
+	return reply{status: http.StatusOK, page: "scan.html", data: scanning{
 		enrollment: e,
 		QR:         code,
-		URI:        link(begun.URI),
-		Key:        begun.TxID,
-	}}, nil
+		URI:        link(started.URI),
+		Key:        started.TxID,
+		Typed:      c.Query("typed") != "",
+		Again:      again,
+	}}, err
 }
 
-// code shows the recovery code, once. It answers a form and not a link: what fetches links ahead does not burn it.
+// saving is the page with the recovery code.
+type saving struct {
+	enrollment
+	Code  string
+	File  template.URL // data of the code as a file
+	Home  string       // where the code is used
+	Day   time.Time
+	Typed string // that was not the end of the code
+}
+
+// code shows the recovery code.
 func (w *web) code(c *fiber.Ctx) (reply, error) {
-	ticket := posted(c, "ticket")
+	return w.showCode(c, c.Query("ticket"), "")
+}
+
+// showCode shows the recovery code of a ticket, again and again until it was confirmed. typed is what was not its end.
+func (w *web) showCode(c *fiber.Ctx, ticket, typed string) (reply, error) {
 	browser := w.session(c, ticket)
 	page, err := w.look(c.UserContext(), ticket, browser)
 	if err != nil {
@@ -130,90 +185,57 @@ func (w *web) code(c *fiber.Ctx) (reply, error) {
 	}
 	code, err := w.Devices.ShowCode(c.UserContext(), ticket, browser)
 	if errors.Is(err, device.ErrTicket) {
-		return w.show(c, ticket) // shown already: the page says so
+		return w.show(c, ticket) // confirmed already, or too old: the page says so
 	}
 	if err != nil {
 		return reply{}, err
 	}
-	e := enrollment{
-		frame:      w.frame(c),
-		TicketPage: page,
-		Ticket:     ticket,
-		Code:       code,
-		Link:       w.file(page.Account, code),
+	shown := saving{
+		enrollment: enrollment{frame: w.frame(c), TicketPage: page, Ticket: ticket},
+		Code:       string(code),
+		File:       w.file(page.Account, string(code)),
+		Home:       w.site.host,
+		Day:        w.Now(),
+		Typed:      typed,
 	}
-	e.Phone = page.Started.Phone
-	return reply{status: http.StatusOK, page: "code.html", data: e}, nil
+	shown.Phone = page.Started.Phone
+	if typed != "" {
+		return reply{status: http.StatusBadRequest, page: "code.html", data: shown}, nil
+	}
+	return reply{status: http.StatusOK, page: "code.html", data: shown}, nil
 }
 
-// file is the code as the data of a text file, made with the page: nothing of it is kept here.
-func (w *web) file(account, code string) template.URL {
-	text := w.name + " recovery code\n" + account + "\n\n"
-	for i, group := range groups(code) {
-		if i > 0 {
-			text += "-"
-		}
-		text += group
+// confirm ends the showing of a code, for a person who has saved it.
+func (w *web) confirm(c *fiber.Ctx) (reply, error) {
+	ticket := posted(c, "ticket")
+	typed := posted(c, "end")
+	err := w.Devices.ConfirmCode(c.UserContext(), ticket, w.session(c, ticket), typed)
+	switch {
+	case errors.Is(err, device.ErrCodeEnd):
+		return w.showCode(c, ticket, cmp.Or(typed, " "))
+	case errors.Is(err, device.ErrTicket):
+		return w.show(c, ticket) // confirmed already, or too old
 	}
-	text += "\n\nIt works once. Issued " + w.Now().Format("2006-01-02") + ".\n"
+	return w.goTo(c, "enrollment", ticket), err
+}
+
+// file is the code as the data of a text file, made with the page.
+func (w *web) file(account, code string) template.URL {
+	text := w.name + " recovery code\n" + account + "\n\n" + strings.Join(groups(code), "-") +
+		"\n\nIt works once. Issued " + w.Now().Format("2006-01-02") + ".\n"
 	return link("data:text/plain;charset=utf-8," + url.PathEscape(text))
 }
 
-// heldFor is how long the frame's call is held: shorter than proxies allow, on the whole.
+// heldFor is how long a call that waits for the phone is held: shorter than proxies allow, on the whole.
 const heldFor = 25 * time.Second
 
-// How soon the frame asks again, in seconds: at once while it is well, later when calls are not held.
+// How soon the page asks again, in seconds: at once while all is well, later when calls are not held.
 const (
 	soon  = 1
 	later = 5
 )
 
-// waiting is the frame inside the page with the QR code.
-type waiting struct {
-	enrollment
-	Enrolled bool
-	CodeKept bool
-	Over     bool // the QR code works no longer
-	Again    int  // seconds until the frame asks again
-	Wait     bool // and then its call may be held
-}
-
-// state is the frame: it answers at once the first time, and then only when there is something new.
-func (w *web) state(c *fiber.Ctx) (reply, error) {
-	ticket := c.Query("ticket")
-	browser := w.session(c, ticket)
-	ctx := c.UserContext()
-	again := soon
-	waited := c.Query("wait") != ""
-	if waited {
-		var err error
-		if again, err = w.await(ctx, ticket, browser); err != nil {
-			return reply{}, err
-		}
-	}
-	f := waiting{enrollment: enrollment{frame: w.frame(c), Ticket: ticket}, Again: again, Wait: true}
-	page, err := w.look(ctx, ticket, browser)
-	switch {
-	case errors.Is(err, device.ErrTicket):
-		f.Over = true
-		err = w.server.AddressLimit().Charge(server.CallOf(ctx))
-	case err == nil && page.Started == nil:
-		f.Over = true
-	case err == nil:
-		f.Phone = page.Started.Phone
-		f.Enrolled = page.Started.Enrolled
-		f.CodeKept = page.Started.CodeKept
-		f.Over = !f.Enrolled && !w.Now().Before(page.Started.Expires)
-	}
-	// Start in another tab moves what this one has started to a new session. The browser has its cookie by now.
-	if f.Over && page.Started == nil && waited && browser != "" {
-		f.Over = false
-		f.Wait = false
-	}
-	return reply{status: http.StatusOK, page: "state.html", data: f}, err
-}
-
-// await waits for the phone of a ticket, and returns how soon the frame is to ask again. Whoever calls it looks again
+// await waits for the phone of a ticket, and returns how soon the page is to ask again. Whoever calls it looks again
 // afterwards, and meets whatever went wrong.
 //
 // Errors: storage.ErrHeld.

@@ -24,10 +24,11 @@ func TestPages_RelativeLinksHoldUnderAnyMountAndDoubledSlashes(t *testing.T) {
 			ticket := h.ticket(user.User{ID: "maria"})
 			at := base + "/mfa/enrollment" + end + "?ticket=" + ticket
 			links := b.follow(at, b.do("GET", at, ""), ticket)
-			scan := base + "/mfa/enrollment/start" + end
-			links += b.follow(scan, b.do("POST", scan, "ticket="+ticket), ticket)
-			state := base + "/mfa/enrollment/state" + end + "?ticket=" + ticket
-			links += b.follow(state, b.do("GET", state, ""), ticket)
+			// Start sends the browser on to the page with the QR code.
+			scan := base + "/mfa/enrollment/scan"
+			links += b.follow(scan, b.do("POST", base+"/mfa/enrollment/start"+end, "ticket="+ticket), ticket)
+			scan += end + "?ticket=" + ticket
+			links += b.follow(scan, b.do("GET", scan, ""), ticket)
 			if links < 8 {
 				t.Errorf("%s: %d links", at, links)
 			}

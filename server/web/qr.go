@@ -20,9 +20,16 @@ type picture struct {
 	Path string
 }
 
-// draw makes the QR code of a text. It fails for a text that is too long for any.
+// widest is how many modules a phone 320 px wide shows with at least 3 px each, which cameras ask for.
+const widest = 90
+
+// draw makes the QR code of a text. Of one that would be too wide it gives up some of the correction of errors. It fails
+// for a text that is too long for any.
 func draw(text string) (picture, error) {
 	code, err := qr.Encode(text, qr.M, qr.Auto)
+	if err != nil || code.Bounds().Dx()+2*quietZone > widest {
+		code, err = qr.Encode(text, qr.L, qr.Auto)
+	}
 	if err != nil {
 		return picture{}, fmt.Errorf("draw the QR code: %w", err)
 	}

@@ -33,6 +33,7 @@ const (
 
 // site is the public URL, as the cookies of its browsers see it.
 type site struct {
+	host   string
 	secure bool   // people come by https
 	path   string // below which the server is, without a slash at its end
 }
@@ -42,7 +43,7 @@ func siteOf(public string) site {
 	if err != nil {
 		return site{}
 	}
-	return site{secure: u.Scheme == "https", path: strings.TrimRight(u.Path, "/")}
+	return site{host: u.Host, secure: u.Scheme == "https", path: strings.TrimRight(u.Path, "/")}
 }
 
 // cookieName gives a name the strongest prefix that holds: under __Host- no other host can have set the cookie, under

@@ -1,7 +1,7 @@
 // Package web is what people see: pages that work in any browser, on a bad network, at 320 px and without script.
 //
-// The pages have no script at all, so nothing in them can be made to run one. What they may load is said in their
-// Content-Security-Policy.
+// They have one script, which makes them nicer and is needed for nothing. Their Content-Security-Policy lets a browser
+// run that file of ours alone, and load nothing that is not ours.
 package web
 
 import (
@@ -47,6 +47,7 @@ func Mount(s *server.Server, services Services) {
 	}
 	app := s.App()
 	app.Get("/mfa/style.css", asset("text/css; charset=utf-8", style))
+	app.Get("/mfa/page.js", asset("text/javascript; charset=utf-8", script))
 	app.Get("/mfa/mark.svg", asset("image/svg+xml", mark))
 	w.mountHome(app)
 	w.mountEnrollment(app)
@@ -58,21 +59,27 @@ var files embed.FS
 var (
 	//go:embed style.css
 	style []byte
+	//go:embed page.js
+	script []byte
 	//go:embed mark.svg
 	mark []byte
 )
 
-// styleVersion names the style sheet by its content, so that browsers may keep it for ever.
-var styleVersion = func() string {
-	sum := sha256.Sum256(style)
+// versions name files by their content, so that browsers may keep them for ever.
+var versions = map[string]string{"style.css": versionOf(style), "page.js": versionOf(script)}
+
+func versionOf(content []byte) string {
+	sum := sha256.Sum256(content)
 	return hex.EncodeToString(sum[:6])
-}()
+}
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"groups":  groups,
 	"instant": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"day":     func(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006, 15:04 MST") },
-	"style":   func() string { return styleVersion },
+	"date":    func(t time.Time) string { return t.UTC().Format("2 January 2006") },
+	"short":   short,
+	"version": func(name string) string { return versions[name] },
 }).ParseFS(files, "pages/*.html"))
 
 // asset serves a file of the binary's.
@@ -84,9 +91,10 @@ func asset(kind string, content []byte) fiber.Handler {
 	}
 }
 
-// policy is all that a page may do: our own style and pictures, our own pages in a frame and as the target of a form.
-const policy = "default-src 'none'; style-src 'self'; img-src 'self' data:; frame-src 'self'; form-action 'self'; " +
-	"base-uri 'none'; frame-ancestors 'self'"
+// policy is all that a page may do: our own style, script and pictures, and our own pages as the target of a form and of
+// the script's calls.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 // reply is one page, ready to be written.
 type reply struct {
@@ -127,7 +135,7 @@ func (w *web) handle(show func(*fiber.Ctx) (reply, error)) fiber.Handler {
 		}
 		c.Set(fiber.HeaderContentType, fiber.MIMETextHTMLCharsetUTF8)
 		c.Set(fiber.HeaderContentSecurityPolicy, policy)
-		c.Set(fiber.HeaderXFrameOptions, "SAMEORIGIN")
+		c.Set(fiber.HeaderXFrameOptions, "DENY")
 		c.Set(fiber.HeaderReferrerPolicy, "no-referrer") // the address of a page holds its ticket
 		c.Set(fiber.HeaderCacheControl, "no-store")
 		return c.Status(r.status).Send(body.Bytes())
@@ -171,6 +179,18 @@ func (w *web) trouble(c *fiber.Ctx, err error) reply {
 		r.page = "broken.html"
 	}
 	return r
+}
+
+// shortest is how many characters of a name a line has room for.
+const shortest = 40
+
+// short is a name that fits a line: what is too long is cut, and shows that it was.
+func short(name string) string {
+	characters := []rune(name)
+	if len(characters) <= shortest {
+		return name
+	}
+	return string(characters[:shortest]) + "…"
 }
 
 // groups cuts a code into groups of four, for eyes and pens.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -77,9 +78,14 @@ func (h *house) ticket(u user.User) string { return h.Ticket(u) }
 // enroll enrols a phone by the text of a QR code, and returns the recovery code that it got.
 func (h *house) enroll(uri string) string {
 	h.t.Helper()
+	return h.enrollAs("Galaxy S26", uri)
+}
+
+func (h *house) enrollAs(name, uri string) string {
+	h.t.Helper()
 	p, err := phone.New(phone.Options{
 		BaseURL: h.url,
-		Name:    "Galaxy S26",
+		Name:    name,
 		Now:     h.clock.Wall,
 		Client:  h.Client,
 	})
@@ -181,19 +187,26 @@ func (b *browser) start(ticket string) page {
 	return b.do("POST", "/mfa/enrollment/start", "ticket="+url.QueryEscape(ticket))
 }
 
-func (b *browser) state(ticket, more string) page {
+// scan is the page with the QR code; more may ask for it to be held.
+func (b *browser) scan(ticket, more string) page {
 	b.t.Helper()
-	return b.do("GET", "/mfa/enrollment/state?ticket="+url.QueryEscape(ticket)+more, "")
+	return b.do("GET", "/mfa/enrollment/scan?ticket="+url.QueryEscape(ticket)+more, "")
 }
 
 func (b *browser) code(ticket string) page {
 	b.t.Helper()
-	return b.do("POST", "/mfa/enrollment/code", "ticket="+url.QueryEscape(ticket))
+	return b.do("GET", "/mfa/enrollment/code?ticket="+url.QueryEscape(ticket), "")
+}
+
+// confirm types the end of a code.
+func (b *browser) confirm(ticket, end string) page {
+	b.t.Helper()
+	return b.do("POST", "/mfa/enrollment/code", url.Values{"ticket": {ticket}, "end": {end}}.Encode())
 }
 
 var (
 	uriIn  = regexp.MustCompile(`href="(otpauth://[^"]*)"`)
-	codeIn = regexp.MustCompile(`(?s)<p class="code">(.*?)</p>`)
+	codeIn = regexp.MustCompile(`(?s)<p class="code" id="code">(.*?)</p>`)
 	tags   = regexp.MustCompile(`<[^>]*>|\s`)
 )
 
@@ -223,13 +236,14 @@ func (b *browser) shows(p page, status int, text string) {
 	}
 	for name, want := range map[string]string{
 		"Content-Type": "text/html; charset=utf-8", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
-		"X-Frame-Options": "SAMEORIGIN", "Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff",
+		"X-Frame-Options": "DENY", "Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff",
 	} {
 		if got := p.header.Get(name); got != want {
 			b.t.Errorf("%s is %q", name, got)
 		}
 	}
-	if strings.Contains(p.body, "<script") || strings.Contains(p.body, "style=") {
+	scripts := strings.Count(p.body, "<script") - strings.Count(p.body, `page.js?v=`+versions["page.js"]+`" defer></script>`)
+	if scripts != 0 || strings.Contains(p.body, "style=") || strings.Contains(p.body, "<iframe") {
 		b.t.Errorf("the policy does not allow what is in %s", p.body)
 	}
 }
@@ -241,15 +255,16 @@ func TestEnrollment_LeadsFromTheLinkToTheCode(t *testing.T) {
 	b.shows(b.open(ticket), 200, "<b>b.claasen@werft.example</b>")
 	scan := b.start(ticket)
 	b.shows(scan, 200, "<svg viewBox=")
-	b.shows(b.state(ticket, ""), 200, "Waiting for your phone")
+	b.shows(b.scan(ticket, ""), 200, "Waiting for your phone")
 	code := h.enroll(scan.uri())
-	b.shows(b.state(ticket, "&wait=1"), 200, "<strong>Galaxy S26</strong> is connected.")
+	b.shows(b.scan(ticket, "&wait=1"), 200, `<p class="lead">Galaxy S26</p>`)
 	b.shows(b.open(ticket), 200, "Show my recovery code")
 	shown := b.code(ticket)
 	b.shows(shown, 200, "Save your recovery code")
 	if got := shown.recoveryCode(); got != code || len(code) != 24 {
 		t.Errorf("the page shows %q, the phone got %q", got, code)
 	}
+	b.shows(b.confirm(ticket, code[20:]), 200, "It cannot be shown again here.")
 	b.shows(b.open(ticket), 200, "It cannot be shown again here.")
 }
 
@@ -270,24 +285,41 @@ func TestEnrollment_OpeningChangesNothing(t *testing.T) {
 	}
 }
 
-func TestEnrollment_ShowsTheCodeOnceAndToNoOtherBrowser(t *testing.T) {
+func TestEnrollment_ShowsTheCodeUntilItIsConfirmedAndToNoOtherBrowser(t *testing.T) {
 	h := newHouse(t)
 	b := h.browser()
 	other := h.browser()
 	ticket := h.ticket(user.User{ID: "maria"})
 	other.shows(other.start(ticket), 200, "Scan the code")
 	code := h.enroll(b.start(ticket).uri())
-	other.shows(other.code(ticket), 404, "works no longer")
-	other.shows(other.open(ticket), 404, "works no longer")
 	none := h.browser()
-	none.shows(none.code(ticket), 404, "works no longer")
-	if got := b.code(ticket).recoveryCode(); got != code {
-		t.Errorf("got %q, want %q", got, code)
+	for range 3 {
+		if got := b.code(ticket).recoveryCode(); got != code {
+			t.Errorf("got %q, want %q", got, code)
+		}
+		for _, stranger := range []*browser{other, none} {
+			stranger.shows(stranger.code(ticket), 404, "works no longer")
+			stranger.shows(stranger.open(ticket), 404, "works no longer")
+			stranger.shows(stranger.confirm(ticket, code[20:]), 404, "works no longer")
+		}
+		b.shows(b.open(ticket), 200, "Show my recovery code")
+	}
+	for _, wrong := range []string{"", " ", "ZZZZ", code[:4], code[21:], code + "0", strings.Repeat("0", 5000)} {
+		p := b.confirm(ticket, wrong)
+		b.shows(p, 400, "Those are not its last four characters.")
+		if p.recoveryCode() != code || wrong != "" && wrong != " " && strings.Contains(p.body, wrong+`"`) {
+			t.Errorf("after %q: %s", wrong, p.body)
+		}
+	}
+	typed := strings.ToLower(code[20:22] + " " + code[22:])
+	for range 2 { // the answer to the first may be lost
+		done := b.confirm(ticket, typed)
+		b.shows(done, 200, "It cannot be shown again here.")
 	}
 	again := b.code(ticket)
 	b.shows(again, 200, "It cannot be shown again here.")
 	if strings.Contains(tags.ReplaceAllString(again.body, ""), code) {
-		t.Error("the code is shown twice")
+		t.Error("the code is shown after it was confirmed")
 	}
 }
 
@@ -300,35 +332,74 @@ func TestEnrollment_TheCodeWaitsTenMinutes(t *testing.T) {
 	b.shows(b.code(ticket), 200, "It cannot be shown again here.")
 }
 
-func TestEnrollment_TheFrameIsHeldUntilThePhoneHasEnrolled(t *testing.T) {
+func TestEnrollment_ThePageIsHeldUntilThePhoneHasEnrolled(t *testing.T) {
 	h := newHouse(t)
 	b := h.browser()
 	ticket := h.ticket(user.User{ID: "maria"})
 	uri := b.start(ticket).uri()
 	got := make(chan page, 1)
-	go func() { got <- b.state(ticket, "&wait=1") }()
+	go func() { got <- b.scan(ticket, "&wait=1") }()
 	h.UntilHeld(1)
 	h.enroll(uri)
 	p := <-got
 	b.shows(p, 200, "Show my recovery code")
-	if strings.Contains(p.body, "http-equiv") {
-		t.Error("the frame goes on asking")
+	for _, left := range []string{"http-equiv", "data-again", "<path fill=\"#000\"", "otpauth:"} {
+		if strings.Contains(p.body, left) {
+			t.Errorf("of the page with the QR code %q is left", left)
+		}
 	}
 }
 
-func TestEnrollment_TheFrameIsLetGoAtShutdown(t *testing.T) {
+func TestEnrollment_ThePageDrawsTheSameCodeAgain(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "maria"})
+	first := b.start(ticket)
+	again := b.scan(ticket, "")
+	if first.uri() == "" || first.uri() != again.uri() {
+		t.Errorf("drawn is %q, then %q", first.uri(), again.uri())
+	}
+	other := h.browser()
+	other.start(ticket)
+	if seen := other.scan(ticket, "").uri(); seen == "" || seen == first.uri() {
+		t.Errorf("another browser is shown %q", seen)
+	}
+	b.shows(b.scan(ticket, ""), 200, `<noscript><meta http-equiv="refresh" content="1; url=../enrollment/scan?ticket=`+ticket+`&amp;wait=1"></noscript>`)
+	h.enroll(again.uri())
+}
+
+func TestEnrollment_TheTypedKeyHasBlanksAndEnrolsWithThem(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "maria"})
+	b.start(ticket)
+	typed := b.scan(ticket, "&typed=1")
+	b.shows(typed, 200, `&amp;wait=1&amp;typed=1"></noscript>`)
+	found := regexp.MustCompile(`(?s)<p class="secret">(.*?)</p>`).FindStringSubmatch(typed.body)
+	if found == nil {
+		t.Fatal(typed.body)
+	}
+	key := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(found[1], "")
+	if !regexp.MustCompile(`^(\w{4} ){8}$`).MatchString(key) {
+		t.Errorf("the key is shown as %q", key)
+	}
+	h.enroll(key)
+	b.shows(b.open(ticket), 200, "Show my recovery code")
+}
+
+func TestEnrollment_ThePageIsLetGoAtShutdown(t *testing.T) {
 	h := newHouse(t)
 	b := h.browser()
 	ticket := h.ticket(user.User{ID: "maria"})
 	b.start(ticket)
 	got := make(chan page, 1)
-	go func() { got <- b.state(ticket, "&wait=1") }()
+	go func() { got <- b.scan(ticket, "&wait=1") }()
 	h.UntilHeld(1)
 	h.Stop()
-	b.shows(<-got, 200, `http-equiv="refresh" content="5; url=state?`)
+	b.shows(<-got, 200, `data-again="5"`)
 }
 
-func TestEnrollment_TheFramePastTheCapAsksLater(t *testing.T) {
+func TestEnrollment_ThePagePastTheCapAsksLater(t *testing.T) {
 	h := newHouse(t, limits(func(l *server.Limits) { l.Waits = 1 }))
 	ticket := h.ticket(user.User{ID: "maria"})
 	b := h.browser()
@@ -336,27 +407,52 @@ func TestEnrollment_TheFramePastTheCapAsksLater(t *testing.T) {
 	uri := b.start(ticket).uri()
 	other.start(ticket)
 	got := make(chan page, 1)
-	go func() { got <- b.state(ticket, "&wait=1") }()
+	go func() { got <- b.scan(ticket, "&wait=1") }()
 	h.UntilHeld(1)
-	other.shows(other.state(ticket, "&wait=1"), 200, `content="5; url=state?`)
+	other.shows(other.scan(ticket, "&wait=1"), 200, `content="5; url=`)
 	h.enroll(uri)
 	<-got
 }
 
-func TestEnrollment_TheFrameSaysWhenTheCodeIsTooOld(t *testing.T) {
+func TestEnrollment_ThePageSaysWhenTheCodeIsTooOld(t *testing.T) {
 	h := newHouse(t)
 	b := h.browser()
 	ticket := h.ticket(user.User{ID: "maria"})
 	first := b.start(ticket).uri()
 	h.clock.Advance(10 * time.Minute)
-	b.shows(b.state(ticket, "&wait=1"), 200, "This code works no longer.")
+	old := b.scan(ticket, "&wait=1")
+	b.shows(old, 200, "The code is ten minutes old")
+	if old.uri() != "" {
+		t.Error("a code that works no longer is drawn")
+	}
 	b.shows(b.open(ticket), 200, "Show a new code")
 	second := b.start(ticket).uri()
 	if first == second {
 		t.Error("the new code is the old one")
 	}
 	h.enroll(second)
-	b.shows(b.state(ticket, ""), 200, "Show my recovery code")
+	b.shows(b.scan(ticket, ""), 200, "Show my recovery code")
+}
+
+func TestEnrollment_NamesOfAnyLengthFit(t *testing.T) {
+	for _, letter := range []string{"x", "ü", "漢", "😀", " ", ":"} {
+		h := newHouse(t, phones(func(o *device.Options) { o.Issuer = strings.Repeat(letter, 100) + "y" }))
+		b := h.browser()
+		ticket := h.ticket(user.User{ID: "maria", Name: strings.TrimSpace(strings.Repeat(letter, 299/len(letter)) + "z")})
+		b.shows(b.open(ticket), 200, "Start")
+		scan := b.start(ticket)
+		b.shows(scan, 200, "<svg viewBox=")
+		size := regexp.MustCompile(`<svg viewBox="0 0 (\d+) \d+" role="img"`).FindStringSubmatch(scan.body)
+		if modules, err := strconv.Atoi(size[1]); err != nil || modules > widest {
+			t.Errorf("of %q the code is %v modules wide: under 3 px each on a phone of 320", letter, size)
+		}
+		label, err := url.PathUnescape(strings.TrimPrefix(strings.Split(scan.uri(), "?")[0], "otpauth://totp/"))
+		h.must(err)
+		if issuer, _, found := strings.Cut(label, ":"); !found || strings.Contains(issuer, ":") || issuer == "" {
+			t.Errorf("the label is %q", label)
+		}
+		h.enroll(scan.uri())
+	}
 }
 
 func TestEnrollment_OfAUserWhoHasACodeEndsWithoutOne(t *testing.T) {
@@ -365,7 +461,7 @@ func TestEnrollment_OfAUserWhoHasACodeEndsWithoutOne(t *testing.T) {
 	b := h.browser()
 	ticket := h.ticket(user.User{ID: "maria"})
 	h.enroll(b.start(ticket).uri())
-	b.shows(b.state(ticket, ""), 200, "Continue")
+	b.shows(b.scan(ticket, ""), 200, "Your phone is connected")
 	b.shows(b.open(ticket), 200, "Your recovery code")
 }
 
@@ -380,7 +476,8 @@ func TestEnrollment_GoneIsOnePageForAllThatIsNoTicket(t *testing.T) {
 		b.shows(b.open(ticket), 404, "This link works no longer")
 		b.shows(b.start(ticket), 404, "This link works no longer")
 		b.shows(b.code(ticket), 404, "This link works no longer")
-		b.shows(b.state(ticket, ""), 200, "This code works no longer.")
+		b.shows(b.scan(ticket, ""), 404, "This link works no longer")
+		b.shows(b.confirm(ticket, "0000"), 404, "This link works no longer")
 	}
 	b.shows(b.do("GET", "/mfa/enrollment/start", ""), 404, "This link works no longer")
 	b.shows(b.do("GET", "/mfa/enrollment/code", ""), 404, "This link works no longer")
@@ -410,7 +507,7 @@ func TestEnrollment_ChargesTheAddressThatGuesses(t *testing.T) {
 	if p.header.Get("Retry-After") == "" {
 		t.Error("Retry-After is missing")
 	}
-	b.shows(b.state("guess", ""), 429, "Wait a moment")
+	b.shows(b.scan("guess", ""), 429, "Wait a moment")
 	b.shows(b.open(h.ticket(user.User{ID: "maria"})), 200, "Start")
 }
 
@@ -426,7 +523,7 @@ func TestEnrollment_AStoreThatIsAwayIsAPageToo(t *testing.T) {
 func TestAssets_MayBeKept(t *testing.T) {
 	h := newHouse(t)
 	b := h.browser()
-	for path, kind := range map[string]string{"/mfa/style.css?v=" + styleVersion: "text/css; charset=utf-8", "/mfa/mark.svg": "image/svg+xml"} {
+	for path, kind := range map[string]string{"/mfa/style.css?v=" + versions["style.css"]: "text/css; charset=utf-8", "/mfa/page.js?v=" + versions["page.js"]: "text/javascript; charset=utf-8", "/mfa/mark.svg": "image/svg+xml"} {
 		p := b.do("GET", path, "")
 		if p.status != 200 || p.header.Get("Content-Type") != kind || !strings.Contains(p.header.Get("Cache-Control"), "immutable") {
 			t.Errorf("%s: %d %v", path, p.status, p.header)
