@@ -4,13 +4,13 @@ package device
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/keyring"
+	"tutela/storage/legible"
 )
 
 // Service is the use cases of enrollments. Safe for concurrent use.
@@ -35,17 +35,18 @@ type Options struct {
 const MaxIssuerCharacters = 64
 
 // ErrIssuer reports a text that cannot be the organisation's name.
-var ErrIssuer = storage.NewError(storage.Invalid, "an organisation's name has 1 to 64 characters, no control characters and no blanks at its edges")
+var ErrIssuer = storage.NewError(storage.Invalid, "this is no name for an organisation")
 
 // CheckIssuer reports whether a text can be the organisation's name.
 //
 // Errors: ErrIssuer.
 func CheckIssuer(name string) error {
-	length := utf8.RuneCountInString(name)
-	if length == 0 || length > MaxIssuerCharacters || !utf8.ValidString(name) || strings.TrimSpace(name) != name ||
-		strings.ContainsFunc(name, unicode.IsControl) {
-		return ErrIssuer.With("%q is no name for an organisation: it has 1 to %d characters, no control characters and no blanks at its edges",
-			name, MaxIssuerCharacters)
+	err := legible.Require("it", name, utf8.UTFMax*MaxIssuerCharacters)
+	switch {
+	case err != nil:
+		return ErrIssuer.With("%q is no name for an organisation: %v", name, err)
+	case utf8.RuneCountInString(name) > MaxIssuerCharacters, strings.TrimSpace(name) != name:
+		return ErrIssuer.With("%q is no name for an organisation: it has at most %d characters, and no blanks at its edges", name, MaxIssuerCharacters)
 	}
 	return nil
 }

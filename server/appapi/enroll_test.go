@@ -283,3 +283,23 @@ func TestEnroll_ChargesTheAddressThatGuesses(t *testing.T) {
 	}
 	h.accepted(relayed(h.ticket("maria"), h.body(nil)), 201) // who has a ticket is not refused for others
 }
+
+func TestEnroll_ClipsALongNameAndTakesATypedTicket(t *testing.T) {
+	h := newHouse(t)
+	ticket := h.ticket("maria")
+	long := strings.Repeat("漢", 100)
+	typed := " " + ticket[:4] + " " + ticket[4:20] + "  " + ticket[20:] + " "
+	enrolled := h.postEnroll(typed, h.body(func(m map[string]any) { m["name"] = long }))
+	h.accepted(enrolled, 201)
+	token := fmt.Sprint("Bearer ", enrolled.body["token"])
+	path := fmt.Sprint("/api/device-accounts/", enrolled.body["id"])
+	if name := h.call("GET", path, "", "Authorization", token).body["name"]; name != strings.Repeat("漢", 85) {
+		t.Errorf("the name kept is %q", name)
+	}
+	h.accepted(h.call("PATCH", path, `{"name":"`+strings.Repeat("x", 300)+`"}`, "Authorization", token, "Content-Type", "application/json"), 200)
+	if name := h.call("GET", path, "", "Authorization", token).body["name"]; name != strings.Repeat("x", 256) {
+		t.Errorf("the name kept is %q", name)
+	}
+	link := h.URL + "/mfa/enrollment?ticket=" + h.ticket("otto")
+	h.accepted(h.postEnroll(link, h.body(nil)), 201)
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"tutela/server/access"
+)
+
+// node is the Node on this machine. make test installs one where it can; without one only a machine that is not CI's may
+// leave these tests out.
+func node(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("runs Node: run it without -short")
+	}
+	path, err := exec.LookPath("node")
+	if err != nil && os.Getenv("CI") == "" {
+		t.Skip("there is no node here: apt-get install nodejs")
+	}
+	if err != nil {
+		t.Fatal("there is no node, which CI needs: make test installs it")
+	}
+	return path
+}
+
+// example is a program of docs/examples that is run in a folder of its own.
+type example struct {
+	t       *testing.T
+	program []string
+	folder  string
+	env     []string
+}
+
+func (e example) run(args ...string) (output string, err error) {
+	e.t.Helper()
+	run := exec.CommandContext(e.t.Context(), e.program[0], append(e.program[1:len(e.program):len(e.program)], args...)...)
+	run.Dir = e.folder
+	run.Env = append(os.Environ(), e.env...)
+	both, err := run.CombinedOutput()
+	return string(both), err
+}
+
+// says runs the program, which must succeed, and returns what a pattern found in its output.
+func (e example) says(pattern string, args ...string) string {
+	e.t.Helper()
+	output, err := e.run(args...)
+	found := regexp.MustCompile(pattern).FindStringSubmatch(output)
+	if err != nil || found == nil {
+		e.t.Fatalf("%v: %v\n%s\nwant %s", args, err, output, pattern)
+	}
+	return found[len(found)-1]
+}
+
+func examplePath(t *testing.T, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("..", "..", "docs", "examples", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// asked is a login of a user that her phones have been asked about.
+func (m *mounted) asked(userID string) (authReqID, number string) {
+	m.t.Helper()
+	begun := m.ok(m.form("/bc-authorize", "scope", "openid", "login_hint", userID, "binding_message", "Sign in to the shop", "ip", "203.0.113.7"))
+	return begun.member("auth_req_id"), begun.member("number")
+}
+
+func (m *mounted) collect(authReqID string) reply {
+	return m.form("/oauth/token", "grant_type", access.GrantCIBA, "auth_req_id", authReqID)
+}
+
+// The sample client of docs/app-makers.md does against the real server what the page says.
+func TestExample_ThePhoneOfAppMakersWorks(t *testing.T) {
+	app := example{t: t, program: []string{node(t), examplePath(t, "phone.mjs")}, folder: t.TempDir()}
+	m := mount(t)
+	link := m.url + "/mfa/enrollment?ticket=" + m.ticket("zoe")
+	code := app.says(`recovery code: ([0-9A-Z]{24})`, "enroll", link)
+
+	login, number := m.asked("zoe")
+	app.says(`is it you\? \{"who":"zoe","at":"all","what":"Sign in to the shop","where":"203.0.113.7",.*"number":true\}\napproved`, "approve", number)
+	if r := m.collect(login); r.member("id_token") == "" {
+		t.Errorf("after the approval: %d %s", r.status, r.body)
+	}
+	login, number = m.asked("zoe")
+	if output, err := app.run("approve", strings.Repeat("0", len(number))); err == nil || !strings.Contains(output, "invalid_otp") {
+		t.Errorf("a wrong number: %v %s", err, output)
+	}
+	if r := m.collect(login); r.member("error") != "access_denied" {
+		t.Errorf("after a wrong number: %d %s", r.status, r.body)
+	}
+	login, _ = m.asked("zoe")
+	app.says(`denied`, "deny")
+	if r := m.collect(login); r.member("error") != "access_denied" {
+		t.Errorf("after the denial: %d %s", r.status, r.body)
+	}
+
+	app.says(`backed up as generation 1`, "backup", `["bank","mail"]`)
+	app.says(`backed up as generation 2`, "backup", `["bank","mail","shop"]`)
+	m.must(os.Remove(filepath.Join(app.folder, "phone.json")))
+	if output, err := app.run("restore", strings.Repeat("0", 24)); err == nil || !strings.Contains(output, "invalid_recovery_code") {
+		t.Errorf("a wrong code: %v %s", err, output)
+	}
+	m.must(os.Remove(filepath.Join(app.folder, "phone.json")))
+	restored, err := app.run("restore", code)
+	next := regexp.MustCompile(`recovery code: ([0-9A-Z]{24})\naccounts: \["bank","mail","shop"\]`).FindStringSubmatch(restored)
+	if err != nil || next == nil || next[1] == code {
+		t.Fatalf("restored: %v %s", err, restored)
+	}
+	app.says(`backed up as generation 3`, "backup", `["bank","mail","shop"]`)
+	login, number = m.asked("zoe")
+	app.says(`approved`, "approve", number)
+	if r := m.collect(login); r.member("id_token") == "" {
+		t.Errorf("after the approval by the restored phone: %d %s", r.status, r.body)
+	}
+}
