@@ -31,6 +31,7 @@ var floors = [][]string{
 	{"device/devicetest"},
 	{"server"},
 	{"server/access"},
+	{"server/openapitest"},
 	{"server/servertest"},
 	{"server/*"},
 	{"device/phone"}, // a foreign client: see TestFloors_ThePhoneSharesNoCode

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
 )
 
@@ -73,7 +74,32 @@ func (s *Server) Ready() bool { return s.health.look().Status == isReady }
 // Version is what the server says it is.
 func (s *Server) Version() string { return s.config.Version }
 
+// describeHealth adds both to the description of all APIs.
+func describeHealth(api huma.API) {
+	status := func(words ...any) *huma.Schema { return &huma.Schema{Type: huma.TypeString, Enum: words} }
+	text := &huma.Schema{Type: huma.TypeString}
+	describeDocument(api, healthPath, "get-health", "Does the process run?", &huma.Schema{
+		Type:       huma.TypeObject,
+		Required:   []string{"status"},
+		Properties: map[string]*huma.Schema{"status": status("ok"), "version": text},
+	})
+	ready := &huma.Schema{
+		Type:        huma.TypeObject,
+		Required:    []string{"status", "checks"},
+		Description: "checks has for each by name ok, or what is wrong. Not ready is 503.",
+		Properties: map[string]*huma.Schema{
+			"status":  status("ready", "not_ready"),
+			"version": text,
+			"checks":  {Type: huma.TypeObject, AdditionalProperties: text},
+		},
+	}
+	describeDocument(api, readyPath, "get-readiness", "Can the server do its work?", ready)
+	unready := api.OpenAPI().Paths[readyPath].Get.Responses["503"]
+	*unready = huma.Response{Description: "Not ready", Content: map[string]*huma.MediaType{jsonType: {Schema: ready}}}
+}
+
 func (h *health) mount(s *Server) {
+	describeHealth(s.api)
 	s.app.Get(healthPath, func(c *fiber.Ctx) error {
 		return c.JSON(liveness{Status: "ok", Version: h.version})
 	})

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -25,9 +26,16 @@ func init() {
 	huma.NewErrorWithContext = typedError
 }
 
+// conventions are what holds of all operations.
+const conventions = "Everything is also served below /appliance-mfa. A member of a request that is not known is ignored, and one " +
+	"that is null counts as left out, as does a parameter of a query that is empty. Decide by errorCode (login API: error): messages are for people and may change. " +
+	"Every answer has X-Request-Id."
+
 // newHuma makes the API object on which typed operations are registered, and serves its description.
 func newHuma(s *Server) huma.API {
-	config := huma.DefaultConfig("tutela", s.config.Version)
+	config := huma.DefaultConfig("tutela", cmp.Or(s.config.Version, "unknown"))
+	config.Tags = groups
+	config.Info.Description = conventions
 	config.CreateHooks = nil                         // they would add "$schema" to every answer
 	config.AllowAdditionalPropertiesByDefault = true // newer clients send more than we know
 	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
@@ -41,6 +49,7 @@ func newHuma(s *Server) huma.API {
 	}
 	plain := humafiber.New(s.app, huma.Config{Formats: config.Formats}).Adapter()
 	api := huma.NewAPI(config, adapter{plain})
+	describeDocument(api, "/openapi.json", "get-openapi", "Read this description", &huma.Schema{Type: huma.TypeObject})
 	describe := sync.OnceValues(func() ([]byte, error) { return json.Marshal(api.OpenAPI()) })
 	s.app.Get("/openapi.json", func(c *fiber.Ctx) error {
 		description, err := describe()

@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"tutela/device/phone"
+	"tutela/server/openapitest"
 	"tutela/storage/storagetest/check"
 )
 
@@ -92,9 +93,25 @@ func (s *liveServer) open(tb testing.TB) {
 	tb.Helper()
 	s.start(tb)
 	tb.Cleanup(func() { s.kill(syscall.SIGTERM) })
+	if t, isTest := tb.(*testing.T); isTest {
+		s.watch(t)
+	}
 	s.bank = s.addClient(tb, "bank", "openid")
 	s.admin = s.addClient(tb, "admin", "read:users create:guardian_enrollment_tickets reset:mfa")
 	s.login(tb)
+}
+
+// watch compares the calls of the test with what the server says of itself.
+func (s *liveServer) watch(t *testing.T) {
+	t.Helper()
+	resp, err := s.http.Get(s.public + "/openapi.json")
+	must(t, err)
+	document, err := io.ReadAll(resp.Body)
+	must(t, errors.Join(err, resp.Body.Close()))
+	openapitest.Watch(t, s.http, func() ([]byte, error) { return document, nil })
+	if s.phones == nil {
+		s.phones = s.http
+	}
 }
 
 // start starts the process, on the port that it had before.

@@ -23,6 +23,7 @@ import (
 	"tutela/recovery"
 	"tutela/server"
 	"tutela/server/access"
+	"tutela/server/openapitest"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
@@ -112,6 +113,7 @@ func mountOn(t testing.TB, wrap func(storage.Engine) storage.Engine) *mounted {
 		stop()
 		m.must(<-done)
 	})
+	openapitest.Watch(t, m.caller, func() ([]byte, error) { return json.Marshal(m.server.API().OpenAPI()) })
 	m.furnish()
 	return m
 }

@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"encoding/json"
+	"reflect"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -27,6 +28,9 @@ func (set *keySet) document() ([]byte, error) {
 
 // Discovery returns the document of /.well-known/openid-configuration. It does not change while the server runs.
 func (s *Service) Discovery() []byte { return s.discovery }
+
+// DiscoveryType is the type of that document.
+var DiscoveryType = reflect.TypeFor[discovery]()
 
 // discovery is what we say of ourselves. Sources: OpenID Connect Discovery 1.0 §3, CIBA Core 1.0 §4.
 type discovery struct {

@@ -137,7 +137,7 @@ type callerKey struct{}
 // register mounts one operation behind its guard. What the domain, which looks again, does not let in is charged to its
 // address as well.
 func register[I, O any](a *api, g guard, op huma.Operation, handle func(context.Context, *caller, *I) (*O, error)) {
-	op.Tags = []string{"app"}
+	op.Tags = []string{server.GroupApp}
 	if g.scheme != "" {
 		op.Security = []map[string][]string{{g.scheme: {}}}
 	}
@@ -153,6 +153,7 @@ func register[I, O any](a *api, g guard, op huma.Operation, handle func(context.
 		}
 		next(huma.WithValue(ctx, callerKey{}, c))
 	}}
+	server.Describe(a.server.API(), server.AppAPI, &op, refusalsOf(g, op.OperationID)...)
 	huma.Register(a.server.API(), op, func(ctx context.Context, in *I) (*O, error) {
 		c, ok := ctx.Value(callerKey{}).(*caller)
 		if !ok {

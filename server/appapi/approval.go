@@ -53,20 +53,20 @@ func (w Waiting) duration() time.Duration { return time.Duration(w.Wait) * time.
 type approvalsInput struct {
 	AccountPath
 	Waiting
-	Seen []string `query:"seen" doc:"Challenges (c) that the app shows already: they count as none."`
+	Seen []string `query:"seen" nullable:"false" doc:"Challenges (c) that the app shows already: they count as none."`
 }
 
-// messages are approvals with the keys of a push message, nested objects as objects.
+// messages are the approvals that wait.
 type messages struct {
-	Body []map[string]any
+	Body []pulled
 }
 
 func (a *api) approvals(ctx context.Context, c *caller, in *approvalsInput) (*messages, error) {
-	out := &messages{Body: []map[string]any{}}
+	out := &messages{Body: []pulled{}}
 	err := a.held(ctx, "approvals:"+c.proof.ID, in.duration(), func(ctx context.Context, wait time.Duration) error {
 		list, err := a.Logins.Approvals(ctx, c.proof, in.Seen, wait)
 		for _, m := range list {
-			out.Body = append(out.Body, m.Object())
+			out.Body = append(out.Body, pulledOf(m))
 		}
 		return err
 	})

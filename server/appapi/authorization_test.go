@@ -88,12 +88,15 @@ func TestDescription_TellsOfEveryOperationAndItsAuthorization(t *testing.T) {
 	described := h.srv.API().OpenAPI()
 	operations := 0
 	for at, item := range described.Paths {
+		if !strings.HasPrefix(at, "/api/") {
+			continue
+		}
 		for _, op := range []*huma.Operation{item.Get, item.Put, item.Post, item.Patch, item.Delete} {
 			if op == nil {
 				continue
 			}
 			operations++
-			if op.Summary == "" || len(op.Security) == 0 && at != "/api/restores" {
+			if op.Summary == "" || len(op.Security) == 0 {
 				t.Errorf("%s %s is not described", op.Method, at)
 			}
 		}

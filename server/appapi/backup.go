@@ -29,6 +29,7 @@ func (a *api) mountBackup() {
 		OperationID: "get-backup",
 		Method:      http.MethodGet,
 		Path:        path,
+		Responses:   ciphertext(),
 		Summary:     "Read the latest generation",
 	}, a.latestBackup)
 	register(a, byDevice, huma.Operation{
@@ -54,6 +55,7 @@ func (a *api) mountBackup() {
 		OperationID: "get-generation",
 		Method:      http.MethodGet,
 		Path:        path + "/generations/{n}",
+		Responses:   ciphertext(),
 		Summary:     "Read one generation",
 	}, a.generation)
 }

@@ -1,68 +1,168 @@
 package loginapi
 
-import "github.com/danielgtaylor/huma/v2"
+import (
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+
+	"tutela/device/login"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/server"
+	"tutela/server/access"
+)
+
+// schemeClient is how a client shows itself, unless it does in the body.
+const schemeClient = "clientBasic"
 
 // operation is an endpoint for /openapi.json. They are plain handlers, since they take forms as well as JSON, so they
 // are described by hand.
 type operation struct {
 	path, id, summary, about string
 	parameters               []string // a leading * marks one that is required
+	answer                   reflect.Type
+	refuses                  []error
+	codes                    []server.Refusal // of those that are no error of the domain
 }
+
+// byClient are the errors of every call.
+var byClient = []error{access.ErrClient}
 
 var operations = []operation{
 	{
-		"/bc-authorize", "backchannel-authorize", "Ask a user's phones for an approval",
-		"CIBA Core 1.0 §7, poll mode. number is to be shown to the person; delivery is push, pull or silent.",
-		[]string{
+		path:    "/bc-authorize",
+		id:      "backchannel-authorize",
+		summary: "Ask a user's phones for an approval",
+		about:   "CIBA Core 1.0 §7, poll mode. number is to be shown to the person; delivery is push, pull or silent.",
+		parameters: []string{
 			"*scope", "*login_hint", "binding_message", "requested_expiry", "audience", "authorization_details",
 			"ip", "user_agent", "login_id", "client_id", "client_secret",
 		},
-	},
-	{
-		"/oauth/token", "token", "Get tokens",
-		"Grants: urn:openid:params:grant-type:ciba (auth_req_id, wait), client_credentials (audience), " +
-			"http://auth0.com/oauth/grant-type/mfa-recovery-code (mfa_token, recovery_code).",
-		[]string{
-			"*grant_type", "auth_req_id", "wait", "mfa_token", "recovery_code", "audience", "scope",
-			"client_id", "client_secret",
+		answer: reflect.TypeFor[authorized](),
+		refuses: []error{
+			access.ErrGrant, access.ErrAudience, login.ErrUnknownUser, login.ErrRecovery, login.ErrNoPhone, login.ErrBlocked,
+		},
+		codes: []server.Refusal{
+			{Status: http.StatusBadRequest, Code: "invalid_binding_message"},
+			{Status: http.StatusBadRequest, Code: "invalid_authorization_details"},
 		},
 	},
 	{
-		"/mfa/start", "start-mfa", "Begin a login that a grant satisfies",
-		"The mfa_token counts only for the client that asked for it, for ten minutes.",
-		[]string{"*user_id", "email", "name", "ticket", "client_id", "client_secret"},
+		path:    "/oauth/token",
+		id:      "token",
+		summary: "Get tokens",
+		about: "Grants: urn:openid:params:grant-type:ciba (auth_req_id, wait), client_credentials (audience), " +
+			"http://auth0.com/oauth/grant-type/mfa-recovery-code (mfa_token, recovery_code).",
+		parameters: []string{
+			"*grant_type", "auth_req_id", "wait", "mfa_token", "recovery_code", "audience", "scope",
+			"client_id", "client_secret",
+		},
+		answer: reflect.TypeFor[tokenResponse](),
+		refuses: []error{
+			access.ErrGrant, access.ErrAudience, access.ErrManagementAudience, login.ErrGrant, login.ErrUndecided, login.ErrSlowDown,
+			login.ErrExpired, login.ErrDenied, login.ErrMFAToken, login.ErrMFATokenExpired, recovery.ErrWrongCode,
+		},
+		codes: []server.Refusal{
+			{Status: http.StatusBadRequest, Code: "unsupported_grant_type"},
+		},
+	},
+	{
+		path:       "/mfa/start",
+		id:         "start-mfa",
+		summary:    "Begin a login that a grant satisfies",
+		about:      "The mfa_token counts only for the client that asked for it, for ten minutes.",
+		parameters: []string{"*user_id", "email", "name", "ticket", "client_id", "client_secret"},
+		answer:     reflect.TypeFor[mfaStarted](),
+		refuses:    []error{user.ErrID, login.ErrBlocked, login.ErrTicketRequired},
 	},
 }
 
 // describe adds the login API to the description of all APIs.
-func describe(doc *huma.OpenAPI) {
+func (a *API) describe(s *server.Server) {
+	doc := s.API().OpenAPI()
+	if doc.Components.SecuritySchemes == nil {
+		doc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{}
+	}
+	doc.Components.SecuritySchemes[schemeClient] = &huma.SecurityScheme{
+		Type:        "http",
+		Scheme:      "basic",
+		Description: "The client's id and secret. They may be client_id and client_secret in the body instead.",
+	}
 	for _, op := range operations {
-		schema := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{}}
-		for _, name := range op.parameters {
-			if name[0] == '*' {
-				name = name[1:]
-				schema.Required = append(schema.Required, name)
-			}
-			schema.Properties[name] = &huma.Schema{Type: huma.TypeString}
-		}
-		content := map[string]*huma.MediaType{
-			"application/x-www-form-urlencoded": {Schema: schema},
-			"application/json":                  {Schema: schema},
-		}
-		doc.AddOperation(&huma.Operation{
+		described := huma.Operation{
 			OperationID: op.id,
-			Method:      "POST",
+			Method:      http.MethodPost,
 			Path:        op.path,
 			Summary:     op.summary,
 			Description: op.about,
-			Tags:        []string{"login"},
-			RequestBody: &huma.RequestBody{Required: true, Content: content},
-			Responses: map[string]*huma.Response{
-				"200": {Description: "OK"},
-				"400": {Description: "error and error_description (RFC 6749 §5.2)"},
-				"401": {Description: "invalid_client"},
-				"429": {Description: "too_many_attempts, with Retry-After"},
-			},
-		})
+			Tags:        []string{server.GroupLogin},
+			Security:    []map[string][]string{{schemeClient: {}}, {}},
+			RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+				fiber.MIMEApplicationForm: {Schema: op.body(formTypes)},
+				fiber.MIMEApplicationJSON: {Schema: op.body(jsonTypes)},
+			}},
+			Responses: map[string]*huma.Response{"200": {
+				Description: http.StatusText(http.StatusOK),
+				Content: map[string]*huma.MediaType{
+					fiber.MIMEApplicationJSON: {Schema: doc.Components.Schemas.Schema(op.answer, true, op.id)},
+				},
+			}},
+		}
+		server.Describe(s.API(), server.LoginAPI, &described, a.refusals(op)...)
+		doc.AddOperation(&described)
 	}
+	s.DescribeDocument("/.well-known/openid-configuration", "get-openid-configuration", "What this server can do",
+		doc.Components.Schemas.Schema(access.DiscoveryType, true, "Discovery"))
+	s.DescribeDocument("/.well-known/jwks.json", "get-keys", "The public keys that tokens are verified by", &huma.Schema{
+		Type:     huma.TypeObject,
+		Required: []string{"keys"},
+		Properties: map[string]*huma.Schema{
+			"keys": {Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeObject, Description: "A JWK (RFC 7517)."}},
+		},
+	})
+}
+
+// refusals returns how an operation refuses, as its callers are told.
+func (a *API) refusals(op operation) []server.Refusal {
+	list := op.codes
+	for _, err := range append(byClient, op.refuses...) {
+		if p := a.translate(err); p != nil {
+			list = append(list, server.Refusal{Status: p.Status, Code: p.Code})
+		}
+	}
+	return list
+}
+
+// The types of parameters that are not text alone: in JSON, and in a form, where all is text.
+var (
+	formTypes = map[string]*huma.Schema{
+		"requested_expiry":      {Type: huma.TypeString, Description: "Seconds, from 1 to 300."},
+		"wait":                  {Type: huma.TypeString, Description: "Seconds, from 0 to 60."},
+		"authorization_details": {Type: huma.TypeString, Description: "JSON text: an array of objects with a type (RFC 9396)."},
+	}
+	jsonTypes = map[string]*huma.Schema{
+		"requested_expiry":      {OneOf: numberOrDigits, Description: "Seconds, from 1 to 300."},
+		"wait":                  {OneOf: numberOrDigits, Description: "Seconds, from 0 to 60."},
+		"authorization_details": {OneOf: detailsOrText, Description: "An array of objects with a type (RFC 9396), or its JSON text."},
+	}
+	numberOrDigits = []*huma.Schema{{Type: huma.TypeInteger}, {Type: huma.TypeString}}
+	detailsOrText  = []*huma.Schema{{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeObject}}, {Type: huma.TypeString}}
+)
+
+// body describes the parameters of an operation.
+func (op operation) body(types map[string]*huma.Schema) *huma.Schema {
+	schema := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{}}
+	for _, name := range op.parameters {
+		bare := strings.TrimPrefix(name, "*")
+		if bare != name {
+			schema.Required = append(schema.Required, bare)
+		}
+		if schema.Properties[bare] = types[bare]; types[bare] == nil {
+			schema.Properties[bare] = &huma.Schema{Type: huma.TypeString}
+		}
+	}
+	return schema
 }

@@ -46,7 +46,7 @@ func Mount(s *server.Server, store *storage.Store, a *access.Service, logins *lo
 		s.Door(http.MethodPost, path, api.door)
 		app.Post(path, handle)
 	}
-	describe(s.API().OpenAPI())
+	api.describe(s)
 }
 
 func (a *API) discovery(c *fiber.Ctx) error { return document(c, a.access.Discovery()) }

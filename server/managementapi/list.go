@@ -3,6 +3,7 @@ package managementapi
 import (
 	"encoding/base64"
 	"encoding/json"
+	"path"
 	"reflect"
 	"slices"
 	"strings"
@@ -167,9 +168,17 @@ func (p picked[T]) MarshalJSON() ([]byte, error) {
 	return json.Marshal(members)
 }
 
-// Schema describes the whole object.
+// Schema describes the object: each member may be missing, since fields may leave it out.
 func (picked[T]) Schema(r huma.Registry) *huma.Schema {
-	return r.Schema(reflect.TypeFor[T](), true, "")
+	whole := r.Schema(reflect.TypeFor[T](), true, "")
+	name := path.Base(whole.Ref) + "Picked"
+	if r.Map()[name] == nil {
+		part := *r.SchemaFromRef(whole.Ref)
+		part.Required = nil
+		part.Description = "Without fields, every member that is known."
+		r.Map()[name] = &part
+	}
+	return &huma.Schema{Ref: strings.TrimSuffix(whole.Ref, path.Base(whole.Ref)) + name}
 }
 
 // direction reads "field:1" or "field:-1".

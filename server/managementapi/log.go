@@ -31,9 +31,9 @@ type logEvent struct {
 	IP         *string        `json:"ip"`
 	UserAgent  *string        `json:"user_agent"`
 	IsMobile   *bool          `json:"isMobile"`
-	Location   map[string]any `json:"location_info"`
+	Location   map[string]any `json:"location_info" nullable:"true"`
 	About      *string        `json:"description"`
-	Details    map[string]any `json:"details"`
+	Details    map[string]any `json:"details" nullable:"true"`
 }
 
 // LogsQuery asks for events. With from or take they begin after an event, oldest first.

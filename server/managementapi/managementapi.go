@@ -53,6 +53,7 @@ func Mount(s *server.Server, services Services) {
 		calls:    map[audit.Word]call{},
 	}
 	s.Translate(server.ManagementAPI, translate)
+	describeScheme(s.API())
 	a.mountTickets()
 	a.mountEnrollments()
 	a.mountUsers()
@@ -86,13 +87,15 @@ func register[I, O any](a *api, c call, handle func(context.Context, audit.Actor
 		OperationID:   strings.ReplaceAll(string(c.Word), "_", "-"),
 		Method:        c.Method,
 		Path:          base + c.Path,
-		Tags:          []string{"management"},
+		Tags:          []string{server.GroupManagement},
+		Security:      []map[string][]string{{schemeToken: c.Scopes}},
 		Summary:       c.Summary,
 		Description:   strings.TrimSpace(c.Description + "\n\nScope: " + strings.Join(c.Scopes, " or ")),
 		DefaultStatus: c.Status,
 		Middlewares:   huma.Middlewares{a.authorize(c), a.recordFailure(c)},
 	}
 	a.server.Door(op.Method, op.Path, func(asked server.Asked) (any, error) { return a.admit(c, asked) })
+	server.Describe(a.huma, server.ManagementAPI, &op, refusalsOf(c.Word)...)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) { return handle(ctx, actorOf(ctx), in) })
 }
 

@@ -77,7 +77,7 @@ func (a *api) reset(ctx context.Context, actor audit.Actor, in *struct {
 
 func (a *api) resetAll(ctx context.Context, actor audit.Actor, in *struct {
 	Body struct {
-		UserIDs []string `json:"user_ids" minItems:"1" maxItems:"1000"`
+		UserIDs []string `json:"user_ids" nullable:"false" minItems:"1" maxItems:"1000"`
 		ResetBody
 	}
 },

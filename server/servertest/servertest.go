@@ -25,6 +25,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/server"
 	"tutela/server/access"
+	"tutela/server/openapitest"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/storagetest/check"
@@ -113,6 +114,7 @@ func (h *House) serve() {
 	go func() { ended <- h.Server.Serve(ctx) }()
 	transport := &http.Transport{}
 	h.Client = &http.Client{Transport: transport}
+	openapitest.Watch(h.t, h.Client, func() ([]byte, error) { return json.Marshal(h.Server.API().OpenAPI()) })
 	h.t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		stop()

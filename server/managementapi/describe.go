@@ -1,0 +1,64 @@
+package managementapi
+
+import (
+	"github.com/danielgtaylor/huma/v2"
+
+	"tutela/device"
+	"tutela/recovery/admin"
+	"tutela/recovery/user"
+	"tutela/server"
+	"tutela/server/access"
+	"tutela/storage/audit"
+)
+
+// schemeToken is what every call is authorized by, as the description of the API names it.
+const schemeToken = "managementToken"
+
+// describeScheme adds it to the description.
+func describeScheme(api huma.API) {
+	components := api.OpenAPI().Components
+	if components.SecuritySchemes == nil {
+		components.SecuritySchemes = map[string]*huma.SecurityScheme{}
+	}
+	components.SecuritySchemes[schemeToken] = &huma.SecurityScheme{
+		Type:         "http",
+		Scheme:       "bearer",
+		BearerFormat: "JWT",
+		Description:  "The access token of the grant client_credentials, for the audience {base}/api/v2/. Any of the scopes opens the call.",
+	}
+}
+
+// refusals are the errors of the domain with which each call refuses, beside those of every call.
+var refusals = map[audit.Word][]error{
+	audit.CallCreateTicket:      {device.ErrFactor, admin.ErrRefused, admin.ErrEnrolled},
+	audit.CallDeleteEnrollment:  {device.ErrNoEnrollment, admin.ErrRefused},
+	audit.CallGetEnrollment:     {device.ErrNoEnrollment},
+	audit.CallSuspendEnrollment: {device.ErrNoEnrollment, admin.ErrRefused},
+	audit.CallResumeEnrollment:  {device.ErrNoEnrollment, admin.ErrRefused},
+	audit.CallListLogs:          {},
+	audit.CallGetLog:            {audit.ErrNotFound},
+	audit.CallListUserLogs:      {user.ErrUnknown},
+	audit.CallGetBlocks:         {user.ErrUnknown},
+	audit.CallGetBlocksBy:       {user.ErrUnknown},
+	audit.CallUnlock:            {user.ErrUnknown, admin.ErrRefused},
+	audit.CallUnlockBy:          {user.ErrUnknown, admin.ErrRefused},
+	audit.CallListUsers:         {},
+	audit.CallCreateUser:        {user.ErrExists},
+	audit.CallListUsersByEmail:  {},
+	audit.CallGetUser:           {user.ErrUnknown},
+	audit.CallDeleteUser:        {admin.ErrRefused},
+	audit.CallGetEnrollments:    {user.ErrUnknown},
+	audit.CallReset:             {user.ErrUnknown, admin.ErrRefused},
+	audit.CallResetSeveral:      {},
+	audit.CallRegenerateCode:    {user.ErrUnknown, admin.ErrRefused},
+}
+
+// refusalsOf returns how a call refuses, as its callers are told.
+func refusalsOf(word audit.Word) (list []server.Refusal) {
+	for _, err := range append([]error{access.ErrToken, access.ErrScope}, refusals[word]...) {
+		if p := translate(err); p != nil {
+			list = append(list, server.Refusal{Status: p.Status, Code: p.Code})
+		}
+	}
+	return list
+}
