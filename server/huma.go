@@ -60,7 +60,7 @@ func newHuma(s *Server) huma.API {
 		c.Set(fiber.HeaderCacheControl, "public, max-age=300")
 		return c.Send(description)
 	})
-	mountDocs(s.app, api)
+	mountDocs(s.app)
 	return api
 }
 

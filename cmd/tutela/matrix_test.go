@@ -43,8 +43,8 @@ var bearing = []struct {
 
 // open are the routes that take no proof.
 var open = []string{
-	"/", "/openapi.json", "/docs", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json", "/mfa/style.css", "/mfa/page.js",
-	"/mfa/mark.svg",
+	"/", "/openapi.json", "/docs", "/docs/docs.js", "/docs/rapidoc.js", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json",
+	"/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg",
 }
 
 // slots are the places of all other proofs.
