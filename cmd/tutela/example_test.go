@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bufio"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	_ "golang.org/x/oauth2" // of docs/examples/login.go.txt, which is run and not built
+
+	"tutela/device/phone"
 	"tutela/server/access"
 )
 
@@ -119,4 +125,74 @@ func TestExample_ThePhoneOfAppMakersWorks(t *testing.T) {
 	if r := m.collect(login); r.member("id_token") == "" {
 		t.Errorf("after the approval by the restored phone: %d %s", r.status, r.body)
 	}
+}
+
+// The recipes of docs/login-systems.md log a person in at the real server, and say who is unknown.
+func TestExample_TheLoginsOfLibrariesWork(t *testing.T) {
+	program := node(t)
+	modules := t.TempDir()
+	for _, name := range []string{"package.json", "package-lock.json", "login.mjs", "login.go.txt"} {
+		content, err := os.ReadFile(examplePath(t, name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(modules, strings.TrimSuffix(name, ".txt")), content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	npm := example{t: t, program: []string{"npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"}, folder: modules}
+	if output, err := npm.run(); err != nil && os.Getenv("CI") == "" {
+		t.Skipf("npm brings no openid-client: %v\n%s", err, output)
+	} else if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	m := mount(t)
+	p, err := phone.New(phone.Options{BaseURL: m.url})
+	m.must(err)
+	_, err = p.Enroll(t.Context(), m.ticket("zoe"))
+	m.must(err)
+	for name, login := range map[string]example{
+		"openid-client": {t: t, program: []string{program, "login.mjs", m.url + "/"}, folder: modules},
+		"x/oauth2":      {t: t, program: []string{"go", "run", filepath.Join(modules, "login.go"), m.url}, folder: "../.."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			login.program = append(login.program, m.client.id, m.client.secret)
+			wants := regexp.MustCompile(`Welcome, zoe|ID token, to be verified: eyJ`)
+			if output, err := login.approved(m, p, "zoe", true); err != nil || !wants.MatchString(output) {
+				t.Errorf("approved: %v\n%s", err, output)
+			}
+			if output, err := login.approved(m, p, "zoe", false); err == nil || !strings.Contains(output, "access_denied") {
+				t.Errorf("denied: %v\n%s", err, output)
+			}
+			if output, err := login.run("zeo"); err == nil || !strings.Contains(output, "unknown_user_id: ") {
+				t.Errorf("mistyped: %v\n%s", err, output)
+			}
+		})
+	}
+}
+
+// approved runs a login while the user's phone answers it, and returns all that it says.
+func (e example) approved(m *mounted, p *phone.Phone, user string, yes bool) (output string, err error) {
+	e.t.Helper()
+	run := exec.CommandContext(e.t.Context(), e.program[0], append(e.program[1:len(e.program):len(e.program)], user)...)
+	run.Dir = e.folder
+	out, err := run.StdoutPipe()
+	m.must(err)
+	var complaints strings.Builder
+	run.Stderr = &complaints
+	m.must(run.Start())
+	lines := bufio.NewReader(out)
+	first, err := lines.ReadString('\n')
+	if err == nil {
+		_, number, _ := strings.Cut(strings.TrimSpace(first), ": ")
+		asked, err := p.Approvals(e.t.Context(), 0, nil)
+		m.must(err)
+		if yes {
+			m.must(p.Approve(e.t.Context(), asked[0], number))
+		} else {
+			m.must(p.Deny(e.t.Context(), asked[0], ""))
+		}
+	}
+	rest, err := io.ReadAll(lines)
+	return first + string(rest) + complaints.String(), errors.Join(err, run.Wait())
 }

@@ -1,0 +1,33 @@
+package tutela_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var quoted = regexp.MustCompile(`(?s)<!-- (examples/[a-z.]+) -->\n(.*?)\n<!-- end -->`)
+
+// What a page quotes of a program is what stands in the program, which the suite runs.
+func TestBook_PagesQuoteTheProgramsThatAreRun(t *testing.T) {
+	page, err := os.ReadFile("docs/login-systems.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := quoted.FindAllStringSubmatch(string(page), -1)
+	if len(found) != 2 {
+		t.Errorf("the page quotes %d programs", len(found))
+	}
+	for _, quote := range found {
+		program, err := os.ReadFile(filepath.Join("docs", quote[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.ReplaceAll("\n"+strings.TrimRight(quote[2], "\n"), "\n    ", "\n")
+		if !strings.Contains(string(program), strings.TrimSpace(lines)) {
+			t.Errorf("%s does not hold what the page quotes of it:\n%s", quote[1], lines)
+		}
+	}
+}
