@@ -88,8 +88,8 @@ func TestTerminal_LetsNothingOfAStrangerPassForAFact(t *testing.T) {
 	s.bank = s.addClient(t, forged, "openid")
 	s.admin = s.addClient(t, "admin", "read:users create:guardian_enrollment_tickets reset:mfa")
 	s.login(t)
-	c.try("client", "add", hostile, "--scope", "openid").refused("the client's name holds U+000D")
-	c.try("ticket", hostile).refused("the user id holds U+000D")
+	c.try("client", "add", hostile, "--scope", "openid").notUnderstood("the client's name holds U+000D")
+	c.try("ticket", hostile).notUnderstood("the user id holds U+000D")
 	shown := map[string]string{}
 	for user, name := range map[string]string{"maria": forged, "otto": hostile} {
 		deny(t, s, user, name, hostile)
@@ -101,7 +101,7 @@ func TestTerminal_LetsNothingOfAStrangerPassForAFact(t *testing.T) {
 	shown["clients"] = c.run("client", "list")
 	shown["users"] = c.run("user", "list")
 	shown["events"] = c.run("events", "--last", "500")
-	c.try("user", "reset", "maria", "--yes", "--reason", hostile).refused("the reason of a reset holds U+000D")
+	c.try("user", "reset", "maria", "--yes", "--reason", hostile).notUnderstood("the reason of a reset holds U+000D")
 	for _, what := range []string{"clients", "user maria", "reset maria", "events maria", "events"} {
 		if !strings.Contains(shown[what], `"`+forged) {
 			t.Errorf("%s do not show the words in quotes:\n%s", what, shown[what])
