@@ -40,6 +40,7 @@ type Error struct {
 // NewError declares a kind of error.
 func NewError(code Code, message string) *Error { return &Error{Code: code, Message: message} }
 
+// Error is the message for people.
 func (e *Error) Error() string { return e.Message }
 
 // Is reports whether e was made from target.

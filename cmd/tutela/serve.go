@@ -75,17 +75,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	defer func() { _ = listener.Close() }()
 	public := c.publicURLs(listener.Addr())
 	// The listener comes before the data: a port that is taken leaves no half-made installation behind.
-	h, err := openWhenFree(ctx, houseOptions{
-		dataFlags:  c.dataFlags,
-		Begin:      begins,
-		PublicURLs: public,
-		Issuer:     c.Name,
-		Deliver:    c.deliverer(log),
-		Log:        log,
-	})
-	if errors.Is(err, bolt.ErrInUse) {
-		return fmt.Errorf("%w: stop that one first, or choose another --data", err)
-	}
+	h, err := c.open(ctx, begins, public, log)
 	if err != nil {
 		return err
 	}
@@ -117,6 +107,22 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	log.Info("tutela serves", "version", version, "installation", identity.Installation, "epoch", identity.Epoch.String())
 	c.greet(os.Stdout, public[0])
 	return errors.Join(h.run(ctx, s, admin, log), h.Close())
+}
+
+// open opens the data file, or begins an installation.
+func (c *serveCmd) open(ctx context.Context, begins bool, public []string, log *slog.Logger) (*house, error) {
+	h, err := openWhenFree(ctx, houseOptions{
+		dataFlags:  c.dataFlags,
+		Begin:      begins,
+		PublicURLs: public,
+		Issuer:     c.Name,
+		Deliver:    c.deliverer(log),
+		Log:        log,
+	})
+	if errors.Is(err, bolt.ErrInUse) {
+		err = fmt.Errorf("%w: stop that one first, or choose another --data", err)
+	}
+	return h, err
 }
 
 // proxyRange is an address range on the command line; a single address is a range of one.

@@ -35,7 +35,10 @@ type None struct{}
 // a time out of bounds.
 type InputError struct{ Err error }
 
+// Error is what is wrong, in the words of the caller.
 func (e *InputError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error of the domain.
 func (e *InputError) Unwrap() error { return e.Err }
 
 // Do makes the call.
