@@ -194,5 +194,6 @@ func (e example) approved(m *mounted, p *phone.Phone, user string, yes bool) (ou
 		}
 	}
 	rest, err := io.ReadAll(lines)
-	return first + string(rest) + complaints.String(), errors.Join(err, run.Wait())
+	err = errors.Join(err, run.Wait()) // from here on nobody writes complaints
+	return first + string(rest) + complaints.String(), err
 }
