@@ -30,10 +30,10 @@ const (
 	maxWake         = 50 * time.Millisecond
 	wakesOfAKind    = 1000
 	wakesAtOnce     = 8
-	spareFiles      = 256 // that a process opens beside the sockets of those who wait
-	sourceOfLogins  = "127.0.0.2"
-	sourceOfPhones  = "127.0.0.3"
-	sourceOfPhones2 = "127.0.0.4" // a socket that was closed keeps its address for a minute
+	spareFiles      = 768 // that a process opens beside the sockets of those who wait: a server keeps 512 of them for itself
+	sourceOfLogins  = 2   // 127.2.x.y, of many networks, as those who wait are
+	sourceOfPhones  = 3
+	sourceOfPhones2 = 4 // a socket that was closed keeps its address for a minute
 )
 
 // benchWaits measures what a waiting caller costs, from a fresh start of the server: login systems that hold a token
@@ -147,15 +147,15 @@ type waiter struct {
 	at       time.Time  // of the answer, when answered has one
 }
 
-// hold makes n callers wait, from a source address of their own. call makes the request that is held. hold takes the
+// hold makes n callers wait, a hundred from each network of 127.source.x.0/24: a crowd from one address has a share of the
+// connections alone. call makes the request that is held. hold takes the
 // request from it, and sends it over a connection that costs this process little.
-func (s *limitsBench) hold(b *testing.B, source string, n int, call func(ctx context.Context, i int) error) []*waiter {
+func (s *limitsBench) hold(b *testing.B, source byte, n int, call func(ctx context.Context, i int) error) []*waiter {
 	b.Helper()
 	public, err := url.Parse(s.public)
 	if err != nil {
 		b.Fatal(err)
 	}
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
 	waiters := make([]*waiter, n)
 	eachOf(b, n, func(i int) error {
 		taken := &recording{instead: true}
@@ -166,6 +166,7 @@ func (s *limitsBench) hold(b *testing.B, source string, n int, call func(ctx con
 		if err != nil {
 			return err
 		}
+		dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, source, byte(i/100), 1)}}
 		conn, err := dialer.DialContext(b.Context(), "tcp", "127.0.0.1:"+public.Port())
 		if err != nil {
 			return err
