@@ -21,7 +21,7 @@ const (
 // number of guesses finds one, and to lock the owner out would be the greater harm. The wait keeps the log and the phones
 // quiet.
 //
-// Source: NIST SP 800-63B-4 §3.1.2.2 (throttling is asked for secrets of fewer than 64 bits); docs/security.md.
+// Source: NIST SP 800-63B-4 §3.2.2 (throttling), from which a right code is free on purpose: docs/security.md says why.
 const (
 	freeFailures = 9 // wrong ones in a row that cost no wait
 	firstWait    = 30 * time.Second

@@ -40,6 +40,9 @@ func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, 
 			return err
 		}
 		if !f.Record.Done.IsZero() {
+			if sc.facts.Blocked {
+				return errBlockedReply
+			}
 			outcome, err = s.again(tx, f, code, typo)
 			return err
 		}
@@ -57,6 +60,9 @@ func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, 
 	}
 	return outcome, nil
 }
+
+// errBlockedReply is what is told of a kept reply while the user is blocked.
+var errBlockedReply = ErrNotReady.With("the user is blocked")
 
 // again returns the kept reply to the call that redeemed the same code.
 //
@@ -180,6 +186,9 @@ func (s *Service) State(ctx context.Context, id, token, proof string) (*State, e
 		key = f.Record.Key
 		if state.Step != StepDone || proof == "" {
 			return nil
+		}
+		if sc.facts.Blocked {
+			return errBlockedReply
 		}
 		// Read here, verified outside: a signature makes nobody wait.
 		kept, err = recovery.KeptReply(tx, f.UID, replyKey(f))

@@ -239,6 +239,28 @@ func TestRestoreWithCode_CountsWrongCodesAndNoTypos(t *testing.T) {
 	})
 }
 
+func TestRestoreWithCode_ShowsNoKeptReplyOfABlockedUser(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		old := h.enroll(t, "ada").backUp(t, "body")
+		s := h.start(t, old.handle)
+		first, err := s.redeem(old.code)
+		must(t, err)
+		h.block(t, "ada", true)
+		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
+			t.Errorf("the same call while the user is blocked: %v", err)
+		}
+		if _, err := h.restores.State(context.Background(), s.ID, s.Token, s.phone.Sign(map[string]any{"restore": s.ID, "iat": 1})); !errors.Is(err, restore.ErrNotReady) {
+			t.Errorf("the state with a proof while the user is blocked: %v", err)
+		}
+		h.block(t, "ada", false)
+		again, err := s.redeem(old.code)
+		must(t, err)
+		if again.RecoveryCode != first.RecoveryCode {
+			t.Error("the block has cost the owner her answer")
+		}
+	})
+}
+
 // A thief of a platform backup has the handle alone. His guesses must not send the owner to an admin.
 func TestRestoreWithCode_AFloodOfWrongCodesKeepsNoOwnerOut(t *testing.T) {
 	h := openHouse(t, ground.Options{})
