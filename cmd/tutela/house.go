@@ -161,8 +161,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	return err
 }
 
-// lookPace is the least time between two looks at the outbox: on a busy server it halves what the outbox costs, and no
-// push comes later by more.
+// lookPace is the least time between two looks at the outbox, and by how much a push on a busy server may come later.
 const lookPace = 5 * time.Millisecond
 
 // Close closes the data file.

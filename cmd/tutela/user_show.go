@@ -70,7 +70,11 @@ func showWaits(w io.Writer, u operator.UserDetail) {
 		say(w, "closed\t%s until %s\n", b.Channel, shortTime(b.Until))
 	}
 	for _, m := range u.Mutes {
-		say(w, "muted\tlogins from %s by client %s ring no phone until %s\n", plain(m.Network), plain(m.Client), shortTime(m.Until))
+		from := "from " + plain(m.Network)
+		if m.Network == "" {
+			from = "without an address"
+		}
+		say(w, "muted\tlogins %s by client %s ring no phone until %s\n", from, plain(m.Client), shortTime(m.Until))
 	}
 	for _, r := range u.Restores {
 		until := ""

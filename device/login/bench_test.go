@@ -161,7 +161,7 @@ func (h *benchHouse) login(ctx context.Context, p *benchPhone) error {
 	if err := h.logins.Answer(ctx, approvals[len(approvals)-1].TransactionToken, answer, audit.ByUser().WithOrigin("203.0.113.8", "")); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
-	if _, err := h.logins.Collect(ctx, "bank", begun.ID, 0); err != nil {
+	if _, err := h.logins.Collect(ctx, "bank", begun.ID); err != nil {
 		return fmt.Errorf("collect: %w", err)
 	}
 	return nil

@@ -102,28 +102,27 @@ func (b *budget) succeed(now time.Time, network string, pushed bool) {
 	}
 }
 
-// Refill brings back all pushes of a user: she has spent her recovery code.
-func Refill(tx *storage.Tx, uid storage.UID) error {
-	return eachBudget(tx, uid, func(b *budget) {
-		b.bucket = bucket{}
-		for _, o := range b.Own {
-			o.bucket = bucket{}
-		}
-	})
-}
-
-// Unmute brings back all pushes of a user, and ends what she has muted: an admin has talked with her.
-func Unmute(tx *storage.Tx, uid storage.UID) error {
-	return eachBudget(tx, uid, func(b *budget) { *b = budget{Own: b.fullOwn()} })
-}
-
-func (b *budget) fullOwn() map[string]*own {
+// fill brings back all pushes of a user and client.
+func (b *budget) fill() {
+	b.bucket = bucket{}
 	for _, o := range b.Own {
 		o.bucket = bucket{}
 	}
-	return b.Own
 }
 
+// Refill brings back all pushes of a user: she has spent her recovery code.
+func Refill(tx *storage.Tx, uid storage.UID) error { return eachBudget(tx, uid, (*budget).fill) }
+
+// Unmute brings back all pushes of a user, and ends what she has muted: an admin has talked with her.
+func Unmute(tx *storage.Tx, uid storage.UID) error {
+	return eachBudget(tx, uid, func(b *budget) {
+		b.fill()
+		b.Muted = nil
+		b.Next = time.Time{}
+	})
+}
+
+// eachBudget changes the budgets of all clients that have asked a user.
 func eachBudget(tx *storage.Tx, uid storage.UID, change func(b *budget)) error {
 	rows, err := budgets.All(tx, uid)
 	if err != nil {

@@ -122,8 +122,12 @@ func network(ip string) string {
 	return netip.PrefixFrom(addr, bits).Masked().String()
 }
 
-// succeeded notes that a login was answered with a yes on a phone.
+// succeeded fills what a success fills: of a right recovery code all buckets, else that of the network that the login came
+// from.
 func succeeded(tx *storage.Tx, uid storage.UID, l *Login) error {
+	if l.Method == ByRecoveryCode {
+		return Refill(tx, uid)
+	}
 	b, err := budgetOf(tx, uid, l.Client)
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package login
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"tutela/recovery/user"
@@ -16,22 +15,21 @@ type Outcome struct {
 	Decided time.Time // when, by the house's time
 }
 
-// Collect hands the outcome of a login to the client that began it, once. While the login is undecided it waits: up to
-// wait, or until ctx is done.
+// Collect hands the outcome of a login to the client that began it, once, and does not wait for it; [Service.Exchange] does.
 //
 // Errors: ErrGrant; ErrExpired; ErrUndecided; ErrDenied; ErrBlocked.
-func (s *Service) Collect(ctx context.Context, client, id string, wait time.Duration) (Outcome, error) {
-	uid, _, ok := s.ring.ParseID(requestPrefix, id)
-	if !ok {
-		return Outcome{}, ErrGrant
-	}
-	// A wait only reads. The write comes when there is something to collect.
-	err := s.store.Await(ctx, uid, wait, func(ctx context.Context, at storage.Glance) (over bool, left time.Duration, err error) {
-		left, err = s.decided(ctx, client, id)
-		if errors.Is(err, ErrUndecided) && !at.Last {
-			return false, left, nil
+func (s *Service) Collect(ctx context.Context, client, id string) (Outcome, error) {
+	// Most polls find nothing to collect, so the first look writes nothing.
+	err := s.store.View(ctx, func(tx *storage.Tx) error {
+		l, err := s.find(tx, requestPrefix, id)
+		if err != nil {
+			return err
 		}
-		return true, 0, err
+		u, err := user.Get(tx, l.UID)
+		if err != nil {
+			return err
+		}
+		return l.Record.collectable(tx, u, client)
 	})
 	if err != nil {
 		return Outcome{}, err
@@ -39,23 +37,9 @@ func (s *Service) Collect(ctx context.Context, client, id string, wait time.Dura
 	return s.collect(context.WithoutCancel(ctx), client, id)
 }
 
-// decided tells, without a write, whether the login can be collected; while it is undecided, how long it has left.
-func (s *Service) decided(ctx context.Context, client, id string) (left time.Duration, err error) {
-	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		l, err := s.find(tx, requestPrefix, id)
-		if err != nil {
-			return err
-		}
-		left = l.Record.Expires.Sub(tx.Now())
-		u, err := user.Get(tx, l.UID)
-		if err != nil {
-			return err
-		}
-		return l.Record.collectable(tx, u, client)
-	})
-	return left, err
-}
-
+// collectable reports whether the outcome of the login can be handed over.
+//
+// Errors: ErrGrant; ErrExpired; ErrUndecided; ErrDenied; ErrBlocked.
 func (l *Login) collectable(tx *storage.Tx, u *user.User, client string) error {
 	switch {
 	case l.Client != client || !l.Collected.IsZero() || l.Challenge == "":

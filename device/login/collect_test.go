@@ -1,6 +1,7 @@
 package login_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -27,7 +28,7 @@ func TestCollect_HandsTheOutcomeOutOnceToItsClient(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		begun := p.approved()
-		_, err := h.Collect(context.Background(), "another client", begun.ID, 0)
+		_, err := h.Collect(context.Background(), "another client", begun.ID)
 		expect(h.t, "another client", err, login.ErrGrant)
 		o, err := h.collect(begun)
 		must(h.t, err)
@@ -57,7 +58,7 @@ func TestCollect_KnowsOnlyIdsOfItsOwnMake(t *testing.T) {
 			"without its prefix": strings.TrimPrefix(begun.ID, "arq_"), "as a transaction's": "txn_" + strings.TrimPrefix(begun.ID, "arq_"),
 			"an mfa_token": mfa.Token,
 		} {
-			_, err := h.Collect(context.Background(), "bank", id, time.Minute)
+			_, err := h.Collect(context.Background(), "bank", id)
 			expect(h.t, name, err, login.ErrGrant)
 		}
 		if _, err := h.collect(begun); err != nil {
@@ -151,17 +152,23 @@ func TestCollect_64AtOnceCollectOnce(t *testing.T) {
 
 // held is a token request that waits.
 type held struct {
-	h    *house
-	done chan struct{}
-	o    login.Outcome
-	err  error
+	h      *house
+	done   chan struct{}
+	answer []byte
+	err    error
 }
 
 func (h *house) hold(ctx context.Context, begun login.Begun) *held {
 	w := &held{h: h, done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
-		w.o, w.err = h.Collect(ctx, "bank", begun.ID, time.Minute)
+		w.answer, w.err = h.Exchange(ctx, login.Exchange{
+			Client:  "bank",
+			ID:      begun.ID,
+			Wait:    time.Minute,
+			IsThere: func() bool { return true },
+			Answer:  func(o login.Outcome) ([]byte, error) { return []byte(storage.NewID(o.UserID+" ", 16)), nil },
+		})
 	}()
 	return w
 }
@@ -176,7 +183,7 @@ func (w *held) expectEnd(want error) {
 	expect(w.h.t, "the request that was held", w.err, want)
 }
 
-func TestCollect_WaitEndsWhenSomethingIsDecided(t *testing.T) {
+func TestExchange_WaitEndsWhenSomethingIsDecided(t *testing.T) {
 	for name, c := range map[string]struct {
 		happens func(h *house, p *phone, begun login.Begun)
 		want    error
@@ -204,7 +211,7 @@ func TestCollect_WaitEndsWhenSomethingIsDecided(t *testing.T) {
 	}
 }
 
-func TestCollect_WaitGoesOnThroughWakesThatDecideNothing(t *testing.T) {
+func TestExchange_WaitGoesOnThroughWakesThatDecideNothing(t *testing.T) {
 	h := newHouse(t, ground.Options{})
 	p := h.enroll("ada", "a")
 	begun := h.begin(request("ada"))
@@ -221,7 +228,7 @@ func TestCollect_WaitGoesOnThroughWakesThatDecideNothing(t *testing.T) {
 	w.expectEnd(nil)
 }
 
-func TestCollect_WaitEndsAtShutdownUndecided(t *testing.T) {
+func TestExchange_WaitEndsAtShutdownUndecided(t *testing.T) {
 	h := newHouse(t, ground.Options{})
 	h.enroll("ada", "a")
 	begun := h.begin(request("ada"))
@@ -231,7 +238,7 @@ func TestCollect_WaitEndsAtShutdownUndecided(t *testing.T) {
 	w.expectEnd(login.ErrUndecided)
 }
 
-func TestCollect_TwoHeldRequestsCollectOnce(t *testing.T) {
+func TestExchange_TwoHeldRequestsGetOneAnswer(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		begun := h.begin(request("ada"))
@@ -240,9 +247,11 @@ func TestCollect_TwoHeldRequestsCollectOnce(t *testing.T) {
 		must(h.t, p.approve(p.one(), begun.Number))
 		<-one.done
 		<-two.done
-		if (one.err == nil) == (two.err == nil) {
-			h.t.Errorf("one got %v, the other %v", one.err, two.err)
+		if one.err != nil || two.err != nil || len(one.answer) == 0 || !bytes.Equal(one.answer, two.answer) {
+			h.t.Errorf("one got %s, %v, the other %s, %v", one.answer, one.err, two.answer, two.err)
 		}
+		_, err := h.collect(begun)
+		expect(h.t, "a poll afterwards", err, login.ErrGrant)
 	})
 }
 

@@ -28,13 +28,9 @@ func (d decision) approve(tx *storage.Tx, actor audit.Actor, method Method) erro
 	d.login.Record.Method = method
 	facts := audit.Facts{audit.FactMethod: audit.Word(method)}
 	maps.Copy(facts, d.facts)
-	filled := succeeded
-	if method == ByRecoveryCode {
-		filled = func(tx *storage.Tx, uid storage.UID, _ *Login) error { return Refill(tx, uid) }
-	}
 	return errors.Join(
 		d.write(tx),
-		filled(tx, d.login.UID, d.login.Record),
+		succeeded(tx, d.login.UID, d.login.Record),
 		audit.Record(tx, actor, eventOf(d.login, audit.AuthSucceed, facts), d.detail))
 }
 

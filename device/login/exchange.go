@@ -23,7 +23,9 @@ type Exchange struct {
 	Answer  func(Outcome) ([]byte, error) // makes the answer; what it makes for nothing is thrown away
 }
 
-// Exchange waits as [Service.Collect] does, and returns the answer to an approved login: one, however often it is asked.
+// Exchange waits until the login is decided, up to e.Wait, or until ctx is done. It returns the answer to an approved login:
+// one, however often it is asked. A wait only reads; the write comes when there is something to take.
+//
 // The answer is kept sealed for a minute, and told again to each held request of the same client, for the first may have
 // been lost on its way. From a caller who has hung up nothing is taken: that is ErrUndecided.
 //

@@ -238,7 +238,7 @@ func (h *house) begin(req login.Request) login.Begun {
 }
 
 func (h *house) collect(begun login.Begun) (login.Outcome, error) {
-	return h.Collect(context.Background(), "bank", begun.ID, 0)
+	return h.Collect(context.Background(), "bank", begun.ID)
 }
 
 var must = check.Must

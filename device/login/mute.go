@@ -12,7 +12,7 @@ import (
 // Mute is a place whose logins ring no phone of the user, since she said that it was not her.
 type Mute struct {
 	Client  string    // that asked
-	Network string    // the address, or of IPv6 its /64
+	Network string    // a /24 or, of IPv6, a /48; empty: logins that came without an address
 	Until   time.Time // from then on they ring again
 }
 

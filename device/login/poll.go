@@ -11,7 +11,7 @@ import (
 const (
 	DefaultLife  = 2 * time.Minute // how long a login that asks for no other life can be answered
 	MaxLife      = 5 * time.Minute
-	MaxWait      = time.Minute     // how long one call to Collect is worth holding
+	MaxWait      = time.Minute     // how long one call to Exchange is worth holding
 	PollInterval = 5 * time.Second // how often a login is polled at most, at first
 )
 
@@ -20,12 +20,12 @@ const (
 // Source: CIBA Core 1.0 §11 (slow_down: the interval grows by 5 seconds).
 const slowDown = 5 * time.Second
 
-// Poll is Collect without a wait. A login that is undecided and polled faster than its interval is ErrSlowDown, with the
+// Poll is Collect at a bounded pace. A login that is undecided and polled faster than its interval is ErrSlowDown, with the
 // interval that holds from then on. A decided login is collected however fast it is polled.
 //
 // Errors: those of Collect; ErrSlowDown.
 func (s *Service) Poll(ctx context.Context, client, id string) (Outcome, error) {
-	o, err := s.Collect(ctx, client, id, 0)
+	o, err := s.Collect(ctx, client, id)
 	if errors.Is(err, ErrUndecided) {
 		err = s.polls.undecided(client, id)
 	}

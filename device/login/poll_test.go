@@ -33,7 +33,7 @@ func TestPoll_TooFastIsToldTheLongerInterval(t *testing.T) {
 			}
 		}
 		// A held call is no poll, and changes nothing of the interval.
-		if _, err := h.Collect(context.Background(), request("ada").Client, begun.ID, 0); !errors.Is(err, login.ErrUndecided) {
+		if _, err := h.Collect(context.Background(), request("ada").Client, begun.ID); !errors.Is(err, login.ErrUndecided) {
 			h.t.Errorf("a held call: %v", err)
 		}
 	})

@@ -28,7 +28,7 @@ func (h *house) pull(p *phone.Phone, query string) <-chan answer {
 
 // state is how a login stands.
 func (h *house) state(begun login.Begun) error {
-	_, err := h.Logins.Collect(context.Background(), "shop", begun.ID, 0)
+	_, err := h.Logins.Collect(context.Background(), "shop", begun.ID)
 	return err
 }
 
