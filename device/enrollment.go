@@ -64,6 +64,7 @@ type PushBinding struct {
 	Capabilities []string         `json:"capabilities,omitempty"`
 	Watches      []Watch          `json:"watches,omitempty"`   // restores that want to know whether its phone still calls
 	Seen         bool             `json:"seen,omitempty"`      // it has made an authenticated call, so the kept replies about it were erased
+	Signed       time.Time        `json:"signed,omitzero"`     // when something signed by the key came last, to the hour
 	BackupID     string           `json:"backup_id,omitempty"` // the backup that it writes to
 }
 

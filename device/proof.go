@@ -128,7 +128,7 @@ func (e *Enrollment) wantsTouch(now time.Time, byToken bool) bool {
 	if e.Status == Active && !e.Push.Seen {
 		return true
 	}
-	return !byToken && (e.revivable(now) || e.watched(now))
+	return !byToken && (e.revivable(now) || e.watched(now) || e.Status == Active && e.signedLongAgo(now))
 }
 
 func (e *Enrollment) revivable(now time.Time) bool {
@@ -152,6 +152,7 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 		}
 		if !p.ByToken {
 			e.noteCall(tx.Now())
+			e.noteSigned(tx.Now())
 		}
 		if err := e.usable(); err != nil {
 			return err
@@ -197,16 +198,26 @@ func (s *Service) CheckSigned(tx *storage.Tx, p Proof) (*Enrollment, error) {
 	return s.Check(tx, p)
 }
 
-// Authenticated notes that the enrollment, as read in tx, has shown itself in a login: by a signed answer, a one-time code
-// or a passkey. satisfied says that the login was satisfied by it, and not denied. Of an app this is an authenticated call
-// too.
-func Authenticated(tx *storage.Tx, uid storage.UID, e *Enrollment, satisfied bool) error {
+// Showing is what an enrollment has shown of itself in a login.
+type Showing struct {
+	Signed    bool // by a signature of an app's key; else by a one-time code or a passkey
+	Satisfied bool // it has satisfied the login, and not denied it
+}
+
+// Authenticated notes what the enrollment, as read in tx, has shown of itself in a login. Of an app this is an
+// authenticated call too.
+func Authenticated(tx *storage.Tx, uid storage.UID, e *Enrollment, shown Showing) error {
+	now := tx.Now()
 	first := e.Type == TypePush && !e.Push.Seen
-	if !first && !satisfied {
+	stamps := shown.Signed && e.signedLongAgo(now)
+	if !first && !stamps && !shown.Satisfied {
 		return nil
 	}
-	if satisfied {
-		e.LastAuth = tx.Now()
+	if shown.Satisfied {
+		e.LastAuth = now
+	}
+	if stamps {
+		e.noteSigned(now)
 	}
 	if !first {
 		return Put(tx, uid, e)

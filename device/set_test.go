@@ -212,7 +212,7 @@ func TestAuthenticated_NotesTheLoginOfEveryTypeAndTheFirstCallOfAnApp(t *testing
 			h.update(func(tx *storage.Tx) error {
 				uid, read, err := device.Find(tx, e.ID)
 				must(t, err)
-				return device.Authenticated(tx, uid, read, satisfied)
+				return device.Authenticated(tx, uid, read, device.Showing{Satisfied: satisfied})
 			})
 			h.view(func(tx *storage.Tx) error {
 				_, now, err := device.Find(tx, e.ID)

@@ -196,6 +196,9 @@ func doubtful(t *testing.T) (*mounted, *storagetest.DoubtEngine) {
 // Each commit of each call that writes ends in doubt, kept or not. The caller is told that the outcome is unknown, and
 // never that nothing was done. The same request again has the effect of one call without a fault.
 func TestUnknownOutcome_TheSameRequestAgainHasOneOutcome(t *testing.T) {
+	if testing.Short() {
+		t.Skip("each call is repeated after each of its commits: half a minute")
+	}
 	tried := map[string]bool{}
 	for _, call := range repeatedCalls {
 		t.Run(call.name, func(t *testing.T) {

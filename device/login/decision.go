@@ -70,7 +70,10 @@ func (d decision) write(tx *storage.Tx) error {
 		logins.Put(tx, l.UID, l.Key, l.Record),
 		settle(tx, l.UID, l.Key))
 	if d.by != nil {
-		err = errors.Join(err, device.Authenticated(tx, l.UID, d.by, l.Record.State == Approved))
+		err = errors.Join(err, device.Authenticated(tx, l.UID, d.by, device.Showing{
+			Signed:    l.Record.Method == ByKey || l.Record.State == Denied, // nothing but a phone's signature denies
+			Satisfied: l.Record.State == Approved,
+		}))
 	}
 	return err
 }
