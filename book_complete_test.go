@@ -6,6 +6,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"tutela/recovery"
 )
 
 // documented are the words that whoever runs or calls tutela meets: the constants of a type, and the page that explains
@@ -34,6 +37,14 @@ func TestBook_EveryWordThatPeopleMeetIsExplained(t *testing.T) {
 			if !strings.Contains(string(content), value) && !strings.Contains(string(content), name) {
 				t.Errorf("%s does not explain %s (%q)", d.page, name, value)
 			}
+		}
+	}
+}
+
+func TestBook_EveryNoticeHasATextForAppsThatDoNotKnowItsWord(t *testing.T) {
+	for name, word := range constantsOf(readTree(t, parser.SkipObjectResolution), "recovery", "NoticeWord") {
+		if text := recovery.NoticeWord(word).Text(); text == "" || utf8.RuneCountInString(text) > 120 {
+			t.Errorf("the text of %s has %d characters, and may have 1 to 120: %q", name, utf8.RuneCountInString(text), text)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -17,6 +18,7 @@ type Binding struct {
 	Reserved        // when a QR code has them already
 	Restores bool   // it takes the place of the enrollment Retiring alone, whatever identifier it names
 	Retiring string // an enrollment's id; the caller retires it in the same transaction
+	Via      Via    // how the enrollment comes about
 }
 
 // Reserved is the id and one-time-code secret of an enrollment to come. The zero value has them drawn.
@@ -66,6 +68,10 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 	if err := replace(tx, uid, in, b, actor); err != nil {
 		return nil, nil, err
 	}
+	last, err := recovery.LastNotice(tx, uid)
+	if err != nil {
+		return nil, nil, err
+	}
 	// The device token is kept as a hash: this is the only time that it is seen.
 	r := b.orNew()
 	token := storage.NewID("dt_", 43) // 256 bits
@@ -76,12 +82,15 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 		Status:   Active,
 		Enrolled: tx.Now(),
 		Changed:  tx.Now(),
+		Via:      b.Via,
 		Push: PushBinding{
 			Identifier:   in.Identifier,
 			Key:          in.Key,
 			Token:        s.ring.Hash(tokenPurpose, uid[:], []byte(r.ID), []byte(token)),
 			Address:      in.Push.Keep(),
 			Capabilities: in.Capabilities,
+			NoticesAfter: last,
+			Platform:     in.Platform,
 		},
 		OTP: OneTimeCodes{Secret: r.Secret},
 	}
@@ -132,7 +141,10 @@ func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, actor 
 		// The same phone, or the same key, enrols again: the new enrollment takes the place of the old.
 		left--
 		event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyReplaced}}
-		err := errors.Join(Retire(tx, uid, other, replacedNotice(other, in)),
+		if other.PushAddress() == in.Push {
+			other.Push.Address = push.KeptAddress{} // the person who enrols sees it there
+		}
+		err := errors.Join(Retire(tx, uid, other, &recovery.NoticePayload{Notice: recovery.NoticeReplaced}),
 			audit.Record(tx, actor, event, other.Detail()))
 		if err != nil {
 			return err
@@ -142,15 +154,6 @@ func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, actor 
 		return ErrTooMany
 	}
 	return nil
-}
-
-// replacedNotice tells the phone of an enrollment that another has taken its place; nil when that is reached at the same
-// address, so the person sees it there.
-func replacedNotice(old *Enrollment, in Installation) *recovery.NoticePayload {
-	if old.PushAddress() == in.Push {
-		return nil
-	}
-	return &recovery.NoticePayload{Notice: recovery.NoticeReplaced}
 }
 
 // sharedIdentifiers are what many phones name as their own: the id of a batch of faulty Android phones, and that of a phone

@@ -44,7 +44,7 @@ func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor 
 	if err != nil {
 		return nil, err
 	}
-	e, enrolled, err := s.Bind(tx, t.UID, in, Binding{Reserved: t.reserved()}, actor)
+	e, enrolled, err := s.Bind(tx, t.UID, in, Binding{Reserved: t.reserved(), Via: t.via()}, actor)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +71,14 @@ func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor 
 		recovery.KeepReply(tx, t.UID, t.replyKey(), kept, recovery.ReplyLife),
 		s.keepForPage(tx, t, enrolled.RecoveryCode),
 		s.spend(tx, t, in.Key, e.ID))
+}
+
+// via is how an enrollment by the ticket comes about. A page makes a ticket of its own from the one that was given out.
+func (t *foundTicket) via() Via {
+	if t.Record.Root != "" {
+		return ViaPage
+	}
+	return ViaTicket
 }
 
 // tellOthers tells the phones that the user had before of the one that has enrolled. When she had none, nothing else may

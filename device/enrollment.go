@@ -32,6 +32,18 @@ const (
 	Retired   Status = "retired"   // ended; the row stays, since a user who had one is not new
 )
 
+// Via is the way by which an enrollment came about.
+type Via string
+
+// The ways.
+const (
+	ViaPage           Via = "page"            // a person pressed Start on the enrolment page
+	ViaTicket         Via = "ticket"          // an app was given the bare ticket
+	ViaEnrolmentToken Via = "enrolment_token" // a login system enrolled it
+	ViaRestore        Via = "restore"         // a new installation has taken over
+	ViaImport         Via = "import"          // it was brought along from another system
+)
+
 // reviveFor is how long a signed call revives an enrollment that Left: whoever has only a stolen device token cannot
 // put a phone out of service for longer.
 const reviveFor = 7 * 24 * time.Hour
@@ -49,6 +61,7 @@ type Enrollment struct {
 	Enrolled time.Time `json:"enrolled"`
 	Changed  time.Time `json:"changed"`            // of Status
 	LastAuth time.Time `json:"last_auth,omitzero"` // of the last login that it satisfied
+	Via      Via       `json:"via,omitempty"`      // how it came about; "" when an earlier release made it
 
 	Push     PushBinding  `json:"push,omitzero"`     // of TypePush
 	OTP      OneTimeCodes `json:"otp,omitzero"`      // of TypePush and TypeOTP
@@ -62,10 +75,13 @@ type PushBinding struct {
 	Token        string           `json:"token"`            // keyed hash of the device token
 	Address      push.KeptAddress `json:"address,omitzero"` // none when the app pulls
 	Capabilities []string         `json:"capabilities,omitempty"`
-	Watches      []Watch          `json:"watches,omitempty"`   // restores that want to know whether its phone still calls
-	Seen         bool             `json:"seen,omitempty"`      // it has made an authenticated call, so the kept replies about it were erased
-	Signed       time.Time        `json:"signed,omitzero"`     // when something signed by the key came last, to the hour
-	BackupID     string           `json:"backup_id,omitempty"` // the backup that it writes to
+	Watches      []Watch          `json:"watches,omitempty"`      // restores that want to know whether its phone still calls
+	Seen         bool             `json:"seen,omitempty"`         // it has made an authenticated call, so the kept replies about it were erased
+	Signed       time.Time        `json:"signed,omitzero"`        // when something signed by the key came last, to the hour
+	BackupID     string           `json:"backup_id,omitempty"`    // the backup that it writes to
+	NoticesAfter time.Time        `json:"notices_after,omitzero"` // of the user's notices it reads those after this one
+	NoticesUntil time.Time        `json:"notices_until,omitzero"` // and, retired, none after this one
+	Platform     string           `json:"platform,omitempty"`     // what the app runs on, by its own word
 }
 
 // Can reports whether the app has a capability.

@@ -30,8 +30,13 @@ var formerAddresses = storage.Declare(storage.Spec[formerAddress]{
 	Sealed:  func(a *formerAddress) []storage.Field { return []storage.Field{{Name: "token", Value: &a.Token}} },
 })
 
-// tellOldAddress queues a notice to the previous push address: its push address or identifier has changed.
+// tellOldAddress notifies the phone that its push address or identifier has changed, and pushes that to the previous address.
 func tellOldAddress(tx *storage.Tx, uid storage.UID, before *Enrollment) error {
+	notice := recovery.NoticePayload{Notice: recovery.NoticePushTokenChanged, Enrollment: before.ID}
+	told, err := recovery.WriteNotice(tx, uid, notice)
+	if err != nil {
+		return err
+	}
 	to := before.PushAddress()
 	if to.IsZero() {
 		return nil
@@ -42,12 +47,8 @@ func tellOldAddress(tx *storage.Tx, uid storage.UID, before *Enrollment) error {
 	}
 	key := before.ID + storage.NewID("", 8)
 	a := &formerAddress{KeptAddress: to.Keep(), Expires: tx.Now().Add(formerLife)}
-	notice := recovery.NoticePayload{
-		Notice:     recovery.NoticePushTokenChanged,
-		Enrollment: before.ID,
-		Address:    key,
-	}
+	told.Address = key
 	return errors.Join(
 		formerAddresses.Put(tx, uid, key, a),
-		recovery.NotifyThrough(tx, uid, to.Through(), notice))
+		recovery.PushNotice(tx, uid, to.Through(), told))
 }

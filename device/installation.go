@@ -14,6 +14,7 @@ const (
 	maxIdentifierBytes = 512
 	maxNameBytes       = 256
 	maxCapabilities    = 16
+	maxPlatformBytes   = 32
 )
 
 // Installation is what an app says about itself.
@@ -23,6 +24,7 @@ type Installation struct {
 	Push         push.Address
 	Key          Key
 	Capabilities []string
+	Platform     string // what it runs on: android, ios, web and others; "" when the app does not say
 }
 
 // ErrInstallation reports an invalid description of an app.
@@ -33,6 +35,11 @@ var ErrInstallation = storage.NewError(storage.Invalid, "the description of the 
 //
 // Errors: ErrInstallation.
 func (i *Installation) Validate() error {
+	if i.Platform != "" {
+		if err := legible.Require("platform", i.Platform, maxPlatformBytes); err != nil {
+			return ErrInstallation.With("%v", err)
+		}
+	}
 	return Change{Identifier: &i.Identifier, Name: &i.Name, Capabilities: &i.Capabilities}.validate()
 }
 
@@ -64,6 +71,9 @@ func (c Change) validate() error {
 // ClipName makes the name that a phone gives itself fit to be kept and shown: whoever holds the phone may not be able to
 // change it.
 func ClipName(name string) string { return legible.Clean(name, maxNameBytes) }
+
+// ClipPlatform is ClipName for what an app says that it runs on.
+func ClipPlatform(platform string) string { return legible.Clean(platform, maxPlatformBytes) }
 
 // mayAnswer reports whether the presence policy lets the app enrol: whether approvals could ask it. It is a rule on apps; an
 // authenticator of another type is asked for no approval.

@@ -14,6 +14,9 @@ import (
 // one for each of the user's phones, so that a phone which cannot be reached does not make the others get it again.
 func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery.NoticePayload]) (outbox.Then, error) {
 	notice := entry.Payload
+	if notice.At.IsZero() { // queued by an earlier release
+		notice.At = s.store.Now()
+	}
 	if s.deliver == nil {
 		return nil, outbox.ErrGone
 	}
@@ -35,14 +38,7 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 	if err != nil {
 		return nil, err
 	}
-	err = s.deliver.Deliver(ctx, to, push.Message{
-		Enrollment: notice.Enrollment,
-		Server:     s.bases.Public(),
-		Started:    storage.FormatInstant(s.store.Wall()),
-		Notice:     string(notice.Notice),
-		Restore:    notice.Restore,
-		Phone:      name,
-	})
+	err = s.deliver.Deliver(ctx, to, s.noticeMessage(notice.Enrollment, notice, name))
 	gone := errors.Is(err, push.ErrTokenGone)
 	if err != nil && !gone {
 		return nil, outbox.Unreachable(err)
@@ -50,7 +46,21 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 	return func(tx *storage.Tx) error { return afterNotice(tx, entry.Owner, notice, to, gone) }, nil
 }
 
-// fanOut queues one notice for each of the user's phones that has a push address.
+// noticeMessage is a notice as a phone gets it, pushed or pulled. Its time is that of its row, by which an app knows one that
+// comes twice.
+func (s *Service) noticeMessage(enrollment string, n recovery.NoticePayload, name string) push.Message {
+	return push.Message{
+		Enrollment: enrollment,
+		Server:     s.bases.Public(),
+		Started:    storage.FormatInstant(n.At),
+		Notice:     string(n.Notice),
+		Text:       n.Notice.Text(),
+		Restore:    n.Restore,
+		Phone:      name,
+	}
+}
+
+// fanOut queues one push for each of the user's phones that the notice means and that has a push address.
 func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) error {
 	set, err := All(tx, uid)
 	if err != nil {
@@ -58,11 +68,12 @@ func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) erro
 	}
 	for _, e := range set.Phones() {
 		to := e.PushAddress()
-		if to.IsZero() || e.ID == notice.About {
+		if to.IsZero() || !e.meant(notice) {
 			continue
 		}
-		notice.Enrollment = e.ID
-		if err := recovery.NotifyThrough(tx, uid, to.Through(), notice); err != nil {
+		one := notice
+		one.Enrollment = e.ID
+		if err := recovery.PushNotice(tx, uid, to.Through(), one); err != nil {
 			return err
 		}
 	}

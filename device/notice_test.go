@@ -35,7 +35,8 @@ func TestDeliverNotice_TellsEachActivePhoneOnce(t *testing.T) {
 			told[d.Enrollment]++
 			encoded, err := json.Marshal(d.Object())
 			must(h.t, err)
-			want := `{"d":"2026-03-01T12:00:00.123Z","dai":"` + d.Enrollment + `","notice":"restore_started","rst":"rst_1","sh":"http://localhost:8080"}`
+			want := `{"d":"2026-03-01T12:00:00.126Z","dai":"` + d.Enrollment + `","notice":"restore_started","rst":"rst_1","sh":"http://localhost:8080",` +
+				`"text":"Another phone wants to take over from one of yours. Is it not you? Open this app and stop it."}`
 			if string(encoded) != want {
 				h.t.Errorf("the notice is %s", encoded)
 			}

@@ -42,10 +42,18 @@ var (
 // Errors: ErrNoEnrollment; ErrSuspended; ErrToken, ErrSignature, ErrClaims; ErrClockSkew; ErrUnsigned, for the right
 // device token where the JWT is wanted.
 func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool) (Proof, error) {
-	var e *Enrollment
+	p, e, err := s.identify(ctx, id, bearer, signedOnly)
+	if err != nil {
+		return p, err
+	}
+	return p, s.settle(ctx, p, e)
+}
+
+// identify is the part of Prove that looks at the bearer token alone.
+func (s *Service) identify(ctx context.Context, id, bearer string, signedOnly bool) (p Proof, e *Enrollment, err error) {
 	var u *user.User
-	p := Proof{ID: id}
-	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
+	p.ID = id
+	err = s.store.View(ctx, func(tx *storage.Tx) (err error) {
 		if p.UID, e, err = findInstallation(tx, id); err != nil {
 			return err
 		}
@@ -53,7 +61,7 @@ func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool)
 		return err
 	})
 	if err != nil {
-		return p, err
+		return p, nil, err
 	}
 	p.key = e.Push.Key
 	switch {
@@ -66,13 +74,15 @@ func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool)
 	default:
 		p.ByToken = true
 	}
-	if err != nil {
-		return p, err
-	}
+	return p, e, err
+}
+
+// settle is the part of Prove that looks at how the enrollment stands.
+func (s *Service) settle(ctx context.Context, p Proof, e *Enrollment) error {
 	if e.wantsTouch(s.store.Now(), p.ByToken) {
-		return p, s.touch(ctx, p)
+		return s.touch(ctx, p)
 	}
-	return p, e.usable()
+	return e.usable()
 }
 
 // findInstallation is Find for what makes calls: an authenticator of another type has neither key nor device token.

@@ -16,14 +16,30 @@ func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.Not
 	e.Push.Watches = nil
 	e.OTP = OneTimeCodes{}
 	tx.Wake(uid)
-	var told error
-	if to := e.PushAddress(); !to.IsZero() && notice != nil {
-		notice.Enrollment = e.ID
-		told = recovery.NotifyThrough(tx, uid, to.Through(), *notice)
-	} else {
-		e.Push.Address = push.KeptAddress{} // else it is kept until the phone was told
+	return errors.Join(tellLast(tx, uid, e, notice), Put(tx, uid, e), recovery.ForgetReplies(tx, uid))
+}
+
+// tellLast tells the phone of an enrollment that ends, if there is something to tell, and settles which notices it can still
+// read: none that come later. Its address is kept until it was told.
+func tellLast(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
+	to := e.PushAddress()
+	if notice == nil {
+		to = push.Address{}
 	}
-	return errors.Join(told, Put(tx, uid, e), recovery.ForgetReplies(tx, uid))
+	if to.IsZero() {
+		e.Push.Address = push.KeptAddress{}
+	}
+	var err error
+	if e.Push.NoticesUntil, err = recovery.LastNotice(tx, uid); err != nil || notice == nil {
+		return err
+	}
+	one := *notice
+	one.Enrollment = e.ID
+	told, err := recovery.WriteNotice(tx, uid, one)
+	if err != nil || to.IsZero() {
+		return err
+	}
+	return recovery.PushNotice(tx, uid, to.Through(), told)
 }
 
 // SetStatus gives an enrollment that is not over another status, and wakes who waits.

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"errors"
 	"time"
 
 	"tutela/storage"
@@ -12,17 +13,19 @@ var Notice = outbox.Declare[NoticePayload]("notice", storage.MFA)
 
 // NoticePayload is the payload of a Notice.
 type NoticePayload struct {
-	Notice     NoticeWord `json:"notice"`
-	Restore    string     `json:"restore,omitempty"`    // the restore's id
-	Enrollment string     `json:"enrollment,omitempty"` // only this one is told, though it may be retired; else all active ones
-	Address    string     `json:"address,omitempty"`    // it is told where it was reached before: a key of package device's
-	About      string     `json:"about,omitempty"`      // the enrollment that the notice names; it is not told itself
+	Notice     NoticeWord    `json:"notice"`
+	At         time.Time     `json:"at,omitzero"`          // Notify sets it: no two notices of a user have the same
+	Restore    string        `json:"restore,omitempty"`    // the restore's id
+	Enrollment string        `json:"enrollment,omitempty"` // only this one is told, though it may be retired; else all active ones
+	Address    string        `json:"address,omitempty"`    // it is told where it was reached before: a key of package device's
+	About      string        `json:"about,omitempty"`      // the enrollment that the notice names; it is not told itself
+	Life       time.Duration `json:"-"`                    // how long its row is kept; 0: NoticeLife
 }
 
-// NoticeWord says what has happened. Apps know these words and ignore others.
+// NoticeWord says what has happened. Apps know these words, and show the text of others.
 type NoticeWord string
 
-// The words of notices.
+// The words of notices. Each has its text below.
 const (
 	NoticeCodeChanged      NoticeWord = "code_changed"       // the recovery code was replaced
 	NoticeCodeGuessed      NoticeWord = "code_guessed"       // ten wrong recovery codes were tried in a row
@@ -33,10 +36,24 @@ const (
 	NoticeRestoreStarted   NoticeWord = "restore_started"    // another phone wants to take over
 )
 
-// noticeLife is how long a notice is worth delivering.
-const noticeLife = 24 * time.Hour
+// noticeTexts are what an app shows that does not know the word: sentences of at most 120 characters.
+var noticeTexts = map[NoticeWord]string{
+	NoticeCodeChanged:      "Your recovery code was replaced. Was it not you? Tell an admin.",
+	NoticeCodeGuessed:      "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
+	NoticeDeviceAdded:      "Another phone was added to your account. Was it not you? Tell an admin.",
+	NoticePushTokenChanged: "Where this phone gets its messages was changed. Was it not you? Open this app, and tell an admin.",
+	NoticeReplaced:         "This phone was enrolled anew, and its earlier enrollment is over.",
+	NoticeRestored:         "Another phone has taken over with your recovery code. Was it not you? Tell an admin at once.",
+	NoticeRestoreStarted:   "Another phone wants to take over from one of yours. Is it not you? Open this app and stop it.",
+}
 
-// Notify queues a notice to the user's phones.
+// Text is the word as a sentence for people, of at most 120 characters.
+func (w NoticeWord) Text() string { return noticeTexts[w] }
+
+// pushLife is how long a notice is worth pushing.
+const pushLife = 24 * time.Hour
+
+// Notify writes a notice down for the user's phones, wakes those that wait for one, and queues its pushes.
 func Notify(tx *storage.Tx, uid storage.UID, notice NoticePayload) error {
 	return NotifyThrough(tx, uid, "", notice)
 }
@@ -44,5 +61,11 @@ func Notify(tx *storage.Tx, uid storage.UID, notice NoticePayload) error {
 // NotifyThrough is Notify for a notice to one phone, which the push service named service reaches. So a service that does
 // not answer delays only its own phones.
 func NotifyThrough(tx *storage.Tx, uid storage.UID, service string, notice NoticePayload) error {
-	return Notice.AddTo(tx, uid, service, notice, tx.Now().Add(noticeLife))
+	told, err := WriteNotice(tx, uid, notice)
+	return errors.Join(err, PushNotice(tx, uid, service, told))
+}
+
+// PushNotice queues the push of a notice that is written down already.
+func PushNotice(tx *storage.Tx, uid storage.UID, service string, told NoticePayload) error {
+	return Notice.AddTo(tx, uid, service, told, tx.Now().Add(pushLife))
 }

@@ -99,7 +99,8 @@ func (s *Service) redeem(tx *storage.Tx, f row, sc *scene, code recovery.Code, h
 	if sc.old != nil {
 		old = sc.old.ID
 	}
-	e, enrolled, err := s.devices.Bind(tx, f.UID, f.Record.installation(), device.Binding{Restores: true, Retiring: old}, actor)
+	binding := device.Binding{Restores: true, Retiring: old, Via: device.ViaRestore}
+	e, enrolled, err := s.devices.Bind(tx, f.UID, f.Record.installation(), binding, actor)
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +132,7 @@ func (r *restore) installation() device.Installation {
 		Push:         r.Push.Open(),
 		Key:          r.Key,
 		Capabilities: r.Capabilities,
+		Platform:     r.Platform,
 	}
 }
 
@@ -140,10 +142,11 @@ func (s *Service) takeOver(tx *storage.Tx, f row, sc *scene, e *device.Enrollmen
 	if err := s.backups.Move(tx, f.UID, sc.backup, sc.old, e, handle); err != nil {
 		return err
 	}
+	notice := recovery.NoticePayload{Notice: recovery.NoticeRestored, Restore: f.Record.ID, About: e.ID}
 	if sc.old != nil {
 		err := errors.Join(
 			s.logins.AskInstead(tx, f.UID, sc.old.ID, e),
-			device.Retire(tx, f.UID, sc.old, &recovery.NoticePayload{Notice: recovery.NoticeRestored, Restore: f.Record.ID}))
+			device.Retire(tx, f.UID, sc.old, &notice))
 		if err != nil {
 			return err
 		}
@@ -153,7 +156,7 @@ func (s *Service) takeOver(tx *storage.Tx, f row, sc *scene, e *device.Enrollmen
 	f.Record.Kept = tx.Now().Add(keptDecided)
 	f.Record.Push = push.KeptAddress{} // it is the enrollment's now
 	tx.Wake(f.UID)
-	return errors.Join(put(tx, f), recovery.Notify(tx, f.UID, recovery.NoticePayload{Notice: recovery.NoticeRestored, Restore: f.Record.ID}))
+	return errors.Join(put(tx, f), recovery.Notify(tx, f.UID, notice))
 }
 
 // record writes the events of a restore that is done. The phone's name, which lies in the restore, is left out.

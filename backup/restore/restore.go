@@ -62,6 +62,7 @@ type restore struct {
 	Key          device.Key       `json:"key"`
 	Push         push.KeptAddress `json:"push,omitzero"`
 	Capabilities []string         `json:"capabilities,omitempty"`
+	Platform     string           `json:"platform,omitempty"`
 
 	Started    time.Time `json:"started"`
 	Expires    time.Time `json:"expires"`

@@ -203,12 +203,18 @@ func (r *restore) setInstallation(in device.Installation) {
 	r.Name = in.Name
 	r.Key = in.Key
 	r.Capabilities = in.Capabilities
+	r.Platform = in.Platform
 	r.Push = in.Push.Keep()
 }
 
 // blank returns an installation that takes as many bytes in a row and says nothing about the phone.
 func blank(in device.Installation) device.Installation {
-	out := device.Installation{Identifier: zeros(in.Identifier), Name: zeros(in.Name), Key: in.Key}
+	out := device.Installation{
+		Identifier: zeros(in.Identifier),
+		Name:       zeros(in.Name),
+		Key:        in.Key,
+		Platform:   zeros(in.Platform),
+	}
 	out.Key.N = zeros(in.Key.N)
 	out.Key.E = zeros(in.Key.E)
 	out.Key.X = zeros(in.Key.X)
@@ -298,6 +304,9 @@ func tell(tx *storage.Tx, f row, sc *scene, first, nobodys bool, actor audit.Act
 		return err
 	}
 	notice := recovery.NoticePayload{Notice: recovery.NoticeRestoreStarted, Restore: f.Record.ID}
+	if nobodys {
+		notice.Life = life // the same row, which dies with the restore's
+	}
 	if sc.old != nil && sc.old.Status == device.Active {
 		notice.Enrollment = sc.old.ID
 	}

@@ -74,7 +74,7 @@ var slots = []slot{
 		wants: func(r reply) bool { return r.member("step") == "recovery_code" },
 		keeps: func(changed []string) []string {
 			return slices.DeleteFunc(changed, func(key string) bool {
-				return strings.Contains(key, "restore") || strings.Contains(key, "outbox") // the notice to nobody
+				return strings.Contains(key, "restore") || strings.Contains(key, "outbox") || strings.Contains(key, "notice") // the notice to nobody
 			})
 		},
 	},

@@ -270,6 +270,40 @@ func TestUnlock_EndsTheWaitOfWrongCodes(t *testing.T) {
 	}
 }
 
+func TestPhoneNotices_ShowWhatAPhoneWithoutAPushServiceWasTold(t *testing.T) {
+	c := newCommandLine(t)
+	c.serve()
+	first := filepath.Join(t.TempDir(), "first")
+	second := filepath.Join(t.TempDir(), "second")
+	phone := func(folder string, args ...string) ran {
+		r := c.tryWith(nil, append([]string{"phone", "--phone", folder}, args...)...)
+		if r.status != 0 {
+			t.Fatalf("%q: %s", args, r.stderr)
+		}
+		return r
+	}
+	phone(first, "enroll", strings.TrimSpace(c.run("ticket", "maria")))
+	if r := phone(first, "notices"); r.stdout != "Nothing was told to this phone.\n" {
+		t.Errorf("before anything happened: %q", r.stdout)
+	}
+	phone(second, "enroll", "--name", "Pixel 10", strings.TrimSpace(c.run("ticket", "maria", "--multiple")))
+	if r := phone(first, "notices"); !strings.Contains(r.stdout, "Another phone was added to your account: Pixel 10.") {
+		t.Errorf("told: %q", r.stdout)
+	}
+	var told []map[string]any
+	if err := json.Unmarshal([]byte(phone(first, "--json", "notices").stdout), &told); err != nil || len(told) != 1 || !isInstant(told[0]["d"]) {
+		t.Fatalf("as JSON: %v, %v", told, err)
+	}
+	if r := phone(first, "--json", "notices", "--since", told[0]["d"].(string)); strings.TrimSpace(r.stdout) != "[]" {
+		t.Errorf("after the last: %q", r.stdout)
+	}
+	c.tryWith(nil, "phone", "--phone", first, "notices", "--since", "yesterday").refused("--since yesterday is no time of a notice: take the d that tutela phone notices --json shows")
+	shown := c.run("user", "show", "maria")
+	if !strings.Contains(shown, " by a ticket, last used") {
+		t.Errorf("how the phones came about is not shown: %s", shown)
+	}
+}
+
 // isInstant reports whether a member is a time as the APIs write it.
 func isInstant(member any) bool {
 	text, _ := member.(string)

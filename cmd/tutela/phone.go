@@ -38,6 +38,7 @@ type phoneCmd struct {
 	Restore   phoneRestoreCmd   `cmd:"" help:"Bring this phone back with the recovery code."`
 	Status    phoneStatusCmd    `cmd:"" help:"Show what this phone holds and what the server knows of it."`
 	Practise  phonePractiseCmd  `cmd:"" help:"Check the saved recovery code without spending it."`
+	Notices   phoneNoticesCmd   `cmd:"" help:"Show what this phone was told."`
 	Restores  phoneRestoresCmd  `cmd:"" help:"Show the restores that would take over from this phone."`
 	Veto      phoneVetoCmd      `cmd:"" help:"Stop a restore that is not yours."`
 	Update    phoneUpdateCmd    `cmd:"" help:"Tell the server a new name or push token."`

@@ -143,7 +143,7 @@ func ago(d time.Duration) string {
 	return fmt.Sprintf("%d min ago", int(d.Minutes()))
 }
 
-// showNotice shows the notice of a push message.
+// showNotice shows a notice, pushed or pulled.
 func (c *phoneCmd) showNotice(n phone.Notice) {
 	text := map[recovery.NoticeWord]string{
 		recovery.NoticeRestoreStarted:   "Another phone wants to take over from this one. Not you?  tutela phone veto " + n.RestoreID,
@@ -154,9 +154,7 @@ func (c *phoneCmd) showNotice(n phone.Notice) {
 		recovery.NoticeReplaced:         "This phone was enrolled anew; this enrollment is over.",
 		recovery.NoticeCodeGuessed:      "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
 	}[recovery.NoticeWord(n.Kind)]
-	if text == "" {
-		text = n.Kind
-	}
+	text = cmp.Or(text, n.Text, n.Kind)
 	c.say("\n%s  %s\n", n.At.Local().Format("15:04:05"), text)
 }
 

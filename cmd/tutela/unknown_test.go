@@ -100,7 +100,7 @@ var repeatedCalls = []repeated{
 				"Authorization", "Bearer "+m.held["device_jwt"])
 		}
 	}},
-	{name: "start a restore", leaves: []string{"restore", "outbox"}, prepare: sent("POST", "/api/restores",
+	{name: "start a restore", leaves: []string{"restore", "outbox", "notice"}, prepare: sent("POST", "/api/restores",
 		func(m *mounted) any { return m.installation("restore_handle", m.held["restore_handle"]) }, fixed())},
 	{name: "restore", prepare: func(m *mounted) func() reply {
 		return func() reply {
@@ -150,7 +150,7 @@ var repeatedCalls = []repeated{
 		leaves:  []string{"receipt", "receipt_evidence"},
 	},
 	{name: "unblock", prepare: sent("DELETE", "/api/v2/user-blocks/maria", object(), bearer(managed))},
-	{name: "a new code", prepare: sent("POST", "/api/v2/users/maria/recovery-code-regeneration", object(), bearer(managed)), leaves: []string{"outbox"}},
+	{name: "a new code", prepare: sent("POST", "/api/v2/users/maria/recovery-code-regeneration", object(), bearer(managed)), leaves: []string{"outbox", "notice"}},
 
 	{name: "start on the page", leaves: []string{"ticket"}, prepare: func(m *mounted) func() reply {
 		ticket := m.ticket("anna")

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"tutela/device"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server/operator"
@@ -48,8 +49,8 @@ func showUser(w io.Writer, u operator.UserDetail) error {
 // showHoldings prints what the user has: phones, backups, tickets.
 func showHoldings(w io.Writer, u operator.UserDetail) {
 	for _, e := range u.Enrollments {
-		say(w, "phone\t%s  %s, %s, enrolled %s, last used %s\n", e.ID, plain(e.Name), e.Status,
-			shortTime(e.Enrolled), shortTime(e.LastAuth))
+		say(w, "phone\t%s  %s, %s, enrolled %s%s, last used %s\n", e.ID, named(e), e.Status,
+			shortTime(e.Enrolled), ways[device.Via(e.Via)], shortTime(e.LastAuth))
 	}
 	for _, b := range u.Backups {
 		whose := "of " + plain(b.Device)
@@ -62,6 +63,23 @@ func showHoldings(w io.Writer, u operator.UserDetail) {
 	for _, t := range u.Tickets {
 		say(w, "ticket\topen until %s, made %s\n", shortTime(t.Expires), shortTime(t.Created))
 	}
+}
+
+// ways say how an enrollment came about.
+var ways = map[device.Via]string{
+	device.ViaPage:           " on the page",
+	device.ViaTicket:         " by a ticket",
+	device.ViaEnrolmentToken: " by a login system",
+	device.ViaRestore:        " by a restore",
+	device.ViaImport:         " by an import",
+}
+
+// named is the name of a phone, with what its app runs on.
+func named(e operator.Enrollment) string {
+	if e.Platform == "" {
+		return plain(e.Name)
+	}
+	return plain(e.Name) + " (" + plain(e.Platform) + ")"
 }
 
 // showWaits prints what holds the user up.

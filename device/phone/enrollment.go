@@ -41,6 +41,7 @@ type installation struct {
 	Push         *PushCredentials `json:"push_credentials,omitempty"`
 	PublicKey    JWK              `json:"public_key"`
 	Capabilities []string         `json:"capabilities,omitempty"`
+	Platform     string           `json:"platform,omitempty"`
 }
 
 // enrolmentResponse is what the server says to an enrolment, and to a restore that succeeded.
@@ -201,6 +202,7 @@ func (p *Phone) installation(key *Key) (installation, error) {
 		Push:         d.Push,
 		PublicKey:    public,
 		Capabilities: d.Capabilities,
+		Platform:     d.Platform,
 	}, nil
 }
 

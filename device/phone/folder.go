@@ -32,6 +32,7 @@ type device struct {
 	Name         string           `json:"name"`
 	Algorithm    Algorithm        `json:"algorithm"`
 	Capabilities []string         `json:"capabilities"`
+	Platform     string           `json:"platform,omitempty"`
 	Push         *PushCredentials `json:"push_credentials,omitempty"`
 }
 

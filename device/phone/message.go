@@ -1,10 +1,14 @@
 package phone
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
@@ -15,7 +19,7 @@ type Message struct {
 }
 
 // Notice tells the phone what happened to its user. Kind is one of recovery's NoticeWords; RestoreID names the restore, if it
-// is about one, and Phone the other phone.
+// is about one, and Phone the other phone. Text says it to people.
 type Notice struct {
 	EnrollmentID string    `json:"dai"`
 	Server       string    `json:"sh"`
@@ -23,6 +27,36 @@ type Notice struct {
 	Kind         string    `json:"notice"`
 	RestoreID    string    `json:"rst,omitempty"`
 	Phone        string    `json:"name,omitempty"`
+	Text         string    `json:"text,omitempty"`
+}
+
+// Notices reads what this phone was told after since, oldest first. When there are none it waits for one, at most wait (and
+// 60 s). The phone of an enrollment that was retired can still read its last ones for seven days.
+//
+// Its *Error is device_account_not_found when the enrollment is reset, or was retired before that.
+func (p *Phone) Notices(ctx context.Context, since time.Time, wait time.Duration) ([]Notice, error) {
+	e, err := p.enrolled()
+	if err != nil {
+		return nil, err
+	}
+	query := url.Values{}
+	if wait > 0 {
+		query.Set("wait", strconv.Itoa(int(wait/time.Second)))
+	}
+	if !since.IsZero() {
+		query.Set("since", since.UTC().Format("2006-01-02T15:04:05.000Z"))
+	}
+	path := e.devicePath("/notices")
+	if len(query) > 0 {
+		path += "?" + query.Encode()
+	}
+	response, err := p.deviceCall(ctx, Call{Method: http.MethodGet, Path: path, Wait: wait})
+	if err != nil {
+		return nil, err
+	}
+	var notices []Notice
+	err = response.decode(&notices)
+	return notices, err
 }
 
 // Messages reads the push messages for this phone out of a folder in which a server in development leaves them, in the

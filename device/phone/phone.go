@@ -50,6 +50,7 @@ type Options struct {
 	Identifier   string           // the app's own id of the phone; empty: drawn at random
 	Capabilities []string         // nil: number matching; empty: an older app, which can only be tapped
 	Push         *PushCredentials // nil: the app only pulls
+	Platform     string           // what it says that it runs on; empty: it does not say
 	Now          func() time.Time // nil: time.Now
 	Quirks       Quirks
 }
@@ -121,6 +122,9 @@ func (d *device) configure(o Options) {
 	}
 	if d.Identifier == "" {
 		d.Identifier = newIdentifier()
+	}
+	if o.Platform != "" {
+		d.Platform = o.Platform
 	}
 	if o.Capabilities != nil {
 		d.Capabilities = o.Capabilities

@@ -11,7 +11,7 @@ import (
 
 // Message is what a phone is told. Keys that are empty are left out.
 //
-// Source: guardian-wire.md §3; nm, notice, rst and name are tutela's.
+// Source: guardian-wire.md §3; nm, notice, rst, name and text are tutela's.
 type Message struct {
 	TransactionToken string    // txtkn
 	Enrollment       string    // dai
@@ -25,6 +25,7 @@ type Message struct {
 	BindingMessage   string    // bm
 	ClientName       string    // cn
 	Notice           string    // notice
+	Text             string    // text: of a notice, for an app that does not know the word
 	Restore          string    // rst
 	Phone            string    // name: of the other phone that a notice is about
 }
@@ -53,7 +54,7 @@ func (m Message) Object() map[string]any {
 	o := make(map[string]any, 12)
 	for key, value := range map[string]string{
 		"txtkn": m.TransactionToken, "dai": m.Enrollment, "c": m.Challenge, "d": m.Started, "sh": m.Server,
-		"txlnkid": m.ConsentID, "bm": m.BindingMessage, "cn": m.ClientName, "notice": m.Notice, "rst": m.Restore, "name": m.Phone,
+		"txlnkid": m.ConsentID, "bm": m.BindingMessage, "cn": m.ClientName, "notice": m.Notice, "rst": m.Restore, "name": m.Phone, "text": m.Text,
 	} {
 		if value != "" {
 			o[key] = value

@@ -46,6 +46,7 @@ func Mount(s *server.Server, services Services) {
 	a.mountEnroll()
 	a.mountAccount()
 	a.mountApprovals()
+	a.mountNotices()
 	a.mountBackup()
 	a.mountRestore()
 }

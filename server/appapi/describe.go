@@ -33,6 +33,7 @@ var refusals = map[string][]error{
 	"check-recovery-code":   {recovery.ErrLimited},
 	"resolve-transaction":   {login.ErrAnswer, device.ErrClockSkew, device.ErrSuspended, login.ErrNumber, login.ErrNoLogin},
 	"list-approvals":        {},
+	"list-notices":          {},
 	"put-backup":            {backup.ErrInvalid, backup.ErrShrinks, backup.ErrConflict, backup.ErrTooLarge},
 	"get-backup":            {backup.ErrNone},
 	"delete-backup":         {backup.ErrNone},
@@ -69,7 +70,7 @@ func ciphertext() map[string]*huma.Response {
 	}
 }
 
-// pulled is an approval or a notice as a pulling app gets it: the keys of a push message, nested objects as objects.
+// pulled is an approval as a pulling app gets it: the keys of a push message, nested objects as objects.
 type pulled struct {
 	Token    string         `json:"txtkn,omitempty" doc:"Opens the answer to this approval."`
 	Device   string         `json:"dai,omitempty" doc:"The enrollment's id."`
@@ -82,8 +83,6 @@ type pulled struct {
 	Number   bool           `json:"nm,omitempty" doc:"The app asks for the number on the other screen."`
 	Message  string         `json:"bm,omitempty" doc:"The binding message."`
 	Client   string         `json:"cn,omitempty" doc:"Who asks."`
-	Notice   string         `json:"notice,omitempty" doc:"The word of a notice; it has nothing to answer."`
-	Restore  string         `json:"rst,omitempty" doc:"Of a notice: the restore's id."`
 }
 
 func pulledOf(m push.Message) pulled {
@@ -99,7 +98,5 @@ func pulledOf(m push.Message) pulled {
 		Number:   m.NumberMatching,
 		Message:  m.BindingMessage,
 		Client:   m.ClientName,
-		Notice:   m.Notice,
-		Restore:  m.Restore,
 	}
 }

@@ -19,6 +19,7 @@ type installation struct {
 	Name         string           `json:"name" minLength:"1" doc:"As the person knows it. What is over 256 bytes is cut off, and what nobody can see becomes U+FFFD."`
 	Push         *pushCredentials `json:"push_credentials,omitempty" doc:"Left out by an app that pulls."`
 	PublicKey    publicKey        `json:"public_key"`
+	Platform     string           `json:"platform,omitempty" doc:"What the app runs on: android, ios, web or another word. Admins see it."`
 	Capabilities []string         `json:"capabilities,omitempty" maxItems:"16" doc:"number-matching: the app asks for the digits on the login screen."`
 }
 
@@ -80,6 +81,7 @@ func (i *installation) device() (device.Installation, error) {
 		Push:         address,
 		Key:          key,
 		Capabilities: i.Capabilities,
+		Platform:     device.ClipPlatform(i.Platform),
 	}, err
 }
 

@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tutela/device"
 	"tutela/device/phone"
+	"tutela/storage"
 )
 
 // body is the body of an enrolment with a new key, changed by change.
@@ -302,4 +304,42 @@ func TestEnroll_ClipsALongNameAndTakesATypedTicket(t *testing.T) {
 	}
 	link := h.URL + "/mfa/enrollment?ticket=" + h.ticket("otto")
 	h.accepted(h.postEnroll(link, h.body(nil)), 201)
+}
+
+func TestEnroll_KeepsHowItCameAboutAndWhatTheAppRunsOn(t *testing.T) {
+	h := newHouse(t)
+	on := func(platform string) func(*phone.Options) {
+		return func(o *phone.Options) { o.Platform = platform }
+	}
+	of := func(p *phone.Phone) (via device.Via, platform string) {
+		h.View(func(tx *storage.Tx) error {
+			_, e, err := device.Find(tx, p.Enrollment().ID)
+			h.must(err)
+			via = e.Via
+			platform = e.Push.Platform
+			return nil
+		})
+		return via, platform
+	}
+	p, code := h.backedUp("maria", on("android"))
+	if via, platform := of(p); via != device.ViaTicket || platform != "android" {
+		t.Errorf("by a ticket: %s on %q", via, platform)
+	}
+	silent, _ := h.enroll("otto")
+	if _, platform := of(silent); platform != "" {
+		t.Errorf("an app that says nothing runs on %q", platform)
+	}
+	odd, _ := h.enroll("paul", on("plan\n9"+strings.Repeat("x", 100)))
+	if _, platform := of(odd); len(platform) > 32 || strings.Contains(platform, "\n") {
+		t.Errorf("kept of what is no word: %q", platform)
+	}
+
+	h.must(p.Reinstall(phone.Reinstallation{}))
+	_, err := p.StartRestore(t.Context(), false)
+	h.must(err)
+	_, err = p.RestoreWithCode(t.Context(), code)
+	h.must(err)
+	if via, platform := of(p); via != device.ViaRestore || platform != "android" {
+		t.Errorf("by a restore: %s on %q", via, platform)
+	}
 }

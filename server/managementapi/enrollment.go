@@ -21,6 +21,8 @@ type enrollment struct {
 	Identifier string  `json:"identifier,omitempty"`
 	EnrolledAt instant `json:"enrolled_at,omitzero"`
 	LastAuth   instant `json:"last_auth,omitzero"`
+	Via        string  `json:"via,omitempty" enum:"page,ticket,enrolment_token,restore,import" doc:"How it came about."`
+	Platform   string  `json:"platform,omitempty" doc:"What the app runs on, by its own word."`
 }
 
 // usersEnrollment is an enrollment among those of its user.
@@ -39,6 +41,8 @@ func enrollmentOf(e *device.Enrollment) enrollment {
 		Identifier: e.Push.Identifier,
 		EnrolledAt: instant{e.Enrolled},
 		LastAuth:   instant{e.LastAuth},
+		Via:        string(e.Via),
+		Platform:   e.Push.Platform,
 	}
 }
 

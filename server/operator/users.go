@@ -126,6 +126,8 @@ type Enrollment struct {
 	Status   string    `json:"status"` // active or suspended
 	Enrolled time.Time `json:"enrolled_at"`
 	LastAuth time.Time `json:"last_auth,omitzero"`
+	Via      string    `json:"via,omitempty"`      // how it came about
+	Platform string    `json:"platform,omitempty"` // what the app runs on, by its own word
 }
 
 // Reset says whom to reset and why; see recovery.ResetRequest.
@@ -232,6 +234,8 @@ func enrollmentOf(e *device.Enrollment) Enrollment {
 		Status:   string(e.Status),
 		Enrolled: e.Enrolled,
 		LastAuth: e.LastAuth,
+		Via:      string(e.Via),
+		Platform: e.Push.Platform,
 	}
 }
 

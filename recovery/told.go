@@ -1,0 +1,105 @@
+package recovery
+
+import (
+	"time"
+
+	"tutela/storage"
+)
+
+// NoticeLife is how long the row of a notice is kept: a phone without a push service reads it there.
+const NoticeLife = 30 * 24 * time.Hour
+
+// noticesKept bounds the rows of notices of a user. Past it the oldest of the word that has most rows goes, so that a flood of
+// one kind displaces its own alone.
+const noticesKept = 200
+
+// notice is what a user's phones were told. The row's key is its time, so the rows lie in the order in which they came.
+type notice struct {
+	NoticePayload
+	Expires time.Time `json:"expires"`
+}
+
+var notices = storage.Declare(storage.Spec[notice]{
+	Name:    "notice",
+	Class:   storage.MFA,
+	Expires: func(n *notice) time.Time { return n.Expires },
+})
+
+// WriteNotice writes a notice down for those whom it means, without a push, and wakes who waits for one. It returns the
+// notice as written, with its time.
+func WriteNotice(tx *storage.Tx, uid storage.UID, n NoticePayload) (NoticePayload, error) {
+	last, err := LastNotice(tx, uid)
+	if err != nil {
+		return n, err
+	}
+	// A phone reads on from the time of the last one that it knows: none may come to lie at or before that.
+	n.At = tx.Now().UTC().Truncate(time.Millisecond)
+	if !n.At.After(last) {
+		n.At = last.Add(time.Millisecond)
+	}
+	life := n.Life
+	if life == 0 {
+		life = NoticeLife
+	}
+	if err := makeRoom(tx, uid); err != nil {
+		return n, err
+	}
+	tx.Wake(uid)
+	row := &notice{NoticePayload: n, Expires: tx.Now().Add(life)}
+	return n, notices.Put(tx, uid, storage.FormatInstant(n.At), row)
+}
+
+// LastNotice returns the time of the user's latest notice; zero when there is none.
+func LastNotice(tx *storage.Tx, uid storage.UID) (time.Time, error) {
+	var last string
+	err := notices.Keys(tx, uid, "", func(key string) bool {
+		last = key
+		return true
+	})
+	if err != nil || last == "" {
+		return time.Time{}, err
+	}
+	return time.Parse(storage.InstantLayout, last)
+}
+
+// makeRoom takes a row away when the user has as many as are kept.
+func makeRoom(tx *storage.Tx, uid storage.UID) error {
+	count := 0
+	err := notices.Keys(tx, uid, "", func(string) bool {
+		count++
+		return true
+	})
+	if err != nil || count < noticesKept {
+		return err
+	}
+	rows, err := notices.All(tx, uid)
+	if err != nil {
+		return err
+	}
+	of := map[NoticeWord]int{}
+	for _, row := range rows {
+		of[row.Record.Notice]++
+	}
+	oldest := 0
+	for i, row := range rows {
+		if of[row.Record.Notice] > of[rows[oldest].Record.Notice] {
+			oldest = i
+		}
+	}
+	return notices.Delete(tx, uid, rows[oldest].Key)
+}
+
+// Notices returns what the user's phones were told after an instant, oldest first.
+func Notices(tx *storage.Tx, uid storage.UID, since time.Time) ([]NoticePayload, error) {
+	rows, err := notices.All(tx, uid)
+	if err != nil {
+		return nil, err
+	}
+	var told []NoticePayload
+	for _, row := range rows {
+		if row.Record.At.After(since) {
+			told = append(told, row.Record.NoticePayload)
+		}
+	}
+	return told, nil
+}
