@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -38,30 +39,30 @@ func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, ac
 	return enrolled, err
 }
 
-// enroll enrols with a valid ticket, and tells the user's other phones.
+// enroll enrols with a valid ticket, and tells the user's other phones. The enrollment that the ticket replaces, if it does,
+// is retired, and its backup goes to the new one.
 func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor audit.Actor) (*Enrolled, error) {
 	before, err := All(tx, t.UID)
 	if err != nil {
 		return nil, err
 	}
-	e, enrolled, err := s.Bind(tx, t.UID, in, Binding{Reserved: t.reserved(), Via: t.via()}, actor)
+	e, enrolled, err := s.Bind(tx, t.UID, in, Binding{Reserved: t.reserved(), Retiring: t.root.Replaces, Via: t.via()}, actor)
 	if err != nil {
 		return nil, err
+	}
+	if t.root.Replaces != "" {
+		if err := takePlace(tx, t.UID, t.root.Replaces, e, in, actor); err != nil {
+			return nil, err
+		}
 	}
 	if err := tellOthers(tx, t, before, e); err != nil {
 		return nil, err
 	}
-	has, err := recovery.HasCode(tx, t.UID)
+	code, err := s.codeFor(tx, t, e)
 	if err != nil {
 		return nil, err
 	}
-	if !has {
-		code, err := s.recovery.Issue(tx, t.UID)
-		if err != nil {
-			return nil, err
-		}
-		enrolled.RecoveryCode = string(code)
-	}
+	enrolled.RecoveryCode = string(code)
 	body, err := json.Marshal(enrolled)
 	if err != nil {
 		return nil, err
@@ -79,6 +80,63 @@ func (t *foundTicket) via() Via {
 		return ViaPage
 	}
 	return ViaTicket
+}
+
+// takePlace puts a new enrollment in the place of the one with an id: its backup goes over, so that it is restored on the
+// new phone or lives on there, and it is retired. Its phone is told.
+func takePlace(tx *storage.Tx, uid storage.UID, id string, e *Enrollment, in Installation, actor audit.Actor) error {
+	old, err := replaceable(tx, uid, id)
+	if err != nil {
+		return err
+	}
+	backup := old.Push.BackupID
+	e.Push.BackupID = backup
+	old.Push.BackupID = ""
+	if old.PushAddress() == in.Push {
+		old.Push.Address = push.KeptAddress{} // the person who enrols sees it there
+	}
+	why := audit.Facts{audit.FactWhy: audit.WhyTicket}
+	gone := old.Detail()
+	gone.Successor = e.ID
+	err = errors.Join(
+		Put(tx, uid, e),
+		Retire(tx, uid, old, &recovery.NoticePayload{Notice: recovery.NoticeReplaced, About: e.ID}),
+		audit.Record(tx, actor, audit.Event{Type: audit.Unenroll, UID: uid, Facts: why}, gone))
+	if backup == "" {
+		return err
+	}
+	moved := audit.Detail{Enrollment: old.ID, Successor: e.ID, Backup: backup}
+	return errors.Join(err, audit.Record(tx, actor, audit.Event{Type: audit.DeviceMoved, UID: uid, Facts: why}, moved))
+}
+
+// codeFor issues the recovery code that an enrolment brings; "" when the user's own one stays. Who has none gets one
+// whatever the app. One that nobody may hold is replaced where the new one will be shown: on the page that drew the QR code,
+// or by an app that shows it.
+func (s *Service) codeFor(tx *storage.Tx, t *foundTicket, e *Enrollment) (recovery.Code, error) {
+	holding, err := recovery.HoldingOf(tx, t.UID)
+	if err != nil {
+		return "", err
+	}
+	shown := t.Record.Page != "" || e.Push.Can(ShowsCode)
+	if holding.Counts && (!shown || !holding.ByNobody()) {
+		return "", nil
+	}
+	code, err := s.recovery.Issue(tx, t.UID)
+	if err != nil {
+		return "", err
+	}
+	if holding.Counts {
+		err = recovery.Notify(tx, t.UID, recovery.NoticePayload{Notice: recovery.NoticeCodeChanged})
+	}
+	return code, errors.Join(err, CarryCode(tx, t.UID, e))
+}
+
+// CarryCode notes that the user's new recovery code goes to the app of an enrollment, if that shows it.
+func CarryCode(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
+	if !e.Push.Can(ShowsCode) {
+		return nil
+	}
+	return recovery.Carried(tx, uid, e.ID)
 }
 
 // tellOthers tells the phones that the user had before of the one that has enrolled. When she had none, nothing else may

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"tutela/device/push"
+	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -89,6 +90,20 @@ func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
 		}
 		event := audit.Event{Type: audit.Unenroll, UID: p.UID, Facts: audit.Facts{audit.FactWhy: audit.WhyDevice}}
 		return errors.Join(err, audit.Record(tx, actor, event, e.Detail()))
+	})
+}
+
+// LoseCode declares the recovery code of the caller's user lost: at the next enrolment where a code is shown she gets another.
+// Until then it stays valid. Once more is no error.
+//
+// Errors: those of CheckSigned.
+func (s *Service) LoseCode(ctx context.Context, p Proof, actor audit.Actor) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		e, err := s.CheckSigned(tx, p)
+		if err != nil {
+			return err
+		}
+		return recovery.DeclareLost(tx, p.UID, actor, e.Detail())
 	})
 }
 

@@ -26,6 +26,10 @@ type TicketPage struct {
 	Expires time.Time // until when it can be used
 	Spent   bool
 	Started *StartedTicket // by this browser; nil when it has not
+
+	// Holding is what is known of the user's recovery code. Before the phone has enrolled it says whether a code will be
+	// shown; afterwards, when none can be shown, what to say of the one that there is.
+	Holding recovery.Holding
 }
 
 // StartedTicket is a ticket as a browser has started it.
@@ -49,6 +53,10 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 			return err
 		}
 		page = TicketPage{Account: accountLabel(u), Expires: t.Record.Expires, Spent: t.spent()}
+		page.Holding, err = recovery.HoldingOf(tx, t.UID)
+		if err != nil {
+			return err
+		}
 		started, err := s.startedBy(tx, t, session)
 		if err != nil {
 			return err
@@ -266,15 +274,34 @@ func (s *Service) keepForPage(tx *storage.Tx, t *foundTicket, code string) error
 }
 
 // ShowCode returns the recovery code of an enrolment to the browser session that drew its QR code, until it is confirmed
-// there, and for ten minutes at most.
+// there, and for ten minutes at most. From the first time on the code counts as arrived.
 //
 // Errors: ErrTicket, also when the code was confirmed or replaced, or is too old.
 func (s *Service) ShowCode(ctx context.Context, secret, session string) (code recovery.Code, err error) {
+	var holding recovery.Holding
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		code, _, err = s.pageCode(tx, secret, session)
+		var t *foundTicket
+		code, t, err = s.pageCode(tx, secret, session)
+		if err == nil {
+			holding, err = recovery.HoldingOf(tx, t.UID)
+		}
 		return err
 	})
-	return code, err
+	if err != nil || holding.Arrived {
+		return code, err
+	}
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		var t *foundTicket
+		code, t, err = s.pageCode(tx, secret, session)
+		if err != nil {
+			return err
+		}
+		return recovery.Arrived(tx, t.UID) // the copy goes with a rotation, so it is the code that counts
+	})
+	if err != nil {
+		return "", err
+	}
+	return code, nil
 }
 
 // ConfirmCode ends the showing of a code: a person has saved it and typed its end. The page's copy is erased.

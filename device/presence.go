@@ -29,8 +29,11 @@ var presencePolicy = setting.OneOf("approval.presence",
 	"whether an approval is answered by typing the number that the login shows",
 	string(PreferNumber), string(AlwaysNumber), string(AlwaysTap))
 
-// NumberMatching is the capability of an app that asks for the number and sends it along.
-const NumberMatching = "number-matching"
+// Capabilities that rules ask for.
+const (
+	NumberMatching = "number-matching" // the app asks for the number and sends it along
+	ShowsCode      = "recovery-code"   // the app shows the recovery code of an enrolment, which unmodified SDKs drop
+)
 
 // ReadPresencePolicy returns the policy in force.
 func ReadPresencePolicy(tx *storage.Tx) (PresencePolicy, error) {

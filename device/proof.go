@@ -168,7 +168,7 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 			return err
 		}
 		e.Push.Seen = true
-		return errors.Join(Put(tx, p.UID, e), recovery.ForgetRepliesOf(tx, p.UID, e.ID))
+		return errors.Join(Put(tx, p.UID, e), recovery.Called(tx, p.UID, e.ID))
 	})
 }
 
@@ -233,5 +233,5 @@ func Authenticated(tx *storage.Tx, uid storage.UID, e *Enrollment, shown Showing
 		return Put(tx, uid, e)
 	}
 	e.Push.Seen = true
-	return errors.Join(Put(tx, uid, e), recovery.ForgetRepliesOf(tx, uid, e.ID))
+	return errors.Join(Put(tx, uid, e), recovery.Called(tx, uid, e.ID))
 }

@@ -30,13 +30,14 @@ const (
 // ticket is a single-use secret that lets its holder enrol for one user. Starting one on a page makes another below
 // it, for the page's QR code, which lives shorter; whichever is used first spends the root.
 type ticket struct {
-	Hash       string    `json:"hash"`             // keyed
-	Root       string    `json:"root,omitempty"`   // key of the ticket that this one was started from
-	Page       string    `json:"page,omitempty"`   // keyed hash of the page session that started it
-	Factor     string    `json:"factor,omitempty"` // asked for; empty: any
-	Plain      bool      `json:"plain,omitempty"`  // enrols only a user who has no active enrollment
-	Enrollment string    `json:"enrollment"`       // id reserved for the enrollment to come
-	Secret     []byte    `json:"secret"`           // one-time-code secret reserved for it; sealed
+	Hash       string    `json:"hash"`               // keyed
+	Root       string    `json:"root,omitempty"`     // key of the ticket that this one was started from
+	Page       string    `json:"page,omitempty"`     // keyed hash of the page session that started it
+	Factor     string    `json:"factor,omitempty"`   // asked for; empty: any
+	Plain      bool      `json:"plain,omitempty"`    // enrols only a user who has no active enrollment
+	Replaces   string    `json:"replaces,omitempty"` // id of the enrollment that the new one takes the place of
+	Enrollment string    `json:"enrollment"`         // id reserved for the enrollment to come
+	Secret     []byte    `json:"secret"`             // one-time-code secret reserved for it; sealed
 	Created    time.Time `json:"created"`
 	Expires    time.Time `json:"expires"`
 	SpentBy    *Key      `json:"spent_by,omitempty"`
@@ -71,16 +72,34 @@ func CheckFactor(factor string) error {
 	return nil
 }
 
-// AddTicket makes a ticket for a user and a factor as [CheckFactor] accepts it. Without another it enrols only while the
-// user has no active enrollment; that is asked when the ticket is used, since she may have enrolled since. The ticket is 32
-// characters of A–Z a–z 0–9, and this is the only time that it is seen.
-func (s *Service) AddTicket(tx *storage.Tx, uid storage.UID, factor string, another bool) (secret string, err error) {
+// TicketFor says what a ticket is made for.
+type TicketFor struct {
+	Factor   string // as CheckFactor accepts it
+	Another  bool   // it enrols also while the user has an active enrollment
+	Replaces string // id of the enrollment that is retired when the ticket enrols; its backup goes to the new one
+}
+
+// AddTicket makes a ticket for a user. One that is for no other phone, and replaces none, enrols only while the user has no
+// active enrollment; that is asked when the ticket is used, since she may have enrolled since. The ticket is 32 characters of
+// A–Z a–z 0–9, and this is the only time that it is seen.
+//
+// Errors: ErrNoEnrollment, when the one to be replaced is not the user's, or is retired.
+func (s *Service) AddTicket(tx *storage.Tx, uid storage.UID, f TicketFor) (secret string, err error) {
+	if err := forgetTickets(tx, uid); err != nil {
+		return "", err
+	}
+	if f.Replaces != "" {
+		if _, err := replaceable(tx, uid, f.Replaces); err != nil {
+			return "", err
+		}
+	}
 	secret = storage.NewID("", ticketLength)
 	r := Reserved{}.orNew()
 	t := &ticket{
 		Hash:       s.ring.Hash(ticketPurpose, []byte(secret)),
-		Factor:     factor,
-		Plain:      !another,
+		Factor:     f.Factor,
+		Plain:      !f.Another && f.Replaces == "",
+		Replaces:   f.Replaces,
 		Enrollment: r.ID,
 		Secret:     r.Secret,
 		Created:    tx.Now(),
@@ -89,10 +108,50 @@ func (s *Service) AddTicket(tx *storage.Tx, uid storage.UID, factor string, anot
 	return secret, tickets.Insert(tx, uid, storage.NewUID().String(), t)
 }
 
+// replaceable returns the user's enrollment that a ticket names, unless it is retired.
+//
+// Errors: ErrNoEnrollment.
+func replaceable(tx *storage.Tx, uid storage.UID, id string) (*Enrollment, error) {
+	e, err := Get(tx, uid, id)
+	if err == nil && e.Status == Retired {
+		err = ErrNoEnrollment
+	}
+	return e, err
+}
+
+// ticketsKept bounds the tickets of a user that were made for her, spent ones included.
+const ticketsKept = 64
+
+// forgetTickets makes room for one more ticket of the user: the oldest goes, with what pages have started from it. A program
+// that makes tickets without end takes nobody the newest ones away.
+func forgetTickets(tx *storage.Tx, uid storage.UID) error {
+	all, err := tickets.All(tx, uid)
+	if err != nil {
+		return err
+	}
+	roots := slices.DeleteFunc(slices.Clone(all), func(row storage.Row[ticket]) bool { return row.Record.Root != "" })
+	if len(roots) < ticketsKept {
+		return nil
+	}
+	slices.SortFunc(roots, func(a, b storage.Row[ticket]) int { return a.Record.Created.Compare(b.Record.Created) })
+	gone := make(map[string]bool, 1)
+	for _, row := range roots[:len(roots)-ticketsKept+1] {
+		gone[row.Key] = true
+	}
+	for _, row := range all {
+		if gone[row.Key] || gone[row.Record.Root] {
+			err = errors.Join(err, tickets.Delete(tx, uid, row.Key))
+		}
+	}
+	return err
+}
+
 // OpenTicket is a ticket that would enrol, as an admin sees it.
 type OpenTicket struct {
-	Created time.Time
-	Expires time.Time
+	Created  time.Time
+	Expires  time.Time
+	Via      Via    // how it would enrol a phone as it stands
+	Replaces string // id of the enrollment that it is to replace; empty: none
 }
 
 // OpenTickets returns the user's tickets that are neither spent nor expired, oldest first. Those that a page has made from
@@ -102,11 +161,28 @@ func OpenTickets(tx *storage.Tx, uid storage.UID) ([]OpenTicket, error) {
 	if err != nil {
 		return nil, err
 	}
+	onPage := map[string]bool{} // those whose QR code a page shows now
+	for _, row := range rows {
+		if t := row.Record; t.Root != "" && tx.Now().Before(t.Expires) {
+			onPage[t.Root] = true
+		}
+	}
 	var list []OpenTicket
 	for _, row := range rows {
-		if t := row.Record; t.Root == "" && t.SpentBy == nil && tx.Now().Before(t.Expires) {
-			list = append(list, OpenTicket{Created: t.Created, Expires: t.Expires})
+		t := row.Record
+		if t.Root != "" || t.SpentBy != nil || !tx.Now().Before(t.Expires) {
+			continue
 		}
+		open := OpenTicket{
+			Created:  t.Created,
+			Expires:  t.Expires,
+			Via:      ViaTicket,
+			Replaces: t.Replaces,
+		}
+		if onPage[row.Key] {
+			open.Via = ViaPage
+		}
+		list = append(list, open)
 	}
 	slices.SortFunc(list, func(a, b OpenTicket) int { return a.Created.Compare(b.Created) })
 	return list, nil
@@ -180,6 +256,13 @@ func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
 	}
 	if u.Blocked {
 		return ErrTicket
+	}
+	if t.root.Replaces != "" {
+		_, err := replaceable(tx, t.UID, t.root.Replaces)
+		if errors.Is(err, ErrNoEnrollment) {
+			err = ErrTicket.With("the phone that the ticket was to replace is gone already: ask for a new ticket")
+		}
+		return err
 	}
 	if !t.root.Plain {
 		return nil

@@ -29,9 +29,10 @@ type NoticeWord string
 const (
 	NoticeCodeChanged      NoticeWord = "code_changed"       // the recovery code was replaced
 	NoticeCodeGuessed      NoticeWord = "code_guessed"       // ten wrong recovery codes were tried in a row
+	NoticeCodeLost         NoticeWord = "code_lost"          // the recovery code was declared lost
 	NoticeDeviceAdded      NoticeWord = "device_added"       // another phone has enrolled
 	NoticePushTokenChanged NoticeWord = "push_token_changed" // the phone's push token or identifier was changed
-	NoticeReplaced         NoticeWord = "replaced"           // the same phone, or its key, has enrolled anew
+	NoticeReplaced         NoticeWord = "replaced"           // the same phone, or its key, has enrolled anew, or a ticket has put another in its place
 	NoticeRestored         NoticeWord = "restored"           // another phone has taken over
 	NoticeRestoreStarted   NoticeWord = "restore_started"    // another phone wants to take over
 )
@@ -40,9 +41,10 @@ const (
 var noticeTexts = map[NoticeWord]string{
 	NoticeCodeChanged:      "Your recovery code was replaced. Was it not you? Tell an admin.",
 	NoticeCodeGuessed:      "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
+	NoticeCodeLost:         "Your recovery code was reported as lost. It works until you get another. Was it not you? Tell an admin.",
 	NoticeDeviceAdded:      "Another phone was added to your account. Was it not you? Tell an admin.",
 	NoticePushTokenChanged: "Where this phone gets its messages was changed. Was it not you? Open this app, and tell an admin.",
-	NoticeReplaced:         "This phone was enrolled anew, and its earlier enrollment is over.",
+	NoticeReplaced:         "This phone is enrolled no longer: it enrolled anew, or another took its place. Was it not you? Tell an admin.",
 	NoticeRestored:         "Another phone has taken over with your recovery code. Was it not you? Tell an admin at once.",
 	NoticeRestoreStarted:   "Another phone wants to take over from one of yours. Is it not you? Open this app and stop it.",
 }

@@ -23,6 +23,9 @@ type saved struct {
 	Issued      time.Time `json:"issued"`
 	AdminIssued bool      `json:"admin_issued,omitempty"`
 	Confirmed   bool      `json:"confirmed,omitempty"` // the person has shown to have saved it
+	Underway    bool      `json:"underway,omitempty"`  // it is not known to have arrived; codes of earlier releases count as arrived
+	Carrier     string    `json:"carrier,omitempty"`   // id of the enrollment whose app shows it: its first call says that it has arrived
+	Lost        time.Time `json:"lost,omitzero"`       // when it was declared lost
 }
 
 func (s *saved) valid(now time.Time) bool {
@@ -64,24 +67,25 @@ func CodeIssued(tx *storage.Tx, uid storage.UID) (bool, error) {
 	return s != nil, err
 }
 
-// Issue gives the user a new code. From the commit on the old code opens nothing. It also erases the kept replies,
-// since one may show an old code.
+// Issue gives the user a new code, which is not known to have arrived. From the commit on the old code opens nothing. It also
+// erases the kept replies, since one may show an old code.
 func (s *Service) Issue(tx *storage.Tx, uid storage.UID) (Code, error) {
-	return s.issue(tx, uid, false)
+	return s.issue(tx, uid, saved{Underway: true})
 }
 
 // IssueByAdmin gives the user a new code that an admin sees: it is marked so and counts for 24 hours. The user's phones are
 // notified.
 func (s *Service) IssueByAdmin(tx *storage.Tx, uid storage.UID) (Code, error) {
-	code, err := s.issue(tx, uid, true)
+	code, err := s.issue(tx, uid, saved{AdminIssued: true})
 	return code, errors.Join(err, Notify(tx, uid, NoticePayload{Notice: NoticeCodeChanged}))
 }
 
-func (s *Service) issue(tx *storage.Tx, uid storage.UID, byAdmin bool) (Code, error) {
+func (s *Service) issue(tx *storage.Tx, uid storage.UID, row saved) (Code, error) {
 	code := newCode()
-	row := &saved{Hash: s.ring.Hash(codePurpose, uid[:], []byte(code)), Issued: tx.Now(), AdminIssued: byAdmin}
+	row.Hash = s.ring.Hash(codePurpose, uid[:], []byte(code))
+	row.Issued = tx.Now()
 	return code, errors.Join(
-		codes.Put(tx, uid, theCode, row),
+		codes.Put(tx, uid, theCode, &row),
 		ForgetReplies(tx, uid),
 	)
 }
@@ -103,7 +107,8 @@ func (s *Service) RepliesTo(tx *storage.Tx, r *Reply, uid storage.UID, code Code
 // code is as ParseCode returned it: a typo never comes here and costs no attempt. The code is compared before any limit is
 // looked at, so a right one always passes. A wrong one is Denied and counts on its channel; while the channel waits it is
 // Limited, with the time to wait, and counts nothing. Return both errors from the transaction as they are, so that the
-// count is kept. Spending and issuing are one step of tx, and the user's phones are notified.
+// count is kept. Spending and issuing are one step of tx, and the user's phones are notified. The next code goes out in the
+// answer of a grant, by which it has arrived; only at a restore the app that gets it must call first.
 //
 // Errors: ErrLimited; ErrWrongCode (kept).
 //
@@ -112,7 +117,7 @@ func (s *Service) Spend(tx *storage.Tx, uid storage.UID, ch Channel, code Code, 
 	if err := s.try(tx, uid, ch, code, actor); err != nil {
 		return "", err
 	}
-	next, err = s.Issue(tx, uid)
+	next, err = s.issue(tx, uid, saved{Underway: ch == RestoreChannel})
 	e := audit.Event{Type: audit.RecoverySucceed, UID: uid, Facts: audit.Facts{audit.FactChannel: audit.Word(ch)}}
 	return next, errors.Join(err,
 		Notify(tx, uid, NoticePayload{Notice: NoticeCodeChanged}),
@@ -174,6 +179,8 @@ func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, actor 
 		return err == nil, err
 	}
 	row.Confirmed = true
+	row.Underway = false
+	row.Carrier = ""
 	return true, codes.Put(tx, uid, theCode, row)
 }
 

@@ -360,7 +360,7 @@ func TestAnswer_IsErasedByWhatEndsItsUse(t *testing.T) {
 		left []string
 	}{
 		"the first call of its enrollment": {func(h *house, uid storage.UID, _ recovery.Code) {
-			must(h.t, h.update(func(tx *storage.Tx) error { return recovery.ForgetRepliesOf(tx, uid, "dev_a") }))
+			must(h.t, h.update(func(tx *storage.Tx) error { return recovery.Called(tx, uid, "dev_a") }))
 		}, []string{"b", "page"}},
 		"being shown": {func(h *house, uid storage.UID, _ recovery.Code) {
 			must(h.t, h.update(func(tx *storage.Tx) error { return recovery.ForgetReply(tx, uid, "page") }))

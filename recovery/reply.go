@@ -44,11 +44,6 @@ func ForgetReply(tx *storage.Tx, uid storage.UID, key string) error {
 	return replies.Delete(tx, uid, key)
 }
 
-// ForgetRepliesOf erases the replies about an enrollment: its first authenticated call shows that they arrived.
-func ForgetRepliesOf(tx *storage.Tx, uid storage.UID, enrollment string) error {
-	return forgetReplies(tx, uid, func(r *Reply) bool { return r.Enrollment == enrollment })
-}
-
 // ForgetReplies erases all replies kept for the user: a rotation of the code or the retirement of an enrollment does.
 func ForgetReplies(tx *storage.Tx, uid storage.UID) error {
 	return forgetReplies(tx, uid, func(*Reply) bool { return true })

@@ -120,6 +120,7 @@ func (s *Service) redeem(tx *storage.Tx, f row, sc *scene, code recovery.Code, h
 	// After the rotation and the retirement, which erase every reply that is kept.
 	kept := recovery.Reply{Enrollment: e.ID, Code: s.recovery.HashForReply(f.UID, code), Body: body}
 	return outcome, errors.Join(
+		device.CarryCode(tx, f.UID, e),
 		login.Refill(tx, f.UID),
 		recovery.KeepReply(tx, f.UID, replyKey(f), kept, recovery.ReplyLife),
 		record(tx, f, sc, e, actor))

@@ -53,6 +53,7 @@ type (
 		Updated instant `json:"updated"`
 	}
 	ticketJSON struct {
+		operator.OpenTicket
 		Created instant `json:"created"`
 		Expires instant `json:"expires"`
 	}
@@ -109,7 +110,7 @@ func userDetailForScripts(u operator.UserDetail) userDetailJSON {
 		Enrollments: each(u.Enrollments, enrollmentForScripts),
 		Backups:     each(u.Backups, func(b operator.Backup) backupJSON { return backupJSON{b, instant(b.Updated)} }),
 		Tickets: each(u.Tickets, func(t operator.OpenTicket) ticketJSON {
-			return ticketJSON{instant(t.Created), instant(t.Expires)}
+			return ticketJSON{t, instant(t.Created), instant(t.Expires)}
 		}),
 		Blocks: each(u.Blocks, func(b recovery.Block) blockJSON { return blockJSON{string(b.Channel), instant(b.Until)} }),
 		Mutes:  each(u.Mutes, func(m operator.Mute) muteJSON { return muteJSON{m, instant(m.Until)} }),

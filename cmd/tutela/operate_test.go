@@ -190,7 +190,7 @@ func TestTicket_PrintsTheLinkAloneAndThePhoneTakesIt(t *testing.T) {
 	if r := c.tryWith(nil, "phone", "--phone", phone, "enroll", strings.TrimSpace(link)); r.status != 0 {
 		t.Fatalf("the phone does not enrol: %s", r.stderr)
 	}
-	c.try("ticket", "maria").refused(`the user "maria" is enrolled already; --multiple makes a ticket for another phone`)
+	c.try("ticket", "maria").refused(`the user "maria" is enrolled already; --replaces PHONE makes a ticket for one in the place of a lost phone, --multiple for another phone`)
 	c.run("ticket", "maria", "--multiple")
 	if shown := c.run("user", "show", "maria"); !strings.Contains(shown, "maria@example.com") || !strings.Contains(shown, "dev_") ||
 		!strings.Contains(shown, "enrolled") {

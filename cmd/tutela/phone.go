@@ -39,6 +39,7 @@ type phoneCmd struct {
 	Status    phoneStatusCmd    `cmd:"" help:"Show what this phone holds and what the server knows of it."`
 	Practise  phonePractiseCmd  `cmd:"" help:"Check the saved recovery code without spending it."`
 	Notices   phoneNoticesCmd   `cmd:"" help:"Show what this phone was told."`
+	LoseCode  phoneLoseCodeCmd  `cmd:"" name:"lose-code" help:"Say that the recovery code is lost."`
 	Restores  phoneRestoresCmd  `cmd:"" help:"Show the restores that would take over from this phone."`
 	Veto      phoneVetoCmd      `cmd:"" help:"Stop a restore that is not yours."`
 	Update    phoneUpdateCmd    `cmd:"" help:"Tell the server a new name or push token."`
@@ -125,10 +126,10 @@ func (e *phoneEnrollCmd) Run(c *phoneCmd) error {
 		Name:         e.Name,
 		Identifier:   e.Identifier,
 		Algorithm:    keyAlgorithms[e.Key],
-		Capabilities: []string{},
+		Capabilities: []string{phone.ShowsCode},
 	}
 	if e.NumberMatching {
-		o.Capabilities = []string{phone.NumberMatching}
+		o.Capabilities = append(o.Capabilities, phone.NumberMatching)
 	}
 	if e.PushToken != "" {
 		o.Push = &phone.PushCredentials{Service: e.PushService, Token: e.PushToken}
@@ -497,6 +498,30 @@ func (r *phonePractiseCmd) Run(c *phoneCmd) error {
 		return errors.New("that is not the recovery code: look for the one that was saved last, or ask an admin for a new one")
 	}
 	c.say("That is the recovery code. It was not spent: keep it.\n")
+	return nil
+}
+
+type phoneLoseCodeCmd struct{}
+
+// Help is the long help of "tutela phone lose-code".
+func (phoneLoseCodeCmd) Help() string {
+	return `The code stays valid until another takes its place: at the next enrolment where one is shown. Every phone of the user is told.
+
+  tutela phone lose-code`
+}
+
+// Run says that the code is lost.
+func (r *phoneLoseCodeCmd) Run(c *phoneCmd) error {
+	ctx, cancel := phoneContext()
+	defer cancel()
+	p, err := c.open(phone.Options{})
+	if err != nil {
+		return err
+	}
+	if err := p.LoseCode(ctx); err != nil {
+		return c.explain(p, err)
+	}
+	c.say("The recovery code is declared lost. The next phone that you connect shows a new one; ask for a link to do so.\n")
 	return nil
 }
 

@@ -19,6 +19,8 @@ type ticketCmd struct {
 	User      string `arg:"" help:"The login system's id of the user; one not seen before is made."`
 	Email     string `placeholder:"ADDRESS" help:"Email of a user not seen before."`
 	Multiple  bool   `help:"Also for a user who is enrolled: another phone."`
+	Replaces  string `placeholder:"PHONE" help:"Id of a phone that is lost (dev_…): when the new one enrols, it is retired, and its backup goes to the new one."`
+	NewCode   bool   `name:"new-code" help:"The user has lost the recovery code: where the ticket enrols, a new one is shown."`
 	PublicURL string `name:"public-url" env:"TUTELA_PUBLIC_URL" default:"http://localhost:8080" placeholder:"URL" help:"URL of the link, when no server runs that knows it."`
 	Name      string `default:"tutela" env:"TUTELA_NAME" placeholder:"TEXT" help:"The organisation's name in the QR code, when no server runs that knows it."`
 	JSON      bool   `name:"json" help:"Print JSON: url, and uri, the text of the QR code."`
@@ -29,8 +31,13 @@ func (ticketCmd) Help() string {
 	return `Prints a link that lets its holder enrol a phone for the user, once, within 5 days; on a terminal also the QR code that the
 phone can scan at once.
 
+The link is the better way for most apps: its page shows the recovery code, which an app that scans the code of the terminal drops
+unless it was made for tutela. Then nobody has seen the code, and the next link shows another.
+
   tutela ticket maria
   tutela ticket maria --multiple                    a second phone
+  tutela ticket maria --replaces dev_…              a new phone for a lost one; tutela device list maria shows the ids
+  tutela ticket maria --multiple --new-code         the code is lost too
   tutela phone enroll "$(tutela ticket maria)"      the simulated phone takes the link`
 }
 
@@ -38,7 +45,13 @@ phone can scan at once.
 func (c *ticketCmd) Run(ctx context.Context) error {
 	here := installation{publicURL: strings.Split(c.PublicURL, ",")[0], name: c.Name}
 	return c.operate(ctx, here, func(s operator.Service) error {
-		ticket, err := operator.MakeTicket.Do(ctx, s, operator.TicketRequest{UserID: c.User, Email: c.Email, Multiple: c.Multiple})
+		ticket, err := operator.MakeTicket.Do(ctx, s, operator.TicketRequest{
+			UserID:   c.User,
+			Email:    c.Email,
+			Multiple: c.Multiple,
+			Replaces: c.Replaces,
+			NewCode:  c.NewCode,
+		})
 		if err != nil {
 			return err
 		}
@@ -50,7 +63,8 @@ func (c *ticketCmd) Run(ctx context.Context) error {
 			if err != nil {
 				width = 0
 			}
-			fmt.Fprintf(os.Stderr, "\nScan this with %s's app, or open the link. Either works once, within 5 days.\n\n", plain(c.User))
+			fmt.Fprintf(os.Stderr, "\nLet %s open the link: its page shows the recovery code, too. Or scan this, with an app that shows codes itself.\n"+
+				"Either works once, within 5 days.\n\n", plain(c.User))
 			if err := drawQR(os.Stdout, ticket.URI, width); err != nil {
 				return err
 			}

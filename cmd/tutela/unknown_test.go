@@ -100,6 +100,7 @@ var repeatedCalls = []repeated{
 				"Authorization", "Bearer "+m.held["device_jwt"])
 		}
 	}},
+	{name: "lose the code", prepare: sent("POST", "/api/device-accounts/:id/recovery-code/lost", object(), bearer("device_jwt"))},
 	{name: "start a restore", leaves: []string{"restore", "outbox", "notice"}, prepare: sent("POST", "/api/restores",
 		func(m *mounted) any { return m.installation("restore_handle", m.held["restore_handle"]) }, fixed())},
 	{name: "restore", prepare: func(m *mounted) func() reply {

@@ -14,14 +14,10 @@ import (
 
 // showUser prints all that is known of a user, and what to do next.
 func showUser(w io.Writer, u operator.UserDetail) error {
-	code := "none"
-	if u.HasCode {
-		code = "issued"
-	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, line := range [][2]string{
 		{"user", u.ID}, {"uid", u.UID.String()}, {"name", u.Name}, {"email", u.Email}, {"role", string(u.Role)},
-		{"", blockedMark(u.Blocked)}, {"MFA", string(u.State)}, {"recovery code", code},
+		{"", blockedMark(u.Blocked)}, {"MFA", string(u.State)}, {"recovery code", codeInWords(u.Code)},
 		{"created", shortTime(u.Created)}, {"last login", shortTime(u.LastLogin)},
 	} {
 		if line[1] != "" && line[1] != "-" {
@@ -46,6 +42,22 @@ func showUser(w io.Writer, u operator.UserDetail) error {
 	return table.Flush()
 }
 
+// codeInWords says how a user's recovery code stands.
+func codeInWords(code recovery.Holding) string {
+	switch {
+	case !code.Counts:
+		return "none"
+	case code.Lost:
+		return "declared lost; it counts until the next phone gets another"
+	case code.ByAdmin:
+		return "made by an admin"
+	case !code.Arrived:
+		return "issued, but nobody is known to have seen it"
+	default:
+		return "issued"
+	}
+}
+
 // showHoldings prints what the user has: phones, backups, tickets.
 func showHoldings(w io.Writer, u operator.UserDetail) {
 	for _, e := range u.Enrollments {
@@ -61,7 +73,7 @@ func showHoldings(w io.Writer, u operator.UserDetail) {
 			byteSize(int64(b.Size)), whose, shortTime(b.Updated))
 	}
 	for _, t := range u.Tickets {
-		say(w, "ticket\topen until %s, made %s\n", shortTime(t.Expires), shortTime(t.Created))
+		say(w, "ticket\topen until %s, made %s%s\n", shortTime(t.Expires), shortTime(t.Created), ticketNote(t))
 	}
 }
 
@@ -80,6 +92,17 @@ func named(e operator.Enrollment) string {
 		return plain(e.Name)
 	}
 	return plain(e.Name) + " (" + plain(e.Platform) + ")"
+}
+
+// ticketNote says what a ticket does besides enrolling a phone, and that its page is open.
+func ticketNote(t operator.OpenTicket) (note string) {
+	if t.Via == device.ViaPage {
+		note += ", its page shows a QR code"
+	}
+	if t.Replaces != "" {
+		note += ", in the place of " + t.Replaces
+	}
+	return note
 }
 
 // showWaits prints what holds the user up.
@@ -126,6 +149,8 @@ func nextSteps(u operator.UserDetail) (steps [][2]string) {
 		add("user reset "+id+" --reason TEXT", "begins anew for who has lost all")
 	case !u.HasCode:
 		add("user code "+id, "makes a recovery code, which the user lacks")
+	case u.Code.ByNobody():
+		add("ticket "+id+" --multiple", "makes a link whose page shows a new recovery code")
 	}
 	for _, e := range u.Enrollments {
 		if e.Status == "suspended" {

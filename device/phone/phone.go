@@ -36,10 +36,14 @@ var (
 	ErrNoBlobKey   = errors.New("this phone does not hold the key of the backup")
 )
 
-// NumberMatching is the capability of an app that asks for the digits on the login screen.
-const NumberMatching = "number-matching"
+// What an app can do beyond the Guardian protocol, as it tells the server.
+const (
+	NumberMatching = "number-matching" // it asks for the digits on the login screen
+	ShowsCode      = "recovery-code"   // it shows the person the recovery code that it gets
+)
 
-// Options say what a phone is. The zero value is a pull-only phone in memory with a P-256 key and number matching.
+// Options say what a phone is. The zero value is a pull-only phone in memory with a P-256 key, which matches numbers and shows
+// recovery codes.
 // What an existing folder says holds unless an option that is set says otherwise.
 type Options struct {
 	BaseURL      string           // public URL of the server, with or without /appliance-mfa; empty: from the QR code or the folder
@@ -48,7 +52,7 @@ type Options struct {
 	Algorithm    Algorithm        // of new keys; empty: ES256
 	Name         string           // shown to the person and to admins; empty: "Simulated phone"
 	Identifier   string           // the app's own id of the phone; empty: drawn at random
-	Capabilities []string         // nil: number matching; empty: an older app, which can only be tapped
+	Capabilities []string         // nil: number matching and recovery codes; empty: an older app, which can only be tapped
 	Push         *PushCredentials // nil: the app only pulls
 	Platform     string           // what it says that it runs on; empty: it does not say
 	Now          func() time.Time // nil: time.Now
@@ -129,7 +133,7 @@ func (d *device) configure(o Options) {
 	if o.Capabilities != nil {
 		d.Capabilities = o.Capabilities
 	} else if d.Capabilities == nil {
-		d.Capabilities = []string{NumberMatching}
+		d.Capabilities = []string{NumberMatching, ShowsCode}
 	}
 	if o.Push != nil {
 		d.Push = o.Push

@@ -286,3 +286,13 @@ func (p *Phone) CheckCode(ctx context.Context, code string) (bool, error) {
 	err = response.decode(&got)
 	return got.Valid, err
 }
+
+// LoseCode says that the person has lost the recovery code. It stays valid until another takes its place.
+func (p *Phone) LoseCode(ctx context.Context) error {
+	e, err := p.enrolled()
+	if err != nil {
+		return err
+	}
+	_, err = p.deviceCall(ctx, Call{Method: http.MethodPost, Path: e.devicePath("/recovery-code/lost")})
+	return err
+}

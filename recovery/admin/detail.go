@@ -17,6 +17,7 @@ type Detail struct {
 	Profile
 	Enrollments device.Set
 	HasCode     bool             // a recovery code that counts
+	Code        recovery.Holding // what is known of who holds it
 	Blocks      []recovery.Block // channels that are closed or waiting by the limits on guessing
 	Receipts    []recovery.Receipt
 	Backups     []backup.Tracked
@@ -50,9 +51,10 @@ func (s *Service) fill(tx *storage.Tx, uid storage.UID, d *Detail) error {
 	if d.State, err = set.State(tx, uid); err != nil {
 		return err
 	}
-	if d.HasCode, err = recovery.HasCode(tx, uid); err != nil {
+	if d.Code, err = recovery.HoldingOf(tx, uid); err != nil {
 		return err
 	}
+	d.HasCode = d.Code.Counts
 	if d.Blocks, err = recovery.Blocks(tx, uid); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"tutela/device"
+	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -15,6 +16,8 @@ type TicketRequest struct {
 	User          user.User // the id, and what is known about a user not seen before
 	Factor        string    // see device.CheckFactor
 	AllowMultiple bool      // also for a user who is enrolled
+	Replaces      string    // id of the enrollment that the new one takes the place of; it needs no AllowMultiple
+	NewCode       bool      // the user's recovery code counts as lost: a new one is shown where the ticket enrols
 }
 
 // ErrEnrolled reports a ticket for a user who is enrolled.
@@ -24,7 +27,8 @@ var ErrEnrolled = storage.NewError(storage.Conflict,
 // NewTicket makes a ticket, and the user when there is none of that id. The ticket is 32 characters of A–Z a–z 0–9, and
 // this is the only time that it is seen.
 //
-// Errors: device.ErrFactor; user.ErrID; ErrRefused; ErrEnrolled.
+// Errors: device.ErrFactor; user.ErrID; ErrRefused; ErrEnrolled; device.ErrNoEnrollment, when the one to be replaced is not
+// this user's, or is retired.
 func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.Actor) (secret string, err error) {
 	err = device.CheckFactor(req.Factor)
 	if err != nil {
@@ -44,10 +48,17 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.
 		if err != nil {
 			return err
 		}
-		if state == user.Enrolled && !req.AllowMultiple {
+		if state == user.Enrolled && !req.AllowMultiple && req.Replaces == "" {
 			return ErrEnrolled
 		}
-		secret, err = s.devices.AddTicket(tx, u.UID, req.Factor, req.AllowMultiple)
+		secret, err = s.devices.AddTicket(tx, u.UID, device.TicketFor{
+			Factor:   req.Factor,
+			Another:  req.AllowMultiple,
+			Replaces: req.Replaces,
+		})
+		if err == nil && req.NewCode {
+			err = recovery.DeclareLost(tx, u.UID, actor, audit.Detail{})
+		}
 		return errors.Join(err,
 			audit.RecordAccount(tx, actor, audit.Event{Type: audit.StartEnroll, UID: u.UID}, audit.Detail{}),
 			audit.RecordCall(tx, actor, u.UID))

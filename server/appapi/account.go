@@ -82,6 +82,14 @@ func (a *api) mountAccount() {
 		Summary:     "Practise: is this the recovery code?",
 		Description: "Nothing is spent.",
 	}, a.checkCode)
+	register(a, byDevice, huma.Operation{
+		OperationID:   "lose-recovery-code",
+		Method:        http.MethodPost,
+		Path:          path + "/recovery-code/lost",
+		DefaultStatus: http.StatusNoContent,
+		Summary:       "Say that the recovery code is lost",
+		Description:   "It stays valid until another takes its place: at the next enrolment where one is shown. Once more is no error.",
+	}, a.loseCode)
 }
 
 func (a *api) readAccount(ctx context.Context, c *caller, _ *AccountPath) (*account, error) {
@@ -136,4 +144,8 @@ func (a *api) checkCode(ctx context.Context, c *caller, in *struct {
 	var err error
 	out.Body.Valid, err = a.Devices.Practise(ctx, c.proof, in.Body.RecoveryCode, c.actor)
 	return &out, err
+}
+
+func (a *api) loseCode(ctx context.Context, c *caller, _ *AccountPath) (*struct{}, error) {
+	return nil, a.Devices.LoseCode(ctx, c.proof, c.actor)
 }

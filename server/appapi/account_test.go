@@ -13,7 +13,9 @@ import (
 	"tutela/device"
 	"tutela/device/phone"
 	"tutela/server"
+	"tutela/server/servertest"
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 func withLimit(perMinute int) func(*server.Config) {
@@ -141,7 +143,7 @@ func TestAccount_OfAnotherDeviceIsClosed(t *testing.T) {
 		for _, call := range [][2]string{
 			{"GET", ""}, {"PATCH", ""}, {"DELETE", ""}, {"GET", "/approvals"}, {"PUT", "/backup"}, {"GET", "/backup"},
 			{"DELETE", "/backup"}, {"POST", "/backup/handle"}, {"GET", "/backup/generations"}, {"GET", "/backup/generations/1"},
-			{"GET", "/restores"}, {"POST", "/recovery-code/check"},
+			{"GET", "/restores"}, {"POST", "/recovery-code/check"}, {"POST", "/recovery-code/lost"},
 		} {
 			h.Unchanged(func() {
 				h.refused(h.call(call[0], path(maria, call[1]), `{"name":"x"}`, "Authorization", authorization), 401, "invalid_token")
@@ -268,6 +270,7 @@ func TestAccount_OpensTheCompanionCallsToTheJWTAlone(t *testing.T) {
 	for _, call := range [][2]string{
 		{"GET", "/approvals"}, {"PUT", "/backup"}, {"GET", "/backup"}, {"DELETE", "/backup"}, {"POST", "/backup/handle"},
 		{"GET", "/backup/generations"}, {"GET", "/backup/generations/1"}, {"GET", "/restores"}, {"POST", "/recovery-code/check"},
+		{"POST", "/recovery-code/lost"},
 	} {
 		a := h.call(call[0], path(p, call[1]), "{}", "Authorization", "Bearer "+p.Enrollment().Token)
 		h.refused(a, 403, "insufficient_scope")
@@ -327,4 +330,32 @@ func TestPractice_IsLimitedAfterTenWrongCodes(t *testing.T) {
 	if a.header.Get("Retry-After") != "30" {
 		t.Errorf("Retry-After is %q", a.header.Get("Retry-After"))
 	}
+}
+
+func TestLoseCode_LeavesItValidUntilAnotherIsShown(t *testing.T) {
+	h := newHouse(t)
+	p, code := h.enroll("maria")
+	lose := func(authorization string) answer {
+		return h.call("POST", path(p, "/recovery-code/lost"), "", "Authorization", authorization)
+	}
+	for range 2 {
+		h.accepted(lose(h.bearer(p)), 204)
+	}
+	h.refused(lose("Bearer "+p.Enrollment().Token), 403, "insufficient_scope")
+	h.refused(lose("Bearer a.b.c"), 401, "invalid_token")
+	valid, err := p.CheckCode(t.Context(), code)
+	h.must(err)
+	if !valid {
+		t.Error("the lost code counts no longer, and there is no other")
+	}
+	if lost := h.Events(audit.CodeLost); len(lost) != 1 || lost[0].Detail.Enrollment != p.Enrollment().ID {
+		t.Errorf("events %+v", lost)
+	}
+	_, dropped := h.enroll("maria", func(o *phone.Options) { o.Capabilities = []string{} })
+	_, next := h.enroll("maria")
+	if valid, err = p.CheckCode(t.Context(), next); err != nil || !valid || dropped != "" {
+		t.Errorf("an app that drops it got %q, one that shows it %q: valid %t, %v", dropped, next, valid, err)
+	}
+	h.must(h.Admins.Suspend(t.Context(), p.Enrollment().ID, servertest.Operator))
+	h.refused(lose(h.bearer(p)), 403, "enrollment_suspended")
 }

@@ -20,7 +20,7 @@ type installation struct {
 	Push         *pushCredentials `json:"push_credentials,omitempty" doc:"Left out by an app that pulls."`
 	PublicKey    publicKey        `json:"public_key"`
 	Platform     string           `json:"platform,omitempty" doc:"What the app runs on: android, ios, web or another word. Admins see it."`
-	Capabilities []string         `json:"capabilities,omitempty" maxItems:"16" doc:"number-matching: the app asks for the digits on the login screen."`
+	Capabilities []string         `json:"capabilities,omitempty" maxItems:"16" doc:"number-matching: the app asks for the digits on the login screen. recovery-code: it shows the recovery code of the answer."`
 }
 
 // pushCredentials is where a push service finds an app. iOS decodes it whole or not at all.

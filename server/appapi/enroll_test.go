@@ -250,6 +250,8 @@ func TestEnroll_RefusesAKeyThatTheUserHasAlready(t *testing.T) {
 func TestEnroll_ReplacesTheEnrollmentOfTheSamePhone(t *testing.T) {
 	h := newHouse(t)
 	old, code := h.enroll("maria")
+	_, err := old.Status(t.Context()) // its app has the code
+	h.must(err)
 	p := h.phone(func(o *phone.Options) { o.Identifier = old.Identifier() })
 	enrolled, err := p.Enroll(t.Context(), h.ticket("maria"))
 	h.must(err)

@@ -30,7 +30,7 @@ func describeScheme(api huma.API) {
 
 // refusals are the errors of the domain with which each call refuses, beside those of every call.
 var refusals = map[audit.Word][]error{
-	audit.CallCreateTicket:      {device.ErrFactor, admin.ErrRefused, admin.ErrEnrolled},
+	audit.CallCreateTicket:      {device.ErrFactor, admin.ErrRefused, admin.ErrEnrolled, device.ErrNoEnrollment},
 	audit.CallDeleteEnrollment:  {device.ErrNoEnrollment, admin.ErrRefused},
 	audit.CallGetEnrollment:     {device.ErrNoEnrollment},
 	audit.CallSuspendEnrollment: {device.ErrNoEnrollment, admin.ErrRefused},

@@ -168,8 +168,20 @@ func (a answer) array() []map[string]any {
 // enroll makes a phone of a user, who may have others, and returns the enrollment's id.
 func (h *house) enroll(userID string) string {
 	h.t.Helper()
+	return h.enrollBy(h.Ticket(user.User{ID: userID}))
+}
+
+// enrollBy makes a phone by a ticket.
+func (h *house) enrollBy(ticket string) string {
+	h.t.Helper()
+	id, err := h.tryEnroll(ticket)
+	must(h.t, err)
+	return id
+}
+
+func (h *house) tryEnroll(ticket string) (id string, err error) {
+	h.t.Helper()
 	ctx := h.t.Context()
-	ticket := h.Ticket(user.User{ID: userID})
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(h.t, err)
 	point, err := key.PublicKey.Bytes()
@@ -179,8 +191,10 @@ func (h *house) enroll(userID string) string {
 	must(h.t, err)
 	in := device.Installation{Identifier: storage.NewID("", 12), Name: "Pixel 9", Key: jwk}
 	answer, err := h.devices.Enroll(ctx, ticket, in, audit.ByUser().WithOrigin("192.0.2.7", ""))
-	must(h.t, err)
-	return answer.ID
+	if err != nil {
+		return "", err
+	}
+	return answer.ID, nil
 }
 
 // setRole gives a user a role.

@@ -6,6 +6,7 @@ import (
 
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
+	"tutela/server/access"
 	"tutela/storage/audit"
 )
 
@@ -18,6 +19,8 @@ type ticketRequest struct {
 		EmailLocale   string `json:"email_locale,omitempty"`
 		Factor        string `json:"factor,omitempty" doc:"push-notification"`
 		AllowMultiple bool   `json:"allow_multiple_enrollments,omitempty" doc:"Also for a user who is enrolled."`
+		Replaces      string `json:"replaces,omitempty" nullable:"true" maxLength:"64" doc:"The user's enrollment that is retired when this ticket enrols; its backup goes to the new one."`
+		NewCode       bool   `json:"new_code,omitempty" doc:"The user's recovery code counts as lost: where the ticket enrols, a new one is shown."`
 	}
 }
 
@@ -34,7 +37,7 @@ func (a *api) mountTickets() {
 		Method:      http.MethodPost,
 		Path:        "/guardian/enrollments/ticket",
 		Summary:     "Create a Guardian Enrollment Ticket",
-		Description: "The link lives 5 days and enrols once.",
+		Description: "The link lives 5 days and enrols once. replaces also wants scope delete:guardian_enrollments.",
 		Scopes:      []string{"create:guardian_enrollment_tickets"},
 	}, a.createTicket)
 }
@@ -43,10 +46,17 @@ func (a *api) createTicket(ctx context.Context, actor audit.Actor, in *ticketReq
 	if in.Body.SendMail {
 		return nil, errBody.With("send_mail needs a webhook that mails, and there is none: send the link yourself")
 	}
+	if in.Body.Replaces != "" {
+		if err := access.RequireScope(actor, "delete:guardian_enrollments"); err != nil {
+			return nil, err
+		}
+	}
 	ticket, err := a.Admins.NewTicket(ctx, admin.TicketRequest{
 		User:          user.User{ID: in.Body.UserID, Email: in.Body.Email},
 		Factor:        in.Body.Factor,
 		AllowMultiple: in.Body.AllowMultiple,
+		Replaces:      in.Body.Replaces,
+		NewCode:       in.Body.NewCode,
 	}, actor)
 	if err != nil {
 		return nil, err

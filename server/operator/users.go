@@ -76,6 +76,7 @@ type UserDetail struct {
 	admin.Profile
 	Enrollments []Enrollment       `json:"enrollments"`
 	HasCode     bool               `json:"has_recovery_code"`
+	Code        recovery.Holding   `json:"recovery_code"`
 	Backups     []Backup           `json:"backups"`
 	Tickets     []OpenTicket       `json:"tickets"`
 	Blocks      []recovery.Block   `json:"blocks"`
@@ -98,8 +99,10 @@ type Backup struct {
 
 // OpenTicket is a ticket that would enrol a phone.
 type OpenTicket struct {
-	Created time.Time `json:"created"`
-	Expires time.Time `json:"expires"`
+	Created  time.Time  `json:"created"`
+	Expires  time.Time  `json:"expires"`
+	Via      device.Via `json:"via"`                // page: its QR code is shown now; else ticket
+	Replaces string     `json:"replaces,omitempty"` // id of the enrollment that it replaces
 }
 
 // Mute is a place whose logins ring no phone of the user for a while.
@@ -143,6 +146,8 @@ type TicketRequest struct {
 	UserID   string `json:"user_id"`
 	Email    string `json:"email,omitempty"`    // of a user not seen before
 	Multiple bool   `json:"multiple,omitempty"` // also for a user who is enrolled
+	Replaces string `json:"replaces,omitempty"` // id of the enrollment that the new phone takes the place of
+	NewCode  bool   `json:"new_code,omitempty"` // the user's recovery code counts as lost
 }
 
 // Ticket is a ticket to enrol with.
@@ -157,7 +162,7 @@ func ofUser(id string, err error) error {
 	case errors.Is(err, user.ErrUnknown):
 		return user.ErrUnknown.With("there is no user %q: see tutela user list", id)
 	case errors.Is(err, admin.ErrEnrolled):
-		return admin.ErrEnrolled.With("the user %q is enrolled already; --multiple makes a ticket for another phone", id)
+		return admin.ErrEnrolled.With("the user %q is enrolled already; --replaces PHONE makes a ticket for one in the place of a lost phone, --multiple for another phone", id)
 	}
 	return err
 }
@@ -209,6 +214,7 @@ func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
 		Profile:     d.Profile,
 		Enrollments: each(d.Enrollments, enrollmentOf),
 		HasCode:     d.HasCode,
+		Code:        d.Code,
 		Backups:     each(d.Backups, backupOf),
 		Tickets:     each(d.Tickets, func(t device.OpenTicket) OpenTicket { return OpenTicket(t) }),
 		Blocks:      d.Blocks,
@@ -308,7 +314,13 @@ func (l *Local) makeTicket(ctx context.Context, r TicketRequest) (Ticket, error)
 	secret, err := l.Admins.NewTicket(ctx, admin.TicketRequest{
 		User:          user.User{ID: r.UserID, Email: r.Email},
 		AllowMultiple: r.Multiple,
+		Replaces:      r.Replaces,
+		NewCode:       r.NewCode,
 	}, l.actor)
+	if errors.Is(err, device.ErrNoEnrollment) {
+		err = device.ErrNoEnrollment.With("%q has no phone %q that could be replaced: tutela device list %s shows the ids",
+			r.UserID, r.Replaces, r.UserID)
+	}
 	if err != nil {
 		return Ticket{}, ofUser(r.UserID, err)
 	}

@@ -55,6 +55,7 @@ const (
 	DeviceMoved       Type = "td_device_moved"
 	ClientAdded       Type = "td_client_added"
 	KeyRotated        Type = "td_key_rotated"
+	CodeLost          Type = "td_code_lost"
 )
 
 // Damaged is the type under which a reader shows an event whose bytes cannot be read. No event is recorded with it.

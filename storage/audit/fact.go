@@ -48,6 +48,7 @@ const (
 	WhyNumber   Word = "number"   // a login failed: the number was not the one that the login shows
 	WhyReplaced Word = "replaced" // an enrollment was removed: the same phone enrolled again
 	WhyRestored Word = "restored" // a backup was moved: its phone was restored
+	WhyTicket   Word = "ticket"   // an enrollment was removed, or its backup moved: a ticket let another phone take its place
 )
 
 // FoldedOthers says that the event stands for what found no room in a fold of its own.

@@ -6,7 +6,7 @@ import "slices"
 var types = []Type{
 	StartEnroll, EnrollComplete, UpdateDevice, Unenroll,
 	StartAuth, SendPush, SendPushFailure, AuthSucceed, AuthFailed, AuthRejected,
-	RecoverySucceed, RecoveryFailed, RecoveryRateLimit,
+	RecoverySucceed, RecoveryFailed, RecoveryRateLimit, CodeLost,
 	UserDelete, TenantUpdate,
 	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,
 	BackupPut, BackupDeleted, RestoreStarted, RestoreDone, RestoreVetoed,
