@@ -279,7 +279,7 @@ func (sc *scene) of(r *restore) Facts {
 	f.Chosen = !r.Chosen.IsZero()
 	f.NoHandle = r.NoHandle
 	f.Disabled = r.Disabled
-	f.Found = sc.backup != nil && sc.backup.Handle == r.Handle
+	f.Found = sc.backup != nil && sc.backup.Finds(r.Handle, f.Now)
 	f.WaitUntil = r.Started.Add(firstWait)
 	if r.Watched && (sc.old == nil || sc.old.CalledDuring(r.ID)) {
 		f.WaitUntil = r.Started.Add(sc.wait)
