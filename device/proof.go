@@ -219,7 +219,7 @@ type Showing struct {
 func Authenticated(tx *storage.Tx, uid storage.UID, e *Enrollment, shown Showing) error {
 	now := tx.Now()
 	first := e.Type == TypePush && !e.Push.Seen
-	stamps := shown.Signed && e.signedLongAgo(now)
+	stamps := shown.Signed && (e.signedLongAgo(now) || e.watched(now))
 	if !first && !stamps && !shown.Satisfied {
 		return nil
 	}
@@ -227,6 +227,7 @@ func Authenticated(tx *storage.Tx, uid storage.UID, e *Enrollment, shown Showing
 		e.LastAuth = now
 	}
 	if stamps {
+		e.noteCall(now)
 		e.noteSigned(now)
 	}
 	if !first {

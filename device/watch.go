@@ -10,7 +10,7 @@ import (
 type Watch struct {
 	Restore string    `json:"restore"`
 	Until   time.Time `json:"until"`
-	Called  time.Time `json:"called,omitzero"` // the first call signed by the key before Until
+	Called  time.Time `json:"called,omitzero"` // the first call or answer signed by the key before Until
 }
 
 // watchesKept bounds the watches of an enrollment; watchLife is how long one is remembered.
@@ -19,7 +19,7 @@ const (
 	watchLife   = time.Hour
 )
 
-// WatchCalls records, for a restore, the first signed call of the enrollment before until.
+// WatchCalls records, for a restore, the first signed call or answer of the enrollment before until.
 func WatchCalls(tx *storage.Tx, uid storage.UID, e *Enrollment, restore string, until time.Time) error {
 	kept := make([]Watch, 0, len(e.Push.Watches)+1)
 	for _, w := range e.Push.Watches {
@@ -35,7 +35,7 @@ func WatchCalls(tx *storage.Tx, uid storage.UID, e *Enrollment, restore string, 
 	return Put(tx, uid, e)
 }
 
-// CalledDuring reports whether the enrollment's phone made a signed call while the restore's watch ran. Of a watch that is
+// CalledDuring reports whether the enrollment's phone made a signed call, or gave a signed answer, while the restore's watch ran. Of a watch that is
 // not kept any more it assumes so: a flood of restores must not hide that the phone is there.
 func (e *Enrollment) CalledDuring(restore string) bool {
 	for _, w := range e.Push.Watches {

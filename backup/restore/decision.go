@@ -10,7 +10,6 @@ const (
 	StepFirstTimeSetup Step = "first_time_setup"
 	StepRecoveryCode   Step = "recovery_code"
 	StepAskAdmin       Step = "ask_admin"
-	StepWait           Step = "wait"
 	StepDone           Step = "done"
 )
 
@@ -25,7 +24,7 @@ const (
 	UserBlocked      Reason = "user_blocked"
 	Vetoed           Reason = "vetoed"
 	NoRecoveryCode   Reason = "no_recovery_code"
-	OldDeviceAsked   Reason = "old_device_asked" // the old installation has time to veto
+	OldDeviceAsked   Reason = "old_device_asked" // as BackupFound, but the code counts only after a time, in which the old installation may veto or allow
 	BackupFound      Reason = "backup_found"
 	Chosen           Reason = "chosen" // the person chose first-time setup
 )
@@ -46,8 +45,9 @@ type Facts struct {
 	Blocked   bool      // the user is
 	Vetoed    bool      // a restore of this backup was, in the last 24 hours
 	HasCode   bool      // the user has a recovery code that counts
-	VetoOn    bool      // the policy gives the old installation time to veto
-	WaitUntil time.Time // the end of that time
+	Asked     bool      // the old installation was asked when the restore began, and is still there
+	Allowed   bool      // it said that the restore may go on
+	WaitUntil time.Time // the end of the time that it has; with Asked
 	Now       time.Time
 }
 
@@ -72,8 +72,8 @@ func Decide(f Facts) Decision {
 		return Decision{StepAskAdmin, Vetoed}
 	case !f.HasCode:
 		return Decision{StepAskAdmin, NoRecoveryCode}
-	case f.VetoOn && f.Now.Before(f.WaitUntil):
-		return Decision{StepWait, OldDeviceAsked}
+	case f.Asked && !f.Allowed && f.Now.Before(f.WaitUntil):
+		return Decision{StepRecoveryCode, OldDeviceAsked}
 	default:
 		return Decision{StepRecoveryCode, BackupFound}
 	}

@@ -26,9 +26,9 @@ func TestDecide_IsTheFirstLineThatHolds(t *testing.T) {
 		{"vetoed", func(f *restore.Facts) { f.Vetoed = true }, restore.Decision{Step: restore.StepAskAdmin, Reason: restore.Vetoed}},
 		{"no code", func(f *restore.Facts) { f.HasCode = false }, restore.Decision{Step: restore.StepAskAdmin, Reason: restore.NoRecoveryCode}},
 		{"wait", func(f *restore.Facts) {
-			f.VetoOn = true
+			f.Asked = true
 			f.WaitUntil = now.Add(1)
-		}, restore.Decision{Step: restore.StepWait, Reason: restore.OldDeviceAsked}},
+		}, restore.Decision{Step: restore.StepRecoveryCode, Reason: restore.OldDeviceAsked}},
 		{"else", func(*restore.Facts) {}, restore.Decision{Step: restore.StepRecoveryCode, Reason: restore.BackupFound}},
 	}
 	for i, line := range lines {
@@ -51,13 +51,14 @@ func TestDecide_IsTheFirstLineThatHolds(t *testing.T) {
 	}
 }
 
-func TestDecide_DoesNotWaitWhenThePolicyIsOffOrTheTimeIsOver(t *testing.T) {
+func TestDecide_DoesNotWaitWhenNobodyIsAskedOrTheTimeIsOver(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for _, f := range []restore.Facts{
 		{Found: true, HasCode: true, Now: now, WaitUntil: now.Add(time.Hour)},
-		{Found: true, HasCode: true, Now: now, WaitUntil: now, VetoOn: true},
+		{Found: true, HasCode: true, Now: now, WaitUntil: now, Asked: true},
+		{Found: true, HasCode: true, Now: now, WaitUntil: now.Add(time.Hour), Asked: true, Allowed: true},
 	} {
-		if got := restore.Decide(f); got.Step != restore.StepRecoveryCode {
+		if got := restore.Decide(f); got != (restore.Decision{Step: restore.StepRecoveryCode, Reason: restore.BackupFound}) {
 			t.Errorf("%+v: %v", f, got)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"tutela/backup"
 	"tutela/backup/restore"
@@ -50,6 +51,7 @@ func openHouse(t testing.TB, o ground.Options) *house {
 		return h.engine
 	}
 	h.House = devicetest.Open(t, o)
+	h.Set("restore.veto", "off") // the tests of the wait set another
 	h.store = h.Store
 	h.clock = h.Clock
 	h.ring = h.Ring
@@ -131,7 +133,12 @@ func (p *phone) start(t testing.TB, handle string) *started {
 func (p *phone) request(t testing.TB, handle string) restore.StartRequest {
 	t.Helper()
 	proof := p.Sign(map[string]any{"handle": hexDigest(handle), "iat": 1})
-	return restore.StartRequest{Handle: handle, Installation: p.In, Proof: proof}
+	return restore.StartRequest{
+		Handle:       handle,
+		Installation: p.In,
+		Proof:        proof,
+		Address:      "192.0.2.1",
+	}
 }
 
 // state is what a GET of the restore says.
@@ -208,6 +215,58 @@ func (h *house) notices(t testing.TB, all ...string) (n int) {
 		}
 	}
 	return n
+}
+
+// question is a login of ada's that waits for an answer.
+type question struct {
+	login.Begun
+	push.Message
+}
+
+// ask has a login from an address ask ada's phones, and takes what was pushed to the first.
+func (h *house) ask(t testing.TB, address string) question {
+	t.Helper()
+	begun, err := h.logins.Begin(context.Background(), login.Request{
+		Client: "shop",
+		UserID: "ada",
+		Scope:  "openid",
+		IP:     address,
+		Life:   5 * time.Minute,
+	})
+	must(t, err)
+	h.Sent.Take()
+	h.Drain(h.logins.Handler(), recovery.Notice.Handler(h.devices.DeliverNotice))
+	for _, m := range h.Sent.Take() {
+		if m.Challenge != "" {
+			return question{begun, m.Message}
+		}
+	}
+	t.Fatal("no phone was asked")
+	return question{}
+}
+
+// answer gives the phone's signed answer, without another call.
+func (p *phone) answer(t testing.TB, asked question, yes bool) {
+	t.Helper()
+	now := p.h.clock.Wall().Unix()
+	jwt := p.Sign(map[string]any{
+		"iss":                     p.In.Identifier,
+		"sub":                     asked.Challenge,
+		"aud":                     devicetest.PublicURL + "/appliance-mfa/api/resolve-transaction",
+		"iat":                     now,
+		"exp":                     now + 30,
+		"auth0_guardian_method":   "push",
+		"auth0_guardian_accepted": yes,
+		"tutela_number":           asked.Number,
+	})
+	must(t, p.h.logins.Answer(context.Background(), asked.TransactionToken, jwt, from))
+}
+
+// deliver does what is due in the outbox, and returns what the phones were told.
+func (h *house) deliver(t testing.TB) []devicetest.Delivered {
+	t.Helper()
+	h.Drain(recovery.Notice.Handler(h.devices.DeliverNotice))
+	return h.Sent.Take()
 }
 
 func (h *house) events(t testing.TB, types ...audit.Type) []audit.Entry {

@@ -36,10 +36,11 @@ type Listed struct {
 	Name       string // of the phone that wants to take over
 	Started    time.Time
 	Expires    time.Time
-	WaitUntil  time.Time // with StepWait; else zero
+	WaitUntil  time.Time // with OldDeviceAsked; else zero
 	Backup     string
 	Enrollment string // the new installation's, when done
 	End        End
+	Vetoed     bool // a veto keeps the restores of the backup closed now
 }
 
 // Await returns the open restores of the caller's backup (neither done, nor given up, nor expired), newest first, at most
@@ -126,6 +127,7 @@ func (r *restore) listed(sc *scene) Listed {
 		WaitUntil:  now.WaitUntil,
 		Backup:     r.Backup,
 		Enrollment: r.Enrollment,
+		Vetoed:     sc.facts.Vetoed,
 	}
 	// How it ended, the first that applies.
 	switch expired := !sc.facts.Now.Before(r.Expires); {
@@ -145,6 +147,9 @@ func (r *restore) listed(sc *scene) Listed {
 	case EndClosed, EndExpired:
 		l.Step = r.First.Step
 		l.Reason = r.First.Reason
+		if l.Reason == OldDeviceAsked {
+			l.Step = StepRecoveryCode // an earlier release had a step of its own for it
+		}
 		l.WaitUntil = time.Time{}
 	case EndVetoed:
 		l.Step = StepAskAdmin

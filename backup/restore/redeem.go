@@ -46,8 +46,8 @@ func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, 
 			outcome, err = s.again(tx, f, code, typo)
 			return err
 		}
-		if d := Decide(sc.of(f.Record)); d.Step != StepRecoveryCode {
-			return ErrNotReady.With("the restore's step is %s: %s", d.Step, d.Reason)
+		if err := takesCode(sc.of(f.Record)); err != nil {
+			return err
 		}
 		if typo != nil {
 			return typo
@@ -59,6 +59,21 @@ func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, 
 		return nil, err
 	}
 	return outcome, nil
+}
+
+// takesCode reports whether a code is looked at now.
+//
+// Errors: ErrNotReady, with the time to wait while the old installation is asked.
+func takesCode(f Facts) error {
+	switch d := Decide(f); {
+	case d.Step != StepRecoveryCode:
+		return ErrNotReady.With("the restore's step is %s: %s", d.Step, d.Reason)
+	case d.Reason == OldDeviceAsked:
+		early := ErrNotReady.With("the old phone is being asked: send the code again when wait_until has come; nothing was counted")
+		return early.After(f.WaitUntil.Sub(f.Now))
+	default:
+		return nil
+	}
 }
 
 // errBlockedReply is what is told of a kept reply while the user is blocked.
@@ -167,7 +182,11 @@ func record(tx *storage.Tx, f row, sc *scene, e *device.Enrollment, actor audit.
 	if sc.old == nil {
 		return err
 	}
+	// Retiring it has changed its status: what it was tells that an admin had suspended it as lost.
 	event := audit.Event{Type: audit.DeviceMoved, UID: f.UID, Facts: audit.Facts{audit.FactWhy: audit.WhyRestored}}
+	if sc.was == device.Suspended {
+		event.Facts[audit.FactWas] = audit.Word(sc.was)
+	}
 	moved := audit.Detail{Enrollment: sc.old.ID, Successor: e.ID}
 	return errors.Join(err, audit.Record(tx, actor, event, moved))
 }
@@ -220,11 +239,12 @@ func (s *Service) State(ctx context.Context, id, token, proof string) (*State, e
 	return &state, nil
 }
 
-// FirstTimeSetup ends a restore because the person has lost the code, or wants a clean start. Nothing of the old
-// installation changes. Once more is no error.
+// FirstTimeSetup ends a restore because the person has lost the code, or wants a clean start. It marks the restore for admins
+// to see, and declares no code lost: whoever has the handle alone can call it. Nothing of the old installation changes. Once
+// more is no error.
 //
 // Errors: ErrNone; ErrToken; ErrNotReady, when it is done.
-func (s *Service) FirstTimeSetup(ctx context.Context, id, token string) (*State, error) {
+func (s *Service) FirstTimeSetup(ctx context.Context, id, token string, actor audit.Actor) (*State, error) {
 	var state State
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
 		f, sc, err := s.look(tx, id, token)
@@ -234,12 +254,8 @@ func (s *Service) FirstTimeSetup(ctx context.Context, id, token string) (*State,
 		if !f.Record.Done.IsZero() {
 			return ErrNotReady.With("the restore is done already")
 		}
-		// The phone's push address is kept no longer than it is needed.
 		if f.Record.Chosen.IsZero() {
-			f.Record.Chosen = tx.Now()
-			f.Record.Push = push.KeptAddress{}
-			err = put(tx, f)
-			tx.Wake(f.UID)
+			err = giveUp(tx, f, sc, actor)
 		}
 		state = f.Record.state(sc.of(f.Record))
 		return err
@@ -248,4 +264,18 @@ func (s *Service) FirstTimeSetup(ctx context.Context, id, token string) (*State,
 		return nil, err
 	}
 	return &state, nil
+}
+
+// giveUp marks a restore as given up. The phone's push address is kept no longer than it is needed. Under a handle that is
+// nobody's it does the same, and the event is gone with the restore.
+func giveUp(tx *storage.Tx, f row, sc *scene, actor audit.Actor) error {
+	f.Record.Chosen = tx.Now()
+	f.Record.Push = push.KeptAddress{}
+	tx.Wake(f.UID)
+	event := audit.Event{Type: audit.RestoreGivenUp, UID: f.UID}
+	count := audit.PassRepeats
+	if sc.known {
+		count = audit.FoldRepeats
+	}
+	return errors.Join(put(tx, f), count(tx, actor, event, audit.Detail{Backup: f.Record.Backup}, "", eventWindow))
 }

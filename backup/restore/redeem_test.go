@@ -64,7 +64,7 @@ func TestRestoreWithCode_PutsTheNewInstallationInThePlaceOfTheOld(t *testing.T) 
 			t.Errorf("%d enrollments write to the backup", n)
 		}
 		checkNotices(t, h, old, s)
-		h.start(t, old.handle).expect(t, restore.StepRecoveryCode, restore.BackupFound) // as an earlier one
+		h.start(t, old.handle).expect(t, restore.StepFirstTimeSetup, restore.NoBackup)
 		h.start(t, o.RestoreHandle).expect(t, restore.StepRecoveryCode, restore.BackupFound)
 	})
 }
@@ -177,7 +177,7 @@ func TestRestoreWithCode_WhenDoneTakesNoOtherCodeAndCountsNothing(t *testing.T) 
 				t.Errorf("code %q: %v", code, err)
 			}
 		}
-		if _, err := h.restores.FirstTimeSetup(context.Background(), s.ID, s.Token); !errors.Is(err, restore.ErrNotReady) {
+		if _, err := h.restores.FirstTimeSetup(context.Background(), s.ID, s.Token, from); !errors.Is(err, restore.ErrNotReady) {
 			t.Errorf("first-time setup: %v", err)
 		}
 		if diff := cmp.Diff(before, h.Dump()); diff != "" {
@@ -303,7 +303,7 @@ func TestRestoreWithCode_ClosesTheOtherRestoresOfTheBackup(t *testing.T) {
 		if _, err := h.restores.State(ctx, closed.ID, closed.Token, ""); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("its state: %v", err)
 		}
-		if _, err := h.restores.FirstTimeSetup(ctx, closed.ID, closed.Token); !errors.Is(err, restore.ErrNone) {
+		if _, err := h.restores.FirstTimeSetup(ctx, closed.ID, closed.Token, from); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("first-time setup: %v", err)
 		}
 		if err := h.restores.Veto(ctx, s.phone.Proof(), closed.ID, from); !errors.Is(err, restore.ErrNone) {
@@ -439,7 +439,7 @@ func TestFirstTimeSetup_ChangesNothingOfTheOldInstallation(t *testing.T) {
 		old := h.enroll(t, "ada").backUp(t, "body")
 		s := h.start(t, old.handle)
 		for range 2 {
-			state, err := h.restores.FirstTimeSetup(ctx, s.ID, s.Token)
+			state, err := h.restores.FirstTimeSetup(ctx, s.ID, s.Token, from)
 			must(t, err)
 			if state.ID != s.ID || state.Step != restore.StepFirstTimeSetup || state.Reason != restore.Chosen {
 				t.Errorf("the answer is %+v", state)

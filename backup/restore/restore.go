@@ -37,13 +37,25 @@ const (
 	keptDecided = 30 * 24 * time.Hour // of one that was done or vetoed
 )
 
-// firstWait is how long the old installation has to show that it is still there.
-const firstWait = time.Minute
-
+// Whether the old installation is asked, and for how long: settled when a restore begins.
 var (
-	vetoPolicy = setting.OneOf("restore.veto", "whether a restore waits for a veto of the old phone", "off", "on")
-	vetoWait   = setting.Duration("restore.wait", "how long a restore waits for a veto of an old phone that still calls",
+	askPolicy = setting.OneOf("restore.veto", "when the old phone is asked before a restore takes a code", askAlive, askAlways, askNever)
+	firstWait = setting.Duration("restore.first_wait", "how long a restore waits for an old phone that keeps silent",
+		time.Minute, 5*time.Second, 10*time.Minute)
+	longWait = setting.Duration("restore.wait", "how long a restore waits for an old phone that still calls",
 		10*time.Minute, time.Minute, life-time.Minute)
+)
+
+// The values of restore.veto.
+const (
+	askAlive  = "alive" // asked when something signed by it came within aliveFor
+	askAlways = "on"
+	askNever  = "off"
+)
+
+const (
+	aliveFor     = 30 * 24 * time.Hour
+	suspendedFor = 24 * time.Hour // an admin's suspension within it makes the wait as long as a call does
 )
 
 // restore is one attempt of a new installation to take over from an old one.
@@ -55,6 +67,7 @@ type restore struct {
 	Moves    int    `json:"moves"`  // the backup's, as they were: another restore that succeeds raises them
 	NoHandle bool   `json:"no_handle,omitempty"`
 	Disabled bool   `json:"disabled,omitempty"`
+	Network  string `json:"network,omitempty"` // that the start came from
 
 	// What the new installation says about itself; zeros under a handle that is nobody's.
 	Identifier   string           `json:"identifier"`
@@ -68,7 +81,10 @@ type restore struct {
 	Expires    time.Time `json:"expires"`
 	Kept       time.Time `json:"kept"` // until then as a row
 	First      Decision  `json:"first"`
-	Watched    bool      `json:"watched,omitempty"` // the old installation's calls were to be noticed
+	Asked      bool      `json:"watched,omitempty"`   // the old installation is, and its calls are noticed
+	FirstWait  time.Time `json:"first_wait,omitzero"` // with Asked: until then a code waits for a silent one
+	LongWait   time.Time `json:"long_wait,omitzero"`  // with Asked: until then it waits for one that calls
+	Allowed    time.Time `json:"allowed,omitzero"`    // by the old installation
 	Vetoed     time.Time `json:"vetoed,omitzero"`
 	Chosen     time.Time `json:"chosen,omitzero"`
 	Done       time.Time `json:"done,omitzero"`
@@ -154,7 +170,7 @@ type State struct {
 	Step      Step
 	Reason    Reason
 	Expires   time.Time
-	WaitUntil time.Time // with StepWait; else zero
+	WaitUntil time.Time // with OldDeviceAsked: a code that comes before it is not looked at; else zero
 	Result    *Outcome  // of one that is done, to whoever proves to be the new installation
 }
 
@@ -166,7 +182,7 @@ func (r *restore) state(f Facts) State {
 		Reason:  d.Reason,
 		Expires: r.Expires,
 	}
-	if d.Step == StepWait {
+	if d.Reason == OldDeviceAsked {
 		s.WaitUntil = f.WaitUntil
 	}
 	return s
@@ -226,8 +242,9 @@ func (s *Service) byID(tx *storage.Tx, id string) (row, error) {
 type scene struct {
 	backup *backup.Backup     // nil: there is none
 	old    *device.Enrollment // the installation that writes to it; nil: there is none
+	was    device.Status      // of old, as it was read
+	known  bool               // the uid is a user's; else all of this is nobody's
 	facts  Facts
-	wait   time.Duration // how long an old installation that still calls has
 }
 
 // scene reads what concerns the restores of a backup. It reads the same for a backup and a user that do not exist.
@@ -240,31 +257,27 @@ func (s *Service) scene(tx *storage.Tx, uid storage.UID, backupID string) (*scen
 	if sc.old, err = backup.Installation(tx, uid, backupID); err != nil {
 		return nil, err
 	}
-	if sc.facts, err = userFacts(tx, uid); err != nil {
+	if sc.old != nil {
+		sc.was = sc.old.Status
+	}
+	if err := sc.readUser(tx, uid); err != nil {
 		return nil, err
 	}
-	if sc.facts.Vetoed, err = vetoes.Has(tx, uid, backupID); err != nil {
-		return nil, err
-	}
-	policy, err := vetoPolicy.Get(tx)
-	if err != nil {
-		return nil, err
-	}
-	sc.facts.VetoOn = policy == "on"
-	sc.wait, err = vetoWait.Get(tx)
+	sc.facts.Vetoed, err = vetoes.Has(tx, uid, backupID)
 	return &sc, err
 }
 
-// userFacts are the facts about the user alone.
-func userFacts(tx *storage.Tx, uid storage.UID) (Facts, error) {
-	f := Facts{Now: tx.Now()}
+// readUser reads the facts about the user alone.
+func (sc *scene) readUser(tx *storage.Tx, uid storage.UID) error {
+	sc.facts.Now = tx.Now()
 	u, err := user.Get(tx, uid)
 	if err != nil && !errors.Is(err, user.ErrUnknown) {
-		return f, err
+		return err
 	}
-	f.Blocked = u != nil && u.Blocked
-	f.HasCode, err = recovery.HasCode(tx, uid)
-	return f, err
+	sc.known = u != nil
+	sc.facts.Blocked = u != nil && u.Blocked
+	sc.facts.HasCode, err = recovery.HasCode(tx, uid)
+	return err
 }
 
 // closed reports whether another restore of the same backup has succeeded.
@@ -279,12 +292,28 @@ func (sc *scene) of(r *restore) Facts {
 	f.Chosen = !r.Chosen.IsZero()
 	f.NoHandle = r.NoHandle
 	f.Disabled = r.Disabled
-	f.Found = sc.backup != nil && sc.backup.Finds(r.Handle, f.Now)
-	f.WaitUntil = r.Started.Add(firstWait)
-	if r.Watched && (sc.old == nil || sc.old.CalledDuring(r.ID)) {
-		f.WaitUntil = r.Started.Add(sc.wait)
+	f.Found = sc.backup != nil && sc.backup.Handle == r.Handle
+	f.Allowed = !r.Allowed.IsZero()
+	if r.Asked && sc.old != nil { // one that was retired since is asked no longer
+		f.Asked = true
+		f.WaitUntil = r.waitFor(sc.old, f.Now)
 	}
 	return f
+}
+
+// waitFor returns until when a code waits for the old installation, which was asked.
+func (r *restore) waitFor(old *device.Enrollment, now time.Time) time.Time {
+	first := r.FirstWait
+	long := r.LongWait
+	if first.IsZero() { // the row is of an earlier release
+		first = r.Started.Add(time.Minute)
+		long = r.Started.Add(10 * time.Minute)
+	}
+	suspended := old.Status == device.Suspended && now.Before(old.Changed.Add(suspendedFor))
+	if (suspended || old.CalledDuring(r.ID)) && long.After(first) {
+		return long
+	}
+	return first
 }
 
 // look finds a restore by its token, with the facts about it.

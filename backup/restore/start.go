@@ -11,6 +11,7 @@ import (
 
 	"tutela/backup"
 	"tutela/device"
+	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -22,15 +23,21 @@ const (
 	startWindow = time.Hour
 )
 
-// starts are the latest starts under one handle, at most freeStarts of them; the key is the handle's.
+// toldStarts is how many starts of a handle the phones are told of one by one, in an hour; of what follows they are told once.
+const toldStarts = 6
+
+// starts are the latest starts under one handle; the key is the handle's.
 type starts struct {
-	Times []time.Time `json:"times"`
+	Times  []time.Time `json:"times"`           // at most freeStarts
+	Told   []time.Time `json:"told,omitempty"`  // of those that the phones were told of, at most toldStarts
+	Summed time.Time   `json:"summed,omitzero"` // when they were last told that there are more
 }
 
 // namedKey says that a start named a key; the row's key is the handle's, and the keyed hash of the named one. It is
 // remembered as long as a start counts: what must be new is a key in a flood of starts.
 type namedKey struct {
-	At time.Time `json:"at"`
+	At   time.Time `json:"at"`
+	Told time.Time `json:"told,omitzero"` // when the phones were last told of a start by it
 }
 
 var (
@@ -54,6 +61,7 @@ type StartRequest struct {
 	Disabled     bool   // automatic_restore is false: the phone says so, or the person chose a clean start
 	Installation device.Installation
 	Proof        string // compact JWS by the installation's key; asked for from the sixth start per handle and hour
+	Address      string // the IP address that the call came from
 }
 
 // Started is the answer to a start.
@@ -63,8 +71,8 @@ type Started struct {
 	Flooded bool   // the start needed its proof; the caller counts it against the address that it came from
 }
 
-// Start begins a restore and decides what comes next. It notifies the old installation's phone of the first start
-// of an hour. It refuses nobody for the handle alone.
+// Start begins a restore and decides what comes next. It notifies all of the user's phones, except of a key that they were
+// told of within the hour; past six an hour they are told once that there are more. It refuses nobody for the handle alone.
 //
 // Errors: device.ErrInstallation; ErrProof, with which nothing is written and which the caller counts against the address
 // as well.
@@ -73,21 +81,33 @@ func (s *Service) Start(ctx context.Context, req StartRequest, actor audit.Actor
 		return nil, err
 	}
 	b := s.prepare(req)
+	if err := s.foresee(ctx, b); err != nil {
+		return nil, err
+	}
 	var started *Started
-	err := s.store.Update(ctx, func(tx *storage.Tx) (err error) {
+	begin := func(tx *storage.Tx) (err error) {
 		started, err = s.start(tx, b, actor)
 		return err
-	})
+	}
+	err := s.store.Update(ctx, begin)
+	if errors.Is(err, errUnverified) { // others have started since it was foreseen
+		b.verify()
+		err = s.store.Update(ctx, begin)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return started, nil
 }
 
+// errUnverified reports that a proof is wanted which nobody has looked at yet.
+var errUnverified = errors.New("the start's proof is not verified")
+
 // beginning is a start with all that is known of it without a transaction.
 type beginning struct {
 	StartRequest
-	proven   bool        // the proof is by the key that the start names, and of this handle
+	verified bool        // the proof was looked at
+	proven   bool        // it is by the key that the start names, and of this handle
 	stranger storage.UID // whose the restore is when the handle is nobody's
 	backup   string      // the id that the backup then has
 	random   storage.UID // of the restore's id
@@ -102,13 +122,61 @@ func (s *Service) prepare(req StartRequest) *beginning {
 		random:       storage.NewUID(),
 		token:        storage.NewID("rt_", tokenCharacters),
 	}
-	if req.Handle == "" {
-		return b
+	if req.Handle != "" {
+		b.stranger = s.ring.DerivedUID("restore", []byte(req.Handle))
 	}
-	b.stranger = s.ring.DerivedUID("restore", []byte(req.Handle))
-	sum := sha256.Sum256([]byte(req.Handle))
-	b.proven = proves(req.Installation.Key, req.Proof, "handle", hex.EncodeToString(sum[:]))
 	return b
+}
+
+// verify looks at the start's proof.
+func (b *beginning) verify() {
+	sum := sha256.Sum256([]byte(b.Handle))
+	b.proven = proves(b.Installation.Key, b.Proof, "handle", hex.EncodeToString(sum[:]))
+	b.verified = true
+}
+
+// foresee verifies the start's proof when it is going to be asked for: a signature is a fifth of what a start costs, and the
+// first starts of an hour need none. It holds nobody up, for it is done outside of the transaction.
+func (s *Service) foresee(ctx context.Context, b *beginning) error {
+	if b.Handle == "" || b.Proof == "" {
+		b.verified = true
+		return nil
+	}
+	flooded := false
+	err := s.store.View(ctx, func(tx *storage.Tx) error {
+		uid, _, _, err := s.backups.Find(tx, b.Handle, b.stranger)
+		if err != nil {
+			return err
+		}
+		counted, err := startsOf(tx, uid, b.handleKey())
+		flooded = counted.flooded(tx.Now())
+		return err
+	})
+	if flooded {
+		b.verify()
+	}
+	return err
+}
+
+// handleKey is the key of what is counted under the start's handle: the same for a handle that is known, and after a rotation
+// of keys.
+func (b *beginning) handleKey() string { return b.stranger.String() }
+
+// startsOf returns what was counted under a handle; of none, an empty count.
+func startsOf(tx *storage.Tx, uid storage.UID, handle string) (*starts, error) {
+	counted, err := startTable.Get(tx, uid, handle)
+	if errors.Is(err, storage.ErrNotFound) {
+		return &starts{}, nil
+	}
+	if err != nil {
+		return &starts{}, err
+	}
+	return counted, nil
+}
+
+// flooded reports whether a start needs its proof.
+func (s *starts) flooded(now time.Time) bool {
+	return len(within(s.Times, now.Add(-startWindow))) >= freeStarts
 }
 
 // proves reports whether a compact JWS is by the key, has value as a member, and has a time. That time is not compared with
@@ -149,22 +217,52 @@ func (s *Service) start(tx *storage.Tx, b *beginning, actor audit.Actor) (*Start
 	if err != nil {
 		return nil, err
 	}
-	if sc.facts.VetoOn && sc.old != nil {
-		f.Record.Watched = true
-		if err := device.WatchCalls(tx, f.UID, sc.old, f.Record.ID, f.Record.Started.Add(firstWait)); err != nil {
-			return nil, err
-		}
+	if err := ask(tx, f, sc); err != nil {
+		return nil, err
 	}
 	state := f.Record.state(sc.of(f.Record))
 	f.Record.First = Decision{state.Step, state.Reason}
-	if err := restores.Insert(tx, f.UID, f.Key, f.Record); err != nil {
+	if err := errors.Join(makeRoom(tx, f.UID), restores.Insert(tx, f.UID, f.Key, f.Record)); err != nil {
 		return nil, err
 	}
 	tx.Wake(f.UID)
 	if b.Handle != "" {
-		err = tell(tx, f, sc, count.first, f.UID == b.stranger, actor)
+		err = tell(tx, f, count.tell, f.UID == b.stranger, actor)
 	}
 	return &Started{State: state, Token: b.token, Flooded: count.flooded}, err
+}
+
+// ask settles whether the old installation is asked, and for how long, and has its calls noticed. A restore that will never
+// take a code asks nobody: so it does the same as one under a handle that is nobody's.
+func ask(tx *storage.Tx, f row, sc *scene) error {
+	policy, err := askPolicy.Get(tx)
+	if err != nil {
+		return err
+	}
+	first, err := firstWait.Get(tx)
+	if err != nil {
+		return err
+	}
+	long, err := longWait.Get(tx)
+	if err != nil || f.Record.Disabled || sc.old == nil || !asks(policy, sc.old, tx.Now()) {
+		return err
+	}
+	f.Record.Asked = true
+	f.Record.FirstWait = f.Record.Started.Add(first)
+	f.Record.LongWait = f.Record.Started.Add(long)
+	return device.WatchCalls(tx, f.UID, sc.old, f.Record.ID, f.Record.FirstWait)
+}
+
+// asks reports whether a policy has an installation asked that is not retired.
+func asks(policy string, old *device.Enrollment, now time.Time) bool {
+	switch policy {
+	case askAlways:
+		return true
+	case askNever:
+		return false
+	default:
+		return old.SignedWithin(now, aliveFor)
+	}
 }
 
 // newRestore makes the restore's row: the backup's user's, or a stranger's of the same size without the phone's data.
@@ -176,6 +274,7 @@ func (s *Service) newRestore(tx *storage.Tx, b *beginning) (row, error) {
 		Started:  tx.Now(),
 		Expires:  tx.Now().Add(life),
 		Kept:     tx.Now().Add(keptAsked),
+		Network:  login.Network(b.Address),
 	}
 	uid := b.stranger
 	var known *backup.Backup
@@ -191,6 +290,7 @@ func (s *Service) newRestore(tx *storage.Tx, b *beginning) (row, error) {
 		r.setInstallation(b.Installation)
 	} else {
 		r.setInstallation(blank(b.Installation))
+		r.Network = zeros(r.Network)
 	}
 	var key string
 	r.ID, key = s.ring.IDFor(idPrefix, uid, b.random)
@@ -236,47 +336,85 @@ func zeros(s string) string {
 	return strings.Repeat("0", len(encoded)-len(`""`))
 }
 
+// telling says what the phones are told of a start.
+type telling int
+
+const (
+	tellNothing telling = iota // they were told of its key within the hour, or that there are more
+	tellStart
+	tellMore // that there are more than they are told of one by one
+)
+
 // startCount says where a start stands among those of its handle.
 type startCount struct {
-	first   bool // of the hour
+	tell    telling
 	flooded bool // it needed its proof
 }
 
 // count counts a start under its handle.
 //
-// Errors: ErrProof.
+// Errors: ErrProof; errUnverified.
 func (s *Service) count(tx *storage.Tx, uid storage.UID, b *beginning) (startCount, error) {
-	handle := b.stranger.String() // the same for a handle that is known, and after a rotation of keys
-	counted, err := startTable.Get(tx, uid, handle)
-	if errors.Is(err, storage.ErrNotFound) {
-		counted = &starts{}
-		err = nil
-	}
+	handle := b.handleKey()
+	counted, err := startsOf(tx, uid, handle)
 	if err != nil {
 		return startCount{}, err
 	}
 	k := b.Installation.Key
 	named := handle + s.ring.Hash("restore-key", []byte(k.Type), []byte(k.N), []byte(k.E), []byte(k.X), []byte(k.Y))
-	before, err := namedKeys.Has(tx, uid, named)
+	key, err := namedKeys.Get(tx, uid, named)
+	before := err == nil
+	if errors.Is(err, storage.ErrNotFound) {
+		key = &namedKey{}
+		err = nil
+	}
 	if err != nil {
 		return startCount{}, err
 	}
-	recent := counted.since(tx.Now().Add(-startWindow))
-	c := startCount{first: len(recent) == 0, flooded: len(recent) >= freeStarts}
+	now := tx.Now()
+	c := startCount{flooded: counted.flooded(now)}
+	if c.flooded && !b.verified {
+		return c, errUnverified
+	}
 	if c.flooded && (!b.proven || before) {
 		return c, ErrProof
 	}
-	recent = append(recent, tx.Now())
-	counted.Times = recent[max(0, len(recent)-freeStarts):]
-	return c, errors.Join(
+	c.tell = counted.decide(key, now)
+	key.At = now
+	counted.Times = append(within(counted.Times, now.Add(-startWindow)), now)
+	counted.Times = counted.Times[max(0, len(counted.Times)-freeStarts):]
+	if c.flooded {
+		err = forgetKeys(tx, uid, handle)
+	}
+	return c, errors.Join(err,
 		startTable.Put(tx, uid, handle, counted),
-		namedKeys.Put(tx, uid, named, &namedKey{At: tx.Now()}))
+		namedKeys.Put(tx, uid, named, key))
 }
 
-// since returns the times that lie after an instant.
-func (s *starts) since(instant time.Time) []time.Time {
+// decide says what the phones are told of a start by a key, and notes it. A key that comes every 59 minutes is told of all the
+// same: what counts is when they were told.
+func (s *starts) decide(key *namedKey, now time.Time) telling {
+	hourAgo := now.Add(-startWindow)
+	if key.Told.After(hourAgo) {
+		return tellNothing
+	}
+	s.Told = within(s.Told, hourAgo)
+	if len(s.Told) < toldStarts {
+		s.Told = append(s.Told, now)
+		key.Told = now
+		return tellStart
+	}
+	if s.Summed.After(hourAgo) {
+		return tellNothing
+	}
+	s.Summed = now
+	return tellMore
+}
+
+// within returns the times that lie after an instant.
+func within(times []time.Time, instant time.Time) []time.Time {
 	var recent []time.Time
-	for _, t := range s.Times {
+	for _, t := range times {
 		if t.After(instant) {
 			recent = append(recent, t)
 		}
@@ -288,9 +426,8 @@ func (s *starts) since(instant time.Time) []time.Time {
 const eventWindow = time.Hour
 
 // tell records the start, unless the handle is nobody's: then it does the same work, and what it writes is gone with the
-// restore. Of the first of an hour it notifies the old installation's phone, or all of the user's phones when that one cannot
-// be asked. A handle that is nobody's has no phones, which the outbox finds later.
-func tell(tx *storage.Tx, f row, sc *scene, first, nobodys bool, actor audit.Actor) error {
+// restore. It notifies the user's phones as was decided. A handle that is nobody's has no phones, which the outbox finds later.
+func tell(tx *storage.Tx, f row, told telling, nobodys bool, actor audit.Actor) error {
 	facts := audit.Facts{audit.FactStep: audit.Word(f.Record.First.Step), audit.FactReason: audit.Word(f.Record.First.Reason)}
 	// The phone's name lies in the restore: with it, the event of a stranger's would be of another size.
 	event := audit.Event{Type: audit.RestoreStarted, UID: f.UID, Facts: facts}
@@ -300,15 +437,15 @@ func tell(tx *storage.Tx, f row, sc *scene, first, nobodys bool, actor audit.Act
 	} else {
 		err = audit.FoldRepeats(tx, actor, event, audit.Detail{}, "", eventWindow)
 	}
-	if !first {
-		return err
-	}
-	notice := recovery.NoticePayload{Notice: recovery.NoticeRestoreStarted, Restore: f.Record.ID}
+	notice := recovery.NoticePayload{Notice: recovery.NoticeRestoreStarted}
 	if nobodys {
 		notice.Life = life // the same row, which dies with the restore's
 	}
-	if sc.old != nil && sc.old.Status == device.Active {
-		notice.Enrollment = sc.old.ID
+	switch told {
+	case tellNothing:
+		return err
+	case tellStart:
+		notice.Restore = f.Record.ID
 	}
 	return errors.Join(err, recovery.Notify(tx, f.UID, notice))
 }

@@ -33,17 +33,9 @@ func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
 		}, restore.StepFirstTimeSetup, restore.NoBackup},
 		{"reset", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.Reset("ada") }, restore.StepFirstTimeSetup, restore.NoBackup},
 		{"another handle since", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
-			_, err := h.backups.NewHandle(context.Background(), old.Proof(), false, from)
-			must(t, err)
-		}, restore.StepRecoveryCode, restore.BackupFound},
-		{"revoked", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
-			_, err := h.backups.NewHandle(context.Background(), old.Proof(), true, from)
+			_, err := h.backups.NewHandle(context.Background(), old.Proof())
 			must(t, err)
 		}, restore.StepFirstTimeSetup, restore.NoBackup},
-		{"undeleted", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
-			must(t, h.backups.Delete(context.Background(), old.Proof(), from))
-			must(t, h.backups.Undelete(context.Background(), old.Proof(), from))
-		}, restore.StepRecoveryCode, restore.BackupFound},
 		{"blocked", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.block(t, "ada", true) }, restore.StepAskAdmin, restore.UserBlocked},
 		{"vetoed", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
 			s := h.start(t, old.handle)
@@ -55,7 +47,7 @@ func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
 			h.clock.Advance(24 * time.Hour)
 		}, restore.StepAskAdmin, restore.NoRecoveryCode},
 		{"guessed", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) { h.guess(t, old, 100) }, restore.StepRecoveryCode, restore.BackupFound},
-		{"veto on", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.Set("restore.veto", "on") }, restore.StepWait, restore.OldDeviceAsked},
+		{"the old phone is asked", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.Set("restore.veto", "on") }, restore.StepRecoveryCode, restore.OldDeviceAsked},
 		{"else", func(*testing.T, *house, *phone, *restore.StartRequest) {}, restore.StepRecoveryCode, restore.BackupFound},
 	}
 	for _, c := range cases {
@@ -100,7 +92,7 @@ func TestStart_DecidesAnewAtEveryCall(t *testing.T) {
 		}
 		h.block(t, "ada", false)
 		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
-		_, err := h.backups.NewHandle(context.Background(), old.Proof(), true, from)
+		_, err := h.backups.NewHandle(context.Background(), old.Proof())
 		must(t, err)
 		s.expect(t, restore.StepFirstTimeSetup, restore.NoBackup)
 		must(t, h.backups.Delete(context.Background(), old.Proof(), from))
@@ -115,23 +107,74 @@ func TestStart_DecidesAnewAtEveryCall(t *testing.T) {
 	})
 }
 
-func TestStart_TellsTheOldPhoneOfTheFirstOfAnHour(t *testing.T) {
+// The phones are told of every start, but of a key that they were told of within the hour. What counts is when they were told,
+// so that one who starts every 59 minutes does not go unseen.
+func TestStart_TellsThePhonesOfEveryKeyOnceAnHour(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		old := h.enroll(t, "ada").backUp(t, "body")
-		first := h.start(t, old.handle)
-		h.start(t, old.handle)
-		if n := h.notices(t, "restore_started"); n != 1 || h.notices(t, "restore_started", first.ID, old.Enrolled.ID) != 1 {
-			t.Errorf("%d notices, want one of the first restore to the old phone", n)
+		p := h.newPhone("new phone")
+		first := p.start(t, old.handle)
+		p.start(t, old.handle)
+		if n := h.notices(t, "restore_started"); n != 1 || h.notices(t, "restore_started", first.ID) != 1 {
+			t.Errorf("%d notices of two starts by one key", n)
 		}
-		h.clock.Advance(time.Hour)
-		h.start(t, old.handle)
-		if n := h.notices(t, "restore_started"); n != 2 {
-			t.Errorf("%d notices an hour later", n)
+		other := h.start(t, old.handle)
+		if n := h.notices(t, "restore_started"); n != 2 || h.notices(t, "restore_started", other.ID) != 1 {
+			t.Errorf("%d notices when another key has started", n)
 		}
-		if events := h.events(t, audit.RestoreStarted); len(events) != 3 || events[0].Facts["reason"] != "backup_found" {
+		for range 3 {
+			h.clock.Advance(59 * time.Minute)
+			p.start(t, old.handle)
+		}
+		if n := h.notices(t, "restore_started"); n != 3 {
+			t.Errorf("%d notices when a key has started every 59 minutes for three hours, want one more than 2", n)
+		}
+		if events := h.events(t, audit.RestoreStarted); len(events) == 0 || events[0].Facts["reason"] != "backup_found" {
 			t.Errorf("events are %+v", events)
 		}
 	})
+}
+
+// Six starts an hour are told one by one, and then once that there are more.
+func TestStart_TellsOfSixAnHourAndThenOnce(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		old := h.enroll(t, "ada").backUp(t, "body")
+		flood := func() (one, more int) {
+			for range 12 {
+				h.start(t, old.handle)
+			}
+			all := h.notices(t, "restore_started")
+			return h.notices(t, "restore_started", "restore"), all - h.notices(t, "restore_started", "restore")
+		}
+		if one, more := flood(); one != 6 || more != 1 {
+			t.Errorf("12 starts made %d notices and %d summaries", one, more)
+		}
+		if one, more := flood(); one != 6 || more != 1 {
+			t.Errorf("24 starts made %d notices and %d summaries", one, more)
+		}
+		h.clock.Advance(time.Hour)
+		if one, more := flood(); one != 12 || more != 2 {
+			t.Errorf("12 starts an hour later made it %d notices and %d summaries", one, more)
+		}
+	})
+}
+
+// All of the user's phones are told, the old one and each other one.
+func TestStart_TellsEveryPhoneOfTheUser(t *testing.T) {
+	h := openHouse(t, ground.Options{})
+	old := h.enroll(t, "ada").backUp(t, "body")
+	other := h.enroll(t, "ada")
+	h.deliver(t)
+	s := h.start(t, old.handle)
+	told := map[string]int{}
+	for _, m := range h.deliver(t) {
+		if m.Notice == "restore_started" && m.Restore == s.ID {
+			told[m.Enrollment]++
+		}
+	}
+	if want := (map[string]int{old.Enrolled.ID: 1, other.Enrolled.ID: 1}); !cmp.Equal(want, told) {
+		t.Errorf("told are %v, want %v", told, want)
+	}
 }
 
 func TestStart_FromTheSixthAnHourNeedsAProofByANewKey(t *testing.T) {
@@ -221,6 +264,10 @@ func TestStart_CostsTheSameWhetherTheHandleIsKnown(t *testing.T) {
 	h.start(t, "rh_first") // the first of all makes the key of the house's folds
 	madeUp := backup.NewHandle()
 	for _, disabled := range []bool{false, true} {
+		if disabled { // an installation that could be asked is not: it would show
+			h.Set("restore.veto", "alive")
+			known.Proof()
+		}
 		var want work
 		for i, handle := range []string{known.handle, deleted.handle, wiped.handle, madeUp} {
 			for n := range 6 {
@@ -391,7 +438,7 @@ func TestRestore_OfAStrangerCanBeAskedAboutLikeAnyOther(t *testing.T) {
 			if _, err := h.restores.State(ctx, s.ID, "rt_wrong", ""); !errors.Is(err, restore.ErrToken) {
 				t.Errorf("another token: %v", err)
 			}
-			state, err := h.restores.FirstTimeSetup(ctx, s.ID, s.Token)
+			state, err := h.restores.FirstTimeSetup(ctx, s.ID, s.Token, from)
 			must(t, err)
 			if state.Step != restore.StepFirstTimeSetup || state.Reason != restore.Chosen {
 				t.Errorf("first-time setup answers %+v", state)

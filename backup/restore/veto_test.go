@@ -24,9 +24,7 @@ func TestVeto_KeepsEveryRestoreOfTheBackupClosedForADay(t *testing.T) {
 		old := h.enroll(t, "ada").backUp(t, "body")
 		s := h.start(t, old.handle)
 		open := h.start(t, old.handle)
-		for range 2 {
-			must(t, h.restores.Veto(ctx, old.Proof(), s.ID, from))
-		}
+		must(t, h.restores.Veto(ctx, old.Proof(), s.ID, from))
 		s.expect(t, restore.StepAskAdmin, restore.Vetoed)
 		open.expect(t, restore.StepAskAdmin, restore.Vetoed)
 		if _, err := open.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
@@ -42,18 +40,17 @@ func TestVeto_KeepsEveryRestoreOfTheBackupClosedForADay(t *testing.T) {
 	})
 }
 
-func TestVeto_IsTheOldInstallationsAlone(t *testing.T) {
+// Any of the user's phones may veto, and nobody else's. What was given stands when its phone is suspended later; the word of
+// one that is suspended does not count.
+func TestVeto_IsAnyActivePhonesOfTheUser(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		ctx := context.Background()
 		old := h.enroll(t, "ada").backUp(t, "body")
 		without := h.enroll(t, "ada")
-		another := h.enroll(t, "ada").backUp(t, "x")
 		stranger := h.enroll(t, "bob").backUp(t, "y")
 		s := h.start(t, old.handle)
-		for name, p := range map[string]*phone{"without a backup": without, "of another backup": another, "of another user": stranger} {
-			if err := h.restores.Veto(ctx, p.Proof(), s.ID, from); !errors.Is(err, restore.ErrNone) {
-				t.Errorf("a phone %s: %v", name, err)
-			}
+		if err := h.restores.Veto(ctx, stranger.Proof(), s.ID, from); !errors.Is(err, restore.ErrNone) {
+			t.Errorf("a phone of another user: %v", err)
 		}
 		stolen, err := h.devices.Prove(ctx, old.Enrolled.ID, old.Enrolled.Token, false)
 		must(t, err)
@@ -63,6 +60,17 @@ func TestVeto_IsTheOldInstallationsAlone(t *testing.T) {
 		if err := h.restores.Veto(ctx, old.Proof(), h.start(t, "rh_made-up").ID, from); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("a stranger's restore: %v", err)
 		}
+		before := without.Proof()
+		must(t, h.Admins.Suspend(ctx, without.Enrolled.ID, devicetest.Admin))
+		if err := h.restores.Veto(ctx, before, s.ID, from); !errors.Is(err, device.ErrSuspended) {
+			t.Errorf("a suspended phone: %v", err)
+		}
+		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
+		must(t, h.Admins.Resume(ctx, without.Enrolled.ID, devicetest.Admin))
+		must(t, h.restores.Veto(ctx, without.Proof(), s.ID, from))
+		must(t, h.Admins.Suspend(ctx, without.Enrolled.ID, devicetest.Admin))
+		s.expect(t, restore.StepAskAdmin, restore.Vetoed)
+		must(t, h.Admins.Unlock(ctx, "ada", devicetest.Admin))
 		s.restored(t, old.code)
 		if err := h.restores.Veto(ctx, s.phone.Proof(), s.ID, from); !errors.Is(err, restore.ErrNotReady) {
 			t.Errorf("after the code was right: %v", err)
@@ -70,13 +78,46 @@ func TestVeto_IsTheOldInstallationsAlone(t *testing.T) {
 	})
 }
 
+// A second veto renews the first, and is told in the log too: at once when another phone gave it, else with those that follow
+// within the hour.
+func TestVeto_IsAnEventAlsoTheSecondTime(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		other := h.enroll(t, "ada")
+		s := h.start(t, old.handle)
+		for range 3 {
+			must(t, h.restores.Veto(ctx, old.Proof(), s.ID, from))
+			h.clock.Advance(time.Minute)
+		}
+		must(t, h.restores.Veto(ctx, other.Proof(), s.ID, from))
+		if n := len(h.events(t, audit.RestoreVetoed)); n != 2 {
+			t.Errorf("%d events at once, want one of each phone", n)
+		}
+		h.clock.Advance(23*time.Hour + 59*time.Minute)
+		for n := 1; n > 0; {
+			var err error
+			n, _, err = audit.CloseFolds(ctx, h.store)
+			must(t, err)
+		}
+		events := h.events(t, audit.RestoreVetoed)
+		if len(events) != 3 || events[0].Folded.Count != 2 {
+			t.Errorf("later: %+v", events)
+		}
+		// The last one counts: it came 24 hours and 59 minutes ago, less a minute.
+		h.start(t, old.handle).expect(t, restore.StepAskAdmin, restore.Vetoed)
+	})
+}
+
 func TestVeto_IsTakenInAnyStepBeforeTheCodeWasRight(t *testing.T) {
-	cases := map[string]func(t *testing.T, h *house, s *started){
-		"recovery_code": func(*testing.T, *house, *started) {},
-		"wait":          func(t *testing.T, h *house, _ *started) { h.Set("restore.veto", "on") },
-		"ask_admin":     func(t *testing.T, h *house, _ *started) { h.block(t, "ada", true) },
-		"first_time_setup": func(t *testing.T, h *house, s *started) {
-			_, err := h.restores.FirstTimeSetup(context.Background(), s.ID, s.Token)
+	cases := map[string]func(t *testing.T, h *house, old *phone, s *started){
+		"recovery_code": func(*testing.T, *house, *phone, *started) {},
+		"allowed": func(t *testing.T, h *house, old *phone, s *started) {
+			must(t, h.restores.Allow(context.Background(), old.Proof(), s.ID, from))
+		},
+		"ask_admin": func(t *testing.T, h *house, _ *phone, _ *started) { h.block(t, "ada", true) },
+		"first_time_setup": func(t *testing.T, h *house, _ *phone, s *started) {
+			_, err := h.restores.FirstTimeSetup(context.Background(), s.ID, s.Token, from)
 			must(t, err)
 		},
 	}
@@ -85,7 +126,7 @@ func TestVeto_IsTakenInAnyStepBeforeTheCodeWasRight(t *testing.T) {
 			h := openHouse(t, ground.Options{})
 			old := h.enroll(t, "ada").backUp(t, "body")
 			s := h.start(t, old.handle)
-			happen(t, h, s)
+			happen(t, h, old, s)
 			must(t, h.restores.Veto(context.Background(), old.Proof(), s.ID, from))
 			h.block(t, "ada", false)
 			h.start(t, old.handle).expect(t, restore.StepAskAdmin, restore.Vetoed)
@@ -114,72 +155,6 @@ func TestUnlock_LiftsVetoesForWhomeverMay(t *testing.T) {
 	})
 }
 
-func TestWait_IsAMinuteWhenTheOldInstallationIsSilent(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, h *house) {
-		h.Set("restore.veto", "on")
-		old := h.enroll(t, "ada").backUp(t, "body")
-		s := h.start(t, old.handle)
-		if want := h.store.Now().Add(time.Minute); !s.WaitUntil.Equal(want) {
-			t.Errorf("the wait ends at %v, want %v", s.WaitUntil, want)
-		}
-		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
-			t.Errorf("a code while waiting: %v", err)
-		}
-		h.clock.Advance(time.Minute)
-		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
-		old.Proof() // too late to move it
-		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
-		s.restored(t, old.code)
-	})
-}
-
-func TestWait_IsTenMinutesWhenTheOldInstallationCalls(t *testing.T) {
-	onEveryEngine(t, func(t *testing.T, h *house) {
-		h.Set("restore.veto", "on")
-		old := h.enroll(t, "ada").backUp(t, "body")
-		s := h.start(t, old.handle)
-		begun := h.store.Now()
-		h.clock.Advance(59 * time.Second)
-		old.Proof()
-		if state := s.state(t); state.Step != restore.StepWait || !state.WaitUntil.Equal(begun.Add(10*time.Minute)) {
-			t.Errorf("it is %+v", state)
-		}
-		h.Set("restore.wait", "2m")
-		if state := s.state(t); !state.WaitUntil.Equal(begun.Add(2 * time.Minute)) {
-			t.Errorf("by another policy it is %+v", state)
-		}
-		h.Set("restore.veto", "off")
-		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
-	})
-}
-
-func TestWait_IsAMinuteForARestoreOfBeforeThePolicy(t *testing.T) {
-	h := openHouse(t, ground.Options{})
-	old := h.enroll(t, "ada").backUp(t, "body")
-	s := h.start(t, old.handle)
-	begun := h.store.Now()
-	h.Set("restore.veto", "on")
-	old.Proof()
-	if state := s.state(t); state.Step != restore.StepWait || !state.WaitUntil.Equal(begun.Add(time.Minute)) {
-		t.Errorf("it is %+v", state)
-	}
-}
-
-func TestWait_IsNotShortenedByAFloodOfRestores(t *testing.T) {
-	h := openHouse(t, ground.Options{})
-	h.Set("restore.veto", "on")
-	old := h.enroll(t, "ada").backUp(t, "body")
-	s := h.start(t, old.handle)
-	begun := h.store.Now()
-	old.Proof()
-	for range 100 {
-		h.start(t, old.handle)
-	}
-	if state := s.state(t); !state.WaitUntil.Equal(begun.Add(10 * time.Minute)) {
-		t.Errorf("it is %+v", state)
-	}
-}
-
 func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		ctx := context.Background()
@@ -196,7 +171,7 @@ func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 		}
 		// One that was given up is not listed.
 		gone := h.start(t, old.handle)
-		_, err := h.restores.FirstTimeSetup(ctx, gone.ID, gone.Token)
+		_, err := h.restores.FirstTimeSetup(ctx, gone.ID, gone.Token, from)
 		must(t, err)
 		list, err := h.restores.Await(ctx, old.Proof(), 0)
 		must(t, err)
@@ -256,7 +231,7 @@ func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
 		want[chosen.ID] = restore.EndChosen
 		want[closed.ID] = restore.EndClosed
 		want[done.ID] = restore.EndDone
-		_, err := h.restores.FirstTimeSetup(ctx, chosen.ID, chosen.Token)
+		_, err := h.restores.FirstTimeSetup(ctx, chosen.ID, chosen.Token, from)
 		must(t, err)
 		done.restored(t, old.code)
 		open := h.start(t, done.phone.handle)

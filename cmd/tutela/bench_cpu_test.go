@@ -239,6 +239,7 @@ func (s *limitsBench) loginByCode(ctx context.Context, user, code string) (next 
 
 // prepareRestores makes phones whose app is installed anew, with a backup kept by the server.
 func (s *limitsBench) prepareRestores(b *testing.B, n int) func(context.Context, int) error {
+	s.setPolicy(b, "restore.veto", "off") // what a restore costs, not how long it waits
 	phones := s.enrollMany(b, n)
 	eachOf(b, n, func(i int) error {
 		accounts := []phone.Account{{Issuer: "shop", Name: phones[i].user, Secret: "JBSWY3DPEHPK3PXP"}}

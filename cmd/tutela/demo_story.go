@@ -27,7 +27,7 @@ const (
 func (s *story) tell(ctx context.Context) error {
 	s.say("%s\n", s.bold("tutela demo: maria and her phone"))
 	for _, chapter := range []func(context.Context) error{
-		s.opens, s.enrols, s.logsIn, s.refuses, s.backsUp, s.losesPhone, s.newPhoneAnswers, s.startsOver, s.isReset, s.leavesNothing, s.setsUpAgain,
+		s.opens, s.enrols, s.logsIn, s.refuses, s.backsUp, s.changesPhone, s.losesPhone, s.newPhoneAnswers, s.startsOver, s.isReset, s.leavesNothing, s.setsUpAgain,
 	} {
 		if err := chapter(ctx); err != nil {
 			return err
@@ -258,44 +258,6 @@ func (s *story) backsUp(ctx context.Context) error {
 		return err
 	}
 	return s.check(len(versions) == 2 && versions[0].Generation == 2, "two generations are kept: %v", versions)
-}
-
-func (s *story) losesPhone(ctx context.Context) error {
-	s.begin("Her phone falls into a lake; on a new one the app is installed again")
-	if _, err := s.phone(ctx, "reinstall", "--new-phone"); err != nil {
-		return err
-	}
-	if _, err := s.phone(ctx, "restore"); err != nil {
-		return err
-	}
-	// A wrong code first: it must neither restore nor spend the right one.
-	if _, err := s.tutela(ctx, "phone", "--phone", filepath.Join(s.dir, "phone"), "restore", "--code", "7V3K Q9X2 M4T8 R6W5 Y1ZJ 0ABV"); err == nil {
-		return s.check(false, "a wrong code does not restore")
-	}
-	s.show("phone", "7V3K Q9X2 …  is not the code.")
-	var restored enrolledJSON
-	if err := s.restoreJSON(ctx, &restored); err != nil {
-		return err
-	}
-	old := s.code
-	oldEnrollment := s.enrollment
-	s.code = restored.RecoveryCode
-	s.enrollment = restored.EnrollmentID
-	s.show("phone", "Welcome back, maria. Your accounts are here again.\nYour next recovery code:  "+grouped(s.code))
-	s.note("one step: the old phone's key and token died, the backup moved, the code was replaced")
-	var status phoneStatus
-	if err := s.phoneJSON(ctx, &status, "status"); err != nil {
-		return err
-	}
-	return errors.Join(
-		s.check(restored.UserID == "maria" && restored.EnrollmentID != oldEnrollment, "a new enrollment of maria's"),
-		s.check(len(s.code) == 24 && s.code != old, "a new recovery code"),
-		s.check(len(status.Accounts) == 2, "both accounts came back: %v", status.Accounts))
-}
-
-// restoreJSON restores with the saved code. The command prints one JSON value.
-func (s *story) restoreJSON(ctx context.Context, into *enrolledJSON) error {
-	return s.phoneJSON(ctx, into, "restore", "--code", s.code)
 }
 
 func (s *story) newPhoneAnswers(ctx context.Context) error {

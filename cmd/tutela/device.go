@@ -76,14 +76,30 @@ type deviceSuspendCmd struct{ oneDevice }
 
 // Help is the long help of "tutela device suspend".
 func (deviceSuspendCmd) Help() string {
-	return `The phone is asked nothing and answers nothing until it is resumed; its backups stay.
+	return `The phone is asked nothing and answers nothing until it is resumed; its backups stay. What it said before stands too: when
+it has vetoed a restore, no restore of that backup goes on for a day, and the command says so.
 
   tutela device suspend dev_X7KA0vbaHWguatI3`
 }
 
 // Run suspends the phone.
 func (c *deviceSuspendCmd) Run(ctx context.Context) error {
-	return c.change(ctx, operator.SuspendDevice, "is suspended: it is asked nothing until tutela device resume "+plain(c.ID))
+	err := c.change(ctx, operator.SuspendDevice, "is suspended: it is asked nothing until tutela device resume "+plain(c.ID))
+	if err != nil {
+		return err
+	}
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		d, err := operator.ShowDevice.Do(ctx, s, c.ID)
+		if err != nil {
+			return err
+		}
+		u, err := operator.ShowUser.Do(ctx, s, d.UserID)
+		if err == nil && anyVetoed(u.Restores) {
+			fmt.Fprintf(os.Stderr, "A veto against a restore, given before, stands for a day. Was it a thief's? tutela user unlock %s lifts it.\n",
+				shellWord(plain(u.ID)))
+		}
+		return err
+	})
 }
 
 type deviceResumeCmd struct{ oneDevice }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -120,10 +121,30 @@ func TestExample_ThePhoneOfAppMakersWorks(t *testing.T) {
 		t.Fatalf("restored: %v %s", err, restored)
 	}
 	app.says(`backed up as generation 3`, "backup", `["bank","mail","shop"]`)
+	app.isAllowedByTheOldPhone(m, next[1])
 	login, number = m.asked("zoe")
 	app.says(`approved`, "approve", number)
 	if r := m.collect(login); r.member("id_token") == "" {
 		t.Errorf("after the approval by the restored phone: %d %s", r.status, r.body)
+	}
+}
+
+// isAllowedByTheOldPhone restores on a new phone while the old one is in the other hand, and allows it.
+func (e *example) isAllowedByTheOldPhone(m *mounted, code string) {
+	e.t.Helper()
+	m.policy("restore.veto", "alive")
+	old := *e
+	old.folder = e.t.TempDir()
+	m.must(os.CopyFS(old.folder, os.DirFS(e.folder)))
+	m.must(os.Remove(filepath.Join(e.folder, "phone.json")))
+	restored := make(chan string, 1)
+	go func() {
+		output, err := e.run("restore", code)
+		restored <- fmt.Sprint(output, err)
+	}()
+	old.says(`allowed: Sample phone`, "allow")
+	if said := <-restored; !strings.Contains(said, "the old phone is asked until ") || !strings.Contains(said, `accounts: ["bank","mail","shop"]`) {
+		e.t.Fatalf("the new phone said %s", said)
 	}
 }
 

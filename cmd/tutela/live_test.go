@@ -184,6 +184,16 @@ func (s *liveServer) addClient(tb testing.TB, name, scope string) credentials {
 	return c
 }
 
+// setPolicy sets a policy as an operator does.
+func (s *liveServer) setPolicy(tb testing.TB, name, value string) {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), s.binary, "policy", "set", name, value, "--data", s.data)
+	cmd.Env = cleanEnvironment()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		tb.Fatalf("policy set %s %s: %v: %s", name, value, err, out)
+	}
+}
+
 // refusedError is an answer that is not 2xx.
 type refusedError struct {
 	status int

@@ -37,6 +37,7 @@ var bearing = []struct {
 	{"/api/device-accounts/:id/", []string{"device_jwt"}},
 	{"/api/device-accounts/:id", []string{"device_jwt", "device_token"}},
 	{"/api/restores/:id/veto", []string{"device_jwt"}},
+	{"/api/restores/:id/allow", []string{"device_jwt"}},
 	{"/api/restores/:id", []string{"restore_token"}},
 	{"/api/resolve-transaction", []string{string(keyring.TransactionToken)}},
 }
@@ -44,7 +45,7 @@ var bearing = []struct {
 // open are the routes that take no proof.
 var open = []string{
 	"/", "/openapi.json", "/docs", "/docs/docs.js", "/docs/rapidoc.js", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json",
-	"/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg",
+	"/mfa/help", "/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg",
 }
 
 // slots are the places of all other proofs.

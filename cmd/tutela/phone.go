@@ -41,6 +41,7 @@ type phoneCmd struct {
 	Notices   phoneNoticesCmd   `cmd:"" help:"Show what this phone was told."`
 	LoseCode  phoneLoseCodeCmd  `cmd:"" name:"lose-code" help:"Say that the recovery code is lost."`
 	Restores  phoneRestoresCmd  `cmd:"" help:"Show the restores that would take over from this phone."`
+	Allow     phoneAllowCmd     `cmd:"" help:"Let a restore of your own go on at once."`
 	Veto      phoneVetoCmd      `cmd:"" help:"Stop a restore that is not yours."`
 	Update    phoneUpdateCmd    `cmd:"" help:"Tell the server a new name or push token."`
 	Unenroll  phoneUnenrollCmd  `cmd:"" help:"Take this phone off the server."`

@@ -19,8 +19,6 @@ type phoneBackupCmd struct {
 	AcceptRollback   bool     `help:"Go on from what a server has that was rolled back."`
 	List             bool     `help:"List the generations that the server keeps, and back nothing up."`
 	Delete           bool     `help:"Delete the backup from the server. The accounts stay on the phone."`
-	Undelete         bool     `help:"Take that back, within 7 days."`
-	Revoke           bool     `help:"The platform's backup was stolen: take another restore handle, and end the earlier ones."`
 }
 
 // Help is the long help of "tutela phone backup".
@@ -49,22 +47,6 @@ func (b *phoneBackupCmd) Run(c *phoneCmd) error {
 			return c.explain(p, err)
 		}
 		c.say("The backup was deleted from the server. The accounts are still on this phone.\n")
-		c.say("It can be had back for 7 days: tutela phone backup --undelete\n")
-		return nil
-	}
-	if b.Undelete {
-		version, _, err := p.UndeleteBackup(ctx)
-		if err != nil {
-			return c.explain(p, err)
-		}
-		c.say("The backup is back, with %s, as generation %d.\n", plural(version.Items, "account"), version.Generation)
-		return nil
-	}
-	if b.Revoke {
-		if err := p.NewHandle(ctx, true); err != nil {
-			return c.explain(p, err)
-		}
-		c.say("This phone has another restore handle. No earlier one finds the backup any more.\n")
 		return nil
 	}
 	version, err := b.backup(ctx, p)
@@ -162,6 +144,9 @@ func (phoneRestoreCmd) Help() string {
 The old installation is retired, and a new recovery code is shown, once. When the answer is lost on the way, the same
 command gets it again, also without the code.
 
+A server that asks the old phone first takes no code before a time. The command waits for it with the code in hand; the
+old phone ends the wait by tutela phone allow.
+
   tutela phone restore                       what is to be done?
   tutela phone restore --code "7V3K Q9X2 M4T8 R6W5 Y1ZJ 0ABV"
   tutela phone restore --first-time-setup    the code is lost; then: tutela phone enroll TICKET`
@@ -190,11 +175,9 @@ func (r *phoneRestoreCmd) Run(c *phoneCmd) error {
 			return c.explain(p, err)
 		}
 	case decision.Step == phone.StepRecoveryCode && r.Code != "":
-		done, err := p.RestoreWithCode(ctx, r.Code)
-		if err != nil {
+		if decision, restored, err = r.redeem(ctx, c, p, decision); err != nil {
 			return c.explain(p, err)
 		}
-		restored = &done
 	}
 	if restored == nil {
 		return c.showDecision(decision, r.Code != "")
@@ -213,6 +196,25 @@ func (r *phoneRestoreCmd) decide(ctx context.Context, p *phone.Phone) (phone.Res
 	}
 	decision, err := p.StartRestore(ctx, r.CleanStart)
 	return decision, nil, err
+}
+
+// redeem gives the code when the server takes one. restored is nil when something else came next meanwhile.
+func (r *phoneRestoreCmd) redeem(ctx context.Context, c *phoneCmd, p *phone.Phone, decision phone.Restore) (phone.Restore, *phone.Restored, error) {
+	if decision.Reason == phone.OldDeviceAsked {
+		if !c.JSON {
+			c.say("The old phone is asked first. This one waits with your code until %s.\n", clockTime(decision.WaitUntil))
+			c.say("Is the old phone at hand? Then on that one:  tutela phone allow %s\n\n", decision.ID)
+		}
+		next, restored, err := p.AwaitTurn(ctx)
+		if err != nil || restored != nil || next.Step != phone.StepRecoveryCode {
+			return next, restored, err
+		}
+	}
+	done, err := p.RestoreWithCode(ctx, r.Code)
+	if err != nil {
+		return decision, nil, err
+	}
+	return decision, &done, nil
 }
 
 // finish shows the next recovery code, and then fetches the backup. The order matters: after the phone's first
@@ -251,7 +253,8 @@ func (phoneRestoresCmd) Help() string {
 	return `Who has your platform backup may try to take over; this is how you see it, and how you stop it.
 
   tutela phone restores --wait 60s
-  tutela phone veto rst_…`
+  tutela phone allow rst_…                   it is you, on your new phone
+  tutela phone veto rst_…                    it is not you`
 }
 
 // Run lists the restores of others that would retire this phone.
@@ -273,8 +276,38 @@ func (r *phoneRestoresCmd) Run(c *phoneCmd) error {
 		c.say("No other phone tries to take over from this one.\n")
 	}
 	for _, o := range open {
-		c.say("%s wants to take over from this phone, since %s. Not you?\n  tutela phone veto %s\n", o.Name, o.StartedAt, o.ID)
+		c.say("%s wants to take over from this phone, since %s.\n", o.Name, o.StartedAt)
+		c.say("  Not you?                     tutela phone veto %s\n", o.ID)
+		if o.Reason == phone.OldDeviceAsked {
+			c.say("  It is you, on your new one?  tutela phone allow %s   (else it waits until %s)\n", o.ID, clockTime(o.WaitUntil))
+		}
 	}
+	return nil
+}
+
+type phoneAllowCmd struct {
+	Restore string `arg:"" help:"Id of the restore, as restores shows it."`
+}
+
+// Help is the long help of "tutela phone allow".
+func (phoneAllowCmd) Help() string {
+	return `Says "that is me, on my new phone" from the old phone. The new one need not wait; it still needs the recovery code.
+
+  tutela phone allow rst_…`
+}
+
+// Run allows a restore.
+func (a *phoneAllowCmd) Run(c *phoneCmd) error {
+	ctx, cancel := phoneContext()
+	defer cancel()
+	p, err := c.open(phone.Options{})
+	if err != nil {
+		return err
+	}
+	if err := p.Allow(ctx, a.Restore); err != nil {
+		return c.explain(p, err)
+	}
+	c.say("Allowed. The new phone goes on with its code; then this one works no longer.\n")
 	return nil
 }
 
@@ -284,7 +317,7 @@ type phoneVetoCmd struct {
 
 // Help is the long help of "tutela phone veto".
 func (phoneVetoCmd) Help() string {
-	return `Says "that is not me" from the old phone. The other one then needs an admin.
+	return `Says "that is not me", from the old phone or any other of the user's. The new one then needs an admin.
 
   tutela phone veto rst_…`
 }
@@ -300,6 +333,6 @@ func (v *phoneVetoCmd) Run(c *phoneCmd) error {
 	if err := p.Veto(ctx, v.Restore); err != nil {
 		return c.explain(p, err)
 	}
-	c.say("Stopped. Nobody can take over from this phone for a day without an admin.\n")
+	c.say("Stopped. Nobody can take over for a day without an admin.\n")
 	return nil
 }

@@ -151,7 +151,6 @@ func (c *phoneCmd) showNotice(n phone.Notice) {
 		recovery.NoticePushTokenChanged: "The push token of this phone was changed.",
 		recovery.NoticeCodeChanged:      "Your recovery code was changed.",
 		recovery.NoticeDeviceAdded:      "Another phone was added to your account: " + cmp.Or(n.Phone, "no name") + ". Not you?  Tell an admin.",
-		recovery.NoticeHandleChanged:    "The backup of a phone of yours has a new restore handle.",
 		recovery.NoticeReplaced:         "This phone was enrolled anew; this enrollment is over.",
 		recovery.NoticeCodeGuessed:      "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
 	}[recovery.NoticeWord(n.Kind)]
@@ -221,20 +220,27 @@ func (c *phoneCmd) showDecision(r phone.Restore, gaveCode bool) error {
 		"no_backup":          "The server has no backup for this phone.",
 		"chosen":             "A clean start was chosen.",
 		"user_blocked":       "This user is blocked.",
-		"vetoed":             "The old phone said that this is not you.",
+		"vetoed":             "One of your phones said that this is not you.",
 		"no_recovery_code":   "There is no recovery code.",
-		"old_device_asked":   "The old phone is being asked.",
+		"old_device_asked":   "A backup was found. The old phone is asked first: a code counts from " + clockTime(r.WaitUntil) + " on.\n",
 		"backup_found":       "A backup was found.",
 	}[r.Reason]
 	what := map[string]string{
 		phone.StepFirstTimeSetup: "Set this phone up as a new one:  tutela phone enroll TICKET",
 		phone.StepAskAdmin:       "Ask an admin.",
-		phone.StepWait:           "Try again after " + r.WaitUntil + ".",
 		phone.StepRecoveryCode:   "Type the recovery code:  tutela phone restore --code CODE\nIt is lost?              tutela phone restore --first-time-setup",
 	}[r.Step]
-	text := strings.TrimSpace(why + " " + what)
+	if r.Reason == phone.OldDeviceAsked {
+		what = "Type it now, and this phone waits with it:  tutela phone restore --code CODE\n" +
+			"Is the old phone at hand? Then on that one: tutela phone allow " + r.ID + "\n" +
+			"Is the code lost?                           tutela phone restore --first-time-setup"
+	}
+	text := strings.ReplaceAll(strings.TrimSpace(why+" "+what), "\n ", "\n")
 	if text == "" {
 		text = r.Step + ": " + r.Reason
+	}
+	if r.Help != "" {
+		text += " (" + r.Help + ")"
 	}
 	if gaveCode {
 		return errors.New("not restored. " + text)
@@ -243,6 +249,15 @@ func (c *phoneCmd) showDecision(r phone.Restore, gaveCode bool) error {
 		c.say("%s\n", strings.TrimSuffix(line, "\n"))
 	}
 	return nil
+}
+
+// clockTime is a time of the server's as the clock on the wall shows it; as it was told when it is none.
+func clockTime(told string) string {
+	at, err := time.Parse(time.RFC3339, told)
+	if err != nil {
+		return told
+	}
+	return at.Local().Format(time.TimeOnly)
 }
 
 // explain adds to an error what it means to the person with the phone in hand.

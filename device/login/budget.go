@@ -3,6 +3,7 @@ package login
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"tutela/storage"
@@ -43,7 +44,7 @@ func (b *budget) take(tx *storage.Tx, uid storage.UID, client, ip string) (ok bo
 		return false, "", err
 	}
 	now := tx.Now()
-	from := network(ip)
+	from := Network(ip)
 	if b.muted(now, from) {
 		return false, audit.WhyMuted, nil
 	}
@@ -76,7 +77,7 @@ func denied(tx *storage.Tx, uid storage.UID, l *Login, notMe bool) error {
 	if err != nil {
 		return err
 	}
-	from := network(l.IP)
+	from := Network(l.IP)
 	b.bucketOf(tx.Now(), from).cost(tx.Now(), most)
 	if notMe {
 		b.mute(tx.Now(), from)
@@ -108,9 +109,9 @@ func (b *budget) mute(now time.Time, from string) {
 	}
 }
 
-// network returns what the addresses of one place share: the /24 of an IPv4 address, the /48 of an IPv6 address; "" without
+// Network returns what the addresses of one place share: the /24 of an IPv4 address, the /48 of an IPv6 address; "" without
 // one.
-func network(ip string) string {
+func Network(ip string) string {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
 		return ip
@@ -132,6 +133,23 @@ func succeeded(tx *storage.Tx, uid storage.UID, l *Login) error {
 	if err != nil {
 		return err
 	}
-	b.succeed(tx.Now(), network(l.IP), l.Delivery != Silent)
+	b.succeed(tx.Now(), Network(l.IP), l.Delivery != Silent)
 	return budgets.Put(tx, uid, l.Client, b)
+}
+
+// NetworksOf returns the networks from which the user has succeeded in a login within the last 30 days, of any client.
+func NetworksOf(tx *storage.Tx, uid storage.UID) ([]string, error) {
+	rows, err := budgets.All(tx, uid)
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for _, row := range rows {
+		for network, o := range row.Record.Own {
+			if o != nil && tx.Now().Before(o.Success.Add(ownFor)) && !slices.Contains(list, network) {
+				list = append(list, network)
+			}
+		}
+	}
+	return list, nil
 }

@@ -248,12 +248,11 @@ func (p *Phone) settleHandle(ctx context.Context, e *Enrollment) error {
 	if s.platform.RestoreHandle != "" && !s.hardware.HandleInDoubt {
 		return nil
 	}
-	return p.newHandle(ctx, e, false)
+	return p.newHandle(ctx, e)
 }
 
-// NewHandle asks for another restore handle. Three earlier ones still find the backup for 30 days; with revoke none does. Its
-// *Error is backup_not_found when nothing was backed up.
-func (p *Phone) NewHandle(ctx context.Context, revoke bool) error {
+// NewHandle replaces the restore handle; the old one dies. Its *Error is backup_not_found when nothing was backed up.
+func (p *Phone) NewHandle(ctx context.Context) error {
 	end, err := p.begin()
 	if err != nil {
 		return err
@@ -263,18 +262,14 @@ func (p *Phone) NewHandle(ctx context.Context, revoke bool) error {
 	if err != nil {
 		return err
 	}
-	return p.newHandle(ctx, e, revoke)
+	return p.newHandle(ctx, e)
 }
 
-func (p *Phone) newHandle(ctx context.Context, e *Enrollment, revoke bool) error {
+func (p *Phone) newHandle(ctx context.Context, e *Enrollment) error {
 	if err := p.change(func(s *state) { s.hardware.HandleInDoubt = true }); err != nil {
 		return err
 	}
-	response, err := p.deviceCall(ctx, Call{
-		Method: http.MethodPost,
-		Path:   e.devicePath("/backup/handle"),
-		JSON:   map[string]bool{"revoke": revoke},
-	})
+	response, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: e.devicePath("/backup/handle")})
 	if err != nil {
 		return err
 	}
@@ -461,16 +456,11 @@ func chainBreak(versions []Version, latest Version, known PlatformBackup) string
 	if len(versions) == 0 {
 		return "it lists no generations"
 	}
-	for _, v := range versions {
-		if v.Generation == known.Generation && hexDigest([]byte(v.Manifest)) != known.ManifestDigest {
-			return "it is another"
-		}
-	}
 	want := hexDigest([]byte(latest.Manifest))
 	for generation := latest.Generation; generation > known.Generation; generation-- {
 		i := int(latest.Generation - generation)
-		if i >= len(versions) || i > 0 && versions[i].Generation < generation {
-			return "" // of those before the newest ten only some are kept
+		if i >= len(versions) {
+			return "" // older ones are no longer kept
 		}
 		v := versions[i]
 		m, err := v.manifest()
@@ -521,32 +511,4 @@ func (p *Phone) DeleteBackup(ctx context.Context) error {
 		return err
 	}
 	return p.change((*state).forgetBackup)
-}
-
-// UndeleteBackup takes the deletion of the backup back, within 7 days of it, and adds what is in it to the accounts on the
-// phone. Its errors are those of FetchBackup, and *Error: backup_not_found (nothing was deleted), backup_conflict (the phone
-// has begun another since).
-func (p *Phone) UndeleteBackup(ctx context.Context) (Version, []Account, error) {
-	end, err := p.begin()
-	if err != nil {
-		return Version{}, nil, err
-	}
-	defer end()
-	e, err := p.enrolled()
-	if err != nil {
-		return Version{}, nil, err
-	}
-	if _, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: e.devicePath("/backup/undelete")}); err != nil {
-		return Version{}, nil, err
-	}
-	v, body, err := p.fetch(ctx, "")
-	if err != nil {
-		return Version{}, nil, err
-	}
-	accounts, err := p.open(p.snapshot().platform, v, body)
-	if err != nil {
-		return Version{}, nil, err
-	}
-	// The handles have returned, but this phone remembers none of a backup that it deleted.
-	return v, accounts, errors.Join(p.adoptBackup(v, accounts), p.settleHandle(ctx, e))
 }

@@ -72,6 +72,7 @@ type Phone struct {
 	wall   func() time.Time
 	folder folder
 	fixed  string // Options.BaseURL, which wins over every other
+	pause  func(ctx context.Context, d time.Duration) error
 
 	changing sync.Mutex // held by begin: one change of the installation at a time
 
@@ -91,6 +92,7 @@ func New(o Options) (*Phone, error) {
 		quirks: o.Quirks,
 		wall:   o.Now,
 		folder: folder{path: o.Folder},
+		pause:  pauseFor,
 	}
 	if p.client == nil {
 		p.client = sharedClient()

@@ -16,9 +16,11 @@ const (
 	StepFirstTimeSetup = "first_time_setup"
 	StepRecoveryCode   = "recovery_code"
 	StepAskAdmin       = "ask_admin"
-	StepWait           = "wait"
 	StepDone           = "done"
 )
+
+// OldDeviceAsked is the reason of a restore that takes a code from WaitUntil on, or when the old installation allows it.
+const OldDeviceAsked = "old_device_asked"
 
 // Restore is the server's decision on a restore, made anew at every call. Times are as the server wrote them.
 type Restore struct {
@@ -26,7 +28,8 @@ type Restore struct {
 	Step      string `json:"step"`
 	Reason    string `json:"reason"`
 	ExpiresAt string `json:"expires_at"`
-	WaitUntil string `json:"wait_until,omitempty"`
+	WaitUntil string `json:"wait_until,omitempty"` // a code that comes before it is not looked at
+	Help      string `json:"help,omitempty"`       // the page for a person whom the app cannot help
 }
 
 // restoring is a restore under way. The new installation's key is kept from before the first call; the recovery code is
@@ -122,7 +125,7 @@ func (p *Phone) startCall(key *Key, cleanStart bool) (Call, error) {
 // replaced by the next. When the answer is lost, the same call or RestoreState gets it again for fifteen minutes.
 //
 // Its errors are ErrNoRestore and *Error: invalid_recovery_code, too_many_attempts (RetryAfter says how long),
-// restore_not_ready (the step asks for something else), restore_not_found (too late, or another restore won).
+// restore_not_ready (the step asks for something else or, with RetryAfter, not yet), restore_not_found (too late, or another restore won).
 func (p *Phone) RestoreWithCode(ctx context.Context, code string) (Restored, error) {
 	end, err := p.begin()
 	if err != nil {
@@ -169,6 +172,39 @@ func (p *Phone) RestoreState(ctx context.Context) (r Restore, restored *Restored
 	}
 	done, err := p.finishRestore(under, got.Result)
 	return got.Restore, &done, err
+}
+
+// pollRestore is how often a phone asks whether the old installation has allowed the restore.
+const pollRestore = time.Second
+
+// AwaitTurn waits, with the code in the person's hand, until the restore takes it: the time has come, the old installation has
+// allowed it, or something else comes next. It returns what RestoreState does.
+func (p *Phone) AwaitTurn(ctx context.Context) (r Restore, restored *Restored, err error) {
+	for {
+		r, restored, err = p.RestoreState(ctx)
+		if err != nil || restored != nil || r.Reason != OldDeviceAsked {
+			return r, restored, err
+		}
+		pause := pollRestore
+		if until, err := time.Parse(time.RFC3339, r.WaitUntil); err == nil {
+			pause = min(pause, max(until.Sub(p.now()), pollRestore/10))
+		}
+		if err := p.pause(ctx, pause); err != nil {
+			return r, nil, err
+		}
+	}
+}
+
+// pauseFor waits for a time or the end of ctx.
+func pauseFor(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // FirstTimeSetup gives the restore up: the person lost the code, or wants a clean start. The old installation stays as it
@@ -261,7 +297,13 @@ func (p *Phone) OpenRestoresOfMine(ctx context.Context, wait time.Duration) ([]O
 	return open, err
 }
 
-// Veto stops a restore from this, the old, installation: "that is not me".
+// Allow lets a restore go on at once, from this, the old, installation: "that is me, on my new phone".
+func (p *Phone) Allow(ctx context.Context, restoreID string) error {
+	_, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: "/api/restores/" + url.PathEscape(restoreID) + "/allow"})
+	return err
+}
+
+// Veto stops a restore from this phone, the old one or another of the user's: "that is not me".
 func (p *Phone) Veto(ctx context.Context, restoreID string) error {
 	_, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: "/api/restores/" + url.PathEscape(restoreID) + "/veto"})
 	return err

@@ -2,12 +2,16 @@ package phone
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tutela/storage/storagetest/check"
 )
 
 func restoreWith(t testing.TB, p *Phone, code string) Restored {
@@ -46,6 +50,61 @@ func TestRestore_BringsTheAccountsBackToANewInstallation(t *testing.T) {
 	if v := must(p.Backup(ctx, sample(4), BackupOptions{}))(t); v.Generation != 2 {
 		t.Errorf("the next backup is generation %d", v.Generation)
 	}
+}
+
+// A phone waits with the code in hand, while the old one is asked: until its time has come, or the old one has its say.
+func TestRestore_WaitsWithTheCodeInHand(t *testing.T) {
+	cases := map[string]struct {
+		meanwhile func(s *disturbed, old *Phone, restore string) error
+		step      string
+		reason    string
+	}{
+		"until its time has come": {func(s *disturbed, _ *Phone, _ string) error {
+			s.Clock.Advance(20 * time.Second)
+			return nil
+		}, StepRecoveryCode, "backup_found"},
+		"until the old one allows it": {func(_ *disturbed, old *Phone, restore string) error {
+			return old.Allow(ctx, restore)
+		}, StepRecoveryCode, "backup_found"},
+		"until the old one stops it": {func(_ *disturbed, old *Phone, restore string) error {
+			return old.Veto(ctx, restore)
+		}, StepAskAdmin, "vetoed"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.Set("restore.veto", "alive")
+			old := enrolledPhone(t, s)
+			must(old.Backup(ctx, sample(3), BackupOptions{}))(t)
+			p := copyOf(t, s, old)
+			check.Must(t, p.Reinstall(Reinstallation{NewPhone: true}))
+			r := must(p.StartRestore(ctx, false))(t)
+			if r.Step != StepRecoveryCode || r.Reason != OldDeviceAsked || r.WaitUntil == "" {
+				t.Fatalf("the restore is at %+v", r)
+			}
+			if _, err := p.RestoreWithCode(ctx, s.code); CodeOf(err) != "restore_not_ready" {
+				t.Errorf("too early: %v", err)
+			}
+			p.pause = func(context.Context, time.Duration) error { return c.meanwhile(s, old, r.ID) }
+			turn, _, err := p.AwaitTurn(ctx)
+			if err != nil || turn.Step != c.step || turn.Reason != c.reason {
+				t.Fatalf("after the wait: %+v, %v", turn, err)
+			}
+			if c.step == StepRecoveryCode {
+				must(p.RestoreWithCode(ctx, s.code))(t)
+			} else if turn.Help == "" {
+				t.Error("there is no page for the person")
+			}
+		})
+	}
+}
+
+// copyOf is another phone with the same folder's content: the old one lives on.
+func copyOf(t testing.TB, s *disturbed, p *Phone) *Phone {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "phone")
+	check.Must(t, os.CopyFS(folder, os.DirFS(p.folder.path)))
+	return open(t, s, folder)
 }
 
 func TestRestore_GetsALostAnswerAgainByProofOfItsKey(t *testing.T) {

@@ -64,6 +64,7 @@ func newServer(t testing.TB) *disturbed {
 			})
 		},
 	})
+	s.Set("restore.veto", "off") // the tests of the wait set another
 	return s
 }
 

@@ -4,6 +4,7 @@
 //   node phone.mjs approve NUMBER         as soon as a login asks; or: deny
 //   node phone.mjs backup '["a","b"]'     the accounts, as JSON
 //   node phone.mjs restore CODE           after phone.json was lost
+//   node phone.mjs allow                  on the old phone: the one that restores is mine
 //
 // phone.json stands for the phone: a real app keeps its private key in secure hardware. platform.json stands for the
 // platform's own backup (Block Store, iCloud Keychain), which comes back after a reinstall.
@@ -103,11 +104,28 @@ async function backup(accounts) {
   save();
   console.log("backed up as generation " + generation);
 }
+async function turn(begun) { // with the code in hand, while the old phone is asked; it may end the wait, or stop the restore
+  let state = begun;
+  while (state.reason === "old_device_asked") {
+    console.log("the old phone is asked until " + state.wait_until);
+    const left = Date.parse(state.wait_until) - Date.now();
+    await new Promise((go) => setTimeout(go, Math.max(200, Math.min(left, 2000))));
+    state = await (await call("GET", "/api/restores/" + begun.id, "Bearer " + begun.token)).json();
+  }
+  if (state.step !== "recovery_code") throw new Error(state.step + ": " + state.reason + (state.help ? " (" + state.help + ")" : ""));
+}
+async function allow() { // on the old phone, in the other hand: that is me
+  let open = [];
+  while (!open.length) open = await (await callAsDevice("GET", "/restores?wait=30")).json();
+  const claims = { iss: phone.id, sub: phone.user, aud: phone.base + "/api/device-accounts", iat: now(), exp: now() + 1800 };
+  await call("POST", `/api/restores/${open[0].id}/allow`, "Bearer " + signed(claims));
+  console.log("allowed: " + open[0].name);
+}
 async function restore(code) {
   newPhone(platform.base);
   const proof = signed({ handle: sha256(platform.handle), iat: now() });
   const begun = await (await call("POST", "/api/restores", null, { restore_handle: platform.handle, ...installation() }, { "Restore-Proof": proof })).json();
-  if (begun.step !== "recovery_code") throw new Error(begun.step + ": " + begun.reason);
+  await turn(begun);
   enrolled(await (await call("POST", `/api/restores/${begun.id}/recovery-code`, "Bearer " + begun.token, { recovery_code: code })).json());
   const kept = await callAsDevice("GET", "/backup");
   const manifest = kept.headers.get("Backup-Manifest");
@@ -121,5 +139,5 @@ async function restore(code) {
 }
 
 const [command, argument] = process.argv.slice(2);
-const commands = { enroll, approve: (number) => answer(true, number), deny: () => answer(false), backup: (json) => backup(JSON.parse(json)), restore };
+const commands = { enroll, approve: (number) => answer(true, number), deny: () => answer(false), backup: (json) => backup(JSON.parse(json)), restore, allow };
 await commands[command](argument).catch((e) => { console.error(e.message); process.exitCode = 1; });

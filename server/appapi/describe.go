@@ -37,7 +37,6 @@ var refusals = map[string][]error{
 	"put-backup":            {backup.ErrInvalid, backup.ErrShrinks, backup.ErrConflict, backup.ErrTooLarge},
 	"get-backup":            {backup.ErrNone},
 	"delete-backup":         {backup.ErrNone},
-	"undelete-backup":       {backup.ErrNone, backup.ErrAnother},
 	"new-restore-handle":    {backup.ErrNone},
 	"list-generations":      {backup.ErrNone},
 	"get-generation":        {backup.ErrNone},
@@ -45,7 +44,8 @@ var refusals = map[string][]error{
 	"get-restore":           {restore.ErrNone, restore.ErrToken, restore.ErrNotReady, device.ErrKeyInUse},
 	"restore-with-code":     {restore.ErrNone, restore.ErrToken, restore.ErrNotReady, recovery.ErrWrongCode, recovery.ErrLimited, device.ErrKeyInUse},
 	"restore-as-new":        {restore.ErrNone, restore.ErrToken, restore.ErrNotReady},
-	"veto-restore":          {restore.ErrNone},
+	"veto-restore":          {restore.ErrNone, restore.ErrNotReady},
+	"allow-restore":         {restore.ErrNone, restore.ErrNotReady},
 	"list-restores":         {},
 }
 

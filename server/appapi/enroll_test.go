@@ -309,7 +309,7 @@ func TestEnroll_ClipsALongNameAndTakesATypedTicket(t *testing.T) {
 }
 
 func TestEnroll_KeepsHowItCameAboutAndWhatTheAppRunsOn(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	on := func(platform string) func(*phone.Options) {
 		return func(o *phone.Options) { o.Platform = platform }
 	}

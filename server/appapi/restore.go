@@ -9,6 +9,7 @@ import (
 
 	"tutela/backup/restore"
 	"tutela/device"
+	"tutela/server"
 	"tutela/storage"
 )
 
@@ -34,22 +35,32 @@ func (a *api) mountRestore() {
 		Method:      http.MethodPost,
 		Path:        path + "/{id}/recovery-code",
 		Summary:     "Take over with the recovery code",
-		Description: "The same call again gets the same answer, until the enrollment's first call and for 15 minutes at most.",
+		Description: "The same call again gets the same answer, until the enrollment's first call and for 15 minutes at most. " +
+			"Before wait_until no code is looked at: 409 with Retry-After.",
 	}, a.restoreWithCode)
 	register(a, byRestore, huma.Operation{
 		OperationID: "restore-as-new",
 		Method:      http.MethodPost,
 		Path:        path + "/{id}/first-time-setup",
 		Summary:     "Give the restore up and start over",
-		Description: "Nothing of the old installation changes.",
+		Description: "Nothing of the old installation changes, and no code is declared lost. Admins see it.",
 	}, a.firstTimeSetup)
 	register(a, bySigner, huma.Operation{
 		OperationID:   "veto-restore",
 		Method:        http.MethodPost,
 		Path:          path + "/{id}/veto",
 		DefaultStatus: http.StatusNoContent,
-		Summary:       "Stop a restore, from the old installation",
+		Summary:       "Stop a restore, from any phone of the user's",
+		Description:   "For 24 hours no restore of that backup goes on. It beats every allow.",
 	}, a.veto)
+	register(a, bySigner, huma.Operation{
+		OperationID:   "allow-restore",
+		Method:        http.MethodPost,
+		Path:          path + "/{id}/allow",
+		DefaultStatus: http.StatusNoContent,
+		Summary:       "Let a restore go on at once, from the old installation",
+		Description:   "It ends the wait until wait_until. The new installation's code is asked for all the same.",
+	}, a.allow)
 	register(a, byDevice, huma.Operation{
 		OperationID: "list-restores",
 		Method:      http.MethodGet,
@@ -71,14 +82,16 @@ type startInput struct {
 // restoreState is a restore as its holder sees it.
 type restoreState struct {
 	ID        string           `json:"id"`
-	Step      string           `json:"step" enum:"first_time_setup,recovery_code,ask_admin,wait,done"`
+	Step      string           `json:"step" enum:"first_time_setup,recovery_code,ask_admin,done"`
 	Reason    string           `json:"reason"`
 	ExpiresAt string           `json:"expires_at" format:"date-time"`
-	WaitUntil string           `json:"wait_until,omitempty" format:"date-time" doc:"With the step wait."`
+	WaitUntil string           `json:"wait_until,omitempty" format:"date-time" doc:"With reason old_device_asked: a code that comes before it is not looked at."`
+	Help      string           `json:"help,omitempty" format:"uri" doc:"The installation's page for the person, with ask_admin and first_time_setup."`
 	Result    *restoredOutcome `json:"result,omitempty" doc:"Of one that is done, with a Restore-Proof."`
 }
 
-func stateOf(s *restore.State) restoreState {
+// stateOf describes a restore. What the person can do where the app cannot go on stands on a page of ours.
+func (a *api) stateOf(s *restore.State) restoreState {
 	out := restoreState{
 		ID:        s.ID,
 		Step:      string(s.Step),
@@ -87,6 +100,9 @@ func stateOf(s *restore.State) restoreState {
 	}
 	if !s.WaitUntil.IsZero() {
 		out.WaitUntil = storage.FormatInstant(s.WaitUntil)
+	}
+	if s.Step == restore.StepAskAdmin || s.Step == restore.StepFirstTimeSetup {
+		out.Help = a.Devices.PublicURL() + server.HelpPath + "#" + string(s.Reason)
 	}
 	if s.Result != nil {
 		out.Result = outcomeOf(s.Result)
@@ -127,7 +143,10 @@ func (a *api) startRestore(ctx context.Context, c *caller, in *startInput) (*sta
 		return nil, err
 	}
 	req := restore.StartRequest{
-		Disabled: in.Body.AutomaticRestore != nil && !*in.Body.AutomaticRestore, Installation: app, Proof: in.Proof,
+		Disabled:     in.Body.AutomaticRestore != nil && !*in.Body.AutomaticRestore,
+		Installation: app,
+		Proof:        in.Proof,
+		Address:      server.CallOf(ctx).Address.String(),
 	}
 	if in.Body.Handle != nil {
 		req.Handle = *in.Body.Handle
@@ -137,7 +156,7 @@ func (a *api) startRestore(ctx context.Context, c *caller, in *startInput) (*sta
 		return nil, err
 	}
 	var out startOutput
-	out.Body.restoreState = stateOf(&started.State)
+	out.Body.restoreState = a.stateOf(&started.State)
 	out.Body.Token = started.Token
 	return &out, nil
 }
@@ -160,7 +179,7 @@ func (a *api) restoreState(ctx context.Context, c *caller, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	return &stateOutput{stateOf(state)}, nil
+	return &stateOutput{a.stateOf(state)}, nil
 }
 
 type outcomeOutput struct {
@@ -180,15 +199,19 @@ func (a *api) restoreWithCode(ctx context.Context, c *caller, in *struct {
 }
 
 func (a *api) firstTimeSetup(ctx context.Context, c *caller, in *RestorePath) (*stateOutput, error) {
-	state, err := a.Restores.FirstTimeSetup(ctx, in.ID, c.credential)
+	state, err := a.Restores.FirstTimeSetup(ctx, in.ID, c.credential, c.actor)
 	if err != nil {
 		return nil, err
 	}
-	return &stateOutput{stateOf(state)}, nil
+	return &stateOutput{a.stateOf(state)}, nil
 }
 
 func (a *api) veto(ctx context.Context, c *caller, in *RestorePath) (*struct{}, error) {
 	return nil, a.Restores.Veto(ctx, c.proof, in.ID, c.actor)
+}
+
+func (a *api) allow(ctx context.Context, c *caller, in *RestorePath) (*struct{}, error) {
+	return nil, a.Restores.Allow(ctx, c.proof, in.ID, c.actor)
 }
 
 // waitingRestore is a restore as the old installation sees it.

@@ -9,9 +9,35 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tutela/device"
 	"tutela/device/phone"
-	"tutela/storage"
+	"tutela/storage/audit"
 )
+
+// unasked is a house in which no restore waits for the old phone.
+func unasked(t *testing.T) *house {
+	t.Helper()
+	h := newHouse(t)
+	h.Set("restore.veto", "off")
+	return h
+}
+
+// events are those of a type, newest first.
+func (h *house) events(of audit.Type) []audit.Entry {
+	h.t.Helper()
+	entries, _, err := audit.List(h.t.Context(), h.store, audit.Query{Types: []audit.Type{of}}, false)
+	h.must(err)
+	return entries
+}
+
+// suspend suspends a phone as an admin does who was told that it is lost.
+func (h *house) suspend(p *phone.Phone) {
+	h.t.Helper()
+	h.change(p.Enrollment().ID, func(e *device.Enrollment) {
+		e.Status = device.Suspended
+		e.Changed = h.store.Now()
+	})
+}
 
 // backedUp is a phone of a user's with a backup of four accounts, and the user's recovery code.
 func (h *house) backedUp(userID string, change ...func(*phone.Options)) (*phone.Phone, string) {
@@ -72,7 +98,7 @@ func (h *house) proof(key *phone.Key, member, value string) string {
 }
 
 func TestRestore_DecidesByTheTable(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	p, _ := h.backedUp("maria")
 	blocked, _ := h.backedUp("bert")
 	h.block("bert")
@@ -118,7 +144,7 @@ func TestRestore_DecidesByTheTable(t *testing.T) {
 }
 
 func TestRestore_OfNoHandleLooksLikeOneOfAMadeUpHandle(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	p, _ := h.backedUp("maria")
 	h.must(p.DeleteBackup(t.Context()))
 	members := func(s started) []string {
@@ -138,7 +164,7 @@ func TestRestore_OfNoHandleLooksLikeOneOfAMadeUpHandle(t *testing.T) {
 }
 
 func TestRestore_TakesOverInOneStep(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, code := h.backedUp("maria")
 	begun := h.ask("maria")
 	s := h.start(h.handleOf(old), func(b map[string]any) { b["capabilities"] = []string{"number-matching"} })
@@ -173,7 +199,7 @@ func TestRestore_TakesOverInOneStep(t *testing.T) {
 }
 
 func TestRestore_OfASimulatedPhoneBringsItsAccountsBack(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	p, code := h.backedUp("maria", withKey(phone.RS256))
 	h.must(p.Reinstall(phone.Reinstallation{}))
 	r, err := p.StartRestore(t.Context(), false)
@@ -191,7 +217,7 @@ func TestRestore_OfASimulatedPhoneBringsItsAccountsBack(t *testing.T) {
 }
 
 func TestRestore_GivesALostAnswerAgain(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, code := h.backedUp("maria")
 	s := h.start(h.handleOf(old), nil)
 	first := h.redeem(s, code)
@@ -227,7 +253,7 @@ func TestRestore_GivesALostAnswerAgain(t *testing.T) {
 }
 
 func TestRestore_RefusesWrongCodesAndCountsThem(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, code := h.backedUp("maria")
 	s := h.start(h.handleOf(old), nil)
 	const wrong = "7V3KQ9X2M4T8R6W5Y1ZJ0ABV"
@@ -249,7 +275,7 @@ func TestRestore_RefusesWrongCodesAndCountsThem(t *testing.T) {
 }
 
 func TestRestore_RefusesAnotherTokenAndMalformedInput(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, code := h.backedUp("maria")
 	s := h.start(h.handleOf(old), nil)
 	other := h.start(h.handleOf(old), nil)
@@ -282,7 +308,7 @@ func TestRestore_RefusesAnotherTokenAndMalformedInput(t *testing.T) {
 }
 
 func TestRestore_AnotherThatSucceedsClosesIt(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, code := h.backedUp("maria")
 	s := h.start(h.handleOf(old), nil)
 	other := h.start(h.handleOf(old), nil)
@@ -292,7 +318,7 @@ func TestRestore_AnotherThatSucceedsClosesIt(t *testing.T) {
 }
 
 func TestRestore_IsOverAfterFifteenMinutes(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, code := h.backedUp("maria")
 	s := h.start(h.handleOf(old), nil)
 	h.clock.Advance(15*time.Minute + time.Second)
@@ -300,7 +326,7 @@ func TestRestore_IsOverAfterFifteenMinutes(t *testing.T) {
 }
 
 func TestRestore_WithTheOldKeyIsAllowedAndWithAnothersIsAConflict(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, code := h.backedUp("maria")
 	second, _ := h.enroll("maria")
 	use := func(key *phone.Key) func(map[string]any) {
@@ -314,7 +340,7 @@ func TestRestore_WithTheOldKeyIsAllowedAndWithAnothersIsAConflict(t *testing.T) 
 }
 
 func TestRestore_FirstTimeSetupChangesNothingOfTheOldInstallation(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, code := h.backedUp("maria")
 	s := h.start(h.handleOf(old), nil)
 	a := h.call("POST", "/api/restores/"+s.id+"/first-time-setup", "", "Authorization", s.authorization())
@@ -329,7 +355,7 @@ func TestRestore_FirstTimeSetupChangesNothingOfTheOldInstallation(t *testing.T) 
 }
 
 func TestRestore_CanBeSeenAndVetoedByTheOldInstallation(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, code := h.backedUp("maria")
 	stranger, _ := h.backedUp("bert")
 	s := h.start(h.handleOf(old), nil)
@@ -358,7 +384,7 @@ func TestRestore_CanBeSeenAndVetoedByTheOldInstallation(t *testing.T) {
 }
 
 func TestRestore_WakesTheOldInstallationThatWaits(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, _ := h.backedUp("maria")
 	authorization := h.bearer(old)
 	got := make(chan answer, 1)
@@ -374,27 +400,8 @@ func TestRestore_WakesTheOldInstallationThatWaits(t *testing.T) {
 	}
 }
 
-func TestRestore_WaitsForAVetoWhenThePolicySaysSo(t *testing.T) {
-	h := newHouse(t)
-	h.Set("restore.veto", "on")
-	old, code := h.backedUp("maria")
-	s := h.start(h.handleOf(old), nil)
-	until, err := time.Parse(storage.InstantLayout, s.body["wait_until"].(string))
-	h.must(err)
-	if s.body["step"] != "wait" || s.body["reason"] != "old_device_asked" || until.Sub(h.clock.Wall()).Round(time.Minute) != time.Minute {
-		t.Errorf("got %s", s.raw)
-	}
-	h.refused(h.redeem(s, code), 409, "restore_not_ready")
-	_, err = old.Status(t.Context()) // the old phone is still there
-	h.must(err)
-	h.clock.Advance(2 * time.Minute)
-	h.refused(h.redeem(s, code), 409, "restore_not_ready")
-	h.clock.Advance(9 * time.Minute)
-	h.accepted(h.redeem(s, code), 200)
-}
-
 func TestRestore_WantsAProofFromTheSixthStartOfAHandle(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, _ := h.backedUp("maria")
 	for _, handle := range []string{h.handleOf(old), "rh_" + strings.Repeat("z", 43)} {
 		for range 5 {
@@ -419,7 +426,7 @@ func TestRestore_StartsAreChargedToTheAddress(t *testing.T) {
 }
 
 func TestRestore_ManyWithTheRightCodeSucceedOnce(t *testing.T) {
-	h := newHouse(t)
+	h := unasked(t)
 	old, code := h.backedUp("maria")
 	restores := make([]started, 5)
 	for i := range restores {

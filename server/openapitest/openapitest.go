@@ -26,7 +26,7 @@ import (
 // mount is where everything is served once more, and pages are what people see, which is no part of the description.
 const mount = "/appliance-mfa"
 
-var pages = []string{"/", "/docs", "/mfa/enrollment", "/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg"}
+var pages = []string{"/", "/docs", "/mfa/enrollment", "/mfa/help", "/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg"}
 
 // watch is a transport that compares what goes through it.
 type watch struct {

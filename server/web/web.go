@@ -50,6 +50,7 @@ func Mount(s *server.Server, services Services) {
 	app.Get("/mfa/page.js", asset("text/javascript; charset=utf-8", script))
 	app.Get("/mfa/mark.svg", asset("image/svg+xml", mark))
 	w.mountHome(app)
+	w.mountHelp(app)
 	w.mountEnrollment(app)
 }
 

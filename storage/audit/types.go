@@ -9,7 +9,8 @@ var types = []Type{
 	RecoverySucceed, RecoveryFailed, RecoveryRateLimit, CodeLost,
 	UserDelete, TenantUpdate,
 	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,
-	BackupPut, BackupDeleted, BackupUndeleted, BackupHandle, RestoreStarted, RestoreDone, RestoreVetoed,
+	BackupPut, BackupDeleted, RestoreStarted, RestoreDone, RestoreVetoed,
+	RestoreAllowed, RestoreGivenUp,
 	Reset, PushMuted, TapApproval, ConcurrentLogin, DeviceMoved, ClientAdded, KeyRotated,
 	Damaged,
 }

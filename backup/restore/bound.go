@@ -1,0 +1,113 @@
+package restore
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+
+	"tutela/device/login"
+	"tutela/storage"
+)
+
+// The bounds of what a user's restores take: a thief of a platform backup can make many.
+const (
+	mostOpen = 24 // that are not over
+	mostOver = 48 // that are kept for an admin to see
+	mostKeys = 64 // that the starts of a handle named within the hour
+)
+
+// makeRoom removes restores of the user until one more is within the bounds. Of those that are over the oldest go, first
+// those of which nothing came. Of the open ones the oldest of the network goes that has begun most: so a flood evicts itself.
+// What the old installation has allowed stays, and so does the latest of each network from which the user has logged in
+// before.
+func makeRoom(tx *storage.Tx, uid storage.UID) error {
+	rows, err := restores.All(tx, uid)
+	if err != nil || len(rows) < mostOpen {
+		return err
+	}
+	slices.SortFunc(rows, func(a, b row) int {
+		return cmp.Or(a.Record.Started.Compare(b.Record.Started), cmp.Compare(a.Key, b.Key))
+	})
+	var open, over []row
+	for _, r := range rows {
+		if r.Record.over(tx) {
+			over = append(over, r)
+		} else {
+			open = append(open, r)
+		}
+	}
+	for len(over) > mostOver {
+		least := slices.MinFunc(over, func(a, b row) int { return cmp.Compare(a.Record.weight(), b.Record.weight()) })
+		err = errors.Join(err, restores.Delete(tx, uid, least.Key))
+		over = without(over, least)
+	}
+	for err == nil && len(open) >= mostOpen {
+		var victim row
+		if victim, err = evictable(tx, uid, open); err == nil {
+			err = restores.Delete(tx, uid, victim.Key)
+			open = without(open, victim)
+		}
+	}
+	return err
+}
+
+func without(rows []row, gone row) []row {
+	return slices.DeleteFunc(rows, func(r row) bool { return r.Key == gone.Key })
+}
+
+// over reports whether nothing comes of the restore any more.
+func (r *restore) over(tx *storage.Tx) bool {
+	return !r.Done.IsZero() || !r.Chosen.IsZero() || !tx.Now().Before(r.Expires)
+}
+
+// weight says how long a restore that is over is worth keeping: one that was done repeats its answer for thirty days.
+func (r *restore) weight() int {
+	switch {
+	case !r.Done.IsZero():
+		return 2
+	case !r.Vetoed.IsZero():
+		return 1
+	default:
+		return 0
+	}
+}
+
+// evictable returns which of a user's open restores, oldest first, goes first.
+func evictable(tx *storage.Tx, uid storage.UID, open []row) (row, error) {
+	hers, err := login.NetworksOf(tx, uid)
+	if err != nil {
+		return row{}, err
+	}
+	latest := make(map[string]string, len(open))
+	for _, r := range open {
+		latest[r.Record.Network] = r.Key
+	}
+	may := slices.DeleteFunc(slices.Clone(open), func(r row) bool {
+		network := r.Record.Network
+		return !r.Record.Allowed.IsZero() || latest[network] == r.Key && slices.Contains(hers, network)
+	})
+	if len(may) == 0 {
+		return open[0], nil
+	}
+	begun := make(map[string]int, len(may))
+	for _, r := range may {
+		begun[r.Record.Network]++
+	}
+	return slices.MaxFunc(may, func(a, b row) int { // the first of equals
+		return cmp.Compare(begun[a.Record.Network], begun[b.Record.Network])
+	}), nil
+}
+
+// forgetKeys removes the oldest of the keys that the starts of a handle named, until one more is within the bound. One that is
+// forgotten may be named again, which costs its caller a call that counts against the address all the same.
+func forgetKeys(tx *storage.Tx, uid storage.UID, handle string) error {
+	keys, err := namedKeys.Prefixed(tx, uid, handle)
+	if err != nil || len(keys) < mostKeys {
+		return err
+	}
+	slices.SortFunc(keys, func(a, b storage.Row[namedKey]) int { return a.Record.At.Compare(b.Record.At) })
+	for _, k := range keys[:len(keys)-mostKeys+1] {
+		err = errors.Join(err, namedKeys.Delete(tx, uid, k.Key))
+	}
+	return err
+}
