@@ -3,17 +3,17 @@
 //
 // Four things always hold:
 //
-//   - The versions of a backup are numbered from 1 without a gap up to Backup.Generation, of which the newest are kept;
-//     each names its parent by digest, so a phone that remembers one sees a server that was rolled back. Put alone
-//     writes versions, and compares before it writes, in one transaction.
+//   - The versions of a backup are numbered from 1 without a gap up to Backup.Generation. The newest are kept, and some
+//     of the days and weeks before (see superfluous). Each names its parent by digest, so a phone that remembers one
+//     sees a server that was rolled back. Put alone writes versions, and compares before it writes, in one transaction.
 //   - An enrollment writes to one backup, which the enrollment's row names; no two that are not retired name the same.
-//     Put, Delete and Move keep it so, and package device when it hands a backup on.
-//   - A backup stays, restorable by its handle, whatever becomes of its enrollment, until Delete or a reset.
-//   - The handle is kept as a keyed hash. Its plain form is kept sealed, apart, for 15 minutes after it was made.
+//     Put, Delete, Undelete and Move keep it so, and package device when it hands a backup on.
+//   - A backup stays, restorable by its handles, whatever becomes of its enrollment, until Delete or a reset; of those that
+//     no phone writes to, the newest [MostOrphans] do. A deleted one is unseen, and stays for [UndeleteFor].
+//   - The handles are kept as keyed hashes. The plain form of the first is kept sealed, apart, for 15 minutes.
 package backup
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -35,17 +35,21 @@ const (
 
 var (
 	maxBytes = setting.Int("backup.max_bytes", "how many bytes a backup may have", fallbackMax, minMaxBytes, MaxBlobBytes)
-	keep     = setting.Int("backup.keep", "how many generations of a backup are kept", 10, 1, 100)
+	keep     = setting.Int("backup.keep", "how many generations of a backup are kept, beside those of days and weeks", 10, 1, 100)
 )
 
 // Backup is one backup of a user. What is in it is in its versions.
 type Backup struct {
-	ID         string    `json:"id"`              // bkp_ and 16 characters
-	Handle     string    `json:"handle"`          // keyed hash of the restore handle
-	Generation int64     `json:"generation"`      // of the latest version
-	Moves      int       `json:"moves,omitempty"` // restores that succeeded: each closes the others that were open
-	Created    time.Time `json:"created"`
-	Changed    time.Time `json:"changed"` // when it was last put or moved
+	ID         string          `json:"id"`                // bkp_ and 16 characters
+	Handle     string          `json:"handle"`            // keyed hash of the restore handle
+	Earlier    []EarlierHandle `json:"earlier,omitempty"` // newest first, mostEarlier at most
+	Generation int64           `json:"generation"`        // of the latest version
+	Moves      int             `json:"moves,omitempty"`   // restores that succeeded: each closes the others that were open
+	Created    time.Time       `json:"created"`
+	Changed    time.Time       `json:"changed"`              // when it was last put, moved or undeleted
+	Deleted    time.Time       `json:"deleted,omitzero"`     // it is unseen, until it is undeleted or over
+	DeletedBy  string          `json:"deleted_by,omitempty"` // the enrollment that deleted it
+	Undeleted  bool            `json:"undeleted,omitempty"`  // and not put since: undeleting it once more is a repeat
 }
 
 const (
@@ -57,8 +61,13 @@ const (
 func NewID() string { return storage.NewID(idPrefix, idCharacters) }
 
 var (
-	backups = storage.Declare(storage.Spec[Backup]{Name: "backup", Class: storage.MFA})
-	byHash  = backups.Unique("handle", func(b *Backup) []string { return []string{b.Handle} })
+	backups = storage.Declare(storage.Spec[Backup]{
+		Name:    "backup",
+		Class:   storage.MFA,
+		Expires: (*Backup).over,
+		Swept:   dropVersions,
+	})
+	byHash = backups.Unique("handle", (*Backup).hashes)
 )
 
 // Errors of backups. A Put whose generation does not follow gets a [*Conflict].
@@ -66,7 +75,9 @@ var (
 	ErrNone     = storage.NewError(storage.NotFound, "there is no backup")
 	ErrInvalid  = storage.NewError(storage.Invalid, "the backup is not valid")
 	ErrConflict = storage.NewError(storage.Conflict, "another generation of the backup is there")
-	ErrShrinks  = storage.NewError(storage.Conflict,
+	ErrAnother  = storage.NewError(storage.Conflict,
+		"the phone has begun another backup since: delete that one first, or ask an admin for the deleted one")
+	ErrShrinks = storage.NewError(storage.Conflict,
 		"this backup has none or under half of the accounts of the one before; say that it is meant to shrink")
 	ErrTooLarge = storage.NewError(storage.Exhausted, "the backup is too large")
 )
@@ -85,10 +96,10 @@ func New(store *storage.Store, ring *keyring.Ring, devices *device.Service) *Ser
 
 // Get returns a user's backup.
 //
-// Errors: ErrNone.
+// Errors: ErrNone, also of a deleted one.
 func Get(tx *storage.Tx, uid storage.UID, id string) (*Backup, error) {
 	b, err := backups.Get(tx, uid, id)
-	if errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && b.deleted() {
 		return nil, ErrNone
 	}
 	return b, err
@@ -125,45 +136,22 @@ func Installation(tx *storage.Tx, uid storage.UID, id string) (*device.Enrollmen
 	return nil, err
 }
 
-// Move hands a backup from one installation to another: to writes to it from here on, under a new handle, and every open
-// restore of it is closed. The caller has found that this may be. from is nil when the old installation is gone already;
+// Move hands a backup from one installation to another: to writes to it from here on, under a new handle beside the earlier
+// ones, and every open restore of it is closed. The caller has found that this may be. from is nil when the old installation is gone already;
 // else it names the backup no longer, and the caller writes it back.
 func (s *Service) Move(tx *storage.Tx, uid storage.UID, b *Backup, from, to *device.Enrollment, handle string) error {
 	if from != nil {
 		from.Push.BackupID = ""
 	}
 	to.Push.BackupID = b.ID
-	b.Handle = s.hash(handle)
+	b.renewHandle(tx.Now(), s.hash(handle))
+	b.Undeleted = false
 	b.Moves++
 	b.Changed = tx.Now()
 	return errors.Join(
 		device.Put(tx, uid, to),
 		freshHandles.Delete(tx, uid, b.ID),
 		backups.Put(tx, uid, b.ID, b))
-}
-
-// Delete removes the caller's backup with all its versions. Its handle is then as unknown as one that never was.
-//
-// Errors: those of device.Service.Check; ErrNone.
-func (s *Service) Delete(ctx context.Context, p device.Proof, actor audit.Actor) error {
-	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		e, err := s.check(tx, p)
-		if err != nil {
-			return err
-		}
-		b, _, err := Of(tx, p.UID, e)
-		if err != nil {
-			return err
-		}
-		// The enrollment is free for another backup; the rest of this one goes, its handle included.
-		e.Push.BackupID = ""
-		return errors.Join(
-			device.Put(tx, p.UID, e),
-			b.prune(tx, p.UID, b.Generation+1),
-			freshHandles.Delete(tx, p.UID, b.ID),
-			backups.Delete(tx, p.UID, b.ID),
-			audit.Record(tx, actor, audit.Event{Type: audit.BackupDeleted, UID: p.UID}, b.detail(e)))
-	})
 }
 
 // check looks at a proof again and takes none by a device token alone, which a platform backup may carry to a thief.
@@ -178,6 +166,9 @@ func (s *Service) check(tx *storage.Tx, p device.Proof) (*device.Enrollment, err
 func (b *Backup) detail(e *device.Enrollment) audit.Detail {
 	return audit.Detail{Device: e.Name, Enrollment: e.ID, Backup: b.ID}
 }
+
+// generationBytes is how many bytes a generation takes in a key.
+const generationBytes = 8
 
 // generationKey is the key of a version: generations sort as numbers.
 func generationKey(backup string, generation int64) string {

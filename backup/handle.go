@@ -3,11 +3,13 @@ package backup
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"tutela/device"
 	"tutela/recovery"
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 const (
@@ -46,7 +48,7 @@ func (s *Service) Find(tx *storage.Tx, handle string, stranger storage.UID) (own
 		row, err := byHash.Find(tx, h)
 		if errors.Is(err, storage.ErrNotFound) {
 			_, err = backups.Has(tx, stranger, h) // the row that the index would have led to
-		} else if err == nil {
+		} else if err == nil && row.Record.Finds(h, tx.Now()) {
 			owner = row.UID
 			b = row.Record
 			hash = h
@@ -58,10 +60,53 @@ func (s *Service) Find(tx *storage.Tx, handle string, stranger storage.UID) (own
 	return owner, b, hash, nil
 }
 
-// NewHandle gives the caller's backup a new restore handle; the old one is dead from the commit on.
+// EarlierHandle is a handle in whose place another was given.
+type EarlierHandle struct {
+	Hash  string    `json:"hash"`  // keyed
+	Until time.Time `json:"until"` // it finds the backup before
+}
+
+// A platform makes its backups when it pleases: the one of last night holds the handle of yesterday.
+const (
+	earlierFor  = 30 * 24 * time.Hour
+	mostEarlier = 3
+)
+
+// renewHandle puts another handle in the place of the one that is there, which still finds the backup for a time.
+func (b *Backup) renewHandle(now time.Time, hash string) {
+	earlier := append([]EarlierHandle{{b.Handle, now.Add(earlierFor)}}, b.Earlier...)
+	over := func(h EarlierHandle) bool { return !now.Before(h.Until) }
+	earlier = slices.DeleteFunc(earlier, over)
+	b.Earlier = earlier[:min(len(earlier), mostEarlier)]
+	b.Handle = hash
+}
+
+// hashes are the hashes by which the index finds the backup: none of a deleted one.
+func (b *Backup) hashes() []string {
+	if b.deleted() {
+		return nil
+	}
+	hashes := []string{b.Handle}
+	for _, h := range b.Earlier {
+		hashes = append(hashes, h.Hash)
+	}
+	return hashes
+}
+
+// Finds reports whether the backup is found under the handle with this keyed hash, as of now.
+func (b *Backup) Finds(hash string, now time.Time) bool {
+	if b.deleted() {
+		return false
+	}
+	current := func(h EarlierHandle) bool { return h.Hash == hash && now.Before(h.Until) }
+	return hash == b.Handle || slices.ContainsFunc(b.Earlier, current)
+}
+
+// NewHandle gives the caller's backup a new restore handle. Three earlier ones still find the backup, for 30 days each;
+// with revoke no earlier one does from the commit on. The user's phones are notified.
 //
 // Errors: those of device.Service.Check; ErrNone.
-func (s *Service) NewHandle(ctx context.Context, p device.Proof) (string, error) {
+func (s *Service) NewHandle(ctx context.Context, p device.Proof, revoke bool, actor audit.Actor) (string, error) {
 	handle := NewHandle()
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
 		e, err := s.check(tx, p)
@@ -72,9 +117,18 @@ func (s *Service) NewHandle(ctx context.Context, p device.Proof) (string, error)
 		if err != nil {
 			return err
 		}
-		// A handle that is kept in plain form for a repeated Put is the old one.
-		b.Handle = s.hash(handle)
-		return errors.Join(freshHandles.Delete(tx, p.UID, b.ID), backups.Put(tx, p.UID, b.ID, b))
+		b.renewHandle(tx.Now(), s.hash(handle))
+		event := audit.Event{Type: audit.BackupHandle, UID: p.UID}
+		if revoke {
+			b.Earlier = nil
+			event.Facts = audit.Facts{audit.FactEarlier: audit.EarlierRevoked}
+		}
+		// The handle that is kept in plain form for a repeated Put is an earlier one now.
+		return errors.Join(
+			freshHandles.Delete(tx, p.UID, b.ID),
+			backups.Put(tx, p.UID, b.ID, b),
+			recovery.Notify(tx, p.UID, recovery.NoticePayload{Notice: recovery.NoticeHandleChanged}),
+			audit.Record(tx, actor, event, b.detail(e)))
 	})
 	if err != nil {
 		return "", err

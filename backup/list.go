@@ -24,6 +24,7 @@ type Tracked struct {
 	Enrollment       string    // that writes to it, or did last
 	Device           string    // that phone's name
 	Orphaned         bool      // its installation is gone; it is restorable by its handle all the same
+	Deleted          time.Time // it can be undeleted until UndeleteFor after; zero: it is not deleted
 }
 
 // List returns a user's backups, oldest first.
@@ -61,11 +62,12 @@ func track(tx *storage.Tx, uid storage.UID, b *Backup) (Tracked, error) {
 		Created:          b.Created,
 		Updated:          v.Created,
 		Enrollment:       v.Enrollment,
+		Deleted:          b.Deleted,
 	}
 	// The phone that writes to it, or, of an orphan, the one that wrote the latest version.
 	e, err := Installation(tx, uid, b.ID)
 	if err == nil && e == nil {
-		t.Orphaned = true
+		t.Orphaned = !b.deleted()
 		e, err = device.Get(tx, uid, v.Enrollment)
 	}
 	if errors.Is(err, device.ErrNoEnrollment) {
@@ -76,36 +78,4 @@ func track(tx *storage.Tx, uid storage.UID, b *Backup) (Tracked, error) {
 		t.Device = e.Name
 	}
 	return t, err
-}
-
-// orphansWhole is how many of a user's orphaned backups, the newest, keep their older generations.
-const orphansWhole = 10
-
-// thin bounds what a user's backups take. It drops no backup: by an orphaned one a person whose phone is gone comes back,
-// and each stands for an enrolment that somebody let happen. But of orphans past the newest orphansWhole it keeps the
-// latest generation alone.
-func thin(tx *storage.Tx, uid storage.UID) error {
-	all, err := backups.All(tx, uid)
-	if err != nil || len(all) <= orphansWhole {
-		return err
-	}
-	// Newest first, so that the older ones are past the count.
-	slices.SortFunc(all, func(a, b storage.Row[Backup]) int { return b.Record.Changed.Compare(a.Record.Changed) })
-	orphans := 0
-	for _, row := range all {
-		e, err := Installation(tx, uid, row.Record.ID)
-		if err != nil {
-			return err
-		}
-		if e != nil {
-			continue
-		}
-		if orphans++; orphans <= orphansWhole {
-			continue
-		}
-		if err := row.Record.prune(tx, uid, row.Record.Generation); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"strings"
-
-	"tutela/device"
 )
 
 // Provider is who keeps the blob.
@@ -38,6 +36,42 @@ type manifest struct {
 	AutomaticRestore bool     `json:"automatic_restore"`
 	Shrink           bool     `json:"shrink"`
 	Issued           *float64 `json:"iat"` // a phone's clock is never trusted: it says nothing here
+	Opaque
+}
+
+// Opaque is what an app keeps in a manifest for itself. The server reads nothing of it: its members are listed as they came.
+type Opaque struct {
+	Key   json.RawMessage `json:"key,omitempty"`   // which key the body is under
+	Slots json.RawMessage `json:"slots,omitempty"` // the ways to that key
+	Rekey json.RawMessage `json:"rekey,omitempty"` // that the key was changed
+}
+
+// MaxOpaqueBytes bounds an Opaque, and maxManifestBytes a manifest in its compact form, which holds one in base64.
+const (
+	MaxOpaqueBytes   = 8 << 10
+	maxManifestBytes = 13 << 10
+)
+
+// accounts is how many accounts are inside: an empty body that the server keeps has none, whatever is claimed.
+func (m *manifest) accounts() int { return accountsIn(m.Provider, *m.Size, *m.Items) }
+
+// Opaque returns what the app keeps for itself in the manifest.
+func (v *Version) Opaque() Opaque {
+	m, err := parseManifest(v.Manifest)
+	if err != nil { // of an earlier version of this program, which took others
+		return Opaque{}
+	}
+	return m.Opaque
+}
+
+// accounts is how many accounts are inside.
+func (v *Version) accounts() int { return accountsIn(v.Provider, int64(v.Size), int64(v.Items)) }
+
+func accountsIn(keptBy Provider, size, claimed int64) int {
+	if keptBy == Server && size == 0 {
+		return 0
+	}
+	return int(claimed)
 }
 
 // parseManifest reads the payload of a compact JWS and does not verify its signature.
@@ -45,7 +79,7 @@ type manifest struct {
 // Errors: ErrInvalid.
 func parseManifest(compact string) (*manifest, error) {
 	parts := strings.Split(compact, ".")
-	if len(compact) > device.MaxTokenBytes || len(parts) != 3 {
+	if len(compact) > maxManifestBytes || len(parts) != 3 {
 		return nil, ErrInvalid.With("the manifest is no compact JWS")
 	}
 	// The header is only to be JSON: which algorithm counts, the key says.
@@ -59,6 +93,9 @@ func parseManifest(compact string) (*manifest, error) {
 	}
 	if *m.Items < 0 || *m.Items > maxItems {
 		return nil, ErrInvalid.With("the manifest's items must be 0 to %d", maxItems)
+	}
+	if len(m.Key)+len(m.Slots)+len(m.Rekey) > MaxOpaqueBytes {
+		return nil, ErrInvalid.With("key, slots and rekey of the manifest have %d bytes together at most", MaxOpaqueBytes)
 	}
 	return &m, nil
 }

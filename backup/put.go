@@ -163,7 +163,7 @@ func (s *Service) examine(ctx context.Context, p device.Proof, req PutRequest) (
 		id:         NewID(),
 	}
 	if next.manifest, next.unparsed = parseManifest(req.Manifest); next.unparsed == nil {
-		_, next.unverified = key.Verify(req.Manifest)
+		_, next.unverified = key.VerifyUpTo(req.Manifest, maxManifestBytes)
 	}
 	return next, nil
 }
@@ -186,7 +186,7 @@ func (c *candidate) refuse(tx *storage.Tx, e *device.Enrollment, latest *Version
 	if err := c.mismatch(e, latest); err != nil {
 		return err
 	}
-	if latest.Items >= fewItems && *m.Items*2 < int64(latest.Items) && !m.Shrink {
+	if had := latest.accounts(); had >= fewItems && m.accounts()*2 < had && !m.Shrink {
 		return ErrShrinks
 	}
 	most, err := maxBytes.Get(tx)
@@ -226,7 +226,7 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 		Generation:       *m.Generation,
 		Digest:           next.digest,
 		Size:             len(next.Body),
-		Items:            int(*m.Items),
+		Items:            m.accounts(),
 		Provider:         m.Provider,
 		AutomaticRestore: m.AutomaticRestore,
 		Manifest:         next.Manifest,
@@ -245,13 +245,14 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 	if err != nil {
 		return nil, err
 	}
-	// Write it, and drop the oldest past the policy's number.
+	// Write it, and drop what is kept no longer.
 	b.Generation = v.Generation
 	b.Changed = tx.Now()
+	b.Undeleted = false
 	event := audit.Event{Type: audit.BackupPut, UID: uid, Facts: audit.Facts{audit.FactProvider: audit.Word(v.Provider)}}
 	err = errors.Join(
 		b.put(tx, uid, v, next.Body),
-		b.prune(tx, uid, v.Generation-int64(most)+1),
+		b.thin(tx, uid, most),
 		backups.Put(tx, uid, b.ID, b),
 		audit.Record(tx, actor, event, b.detail(e)))
 	if err != nil {
@@ -265,7 +266,7 @@ func (s *Service) begin(tx *storage.Tx, uid storage.UID, e *device.Enrollment, n
 	b := &Backup{ID: next.id, Handle: s.hash(next.first), Created: tx.Now()}
 	e.Push.BackupID = b.ID
 	return b, errors.Join(
-		thin(tx, uid),
+		boundOrphans(tx, uid),
 		device.Put(tx, uid, e),
 		b.keepFresh(tx, uid, next.first))
 }

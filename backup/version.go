@@ -142,16 +142,9 @@ func (b *Backup) body(tx *storage.Tx, uid storage.UID, v *Version) ([]byte, erro
 	return body, nil
 }
 
-// prune removes the versions before a generation, with their bodies.
-func (b *Backup) prune(tx *storage.Tx, uid storage.UID, before int64) error {
-	list, err := b.kept(tx, uid)
-	if err != nil {
-		return err
-	}
+// remove removes versions of the backup, with their bodies.
+func (b *Backup) remove(tx *storage.Tx, uid storage.UID, list []*Version) (err error) {
 	for _, v := range list {
-		if v.Generation >= before {
-			break
-		}
 		for number := range v.chunks() {
 			err = errors.Join(err, chunks.Delete(tx, uid, chunkKey(b.ID, v.Generation, number)))
 		}

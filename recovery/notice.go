@@ -27,14 +27,15 @@ type NoticeWord string
 
 // The words of notices. Each has its text below.
 const (
-	NoticeCodeChanged      NoticeWord = "code_changed"       // the recovery code was replaced
-	NoticeCodeGuessed      NoticeWord = "code_guessed"       // ten wrong recovery codes were tried in a row
-	NoticeCodeLost         NoticeWord = "code_lost"          // the recovery code was declared lost
-	NoticeDeviceAdded      NoticeWord = "device_added"       // another phone has enrolled
-	NoticePushTokenChanged NoticeWord = "push_token_changed" // the phone's push token or identifier was changed
-	NoticeReplaced         NoticeWord = "replaced"           // the same phone, or its key, has enrolled anew, or a ticket has put another in its place
-	NoticeRestored         NoticeWord = "restored"           // another phone has taken over
-	NoticeRestoreStarted   NoticeWord = "restore_started"    // another phone wants to take over
+	NoticeHandleChanged    NoticeWord = "backup_handle_changed" // the backup has another restore handle
+	NoticeCodeChanged      NoticeWord = "code_changed"          // the recovery code was replaced
+	NoticeCodeGuessed      NoticeWord = "code_guessed"          // ten wrong recovery codes were tried in a row
+	NoticeCodeLost         NoticeWord = "code_lost"             // the recovery code was declared lost
+	NoticeDeviceAdded      NoticeWord = "device_added"          // another phone has enrolled
+	NoticePushTokenChanged NoticeWord = "push_token_changed"    // the phone's push token or identifier was changed
+	NoticeReplaced         NoticeWord = "replaced"              // the same phone, or its key, has enrolled anew, or a ticket has put another in its place
+	NoticeRestored         NoticeWord = "restored"              // another phone has taken over
+	NoticeRestoreStarted   NoticeWord = "restore_started"       // another phone wants to take over
 )
 
 // noticeTexts are what an app shows that does not know the word: sentences of at most 120 characters.
@@ -44,6 +45,7 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeCodeLost:         "Your recovery code was reported as lost. It works until you get another. Was it not you? Tell an admin.",
 	NoticeDeviceAdded:      "Another phone was added to your account. Was it not you? Tell an admin.",
 	NoticePushTokenChanged: "Where this phone gets its messages was changed. Was it not you? Open this app, and tell an admin.",
+	NoticeHandleChanged:    "The backup of one of your phones has a new restore handle. Was it not you? Tell an admin.",
 	NoticeReplaced:         "This phone is enrolled no longer: it enrolled anew, or another took its place. Was it not you? Tell an admin.",
 	NoticeRestored:         "Another phone has taken over with your recovery code. Was it not you? Tell an admin at once.",
 	NoticeRestoreStarted:   "Another phone wants to take over from one of yours. Is it not you? Open this app and stop it.",

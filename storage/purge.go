@@ -55,6 +55,15 @@ type purged struct {
 	row row // without its record; nothing of a row that cannot be read, whose entries then point at nothing
 }
 
+// found is a row as a scan shows it, in memory of its own.
+func found(k, value []byte) purged {
+	p := purged{key: bytes.Clone(k)}
+	if r, err := decodeRow(value); err == nil {
+		p.row = r.entries()
+	}
+	return p
+}
+
 // purgeable returns what lies in the store of uid, of some classes.
 func (tx *Tx) purgeable(uid UID, classes []Class) (rows []purged, err error) {
 	var failed error
@@ -65,10 +74,8 @@ func (tx *Tx) purgeable(uid UID, classes []Class) (rows []purged, err error) {
 			class, failed = classOf(name)
 		}
 		if failed == nil && slices.Contains(classes, class) {
-			p := purged{Removed: Removed{name, key}, key: bytes.Clone(k)}
-			if r, err := decodeRow(value); err == nil {
-				p.row = r.entries()
-			}
+			p := found(k, value)
+			p.Removed = Removed{name, key}
 			rows = append(rows, p)
 		}
 		return failed == nil

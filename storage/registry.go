@@ -20,6 +20,7 @@ var tables = registry{byName: make(map[string]declared), logs: make(map[string]b
 type declared interface {
 	class() Class
 	sealed() bool
+	swept(tx *Tx, uid UID, key string) error
 	reseal(tx *Tx, uid UID, key string) error
 }
 

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -185,13 +186,26 @@ func (tx *Tx) sweepRow(k, entry []byte) error {
 		case err != nil:
 			err = tx.setAside(k, stored, err)
 		case r.expired(tx.now):
-			err = tx.removeRow(k, stored)
+			err = errors.Join(tx.removeRow(k, stored), tx.sweepOwned(k))
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return tx.delete(entry)
+}
+
+// sweepOwned removes what belongs to the row k, which was swept.
+func (tx *Tx) sweepOwned(k []byte) error {
+	uid, name, key, err := splitRowKey(k)
+	if err != nil {
+		return err
+	}
+	t, err := tables.named(name)
+	if err != nil {
+		return nil //nolint:nilerr // a row of a table that this program does not know goes alone
+	}
+	return t.swept(tx, uid, key)
 }
 
 // passedOver is the expiry entries that the sweeper has given up on. Safe for concurrent use.

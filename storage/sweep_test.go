@@ -2,6 +2,7 @@ package storage_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -208,5 +209,55 @@ func TestRunSweeper_AsksAnIllStoreWithPauses(t *testing.T) {
 			t.Errorf("%d tries in 100 s", tries)
 		}
 		e.refuse.Store(false)
+	})
+}
+
+// parcel has parts in a table of their own, which go with it.
+type parcel struct {
+	Until time.Time `json:"until"`
+}
+
+var (
+	parcels = storage.Declare(storage.Spec[parcel]{
+		Name:    "parcel",
+		Class:   storage.MFA,
+		Expires: func(p *parcel) time.Time { return p.Until },
+		Swept: func(tx *storage.Tx, uid storage.UID, key string) error {
+			return parts.DeletePrefixed(tx, uid, key)
+		},
+	})
+	parts = storage.Declare(storage.Spec[[]byte]{Name: "parcel_part", Class: storage.MFA, Raw: true})
+)
+
+func TestSweep_RemovesWhatBelongsToARowWithIt(t *testing.T) {
+	onEngines(t, func(t *testing.T, h *house) {
+		uid := storage.NewUID()
+		must(t, h.Update(t.Context(), func(tx *storage.Tx) error {
+			var err error
+			for _, key := range []string{"a1", "a2", "b1"} {
+				part := []byte(key)
+				err = errors.Join(err, parts.Put(tx, uid, key, &part))
+			}
+			return errors.Join(err,
+				parcels.Put(tx, uid, "a", &parcel{Until: begin.Add(time.Second)}),
+				parcels.Put(tx, uid, "b", &parcel{Until: begin.Add(time.Hour)}))
+		}))
+		h.clock.Advance(time.Minute)
+		for {
+			n, err := h.Sweep(t.Context())
+			must(t, err)
+			if n == 0 {
+				break
+			}
+		}
+		left := ""
+		must(t, h.View(t.Context(), func(tx *storage.Tx) error {
+			left = ""
+			return parts.Keys(tx, uid, "", func(key string) bool {
+				left += key
+				return true
+			})
+		}))
+		equal(t, left, "b1")
 	})
 }

@@ -29,6 +29,9 @@ type Spec[T any] struct {
 	// Expires tells when a record is over; the zero time, or no function, is never.
 	Expires func(*T) time.Time
 
+	// Swept removes what belongs to a record that is past its expiry, in the transaction that removes its row.
+	Swept func(tx *Tx, uid UID, key string) error
+
 	// Sealed names the fields that are kept encrypted. They lie in the record itself, not behind a pointer, and
 	// are []byte, which hold the plain value in memory. In a raw table the one field is the record.
 	Sealed func(*T) []Field
@@ -103,6 +106,13 @@ func Declare[T any](spec Spec[T]) *Table[T] {
 func (t *Table[T]) class() Class { return t.spec.Class }
 
 func (t *Table[T]) sealed() bool { return t.spec.Sealed != nil }
+
+func (t *Table[T]) swept(tx *Tx, uid UID, key string) error {
+	if t.spec.Swept == nil {
+		return nil
+	}
+	return t.spec.Swept(tx, uid, key)
+}
 
 // Get returns the record.
 //
@@ -218,6 +228,24 @@ func (t *Table[T]) Delete(tx *Tx, uid UID, key string) error {
 		return err
 	}
 	return tx.removeRow(k, stored)
+}
+
+// DeletePrefixed removes the records of uid whose keys begin with prefix. It reads none of them: one that is damaged goes as
+// well.
+func (t *Table[T]) DeletePrefixed(tx *Tx, uid UID, prefix string) error {
+	k, err := t.key(uid, prefix)
+	if err != nil {
+		return err
+	}
+	var rows []purged
+	err = tx.scan(Prefix(k), func(rk, value []byte) bool {
+		rows = append(rows, found(rk, value))
+		return true
+	})
+	for _, p := range rows {
+		err = errors.Join(err, tx.removeEntries(p.key, p.row), tx.delete(p.key))
+	}
+	return err
 }
 
 // All returns the records of uid in the order of their keys.

@@ -64,7 +64,7 @@ func TestRestoreWithCode_PutsTheNewInstallationInThePlaceOfTheOld(t *testing.T) 
 			t.Errorf("%d enrollments write to the backup", n)
 		}
 		checkNotices(t, h, old, s)
-		h.start(t, old.handle).expect(t, restore.StepFirstTimeSetup, restore.NoBackup)
+		h.start(t, old.handle).expect(t, restore.StepRecoveryCode, restore.BackupFound) // as an earlier one
 		h.start(t, o.RestoreHandle).expect(t, restore.StepRecoveryCode, restore.BackupFound)
 	})
 }

@@ -292,7 +292,7 @@ func (sc *scene) of(r *restore) Facts {
 	f.Chosen = !r.Chosen.IsZero()
 	f.NoHandle = r.NoHandle
 	f.Disabled = r.Disabled
-	f.Found = sc.backup != nil && sc.backup.Handle == r.Handle
+	f.Found = sc.backup != nil && sc.backup.Finds(r.Handle, f.Now)
 	f.Allowed = !r.Allowed.IsZero()
 	if r.Asked && sc.old != nil { // one that was retired since is asked no longer
 		f.Asked = true

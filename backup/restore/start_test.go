@@ -33,9 +33,17 @@ func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
 		}, restore.StepFirstTimeSetup, restore.NoBackup},
 		{"reset", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.Reset("ada") }, restore.StepFirstTimeSetup, restore.NoBackup},
 		{"another handle since", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
-			_, err := h.backups.NewHandle(context.Background(), old.Proof())
+			_, err := h.backups.NewHandle(context.Background(), old.Proof(), false, from)
+			must(t, err)
+		}, restore.StepRecoveryCode, restore.BackupFound},
+		{"revoked", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
+			_, err := h.backups.NewHandle(context.Background(), old.Proof(), true, from)
 			must(t, err)
 		}, restore.StepFirstTimeSetup, restore.NoBackup},
+		{"undeleted", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
+			must(t, h.backups.Delete(context.Background(), old.Proof(), from))
+			must(t, h.backups.Undelete(context.Background(), old.Proof(), from))
+		}, restore.StepRecoveryCode, restore.BackupFound},
 		{"blocked", func(t *testing.T, h *house, _ *phone, _ *restore.StartRequest) { h.block(t, "ada", true) }, restore.StepAskAdmin, restore.UserBlocked},
 		{"vetoed", func(t *testing.T, h *house, old *phone, _ *restore.StartRequest) {
 			s := h.start(t, old.handle)
@@ -92,7 +100,7 @@ func TestStart_DecidesAnewAtEveryCall(t *testing.T) {
 		}
 		h.block(t, "ada", false)
 		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
-		_, err := h.backups.NewHandle(context.Background(), old.Proof())
+		_, err := h.backups.NewHandle(context.Background(), old.Proof(), true, from)
 		must(t, err)
 		s.expect(t, restore.StepFirstTimeSetup, restore.NoBackup)
 		must(t, h.backups.Delete(context.Background(), old.Proof(), from))

@@ -228,6 +228,9 @@ var unreadable = map[string]string{
 	"XML": `<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>`,
 }
 
+// bodyless are the routes whose callers may send a body or none.
+var bodyless = map[string]bool{"/api/device-accounts/:id/backup/handle": true}
+
 func TestHostile_BodiesThatCannotBeReadAreRefused(t *testing.T) {
 	if testing.Short() {
 		t.Skip("calls every route with every bad body: run it without -short")
@@ -244,7 +247,8 @@ func TestHostile_BodiesThatCannotBeReadAreRefused(t *testing.T) {
 					t.Errorf("%s, %s: %v", r, name, err)
 					continue
 				}
-				s.judge(fmt.Sprintf("%s, %s as %q", r, name, kind), r.path, a, true)
+				read := body == "" && bodyless[r.path]
+				s.judge(fmt.Sprintf("%s, %s as %q", r, name, kind), r.path, a, !read)
 			}
 		}
 		// Of a length that is not told.

@@ -51,6 +51,7 @@ type (
 	backupJSON struct {
 		operator.Backup
 		Updated instant `json:"updated"`
+		Deleted instant `json:"deleted,omitzero"`
 	}
 	ticketJSON struct {
 		operator.OpenTicket
@@ -108,7 +109,7 @@ func userDetailForScripts(u operator.UserDetail) userDetailJSON {
 		Updated:     instant(u.Updated),
 		LastLogin:   instant(u.LastLogin),
 		Enrollments: each(u.Enrollments, enrollmentForScripts),
-		Backups:     each(u.Backups, func(b operator.Backup) backupJSON { return backupJSON{b, instant(b.Updated)} }),
+		Backups:     each(u.Backups, func(b operator.Backup) backupJSON { return backupJSON{b, instant(b.Updated), instant(b.Deleted)} }),
 		Tickets: each(u.Tickets, func(t operator.OpenTicket) ticketJSON {
 			return ticketJSON{t, instant(t.Created), instant(t.Expires)}
 		}),

@@ -427,7 +427,21 @@ func (m *mounted) fill(route string) string {
 			route = strings.TrimSuffix(prefix, ":id") + id + rest
 		}
 	}
+	if strings.Contains(route, ":bid") {
+		route = strings.ReplaceAll(route, ":bid", m.backupID())
+	}
 	return strings.NewReplacer(":id", "maria", ":n", "1").Replace(route)
+}
+
+// backupID is the id of maria's first backup, as admins see it.
+func (m *mounted) backupID() (id string) {
+	m.t.Helper()
+	list, err := m.house.admins.Backups(m.t.Context(), "maria")
+	m.must(err)
+	if len(list) > 0 {
+		id = list[0].ID
+	}
+	return id
 }
 
 // bodyOf returns a body with which a call to a route is right.

@@ -234,6 +234,37 @@ func TestUser_IsListedShownBlockedAndGivenARole(t *testing.T) {
 	})
 }
 
+func TestUndelete_BringsABackupBack(t *testing.T) {
+	c := newCommandLine(t)
+	c.serve()
+	folder := filepath.Join(t.TempDir(), "phone")
+	onPhone := func(args ...string) ran {
+		return c.tryWith(nil, append([]string{"phone", "--phone", folder}, args...)...)
+	}
+	onPhone("enroll", strings.TrimSpace(c.run("ticket", "maria")))
+	add := []string{"backup", "--add", "otpauth://totp/Example:maria?secret=JBSWY3DPEHPK3PXP"}
+	if r := onPhone(add...); r.status != 0 {
+		t.Fatal(r.stderr)
+	}
+	onPhone("backup", "--delete")
+	shown := decode(t, c.run("user", "show", "maria", "--json"))["backups"].([]any)[0].(map[string]any)
+	if !isInstant(shown["deleted"]) || !strings.Contains(c.run("user", "show", "maria"), "can be had back until") {
+		t.Errorf("the deleted backup is shown as %v", shown)
+	}
+	c.run("user", "undelete", "maria", shown["id"].(string))
+	if r := onPhone("backup", "--undelete"); r.status != 0 || !strings.Contains(r.stdout+r.stderr, "1 account, as generation 1") {
+		t.Errorf("the phone's own call: %s%s", r.stdout, r.stderr) // a repeat
+	}
+	onPhone("backup", "--delete")
+	if r := onPhone("backup", "--undelete"); r.status != 0 {
+		t.Error(r.stderr)
+	}
+	if r := onPhone("backup", "--revoke"); r.status != 0 {
+		t.Error(r.stderr)
+	}
+	c.try("user", "undelete", "maria", "bkp_0123456789abcdef").refused("there is no such backup")
+}
+
 func TestUnlock_EndsTheWaitOfWrongCodes(t *testing.T) {
 	c := newCommandLine(t)
 	c.serve()

@@ -19,6 +19,8 @@ type phoneBackupCmd struct {
 	AcceptRollback   bool     `help:"Go on from what a server has that was rolled back."`
 	List             bool     `help:"List the generations that the server keeps, and back nothing up."`
 	Delete           bool     `help:"Delete the backup from the server. The accounts stay on the phone."`
+	Undelete         bool     `help:"Take that back, within 7 days."`
+	Revoke           bool     `help:"The platform's backup was stolen: take another restore handle, and end the earlier ones."`
 }
 
 // Help is the long help of "tutela phone backup".
@@ -47,6 +49,22 @@ func (b *phoneBackupCmd) Run(c *phoneCmd) error {
 			return c.explain(p, err)
 		}
 		c.say("The backup was deleted from the server. The accounts are still on this phone.\n")
+		c.say("It can be had back for 7 days: tutela phone backup --undelete\n")
+		return nil
+	}
+	if b.Undelete {
+		version, _, err := p.UndeleteBackup(ctx)
+		if err != nil {
+			return c.explain(p, err)
+		}
+		c.say("The backup is back, with %s, as generation %d.\n", plural(version.Items, "account"), version.Generation)
+		return nil
+	}
+	if b.Revoke {
+		if err := p.NewHandle(ctx, true); err != nil {
+			return c.explain(p, err)
+		}
+		c.say("This phone has another restore handle. No earlier one finds the backup any more.\n")
 		return nil
 	}
 	version, err := b.backup(ctx, p)

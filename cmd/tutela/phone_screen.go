@@ -151,6 +151,7 @@ func (c *phoneCmd) showNotice(n phone.Notice) {
 		recovery.NoticePushTokenChanged: "The push token of this phone was changed.",
 		recovery.NoticeCodeChanged:      "Your recovery code was changed.",
 		recovery.NoticeDeviceAdded:      "Another phone was added to your account: " + cmp.Or(n.Phone, "no name") + ". Not you?  Tell an admin.",
+		recovery.NoticeHandleChanged:    "The backup of a phone of yours has a new restore handle.",
 		recovery.NoticeReplaced:         "This phone was enrolled anew; this enrollment is over.",
 		recovery.NoticeCodeGuessed:      "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
 	}[recovery.NoticeWord(n.Kind)]

@@ -93,7 +93,14 @@ var repeatedCalls = []repeated{
 		}
 	}},
 	{name: "delete the backup", prepare: sent("DELETE", "/api/device-accounts/:id/backup", object(), bearer("device_jwt")), done: answers(404, "backup_not_found")},
-	{name: "a new handle", prepare: sent("POST", "/api/device-accounts/:id/backup/handle", object(), bearer("device_jwt"))},
+	{name: "undelete the backup", prepare: func(m *mounted) func() reply {
+		header := []string{"Authorization", "Bearer " + m.held["device_jwt"]}
+		m.ok(m.call("DELETE", m.fill("/api/device-accounts/:id/backup"), "", header...))
+		return func() reply {
+			return m.json("POST", m.fill("/api/device-accounts/:id")+"/backup/undelete", nil, header...)
+		}
+	}},
+	{name: "a new handle", leaves: []string{"backup.handle", "outbox", "notice"}, prepare: sent("POST", "/api/device-accounts/:id/backup/handle", object(), bearer("device_jwt"))},
 	{name: "practise", prepare: func(m *mounted) func() reply {
 		return func() reply {
 			return m.json("POST", m.fill("/api/device-accounts/:id")+"/recovery-code/check", map[string]string{"recovery_code": m.held["recovery_code"]},
@@ -152,6 +159,10 @@ var repeatedCalls = []repeated{
 		leaves:  []string{"receipt", "receipt_evidence"},
 	},
 	{name: "unblock", prepare: sent("DELETE", "/api/v2/user-blocks/maria", object(), bearer(managed))},
+	{name: "undelete a backup", prepare: func(m *mounted) func() reply {
+		m.ok(m.call("DELETE", m.fill("/api/device-accounts/:id/backup"), "", "Authorization", "Bearer "+m.held["device_jwt"]))
+		return sent("POST", "/api/v2/users/maria/backups/"+m.backupID()+"/undelete", object(), bearer(managed))(m)
+	}},
 	{name: "a new code", prepare: sent("POST", "/api/v2/users/maria/recovery-code-regeneration", object(), bearer(managed)), leaves: []string{"outbox", "notice"}},
 
 	{name: "start on the page", leaves: []string{"ticket"}, prepare: func(m *mounted) func() reply {

@@ -17,14 +17,15 @@ import (
 
 // userCmd is "tutela user".
 type userCmd struct {
-	List   userListCmd   `cmd:"" help:"Show the users, or those who are looked for."`
-	Show   userShowCmd   `cmd:"" help:"Show one user: phones, backups, tickets, what is closed, receipts, and what to do next."`
-	Role   userRoleCmd   `cmd:"" help:"Give a user a role: none, viewer, helpdesk, admin or owner."`
-	Block  userBlockCmd  `cmd:"" help:"Block a user, who is then let in nowhere; --off takes it back."`
-	Unlock userUnlockCmd `cmd:"" help:"Open what wrong codes have closed for a user, and lift vetoes on restores."`
-	Code   userCodeCmd   `cmd:"" help:"Make a new recovery code for a user."`
-	Reset  userResetCmd  `cmd:"" help:"Remove every record of a user's MFA; leaves a signed receipt."`
-	Delete userDeleteCmd `cmd:"" help:"Remove a user, with the profile."`
+	List     userListCmd     `cmd:"" help:"Show the users, or those who are looked for."`
+	Show     userShowCmd     `cmd:"" help:"Show one user: phones, backups, tickets, what is closed, receipts, and what to do next."`
+	Role     userRoleCmd     `cmd:"" help:"Give a user a role: none, viewer, helpdesk, admin or owner."`
+	Block    userBlockCmd    `cmd:"" help:"Block a user, who is then let in nowhere; --off takes it back."`
+	Unlock   userUnlockCmd   `cmd:"" help:"Open what wrong codes have closed for a user, and lift vetoes on restores."`
+	Undelete userUndeleteCmd `cmd:"" help:"Give a user a backup back that her phone deleted in the last 7 days."`
+	Code     userCodeCmd     `cmd:"" help:"Make a new recovery code for a user."`
+	Reset    userResetCmd    `cmd:"" help:"Remove every record of a user's MFA; leaves a signed receipt."`
+	Delete   userDeleteCmd   `cmd:"" help:"Remove a user, with the profile."`
 }
 
 // usersAtOnce is how many users are asked for in one call.
@@ -187,6 +188,31 @@ func (c *userUnlockCmd) Run(ctx context.Context) error {
 			return err
 		}
 		fmt.Fprintf(os.Stderr, "Nothing is closed for %s any more.\n", plain(c.User))
+		return nil
+	})
+}
+
+type userUndeleteCmd struct {
+	dataFlags
+	User   string `arg:"" help:"The login system's id of the user."`
+	Backup string `arg:"" help:"The id of the backup, as tutela user show names it."`
+}
+
+// Help is the long help of "tutela user undelete".
+func (userUndeleteCmd) Help() string {
+	return `For who has lost a backup to a mistake, or to somebody who had the phone. The phone writes to it again, unless that has begun
+another meanwhile: then it is there for a restore, by the handle in the phone's platform backup.
+
+  tutela user undelete maria bkp_UjvnoSSsvDLmDgPs`
+}
+
+// Run undeletes the backup.
+func (c *userUndeleteCmd) Run(ctx context.Context) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		if _, err := operator.UndeleteBackup.Do(ctx, s, operator.BackupOf{UserID: c.User, Backup: c.Backup}); err != nil {
+			return err
+		}
+		fmt.Fprintf(os.Stderr, "Backup %s is there for %s.\n", plain(c.Backup), plain(c.User))
 		return nil
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"tutela/backup"
 	"tutela/device"
 	"tutela/recovery"
 	"tutela/recovery/user"
@@ -68,6 +69,9 @@ func showHoldings(w io.Writer, u operator.UserDetail) {
 		whose := "of " + plain(b.Device)
 		if b.Orphaned {
 			whose = "of a phone that is gone"
+		}
+		if !b.Deleted.IsZero() {
+			whose += ", deleted, can be had back until " + shortTime(b.Deleted.Add(backup.UndeleteFor))
 		}
 		say(w, "backup\t%s  generation %d, %s, %s, %s, %s\n", b.ID, b.Generation, plural(b.Items, "account"),
 			byteSize(int64(b.Size)), whose, shortTime(b.Updated))

@@ -248,11 +248,12 @@ func (p *Phone) settleHandle(ctx context.Context, e *Enrollment) error {
 	if s.platform.RestoreHandle != "" && !s.hardware.HandleInDoubt {
 		return nil
 	}
-	return p.newHandle(ctx, e)
+	return p.newHandle(ctx, e, false)
 }
 
-// NewHandle replaces the restore handle; the old one dies. Its *Error is backup_not_found when nothing was backed up.
-func (p *Phone) NewHandle(ctx context.Context) error {
+// NewHandle asks for another restore handle. Three earlier ones still find the backup for 30 days; with revoke none does. Its
+// *Error is backup_not_found when nothing was backed up.
+func (p *Phone) NewHandle(ctx context.Context, revoke bool) error {
 	end, err := p.begin()
 	if err != nil {
 		return err
@@ -262,14 +263,18 @@ func (p *Phone) NewHandle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return p.newHandle(ctx, e)
+	return p.newHandle(ctx, e, revoke)
 }
 
-func (p *Phone) newHandle(ctx context.Context, e *Enrollment) error {
+func (p *Phone) newHandle(ctx context.Context, e *Enrollment, revoke bool) error {
 	if err := p.change(func(s *state) { s.hardware.HandleInDoubt = true }); err != nil {
 		return err
 	}
-	response, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: e.devicePath("/backup/handle")})
+	response, err := p.deviceCall(ctx, Call{
+		Method: http.MethodPost,
+		Path:   e.devicePath("/backup/handle"),
+		JSON:   map[string]bool{"revoke": revoke},
+	})
 	if err != nil {
 		return err
 	}
@@ -456,11 +461,16 @@ func chainBreak(versions []Version, latest Version, known PlatformBackup) string
 	if len(versions) == 0 {
 		return "it lists no generations"
 	}
+	for _, v := range versions {
+		if v.Generation == known.Generation && hexDigest([]byte(v.Manifest)) != known.ManifestDigest {
+			return "it is another"
+		}
+	}
 	want := hexDigest([]byte(latest.Manifest))
 	for generation := latest.Generation; generation > known.Generation; generation-- {
 		i := int(latest.Generation - generation)
-		if i >= len(versions) {
-			return "" // older ones are no longer kept
+		if i >= len(versions) || i > 0 && versions[i].Generation < generation {
+			return "" // of those before the newest ten only some are kept
 		}
 		v := versions[i]
 		m, err := v.manifest()
@@ -511,4 +521,32 @@ func (p *Phone) DeleteBackup(ctx context.Context) error {
 		return err
 	}
 	return p.change((*state).forgetBackup)
+}
+
+// UndeleteBackup takes the deletion of the backup back, within 7 days of it, and adds what is in it to the accounts on the
+// phone. Its errors are those of FetchBackup, and *Error: backup_not_found (nothing was deleted), backup_conflict (the phone
+// has begun another since).
+func (p *Phone) UndeleteBackup(ctx context.Context) (Version, []Account, error) {
+	end, err := p.begin()
+	if err != nil {
+		return Version{}, nil, err
+	}
+	defer end()
+	e, err := p.enrolled()
+	if err != nil {
+		return Version{}, nil, err
+	}
+	if _, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: e.devicePath("/backup/undelete")}); err != nil {
+		return Version{}, nil, err
+	}
+	v, body, err := p.fetch(ctx, "")
+	if err != nil {
+		return Version{}, nil, err
+	}
+	accounts, err := p.open(p.snapshot().platform, v, body)
+	if err != nil {
+		return Version{}, nil, err
+	}
+	// The handles have returned, but this phone remembers none of a backup that it deleted.
+	return v, accounts, errors.Join(p.adoptBackup(v, accounts), p.settleHandle(ctx, e))
 }

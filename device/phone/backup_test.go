@@ -114,6 +114,49 @@ func TestBackup_SettlesALostAnswerBeforeOtherAccountsFollow(t *testing.T) {
 	}
 }
 
+func TestUndeleteBackup_BringsItBackWithAHandleThatFindsIt(t *testing.T) {
+	s := newServer(t)
+	p := enrolledPhone(t, s)
+	must(p.Backup(ctx, sample(2), BackupOptions{}))(t)
+	if err := p.DeleteBackup(ctx); err != nil {
+		t.Fatal(err)
+	}
+	v, accounts, err := p.UndeleteBackup(ctx)
+	if err != nil || v.Generation != 1 || !cmp.Equal(accounts, sample(2)) {
+		t.Fatalf("came back: %+v, %v, %v", v, accounts, err)
+	}
+	earlier := p.PlatformBackup().RestoreHandle
+	if !s.finds(earlier) {
+		t.Error("the platform backup holds a dead handle")
+	}
+	if v := must(p.Backup(ctx, sample(3), BackupOptions{}))(t); v.Generation != 2 {
+		t.Errorf("the next is generation %d", v.Generation)
+	}
+	if err := p.NewHandle(ctx, true); err != nil || s.finds(earlier) || !s.finds(p.PlatformBackup().RestoreHandle) {
+		t.Errorf("revoked: %v", err)
+	}
+}
+
+func TestFetchBackup_TakesTheGapsOfThinnedGenerations(t *testing.T) {
+	s := newServer(t)
+	p := enrolledPhone(t, s)
+	must(p.Backup(ctx, sample(2), BackupOptions{}))(t)
+	remembered := p.snapshot().platform
+	for range 14 {
+		must(p.Backup(ctx, sample(2), BackupOptions{}))(t)
+	}
+	err := p.change(func(s *state) {
+		s.platform.Generation = remembered.Generation
+		s.platform.ManifestDigest = remembered.ManifestDigest
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, _, err := p.FetchBackup(ctx); err != nil || v.Generation != 15 {
+		t.Errorf("got generation %d: %v", v.Generation, err)
+	}
+}
+
 func TestBackup_ComesRightAfterACrashBetweenTheTwoFiles(t *testing.T) {
 	s := newServer(t)
 	p := enrolledPhone(t, s)
@@ -136,7 +179,7 @@ func TestNewHandle_IsAskedForAgainWhenItsAnswerWasLost(t *testing.T) {
 	p := enrolledPhone(t, s)
 	must(p.Backup(ctx, sample(1), BackupOptions{}))(t)
 	s.lose["POST handle"] = true
-	if err := p.NewHandle(ctx); err == nil {
+	if err := p.NewHandle(ctx, false); err == nil {
 		t.Fatal("the answer was to be lost")
 	}
 	p = open(t, s, p.folder.path)

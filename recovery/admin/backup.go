@@ -2,11 +2,13 @@ package admin
 
 import (
 	"context"
+	"errors"
 
 	"tutela/backup"
 	"tutela/backup/restore"
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 // Backups returns the user's backups, oldest first.
@@ -21,6 +23,26 @@ func (s *Service) Backups(ctx context.Context, userID string) (list []backup.Tra
 		return err
 	})
 	return list, err
+}
+
+// Undelete gives the user a backup back that her phone deleted in the last seven days; see backup.UndeleteByAdmin.
+//
+// Errors: user.ErrUnknown; ErrRefused; backup.ErrNone.
+func (s *Service) Undelete(ctx context.Context, userID, id string, actor audit.Actor) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		u, err := find(tx, actor, ChangeFactors, userID)
+		if err != nil {
+			return err
+		}
+		undeleted, err := backup.UndeleteByAdmin(tx, u.UID, id)
+		if err != nil || !undeleted {
+			return err
+		}
+		event := audit.Event{Type: audit.BackupUndeleted, UID: u.UID, Facts: audit.Facts{audit.FactWhy: audit.WhyAdmin}}
+		return errors.Join(
+			audit.Record(tx, actor, event, audit.Detail{Backup: id}),
+			audit.RecordCall(tx, actor, u.UID))
+	})
 }
 
 // Restores returns the user's restores of the last day, and of the last thirty days those that were done or vetoed: newest

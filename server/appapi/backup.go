@@ -3,6 +3,7 @@ package appapi
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -37,13 +38,21 @@ func (a *api) mountBackup() {
 		Method:      http.MethodDelete,
 		Path:        path,
 		Summary:     "Delete the backup with all its generations",
+		Description: "It can be had back for 7 days.",
 	}, a.deleteBackup)
+	register(a, byDevice, huma.Operation{
+		OperationID: "undelete-backup",
+		Method:      http.MethodPost,
+		Path:        path + "/undelete",
+		Summary:     "Take the deletion of the backup back",
+		Description: "Within 7 days, and before another backup was begun. The handles return with it.",
+	}, a.undeleteBackup)
 	register(a, byDevice, huma.Operation{
 		OperationID: "new-restore-handle",
 		Method:      http.MethodPost,
 		Path:        path + "/handle",
 		Summary:     "Replace the restore handle",
-		Description: "The old one is dead.",
+		Description: "Three earlier ones still find the backup, for 30 days each, unless they are revoked.",
 	}, a.newHandle)
 	register(a, byDevice, huma.Operation{
 		OperationID: "list-generations",
@@ -128,14 +137,26 @@ func (a *api) deleteBackup(ctx context.Context, c *caller, _ *AccountPath) (*str
 	return nil, a.Backups.Delete(ctx, c.proof, c.actor)
 }
 
+func (a *api) undeleteBackup(ctx context.Context, c *caller, _ *AccountPath) (*struct{}, error) {
+	return nil, a.Backups.Undelete(ctx, c.proof, c.actor)
+}
+
+// handleInput says what becomes of the earlier handles. A call without a body says nothing.
+type handleInput struct {
+	AccountPath
+	Body *struct {
+		Revoke bool `json:"revoke,omitempty" doc:"The earlier handles end at once."`
+	}
+}
+
 type handleOutput struct {
 	Body struct {
 		RestoreHandle string `json:"restore_handle"`
 	}
 }
 
-func (a *api) newHandle(ctx context.Context, c *caller, _ *AccountPath) (*handleOutput, error) {
-	handle, err := a.Backups.NewHandle(ctx, c.proof)
+func (a *api) newHandle(ctx context.Context, c *caller, in *handleInput) (*handleOutput, error) {
+	handle, err := a.Backups.NewHandle(ctx, c.proof, in.Body != nil && in.Body.Revoke, c.actor)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +175,9 @@ type generationItem struct {
 	CreatedAt  string     `json:"created_at" format:"date-time"`
 	Manifest   string     `json:"manifest"`
 	PublicKey  device.Key `json:"public_key" doc:"The key that signed the manifest."`
+	Key        any        `json:"key,omitempty" doc:"As the manifest has it: which key the body is under."`
+	Slots      any        `json:"slots,omitempty" doc:"As the manifest has it: the ways to that key."`
+	Rekey      any        `json:"rekey,omitempty" doc:"As the manifest has it."`
 }
 
 type generationsOutput struct {
@@ -167,9 +191,28 @@ func (a *api) generations(ctx context.Context, c *caller, _ *AccountPath) (*gene
 	}
 	out := &generationsOutput{Body: make([]generationItem, 0, len(list))}
 	for _, v := range list {
+		own := v.Opaque()
 		out.Body = append(out.Body, generationItem{
-			v.Generation, v.Digest, v.Size, v.Items, string(v.Provider), storage.FormatInstant(v.Created), v.Manifest, v.Key,
+			Generation: v.Generation,
+			Digest:     v.Digest,
+			Size:       v.Size,
+			Items:      v.Items,
+			Provider:   string(v.Provider),
+			CreatedAt:  storage.FormatInstant(v.Created),
+			Manifest:   v.Manifest,
+			PublicKey:  v.Key,
+			Key:        given(own.Key),
+			Slots:      given(own.Slots),
+			Rekey:      given(own.Rekey),
 		})
 	}
 	return out, nil
+}
+
+// given returns what an app has put into a manifest; nil when it put nothing there.
+func given(member json.RawMessage) any {
+	if len(member) == 0 || string(member) == "null" {
+		return nil
+	}
+	return member
 }

@@ -231,7 +231,7 @@ func TestBackup_KeepsTenGenerations(t *testing.T) {
 		h.accepted(h.put(p, manifest, fmt.Sprint(n), precondition...), 201)
 		parent = manifest
 	}
-	h.refused(h.get(p, "/backup/generations/2"), 404, "backup_not_found")
+	h.refused(h.get(p, "/backup/generations/1"), 404, "backup_not_found") // 2 is the newest of today before the ten
 	if a := h.get(p, "/backup/generations/3"); a.status != 200 || a.raw != "3" {
 		t.Errorf("got %d %q", a.status, a.raw)
 	}
@@ -248,4 +248,136 @@ func TestBackup_OfASimulatedPhoneComesBackDecrypted(t *testing.T) {
 	if diff := cmp.Diff(accounts, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// Whoever has the key of her phone writes empty generations over her backup, and deletes it.
+func TestBackup_ElevenEmptyPutsLeaveItsBodyAndADeleteIsTakenBack(t *testing.T) {
+	h := newHouse(t)
+	h.Set("restore.veto", "off") // the old phone is not what this is about
+	p, _ := h.enroll("maria")
+	parent := h.manifest(p, 1, "", "one", func(m map[string]any) { m["items"] = 10 })
+	first := h.put(p, parent, "one", "If-None-Match", "*")
+	h.accepted(first, 201)
+	h.clock.Advance(24 * time.Hour)
+	claimed := h.manifest(p, 2, parent, "", func(m map[string]any) { m["items"] = 10 })
+	h.refused(h.put(p, claimed, "", "If-Match", `"1"`), 409, "backup_shrinks")
+	for n := 2; n <= 12; n++ {
+		next := h.manifest(p, n, parent, "", func(m map[string]any) {
+			m["items"] = 10
+			m["shrink"] = true
+		})
+		h.accepted(h.put(p, next, "", "If-Match", strconv.Quote(strconv.Itoa(n-1))), 201)
+		parent = next
+	}
+	if a := h.get(p, "/backup/generations/1"); a.status != 200 || a.raw != "one" {
+		t.Fatalf("yesterday's generation: %d %q", a.status, a.raw)
+	}
+	// Deleted, it is unseen, and comes back with its handle.
+	handle := first.body["restore_handle"].(string)
+	h.accepted(h.as(p, "DELETE", "/backup"), 204)
+	h.refused(h.get(p, "/backup"), 404, "backup_not_found")
+	h.found(handle, "no_backup")
+	h.clock.Advance(6 * 24 * time.Hour)
+	h.accepted(h.as(p, "POST", "/backup/undelete"), 204)
+	h.accepted(h.as(p, "POST", "/backup/undelete"), 204) // its answer was lost
+	h.found(handle, "backup_found")
+	if a := h.get(p, "/backup/generations/1"); a.status != 200 || a.raw != "one" {
+		t.Errorf("yesterday's generation: %d %q", a.status, a.raw)
+	}
+	// After a new PUT, and after seven days, it does not.
+	h.accepted(h.as(p, "DELETE", "/backup"), 204)
+	again := h.put(p, h.manifest(p, 1, "", "two", nil), "two", "If-None-Match", "*")
+	h.accepted(again, 201)
+	if again.body["restore_handle"] == handle {
+		t.Error("the new backup has the handle of the deleted one")
+	}
+	h.refused(h.as(p, "POST", "/backup/undelete"), 409, "backup_conflict")
+	h.accepted(h.as(p, "DELETE", "/backup"), 204)
+	h.clock.Advance(7 * 24 * time.Hour)
+	h.refused(h.as(p, "POST", "/backup/undelete"), 404, "backup_not_found")
+}
+
+// as makes a call to a phone's own enrollment, without a body.
+func (h *house) as(p *phone.Phone, method, below string) answer {
+	h.t.Helper()
+	return h.call(method, path(p, below), "", "Authorization", h.bearer(p))
+}
+
+// found fails the test unless a restore that starts with a handle begins for this reason.
+func (h *house) found(handle, reason string) {
+	h.t.Helper()
+	if s := h.start(handle, nil); s.body["reason"] != reason {
+		h.t.Errorf("the restore begins with %s, want %s", s.raw, reason)
+	}
+}
+
+// A platform makes its backups when it pleases: what it restores is the handle of some days ago.
+func TestBackup_ARotatedHandleLeavesThePlatformBackupOfLastNightGood(t *testing.T) {
+	h := newHouse(t)
+	h.Set("restore.veto", "off") // the old phone is not what this is about
+	p, code := h.enroll("maria")
+	first := h.put(p, h.manifest(p, 1, "", "one", nil), "one", "If-None-Match", "*")
+	h.accepted(first, 201)
+	handles := []string{first.body["restore_handle"].(string)}
+	renew := func(body string) {
+		t.Helper()
+		a := h.call("POST", path(p, "/backup/handle"), body, "Authorization", h.bearer(p))
+		h.accepted(a, 200)
+		handles = append(handles, a.body["restore_handle"].(string))
+	}
+	for range 3 {
+		h.clock.Advance(24 * time.Hour)
+		renew("")
+	}
+	h.found(handles[0], "backup_found")
+	h.clock.Advance(24 * time.Hour)
+	renew("{}")
+	h.found(handles[0], "no_backup") // a fourth earlier one
+	h.found(handles[1], "backup_found")
+	h.clock.Advance(28 * 24 * time.Hour)
+	h.found(handles[1], "no_backup") // past its 30 days
+	h.found(handles[2], "backup_found")
+	// A restore by an earlier one: its new handle leaves the others as they are.
+	restore := h.start(handles[2], nil)
+	done := h.redeem(restore, code)
+	h.accepted(done, 200)
+	next := done.body["restore_handle"].(string)
+	h.found(handles[4], "backup_found")
+	h.found(next, "backup_found")
+	now := h.clock.Wall().Unix()
+	jwt, err := restore.key.Sign(map[string]any{"alg": string(restore.key.Algorithm)}, map[string]any{
+		"iss": done.body["id"], "sub": "maria", "aud": h.url + "/api/device-accounts", "iat": now, "exp": now + 60,
+	}, false)
+	h.must(err)
+	a := h.call("POST", "/api/device-accounts/"+done.body["id"].(string)+"/backup/handle", `{"revoke": true}`, "Authorization", "Bearer "+jwt)
+	h.accepted(a, 200)
+	h.found(handles[4], "no_backup")
+	h.found(next, "no_backup")
+	h.found(a.body["restore_handle"].(string), "backup_found")
+	if n := strings.Count(strings.Join(h.Rows("outbox"), ""), `"backup_handle_changed"`); n == 0 {
+		t.Error("nobody is told of a new handle")
+	}
+}
+
+func TestBackup_WhatAnAppKeepsInTheManifestForItselfIsListed(t *testing.T) {
+	h := newHouse(t)
+	p, _ := h.enroll("maria")
+	slots := []any{map[string]any{"kind": "code", "salt": strings.Repeat("A", 8000)}}
+	manifest := h.manifest(p, 1, "", "one", func(m map[string]any) {
+		m["key"] = "k1"
+		m["slots"] = slots
+	})
+	h.accepted(h.put(p, manifest, "one", "If-None-Match", "*"), 201)
+	if a := h.get(p, "/backup"); a.header.Get("Backup-Manifest") != manifest {
+		t.Error("the manifest does not come back as it was put")
+	}
+	a := h.get(p, "/backup/generations")
+	h.accepted(a, 200)
+	var list []map[string]any
+	h.must(json.Unmarshal([]byte(a.raw), &list))
+	if diff := cmp.Diff(any(slots), list[0]["slots"]); diff != "" || list[0]["key"] != "k1" || list[0]["rekey"] != nil {
+		t.Errorf("listed: %.200s", a.raw)
+	}
+	large := h.manifest(p, 2, manifest, "two", func(m map[string]any) { m["slots"] = strings.Repeat("A", 8<<10) })
+	h.refused(h.put(p, large, "two", "If-Match", `"1"`), 400, "backup_invalid")
 }

@@ -37,6 +37,7 @@ var refusals = map[string][]error{
 	"put-backup":            {backup.ErrInvalid, backup.ErrShrinks, backup.ErrConflict, backup.ErrTooLarge},
 	"get-backup":            {backup.ErrNone},
 	"delete-backup":         {backup.ErrNone},
+	"undelete-backup":       {backup.ErrNone, backup.ErrAnother},
 	"new-restore-handle":    {backup.ErrNone},
 	"list-generations":      {backup.ErrNone},
 	"get-generation":        {backup.ErrNone},

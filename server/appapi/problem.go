@@ -59,6 +59,7 @@ var table = []wire{
 
 	{device.ErrKeyInUse, http.StatusConflict, "device_account_conflict"},
 	{backup.ErrShrinks, http.StatusConflict, "backup_shrinks"},
+	{backup.ErrAnother, http.StatusConflict, "backup_conflict"},
 	{restore.ErrNotReady, http.StatusConflict, "restore_not_ready"},
 
 	{backup.ErrConflict, http.StatusPreconditionFailed, "backup_conflict"},

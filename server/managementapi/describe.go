@@ -3,6 +3,7 @@ package managementapi
 import (
 	"github.com/danielgtaylor/huma/v2"
 
+	"tutela/backup"
 	"tutela/device"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
@@ -50,6 +51,8 @@ var refusals = map[audit.Word][]error{
 	audit.CallGetEnrollments:    {user.ErrUnknown},
 	audit.CallReset:             {user.ErrUnknown, admin.ErrRefused},
 	audit.CallResetSeveral:      {},
+	audit.CallGetBackups:        {user.ErrUnknown},
+	audit.CallUndeleteBackup:    {user.ErrUnknown, admin.ErrRefused, backup.ErrNone},
 	audit.CallRegenerateCode:    {user.ErrUnknown, admin.ErrRefused},
 }
 

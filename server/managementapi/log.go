@@ -383,6 +383,8 @@ var descriptions = map[audit.Type]string{
 	audit.TokenRefused:      "A management token was refused",
 	audit.BackupPut:         "A backup was stored",
 	audit.BackupDeleted:     "A backup was deleted",
+	audit.BackupHandle:      "A backup has another restore handle",
+	audit.BackupUndeleted:   "A deleted backup was brought back",
 	audit.RestoreStarted:    "A restore was started",
 	audit.RestoreDone:       "A restore was done",
 	audit.RestoreVetoed:     "A restore was vetoed by the old phone",

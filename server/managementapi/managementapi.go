@@ -61,6 +61,7 @@ func Mount(s *server.Server, services Services) {
 	a.mountLogs()
 	a.mountResets()
 	a.mountCodes()
+	a.mountBackups()
 }
 
 // call is one operation of the API.

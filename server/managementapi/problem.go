@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"tutela/backup"
 	"tutela/device"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
@@ -30,6 +31,7 @@ var table = []said{
 	{admin.ErrRefused, http.StatusForbidden, "admin_reset_refused", ""},
 	{user.ErrUnknown, http.StatusNotFound, "inexistent_user", "The user does not exist."},
 	{user.ErrExists, http.StatusConflict, "user_exists", "The user already exists."},
+	{backup.ErrNone, http.StatusNotFound, "backup_not_found", ""},
 	{device.ErrNoEnrollment, http.StatusNotFound, "enrollment_not_found", "Enrollment not found"},
 	{admin.ErrEnrolled, http.StatusConflict, "already_enrolled", ""},
 	{device.ErrFactor, http.StatusBadRequest, "method_not_available", ""},

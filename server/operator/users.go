@@ -33,6 +33,9 @@ var (
 	// UnlockUser opens what wrong codes have closed for the user with an id, and lifts vetoes on restores.
 	UnlockUser = declare("user/unlock", (*Local).unlockUser)
 
+	// UndeleteBackup gives a user a deleted backup back. Errors: those of admin.Service.Undelete.
+	UndeleteBackup = declare("user/undelete", (*Local).undeleteBackup)
+
 	// RenewCode gives the user with an id a new recovery code, which counts for a day. Errors: those of
 	// admin.Service.Regenerate.
 	RenewCode = declare("user/code", (*Local).renewCode)
@@ -95,6 +98,13 @@ type Backup struct {
 	Updated    time.Time `json:"updated"`
 	Device     string    `json:"device,omitempty"` // the phone's name
 	Orphaned   bool      `json:"orphaned,omitempty"`
+	Deleted    time.Time `json:"deleted,omitzero"` // it can be undeleted for backup.UndeleteFor
+}
+
+// BackupOf names a backup of a user.
+type BackupOf struct {
+	UserID string `json:"user_id"`
+	Backup string `json:"backup"`
 }
 
 // OpenTicket is a ticket that would enrol a phone.
@@ -255,6 +265,7 @@ func backupOf(b backup.Tracked) Backup {
 		Updated:    b.Updated,
 		Device:     b.Device,
 		Orphaned:   b.Orphaned,
+		Deleted:    b.Deleted,
 	}
 }
 
@@ -299,6 +310,10 @@ func (l *Local) setBlocked(ctx context.Context, c BlockChange) (None, error) {
 
 func (l *Local) unlockUser(ctx context.Context, id string) (None, error) {
 	return None{}, ofUser(id, l.Admins.Unlock(ctx, id, l.actor))
+}
+
+func (l *Local) undeleteBackup(ctx context.Context, b BackupOf) (None, error) {
+	return None{}, ofUser(b.UserID, l.Admins.Undelete(ctx, b.UserID, b.Backup, l.actor))
 }
 
 func (l *Local) resetUser(ctx context.Context, r Reset) (recovery.Receipt, error) {

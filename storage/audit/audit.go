@@ -45,6 +45,8 @@ const (
 	TokenRefused      Type = "feccft"
 	BackupPut         Type = "td_backup_put"
 	BackupDeleted     Type = "td_backup_deleted"
+	BackupHandle      Type = "td_backup_handle_changed"
+	BackupUndeleted   Type = "td_backup_undeleted"
 	RestoreStarted    Type = "td_restore_started"
 	RestoreDone       Type = "td_restore_done"
 	RestoreVetoed     Type = "td_restore_vetoed"

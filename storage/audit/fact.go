@@ -11,6 +11,7 @@ const (
 	FactChange     Fact = "change"       // of the installation: one of the Change words
 	FactChannel    Fact = "channel"      // through which a recovery code was tried
 	FactClock      Fact = "clock"        // how the clock was settled: a storage.Settlement
+	FactEarlier    Fact = "earlier"      // EarlierRevoked, when a backup's earlier handles were ended
 	FactFolded     Fact = "folded"       // FoldedOthers
 	FactIDTokenAlg Fact = "id_token_alg" // that signs a client's ID tokens
 	FactIdentifier Fact = "identifier"   // IdentifierChanged, when the phone that answered names itself otherwise than before
@@ -55,6 +56,9 @@ const (
 // FoldedOthers says that the event stands for what found no room in a fold of its own.
 const FoldedOthers Word = "others"
 
+// EarlierRevoked says that no earlier handle of a backup finds it any more.
+const EarlierRevoked Word = "revoked"
+
 // How a login shows that the person is there.
 const (
 	PresenceNumber Word = "number" // digits of the screen are typed on the phone
@@ -83,6 +87,7 @@ const (
 	CallCreateUser        Word = "create_user"
 	CallDeleteEnrollment  Word = "delete_enrollment"
 	CallDeleteUser        Word = "delete_user"
+	CallGetBackups        Word = "get_user_backups"
 	CallGetBlocks         Word = "get_user_blocks"
 	CallGetBlocksBy       Word = "get_user_blocks_by_identifier"
 	CallGetEnrollment     Word = "get_enrollment"
@@ -99,6 +104,7 @@ const (
 	CallResumeEnrollment  Word = "resume_enrollment"
 	CallSetRole           Word = "role"
 	CallSuspendEnrollment Word = "suspend_enrollment"
+	CallUndeleteBackup    Word = "undelete_user_backup"
 	CallUnblock           Word = "unblock"
 	CallUnlock            Word = "user_blocks"
 	CallUnlockBy          Word = "user_blocks_by_identifier"

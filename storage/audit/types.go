@@ -9,7 +9,7 @@ var types = []Type{
 	RecoverySucceed, RecoveryFailed, RecoveryRateLimit, CodeLost,
 	UserDelete, TenantUpdate,
 	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,
-	BackupPut, BackupDeleted, RestoreStarted, RestoreDone, RestoreVetoed,
+	BackupPut, BackupDeleted, BackupUndeleted, BackupHandle, RestoreStarted, RestoreDone, RestoreVetoed,
 	RestoreAllowed, RestoreGivenUp,
 	Reset, PushMuted, TapApproval, ConcurrentLogin, DeviceMoved, ClientAdded, KeyRotated,
 	Damaged,
