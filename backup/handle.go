@@ -105,7 +105,7 @@ func (b *Backup) Finds(hash string, now time.Time) bool {
 // NewHandle gives the caller's backup a new restore handle. Three earlier ones still find the backup, for 30 days each;
 // with revoke no earlier one does from the commit on. The user's phones are notified.
 //
-// Errors: those of device.Service.Check; ErrNone.
+// Errors: those of device.Service.Check; ErrNone; device.ErrTooOften.
 func (s *Service) NewHandle(ctx context.Context, p device.Proof, revoke bool, actor audit.Actor) (string, error) {
 	handle := NewHandle()
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
@@ -115,6 +115,9 @@ func (s *Service) NewHandle(ctx context.Context, p device.Proof, revoke bool, ac
 		}
 		b, _, err := Of(tx, p.UID, e)
 		if err != nil {
+			return err
+		}
+		if err := device.CountCall(tx, p.UID, e, device.MakeHandle); err != nil {
 			return err
 		}
 		b.renewHandle(tx.Now(), s.hash(handle))

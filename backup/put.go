@@ -98,7 +98,7 @@ type Stored struct {
 //
 // Errors, the first that applies: those of device.Service.Check; ErrInvalid (no precondition or two, a manifest that does
 // not parse); *Conflict; ErrInvalid (body and manifest differ, the signature is not by this device's key, the parent
-// does not chain); ErrShrinks; ErrTooLarge.
+// does not chain); ErrShrinks; ErrTooLarge; device.ErrTooOften.
 func (s *Service) Put(ctx context.Context, p device.Proof, req PutRequest, actor audit.Actor) (*Stored, error) {
 	next, err := s.examine(ctx, p, req)
 	if err != nil {
@@ -120,6 +120,9 @@ func (s *Service) Put(ctx context.Context, p device.Proof, req PutRequest, actor
 			return err
 		}
 		if err := next.refuse(tx, e, latest); err != nil {
+			return err
+		}
+		if err := device.CountCall(tx, p.UID, e, device.AcceptBackup); err != nil {
 			return err
 		}
 		stored, err = s.add(tx, p.UID, e, b, next, actor)

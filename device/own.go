@@ -31,7 +31,7 @@ type Change struct {
 
 // Patch changes the caller's enrollment. A new push token or identifier is an event, and the old push token is told.
 //
-// Errors: those of Check; ErrInstallation; ErrUnsigned, for capabilities by the device token.
+// Errors: those of Check; ErrInstallation; ErrUnsigned, for capabilities by the device token; ErrTooOften.
 func (s *Service) Patch(ctx context.Context, p Proof, c Change, actor audit.Actor) (e *Enrollment, err error) {
 	if c.Capabilities != nil && p.ByToken {
 		return nil, ErrUnsigned.With("capabilities are changed only by a call that the device key signs")
@@ -40,13 +40,20 @@ func (s *Service) Patch(ctx context.Context, p Proof, c Change, actor audit.Acto
 		if e, err = s.Check(tx, p); err != nil {
 			return err
 		}
-		return s.patch(tx, p.UID, e, c, actor)
+		kind := PatchByKey
+		if p.ByToken {
+			kind = PatchByToken
+		}
+		return s.patch(tx, p.UID, e, c, kind, actor)
 	})
 	return e, err
 }
 
-func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change, actor audit.Actor) error {
+func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change, kind CallKind, actor audit.Actor) error {
 	if err := c.validate(); err != nil {
+		return err
+	}
+	if err := CountCall(tx, uid, e, kind); err != nil {
 		return err
 	}
 	before := *e

@@ -65,6 +65,7 @@ var table = []wire{
 	{backup.ErrConflict, http.StatusPreconditionFailed, "backup_conflict"},
 	{backup.ErrTooLarge, http.StatusRequestEntityTooLarge, "body_too_large"},
 
+	{device.ErrTooOften, http.StatusTooManyRequests, "too_many_attempts"},
 	{recovery.ErrLimited, http.StatusTooManyRequests, "too_many_attempts"},
 	{server.ErrTooManyCalls, http.StatusTooManyRequests, "too_many_attempts"},
 }
