@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -74,7 +73,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 	}
 	// The device token is kept as a hash: this is the only time that it is seen.
 	r := b.orNew()
-	token := storage.NewID("dt_", 43) // 256 bits
+	token := newToken()
 	e := &Enrollment{
 		ID:       r.ID,
 		Type:     TypePush,
@@ -119,7 +118,8 @@ const tokenPurpose = "device-token"
 const maxEnrollments = 50
 
 // replace looks at the user's other installations: the same key is a conflict, the same phone is replaced. An enrollment
-// that Left and has the same key is replaced too: else it could come back beside the new one.
+// that Left and has the same key is replaced too: else it could come back beside the new one. When there are too many, those
+// that left longest ago make room: a thief of tokens fills no list up.
 func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, actor audit.Actor) error {
 	set, err := All(tx, uid)
 	if err != nil {
@@ -127,33 +127,44 @@ func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, actor 
 	}
 	// The one that is to be retired counts for nothing.
 	others := slices.DeleteFunc(set.Kept(), func(e *Enrollment) bool { return e.ID == b.Retiring })
-	left := len(others)
+	count := len(others)
 	for _, other := range others.Installations() {
 		// A key belongs to one enrollment; one that left may still come back with it.
 		sameKey := other.Push.Key.Same(in.Key)
 		if sameKey && other.Status != Left {
 			return ErrKeyInUse
 		}
-		samePhone := !b.Restores && namesOnePhone(in.Identifier) && other.Push.Identifier == in.Identifier
+		samePhone := !b.Restores && namesOnePhone(in.Identifier) && other.Push.provenIdentifier() == in.Identifier
 		if !sameKey && !samePhone {
 			continue
 		}
 		// The same phone, or the same key, enrols again: the new enrollment takes the place of the old.
-		left--
-		event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyReplaced}}
-		if other.PushAddress() == in.Push {
-			other.Push.Address = push.KeptAddress{} // the person who enrols sees it there
-		}
-		err := errors.Join(Retire(tx, uid, other, &recovery.NoticePayload{Notice: recovery.NoticeReplaced}),
-			audit.Record(tx, actor, event, other.Detail()))
-		if err != nil {
+		count--
+		if err := retireReplaced(tx, uid, other, in, actor); err != nil {
 			return err
 		}
 	}
-	if left >= maxEnrollments {
+	for _, other := range others.leftLongestAgo() {
+		if count < maxEnrollments {
+			break
+		}
+		count--
+		if err := retireReplaced(tx, uid, other, in, actor); err != nil {
+			return err
+		}
+	}
+	if count >= maxEnrollments {
 		return ErrTooMany
 	}
 	return nil
+}
+
+// retireReplaced retires an enrollment in whose place an installation enrols, and tells its phone.
+func retireReplaced(tx *storage.Tx, uid storage.UID, old *Enrollment, in Installation, actor audit.Actor) error {
+	old.dropAddress(in.Push) // the person who enrols sees it there
+	event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyReplaced}}
+	return errors.Join(Retire(tx, uid, old, &recovery.NoticePayload{Notice: recovery.NoticeReplaced}),
+		audit.Record(tx, actor, event, old.Detail()))
 }
 
 // sharedIdentifiers are what many phones name as their own: the id of a batch of faulty Android phones, and that of a phone

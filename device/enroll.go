@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 
-	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -92,9 +91,7 @@ func takePlace(tx *storage.Tx, uid storage.UID, id string, e *Enrollment, in Ins
 	backup := old.Push.BackupID
 	e.Push.BackupID = backup
 	old.Push.BackupID = ""
-	if old.PushAddress() == in.Push {
-		old.Push.Address = push.KeptAddress{} // the person who enrols sees it there
-	}
+	old.dropAddress(in.Push) // the person who enrols sees it there
 	why := audit.Facts{audit.FactWhy: audit.WhyTicket}
 	gone := old.Detail()
 	gone.Successor = e.ID
@@ -142,10 +139,14 @@ func CarryCode(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 // tellOthers tells the phones that the user had before of the one that has enrolled. When she had none, nothing else may
 // enrol her any more.
 func tellOthers(tx *storage.Tx, t *foundTicket, before Set, e *Enrollment) error {
+	var err error
 	if len(before.Active()) == 0 {
-		return spendOthers(tx, t)
+		err = spendOthers(tx, t)
 	}
-	return recovery.Notify(tx, t.UID, recovery.NoticePayload{Notice: recovery.NoticeDeviceAdded, About: e.ID})
+	if len(before.Phones()) == 0 {
+		return err // nobody is there to be told
+	}
+	return errors.Join(err, recovery.Notify(tx, t.UID, recovery.NoticePayload{Notice: recovery.NoticeDeviceAdded, About: e.ID}))
 }
 
 // enrolledBefore returns the kept reply of a spent ticket to the key that spent it.

@@ -28,7 +28,7 @@ type Status string
 const (
 	Active    Status = "active"
 	Suspended Status = "suspended" // by an admin, reversibly; it is not asked, and nothing of its own revives it
-	Left      Status = "left"      // of push: deleted by the device token alone; shown to nobody, but a call signed by its key revives it
+	Left      Status = "left"      // of push: deleted by the device token alone; it is still asked, and what its key signs revives it
 	Retired   Status = "retired"   // ended; the row stays, since a user who had one is not new
 )
 
@@ -44,8 +44,8 @@ const (
 	ViaImport         Via = "import"          // it was brought along from another system
 )
 
-// reviveFor is how long a signed call revives an enrollment that Left: whoever has only a stolen device token cannot
-// put a phone out of service for longer.
+// reviveFor is how long what its key signs revives an enrollment that Left. It is asked all that time, so whoever has only
+// a stolen device token puts no phone out of service that answers.
 const reviveFor = 7 * 24 * time.Hour
 
 // Enrollment is the binding of a user to one authenticator. It comes about when the authenticator is confirmed: before
@@ -70,10 +70,13 @@ type Enrollment struct {
 
 // PushBinding is what a push enrollment has: one installation of an app, and where its phone is reached.
 type PushBinding struct {
-	Identifier   string           `json:"identifier"` // the app's own id of the phone
+	Identifier   string           `json:"identifier"`                  // the app's own id of the phone, as it was named last
+	ProvenAs     string           `json:"proven_identifier,omitempty"` // the one before it, when the device token alone named Identifier
 	Key          Key              `json:"key"`
-	Token        string           `json:"token"`            // keyed hash of the device token
-	Address      push.KeptAddress `json:"address,omitzero"` // none when the app pulls
+	Token        string           `json:"token"`                // keyed hash of the device token
+	NextToken    []byte           `json:"next_token,omitempty"` // the token that takes its place when it is used; until then Token deletes nothing
+	Address      push.KeptAddress `json:"address,omitzero"`     // the last proven one; none when the app pulls
+	Unproven     push.KeptAddress `json:"unproven,omitzero"`    // the newest that the device token alone has named since
 	Capabilities []string         `json:"capabilities,omitempty"`
 	Watches      []Watch          `json:"watches,omitempty"`      // restores that want to know whether its phone still calls
 	Seen         bool             `json:"seen,omitempty"`         // it has made an authenticated call, so the kept replies about it were erased
@@ -108,6 +111,8 @@ var (
 		Sealed: func(e *Enrollment) []storage.Field {
 			return []storage.Field{
 				{Name: "push_token", Value: &e.Push.Address.Token},
+				{Name: "unproven_token", Value: &e.Push.Unproven.Token},
+				{Name: "next_token", Value: &e.Push.NextToken},
 				{Name: "totp_secret", Value: &e.OTP.Secret},
 			}
 		},
@@ -124,9 +129,6 @@ var (
 	ErrTooMany      = storage.NewError(storage.Exhausted, "the user has too many enrollments: remove some first")
 )
 
-// PushAddress is where the enrollment's phone is reached; the zero Address when it has none, or is no phone.
-func (e *Enrollment) PushAddress() push.Address { return e.Push.Address.Open() }
-
 // Find returns the enrollment with an id, whatever its status.
 //
 // Errors: ErrNoEnrollment.
@@ -135,7 +137,11 @@ func Find(tx *storage.Tx, id string) (storage.UID, *Enrollment, error) {
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.UID{}, nil, ErrNoEnrollment
 	}
-	return row.UID, row.Record, err
+	if err != nil {
+		return storage.UID{}, nil, err
+	}
+	row.Record.lapse(tx.Now())
+	return row.UID, row.Record, nil
 }
 
 // FindShown returns the enrollment with an id as admins see it ([Set.Shown]).
@@ -157,7 +163,11 @@ func Get(tx *storage.Tx, uid storage.UID, id string) (*Enrollment, error) {
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, ErrNoEnrollment
 	}
-	return e, err
+	if err != nil {
+		return nil, err
+	}
+	e.lapse(tx.Now())
+	return e, nil
 }
 
 // Put writes an enrollment back that was read and changed in the same transaction.

@@ -30,25 +30,27 @@ var formerAddresses = storage.Declare(storage.Spec[formerAddress]{
 	Sealed:  func(a *formerAddress) []storage.Field { return []storage.Field{{Name: "token", Value: &a.Token}} },
 })
 
-// tellOldAddress notifies the phone that its push address or identifier has changed, and pushes that to the previous address.
-func tellOldAddress(tx *storage.Tx, uid storage.UID, before *Enrollment) error {
-	notice := recovery.NoticePayload{Notice: recovery.NoticePushTokenChanged, Enrollment: before.ID}
-	told, err := recovery.WriteNotice(tx, uid, notice)
+// tellBefore notifies the phone of a change of its enrollment, and pushes that to where it was reached before the change.
+func tellBefore(tx *storage.Tx, uid storage.UID, before *Enrollment, word recovery.NoticeWord) error {
+	told, err := recovery.WriteNotice(tx, uid, recovery.NoticePayload{Notice: word, Enrollment: before.ID})
 	if err != nil {
 		return err
 	}
-	to := before.PushAddress()
-	if to.IsZero() {
-		return nil
-	}
 	waiting, err := formerAddresses.Prefixed(tx, uid, before.ID)
-	if err != nil || len(waiting) >= formerKept {
+	if err != nil {
 		return err
 	}
-	key := before.ID + storage.NewID("", 8)
-	a := &formerAddress{KeptAddress: to.Keep(), Expires: tx.Now().Add(formerLife)}
-	told.Address = key
-	return errors.Join(
-		formerAddresses.Put(tx, uid, key, a),
-		recovery.PushNotice(tx, uid, to.Through(), told))
+	room := max(formerKept-len(waiting), 0)
+	routes := before.Routes()
+	for _, r := range routes[:min(room, len(routes))] {
+		told.Address = before.ID + storage.NewID("", 8)
+		a := &formerAddress{KeptAddress: r.To.Keep(), Expires: tx.Now().Add(formerLife)}
+		err := errors.Join(
+			formerAddresses.Put(tx, uid, told.Address, a),
+			recovery.PushNotice(tx, uid, r.To.Through(), told))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

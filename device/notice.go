@@ -10,8 +10,9 @@ import (
 	"tutela/storage/outbox"
 )
 
-// DeliverNotice is the handler of recovery.Notice: it tells the phone that the notice names. One that names none becomes
-// one for each of the user's phones, so that a phone which cannot be reached does not make the others get it again.
+// DeliverNotice is the handler of recovery.Notice: it tells a phone at the address that the notice names. One that names none
+// becomes one for each address of each phone that is meant, so that what cannot be reached does not make the others get it
+// again.
 func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery.NoticePayload]) (outbox.Then, error) {
 	notice := entry.Payload
 	if notice.At.IsZero() { // queued by an earlier release
@@ -20,7 +21,7 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 	if s.deliver == nil {
 		return nil, outbox.ErrGone
 	}
-	if notice.Enrollment == "" {
+	if notice.Route == "" && notice.Address == "" {
 		return func(tx *storage.Tx) error { return fanOut(tx, entry.Owner, notice) }, nil
 	}
 
@@ -39,11 +40,10 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 		return nil, err
 	}
 	err = s.deliver.Deliver(ctx, to, s.noticeMessage(notice.Enrollment, notice, name))
-	gone := errors.Is(err, push.ErrTokenGone)
-	if err != nil && !gone {
+	if err != nil && !errors.Is(err, push.ErrTokenGone) {
 		return nil, outbox.Unreachable(err)
 	}
-	return func(tx *storage.Tx) error { return afterNotice(tx, entry.Owner, notice, to, gone) }, nil
+	return func(tx *storage.Tx) error { return afterNotice(tx, entry.Owner, notice, to, err) }, nil
 }
 
 // noticeMessage is a notice as a phone gets it, pushed or pulled. Its time is that of its row, by which an app knows one that
@@ -60,20 +60,42 @@ func (s *Service) noticeMessage(enrollment string, n recovery.NoticePayload, nam
 	}
 }
 
-// fanOut queues one push for each of the user's phones that the notice means and that has a push address.
+// fanOut queues one push for each address of the phones that the notice means.
 func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) error {
 	set, err := All(tx, uid)
 	if err != nil {
 		return err
 	}
-	for _, e := range set.Phones() {
-		to := e.PushAddress()
-		if to.IsZero() || !e.meant(notice) {
+	all := set.Phones()
+	if notice.Enrollment != "" {
+		all = set // also one that is retired
+	}
+	for _, e := range all {
+		if !e.meant(notice) {
 			continue
 		}
-		one := notice
-		one.Enrollment = e.ID
-		if err := recovery.PushNotice(tx, uid, to.Through(), one); err != nil {
+		if err := pushTo(tx, uid, e, notice); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// The words for an enrollment's addresses in a notice.
+const (
+	routeProven   = "proven"
+	routeUnproven = "unproven"
+)
+
+// pushTo queues the push of a notice to each address of an enrollment's phone.
+func pushTo(tx *storage.Tx, uid storage.UID, e *Enrollment, told recovery.NoticePayload) error {
+	told.Enrollment = e.ID
+	for _, r := range e.Routes() {
+		told.Route = routeProven
+		if r.Unproven {
+			told.Route = routeUnproven
+		}
+		if err := recovery.PushNotice(tx, uid, r.To.Through(), told); err != nil {
 			return err
 		}
 	}
@@ -113,15 +135,15 @@ func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (pu
 	if err != nil {
 		return push.Address{}, err
 	}
-	to := e.PushAddress()
-	if to.IsZero() {
+	to, ok := e.Route(notice.Route == routeUnproven)
+	if !ok {
 		return to, outbox.ErrGone
 	}
 	return to, nil
 }
 
-// afterNotice forgets an address that was kept only to be told, and one that is gone.
-func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, to push.Address, gone bool) error {
+// afterNotice forgets an address that was kept only to be told, and notes how the push went.
+func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, to push.Address, went error) error {
 	if notice.Address != "" {
 		return formerAddresses.Delete(tx, uid, notice.Address)
 	}
@@ -129,24 +151,11 @@ func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload,
 	if err != nil {
 		return ignoreGone(err)
 	}
-	if gone || e.Status == Retired {
-		return DropPushToken(tx, uid, e.ID, to)
+	if e.Status == Retired {
+		e.dropAddress(to)
+		return Put(tx, uid, e)
 	}
-	return nil
-}
-
-// DropPushToken forgets an enrollment's push token, which its service says is gone: the phone is reached by pull. One
-// that the app has named since then stays.
-func DropPushToken(tx *storage.Tx, uid storage.UID, id string, gone push.Address) error {
-	e, err := Get(tx, uid, id)
-	if err != nil {
-		return ignoreGone(err)
-	}
-	if e.PushAddress() != gone {
-		return nil
-	}
-	e.Push.Address = push.KeptAddress{}
-	return Put(tx, uid, e)
+	return NotePush(tx, uid, e.ID, to, went)
 }
 
 func ignoreGone(err error) error {

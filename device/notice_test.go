@@ -78,7 +78,7 @@ func TestDeliverNotice_PhoneThatCannotBeReachedHasNoOtherToldAgain(t *testing.T)
 	})
 }
 
-func TestDeliverNotice_TokenThatIsGoneIsForgotten(t *testing.T) {
+func TestDeliverNotice_TokenThatIsGoneIsUsedNoMore(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		h.sent.Fail = func(push.Address) error { return push.ErrTokenGone }
@@ -86,8 +86,8 @@ func TestDeliverNotice_TokenThatIsGoneIsForgotten(t *testing.T) {
 		if told := h.deliver(); len(told) != 1 {
 			h.t.Errorf("told %d times", len(told))
 		}
-		if !p.Enrollment().PushAddress().IsZero() {
-			h.t.Error("the token that is gone is kept")
+		if e := p.Enrollment(); e.PushState() != device.PushLost || len(e.Routes()) != 0 {
+			h.t.Errorf("push is %s, messages go to %+v", e.PushState(), e.Routes())
 		}
 		if len(h.waiting()) != 0 {
 			h.t.Error("an entry is left in the outbox")
@@ -96,23 +96,25 @@ func TestDeliverNotice_TokenThatIsGoneIsForgotten(t *testing.T) {
 	})
 }
 
-func TestDropPushToken_KeepsOneThatTheAppHasNamedSinceThen(t *testing.T) {
+func TestNotePush_KeepsOneThatTheAppHasNamedSinceThen(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		drop := func(gone push.Address) {
-			h.update(func(tx *storage.Tx) error { return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, gone) })
+			h.update(func(tx *storage.Tx) error {
+				return device.NotePush(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, gone, push.ErrTokenGone)
+			})
 		}
 		drop(push.Address{Service: push.GCM, Token: "an older one"})
 		drop(push.Address{Service: push.APNs, Token: p.In.Push.Token})
-		if p.Enrollment().PushAddress().IsZero() {
-			h.t.Fatal("the token in force was dropped for another")
+		if p.Enrollment().PushState() != device.PushOK {
+			h.t.Fatal("the token in force was lost for another")
 		}
 		drop(p.In.Push)
-		if !p.Enrollment().PushAddress().IsZero() {
-			h.t.Error("the token that is gone is kept")
+		if p.Enrollment().PushState() != device.PushLost {
+			h.t.Error("the token that is gone is used")
 		}
 		h.update(func(tx *storage.Tx) error {
-			return device.DropPushToken(tx, h.uidIn(tx, "ada"), "dev_0000000000000000", p.In.Push)
+			return device.NotePush(tx, h.uidIn(tx, "ada"), "dev_0000000000000000", p.In.Push, push.ErrTokenGone)
 		})
 	})
 }

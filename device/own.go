@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"tutela/device/push"
 	"tutela/recovery"
@@ -29,7 +30,8 @@ type Change struct {
 	Capabilities *[]string // only by a call signed by its key
 }
 
-// Patch changes the caller's enrollment. A new push token or identifier is an event, and the old push token is told.
+// Patch changes the caller's enrollment. A new push token or identifier is an event, and the old push tokens are told; so are
+// capabilities given up. What the device token alone names is unproven.
 //
 // Errors: those of Check; ErrInstallation; ErrUnsigned, for capabilities by the device token; ErrTooOften.
 func (s *Service) Patch(ctx context.Context, p Proof, c Change, actor audit.Actor) (e *Enrollment, err error) {
@@ -40,34 +42,49 @@ func (s *Service) Patch(ctx context.Context, p Proof, c Change, actor audit.Acto
 		if e, err = s.Check(tx, p); err != nil {
 			return err
 		}
-		kind := PatchByKey
-		if p.ByToken {
-			kind = PatchByToken
-		}
-		return s.patch(tx, p.UID, e, c, kind, actor)
+		return s.patch(tx, p, e, c, actor)
 	})
 	return e, err
 }
 
-func (s *Service) patch(tx *storage.Tx, uid storage.UID, e *Enrollment, c Change, kind CallKind, actor audit.Actor) error {
+func (s *Service) patch(tx *storage.Tx, p Proof, e *Enrollment, c Change, actor audit.Actor) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	if err := CountCall(tx, uid, e, kind); err != nil {
+	kind := PatchByKey
+	if p.ByToken {
+		kind = PatchByToken
+	}
+	if err := CountCall(tx, p.UID, e, kind); err != nil {
 		return err
 	}
 	before := *e
-	c.apply(e)
-	if e.Push.Identifier == before.Push.Identifier && e.PushAddress() == before.PushAddress() {
-		return Put(tx, uid, e)
-	}
-	return errors.Join(tellOldAddress(tx, uid, &before), Put(tx, uid, e),
-		audit.Record(tx, actor, audit.Event{Type: audit.UpdateDevice, UID: uid}, e.Detail()))
+	c.apply(e, p.ByToken)
+	return errors.Join(changed(tx, p.UID, &before, e, actor), Put(tx, p.UID, e))
 }
 
-func (c Change) apply(e *Enrollment) {
+// changed records what matters of a change, each once, and tells the phone where it was reached before.
+func changed(tx *storage.Tx, uid storage.UID, before, e *Enrollment, actor audit.Actor) error {
+	var err error
+	record := func(what audit.Word) {
+		event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: audit.Facts{audit.FactDevice: what}}
+		err = errors.Join(err, audit.Record(tx, actor, event, e.Detail()))
+	}
+	if e.Push.Identifier != before.Push.Identifier || e.PushAddress() != before.PushAddress() || e.Push.Address.Open() != before.Push.Address.Open() {
+		err = tellBefore(tx, uid, before, recovery.NoticePushTokenChanged)
+		record(audit.DeviceAddress)
+	}
+	gone := slices.ContainsFunc(before.Push.Capabilities, func(capability string) bool { return !e.Push.Can(capability) })
+	if gone {
+		err = errors.Join(err, tellBefore(tx, uid, before, recovery.NoticeCapabilitiesChanged))
+		record(audit.DeviceCapabilities)
+	}
+	return err
+}
+
+func (c Change) apply(e *Enrollment, byToken bool) {
 	if c.Identifier != nil {
-		e.Push.Identifier = *c.Identifier
+		e.Push.nameIdentifier(*c.Identifier, byToken)
 	}
 	if c.Name != nil {
 		e.Name = *c.Name
@@ -76,14 +93,14 @@ func (c Change) apply(e *Enrollment) {
 		e.Push.Capabilities = *c.Capabilities
 	}
 	if !c.Push.IsZero() {
-		e.Push.Address = c.Push.Keep()
+		e.nameAddress(c.Push, byToken)
 	}
 }
 
-// Leave deletes the caller's enrollment. By the device token alone, which whoever has stolen a platform backup may
-// have, it is gone for all to see, but a signed call within seven days brings it back.
+// Leave deletes the caller's enrollment. By the device token alone, which whoever has stolen a platform backup may have, it
+// has left: its phone is told and still asked, and what its key signs within seven days brings it back. A token does that once.
 //
-// Errors: those of Check.
+// Errors: those of Check; ErrUnsigned, for a token that deletes no more.
 func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		e, err := s.Check(tx, p)
@@ -91,12 +108,15 @@ func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
 			return err
 		}
 		if p.ByToken {
-			err = SetStatus(tx, p.UID, e, Left)
+			err = leave(tx, p.UID, e)
 		} else {
 			err = Retire(tx, p.UID, e, nil)
 		}
+		if err != nil {
+			return err
+		}
 		event := audit.Event{Type: audit.Unenroll, UID: p.UID, Facts: audit.Facts{audit.FactWhy: audit.WhyDevice}}
-		return errors.Join(err, audit.Record(tx, actor, event, e.Detail()))
+		return audit.Record(tx, actor, event, e.Detail())
 	})
 }
 

@@ -11,7 +11,6 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
-	"tutela/storage/audit"
 )
 
 // The bounds of a device JWT's times. Apps take the time twice, so a minute is added to the two hours of the SDKs.
@@ -27,6 +26,7 @@ type Proof struct {
 	ID      string // the enrollment's
 	ByToken bool   // by the device token alone, which opens only the enrollment's own record
 	key     Key
+	next    string // keyed hash of the device token, when it was the next one
 }
 
 // Errors of proofs.
@@ -37,7 +37,8 @@ var (
 
 // Prove checks a bearer token that a call to an enrollment came with: a JWT signed by the enrolled key or, unless
 // signedOnly, the device token. The first call of an enrollment erases the replies kept for it; a signed one is
-// noticed by a restore that watches, and revives an enrollment that Left within seven days. Safe for concurrent use.
+// noticed by a restore that watches, revives an enrollment that Left, and has a lost push address tried again. An enrollment
+// that Left is open to its device token too, which revives nothing. Safe for concurrent use.
 //
 // Errors: ErrNoEnrollment; ErrSuspended; ErrToken, ErrSignature, ErrClaims; ErrClockSkew; ErrUnsigned, for the right
 // device token where the JWT is wanted.
@@ -64,22 +65,26 @@ func (s *Service) identify(ctx context.Context, id, bearer string, signedOnly bo
 		return p, nil, err
 	}
 	p.key = e.Push.Key
+	next := e.isNext(bearer)
 	switch {
 	case strings.Count(bearer, ".") == 2:
 		err = s.checkDeviceJWT(e, u.ID, bearer)
-	case !s.ring.Matches(e.Push.Token, tokenPurpose, p.UID[:], []byte(e.ID), []byte(bearer)):
+	case !next && !s.ring.Matches(e.Push.Token, tokenPurpose, p.UID[:], []byte(e.ID), []byte(bearer)):
 		err = ErrToken
 	case signedOnly:
 		err = ErrUnsigned
 	default:
 		p.ByToken = true
+		if next {
+			p.next = s.ring.Hash(tokenPurpose, p.UID[:], []byte(e.ID), []byte(bearer))
+		}
 	}
 	return p, e, err
 }
 
 // settle is the part of Prove that looks at how the enrollment stands.
 func (s *Service) settle(ctx context.Context, p Proof, e *Enrollment) error {
-	if e.wantsTouch(s.store.Now(), p.ByToken) {
+	if e.wantsTouch(s.store.Now(), p) {
 		return s.touch(ctx, p)
 	}
 	return e.usable()
@@ -124,7 +129,7 @@ func (s *Service) checkDeviceJWT(e *Enrollment, userID, token string) error {
 // usable reports whether an enrollment may be used as it stands.
 func (e *Enrollment) usable() error {
 	switch e.Status {
-	case Active:
+	case Active, Left:
 		return nil
 	case Suspended:
 		return ErrSuspended
@@ -134,15 +139,11 @@ func (e *Enrollment) usable() error {
 }
 
 // wantsTouch reports whether a proven call changes something of the enrollment.
-func (e *Enrollment) wantsTouch(now time.Time, byToken bool) bool {
-	if e.Status == Active && !e.Push.Seen {
+func (e *Enrollment) wantsTouch(now time.Time, p Proof) bool {
+	if e.Status == Active && !e.Push.Seen || p.next != "" {
 		return true
 	}
-	return !byToken && (e.revivable(now) || e.watched(now) || e.Status == Active && e.signedLongAgo(now))
-}
-
-func (e *Enrollment) revivable(now time.Time) bool {
-	return e.Status == Left && now.Before(e.Changed.Add(reviveFor))
+	return !p.ByToken && (e.revivable() || e.watched(now) || e.Status == Active && (e.signedLongAgo(now) || e.hasLost()))
 }
 
 // touch writes down that the enrollment has made a proven call.
@@ -155,7 +156,7 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 		if !e.Push.Key.Same(p.key) {
 			return ErrNoEnrollment
 		}
-		if !p.ByToken && e.revivable(tx.Now()) {
+		if !p.ByToken && e.revivable() {
 			if err := revive(tx, p.UID, e); err != nil {
 				return err
 			}
@@ -163,22 +164,15 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 		if !p.ByToken {
 			e.noteCall(tx.Now())
 			e.noteSigned(tx.Now())
+			e.retryLost()
 		}
+		s.takeNext(p.UID, e, p.next)
 		if err := e.usable(); err != nil {
 			return err
 		}
 		e.Push.Seen = true
 		return errors.Join(Put(tx, p.UID, e), recovery.Called(tx, p.UID, e.ID))
 	})
-}
-
-// revive brings back an enrollment that Left.
-func revive(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
-	e.Status = Active
-	e.Changed = tx.Now()
-	tx.Wake(uid)
-	event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: audit.Facts{audit.FactStatus: audit.Word(Active)}}
-	return audit.Record(tx, audit.ByUser(), event, e.Detail())
 }
 
 // Check looks at a proof again inside a transaction: the enrollment is still there, its key the same, and usable.
@@ -215,13 +209,19 @@ type Showing struct {
 }
 
 // Authenticated notes what the enrollment, as read in tx, has shown of itself in a login. Of an app this is an
-// authenticated call too.
+// authenticated call too. A signature brings an enrollment back that Left.
 func Authenticated(tx *storage.Tx, uid storage.UID, e *Enrollment, shown Showing) error {
 	now := tx.Now()
 	first := e.Type == TypePush && !e.Push.Seen
 	stamps := shown.Signed && (e.signedLongAgo(now) || e.watched(now))
-	if !first && !stamps && !shown.Satisfied {
+	revived := shown.Signed && e.revivable()
+	if !first && !stamps && !revived && !shown.Satisfied {
 		return nil
+	}
+	if revived {
+		if err := revive(tx, uid, e); err != nil {
+			return err
+		}
 	}
 	if shown.Satisfied {
 		e.LastAuth = now

@@ -143,10 +143,10 @@ func TestCheck_LooksAgainAtWhatWasProven(t *testing.T) {
 		"suspended":        {func(h *house, p *phone) { h.suspend(p) }, device.ErrSuspended},
 		"replaced":         {func(h *house, p *phone) { h.enroll("ada", "a") }, device.ErrNoEnrollment},
 		"reset":            {func(h *house, p *phone) { h.reset("ada") }, device.ErrNoEnrollment},
-		"left": {func(h *house, p *phone) {
-			byToken, err := p.CallByToken()
-			must(h.t, err)
-			must(h.t, h.Leave(context.Background(), byToken, audit.ByUser()))
+		"left":             {func(_ *house, p *phone) { p.leave() }, nil},
+		"left, seven days ago": {func(h *house, p *phone) {
+			p.leave()
+			h.clock.Advance(7 * 24 * time.Hour)
 		}, device.ErrNoEnrollment},
 		"blocked, which ends no device call": {func(h *house, p *phone) { h.block("ada", true) }, nil},
 	} {
@@ -175,8 +175,10 @@ func TestLeave_ByTheTokenIsTakenBackBySignedCallsWithinSevenDaysAlone(t *testing
 		p := h.enroll("ada", "a")
 		p.leave()
 		p.ExpectStatus(device.Left)
-		_, err := p.CallByToken()
-		expect(h.t, "a call by the token", err, device.ErrNoEnrollment)
+		byToken, err := p.CallByToken()
+		expect(h.t, "a call by the token", err, nil)
+		expect(h.t, "a second deletion", h.Leave(context.Background(), byToken, audit.ByUser()), device.ErrUnsigned)
+		p.ExpectStatus(device.Left)
 		h.clock.Advance(7*24*time.Hour - time.Nanosecond)
 		if _, err := p.Call(); err != nil {
 			h.t.Errorf("a signed call within seven days: %v", err)
@@ -185,11 +187,17 @@ func TestLeave_ByTheTokenIsTakenBackBySignedCallsWithinSevenDaysAlone(t *testing
 		if events := h.events("ada", audit.UpdateDevice); len(events) != 1 || events[0].Facts["status"] != "active" {
 			h.t.Errorf("events: %+v", events)
 		}
-		p.leave()
+		expect(h.t, "the token, once the phone is back", h.Leave(context.Background(), byToken, audit.ByUser()), device.ErrUnsigned)
+		p.ExpectStatus(device.Active)
+
+		other := h.enroll("ada", "b")
+		other.leave()
 		h.clock.Advance(7 * 24 * time.Hour)
-		_, err = p.Call()
+		_, err = other.Call()
 		expect(h.t, "a signed call after seven days", err, device.ErrNoEnrollment)
-		p.ExpectStatus(device.Left)
+		_, err = other.CallByToken()
+		expect(h.t, "a call by the token after seven days", err, device.ErrNoEnrollment)
+		other.ExpectStatus(device.Retired)
 	})
 }
 

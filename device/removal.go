@@ -13,21 +13,18 @@ import (
 func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
 	e.Status = Retired
 	e.Changed = tx.Now()
-	e.Push.Watches = nil
-	e.OTP = OneTimeCodes{}
+	e.endPush()
 	tx.Wake(uid)
 	return errors.Join(tellLast(tx, uid, e, notice), Put(tx, uid, e), recovery.ForgetReplies(tx, uid))
 }
 
 // tellLast tells the phone of an enrollment that ends, if there is something to tell, and settles which notices it can still
-// read: none that come later. Its address is kept until it was told.
+// read: none that come later. Its addresses are kept until it was told there.
 func tellLast(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
-	to := e.PushAddress()
-	if notice == nil {
-		to = push.Address{}
-	}
-	if to.IsZero() {
-		e.Push.Address = push.KeptAddress{}
+	for _, unproven := range []bool{false, true} {
+		if kept := e.slot(unproven); notice == nil || !kept.Serves() {
+			*kept = push.KeptAddress{}
+		}
 	}
 	var err error
 	if e.Push.NoticesUntil, err = recovery.LastNotice(tx, uid); err != nil || notice == nil {
@@ -36,14 +33,18 @@ func tellLast(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.N
 	one := *notice
 	one.Enrollment = e.ID
 	told, err := recovery.WriteNotice(tx, uid, one)
-	if err != nil || to.IsZero() {
+	if err != nil {
 		return err
 	}
-	return recovery.PushNotice(tx, uid, to.Through(), told)
+	return pushTo(tx, uid, e, told)
 }
 
-// SetStatus gives an enrollment that is not over another status, and wakes who waits.
+// SetStatus gives an enrollment that is not over another status, and wakes who waits. One that an admin has made active again
+// gets another device token: the one before may be why it was out of service.
 func SetStatus(tx *storage.Tx, uid storage.UID, e *Enrollment, is Status) error {
+	if is == Active {
+		e.spendToken()
+	}
 	e.Status = is
 	e.Changed = tx.Now()
 	tx.Wake(uid)

@@ -20,27 +20,30 @@ func All(tx *storage.Tx, uid storage.UID) (Set, error) {
 	}
 	set := make(Set, 0, len(rows))
 	for _, row := range rows {
+		row.Record.lapse(tx.Now())
 		set = append(set, row.Record)
 	}
 	slices.SortStableFunc(set, func(a, b *Enrollment) int { return a.Enrolled.Compare(b.Enrolled) })
 	return set, nil
 }
 
-// Active returns those that satisfy a login: of every type, and active.
+// Active returns those in use, of every type, without one that has left. A user who has none may set up a phone by any
+// ticket.
 func (s Set) Active() Set {
 	return s.where(func(e *Enrollment) bool { return e.Status == Active })
 }
 
-// Phones returns the user's phones, which approvals ask and notices tell: push enrollments that are active.
+// Phones returns the user's phones, which approvals ask and notices tell: push enrollments that are active, or that have
+// left and may come back.
 func (s Set) Phones() Set {
-	return s.where(func(e *Enrollment) bool { return e.Type == TypePush && e.Status == Active })
+	return s.where(func(e *Enrollment) bool { return e.Type == TypePush && e.Answers() })
 }
 
-// Shown returns those that admins see and act on: of every type, active or suspended. Who has one of them left has not
-// lost the last.
+// Shown returns those that admins see and act on: of every type, all that are not retired. Who has one of them has not lost
+// the last.
 func (s Set) Shown() Set { return s.where((*Enrollment).shown) }
 
-func (e *Enrollment) shown() bool { return e.Status == Active || e.Status == Suspended }
+func (e *Enrollment) shown() bool { return e.Status != Retired }
 
 // Kept returns those that are not retired, of every type: their number has a bound.
 func (s Set) Kept() Set {
@@ -51,6 +54,13 @@ func (s Set) Kept() Set {
 // or suspended, or that left and may come back.
 func (s Set) Installations() Set {
 	return s.where(func(e *Enrollment) bool { return e.Type == TypePush && e.Status != Retired })
+}
+
+// leftLongestAgo returns those that have left, the one that did first in front.
+func (s Set) leftLongestAgo() Set {
+	left := s.where(func(e *Enrollment) bool { return e.Status == Left })
+	slices.SortStableFunc(left, func(a, b *Enrollment) int { return a.Changed.Compare(b.Changed) })
+	return left
 }
 
 func (s Set) where(holds func(*Enrollment) bool) Set {
@@ -66,7 +76,7 @@ func (s Set) where(holds func(*Enrollment) bool) Set {
 // State derives the MFA state of the user whose enrollments these are, in the transaction that has read them.
 func (s Set) State(tx *storage.Tx, uid storage.UID) (user.State, error) {
 	facts := user.Facts{
-		Active:       len(s.Active()) > 0,
+		Active:       slices.ContainsFunc(s, (*Enrollment).Answers),
 		EverEnrolled: len(s) > 0,
 	}
 	var err error

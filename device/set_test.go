@@ -84,8 +84,8 @@ func TestSet_PicksByTypeAndStatus(t *testing.T) {
 		want   []string
 	}{
 		"active":        {set.Active(), every(device.Active)},
-		"phones":        {set.Phones(), []string{"push active"}},
-		"shown":         {set.Shown(), every(device.Active, device.Suspended)},
+		"phones":        {set.Phones(), []string{"push active", "push left"}},
+		"shown":         {set.Shown(), every(device.Active, device.Suspended, device.Left)},
 		"kept":          {set.Kept(), every(device.Active, device.Suspended, device.Left)},
 		"installations": {set.Installations(), []string{"push active", "push suspended", "push left"}},
 	} {
@@ -106,7 +106,7 @@ func TestState_IsEnrolledByAnActiveAuthenticatorOfAnyType(t *testing.T) {
 			id := string(of) + " " + string(status)
 			h.give(id, ofType(of, status))
 			want := user.RecoveryOnly
-			if status == device.Active {
+			if status == device.Active || status == device.Left {
 				want = user.Enrolled
 			}
 			h.expectState(id, want)

@@ -17,6 +17,7 @@ type NoticePayload struct {
 	At         time.Time     `json:"at,omitzero"`          // Notify sets it: no two notices of a user have the same
 	Restore    string        `json:"restore,omitempty"`    // the restore's id
 	Enrollment string        `json:"enrollment,omitempty"` // only this one is told, though it may be retired; else all active ones
+	Route      string        `json:"route,omitempty"`      // which of its push addresses: a word of package device's; "": all
 	Address    string        `json:"address,omitempty"`    // it is told where it was reached before: a key of package device's
 	About      string        `json:"about,omitempty"`      // the enrollment that the notice names; it is not told itself
 	Life       time.Duration `json:"-"`                    // how long its row is kept; 0: NoticeLife
@@ -27,28 +28,32 @@ type NoticeWord string
 
 // The words of notices. Each has its text below.
 const (
-	NoticeHandleChanged    NoticeWord = "backup_handle_changed" // the backup has another restore handle
-	NoticeCodeChanged      NoticeWord = "code_changed"          // the recovery code was replaced
-	NoticeCodeGuessed      NoticeWord = "code_guessed"          // ten wrong recovery codes were tried in a row
-	NoticeCodeLost         NoticeWord = "code_lost"             // the recovery code was declared lost
-	NoticeDeviceAdded      NoticeWord = "device_added"          // another phone has enrolled
-	NoticePushTokenChanged NoticeWord = "push_token_changed"    // the phone's push token or identifier was changed
-	NoticeReplaced         NoticeWord = "replaced"              // the same phone, or its key, has enrolled anew, or a ticket has put another in its place
-	NoticeRestored         NoticeWord = "restored"              // another phone has taken over
-	NoticeRestoreStarted   NoticeWord = "restore_started"       // another phone wants to take over
+	NoticeCapabilitiesChanged NoticeWord = "capabilities_changed"  // the phone's app has given up what it could
+	NoticeHandleChanged       NoticeWord = "backup_handle_changed" // the backup has another restore handle
+	NoticeCodeChanged         NoticeWord = "code_changed"          // the recovery code was replaced
+	NoticeCodeGuessed         NoticeWord = "code_guessed"          // ten wrong recovery codes were tried in a row
+	NoticeCodeLost            NoticeWord = "code_lost"             // the recovery code was declared lost
+	NoticeDeviceAdded         NoticeWord = "device_added"          // another phone has enrolled
+	NoticeLeft                NoticeWord = "left"                  // the phone's enrollment was deleted by its device token alone
+	NoticePushTokenChanged    NoticeWord = "push_token_changed"    // the phone's push token or identifier was changed
+	NoticeReplaced            NoticeWord = "replaced"              // the same phone, or its key, has enrolled anew, or a ticket has put another in its place
+	NoticeRestored            NoticeWord = "restored"              // another phone has taken over
+	NoticeRestoreStarted      NoticeWord = "restore_started"       // another phone wants to take over
 )
 
 // noticeTexts are what an app shows that does not know the word: sentences of at most 120 characters.
 var noticeTexts = map[NoticeWord]string{
-	NoticeCodeChanged:      "Your recovery code was replaced. Was it not you? Tell an admin.",
-	NoticeCodeGuessed:      "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
-	NoticeCodeLost:         "Your recovery code was reported as lost. It works until you get another. Was it not you? Tell an admin.",
-	NoticeDeviceAdded:      "Another phone was added to your account. Was it not you? Tell an admin.",
-	NoticePushTokenChanged: "Where this phone gets its messages was changed. Was it not you? Open this app, and tell an admin.",
-	NoticeHandleChanged:    "The backup of one of your phones has a new restore handle. Was it not you? Tell an admin.",
-	NoticeReplaced:         "This phone is enrolled no longer: it enrolled anew, or another took its place. Was it not you? Tell an admin.",
-	NoticeRestored:         "Another phone has taken over with your recovery code. Was it not you? Tell an admin at once.",
-	NoticeRestoreStarted:   "Another phone wants to take over from one of yours. Is it not you? Open this app and stop it.",
+	NoticeCapabilitiesChanged: "What the app on this phone can do was changed. Was it not you? Open this app, and tell an admin.",
+	NoticeCodeChanged:         "Your recovery code was replaced. Was it not you? Tell an admin.",
+	NoticeCodeGuessed:         "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
+	NoticeCodeLost:            "Your recovery code was reported as lost. It works until you get another. Was it not you? Tell an admin.",
+	NoticeDeviceAdded:         "Another phone was added to your account. Was it not you? Tell an admin.",
+	NoticeLeft:                "This phone was taken off your account. Was it not you? Open this app within 7 days: that keeps the phone.",
+	NoticePushTokenChanged:    "Where this phone gets its messages was changed. Was it not you? Open this app, and tell an admin.",
+	NoticeHandleChanged:       "The backup of one of your phones has a new restore handle. Was it not you? Tell an admin.",
+	NoticeReplaced:            "This phone is enrolled no longer: it enrolled anew, or another took its place. Was it not you? Tell an admin.",
+	NoticeRestored:            "Another phone has taken over with your recovery code. Was it not you? Tell an admin at once.",
+	NoticeRestoreStarted:      "Another phone wants to take over from one of yours. Is it not you? Open this app and stop it.",
 }
 
 // Text is the word as a sentence for people, of at most 120 characters.

@@ -157,8 +157,12 @@ func nextSteps(u operator.UserDetail) (steps [][2]string) {
 		add("ticket "+id+" --multiple", "makes a link whose page shows a new recovery code")
 	}
 	for _, e := range u.Enrollments {
-		if e.Status == "suspended" {
+		switch e.Status {
+		case "suspended":
 			add("device resume "+e.ID, fmt.Sprintf("lets %s answer again", plain(e.Name)))
+		case "left":
+			add("device resume "+e.ID, fmt.Sprintf("keeps %s, which its own token took off the account", plain(e.Name)))
+			add("device remove "+e.ID, "takes it away at once, when she did it")
 		}
 	}
 	if len(u.Blocks) > 0 || anyVetoed(u.Restores) {

@@ -137,7 +137,7 @@ func (a *signedAnswer) check(challenge string, bases device.Bases) error {
 	return err
 }
 
-// decidable checks again, inside the transaction, what the answer relies on: the login exists, its enrollment is active,
+// decidable checks again, inside the transaction, what the answer relies on: the login exists, its enrollment is in use,
 // was asked and still has the key, and the user is not blocked.
 func (s *Service) decidable(tx *storage.Tx, a signedAnswer) (row, *device.Enrollment, error) {
 	l, err := read(tx, a.uid, a.key)
@@ -161,7 +161,7 @@ func (s *Service) decidable(tx *storage.Tx, a signedAnswer) (row, *device.Enroll
 	if e.Status == device.Suspended {
 		return row{}, nil, device.ErrSuspended
 	}
-	if e.Status != device.Active || !e.Push.Key.Same(a.signedBy) || !slices.Contains(l.Record.Asked, e.ID) {
+	if !e.Answers() || !e.Push.Key.Same(a.signedBy) || !slices.Contains(l.Record.Asked, e.ID) {
 		return row{}, nil, ErrNoLogin
 	}
 	if l.Record.State == Pending && !l.Record.pending(tx.Now()) {

@@ -358,12 +358,8 @@ func TestAnswer_IsRefusedWhenTheEnrollmentOrTheLoginIsGone(t *testing.T) {
 		"the enrollment retired": {func(h *house, p *phone) {
 			must(h.t, h.devices.Leave(context.Background(), p.Proof(), audit.ByUser()))
 		}, login.ErrNoLogin},
-		"the enrollment replaced": {func(h *house, _ *phone) { h.enroll("ada", "a") }, login.ErrNoLogin},
-		"the enrollment left": {func(h *house, p *phone) {
-			proof, err := h.devices.Prove(context.Background(), p.Enrolled.ID, p.Enrolled.Token, false)
-			must(h.t, err)
-			must(h.t, h.devices.Leave(context.Background(), proof, audit.ByUser()))
-		}, login.ErrNoLogin},
+		"the enrollment replaced":                   {func(h *house, _ *phone) { h.enroll("ada", "a") }, login.ErrNoLogin},
+		"the enrollment left, and comes back by it": {func(_ *house, p *phone) { p.leave() }, nil},
 		"the enrollment suspended": {func(h *house, p *phone) {
 			must(h.t, h.home.Admins.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
 		}, device.ErrSuspended},
@@ -383,6 +379,40 @@ func TestAnswer_IsRefusedWhenTheEnrollmentOrTheLoginIsGone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// leave deletes the enrollment by its device token, as a thief of a platform backup can.
+func (p *phone) leave() {
+	p.h.t.Helper()
+	proof, err := p.CallByToken()
+	must(p.h.t, err)
+	must(p.h.t, p.h.devices.Leave(context.Background(), proof, audit.ByUser()))
+}
+
+func TestAnswer_OfAPhoneThatLeftBringsItBackWhateverItSays(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		for id, say := range map[string]func(p *phone, m push.Message, begun login.Begun) error{
+			"yes": func(p *phone, m push.Message, begun login.Begun) error { return p.approve(m, begun.Number) },
+			"no":  func(p *phone, m push.Message, _ login.Begun) error { return p.deny(m, "") },
+			"mistyped": func(p *phone, m push.Message, begun login.Begun) error {
+				if err := p.approve(m, other(begun.Number)); !errors.Is(err, login.ErrNumber) {
+					return err
+				}
+				return nil
+			},
+		} {
+			p := h.enroll(id, "a")
+			p.leave()
+			begun := h.begin(request(id))
+			pushed := h.deliver()
+			if len(pushed) != 1 || pushed[0].Challenge == "" {
+				h.t.Fatalf("%s: pushed %+v", id, pushed)
+			}
+			p.ExpectStatus(device.Left)
+			must(h.t, say(p, pushed[0].Message, begun))
+			p.ExpectStatus(device.Active)
+		}
+	})
 }
 
 func TestAnswer_ByAPhoneThatIsNotAskedIsRefused(t *testing.T) {

@@ -17,11 +17,12 @@ import (
 // approvals are the outbox entries that push an approval to a phone.
 var approvals = outbox.Declare[sending]("approval", storage.MFA)
 
-// sending is the payload of an approval in the outbox: which login is shown to which phone. Each phone has an entry of its
-// own, so that a phone which cannot be reached does not make the others be asked again and again.
+// sending is the payload of an approval in the outbox: which login is shown to which phone, and at which of its addresses. Each
+// has an entry of its own, so that one which cannot be reached does not make the others be asked again and again.
 type sending struct {
 	Login      string `json:"login"` // its key
 	Enrollment string `json:"enrollment"`
+	Unproven   bool   `json:"unproven,omitempty"` // to the address that the device token alone has named
 }
 
 // transactionClaims are the claims of a txtkn. Its payload has exp and txid, which apps may read.
@@ -56,10 +57,17 @@ func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error)
 	return m, err
 }
 
-// queue adds the push of an approval to a phone; it is sent after the commit.
-func queue(tx *storage.Tx, l row, e *device.Enrollment) error {
-	what := sending{Login: l.Key, Enrollment: e.ID}
-	return approvals.AddTo(tx, l.UID, e.PushAddress().Through(), what, l.Record.Expires)
+// queue adds the pushes of an approval to a phone, and reports whether there are any; they are sent after the commit. One
+// that the phone gets twice has the same challenge.
+func queue(tx *storage.Tx, l row, e *device.Enrollment) (queued bool, err error) {
+	for _, r := range e.Routes() {
+		what := sending{Login: l.Key, Enrollment: e.ID, Unproven: r.Unproven}
+		if err := approvals.AddTo(tx, l.UID, r.To.Through(), what, l.Record.Expires); err != nil {
+			return queued, err
+		}
+		queued = true
+	}
+	return queued, nil
 }
 
 // Handler does the outbox entries of this package.
@@ -80,8 +88,8 @@ func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry[sendin
 	if err != nil {
 		return nil, err
 	}
-	to := e.PushAddress()
-	if to.IsZero() {
+	to, ok := e.Route(entry.Payload.Unproven)
+	if !ok {
 		return nil, outbox.ErrGone
 	}
 	m, err := s.message(l, e)
@@ -99,14 +107,13 @@ func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry[sendin
 // sent records how a push went.
 func sent(tx *storage.Tx, l row, e *device.Enrollment, to push.Address, failed error) error {
 	detail := audit.Detail{Device: e.Name, Enrollment: e.ID}
-	if failed == nil {
-		return audit.Record(tx, audit.Actor{}, eventOf(l, audit.SendPush, nil), detail)
+	of := audit.SendPush
+	if failed != nil {
+		of = audit.SendPushFailure
 	}
-	err := audit.Record(tx, audit.Actor{}, eventOf(l, audit.SendPushFailure, nil), detail)
-	if errors.Is(failed, push.ErrTokenGone) {
-		err = errors.Join(err, device.DropPushToken(tx, l.UID, e.ID, to))
-	}
-	return err
+	return errors.Join(
+		audit.Record(tx, audit.Actor{}, eventOf(l, of, nil), detail),
+		device.NotePush(tx, l.UID, e.ID, to, failed))
 }
 
 // stillAsked reads a pending login and an enrollment that it asks and that can still answer.
@@ -128,7 +135,7 @@ func stillAsked(tx *storage.Tx, uid storage.UID, what sending) (row, *device.Enr
 		return row{}, nil, err
 	}
 	blocked, err := isBlocked(tx, uid)
-	if err == nil && (blocked || !l.Record.pending(tx.Now()) || e.Status != device.Active || !slices.Contains(l.Record.Asked, e.ID)) {
+	if err == nil && (blocked || !l.Record.pending(tx.Now()) || !e.Answers() || !slices.Contains(l.Record.Asked, e.ID)) {
 		err = outbox.ErrGone
 	}
 	return l, e, err
@@ -208,8 +215,8 @@ func (s *Service) AskInstead(tx *storage.Tx, uid storage.UID, old string, e *dev
 		l.Asked = slices.Delete(l.Asked, at, at+1)
 		if l.Number == "" || e.Push.Can(device.NumberMatching) {
 			l.Asked = append(l.Asked, e.ID)
-			if !e.PushAddress().IsZero() && s.deliver != nil && l.Delivery != Silent {
-				err = queue(tx, asked, e)
+			if s.deliver != nil && l.Delivery != Silent {
+				_, err = queue(tx, asked, e)
 			}
 		}
 		if err = errors.Join(err, logins.Put(tx, uid, asked.Key, l)); err != nil {

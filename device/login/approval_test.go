@@ -298,7 +298,7 @@ func TestDeliver_LooksAgainBeforeItSends(t *testing.T) {
 		},
 		"the phone has no push token any more": func(h *house, p *phone, _ login.Begun) {
 			h.update(func(tx *storage.Tx) error {
-				return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, p.In.Push)
+				return device.NotePush(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, p.In.Push, push.ErrTokenGone)
 			})
 		},
 	} {
@@ -318,20 +318,29 @@ func TestDeliver_LooksAgainBeforeItSends(t *testing.T) {
 	}
 }
 
-func TestDeliver_TokenThatIsGoneIsDroppedAndThePhoneReachedByPull(t *testing.T) {
+func TestDeliver_TokenThatIsGoneIsUsedNoMoreUntilThePhoneCalls(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		begun := h.begin(request("ada"))
+		h.begin(request("ada"))
 		h.sent.Fail = func(push.Address) error { return push.ErrTokenGone }
 		if pushed := h.deliver(); len(pushed) != 1 {
 			h.t.Errorf("tried %d times", len(pushed))
 		}
-		if !p.enrollment().PushAddress().IsZero() {
-			h.t.Error("the token that is gone is kept")
-		}
 		h.expectEvents("ada", audit.SendPushFailure, 1)
-		must(h.t, p.approve(p.one(), begun.Number))
 		h.expectDelivery("the next login", request("ada"), login.Pull)
+		p.Proof() // a signed call: the token is tried once more
+		h.expectDelivery("after a call", request("ada"), login.Push)
+		if pushed := h.deliver(); len(pushed) != 1 {
+			h.t.Errorf("tried again %d times", len(pushed))
+		}
+		h.expectDelivery("gone again", request("ada"), login.Pull)
+		h.sent.Fail = nil
+		p.Proof()
+		h.expectDelivery("after another call", request("ada"), login.Push)
+		h.deliver()
+		if state := p.enrollment().PushState(); state != device.PushOK {
+			h.t.Errorf("taken by the service, push is %s", state)
+		}
 	})
 }
 

@@ -263,12 +263,12 @@ func (s *Service) send(tx *storage.Tx, begun row, asked device.Set) error {
 		return nil
 	}
 	for _, e := range asked {
-		if e.PushAddress().IsZero() {
-			continue
-		}
-		l.Delivery = Push
-		if err := queue(tx, begun, e); err != nil {
+		queued, err := queue(tx, begun, e)
+		if err != nil {
 			return err
+		}
+		if queued {
+			l.Delivery = Push
 		}
 	}
 	return nil

@@ -541,7 +541,7 @@ func TestBegin_DeliveryIsPullWithoutAPushToken(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		h.update(func(tx *storage.Tx) error {
-			return device.DropPushToken(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, p.In.Push)
+			return device.NotePush(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, p.In.Push, push.ErrTokenGone)
 		})
 		h.expectDelivery("no push token", request("ada"), login.Pull)
 		h.enroll("ada", "b")

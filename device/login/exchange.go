@@ -138,7 +138,7 @@ func (l *Login) stands(tx *storage.Tx, u *user.User) error {
 		return nil
 	}
 	e, err := device.Get(tx, u.UID, l.By)
-	if errors.Is(err, device.ErrNoEnrollment) || err == nil && e.Status != device.Active {
+	if errors.Is(err, device.ErrNoEnrollment) || err == nil && !e.Answers() {
 		return ErrDenied.With("the phone that approved the login is out of service")
 	}
 	return err

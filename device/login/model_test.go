@@ -79,6 +79,12 @@ type modelPhone struct {
 	*phone
 	status device.Status
 	left   time.Duration
+	spent  bool // its first device token deletes nothing any more
+}
+
+// answers reports whether the phone satisfies logins: it is active, or its token has deleted it within seven days.
+func (p *modelPhone) answers(now time.Duration) bool {
+	return p.status == device.Active || p.status == device.Left && now < p.left+7*24*time.Hour
 }
 
 type modelLogin struct {
@@ -125,7 +131,7 @@ func TestUser_LivesAsTheModelDoes(t *testing.T) {
 // state is the rule of the MFA state.
 func (l *life) state() user.State {
 	switch {
-	case slices.ContainsFunc(l.phones, func(p *modelPhone) bool { return p.status == device.Active }):
+	case slices.ContainsFunc(l.phones, func(p *modelPhone) bool { return p.answers(l.now) }):
 		return user.Enrolled
 	case len(l.phones) == 0 && !l.issued:
 		return user.New
@@ -231,7 +237,7 @@ func (l *life) begin(r *rapid.T) {
 	}
 	m := &modelLogin{Begun: b, message: req.Message, until: l.now + req.Life}
 	for _, p := range l.phones {
-		if p.status == device.Active {
+		if p.answers(l.now) {
 			m.asked = append(m.asked, p)
 		}
 	}
@@ -244,13 +250,14 @@ func expectIn(r *rapid.T, err, want error) {
 	}
 }
 
-// answer answers the oldest login that an active phone is asked.
+// answer answers the oldest login that a phone is asked. One that has left comes back by it.
 func (l *life) answer(r *rapid.T, how string) {
 	for i, b := range l.pending {
 		for _, p := range b.asked {
-			if p.status != device.Active || l.now >= b.until {
+			if !p.answers(l.now) || l.now >= b.until {
 				continue
 			}
+			p.status = device.Active
 			l.pending = slices.Delete(l.pending, i, i+1)
 			l.decide(r, b, p, how)
 			return
@@ -347,18 +354,22 @@ func (l *life) one(r *rapid.T, statuses ...device.Status) *modelPhone {
 
 func (l *life) leave(r *rapid.T, byToken bool) {
 	p := l.one(r, device.Active)
-	proof := p.Proof()
-	if byToken {
-		var err error
-		proof, err = l.h.devices.Prove(context.Background(), p.Enrolled.ID, p.Enrolled.Token, false)
-		expectIn(r, err, nil)
+	if !byToken {
+		expectIn(r, l.h.devices.Leave(context.Background(), p.Proof(), audit.ByUser()), nil)
+		p.status = device.Retired
+		return
 	}
-	expectIn(r, l.h.devices.Leave(context.Background(), proof, audit.ByUser()), nil)
-	p.status = device.Retired
+	proof, err := l.h.devices.Prove(context.Background(), p.Enrolled.ID, p.Enrolled.Token, false)
+	expectIn(r, err, nil)
+	err = l.h.devices.Leave(context.Background(), proof, audit.ByUser())
+	if p.spent {
+		expectIn(r, err, device.ErrUnsigned)
+		return
+	}
+	expectIn(r, err, nil)
+	p.status = device.Left
 	p.left = l.now
-	if byToken {
-		p.status = device.Left
-	}
+	p.spent = true
 }
 
 // call is a signed call of any phone that there ever was since the last reset.
@@ -371,9 +382,7 @@ func (l *life) call(r *rapid.T) {
 	switch {
 	case p.status == device.Suspended:
 		expectIn(r, err, device.ErrSuspended)
-	case p.status == device.Active:
-		expectIn(r, err, nil)
-	case p.status == device.Left && l.now < p.left+7*24*time.Hour:
+	case p.answers(l.now):
 		expectIn(r, err, nil)
 		p.status = device.Active
 	default:
@@ -382,8 +391,13 @@ func (l *life) call(r *rapid.T) {
 }
 
 func (l *life) suspend(r *rapid.T) {
-	p := l.one(r, device.Active)
-	expectIn(r, l.h.home.Admins.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)), nil)
+	p := l.one(r, device.Active, device.Left)
+	err := l.h.home.Admins.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0))
+	if !p.answers(l.now) {
+		expectIn(r, err, device.ErrNoEnrollment)
+		return
+	}
+	expectIn(r, err, nil)
 	p.status = device.Suspended
 }
 
@@ -391,6 +405,7 @@ func (l *life) resume(r *rapid.T) {
 	p := l.one(r, device.Suspended)
 	expectIn(r, l.h.home.Admins.Resume(context.Background(), p.Enrolled.ID, audit.ByOperator(0)), nil)
 	p.status = device.Active
+	p.spent = true
 }
 
 func (l *life) reset(r *rapid.T) {

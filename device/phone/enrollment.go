@@ -212,12 +212,32 @@ type DeviceAccount struct {
 	Identifier string           `json:"identifier"`
 	Name       string           `json:"name"`
 	Push       *PushCredentials `json:"push_credentials,omitempty"`
+	PushState  string           `json:"push"` // ok, lost or none
+	Token      string           `json:"token,omitempty"`
 }
 
 // Status asks the server what it knows of this phone. Its *Error is device_account_not_found when the enrollment was
 // retired or reset, and enrollment_suspended when an admin has suspended it: then the app keeps it and waits.
 func (p *Phone) Status(ctx context.Context) (DeviceAccount, error) {
-	return p.deviceAccount(ctx, http.MethodGet, nil)
+	account, err := p.deviceAccount(ctx, http.MethodGet, nil)
+	if err != nil || account.Token == "" {
+		return account, err
+	}
+	end, err := p.begin()
+	if err != nil {
+		return account, err
+	}
+	defer end()
+	return account, p.change(func(s *state) { s.takeToken(account) })
+}
+
+// takeToken keeps the device token that the server has given in the place of the one before.
+func (s *state) takeToken(account DeviceAccount) {
+	if e := s.hardware.Enrollment; e != nil && e.ID == account.ID && account.Token != "" {
+		next := *e
+		next.Token = account.Token
+		s.hardware.Enrollment = &next
+	}
 }
 
 // Changes are what an app tells the server of itself. What is empty stays as it is; Capabilities that are empty but not
@@ -240,7 +260,10 @@ func (p *Phone) Patch(ctx context.Context, c Changes) (DeviceAccount, error) {
 	if err != nil {
 		return DeviceAccount{}, err
 	}
-	return account, p.change(func(s *state) { s.device.apply(c) })
+	return account, p.change(func(s *state) {
+		s.device.apply(c)
+		s.takeToken(account)
+	})
 }
 
 func (d *device) apply(c Changes) {

@@ -92,6 +92,8 @@ func (a Address) Subscription() (Subscription, error) {
 type KeptAddress struct {
 	Service Service `json:"service"`
 	Token   []byte  `json:"token"`
+	Lost    bool    `json:"lost,omitempty"`  // the service has said that it is gone
+	Retry   bool    `json:"retry,omitempty"` // a lost one is to be tried once more
 }
 
 // Keep returns the address as a row keeps it.
@@ -101,6 +103,12 @@ func (a Address) Keep() KeptAddress {
 	}
 	return KeptAddress{Service: a.Service, Token: []byte(a.Token)}
 }
+
+// IsZero reports whether there is no address.
+func (k KeptAddress) IsZero() bool { return k.Service == "" }
+
+// Serves reports whether messages go to the address: there is one, and it is not lost, or is to be tried again.
+func (k KeptAddress) Serves() bool { return !k.IsZero() && (!k.Lost || k.Retry) }
 
 // Open returns the address that Keep was called on.
 func (k KeptAddress) Open() Address { return Address{Service: k.Service, Token: string(k.Token)} }

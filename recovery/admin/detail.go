@@ -48,7 +48,7 @@ func (s *Service) fill(tx *storage.Tx, uid storage.UID, d *Detail) error {
 		return err
 	}
 	d.Enrollments = set.Shown()
-	if d.State, err = set.State(tx, uid); err != nil {
+	if err := d.setState(tx, uid, set); err != nil {
 		return err
 	}
 	if d.Code, err = recovery.HoldingOf(tx, uid); err != nil {

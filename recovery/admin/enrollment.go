@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"tutela/device"
 	"tutela/recovery"
@@ -66,19 +67,21 @@ func (s *Service) EnrollmentsOf(ctx context.Context, userID string) (list device
 //
 // Source: NIST SP 800-63B-4 §4.5.
 func (s *Service) Suspend(ctx context.Context, id string, actor audit.Actor) error {
-	return s.setStatus(ctx, id, device.Active, device.Suspended, actor)
+	return s.setStatus(ctx, id, device.Suspended, actor, device.Active, device.Left)
 }
 
-// Resume ends a suspension. For an enrollment that is not suspended it does nothing.
+// Resume ends a suspension, and brings back an enrollment that its device token alone has deleted. For one that is active it
+// does nothing.
 //
 // Errors: device.ErrNoEnrollment; ErrRefused.
 func (s *Service) Resume(ctx context.Context, id string, actor audit.Actor) error {
-	return s.setStatus(ctx, id, device.Suspended, device.Active, actor)
+	return s.setStatus(ctx, id, device.Active, actor, device.Suspended, device.Left)
 }
 
-func (s *Service) setStatus(ctx context.Context, id string, was, is device.Status, actor audit.Actor) error {
+// setStatus gives an enrollment another status, if it has one of those in from.
+func (s *Service) setStatus(ctx context.Context, id string, is device.Status, actor audit.Actor, from ...device.Status) error {
 	return s.changeEnrollment(ctx, id, actor, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
-		if e.Status != was {
+		if !slices.Contains(from, e.Status) {
 			return nil
 		}
 		event := audit.Event{

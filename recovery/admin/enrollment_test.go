@@ -77,7 +77,7 @@ func TestRemoveEnrollment_OfTheLastIsAResetWithAReceipt(t *testing.T) {
 	})
 }
 
-func TestRemoveEnrollment_FindsNeitherRetiredNorLeftAndAsksWhetherTheCallerMay(t *testing.T) {
+func TestRemoveEnrollment_TakesOneThatLeftFindsNoRetiredOneAndAsksWhetherTheCallerMay(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		ctx := context.Background()
 		p := h.Enroll("ada", "a")
@@ -85,7 +85,9 @@ func TestRemoveEnrollment_FindsNeitherRetiredNorLeftAndAsksWhetherTheCallerMay(t
 		byToken, err := left.CallByToken()
 		must(h.t, err)
 		must(h.t, h.Devices.Leave(ctx, byToken, audit.ByUser()))
-		expect(h.t, "one that left", h.Admins.RemoveEnrollment(ctx, left.Enrolled.ID, audit.ByOperator(0)), device.ErrNoEnrollment)
+		expect(h.t, "one that left", h.Admins.RemoveEnrollment(ctx, left.Enrolled.ID, audit.ByOperator(0)), nil)
+		left.ExpectStatus(device.Retired)
+		expect(h.t, "a retired one", h.Admins.RemoveEnrollment(ctx, left.Enrolled.ID, audit.ByOperator(0)), device.ErrNoEnrollment)
 		expect(h.t, "none", h.Admins.RemoveEnrollment(ctx, "dev_0000000000000000", audit.ByOperator(0)), device.ErrNoEnrollment)
 		expect(h.t, "somebody who may not", h.Admins.RemoveEnrollment(ctx, p.Enrolled.ID, audit.ByUser()), admin.ErrRefused)
 		p.ExpectStatus(device.Active)

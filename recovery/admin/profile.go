@@ -15,6 +15,22 @@ import (
 type Profile struct {
 	user.User
 	State user.State `json:"mfa_state"`
+	InUse bool       `json:"-"` // an enrollment is in use: one that has left satisfies logins and is none
+}
+
+// readState reads what follows from the user's enrollments.
+func (p *Profile) readState(tx *storage.Tx, uid storage.UID) error {
+	set, err := device.All(tx, uid)
+	if err != nil {
+		return err
+	}
+	return p.setState(tx, uid, set)
+}
+
+func (p *Profile) setState(tx *storage.Tx, uid storage.UID, set device.Set) (err error) {
+	p.InUse = len(set.Active()) > 0
+	p.State, err = set.State(tx, uid)
+	return err
 }
 
 // ReadUser returns a user's profile.
@@ -27,8 +43,7 @@ func (s *Service) ReadUser(ctx context.Context, userID string) (p Profile, err e
 			return err
 		}
 		p.User = *u
-		p.State, err = device.State(tx, u.UID)
-		return err
+		return p.readState(tx, u.UID)
 	})
 	return p, err
 }
@@ -70,11 +85,11 @@ func (s *Service) Profiles(ctx context.Context, list []user.User) ([]Profile, er
 	profiles := make([]Profile, 0, len(list))
 	err := s.store.View(ctx, func(tx *storage.Tx) error {
 		for _, u := range list {
-			state, err := device.State(tx, u.UID)
-			if err != nil {
+			p := Profile{User: u}
+			if err := p.readState(tx, u.UID); err != nil {
 				return err
 			}
-			profiles = append(profiles, Profile{User: u, State: state})
+			profiles = append(profiles, p)
 		}
 		return nil
 	})

@@ -44,11 +44,11 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.
 		if err != nil {
 			return err
 		}
-		state, err := device.State(tx, u.UID)
+		set, err := device.All(tx, u.UID)
 		if err != nil {
 			return err
 		}
-		if state == user.Enrolled && !req.AllowMultiple && req.Replaces == "" {
+		if len(set.Active()) > 0 && !req.AllowMultiple && req.Replaces == "" {
 			return ErrEnrolled
 		}
 		secret, err = s.devices.AddTicket(tx, u.UID, device.TicketFor{

@@ -13,7 +13,7 @@ const (
 // Facts are what the MFA state follows from. They are gathered in the transaction that uses the state. An enrollment
 // counts whatever its type.
 type Facts struct {
-	Active       bool // there is an enrollment in use: not suspended, left or retired
+	Active       bool // there is an enrollment that satisfies a login: neither suspended nor retired
 	EverEnrolled bool // there was an enrollment since the last reset, whatever has become of it
 	CodeIssued   bool // a recovery code was issued since the last reset, whatever has become of it
 }

@@ -9,21 +9,28 @@ import (
 	"tutela/device"
 )
 
-// account is an enrollment as its own app sees it: the values in force, and the epoch of the store that says so.
+// account is an enrollment as its own app sees it: the values that it named last, whether pushes reach it, and the epoch of the
+// store that says so.
 //
-// Source: guardian-wire.md §2.3; epoch is tutela's.
+// Source: guardian-wire.md §2.3; push, token and epoch are tutela's.
 type account struct {
 	Body struct {
 		ID         string           `json:"id"`
 		Identifier string           `json:"identifier"`
 		Name       string           `json:"name"`
 		Push       *pushCredentials `json:"push_credentials,omitempty"` // whole or absent: iOS fails on half of it
+		PushState  string           `json:"push" enum:"ok,lost,none" doc:"lost: the push service says that the address is gone. Name one, also the same, to have it tried again."`
+		Token      string           `json:"token,omitempty" doc:"By device JWT: another device token, which takes the place of the one before when it is used."`
 		Epoch      string           `json:"epoch" doc:"Opaque. Another than before: the server's data was put back from a copy."`
 	}
 }
 
-func (a *api) accountOf(e *device.Enrollment) *account {
+func (a *api) accountOf(e *device.Enrollment, p device.Proof) *account {
 	var out account
+	out.Body.PushState = string(e.PushState())
+	if !p.ByToken {
+		out.Body.Token = string(e.Push.NextToken)
+	}
 	out.Body.Epoch = a.Epoch().String()
 	out.Body.ID = e.ID
 	out.Body.Identifier = e.Push.Identifier
@@ -66,14 +73,16 @@ func (a *api) mountAccount() {
 		Method:      http.MethodPatch,
 		Path:        path,
 		Summary:     "Change this enrollment",
-		Description: "A new push token or identifier is told to the old push token.",
+		Description: "A new push token or identifier, and capabilities given up, are told where the phone was reached before. What the device token " +
+			"alone names is unproven: a push token stands beside the one before, and an identifier replaces nobody.",
 	}, a.changeAccount)
 	register(a, byAnyDevice, huma.Operation{
 		OperationID: "delete-device-account",
 		Method:      http.MethodDelete,
 		Path:        path,
 		Summary:     "End this enrollment",
-		Description: "By the device token alone, a call with the device JWT within 7 days brings it back.",
+		Description: "By the device token alone it has left: it is told and still asked, and an answer or a call with the device JWT within 7 days " +
+			"brings it back. A token does that once.",
 	}, a.deleteAccount)
 	register(a, byDevice, huma.Operation{
 		OperationID: "check-recovery-code",
@@ -97,7 +106,7 @@ func (a *api) readAccount(ctx context.Context, c *caller, _ *AccountPath) (*acco
 	if err != nil {
 		return nil, err
 	}
-	return a.accountOf(e), nil
+	return a.accountOf(e, c.proof), nil
 }
 
 func (a *api) changeAccount(ctx context.Context, c *caller, in *change) (*account, error) {
@@ -117,7 +126,7 @@ func (a *api) changeAccount(ctx context.Context, c *caller, in *change) (*accoun
 	if err != nil {
 		return nil, err
 	}
-	return a.accountOf(e), nil
+	return a.accountOf(e, c.proof), nil
 }
 
 func (a *api) deleteAccount(ctx context.Context, c *caller, _ *AccountPath) (*struct{}, error) {

@@ -29,7 +29,7 @@ var refusals = map[string][]error{
 	"enroll":                {device.ErrInstallation, device.ErrKeyInUse},
 	"get-device-account":    {},
 	"change-device-account": {device.ErrUnsigned, push.ErrAddress, device.ErrTooOften},
-	"delete-device-account": {},
+	"delete-device-account": {device.ErrUnsigned},
 	"check-recovery-code":   {recovery.ErrLimited},
 	"resolve-transaction":   {login.ErrAnswer, device.ErrClockSkew, device.ErrSuspended, login.ErrNumber, login.ErrNoLogin},
 	"list-approvals":        {},

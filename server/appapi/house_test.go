@@ -8,8 +8,11 @@ import (
 	"time"
 
 	"tutela/device"
+	"tutela/device/devicetest"
 	"tutela/device/login"
 	"tutela/device/phone"
+	"tutela/device/push"
+	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server"
 	"tutela/server/servertest"
@@ -27,16 +30,36 @@ type house struct {
 	srv    *server.Server
 	url    string // public URL
 	client *http.Client
+	pushes *devicetest.Pushes // nil without a push service
 }
 
 func newHouse(t testing.TB, change ...func(*server.Config)) *house {
 	t.Helper()
+	return openHouse(t, &house{t: t}, nil, change...)
+}
+
+// newPushing is a house with a push service, which a test reads.
+func newPushing(t testing.TB) *house {
+	t.Helper()
+	h := &house{t: t, pushes: &devicetest.Pushes{}}
+	return openHouse(t, h, h.pushes)
+}
+
+// pushed does what is due in the outbox, and returns what was pushed.
+func (h *house) pushed() []devicetest.Delivered {
+	h.t.Helper()
+	h.Drain(recovery.Notice.Handler(h.Devices.DeliverNotice), h.Logins.Handler())
+	return h.pushes.Take()
+}
+
+func openHouse(t testing.TB, h *house, to push.Deliverer, change ...func(*server.Config)) *house {
+	t.Helper()
 	_, test := t.(*testing.T)
-	h := &house{t: t}
 	h.House = servertest.Open(t, servertest.Options{
 		// Real now: the Date header is the machine's, and apps set their clock by it.
 		Ground: ground.Options{Chaos: test, Clock: storage.NewFakeClock(time.Now())},
 		Public: []string{"https://mfa.example.org/"},
+		Push:   to,
 		Config: func(config *server.Config) {
 			for _, c := range change {
 				c(config)

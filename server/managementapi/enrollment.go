@@ -16,7 +16,7 @@ type EnrollmentPath struct {
 // enrollment is an enrollment by itself. Times are left out while they are unknown.
 type enrollment struct {
 	ID         string  `json:"id"`
-	Status     string  `json:"status" enum:"pending,confirmed"`
+	Status     string  `json:"status" enum:"pending,confirmed,left"`
 	Name       string  `json:"name,omitempty"`
 	Identifier string  `json:"identifier,omitempty"`
 	EnrolledAt instant `json:"enrolled_at,omitzero"`
@@ -32,11 +32,11 @@ type usersEnrollment struct {
 	AuthMethod string `json:"auth_method" enum:"guardian,authenticator,webauthn-roaming,webauthn-platform"`
 }
 
-// enrollmentOf shows an enrollment. Each is confirmed from its first moment; only an app has an identifier.
+// enrollmentOf shows an enrollment. Only an app has an identifier.
 func enrollmentOf(e *device.Enrollment) enrollment {
 	return enrollment{
 		ID:         e.ID,
-		Status:     "confirmed",
+		Status:     statusOf(e),
 		Name:       e.Name,
 		Identifier: e.Push.Identifier,
 		EnrolledAt: instant{e.Enrolled},
@@ -44,6 +44,14 @@ func enrollmentOf(e *device.Enrollment) enrollment {
 		Via:        string(e.Via),
 		Platform:   e.Push.Platform,
 	}
+}
+
+// statusOf is how an enrollment stands: confirmed, or left for seven days when its device token alone has deleted it.
+func statusOf(e *device.Enrollment) string {
+	if e.Status == device.Left {
+		return "left"
+	}
+	return "confirmed"
 }
 
 // authMethods are Auth0's names for how an enrollment of a type authenticates.

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -120,6 +121,48 @@ func TestListEnrollments_SaysOfEachWhatItsTypeIsAndHow(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// TestEnrollment_ThatLeftIsShownAndActedOn: a stolen device token hides no phone from admins, and turns no MFA off.
+func TestEnrollment_ThatLeftIsShownAndActedOn(t *testing.T) {
+	h := newHouse(t)
+	leave := func(userID string) string {
+		id := h.enroll(userID)
+		must(t, h.store.Update(t.Context(), func(tx *storage.Tx) error {
+			uid, e, err := device.Find(tx, id)
+			must(t, err)
+			return device.SetStatus(tx, uid, e, device.Left)
+		}))
+		return id
+	}
+	status := func(id string) any {
+		return h.call("GET", "/guardian/enrollments/"+id, "").is(http.StatusOK).object()["status"]
+	}
+	id := leave("u1")
+	if got := status(id); got != "left" {
+		t.Errorf("status %v", got)
+	}
+	if got := h.call("GET", "/users/u1/enrollments", "").is(http.StatusOK).array(); len(got) != 1 || got[0]["status"] != "left" {
+		t.Errorf("the user's enrollments: %v", got)
+	}
+	if got := h.call("GET", "/users/u1", "").is(http.StatusOK).object()["multifactor"]; got != nil {
+		t.Errorf("multifactor %v", got)
+	}
+	h.call("POST", "/guardian/enrollments/ticket", `{"user_id":"u1"}`).is(http.StatusOK)
+
+	h.call("POST", "/guardian/enrollments/"+id+"/suspend", "").is(http.StatusNoContent)
+	h.call("POST", "/guardian/enrollments/"+id+"/resume", "").is(http.StatusNoContent)
+	if got := status(id); got != "confirmed" {
+		t.Errorf("resumed, status %v", got)
+	}
+	other := leave("u1")
+	h.call("DELETE", "/guardian/enrollments/"+other, "").is(http.StatusNoContent)
+	h.call("GET", "/guardian/enrollments/"+other, "").refused(http.StatusNotFound, "enrollment_not_found")
+
+	last := leave("u2")
+	h.clock.Advance(7 * 24 * time.Hour)
+	h.token = h.tokenFor(allScopes...)
+	h.call("GET", "/guardian/enrollments/"+last, "").refused(http.StatusNotFound, "enrollment_not_found")
 }
 
 func TestDeleteEnrollment_OfTheLastIsAResetAndOfAnotherIsNot(t *testing.T) {

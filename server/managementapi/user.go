@@ -75,7 +75,7 @@ func profileOf(p admin.Profile) profile {
 		id = p.ID
 	}
 	out.Identities = []identity{{Connection: p.Connection, UserID: id, Provider: provider}}
-	if p.State == user.Enrolled {
+	if p.InUse {
 		out.Multifactor = []string{"guardian"}
 	}
 	return out

@@ -136,7 +136,7 @@ type Restore struct {
 type Enrollment struct {
 	ID       string    `json:"id"`
 	Name     string    `json:"name"`
-	Status   string    `json:"status"` // active or suspended
+	Status   string    `json:"status"` // active, suspended or left
 	Enrolled time.Time `json:"enrolled_at"`
 	LastAuth time.Time `json:"last_auth,omitzero"`
 	Via      string    `json:"via,omitempty"`      // how it came about

@@ -11,6 +11,7 @@ const (
 	FactChange     Fact = "change"       // of the installation: one of the Change words
 	FactChannel    Fact = "channel"      // through which a recovery code was tried
 	FactClock      Fact = "clock"        // how the clock was settled: a storage.Settlement
+	FactDevice     Fact = "device"       // what a phone has changed of itself: one of the Device words
 	FactEarlier    Fact = "earlier"      // EarlierRevoked, when a backup's earlier handles were ended
 	FactFolded     Fact = "folded"       // FoldedOthers
 	FactIDTokenAlg Fact = "id_token_alg" // that signs a client's ID tokens
@@ -67,6 +68,12 @@ const (
 
 // WayGrant says that a grant is to satisfy the login; else an approval is.
 const WayGrant Word = "grant"
+
+// The Device words.
+const (
+	DeviceAddress      Word = "address"      // its push token or identifier
+	DeviceCapabilities Word = "capabilities" // it has given some up
+)
 
 // IdentifierChanged says that the phone that answered names itself otherwise than before.
 const IdentifierChanged Word = "changed"

@@ -1,0 +1,90 @@
+package device
+
+import (
+	"crypto/subtle"
+	"time"
+
+	"tutela/device/push"
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// Answers reports whether the enrollment can satisfy a login: it is active, or its device token alone has deleted it, within
+// seven days. A stolen token takes no phone away, then, and turns no MFA off.
+func (e *Enrollment) Answers() bool { return e.Status == Active || e.Status == Left }
+
+// lapse makes an enrollment that left seven days ago the retired one that it has been since. Nothing runs at that moment:
+// whoever reads the row sees it so, and the next write of the row writes it down.
+func (e *Enrollment) lapse(now time.Time) {
+	end := e.Changed.Add(reviveFor)
+	if e.Status != Left || now.Before(end) {
+		return
+	}
+	e.Status = Retired
+	e.Changed = end
+	e.Push.NoticesUntil = end
+	e.endPush()
+	e.Push.Address = push.KeptAddress{}
+	e.Push.Unproven = push.KeptAddress{}
+}
+
+// endPush erases what a retired enrollment has no use for. Its push addresses go when its phone was told.
+func (e *Enrollment) endPush() {
+	e.OTP = OneTimeCodes{}
+	e.Push.Watches = nil
+	e.Push.NextToken = nil
+}
+
+// leave is the deletion of an enrollment by its device token alone. The token can do it once; the phone is told.
+//
+// Errors: ErrUnsigned, for a token that deletes no more.
+func leave(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
+	if e.Status == Left || len(e.Push.NextToken) > 0 {
+		return ErrUnsigned.With("the device token deletes this enrollment no more: sign the call with the device key")
+	}
+	told, err := recovery.WriteNotice(tx, uid, recovery.NoticePayload{Notice: recovery.NoticeLeft, Enrollment: e.ID})
+	if err != nil {
+		return err
+	}
+	if err := pushTo(tx, uid, e, told); err != nil {
+		return err
+	}
+	e.spendToken()
+	return SetStatus(tx, uid, e, Left)
+}
+
+// spendToken ends what the device token can delete, and draws the next one, which calls signed by the key are shown until it is
+// used.
+func (e *Enrollment) spendToken() {
+	if e.Type == TypePush && len(e.Push.NextToken) == 0 {
+		e.Push.NextToken = []byte(newToken())
+	}
+}
+
+func newToken() string { return storage.NewID("dt_", 43) } // 256 bits
+
+// isNext reports whether a bearer token is the enrollment's next device token.
+func (e *Enrollment) isNext(bearer string) bool {
+	return len(e.Push.NextToken) > 0 && subtle.ConstantTimeCompare(e.Push.NextToken, []byte(bearer)) == 1
+}
+
+// takeNext puts the next device token, of which hash is the keyed hash, in the place of the one before.
+func (s *Service) takeNext(uid storage.UID, e *Enrollment, hash string) {
+	if len(e.Push.NextToken) > 0 && s.ring.Matches(hash, tokenPurpose, uid[:], []byte(e.ID), e.Push.NextToken) {
+		e.Push.Token = hash
+		e.Push.NextToken = nil
+	}
+}
+
+// revivable reports whether what its key signs brings the enrollment back.
+func (e *Enrollment) revivable() bool { return e.Status == Left }
+
+// revive brings back an enrollment that Left. Its caller writes it.
+func revive(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
+	e.Status = Active
+	e.Changed = tx.Now()
+	tx.Wake(uid)
+	event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: audit.Facts{audit.FactStatus: audit.Word(Active)}}
+	return audit.Record(tx, audit.ByUser(), event, e.Detail())
+}
