@@ -1,6 +1,8 @@
 package device
 
 import (
+	"time"
+
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/setting"
@@ -21,7 +23,7 @@ type PresencePolicy string
 // The policies.
 const (
 	AlwaysNumber PresencePolicy = "number"        // only apps that match numbers are asked, or may enrol
-	PreferNumber PresencePolicy = "prefer-number" // apps that cannot may tap, while the user has none that can
+	PreferNumber PresencePolicy = "prefer-number" // apps that cannot may tap, while the user uses none that can
 	AlwaysTap    PresencePolicy = "tap"
 )
 
@@ -34,6 +36,12 @@ const (
 	NumberMatching = "number-matching" // the app asks for the number and sends it along
 	ShowsCode      = "recovery-code"   // the app shows the recovery code of an enrolment, which unmodified SDKs drop
 )
+
+var stale = setting.Duration("approval.stale",
+	"how long after its last signature an app that matches numbers keeps a user's other phones from being asked", 30*24*time.Hour, 24*time.Hour, 365*24*time.Hour)
+
+// Stale returns how long after its last signature an app that matches numbers counts as one that is used.
+func Stale(tx *storage.Tx) (time.Duration, error) { return stale.Get(tx) }
 
 // ReadPresencePolicy returns the policy in force.
 func ReadPresencePolicy(tx *storage.Tx) (PresencePolicy, error) {

@@ -46,6 +46,7 @@ type (
 		Tickets     []ticketJSON     `json:"tickets"`
 		Blocks      []blockJSON      `json:"blocks"`
 		Mutes       []muteJSON       `json:"mutes"`
+		Spent       []spentJSON      `json:"spent_pushes"`
 		Restores    []restoreJSON    `json:"restores"`
 	}
 	backupJSON struct {
@@ -57,6 +58,10 @@ type (
 		operator.OpenTicket
 		Created instant `json:"created"`
 		Expires instant `json:"expires"`
+	}
+	spentJSON struct {
+		operator.Spent
+		Until instant `json:"until"`
 	}
 	muteJSON struct {
 		operator.Mute
@@ -115,6 +120,7 @@ func userDetailForScripts(u operator.UserDetail) userDetailJSON {
 		}),
 		Blocks: each(u.Blocks, func(b recovery.Block) blockJSON { return blockJSON{string(b.Channel), instant(b.Until)} }),
 		Mutes:  each(u.Mutes, func(m operator.Mute) muteJSON { return muteJSON{m, instant(m.Until)} }),
+		Spent:  each(u.Spent, func(b operator.Spent) spentJSON { return spentJSON{b, instant(b.Until)} }),
 		Restores: each(u.Restores, func(r operator.Restore) restoreJSON {
 			return restoreJSON{r, instant(r.Started), instant(r.WaitUntil)}
 		}),

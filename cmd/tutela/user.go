@@ -21,7 +21,7 @@ type userCmd struct {
 	Show     userShowCmd     `cmd:"" help:"Show one user: phones, backups, tickets, what is closed, receipts, and what to do next."`
 	Role     userRoleCmd     `cmd:"" help:"Give a user a role: none, viewer, helpdesk, admin or owner."`
 	Block    userBlockCmd    `cmd:"" help:"Block a user, who is then let in nowhere; --off takes it back."`
-	Unlock   userUnlockCmd   `cmd:"" help:"Open what wrong codes have closed for a user, and lift vetoes on restores."`
+	Unlock   userUnlockCmd   `cmd:"" help:"Open what is closed for a user: by wrong codes, used-up pushes, mutes, vetoes on restores."`
 	Undelete userUndeleteCmd `cmd:"" help:"Give a user a backup back that her phone deleted in the last 7 days."`
 	Code     userCodeCmd     `cmd:"" help:"Make a new recovery code for a user."`
 	Reset    userResetCmd    `cmd:"" help:"Remove every record of a user's MFA; leaves a signed receipt."`
@@ -175,8 +175,9 @@ type userUnlockCmd struct {
 
 // Help is the long help of "tutela user unlock".
 func (userUnlockCmd) Help() string {
-	return `Wrong codes close a user's ways in, for longer each time; tutela user show says which, and until when. A veto keeps new phones
-from taking over for a day. Know who is calling before you take either away: somebody may be guessing.
+	return `Wrong codes make a user's ways in wait for those that are wrong too, and for longer each time; logins that nobody approves use up the
+pushes; "it was not me" silences a place for an hour; a veto keeps new phones from taking over for a day. tutela user show says
+which, and until when. Know who is calling before you take any of it away: somebody may be guessing, or asking.
 
   tutela user unlock maria`
 }

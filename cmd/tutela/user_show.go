@@ -8,6 +8,7 @@ import (
 
 	"tutela/backup"
 	"tutela/device"
+	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server/operator"
@@ -115,11 +116,10 @@ func showWaits(w io.Writer, u operator.UserDetail) {
 		say(w, "closed\t%s until %s\n", b.Channel, shortTime(b.Until))
 	}
 	for _, m := range u.Mutes {
-		from := "from " + plain(m.Network)
-		if m.Network == "" {
-			from = "without an address"
-		}
-		say(w, "muted\tlogins %s by client %s ring no phone until %s\n", from, plain(m.Client), shortTime(m.Until))
+		say(w, "muted\tlogins %s by client %s ring no phone until %s\n", fromNetwork(m.Network), plain(m.Client), shortTime(m.Until))
+	}
+	for _, b := range u.Spent {
+		say(w, "silent\tlogins %s by client %s have used up their pushes until %s\n", fromNetwork(b.Network), plain(b.Client), shortTime(b.Until))
 	}
 	for _, r := range u.Restores {
 		until := ""
@@ -128,6 +128,18 @@ func showWaits(w io.Writer, u operator.UserDetail) {
 		}
 		say(w, "restore\t%s  %s wants to take over since %s: %s, %s%s\n", r.ID, orDash(r.Device), shortTime(r.Started),
 			strings.ReplaceAll(r.Step, "_", " "), strings.ReplaceAll(r.Reason, "_", " "), until)
+	}
+}
+
+// fromNetwork says from where logins come.
+func fromNetwork(network string) string {
+	switch network {
+	case "":
+		return "without an address"
+	case login.Others:
+		return "from places where she has not signed in"
+	default:
+		return "from " + plain(network)
 	}
 }
 
@@ -165,7 +177,7 @@ func nextSteps(u operator.UserDetail) (steps [][2]string) {
 			add("device remove "+e.ID, "takes it away at once, when she did it")
 		}
 	}
-	if len(u.Blocks) > 0 || anyVetoed(u.Restores) {
+	if len(u.Blocks)+len(u.Mutes)+len(u.Spent) > 0 || anyVetoed(u.Restores) {
 		add("user unlock "+id, "opens what is closed, when you know who is calling")
 	}
 	return steps

@@ -110,14 +110,17 @@ func TestUserShow_TellsWhatThereIsAndWhatToDoNext(t *testing.T) {
 	}
 }
 
-// A person who says that it was not her is not rung again by logins from there; the help desk sees it.
-func TestUserShow_TellsOfMutes(t *testing.T) {
+// A person who says that it was not her is not rung again by logins from there, nor by those past the budget; the help desk
+// sees both, and takes both away.
+func TestUserShow_TellsOfMutesAndUsedUpPushesAndUnlockEndsThem(t *testing.T) {
 	s := startLive(t)
 	c := &commandLine{t, s.binary, s.data}
 	p, _, err := s.enroll(t.Context(), "maria")
 	must(t, err)
-	_, err = s.ask(t.Context(), "maria")
-	must(t, err)
+	for range 5 {
+		_, err = s.ask(t.Context(), "maria")
+		must(t, err)
+	}
 	pending, err := p.Approvals(t.Context(), 0, nil)
 	must(t, err)
 	must(t, p.Deny(t.Context(), pending[0], "not_me"))
@@ -127,6 +130,17 @@ func TestUserShow_TellsOfMutes(t *testing.T) {
 	}
 	if mutes := decode(t, c.run("user", "show", "maria", "--json"))["mutes"].([]any); len(mutes) != 1 || !isInstant(mutes[0].(map[string]any)["until"]) {
 		t.Errorf("mutes %v", mutes)
+	}
+	if !strings.Contains(shown, "logins from places where she has not signed in by client "+s.bank.ID+" have used up their pushes until ") ||
+		!strings.Contains(shown, "tutela user unlock maria") {
+		t.Errorf("shown:\n%s", shown)
+	}
+	if spent := decode(t, c.run("user", "show", "maria", "--json"))["spent_pushes"].([]any); len(spent) != 1 || !isInstant(spent[0].(map[string]any)["until"]) {
+		t.Errorf("used up: %v", spent)
+	}
+	c.run("user", "unlock", "maria")
+	if shown := c.run("user", "show", "maria"); strings.Contains(shown, "until") {
+		t.Errorf("after unlocking:\n%s", shown)
 	}
 }
 

@@ -59,6 +59,10 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 		if err != nil {
 			return err
 		}
+		b, err := budgetOf(tx, uid, req.Client)
+		if err != nil {
+			return err
+		}
 		p, err := paceOf(tx, uid)
 		if err != nil {
 			return err
@@ -76,10 +80,11 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 		l := row{UID: uid, Key: random.String(), Record: req.login(tx.Now())}
 		l.Record.Params = params
 		l.Record.Challenge = challenge
-		if err := p.admit(tx.Now(), newRecent(l.Key, l.Record)); err != nil {
+		place := b.placeOf(tx.Now(), Network(req.IP))
+		if err := p.admit(tx.Now(), newRecent(l.Key, l.Record, place)); err != nil {
 			return err
 		}
-		if err := s.ask(tx, l, phones, req.TapOnly, len(pending) > 0); err != nil {
+		if err := s.ask(tx, l, b, phones, asking{tapOnly: req.TapOnly, concurrent: len(pending) > 0}); err != nil {
 			return err
 		}
 		begun = s.begun(tx, l)
@@ -186,10 +191,16 @@ func (s *Service) idOf(prefix string, uid storage.UID, key string) string {
 	return id
 }
 
+// asking is what matters to who is asked.
+type asking struct {
+	tapOnly    bool // the client cannot show a number
+	concurrent bool // others are asked already
+}
+
 // ask fills in the approval: who is asked, with which number, and how they learn of it.
-func (s *Service) ask(tx *storage.Tx, begun row, phones device.Set, tapOnly, concurrent bool) error {
+func (s *Service) ask(tx *storage.Tx, begun row, b *budget, phones device.Set, how asking) error {
 	l := begun.Record
-	asked, matching, err := choose(tx, phones, tapOnly)
+	asked, matching, err := choose(tx, phones, how.tapOnly)
 	if err != nil {
 		return err
 	}
@@ -201,18 +212,20 @@ func (s *Service) ask(tx *storage.Tx, begun row, phones device.Set, tapOnly, con
 	for _, e := range asked {
 		l.Asked = append(l.Asked, e.ID)
 	}
-	if concurrent {
+	if how.concurrent {
 		if err := audit.Record(tx, audit.Actor{}, eventOf(begun, audit.ConcurrentLogin, nil), audit.Detail{}); err != nil {
 			return err
 		}
 	}
 	facts := audit.Facts{audit.FactPresence: audit.Word(l.presence())}
 	browser := audit.ByUser().WithOrigin(l.IP, l.Agent)
-	return errors.Join(s.send(tx, begun, asked),
+	return errors.Join(s.send(tx, begun, b, asked),
 		audit.Record(tx, browser, eventOf(begun, audit.StartAuth, facts), audit.Detail{}))
 }
 
-// choose picks the phones to ask, and reports whether they match a number.
+// choose picks the phones to ask, and reports whether they match a number. Under PreferNumber the user's phones that match
+// numbers are asked alone while something signed by one of them came lately: else one that lies in a drawer, or is lost, would
+// keep the one in her hand from ringing.
 //
 // Errors: ErrTapOnly; ErrPresence.
 func choose(tx *storage.Tx, phones device.Set, tapOnly bool) (asked device.Set, matching bool, err error) {
@@ -226,13 +239,20 @@ func choose(tx *storage.Tx, phones device.Set, tapOnly bool) (asked device.Set, 
 	if tapOnly {
 		return nil, false, ErrTapOnly
 	}
+	stale, err := device.Stale(tx)
+	if err != nil {
+		return nil, false, err
+	}
+	lately := false
 	for _, e := range phones {
 		if e.Push.Can(device.NumberMatching) {
 			asked = append(asked, e)
+			lately = lately || e.SignedWithin(tx.Now(), stale)
 		}
 	}
+	onlyMatching := policy == device.AlwaysNumber || lately || len(asked) == len(phones)
 	switch {
-	case len(asked) > 0:
+	case len(asked) > 0 && onlyMatching:
 		return asked, true, nil
 	case policy == device.AlwaysNumber:
 		return nil, false, ErrPresence
@@ -242,13 +262,9 @@ func choose(tx *storage.Tx, phones device.Set, tapOnly bool) (asked device.Set, 
 }
 
 // send decides how the phones learn of the approval, within the push budget.
-func (s *Service) send(tx *storage.Tx, begun row, asked device.Set) error {
+func (s *Service) send(tx *storage.Tx, begun row, b *budget, asked device.Set) error {
 	uid := begun.UID
 	l := begun.Record
-	b, err := budgetOf(tx, uid, l.Client)
-	if err != nil {
-		return err
-	}
 	ok, why, err := b.take(tx, uid, l.Client, l.IP)
 	if err != nil {
 		return err

@@ -75,10 +75,23 @@ const (
 // succeeded from there in the last 30 days, else the one that all other networks share. So a stranger who has her
 // password uses up none of hers.
 func (b *budget) bucketOf(now time.Time, network string) *bucket {
-	if o := b.Own[network]; o != nil && now.Before(o.Success.Add(ownFor)) {
-		return &o.bucket
+	if b.owns(now, network) {
+		return &b.Own[network].bucket
 	}
 	return &b.bucket
+}
+
+func (b *budget) owns(now time.Time, network string) bool {
+	o := b.Own[network]
+	return o != nil && now.Before(o.Success.Add(ownFor))
+}
+
+// placeOf returns what a request from a network counts with: that network, if it is the user's own, else all others.
+func (b *budget) placeOf(now time.Time, network string) string {
+	if b.owns(now, network) {
+		return network
+	}
+	return Others
 }
 
 // succeed makes a network the user's own, with a full bucket. If she answered a push, that comes back to the bucket that it

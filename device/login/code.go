@@ -23,25 +23,30 @@ type mfaClaims struct {
 type MFAStart struct {
 	Client string
 	User   user.User // the id, and what is known about a user not seen before
+	IP     string    // of the browser that logs in; empty: it is not known
+	Agent  string    // of that browser
 	Ticket string    // lets a new user set up where the policy asks for one
 	Actor  audit.Actor
 }
 
 // MFAStarted is a login that a grant will satisfy.
 type MFAStarted struct {
-	Token  string // the mfa_token
-	State  user.State
-	Phones bool // the user has a phone that answers approvals
-	Codes  bool // the user has a recovery code that counts
+	Token   string // the mfa_token
+	State   user.State
+	Phones  bool // the user has a phone that answers approvals
+	Codes   bool // the user has a recovery code that counts
+	Created bool // there was no user of that id
 }
 
 // StartMFA begins a login that a grant is to satisfy, and makes the user when there is none of that id.
 //
-// Errors: user.ErrID; ErrBlocked; ErrTooMany; ErrTicketRequired.
+// Errors: user.ErrID; ErrBlocked; ErrTooManyStarts; ErrTicketRequired.
 func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, error) {
 	random := storage.NewUID()
 	var started MFAStarted
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		_, err := user.Find(tx, start.User.ID)
+		started.Created = errors.Is(err, user.ErrUnknown)
 		u, err := user.Ensure(tx, start.User)
 		if err != nil {
 			return err
@@ -60,7 +65,7 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 		if started.Codes, err = recovery.HasCode(tx, u.UID); err != nil {
 			return err
 		}
-		if err := s.maySetUp(tx, u.UID, started.State, start.Ticket); err != nil {
+		if err := s.maySetUp(tx, u, started.State, start.Ticket); err != nil {
 			return err
 		}
 		if err := s.startMFA(tx, u.UID, random, start); err != nil {
@@ -76,36 +81,35 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 }
 
 func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFAStart) error {
-	p, err := paceOf(tx, uid)
-	if err != nil {
-		return err
-	}
-	address, agent := start.Actor.Origin()
 	l := &Login{
 		Client:  start.Client,
-		IP:      address,
-		Agent:   agent,
+		IP:      start.IP,
+		Agent:   start.Agent,
 		Created: tx.Now(),
 		Expires: tx.Now().Add(mfaTokenLife),
 		State:   Pending,
 	}
-	if err := p.admit(tx.Now(), newRecent(random.String(), l)); err != nil {
+	if err := admitStart(tx, uid, random.String(), l); err != nil {
 		return err
+	}
+	actor := start.Actor
+	if start.IP != "" || start.Agent != "" {
+		actor = actor.WithOrigin(start.IP, start.Agent)
 	}
 	event := eventOf(row{UID: uid, Record: l}, audit.StartAuth, audit.Facts{audit.FactWay: audit.WayGrant})
 	return errors.Join(
-		paces.Put(tx, uid, thePace, p),
 		logins.Insert(tx, uid, random.String(), l),
-		audit.Record(tx, start.Actor, event, audit.Detail{}))
+		audit.Record(tx, actor, event, audit.Detail{}))
 }
 
-// maySetUp reports whether a user who is new may set up here without more.
-func (s *Service) maySetUp(tx *storage.Tx, uid storage.UID, state user.State, ticket string) error {
+// maySetUp reports whether a user who is new may set up here: with a ticket, or without one where the policy leaves that open
+// and she is no admin.
+func (s *Service) maySetUp(tx *storage.Tx, u *user.User, state user.State, ticket string) error {
 	policy, err := afterReset.Get(tx)
-	if err != nil || state != user.New || policy == "open" {
+	if err != nil || state != user.New || policy == "open" && u.Role == user.NoRole {
 		return err
 	}
-	holds, err := s.devices.HoldsTicket(tx, uid, ticket)
+	holds, err := s.devices.HoldsTicket(tx, u.UID, ticket)
 	if err == nil && !holds {
 		err = ErrTicketRequired
 	}

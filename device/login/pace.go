@@ -8,13 +8,14 @@ import (
 	"tutela/storage"
 )
 
-// PerMinute is how many logins of a user can begin in any 60 seconds.
-const PerMinute = 12
+// PushesPerMinute is how many requests for a push a client can make about a user in any 60 seconds: from each network of her
+// own, as the push budget has them, and from all others together. So a flood from elsewhere closes nothing that is hers.
+const PushesPerMinute = 12
 
 const pacePeriod = time.Minute
 
-// pace is a user's recent logins: those that began within the last minute or are not past their expiry. It bounds
-// how many there are, and finds the pending ones without a scan.
+// pace is the recent requests for a push about a user: those that were made within the last minute or are not past their
+// expiry. It bounds how many there are, and finds the pending ones without a scan.
 type pace struct {
 	Recent []recent `json:"recent"` // oldest first
 }
@@ -25,10 +26,23 @@ type recent struct {
 	Key     string `json:"key,omitempty"`
 	Began   int64  `json:"began"`
 	Expires int64  `json:"expires,omitempty"`
+	Client  string `json:"client,omitempty"` // none in a row of an earlier release, which counts for nobody
+	Place   string `json:"place,omitempty"`  // as budget.placeOf returns it
 }
 
-func newRecent(key string, l *Login) recent {
-	return recent{Key: key, Began: l.Created.UnixNano(), Expires: l.Expires.UnixNano()}
+// countsWith reports whether two requests count together.
+func (r recent) countsWith(other recent) bool {
+	return r.Client == other.Client && r.Place == other.Place
+}
+
+func newRecent(key string, l *Login, place string) recent {
+	return recent{
+		Key:     key,
+		Began:   l.Created.UnixNano(),
+		Expires: l.Expires.UnixNano(),
+		Client:  l.Client,
+		Place:   place,
+	}
 }
 
 var paces = storage.Declare(storage.Spec[pace]{Name: "pace", Class: storage.MFA})
@@ -44,7 +58,7 @@ func paceOf(tx *storage.Tx, uid storage.UID) (*pace, error) {
 	return p, err
 }
 
-// admit adds a login, unless there were too many in the last minute.
+// admit adds a request, unless there were too many that count with it in the last minute.
 //
 // Errors: ErrTooMany, with the time to wait.
 func (p *pace) admit(now time.Time, added recent) error {
@@ -55,12 +69,12 @@ func (p *pace) admit(now time.Time, added recent) error {
 	})
 	var within []recent
 	for _, r := range p.Recent {
-		if r.Began > periodAgo {
+		if r.Began > periodAgo && r.countsWith(added) {
 			within = append(within, r)
 		}
 	}
-	if n := len(within); n >= PerMinute {
-		return ErrTooMany.After(time.Duration(within[n-PerMinute].Began - periodAgo))
+	if n := len(within); n >= PushesPerMinute {
+		return ErrTooMany.After(time.Duration(within[n-PushesPerMinute].Began - periodAgo))
 	}
 	p.Recent = append(p.Recent, added)
 	return nil
@@ -96,15 +110,19 @@ func (p *pace) pending(tx *storage.Tx, uid storage.UID) ([]row, error) {
 }
 
 // settle notes that a login was decided, so that it counts as pending no longer.
-func settle(tx *storage.Tx, uid storage.UID, key string) error {
-	p, err := paceOf(tx, uid)
+func settle(tx *storage.Tx, l row) error {
+	if l.Record.Challenge == "" {
+		return settleStart(tx, l)
+	}
+	p, err := paceOf(tx, l.UID)
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(p.Recent, func(r recent) bool { return r.Key == key })
+	at := slices.IndexFunc(p.Recent, func(r recent) bool { return r.Key == l.Key })
 	if at < 0 {
 		return nil
 	}
-	p.Recent[at] = recent{Began: p.Recent[at].Began}
-	return paces.Put(tx, uid, thePace, p)
+	p.Recent[at].Key = ""
+	p.Recent[at].Expires = 0
+	return paces.Put(tx, l.UID, thePace, p)
 }

@@ -23,6 +23,7 @@ type Detail struct {
 	Backups     []backup.Tracked
 	Tickets     []device.OpenTicket
 	Mutes       []login.Mute
+	Spent       []login.Spent    // buckets of pushes that are empty
 	Restores    []restore.Listed // as [Service.Restores] returns them
 }
 
@@ -68,6 +69,9 @@ func (s *Service) fill(tx *storage.Tx, uid storage.UID, d *Detail) error {
 		return err
 	}
 	if d.Mutes, err = login.Mutes(tx, uid); err != nil {
+		return err
+	}
+	if d.Spent, err = login.SpentBuckets(tx, uid); err != nil {
 		return err
 	}
 	d.Restores, err = s.restores.List(tx, uid)

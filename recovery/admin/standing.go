@@ -3,6 +3,8 @@ package admin
 import (
 	"context"
 
+	"tutela/backup/restore"
+	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -12,8 +14,11 @@ import (
 type Standing struct {
 	UserID   string
 	Email    string
-	HasCode  bool             // a recovery code that counts
-	Blocks   []recovery.Block // channels that are closed or waiting by the limits on guessing
+	HasCode  bool                   // a recovery code that counts
+	Blocks   []recovery.Block       // channels that are closed or waiting by the limits on guessing
+	Mutes    []login.Mute           // places whose logins ring no phone, since she said that it was not her
+	Spent    []login.Spent          // buckets of pushes that are empty
+	Vetoes   []restore.VetoedBackup // backups of which nothing is restored
 	Receipts []recovery.Receipt
 }
 
@@ -32,6 +37,18 @@ func (s *Service) StandingOf(ctx context.Context, userID string) (standing Stand
 			return err
 		}
 		standing.Blocks, err = recovery.Blocks(tx, u.UID)
+		if err != nil {
+			return err
+		}
+		standing.Mutes, err = login.Mutes(tx, u.UID)
+		if err != nil {
+			return err
+		}
+		standing.Spent, err = login.SpentBuckets(tx, u.UID)
+		if err != nil {
+			return err
+		}
+		standing.Vetoes, err = restore.Vetoes(tx, u.UID)
 		if err != nil {
 			return err
 		}

@@ -79,7 +79,8 @@ func claimedEnrollment(token string) (string, error) {
 // ticket takes the ticket out of an Authorization field: Ticket id="…". The quotes may be missing. A person may have typed
 // it with blanks, or pasted a whole link.
 //
-// Errors: errAuthorization.
+// Errors: errAuthorization, for a field of another scheme, or without an id; device.ErrTicket, for an id that can be none, since
+// apps then say "ask for a new one".
 //
 // Source: guardian-wire.md §1.4.
 func ticket(field string) (string, error) {
@@ -100,7 +101,7 @@ func ticket(field string) (string, error) {
 	}
 	value = device.ReadTicket(value)
 	if value == "" || len(value) > maxTicketBytes || !isToken68(value) {
-		return "", malformed
+		return "", device.ErrTicket
 	}
 	return value, nil
 }

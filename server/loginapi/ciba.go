@@ -1,6 +1,7 @@
 package loginapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -113,22 +114,33 @@ func (a *API) cibaRequest(c *fiber.Ctx, p params, client access.Client) (login.R
 
 // aboutLogin reads what the login system says about the browser that logs in.
 func aboutLogin(p params, req *login.Request) (err error) {
-	if req.IP, err = p.text("ip", maxShortBytes); err != nil {
+	if req.IP, req.Agent, err = browserOf(p); err != nil {
 		return err
 	}
-	if req.IP != "" {
-		addr, err := netip.ParseAddr(req.IP)
-		if err != nil {
-			return badRequest("ip is no IP address")
-		}
-		req.IP = addr.Unmap().WithZone("").String()
-	}
-	if req.Agent, err = p.text("user_agent", maxLongBytes); err != nil {
-		return err
-	}
-	req.Agent = audit.ClipAgent(req.Agent)
 	req.LoginID, err = p.text("login_id", maxLoginIDBytes)
 	return err
+}
+
+// browserOf reads the address and the user agent of the browser that logs in. They are only shown, and choose the bucket of
+// pushes: what is wrong with them is mended, and an address that cannot be read counts as none.
+func browserOf(p params) (ip, agent string, err error) {
+	ip, errIP := p.text("ip", anyBytes)
+	agent, errAgent := p.text("user_agent", anyBytes)
+	return readAddress(ip), audit.ClipAgent(agent), cmp.Or(errIP, errAgent)
+}
+
+// readAddress reads an IP address, that may come with a port, brackets or blanks; "" when it is none.
+func readAddress(given string) string {
+	given = strings.TrimSpace(given)
+	if pair, err := netip.ParseAddrPort(given); err == nil {
+		given = pair.Addr().String()
+	}
+	given = strings.TrimSuffix(strings.TrimPrefix(given, "["), "]")
+	addr, err := netip.ParseAddr(given)
+	if err != nil {
+		return ""
+	}
+	return addr.Unmap().WithZone("").String()
 }
 
 // loginHint reads whom the request is about: iss_sub as JSON text, whose iss is not compared, or the plain user id.
@@ -157,11 +169,11 @@ func loginHint(p params) (string, error) {
 	return subject, nil
 }
 
+// bindingMessage reads the message that both screens show. What nobody can see in it becomes U+FFFD, so that it is seen on
+// the phone.
 func bindingMessage(p params) (string, error) {
 	message, err := p.text("binding_message", maxLongBytes)
-	if err == nil {
-		err = legible.Check("binding_message", message, maxLongBytes)
-	}
+	message = legible.Clean(message, maxLongBytes)
 	if err == nil && utf8.RuneCountInString(message) > maxBindingMessage {
 		err = fmt.Errorf("binding_message has more than %d characters", maxBindingMessage)
 	}

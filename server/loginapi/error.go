@@ -81,8 +81,11 @@ func (a *API) limited(err error) *server.Problem {
 	}
 	reset := a.store.Wall().Add(p.RetryAfter + time.Second - 1).Unix()
 	p.Header = map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": strconv.FormatInt(reset, 10)}
-	if errors.Is(err, login.ErrTooMany) {
-		p.Header["X-RateLimit-Limit"] = strconv.Itoa(login.PerMinute)
+	switch {
+	case errors.Is(err, login.ErrTooMany):
+		p.Header["X-RateLimit-Limit"] = strconv.Itoa(login.PushesPerMinute)
+	case errors.Is(err, login.ErrTooManyStarts):
+		p.Header["X-RateLimit-Limit"] = strconv.Itoa(login.StartsPerMinute)
 	}
 	return p
 }

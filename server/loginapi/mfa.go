@@ -22,6 +22,7 @@ type factor struct {
 type mfaStarted struct {
 	Token        string       `json:"mfa_token"`
 	Requirements requirements `json:"mfa_requirements"`
+	Created      bool         `json:"created,omitempty"` // the user was not known: an id may be mistyped
 }
 
 // startMFA begins a login that a grant is to satisfy. The client needs no grant of its own for it.
@@ -31,6 +32,9 @@ func (a *API) startMFA(c *fiber.Ctx) error {
 		return err
 	}
 	start := login.MFAStart{Client: client.ID, Actor: actorOf(c, client)}
+	if start.IP, start.Agent, err = browserOf(p); err != nil {
+		return err
+	}
 	if start.User.ID, err = p.required("user_id", maxLongBytes); err != nil {
 		return err
 	}
@@ -47,7 +51,7 @@ func (a *API) startMFA(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(mfaStarted{Token: started.Token, Requirements: required(started)})
+	return c.JSON(mfaStarted{Token: started.Token, Requirements: required(started), Created: started.Created})
 }
 
 // required says what is asked of a user. Who is not new is always challenged: a recovery_only user with the recovery code

@@ -72,8 +72,11 @@ func TestStartMFA_SaysWhatIsAskedInEachState(t *testing.T) {
 	} {
 		a := h.start(c, userID)
 		want(t, a, 200, "")
-		if diff := cmp.Diff(any(requirements), a.body["mfa_requirements"]); diff != "" || len(a.body) != 2 {
+		if diff := cmp.Diff(any(requirements), a.body["mfa_requirements"]); diff != "" {
 			t.Errorf("%s: %s\n%s", userID, a.raw, diff)
+		}
+		if created := a.body["created"] == true; created != (userID == "nobody") {
+			t.Errorf("%s: %s", userID, a.raw)
 		}
 		var claims map[string]any
 		payload := decodePart(t, a.text("mfa_token"), 1)
@@ -87,8 +90,16 @@ func TestStartMFA_SaysWhatIsAskedInEachState(t *testing.T) {
 func TestStartMFA_MakesAUserWhoIsNewToUs(t *testing.T) {
 	h := newHouse(t)
 	c := h.client("openid")
-	want(t, h.start(c, "maria", "email", "maria@example.com", "name", "Maria"), 200, "")
-	want(t, h.start(c, "maria", "email", "else@example.com", "name", "Else"), 200, "") // stays as she is
+	made := h.start(c, "maria", "email", "maria@example.com", "name", "Maria", "ip", "[2001:db8::1]:443", "user_agent", "Firefox")
+	want(t, made, 200, "")
+	again := h.start(c, "maria", "email", "else@example.com", "name", "Else") // stays as she is
+	want(t, again, 200, "")
+	if made.body["created"] != true || again.body["created"] != nil {
+		t.Errorf("a mistyped id would not be seen: %s, then %s", made.raw, again.raw)
+	}
+	if began := h.Events(audit.StartAuth)[0]; began.Detail.IP != "2001:db8::1" || began.Detail.UserAgent != "Firefox" {
+		t.Errorf("the event is of %+v", began.Detail)
+	}
 	h.must(h.store.View(t.Context(), func(tx *storage.Tx) error {
 		u, err := user.Find(tx, "maria")
 		if err == nil && (u.Email != "maria@example.com" || u.Name != "Maria") {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -24,6 +25,7 @@ import (
 const (
 	maxShortBytes = 512
 	maxLongBytes  = 4096
+	anyBytes      = math.MaxInt // of what is clipped: the body has a bound
 )
 
 // maxParameters bounds the parameters of a call, most of which we may not know. It is looked at first: the client is not

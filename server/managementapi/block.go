@@ -4,21 +4,26 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"strings"
+	"time"
 
+	"tutela/device/login"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage/audit"
 )
 
-// blocks lists the channels of a user that the limits on guessing have closed, or that wait.
+// blocks lists what is closed for a user for a time.
 type blocks struct {
 	BlockedFor []block `json:"blocked_for"`
 }
 
 type block struct {
-	Identifier string `json:"identifier"`
-	IP         string `json:"ip,omitempty"`
-	Channel    string `json:"channel" doc:"login, restore or practice."`
+	Identifier string  `json:"identifier"`
+	IP         string  `json:"ip,omitempty" doc:"Of muted and push: the network. Left out: logins without an address; of push also all networks from which the user has not succeeded."`
+	Channel    string  `json:"channel" enum:"login,restore,practice,muted,push,veto" doc:"login, restore, practice: wrong recovery codes wait there. muted: the user said that it was not her. push: pushes are used up. veto: a phone has stopped restores."`
+	Client     string  `json:"client_id,omitempty" doc:"Of muted and push: that asks."`
+	Until      instant `json:"until" doc:"When it ends by itself."`
 }
 
 type blocksOutput struct{ Body blocks }
@@ -53,7 +58,7 @@ func (a *api) mountBlocks() {
 		Method:      http.MethodDelete,
 		Path:        path + "/{id}",
 		Summary:     "Unblock a User",
-		Description: "Opens what the limits on guessing have closed, and lifts the vetoes on restores.",
+		Description: "Opens what the limits on guessing have closed, ends mutes, brings back the pushes, and lifts the vetoes on restores.",
 		Scopes:      []string{"update:users"},
 		Status:      http.StatusNoContent,
 	}, a.unblock)
@@ -93,11 +98,36 @@ func (a *api) blocksOf(ctx context.Context, ids ...string) (*blocksOutput, error
 
 func blocksFor(s admin.Standing) []block {
 	list := make([]block, 0, len(s.Blocks))
+	add := func(channel, client, network string, until time.Time) {
+		list = append(list, block{
+			Identifier: cmp.Or(s.Email, s.UserID),
+			IP:         strings.TrimPrefix(network, login.Others),
+			Channel:    channel,
+			Client:     client,
+			Until:      instant{until},
+		})
+	}
 	for _, b := range s.Blocks {
-		list = append(list, block{Identifier: cmp.Or(s.Email, s.UserID), Channel: string(b.Channel)})
+		add(string(b.Channel), "", "", b.Until)
+	}
+	for _, m := range s.Mutes {
+		add(channelMuted, m.Client, m.Network, m.Until)
+	}
+	for _, b := range s.Spent {
+		add(channelPush, b.Client, b.Network, b.Until)
+	}
+	for _, v := range s.Vetoes {
+		add(channelVeto, "", "", v.Until)
 	}
 	return list
 }
+
+// The channels of blocks, beside those of recovery codes.
+const (
+	channelMuted = "muted"
+	channelPush  = "push"
+	channelVeto  = "veto"
+)
 
 func (a *api) unblock(ctx context.Context, actor audit.Actor, in *UserPath) (*nothing, error) {
 	return nil, a.Admins.Unlock(ctx, in.ID, actor)

@@ -16,6 +16,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server/access"
+	"tutela/server/appapi"
 	"tutela/server/managementapi"
 	"tutela/server/servertest"
 	"tutela/storage"
@@ -61,6 +62,7 @@ func newHouse(t *testing.T) *house {
 				Store:   h.Store,
 				Log:     slog.New(slog.DiscardHandler),
 			})
+			appapi.Mount(h.Server, appapi.Services{Devices: h.Devices, Logins: h.Logins, Epoch: h.Store.Epoch})
 		},
 	})
 	h.clock = h.Clock

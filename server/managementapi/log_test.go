@@ -168,7 +168,7 @@ func TestUserBlocks_AreShownAndOpened(t *testing.T) {
 	// However the user is named, the block is shown and opened.
 	empty := map[string]any{"blocked_for": []any{}}
 	want := map[string]any{"blocked_for": []any{
-		map[string]any{"identifier": "u1@example.com", "channel": "login"},
+		map[string]any{"identifier": "u1@example.com", "channel": "login", "until": storage.FormatInstant(h.store.Now().Add(30 * time.Second))},
 	}}
 	for _, path := range []string{"/user-blocks/u1", "/user-blocks?identifier=u1", "/user-blocks?identifier=U1@example.com", "/user-blocks?identifier=one"} {
 		if diff := cmp.Diff(empty, h.call("GET", path, "").is(http.StatusOK).object()); diff != "" {

@@ -30,7 +30,7 @@ var (
 	// SetBlocked blocks a user, or takes the block back.
 	SetBlocked = declare("user/block", (*Local).setBlocked)
 
-	// UnlockUser opens what wrong codes have closed for the user with an id, and lifts vetoes on restores.
+	// UnlockUser opens what is closed for the user with an id: see admin.Service.Unlock.
 	UnlockUser = declare("user/unlock", (*Local).unlockUser)
 
 	// UndeleteBackup gives a user a deleted backup back. Errors: those of admin.Service.Undelete.
@@ -84,6 +84,7 @@ type UserDetail struct {
 	Tickets     []OpenTicket       `json:"tickets"`
 	Blocks      []recovery.Block   `json:"blocks"`
 	Mutes       []Mute             `json:"mutes"`
+	Spent       []Spent            `json:"spent_pushes"`
 	Restores    []Restore          `json:"restores"`
 	Receipts    []recovery.Receipt `json:"receipts"`
 }
@@ -119,6 +120,13 @@ type OpenTicket struct {
 type Mute struct {
 	Client  string    `json:"client"`
 	Network string    `json:"network"`
+	Until   time.Time `json:"until"`
+}
+
+// Spent is an empty bucket of pushes: logins that take from it ring no phone.
+type Spent struct {
+	Client  string    `json:"client"`
+	Network string    `json:"network"` // login.Others: all from which the user has not succeeded
 	Until   time.Time `json:"until"`
 }
 
@@ -229,6 +237,7 @@ func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
 		Tickets:     each(d.Tickets, func(t device.OpenTicket) OpenTicket { return OpenTicket(t) }),
 		Blocks:      d.Blocks,
 		Mutes:       each(d.Mutes, func(m login.Mute) Mute { return Mute(m) }),
+		Spent:       each(d.Spent, func(b login.Spent) Spent { return Spent(b) }),
 		Restores:    openRestores(d.Restores),
 		Receipts:    d.Receipts,
 	}, nil

@@ -1,0 +1,111 @@
+package login
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"time"
+
+	"tutela/storage"
+)
+
+// StartsPerMinute is how many logins by grant a client can start for a user from one network in any 60 seconds. A flood from
+// one network closes no other, and the spending of a code is not counted at all.
+const StartsPerMinute = 60
+
+// startsKept bounds the logins by grant of a user and client that are under way. Past it the oldest of the network that has
+// most is forgotten: a flood from many networks forgets its own.
+const startsKept = 256
+
+// starts is the logins by grant that a client has started for a user and that may be under way, oldest first.
+type starts struct {
+	Recent []start `json:"recent"`
+}
+
+// start is a login by grant in short.
+type start struct {
+	Key     string `json:"key,omitempty"` // of the login; none when it is decided, or forgotten
+	Network string `json:"network,omitempty"`
+	Began   int64  `json:"began"` // Unix nanoseconds
+}
+
+var startTable = storage.Declare(storage.Spec[starts]{Name: "mfa_start", Class: storage.MFA})
+
+func startsOf(tx *storage.Tx, uid storage.UID, client string) (*starts, error) {
+	s, err := startTable.Get(tx, uid, client)
+	if errors.Is(err, storage.ErrNotFound) {
+		return &starts{}, nil
+	}
+	return s, err
+}
+
+// admitStart adds a login by grant, unless there were too many from its network in the last minute.
+//
+// Errors: ErrTooManyStarts, with the time to wait.
+func admitStart(tx *storage.Tx, uid storage.UID, key string, l *Login) error {
+	s, err := startsOf(tx, uid, l.Client)
+	if err != nil {
+		return err
+	}
+	from := Network(l.IP)
+	err = s.count(tx.Now(), from)
+	if err != nil {
+		return err
+	}
+	s.Recent = append(s.Recent, start{Key: key, Network: from, Began: l.Created.UnixNano()})
+	if len(s.Recent) > startsKept {
+		forgotten := s.forget()
+		if forgotten.Key != "" {
+			err = logins.Delete(tx, uid, forgotten.Key)
+		}
+	}
+	return errors.Join(err, startTable.Put(tx, uid, l.Client, s))
+}
+
+// count drops what is over, and reports whether one more may start from a network.
+//
+// Errors: ErrTooManyStarts, with the time to wait.
+func (s *starts) count(now time.Time, from string) error {
+	over := now.Add(-mfaTokenLife).UnixNano()
+	periodAgo := now.Add(-pacePeriod).UnixNano()
+	s.Recent = slices.DeleteFunc(s.Recent, func(r start) bool {
+		return r.Began <= over || r.Key == "" && r.Began <= periodAgo
+	})
+	var within []int64
+	for _, r := range s.Recent {
+		if r.Network == from && r.Began > periodAgo {
+			within = append(within, r.Began)
+		}
+	}
+	if n := len(within); n >= StartsPerMinute {
+		return ErrTooManyStarts.After(time.Duration(within[n-StartsPerMinute] - periodAgo))
+	}
+	return nil
+}
+
+// forget takes out the oldest of the network that has most; of several that have as many, of the one whose oldest is oldest.
+func (s *starts) forget() start {
+	have := make(map[string]int, 1)
+	for _, r := range s.Recent {
+		have[r.Network]++
+	}
+	most := slices.MaxFunc(s.Recent, func(a, b start) int { return cmp.Compare(have[a.Network], have[b.Network]) }) // the first of them
+	at := slices.IndexFunc(s.Recent, func(r start) bool { return r.Network == most.Network })
+	forgotten := s.Recent[at]
+	s.Recent = slices.Delete(s.Recent, at, at+1)
+	return forgotten
+}
+
+// settleStart notes that a login by grant was decided: its row stays, for its answer may be asked for again.
+func settleStart(tx *storage.Tx, l row) error {
+	s, err := startsOf(tx, l.UID, l.Record.Client)
+	if err != nil {
+		return err
+	}
+	at := slices.IndexFunc(s.Recent, func(r start) bool { return r.Key == l.Key })
+	if at < 0 {
+		return nil
+	}
+	s.Recent[at].Key = ""
+	return startTable.Put(tx, l.UID, l.Record.Client, s)
+}
