@@ -122,8 +122,8 @@ func (e *Enrollment) hasLost() bool {
 }
 
 // NotePush notes how a message went to an address of an enrollment: the service took it (nil), or said that the address is
-// gone (push.ErrTokenGone). One that is gone is used no more until the app asks for it; an unproven one beside a proven that
-// serves is forgotten. An address that the app has named since then stays as it is.
+// gone (push.ErrTokenGone). One that is gone is used no more until the app asks for it; an unproven one beside a proven one
+// is forgotten. An address that the app has named since then stays as it is.
 func NotePush(tx *storage.Tx, uid storage.UID, id string, to push.Address, went error) error {
 	e, err := Get(tx, uid, id)
 	if err != nil {
@@ -139,7 +139,7 @@ func NotePush(tx *storage.Tx, uid storage.UID, id string, to push.Address, went 
 		changed = true
 		kept.Lost = gone
 		kept.Retry = false
-		if gone && unproven && !e.Push.Address.IsZero() && !e.Push.Address.Lost {
+		if gone && unproven && !e.Push.Address.IsZero() {
 			*kept = push.KeptAddress{}
 		}
 	}

@@ -146,3 +146,20 @@ func TestEnrollment_OfSchema1GoesOnWorkingAndIsWrittenAnew(t *testing.T) {
 		}
 	})
 }
+
+// TestEnrollment_ThatLeftUnderAnEarlierReleaseComesBackAndLapsesAsOthersDo: its row has no other device token yet.
+func TestEnrollment_ThatLeftUnderAnEarlierReleaseComesBackAndLapsesAsOthersDo(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		back := h.enroll("ada", "a")
+		lapsed := h.enroll("ada", "b")
+		ground.Rewrite(h.t, h.store.Engine(), "enrollment", func(r map[string]any) { r["status"] = "left" })
+		byToken, err := back.CallByToken()
+		must(h.t, err)
+		expect(h.t, "a second deletion", h.Leave(context.Background(), byToken, audit.ByUser()), device.ErrUnsigned)
+		h.clock.Advance(7*24*time.Hour - time.Nanosecond)
+		back.Proof()
+		back.ExpectStatus(device.Active)
+		h.clock.Advance(time.Nanosecond)
+		lapsed.ExpectStatus(device.Retired)
+	})
+}

@@ -28,7 +28,7 @@ var notices = storage.Declare(storage.Spec[notice]{
 // WriteNotice writes a notice down for those whom it means, without a push, and wakes who waits for one. It returns the
 // notice as written, with its time.
 func WriteNotice(tx *storage.Tx, uid storage.UID, n NoticePayload) (NoticePayload, error) {
-	last, err := LastNotice(tx, uid)
+	last, err := makeRoom(tx, uid)
 	if err != nil {
 		return n, err
 	}
@@ -41,9 +41,6 @@ func WriteNotice(tx *storage.Tx, uid storage.UID, n NoticePayload) (NoticePayloa
 	if life == 0 {
 		life = NoticeLife
 	}
-	if err := makeRoom(tx, uid); err != nil {
-		return n, err
-	}
 	tx.Wake(uid)
 	row := &notice{NoticePayload: n, Expires: tx.Now().Add(life)}
 	return n, notices.Put(tx, uid, storage.FormatInstant(n.At), row)
@@ -51,30 +48,34 @@ func WriteNotice(tx *storage.Tx, uid storage.UID, n NoticePayload) (NoticePayloa
 
 // LastNotice returns the time of the user's latest notice; zero when there is none.
 func LastNotice(tx *storage.Tx, uid storage.UID) (time.Time, error) {
-	var last string
-	err := notices.Keys(tx, uid, "", func(key string) bool {
-		last = key
-		return true
-	})
-	if err != nil || last == "" {
-		return time.Time{}, err
-	}
-	return time.Parse(storage.InstantLayout, last)
+	last, _, err := survey(tx, uid)
+	return last, err
 }
 
-// makeRoom takes a row away when the user has as many as are kept.
-func makeRoom(tx *storage.Tx, uid storage.UID) error {
-	count := 0
-	err := notices.Keys(tx, uid, "", func(string) bool {
+// survey returns the time of the user's latest notice and how many there are. It reads keys alone.
+func survey(tx *storage.Tx, uid storage.UID) (last time.Time, count int, err error) {
+	var key string
+	err = notices.Keys(tx, uid, "", func(k string) bool {
+		key = k
 		count++
 		return true
 	})
+	if err != nil || key == "" {
+		return last, count, err
+	}
+	last, err = time.Parse(storage.InstantLayout, key)
+	return last, count, err
+}
+
+// makeRoom takes a row away when the user has as many as are kept, and returns the time of the latest.
+func makeRoom(tx *storage.Tx, uid storage.UID) (last time.Time, err error) {
+	last, count, err := survey(tx, uid)
 	if err != nil || count < noticesKept {
-		return err
+		return last, err
 	}
 	rows, err := notices.All(tx, uid)
 	if err != nil {
-		return err
+		return last, err
 	}
 	of := map[NoticeWord]int{}
 	for _, row := range rows {
@@ -86,7 +87,7 @@ func makeRoom(tx *storage.Tx, uid storage.UID) error {
 			oldest = i
 		}
 	}
-	return notices.Delete(tx, uid, rows[oldest].Key)
+	return last, notices.Delete(tx, uid, rows[oldest].Key)
 }
 
 // Notices returns what the user's phones were told after an instant, oldest first.

@@ -565,7 +565,7 @@ func (u *phoneUpdateCmd) Run(c *phoneCmd) error {
 }
 
 type phoneUnenrollCmd struct {
-	ByToken bool `help:"By the device token alone, as a thief of a backup would: this suspends the phone, and any call it signs within seven days brings it back."`
+	ByToken bool `help:"By the device token alone, as a thief of a backup would: the phone has left, is still asked, and comes back by whatever it signs within seven days."`
 }
 
 // Help is the long help of "tutela phone unenroll".
@@ -584,8 +584,8 @@ func (u *phoneUnenrollCmd) Run(c *phoneCmd) error {
 	remove := p.Unenroll
 	said := "This phone is no longer enrolled."
 	if u.ByToken {
-		remove = p.SuspendByToken
-		said = "The enrollment is suspended. Any call of this phone brings it back."
+		remove = p.LeaveByToken
+		said = "The enrollment has left. It is asked for seven more days, and any call of this phone brings it back."
 	}
 	if err := remove(ctx); err != nil {
 		return c.explain(p, err)

@@ -189,6 +189,9 @@ func (c *phoneCmd) showStatus(p *phone.Phone, s phoneStatus) {
 			"suspended": "has suspended this phone; an admin can bring it back",
 			"unknown":   "did not answer",
 		}[s.KnownToServer])
+		if s.Account != nil && s.Account.PushState == "lost" {
+			c.say("  push       lost: the push service has given this phone's token up. Name another:  tutela phone update --push-token TOKEN\n")
+		}
 	case s.UserID != "":
 		c.say("  not enrolled; the platform backup is of %s at %s\n", s.UserID, c.issuer(p))
 	default:

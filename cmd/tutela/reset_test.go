@@ -36,6 +36,7 @@ func TestReset_LeavesNoIDOfTheUsersMFAInTheFile(t *testing.T) {
 func liveALittle(t *testing.T, s *liveServer) {
 	t.Helper()
 	ctx := t.Context()
+	s.setPolicy(t, "restore.veto", "off") // what is written, not how long a restore waits
 	p, code, err := s.enroll(ctx, "ada")
 	must(t, err)
 	asked, err := s.ask(ctx, "ada")

@@ -213,14 +213,15 @@ type DeviceAccount struct {
 	Name       string           `json:"name"`
 	Push       *PushCredentials `json:"push_credentials,omitempty"`
 	PushState  string           `json:"push"` // ok, lost or none
-	Token      string           `json:"token,omitempty"`
+
+	next string // the device token that takes the place of the one before; kept and shown to nobody
 }
 
 // Status asks the server what it knows of this phone. Its *Error is device_account_not_found when the enrollment was
 // retired or reset, and enrollment_suspended when an admin has suspended it: then the app keeps it and waits.
 func (p *Phone) Status(ctx context.Context) (DeviceAccount, error) {
 	account, err := p.deviceAccount(ctx, http.MethodGet, nil)
-	if err != nil || account.Token == "" {
+	if err != nil || account.next == "" {
 		return account, err
 	}
 	end, err := p.begin()
@@ -233,9 +234,9 @@ func (p *Phone) Status(ctx context.Context) (DeviceAccount, error) {
 
 // takeToken keeps the device token that the server has given in the place of the one before.
 func (s *state) takeToken(account DeviceAccount) {
-	if e := s.hardware.Enrollment; e != nil && e.ID == account.ID && account.Token != "" {
+	if e := s.hardware.Enrollment; e != nil && e.ID == account.ID && account.next != "" {
 		next := *e
-		next.Token = account.Token
+		next.Token = account.next
 		s.hardware.Enrollment = &next
 	}
 }
@@ -290,9 +291,13 @@ func (p *Phone) deviceAccount(ctx context.Context, method string, body any) (Dev
 	if err != nil {
 		return DeviceAccount{}, err
 	}
-	var account DeviceAccount
-	err = response.decode(&account)
-	return account, err
+	var got struct {
+		DeviceAccount
+		Token string `json:"token"`
+	}
+	err = response.decode(&got)
+	got.next = got.Token
+	return got.DeviceAccount, err
 }
 
 // Unenroll removes the enrollment from the server and, once it is gone there, from the phone. The accounts stay on the phone.
@@ -313,9 +318,10 @@ func (p *Phone) Unenroll(ctx context.Context) error {
 	return p.change(func(s *state) { s.hardware.Enrollment = nil })
 }
 
-// SuspendByToken deletes the enrollment with the device token alone, as a thief of a platform backup might. The phone
-// keeps its enrollment: any call with the device's key within seven days brings it back.
-func (p *Phone) SuspendByToken(ctx context.Context) error {
+// LeaveByToken deletes the enrollment with the device token alone, as a thief of a platform backup might. The phone
+// keeps its enrollment: whatever the device's key signs within seven days brings it back. A token does this once: then its
+// *Error is insufficient_scope.
+func (p *Phone) LeaveByToken(ctx context.Context) error {
 	e, err := p.enrolled()
 	if err != nil {
 		return err

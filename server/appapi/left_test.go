@@ -69,6 +69,16 @@ func TestLeft_AStolenTokenTakesNoPhoneAway(t *testing.T) {
 	}
 }
 
+// TestLeft_ALoginThatItHasApprovedIsCollected: the token does not undo what the key has said.
+func TestLeft_ALoginThatItHasApprovedIsCollected(t *testing.T) {
+	h := newHouse(t)
+	p, _ := h.enroll("maria")
+	begun := h.ask("maria")
+	h.must(p.Approve(t.Context(), h.approval(p), begun.Number))
+	h.leave(p)
+	h.must(h.state(begun))
+}
+
 // TestLeft_TheKeyIsGivenAnotherTokenUntilItIsUsed: GET and PATCH by device JWT carry it, always the same one.
 func TestLeft_TheKeyIsGivenAnotherTokenUntilItIsUsed(t *testing.T) {
 	h := newHouse(t)
