@@ -105,15 +105,44 @@ func (p *Phone) Backup(ctx context.Context, accounts []Account, o BackupOptions)
 			return Version{}, err
 		}
 	}
-	next, err := p.prepareBackup(e, accounts, o)
-	if err != nil {
-		return Version{}, err
+	knew := p.snapshot().platform
+	v, err := p.backUp(ctx, e, accounts, o)
+	if inherits(knew, err) {
+		if err = p.inherit(err); err == nil {
+			v, err = p.backUp(ctx, e, accounts, o)
+		}
 	}
-	v, err := p.send(ctx, e, next)
 	if err != nil {
 		return Version{}, err
 	}
 	return v, p.settleHandle(ctx, e)
+}
+
+// inherits reports whether a PUT was refused because this phone took the place of another, and with it got a backup that it
+// has no key to: its own generations follow those. A phone that could open it reads it first.
+func inherits(knew PlatformBackup, err error) bool {
+	var refused *Error
+	return errors.As(err, &refused) && refused.Code == "backup_conflict" && refused.Generation > 0 && refused.Manifest != "" &&
+		knew.Generation == 0 && len(knew.BlobKey) == 0
+}
+
+// inherit remembers the generation with which a PUT was refused.
+func (p *Phone) inherit(err error) error {
+	var refused *Error
+	errors.As(err, &refused)
+	return p.change(func(s *state) {
+		s.platform.Generation = refused.Generation
+		s.platform.ManifestDigest = hexDigest([]byte(refused.Manifest))
+	})
+}
+
+// backUp makes the next generation and sends it.
+func (p *Phone) backUp(ctx context.Context, e *Enrollment, accounts []Account, o BackupOptions) (Version, error) {
+	next, err := p.prepareBackup(e, accounts, o)
+	if err != nil {
+		return Version{}, err
+	}
+	return p.send(ctx, e, next)
 }
 
 // prepareBackup seals and signs the next generation, and writes it down.

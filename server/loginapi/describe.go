@@ -74,7 +74,7 @@ var operations = []operation{
 		id:         "start-mfa",
 		summary:    "Begin a login that a grant satisfies",
 		about:      "The mfa_token counts only for the client that asked for it, for ten minutes.",
-		parameters: []string{"*user_id", "email", "name", "ticket", "client_id", "client_secret"},
+		parameters: []string{"*user_id", "email", "name", "ticket", "ip", "user_agent", "client_id", "client_secret"},
 		answer:     reflect.TypeFor[mfaStarted](),
 		refuses:    []error{user.ErrID, login.ErrBlocked, login.ErrTicketRequired},
 	},
