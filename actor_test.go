@@ -11,7 +11,7 @@ import (
 // byTheUser are the use cases with an Actor of which the user shows a ticket, a token or a code.
 var byTheUser = []string{
 	"device.Enroll", "device/login.Answer", "device/login.RedeemCode", "backup/restore.Start", "backup/restore.RestoreWithCode",
-	"backup/restore.FirstTimeSetup",
+	"backup/restore.FirstTimeSetup", "backup/restore.State",
 }
 
 // A use case that takes an Actor, and no proof of the user, acts on a user for somebody else. All of them are in one

@@ -139,6 +139,12 @@ func (s *Service) NewHandle(ctx context.Context, p device.Proof, revoke bool, ac
 	return handle, nil
 }
 
+// Rehandle gives a backup another restore handle, as NewHandle does, where its caller has found that this may be.
+func (s *Service) Rehandle(tx *storage.Tx, uid storage.UID, b *Backup, handle string) error {
+	b.renewHandle(tx.Now(), s.hash(handle))
+	return errors.Join(freshHandles.Delete(tx, uid, b.ID), backups.Put(tx, uid, b.ID, b))
+}
+
 // keepFresh keeps a new handle for the Put that is repeated.
 func (b *Backup) keepFresh(tx *storage.Tx, uid storage.UID, handle string) error {
 	h := &freshHandle{Handle: []byte(handle), Expires: tx.Now().Add(recovery.ReplyLife)}

@@ -64,7 +64,8 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 	if err := mayAnswer(tx, in); err != nil {
 		return nil, nil, err
 	}
-	if err := replace(tx, uid, in, b, actor); err != nil {
+	r := b.orNew()
+	if err := replace(tx, uid, in, b, r.ID, actor); err != nil {
 		return nil, nil, err
 	}
 	last, err := recovery.LastNotice(tx, uid)
@@ -72,7 +73,6 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 		return nil, nil, err
 	}
 	// The device token is kept as a hash: this is the only time that it is seen.
-	r := b.orNew()
 	token := newToken()
 	e := &Enrollment{
 		ID:       r.ID,
@@ -85,7 +85,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 		Push: PushBinding{
 			Identifier:   in.Identifier,
 			Key:          in.Key,
-			Token:        s.ring.Hash(tokenPurpose, uid[:], []byte(r.ID), []byte(token)),
+			Token:        s.hashToken(uid, r.ID, token),
 			Address:      in.Push.Keep(),
 			Capabilities: in.Capabilities,
 			NoticesAfter: last,
@@ -94,25 +94,33 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 		OTP: OneTimeCodes{Secret: r.Secret},
 	}
 	tx.Wake(uid) // a page may wait for its phone
-	enrolled := &Enrolled{
-		ID:     e.ID,
+	return e, s.enrolled(u, e.ID, token, r.Secret), errors.Join(
+		enrollments.Insert(tx, uid, e.ID, e),
+		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.Detail()))
+}
+
+// enrolled is what the app of an enrollment gets, but for a recovery code.
+func (s *Service) enrolled(u *user.User, id, token string, secret []byte) *Enrolled {
+	return &Enrolled{
+		ID:     id,
 		URL:    s.bases.API(),
 		Issuer: s.issuer,
 		UserID: u.ID,
 		Token:  token,
 		TOTP: &TOTP{
-			Secret:    encodeSecret(r.Secret),
+			Secret:    encodeSecret(secret),
 			Algorithm: totpAlgorithm,
 			Digits:    totpDigits,
 			Period:    totpPeriod,
 		},
 	}
-	return e, enrolled, errors.Join(
-		enrollments.Insert(tx, uid, e.ID, e),
-		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.Detail()))
 }
 
 const tokenPurpose = "device-token"
+
+func (s *Service) hashToken(uid storage.UID, id, token string) string {
+	return s.ring.Hash(tokenPurpose, uid[:], []byte(id), []byte(token))
+}
 
 // maxEnrollments bounds the enrollments of a user that are not retired, of all types: they are read at every login.
 const maxEnrollments = 50
@@ -120,7 +128,7 @@ const maxEnrollments = 50
 // replace looks at the user's other installations: the same key is a conflict, the same phone is replaced. An enrollment
 // that Left and has the same key is replaced too: else it could come back beside the new one. When there are too many, those
 // that left longest ago make room: a thief of tokens fills no list up.
-func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, actor audit.Actor) error {
+func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, successor string, actor audit.Actor) error {
 	set, err := All(tx, uid)
 	if err != nil {
 		return err
@@ -140,6 +148,7 @@ func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, actor 
 		}
 		// The same phone, or the same key, enrols again: the new enrollment takes the place of the old.
 		count--
+		other.SucceededBy(b.Via, successor, successor)
 		if err := retireReplaced(tx, uid, other, in, actor); err != nil {
 			return err
 		}
@@ -163,7 +172,7 @@ func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, actor 
 func retireReplaced(tx *storage.Tx, uid storage.UID, old *Enrollment, in Installation, actor audit.Actor) error {
 	old.dropAddress(in.Push) // the person who enrols sees it there
 	event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyReplaced}}
-	return errors.Join(Retire(tx, uid, old, &recovery.NoticePayload{Notice: recovery.NoticeReplaced}),
+	return errors.Join(Retire(tx, uid, old, &recovery.NoticePayload{Notice: recovery.NoticeReplaced, Restore: old.Succession.Cause}),
 		audit.Record(tx, actor, event, old.Detail()))
 }
 

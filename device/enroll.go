@@ -95,9 +95,10 @@ func takePlace(tx *storage.Tx, uid storage.UID, id string, e *Enrollment, in Ins
 	why := audit.Facts{audit.FactWhy: audit.WhyTicket}
 	gone := old.Detail()
 	gone.Successor = e.ID
+	old.SucceededBy(e.Via, e.ID, e.ID)
 	err = errors.Join(
 		Put(tx, uid, e),
-		Retire(tx, uid, old, &recovery.NoticePayload{Notice: recovery.NoticeReplaced, About: e.ID}),
+		Retire(tx, uid, old, &recovery.NoticePayload{Notice: recovery.NoticeReplaced, Restore: e.ID, About: e.ID}),
 		audit.Record(tx, actor, audit.Event{Type: audit.Unenroll, UID: uid, Facts: why}, gone))
 	if backup == "" {
 		return err

@@ -63,6 +63,8 @@ type Enrollment struct {
 	LastAuth time.Time `json:"last_auth,omitzero"` // of the last login that it satisfied
 	Via      Via       `json:"via,omitempty"`      // how it came about; "" when an earlier release made it
 
+	Succession Succession `json:"succession,omitzero"` // of one that is retired, when another has taken its place
+
 	Push     PushBinding  `json:"push,omitzero"`     // of TypePush
 	OTP      OneTimeCodes `json:"otp,omitzero"`      // of TypePush and TypeOTP
 	WebAuthn Passkey      `json:"webauthn,omitzero"` // of TypeRoaming and TypePlatform

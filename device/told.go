@@ -44,7 +44,7 @@ func (s *Service) Notices(ctx context.Context, p Proof, since time.Time, wait ti
 
 func (s *Service) notices(ctx context.Context, p Proof, since time.Time) (list []push.Message, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		e, err := s.checkReader(tx, p)
+		e, err := s.CheckReader(tx, p)
 		if err != nil {
 			return err
 		}
@@ -67,8 +67,8 @@ func (s *Service) notices(ctx context.Context, p Proof, since time.Time) (list [
 	return list, err
 }
 
-// checkReader is CheckSigned for a proof of ProveReader.
-func (s *Service) checkReader(tx *storage.Tx, p Proof) (*Enrollment, error) {
+// CheckReader is CheckSigned for a proof of ProveReader.
+func (s *Service) CheckReader(tx *storage.Tx, p Proof) (*Enrollment, error) {
 	e, err := s.CheckSigned(tx, p)
 	if !errors.Is(err, ErrNoEnrollment) {
 		return e, err

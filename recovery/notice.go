@@ -15,7 +15,7 @@ var Notice = outbox.Declare[NoticePayload]("notice", storage.MFA)
 type NoticePayload struct {
 	Notice     NoticeWord    `json:"notice"`
 	At         time.Time     `json:"at,omitzero"`          // Notify sets it: no two notices of a user have the same
-	Restore    string        `json:"restore,omitempty"`    // the restore's id
+	Restore    string        `json:"restore,omitempty"`    // the restore's id; of a phone that was replaced, what it names to dispute that
 	Enrollment string        `json:"enrollment,omitempty"` // only this one is told, though it may be retired; else all active ones
 	Route      string        `json:"route,omitempty"`      // which of its push addresses: a word of package device's; "": all
 	Address    string        `json:"address,omitempty"`    // it is told where it was reached before: a key of package device's
@@ -38,6 +38,7 @@ const (
 	NoticePushTokenChanged    NoticeWord = "push_token_changed"    // the phone's push token or identifier was changed
 	NoticeReplaced            NoticeWord = "replaced"              // the same phone, or its key, has enrolled anew, or a ticket has put another in its place
 	NoticeRestored            NoticeWord = "restored"              // another phone has taken over
+	NoticeRestoreDisputed     NoticeWord = "restore_disputed"      // the phone that was retired says that it was not its person
 	NoticeRestoreStarted      NoticeWord = "restore_started"       // another phone wants to take over
 )
 
@@ -53,6 +54,7 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeHandleChanged:       "The backup of one of your phones has a new restore handle. Was it not you? Tell an admin.",
 	NoticeReplaced:            "This phone is enrolled no longer: it enrolled anew, or another took its place. Was it not you? Tell an admin.",
 	NoticeRestored:            "Another phone has taken over with your recovery code. Was it not you? Tell an admin at once.",
+	NoticeRestoreDisputed:     "The phone that was replaced says that the new one is not yours. Is that so? Tell an admin at once.",
 	NoticeRestoreStarted:      "Another phone wants to take over from one of yours. Is it not you? Open this app and stop it.",
 }
 

@@ -61,6 +61,16 @@ func HasCode(tx *storage.Tx, uid storage.UID) (bool, error) {
 	return s.valid(tx.Now()), err
 }
 
+// MarkOf returns what tells the code that the user has from all others that she had or will have; "" when she has none that
+// counts. Who issues a code and asks for its mark in the same transaction knows later whether it is still that one.
+func MarkOf(tx *storage.Tx, uid storage.UID) (string, error) {
+	s, err := codeOf(tx, uid)
+	if err != nil || !s.valid(tx.Now()) {
+		return "", err
+	}
+	return s.Hash, nil
+}
+
 // CodeIssued reports whether a code was issued since the last reset, whatever has become of it.
 func CodeIssued(tx *storage.Tx, uid storage.UID) (bool, error) {
 	s, err := codeOf(tx, uid)

@@ -14,6 +14,7 @@ import (
 // startFrom starts a restore of a handle on a new phone, from an address.
 func (h *house) startFrom(t *testing.T, handle, address string) *started {
 	t.Helper()
+	h.clock.Advance(time.Millisecond) // no two begin at the same time
 	p := h.newPhone("new phone")
 	req := p.request(t, handle)
 	req.Address = address
@@ -24,7 +25,7 @@ func (h *house) startFrom(t *testing.T, handle, address string) *started {
 
 func (s *started) isThere(t *testing.T) bool {
 	t.Helper()
-	_, err := s.phone.h.restores.State(context.Background(), s.ID, s.Token, "")
+	_, err := s.phone.h.restores.State(context.Background(), s.ID, s.Token, "", from)
 	if err != nil && !errors.Is(err, restore.ErrNone) {
 		t.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func (p *phone) request(t testing.TB, handle string) restore.StartRequest {
 // state is what a GET of the restore says.
 func (s *started) state(t testing.TB) restore.State {
 	t.Helper()
-	state, err := s.phone.h.restores.State(context.Background(), s.ID, s.Token, "")
+	state, err := s.phone.h.restores.State(context.Background(), s.ID, s.Token, "", from)
 	must(t, err)
 	return *state
 }

@@ -40,6 +40,7 @@ type Listed struct {
 	Backup     string
 	Enrollment string // the new installation's, when done
 	End        End
+	Disputed   bool // the phone that it has retired says that it was not its person
 	Vetoed     bool // a veto keeps the restores of the backup closed now
 }
 
@@ -127,6 +128,7 @@ func (r *restore) listed(sc *scene) Listed {
 		WaitUntil:  now.WaitUntil,
 		Backup:     r.Backup,
 		Enrollment: r.Enrollment,
+		Disputed:   !r.Disputed.IsZero(),
 		Vetoed:     sc.facts.Vetoed,
 	}
 	// How it ended, the first that applies.

@@ -120,6 +120,9 @@ func (s *Service) redeem(tx *storage.Tx, f row, sc *scene, code recovery.Code, h
 		return nil, err
 	}
 	enrolled.RecoveryCode = string(next)
+	if f.Record.Code, err = recovery.MarkOf(tx, f.UID); err != nil {
+		return nil, err
+	}
 	latest, err := sc.backup.Latest(tx, f.UID)
 	if err != nil {
 		return nil, err
@@ -160,6 +163,7 @@ func (s *Service) takeOver(tx *storage.Tx, f row, sc *scene, e *device.Enrollmen
 	}
 	notice := recovery.NoticePayload{Notice: recovery.NoticeRestored, Restore: f.Record.ID, About: e.ID}
 	if sc.old != nil {
+		sc.old.SucceededBy(e.Via, e.ID, f.Record.ID)
 		err := errors.Join(
 			s.logins.AskInstead(tx, f.UID, sc.old.ID, e),
 			device.Retire(tx, f.UID, sc.old, &notice))
@@ -192,11 +196,11 @@ func record(tx *storage.Tx, f row, sc *scene, e *device.Enrollment, actor audit.
 }
 
 // State returns how a restore stands. With proof, a compact JWS by the new installation's key, a restore that is done also
-// returns its kept reply.
+// returns its outcome: from its kept reply or, when that is kept no longer and the installation has made no call yet, anew
+// with a fresh proof ([Service.repeat]).
 //
-// Errors: ErrNone; ErrToken; of a restore that is done, with a proof: ErrProof; ErrNotReady, when the reply is kept no
-// longer.
-func (s *Service) State(ctx context.Context, id, token, proof string) (*State, error) {
+// Errors: ErrNone; ErrToken; of a restore that is done, with a proof: ErrProof, and those of repeat.
+func (s *Service) State(ctx context.Context, id, token, proof string, actor audit.Actor) (*State, error) {
 	var state State
 	var key device.Key
 	var kept *recovery.Reply
@@ -226,13 +230,15 @@ func (s *Service) State(ctx context.Context, id, token, proof string) (*State, e
 	if state.Step != StepDone || proof == "" {
 		return &state, nil
 	}
-	if !proves(key, proof, "restore", id) {
+	seconds, ok := proves(key, proof, "restore", id)
+	if !ok {
 		return nil, ErrProof
 	}
-	if kept == nil {
-		return nil, ErrNotReady.With("the restore is done, and its reply is kept no longer")
+	if kept != nil {
+		state.Result, err = readOutcome(kept)
+	} else {
+		state.Result, err = s.repeat(ctx, id, token, proofOf(proof, seconds), actor)
 	}
-	state.Result, err = readOutcome(kept)
 	if err != nil {
 		return nil, err
 	}

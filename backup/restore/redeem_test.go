@@ -143,7 +143,7 @@ func TestRestoreWithCode_GivesALostAnswerAgain(t *testing.T) {
 			t.Errorf("the same call got another answer: %s", diff)
 		}
 		proof := s.phone.Sign(map[string]any{"restore": s.ID, "iat": 12345.5})
-		state, err := h.restores.State(ctx, s.ID, s.Token, proof)
+		state, err := h.restores.State(ctx, s.ID, s.Token, proof, from)
 		must(t, err)
 		if diff := cmp.Diff(first, state.Result); diff != "" {
 			t.Errorf("the proof got another answer: %s", diff)
@@ -154,12 +154,12 @@ func TestRestoreWithCode_GivesALostAnswerAgain(t *testing.T) {
 		for name, claims := range map[string]map[string]any{
 			"another restore's": {"restore": "rst_x", "iat": 1}, "no iat": {"restore": s.ID}, "a start's": {"handle": s.ID, "iat": 1},
 		} {
-			if _, err := h.restores.State(ctx, s.ID, s.Token, s.phone.Sign(claims)); !errors.Is(err, restore.ErrProof) {
+			if _, err := h.restores.State(ctx, s.ID, s.Token, s.phone.Sign(claims), from); !errors.Is(err, restore.ErrProof) {
 				t.Errorf("the proof is %s: %v", name, err)
 			}
 		}
 		byOld := old.Sign(map[string]any{"restore": s.ID, "iat": 1})
-		if _, err := h.restores.State(ctx, s.ID, s.Token, byOld); !errors.Is(err, restore.ErrProof) {
+		if _, err := h.restores.State(ctx, s.ID, s.Token, byOld, from); !errors.Is(err, restore.ErrProof) {
 			t.Errorf("the old key's proof: %v", err)
 		}
 	})
@@ -188,26 +188,34 @@ func TestRestoreWithCode_WhenDoneTakesNoOtherCodeAndCountsNothing(t *testing.T) 
 
 func TestRestoreWithCode_ForgetsItsAnswer(t *testing.T) {
 	ctx := context.Background()
-	cases := map[string]func(t *testing.T, h *house, s *started){
-		"at the first call of the new installation": func(t *testing.T, _ *house, s *started) { s.phone.Proof() },
-		"after a quarter of an hour":                func(_ *testing.T, h *house, _ *started) { h.clock.Advance(recovery.ReplyLife) },
-		"at a rotation of the code": func(t *testing.T, h *house, _ *started) {
+	// A proof of another time than ours gets a kept answer alone: for one that is made anew it must be fresh.
+	cases := map[string]struct {
+		happen func(t *testing.T, h *house, s *started)
+		late   error
+	}{
+		"at the first call of the new installation": {
+			func(t *testing.T, _ *house, s *started) { s.phone.Proof() }, restore.ErrNotReady,
+		},
+		"after a quarter of an hour": {
+			func(_ *testing.T, h *house, _ *started) { h.clock.Advance(recovery.ReplyLife) }, device.ErrClockSkew,
+		},
+		"at a rotation of the code": {func(t *testing.T, h *house, _ *started) {
 			_, err := h.Admins.Regenerate(ctx, "ada", devicetest.Admin)
 			must(t, err)
-		},
+		}, device.ErrClockSkew},
 	}
-	for name, happen := range cases {
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			onEveryEngine(t, func(t *testing.T, h *house) {
 				old := h.enroll(t, "ada").backUp(t, "body")
 				s := h.start(t, old.handle)
 				s.restored(t, old.code)
-				happen(t, h, s)
+				c.happen(t, h, s)
 				if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
 					t.Errorf("the same call: %v", err)
 				}
 				proof := s.phone.Sign(map[string]any{"restore": s.ID, "iat": 1})
-				if _, err := h.restores.State(ctx, s.ID, s.Token, proof); !errors.Is(err, restore.ErrNotReady) {
+				if _, err := h.restores.State(ctx, s.ID, s.Token, proof, from); !errors.Is(err, c.late) {
 					t.Errorf("the proof: %v", err)
 				}
 				s.expect(t, restore.StepDone, "")
@@ -249,7 +257,7 @@ func TestRestoreWithCode_ShowsNoKeptReplyOfABlockedUser(t *testing.T) {
 		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
 			t.Errorf("the same call while the user is blocked: %v", err)
 		}
-		if _, err := h.restores.State(context.Background(), s.ID, s.Token, s.phone.Sign(map[string]any{"restore": s.ID, "iat": 1})); !errors.Is(err, restore.ErrNotReady) {
+		if _, err := h.restores.State(context.Background(), s.ID, s.Token, s.phone.Sign(map[string]any{"restore": s.ID, "iat": 1}), from); !errors.Is(err, restore.ErrNotReady) {
 			t.Errorf("the state with a proof while the user is blocked: %v", err)
 		}
 		h.block(t, "ada", false)
@@ -300,7 +308,7 @@ func TestRestoreWithCode_ClosesTheOtherRestoresOfTheBackup(t *testing.T) {
 		if _, err := closed.redeem(wrongCode); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("a code: %v", err)
 		}
-		if _, err := h.restores.State(ctx, closed.ID, closed.Token, ""); !errors.Is(err, restore.ErrNone) {
+		if _, err := h.restores.State(ctx, closed.ID, closed.Token, "", from); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("its state: %v", err)
 		}
 		if _, err := h.restores.FirstTimeSetup(ctx, closed.ID, closed.Token, from); !errors.Is(err, restore.ErrNone) {
@@ -466,7 +474,7 @@ func TestRestore_IsOverAfterAQuarterOfAnHour(t *testing.T) {
 		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("a code: %v", err)
 		}
-		if _, err := h.restores.State(ctx, s.ID, s.Token, ""); !errors.Is(err, restore.ErrNone) {
+		if _, err := h.restores.State(ctx, s.ID, s.Token, "", from); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("its state: %v", err)
 		}
 		if err := h.restores.Veto(ctx, old.Proof(), s.ID, from); !errors.Is(err, restore.ErrNone) {

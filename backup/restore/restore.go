@@ -77,18 +77,21 @@ type restore struct {
 	Capabilities []string         `json:"capabilities,omitempty"`
 	Platform     string           `json:"platform,omitempty"`
 
-	Started    time.Time `json:"started"`
-	Expires    time.Time `json:"expires"`
-	Kept       time.Time `json:"kept"` // until then as a row
-	First      Decision  `json:"first"`
-	Asked      bool      `json:"watched,omitempty"`   // the old installation is, and its calls are noticed
-	FirstWait  time.Time `json:"first_wait,omitzero"` // with Asked: until then a code waits for a silent one
-	LongWait   time.Time `json:"long_wait,omitzero"`  // with Asked: until then it waits for one that calls
-	Allowed    time.Time `json:"allowed,omitzero"`    // by the old installation
-	Vetoed     time.Time `json:"vetoed,omitzero"`
-	Chosen     time.Time `json:"chosen,omitzero"`
-	Done       time.Time `json:"done,omitzero"`
-	Enrollment string    `json:"enrollment,omitempty"` // the new installation's, when done
+	Started    time.Time  `json:"started"`
+	Expires    time.Time  `json:"expires"`
+	Kept       time.Time  `json:"kept"` // until then as a row
+	First      Decision   `json:"first"`
+	Asked      bool       `json:"watched,omitempty"`   // the old installation is, and its calls are noticed
+	FirstWait  time.Time  `json:"first_wait,omitzero"` // with Asked: until then a code waits for a silent one
+	LongWait   time.Time  `json:"long_wait,omitzero"`  // with Asked: until then it waits for one that calls
+	Allowed    time.Time  `json:"allowed,omitzero"`    // by the old installation
+	Vetoed     time.Time  `json:"vetoed,omitzero"`
+	Chosen     time.Time  `json:"chosen,omitzero"`
+	Done       time.Time  `json:"done,omitzero"`
+	Disputed   time.Time  `json:"disputed,omitzero"`    // by the phone that it has retired
+	Enrollment string     `json:"enrollment,omitempty"` // the new installation's, when done
+	Code       string     `json:"code,omitempty"`       // when done: the mark of the recovery code that it issued last
+	Repeats    []repeated `json:"repeats,omitempty"`    // when done: the answers that were made anew within the hour
 }
 
 // veto keeps the restores of one backup closed; its key is the backup's id.

@@ -131,7 +131,7 @@ func (s *Service) prepare(req StartRequest) *beginning {
 // verify looks at the start's proof.
 func (b *beginning) verify() {
 	sum := sha256.Sum256([]byte(b.Handle))
-	b.proven = proves(b.Installation.Key, b.Proof, "handle", hex.EncodeToString(sum[:]))
+	_, b.proven = proves(b.Installation.Key, b.Proof, "handle", hex.EncodeToString(sum[:]))
 	b.verified = true
 }
 
@@ -179,23 +179,23 @@ func (s *starts) flooded(now time.Time) bool {
 	return len(within(s.Times, now.Add(-startWindow))) >= freeStarts
 }
 
-// proves reports whether a compact JWS is by the key, has value as a member, and has a time. That time is not compared with
-// ours: a phone's clock is never trusted.
-func proves(key device.Key, proof, member, value string) bool {
+// proves reports whether a compact JWS is by the key, has value as a member, and has a time, which it returns in seconds. It
+// does not compare that with ours: a phone's clock is never trusted.
+func proves(key device.Key, proof, member, value string) (iat float64, ok bool) {
 	if proof == "" {
-		return false
+		return 0, false
 	}
 	payload, err := key.Verify(proof)
 	if err != nil {
-		return false
+		return 0, false
 	}
 	var members map[string]any
 	if json.Unmarshal(payload, &members) != nil {
-		return false
+		return 0, false
 	}
 	said, _ := members[member].(string)
-	_, dated := members["iat"].(float64)
-	return dated && strings.EqualFold(said, value)
+	iat, dated := members["iat"].(float64)
+	return iat, dated && strings.EqualFold(said, value)
 }
 
 // start does what Start promises.

@@ -109,7 +109,7 @@ func TestStart_DecidesAnewAtEveryCall(t *testing.T) {
 			t.Errorf("a code for a backup that is gone: %v", err)
 		}
 		h.Reset("ada")
-		if _, err := h.restores.State(context.Background(), s.ID, s.Token, ""); !errors.Is(err, restore.ErrNone) {
+		if _, err := h.restores.State(context.Background(), s.ID, s.Token, "", from); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("after a reset the restore is %v", err)
 		}
 	})
@@ -443,7 +443,7 @@ func TestRestore_OfAStrangerCanBeAskedAboutLikeAnyOther(t *testing.T) {
 			if _, err := s.redeem(wrongCode); !errors.Is(err, restore.ErrNotReady) {
 				t.Errorf("a code: %v", err)
 			}
-			if _, err := h.restores.State(ctx, s.ID, "rt_wrong", ""); !errors.Is(err, restore.ErrToken) {
+			if _, err := h.restores.State(ctx, s.ID, "rt_wrong", "", from); !errors.Is(err, restore.ErrToken) {
 				t.Errorf("another token: %v", err)
 			}
 			state, err := h.restores.FirstTimeSetup(ctx, s.ID, s.Token, from)
@@ -452,11 +452,11 @@ func TestRestore_OfAStrangerCanBeAskedAboutLikeAnyOther(t *testing.T) {
 				t.Errorf("first-time setup answers %+v", state)
 			}
 			h.clock.Advance(15 * time.Minute)
-			if _, err := h.restores.State(ctx, s.ID, s.Token, ""); !errors.Is(err, restore.ErrNone) {
+			if _, err := h.restores.State(ctx, s.ID, s.Token, "", from); !errors.Is(err, restore.ErrNone) {
 				t.Errorf("after 15 minutes: %v", err)
 			}
 		}
-		if _, err := h.restores.State(ctx, "rst_made-up", "rt_x", ""); !errors.Is(err, restore.ErrNone) {
+		if _, err := h.restores.State(ctx, "rst_made-up", "rt_x", "", from); !errors.Is(err, restore.ErrNone) {
 			t.Errorf("a made-up id: %v", err)
 		}
 	})

@@ -137,7 +137,7 @@ func (m *mounted) right(r route) []string {
 		return bearer(string(keyring.TransactionToken))
 	case strings.HasPrefix(r.path, "/api/v2/"):
 		return bearer("management_token")
-	case strings.HasPrefix(r.path, "/api/device-accounts/"), strings.HasSuffix(r.path, "/veto"), strings.HasSuffix(r.path, "/allow"):
+	case strings.HasPrefix(r.path, "/api/device-accounts/"), strings.HasSuffix(r.path, "/veto"), strings.HasSuffix(r.path, "/allow"), strings.HasSuffix(r.path, "/dispute"):
 		return bearer("device_jwt")
 	case strings.HasPrefix(r.path, "/api/restores/"):
 		return bearer("restore_token")

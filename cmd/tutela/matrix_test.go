@@ -38,6 +38,7 @@ var bearing = []struct {
 	{"/api/device-accounts/:id", []string{"device_jwt", "device_token"}},
 	{"/api/restores/:id/veto", []string{"device_jwt"}},
 	{"/api/restores/:id/allow", []string{"device_jwt"}},
+	{"/api/restores/:id/dispute", []string{"device_jwt"}},
 	{"/api/restores/:id", []string{"restore_token"}},
 	{"/api/resolve-transaction", []string{string(keyring.TransactionToken)}},
 }

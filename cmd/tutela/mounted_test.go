@@ -301,7 +301,7 @@ func (m *mounted) signed(claims map[string]any) string {
 }
 
 // installation returns what a new app says of itself, and the members of more.
-func (m *mounted) installation(more ...string) map[string]any {
+func (m *mounted) installation(more ...any) map[string]any {
 	m.t.Helper()
 	key, err := phone.NewKey(phone.ES256)
 	m.must(err)
@@ -309,7 +309,7 @@ func (m *mounted) installation(more ...string) map[string]any {
 	m.must(err)
 	about := map[string]any{"identifier": storage.NewID("app_", 8), "name": "Pixel 9", "public_key": public, "capabilities": []string{phone.NumberMatching}}
 	for i := 0; i < len(more); i += 2 {
-		about[more[i]] = more[i+1]
+		about[more[i].(string)] = more[i+1]
 	}
 	return about
 }

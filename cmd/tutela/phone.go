@@ -43,6 +43,7 @@ type phoneCmd struct {
 	Restores  phoneRestoresCmd  `cmd:"" help:"Show the restores that would take over from this phone."`
 	Allow     phoneAllowCmd     `cmd:"" help:"Let a restore of your own go on at once."`
 	Veto      phoneVetoCmd      `cmd:"" help:"Stop a restore that is not yours."`
+	Dispute   phoneDisputeCmd   `cmd:"" help:"Say that who took over from this phone was not you."`
 	Update    phoneUpdateCmd    `cmd:"" help:"Tell the server a new name or push token."`
 	Unenroll  phoneUnenrollCmd  `cmd:"" help:"Take this phone off the server."`
 

@@ -329,6 +329,34 @@ func (a *phoneAllowCmd) Run(c *phoneCmd) error {
 	return nil
 }
 
+type phoneDisputeCmd struct {
+	Restore string `arg:"" help:"What took over, as the last notice of this phone shows it (tutela phone notices)."`
+}
+
+// Help is the long help of "tutela phone dispute".
+func (phoneDisputeCmd) Help() string {
+	return `Says, from a phone that another has taken the place of within a day, that this was not its person. Admins see it, and all of
+the user's phones are told.
+
+  tutela phone notices
+  tutela phone dispute rst_…`
+}
+
+// Run disputes a restore.
+func (d *phoneDisputeCmd) Run(c *phoneCmd) error {
+	ctx, cancel := phoneContext()
+	defer cancel()
+	p, err := c.open(phone.Options{})
+	if err != nil {
+		return err
+	}
+	if err := p.Dispute(ctx, d.Restore); err != nil {
+		return c.explain(p, err)
+	}
+	c.say("Told. Admins see it, and so do your other phones. Call your help desk as well.\n")
+	return nil
+}
+
 type phoneVetoCmd struct {
 	Restore string `arg:"" help:"Id of the restore, as restores shows it."`
 }

@@ -146,15 +146,18 @@ func ago(d time.Duration) string {
 // showNotice shows a notice, pushed or pulled.
 func (c *phoneCmd) showNotice(n phone.Notice) {
 	text := map[recovery.NoticeWord]string{
-		recovery.NoticeRestoreStarted:   "Another phone wants to take over from this one. Not you?  tutela phone veto " + n.RestoreID,
-		recovery.NoticeRestored:         "Another phone has taken over from this one.",
+		recovery.NoticeRestoreStarted:   "Another phone wants to take over from one of yours. Not you?  tutela phone veto " + n.RestoreID,
+		recovery.NoticeRestored:         "Another phone has taken over. Not you?  On the phone that it took over from: tutela phone dispute " + n.RestoreID,
 		recovery.NoticePushTokenChanged: "The push token of this phone was changed.",
 		recovery.NoticeCodeChanged:      "Your recovery code was changed.",
 		recovery.NoticeDeviceAdded:      "Another phone was added to your account: " + cmp.Or(n.Phone, "no name") + ". Not you?  Tell an admin.",
 		recovery.NoticeHandleChanged:    "The backup of a phone of yours has a new restore handle.",
-		recovery.NoticeReplaced:         "This phone was enrolled anew; this enrollment is over.",
+		recovery.NoticeReplaced:         "This phone was enrolled anew, or another took its place. Not you?  tutela phone dispute " + n.RestoreID,
 		recovery.NoticeCodeGuessed:      "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
 	}[recovery.NoticeWord(n.Kind)]
+	if n.Kind == string(recovery.NoticeRestoreStarted) && n.RestoreID == "" {
+		text = "More phones want to take over from one of yours than are told of one by one. See: tutela phone restores"
+	}
 	text = cmp.Or(text, n.Text, n.Kind)
 	c.say("\n%s  %s\n", n.At.Local().Format("15:04:05"), text)
 }

@@ -8,12 +8,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tutela/device/phone"
 	"tutela/recovery/user"
 	"tutela/server/access"
 	"tutela/server/operator"
 	"tutela/storage"
+	"tutela/storage/audit"
 	"tutela/storage/keyring"
 	"tutela/storage/storagetest"
 )
@@ -122,6 +124,29 @@ var repeatedCalls = []repeated{
 		}
 	}},
 	{name: "veto", prepare: sent("POST", "/api/restores/:id/veto", object(), bearer("device_jwt"))},
+	{name: "dispute", prepare: func(m *mounted) func() reply {
+		m.ok(m.json("POST", "/api/restores/"+m.restoreID+"/recovery-code", map[string]string{"recovery_code": m.held["recovery_code"]},
+			"Authorization", "Bearer "+m.held["restore_token"]))
+		return func() reply {
+			return m.json("POST", "/api/restores/"+m.restoreID+"/dispute", nil, "Authorization", "Bearer "+m.held["device_jwt"])
+		}
+	}},
+	{name: "a lost answer, made anew", done: answers(401, "invalid_token"), prepare: func(m *mounted) func() reply {
+		key, err := phone.NewKey(phone.ES256)
+		m.must(err)
+		public, err := key.Public(false)
+		m.must(err)
+		started := m.ok(m.json("POST", "/api/restores", m.installation("restore_handle", m.held["restore_handle"], "public_key", public)))
+		path := "/api/restores/" + started.member("id")
+		token := "Bearer " + started.member("token")
+		m.ok(m.json("POST", path+"/recovery-code", map[string]string{"recovery_code": m.held["recovery_code"]}, "Authorization", token))
+		_, err = m.house.admins.Regenerate(m.t.Context(), "maria", audit.ByOperator(0)) // erases the kept answer
+		m.must(err)
+		claims := map[string]any{"restore": started.member("id"), "iat": time.Now().Unix()}
+		proof, err := key.Sign(map[string]any{"alg": "ES256"}, claims, false)
+		m.must(err)
+		return func() reply { return m.call("GET", path, "", "Authorization", token, "Restore-Proof", proof) }
+	}},
 	{name: "allow", prepare: sent("POST", "/api/restores/:id/allow", object(), bearer("device_jwt"))},
 
 	{name: "ask", prepare: formed("/bc-authorize", fixed("scope", "openid", "login_hint", "maria", "login_id", "a-login-of-the-bank"))},

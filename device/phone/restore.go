@@ -147,8 +147,9 @@ func (p *Phone) RestoreWithCode(ctx context.Context, code string) (Restored, err
 	return p.finishRestore(r, &got)
 }
 
-// RestoreState asks how the restore stands. When it is done and its answer was lost, the answer is in it again: the phone
-// is then restored, and restored is not nil. Its *Error is restore_not_found when the restore is over.
+// RestoreState asks how the restore stands. When it is done and its answer was lost, the answer is in it again, for thirty
+// days: the phone is then restored, and restored is not nil. After a quarter of an hour it has another token, restore handle
+// and, unless the person got one elsewhere, recovery code. Its *Error is restore_not_found when the restore is over.
 func (p *Phone) RestoreState(ctx context.Context) (r Restore, restored *Restored, err error) {
 	end, err := p.begin()
 	if err != nil {
@@ -160,6 +161,9 @@ func (p *Phone) RestoreState(ctx context.Context) (r Restore, restored *Restored
 		return Restore{}, nil, ErrNoRestore
 	}
 	response, err := p.restoreCall(ctx, under, http.MethodGet, "", nil)
+	if CodeOf(err) == "clock_skew" && !p.quirk().KeepClock && p.learnClock(err) {
+		response, err = p.restoreCall(ctx, under, http.MethodGet, "", nil) // the server wants the proof of a late answer to be fresh
+	}
 	if err != nil {
 		return Restore{}, nil, err
 	}
@@ -306,6 +310,13 @@ func (p *Phone) Allow(ctx context.Context, restoreID string) error {
 // Veto stops a restore from this phone, the old one or another of the user's: "that is not me".
 func (p *Phone) Veto(ctx context.Context, restoreID string) error {
 	_, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: "/api/restores/" + url.PathEscape(restoreID) + "/veto"})
+	return err
+}
+
+// Dispute says, from a phone that was retired within a day, that whoever took over was not its person. id is what its last
+// notice brought.
+func (p *Phone) Dispute(ctx context.Context, id string) error {
+	_, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: "/api/restores/" + url.PathEscape(id) + "/dispute"})
 	return err
 }
 

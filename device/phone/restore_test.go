@@ -124,6 +124,31 @@ func TestRestore_GetsALostAnswerAgainByProofOfItsKey(t *testing.T) {
 	}
 }
 
+// Days later the answer is made anew, also for a phone whose clock is off: the server says the time to sign with.
+func TestRestore_GetsALostAnswerDaysLater(t *testing.T) {
+	for name, quirks := range map[string]Quirks{"its clock is right": {}, "its clock is off": {ClockOffset: time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			s, p := lost(t)
+			must(p.StartRestore(ctx, false))(t)
+			s.lose["POST recovery-code"] = true
+			if _, err := p.RestoreWithCode(ctx, s.code); err == nil {
+				t.Fatal("the answer was to be lost")
+			}
+			s.Clock.Advance(20 * time.Minute)
+			s.Clock.Jump(-20 * time.Minute) // the wall is the machine's, as the Date header is
+			p = open(t, s, p.folder.path)
+			p.SetQuirks(quirks)
+			r, restored, err := p.RestoreState(ctx)
+			if err != nil || r.Step != StepDone || restored == nil || restored.RecoveryCode == "" {
+				t.Fatalf("got %+v, %+v, %v", r, restored, err)
+			}
+			if _, accounts, err := p.FetchBackup(ctx); err != nil || len(accounts) != 3 {
+				t.Errorf("got %v, %v", accounts, err)
+			}
+		})
+	}
+}
+
 func TestRestore_GetsALostAnswerAgainByTheSameCode(t *testing.T) {
 	s, p := lost(t)
 	must(p.StartRestore(ctx, false))(t)

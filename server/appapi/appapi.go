@@ -103,6 +103,20 @@ var (
 		}
 		return a.prove(asked.Context(), c, id, token, true)
 	}}
+	// byLateSigner is bySigner, and lets the key of an enrollment in that was retired a short while ago.
+	byLateSigner = guard{schemeDevice, func(a *api, asked server.Asked, c *caller) error {
+		token, err := bearer(asked.Header("Authorization"))
+		if err != nil {
+			return err
+		}
+		id, err := claimedEnrollment(token)
+		if err != nil {
+			return err
+		}
+		c.proof, err = a.Devices.ProveReader(asked.Context(), id, token)
+		c.settled = err == nil
+		return err
+	}}
 )
 
 // proveOwn lets the device in whose enrollment the path names: by its JWT or, unless signedOnly, its device token.

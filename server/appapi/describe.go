@@ -42,10 +42,11 @@ var refusals = map[string][]error{
 	"list-generations":      {backup.ErrNone},
 	"get-generation":        {backup.ErrNone},
 	"start-restore":         {device.ErrKeyInUse, restore.ErrProof},
-	"get-restore":           {restore.ErrNone, restore.ErrToken, restore.ErrNotReady, device.ErrKeyInUse},
+	"get-restore":           {restore.ErrNone, restore.ErrToken, restore.ErrNotReady, restore.ErrOften, device.ErrClockSkew, device.ErrSuspended, device.ErrKeyInUse},
 	"restore-with-code":     {restore.ErrNone, restore.ErrToken, restore.ErrNotReady, recovery.ErrWrongCode, recovery.ErrLimited, device.ErrKeyInUse},
 	"restore-as-new":        {restore.ErrNone, restore.ErrToken, restore.ErrNotReady},
 	"veto-restore":          {restore.ErrNone, restore.ErrNotReady},
+	"dispute-restore":       {restore.ErrNone},
 	"allow-restore":         {restore.ErrNone, restore.ErrNotReady},
 	"list-restores":         {},
 }

@@ -67,6 +67,7 @@ var table = []wire{
 
 	{device.ErrTooOften, http.StatusTooManyRequests, "too_many_attempts"},
 	{recovery.ErrLimited, http.StatusTooManyRequests, "too_many_attempts"},
+	{restore.ErrOften, http.StatusTooManyRequests, "too_many_attempts"},
 	{server.ErrTooManyCalls, http.StatusTooManyRequests, "too_many_attempts"},
 }
 

@@ -28,7 +28,8 @@ func (a *api) mountRestore() {
 		Method:      http.MethodGet,
 		Path:        path + "/{id}",
 		Summary:     "How does the restore stand?",
-		Description: "With a Restore-Proof, a restore that is done gives its answer again.",
+		Description: "With a Restore-Proof, a restore that is done gives its answer again: for 15 minutes as it was, and for 30 days anew, " +
+			"with a new token and handle, until the enrollment's first call.",
 	}, a.restoreState)
 	register(a, byRestore, huma.Operation{
 		OperationID: "restore-with-code",
@@ -45,6 +46,12 @@ func (a *api) mountRestore() {
 		Summary:     "Give the restore up and start over",
 		Description: "Nothing of the old installation changes, and no code is declared lost. Admins see it.",
 	}, a.firstTimeSetup)
+	a.mountSay()
+}
+
+// mountSay mounts what the user's other phones have to say about a restore.
+func (a *api) mountSay() {
+	const path = "/api/restores"
 	register(a, bySigner, huma.Operation{
 		OperationID:   "veto-restore",
 		Method:        http.MethodPost,
@@ -61,6 +68,15 @@ func (a *api) mountRestore() {
 		Summary:       "Let a restore go on at once, from the old installation",
 		Description:   "It ends the wait until wait_until. The new installation's code is asked for all the same.",
 	}, a.allow)
+	register(a, byLateSigner, huma.Operation{
+		OperationID:   "dispute-restore",
+		Method:        http.MethodPost,
+		Path:          path + "/{id}/dispute",
+		DefaultStatus: http.StatusNoContent,
+		Summary:       "Say that who took over was not this phone's person",
+		Description: "By the key of an enrollment that was retired within 24 hours: by a restore, or by a ticket, which is named as the " +
+			"rst of its notice.",
+	}, a.dispute)
 	register(a, byDevice, huma.Operation{
 		OperationID: "list-restores",
 		Method:      http.MethodGet,
@@ -175,7 +191,7 @@ func (a *api) restoreState(ctx context.Context, c *caller, in *struct {
 	Proof string `header:"Restore-Proof" doc:"A compact JWS by the new key: restore (its id) and iat."`
 },
 ) (*stateOutput, error) {
-	state, err := a.Restores.State(ctx, in.ID, c.credential, in.Proof)
+	state, err := a.Restores.State(ctx, in.ID, c.credential, in.Proof, c.actor)
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +228,10 @@ func (a *api) veto(ctx context.Context, c *caller, in *RestorePath) (*struct{}, 
 
 func (a *api) allow(ctx context.Context, c *caller, in *RestorePath) (*struct{}, error) {
 	return nil, a.Restores.Allow(ctx, c.proof, in.ID, c.actor)
+}
+
+func (a *api) dispute(ctx context.Context, c *caller, in *RestorePath) (*struct{}, error) {
+	return nil, a.Restores.Dispute(ctx, c.proof, in.ID, c.actor)
 }
 
 // waitingRestore is a restore as the old installation sees it.

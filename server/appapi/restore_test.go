@@ -249,7 +249,7 @@ func TestRestore_GivesALostAnswerAgain(t *testing.T) {
 	h.refused(get(h.proof(s.key, "restore", "rst_other")), 401, "invalid_token")
 	h.refused(get("no JWS"), 401, "invalid_token")
 	h.clock.Advance(16 * time.Minute)
-	h.refused(get(h.proof(s.key, "restore", s.id)), 409, "restore_not_ready")
+	h.refused(h.redeem(s, code), 409, "restore_not_ready")
 }
 
 func TestRestore_RefusesWrongCodesAndCountsThem(t *testing.T) {

@@ -278,11 +278,14 @@ func backupOf(b backup.Tracked) Backup {
 	}
 }
 
-// openRestores returns those that are not over, and those whose veto still stands.
+// openRestores returns those that are not over, those whose veto still stands, and those that were disputed.
 func openRestores(all []restore.Listed) []Restore {
 	open := []Restore{}
 	for _, r := range all {
-		if r.End == "" || r.End == restore.EndVetoed && r.Vetoed {
+		if r.Disputed {
+			r.Reason = "disputed"
+		}
+		if r.End == "" || r.End == restore.EndVetoed && r.Vetoed || r.Disputed {
 			open = append(open, Restore{
 				ID:        r.ID,
 				Device:    r.Name,

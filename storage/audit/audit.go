@@ -52,6 +52,8 @@ const (
 	RestoreVetoed     Type = "td_restore_vetoed"
 	RestoreAllowed    Type = "td_restore_allowed"
 	RestoreGivenUp    Type = "td_restore_given_up"
+	RestoreRepeated   Type = "td_restore_repeated"
+	RestoreDisputed   Type = "td_restore_disputed"
 	Reset             Type = "td_reset"
 	PushMuted         Type = "td_push_muted"
 	TapApproval       Type = "td_tap_approval"

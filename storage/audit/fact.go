@@ -10,6 +10,7 @@ const (
 	FactCall       Fact = "call"         // a management call: one of the Call words
 	FactChange     Fact = "change"       // of the installation: one of the Change words
 	FactChannel    Fact = "channel"      // through which a recovery code was tried
+	FactCode       Fact = "code"         // CodeFresh, when an answer that was given again brought another recovery code
 	FactClock      Fact = "clock"        // how the clock was settled: a storage.Settlement
 	FactDevice     Fact = "device"       // what a phone has changed of itself: one of the Device words
 	FactEarlier    Fact = "earlier"      // EarlierRevoked, when a backup's earlier handles were ended
@@ -53,6 +54,9 @@ const (
 	WhyRestored Word = "restored" // a backup was moved: its phone was restored
 	WhyTicket   Word = "ticket"   // an enrollment was removed, or its backup moved: a ticket let another phone take its place
 )
+
+// CodeFresh says that the recovery code was replaced, since nobody can have got it.
+const CodeFresh Word = "fresh"
 
 // FoldedOthers says that the event stands for what found no room in a fold of its own.
 const FoldedOthers Word = "others"

@@ -10,7 +10,7 @@ var types = []Type{
 	UserDelete, TenantUpdate,
 	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,
 	BackupPut, BackupDeleted, BackupUndeleted, BackupHandle, RestoreStarted, RestoreDone, RestoreVetoed,
-	RestoreAllowed, RestoreGivenUp,
+	RestoreAllowed, RestoreGivenUp, RestoreRepeated, RestoreDisputed,
 	Reset, PushMuted, TapApproval, ConcurrentLogin, DeviceMoved, ClientAdded, KeyRotated,
 	Damaged,
 }

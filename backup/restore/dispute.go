@@ -1,0 +1,92 @@
+package restore
+
+import (
+	"context"
+	"errors"
+
+	"tutela/device"
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/setting"
+)
+
+// disputePolicy says what comes of the word of a phone that was retired. Whoever holds it may be a thief who was locked out:
+// so by default it is told, and decides nothing.
+var disputePolicy = setting.OneOf("restore.dispute", "what the word of a phone that was taken over does", disputeTell, disputeSuspend)
+
+// The values of restore.dispute.
+const (
+	disputeTell    = "tell"
+	disputeSuspend = "suspend" // the new installation
+)
+
+// Dispute has the phone of an enrollment that was retired say that whoever took its place was not its person: by a restore
+// with handle and code, by a ticket or by an enrolment token, within 24 hours. id is what it was told with that: the restore's
+// id, else its successor's. Admins see an event, and all of the user's phones are told. With the policy suspend the
+// installation that has taken its place is suspended, also when that was taken over in turn. Once more is no error.
+//
+// p is as device.Service.ProveReader makes it.
+//
+// Errors: those of device.Service.CheckReader; ErrNone, when nothing of that id has retired the caller's enrollment within 24
+// hours.
+func (s *Service) Dispute(ctx context.Context, p device.Proof, id string, actor audit.Actor) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		e, err := s.devices.CheckReader(tx, p)
+		if err != nil {
+			return err
+		}
+		if !e.Disputable(id, tx.Now()) {
+			return ErrNone.With("nothing of that name has retired this phone in the last 24 hours")
+		}
+		if !e.Succession.Disputed.IsZero() {
+			return nil
+		}
+		e.Succession.Disputed = tx.Now()
+		tx.Wake(p.UID)
+		return errors.Join(
+			device.Put(tx, p.UID, e),
+			s.markDisputed(tx, p.UID, e),
+			s.actOn(tx, p.UID, e, actor),
+			recovery.Notify(tx, p.UID, recovery.NoticePayload{Notice: recovery.NoticeRestoreDisputed, Restore: id}))
+	})
+}
+
+// markDisputed has the list of restores show that one was disputed.
+func (s *Service) markDisputed(tx *storage.Tx, uid storage.UID, e *device.Enrollment) error {
+	f, err := s.byID(tx, e.Succession.Cause)
+	if errors.Is(err, ErrNone) || err == nil && f.UID != uid {
+		return nil // no restore has retired it
+	}
+	if err != nil {
+		return err
+	}
+	f.Record.Disputed = tx.Now()
+	return put(tx, f)
+}
+
+// actOn does what the policy says to the installation that has taken the place of e, and records the dispute.
+func (s *Service) actOn(tx *storage.Tx, uid storage.UID, e *device.Enrollment, actor audit.Actor) error {
+	policy, err := disputePolicy.Get(tx)
+	if err != nil {
+		return err
+	}
+	last, err := device.LastSuccessor(tx, uid, e)
+	if err != nil {
+		return err
+	}
+	event := audit.Event{
+		Type:  audit.RestoreDisputed,
+		UID:   uid,
+		Facts: audit.Facts{audit.FactWay: audit.Word(e.Succession.By)},
+	}
+	detail := e.Detail()
+	if last != nil {
+		detail.Successor = last.ID
+	}
+	if policy == disputeSuspend && last != nil && (last.Status == device.Active || last.Status == device.Left) {
+		event.Facts[audit.FactStatus] = audit.Word(device.Suspended)
+		err = device.SetStatus(tx, uid, last, device.Suspended)
+	}
+	return errors.Join(err, audit.Record(tx, actor, event, detail))
+}

@@ -1,0 +1,68 @@
+package device
+
+import (
+	"time"
+
+	"tutela/recovery/user"
+	"tutela/storage"
+)
+
+// Succession says which enrollment has taken the place of one that was retired. Its zero value: none has.
+type Succession struct {
+	By        Via       `json:"by"`                // how the successor came about
+	Successor string    `json:"successor"`         // its id
+	Cause     string    `json:"cause"`             // by what the retired phone names it: the restore's id, else the successor's
+	Disputed  time.Time `json:"disputed,omitzero"` // when the retired phone said that it was not its person
+}
+
+// disputeFor is how long the phone of an enrollment that was retired may say so.
+const disputeFor = 24 * time.Hour
+
+// SucceededBy notes what takes the place of the enrollment, which the caller retires in the same transaction.
+func (e *Enrollment) SucceededBy(by Via, successor, cause string) {
+	e.Succession = Succession{By: by, Successor: successor, Cause: cause}
+}
+
+// Disputable reports whether the enrollment's phone may dispute, as of now, that what is named by cause has retired it.
+func (e *Enrollment) Disputable(cause string, now time.Time) bool {
+	return e.Status == Retired && e.Succession.Cause != "" && e.Succession.Cause == cause && now.Before(e.Changed.Add(disputeFor))
+}
+
+// LastSuccessor follows the successors of an enrollment to the one that nothing has taken the place of; nil when there is none.
+// A thief who restores twice hides the second installation behind no first.
+func LastSuccessor(tx *storage.Tx, uid storage.UID, e *Enrollment) (*Enrollment, error) {
+	var last *Enrollment
+	seen := map[string]bool{e.ID: true}
+	for next := e.Succession.Successor; next != "" && !seen[next]; next = last.Succession.Successor {
+		seen[next] = true
+		found, err := Get(tx, uid, next)
+		if err != nil {
+			return nil, ignoreGone(err)
+		}
+		last = found
+	}
+	return last, nil
+}
+
+// Renew gives an enrollment, whose phone has proven its key but did not get the answer of its enrolment, a new device token
+// in the place of the lost one, and returns that answer. One that was deleted by the lost token alone comes back.
+//
+// Errors: ErrNoEnrollment; ErrSuspended.
+func (s *Service) Renew(tx *storage.Tx, uid storage.UID, e *Enrollment) (*Enrolled, error) {
+	if e.revivable() {
+		if err := revive(tx, uid, e); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.usable(); err != nil {
+		return nil, err
+	}
+	u, err := user.Get(tx, uid)
+	if err != nil {
+		return nil, err
+	}
+	token := newToken()
+	e.Push.Token = s.hashToken(uid, e.ID, token)
+	e.Push.NextToken = nil
+	return s.enrolled(u, e.ID, token, e.OTP.Secret), Put(tx, uid, e)
+}
