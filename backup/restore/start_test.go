@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -245,6 +247,44 @@ func testSixth(t *testing.T, h *house, handle string) {
 	h.clock.Advance(time.Hour)
 	if _, err := h.restores.Start(ctx, none, from); err != nil {
 		t.Errorf("an hour later: %v", err)
+	}
+}
+
+// A start's proof is looked at only when it will be asked for, which others may change meanwhile: of many at once each with a
+// proof is taken, and of those without one the free ones.
+func TestStart_OfManyAtOnceAsksForEachProofThatItNeeds(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		proven bool
+		taken  int
+	}{{"with proofs", true, 40}, {"without proofs", false, 5}} {
+		t.Run(c.name, func(t *testing.T) {
+			h := openHouse(t, ground.Options{})
+			old := h.enroll(t, "ada").backUp(t, "body")
+			requests := make([]restore.StartRequest, 40)
+			for i := range requests {
+				requests[i] = h.newPhone("new phone").request(t, old.handle)
+				if !c.proven {
+					requests[i].Proof = ""
+				}
+			}
+			var group sync.WaitGroup
+			var taken atomic.Int64
+			for _, req := range requests {
+				group.Go(func() {
+					_, err := h.restores.Start(context.Background(), req, from)
+					if err == nil {
+						taken.Add(1)
+					} else if !errors.Is(err, restore.ErrProof) {
+						t.Error(err)
+					}
+				})
+			}
+			group.Wait()
+			if n := int(taken.Load()); n != c.taken {
+				t.Errorf("%d are taken, want %d", n, c.taken)
+			}
+		})
 	}
 }
 
