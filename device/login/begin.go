@@ -212,15 +212,27 @@ func (s *Service) ask(tx *storage.Tx, begun row, b *budget, phones device.Set, h
 	for _, e := range asked {
 		l.Asked = append(l.Asked, e.ID)
 	}
+	if err := s.send(tx, begun, b, asked); err != nil {
+		return err
+	}
+	often := l.Delivery == Silent
 	if how.concurrent {
-		if err := audit.Record(tx, audit.Actor{}, eventOf(begun, audit.ConcurrentLogin, nil), audit.Detail{}); err != nil {
+		if err := note(tx, audit.Actor{}, eventOf(begun, audit.ConcurrentLogin, nil), l.IP, often); err != nil {
 			return err
 		}
 	}
 	facts := audit.Facts{audit.FactPresence: audit.Word(l.presence())}
 	browser := audit.ByUser().WithOrigin(l.IP, l.Agent)
-	return errors.Join(s.send(tx, begun, b, asked),
-		audit.Record(tx, browser, eventOf(begun, audit.StartAuth, facts), audit.Detail{}))
+	return note(tx, browser, eventOf(begun, audit.StartAuth, facts), l.IP, often)
+}
+
+// note writes an event about a login that begins. often says that it is one of many that somebody may cause: then the first
+// of an hour from a network is recorded, and the others are counted.
+func note(tx *storage.Tx, actor audit.Actor, e audit.Event, ip string, often bool) error {
+	if often {
+		return audit.FoldRepeats(tx, actor, e, audit.Detail{}, Network(ip), time.Hour)
+	}
+	return audit.Record(tx, actor, e, audit.Detail{})
 }
 
 // choose picks the phones to ask, and reports whether they match a number. Under PreferNumber the user's phones that match
@@ -271,7 +283,7 @@ func (s *Service) send(tx *storage.Tx, begun row, b *budget, asked device.Set) e
 	}
 	if !ok {
 		l.Delivery = Silent
-		return audit.Record(tx, audit.Actor{}, eventOf(begun, audit.PushMuted, audit.Facts{audit.FactWhy: why}), audit.Detail{})
+		return note(tx, audit.Actor{}, eventOf(begun, audit.PushMuted, audit.Facts{audit.FactWhy: why}), l.IP, true)
 	}
 	tx.Wake(uid)
 	l.Delivery = Pull

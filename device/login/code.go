@@ -89,7 +89,8 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 		Expires: tx.Now().Add(mfaTokenLife),
 		State:   Pending,
 	}
-	if err := admitStart(tx, uid, random.String(), l); err != nil {
+	often, err := admitStart(tx, uid, random.String(), l)
+	if err != nil {
 		return err
 	}
 	actor := start.Actor
@@ -99,7 +100,7 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 	event := eventOf(row{UID: uid, Record: l}, audit.StartAuth, audit.Facts{audit.FactWay: audit.WayGrant})
 	return errors.Join(
 		logins.Insert(tx, uid, random.String(), l),
-		audit.Record(tx, actor, event, audit.Detail{}))
+		note(tx, actor, event, l.IP, often))
 }
 
 // maySetUp reports whether a user who is new may set up here: with a ticket, or without one where the policy leaves that open

@@ -39,19 +39,24 @@ func startsOf(tx *storage.Tx, uid storage.UID, client string) (*starts, error) {
 	return s, err
 }
 
-// admitStart adds a login by grant, unless there were too many from its network in the last minute.
+// startsRecorded is how many logins by grant of a network may be under way until their events are only counted.
+const startsRecorded = 5
+
+// admitStart adds a login by grant, unless there were too many from its network in the last minute. often says that there
+// are many from there.
 //
 // Errors: ErrTooManyStarts, with the time to wait.
-func admitStart(tx *storage.Tx, uid storage.UID, key string, l *Login) error {
+func admitStart(tx *storage.Tx, uid storage.UID, key string, l *Login) (often bool, err error) {
 	s, err := startsOf(tx, uid, l.Client)
 	if err != nil {
-		return err
+		return false, err
 	}
 	from := Network(l.IP)
 	err = s.count(tx.Now(), from)
 	if err != nil {
-		return err
+		return false, err
 	}
+	often = s.from(from) >= startsRecorded
 	s.Recent = append(s.Recent, start{Key: key, Network: from, Began: l.Created.UnixNano()})
 	if len(s.Recent) > startsKept {
 		forgotten := s.forget()
@@ -59,7 +64,17 @@ func admitStart(tx *storage.Tx, uid storage.UID, key string, l *Login) error {
 			err = logins.Delete(tx, uid, forgotten.Key)
 		}
 	}
-	return errors.Join(err, startTable.Put(tx, uid, l.Client, s))
+	return often, errors.Join(err, startTable.Put(tx, uid, l.Client, s))
+}
+
+// from returns how many logins of a network are under way, or were started within the last minute.
+func (s *starts) from(network string) (n int) {
+	for _, r := range s.Recent {
+		if r.Network == network {
+			n++
+		}
+	}
+	return n
 }
 
 // count drops what is over, and reports whether one more may start from a network.

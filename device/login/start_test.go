@@ -184,3 +184,37 @@ func TestBegin_AStaleAppKeepsNoTapPhoneFromBeingAsked(t *testing.T) {
 		asks("without another phone", true, matching)
 	})
 }
+
+// What somebody with the password can cause as often as he likes is one event an hour, with a count.
+func TestBegin_EventsOfAFloodAreFolded(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		h.enroll("ada", "a")
+		thief := request("ada")
+		thief.IP = "203.0.113.9"
+		for range 4 {
+			for range login.PushesPerMinute {
+				h.begin(thief)
+			}
+			h.clock.Advance(time.Minute)
+		}
+		for i := range 5 {
+			for range 50 {
+				_, err := h.startFrom(fmt.Sprintf("203.0.%d.1", i))
+				must(h.t, err)
+			}
+		}
+		for of, want := range map[audit.Type]int{audit.PushMuted: 1, audit.ConcurrentLogin: 4 + 1, audit.StartAuth: 5 + 1 + 5*(5+1)} {
+			h.expectEvents("ada", of, want)
+		}
+		h.clock.Advance(time.Hour)
+		_, _, err := audit.CloseFolds(context.Background(), h.store)
+		must(h.t, err)
+		folded := 0
+		for _, e := range h.events("ada", audit.StartAuth) {
+			folded += max(e.Folded.Count, 1)
+		}
+		if want := 4*login.PushesPerMinute + 5*50; folded != want {
+			h.t.Errorf("the events stand for %d logins, want %d", folded, want)
+		}
+	})
+}
