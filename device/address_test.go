@@ -32,31 +32,42 @@ type modelAddress struct {
 
 func (a *modelAddress) serves() bool { return a.token != "" && (!a.lost || a.retry) }
 
-// named is what a PATCH makes of the addresses.
+// named is what a PATCH makes of the addresses. When it changes one, those that were in force are told.
 func (m *addresses) named(token string, byToken bool) {
+	before := *m
 	if byToken && token != m.proven.token {
 		m.unproven = modelAddress{token: token}
-		return
+	} else {
+		m.proven = modelAddress{token: token}
+		m.unproven = modelAddress{}
 	}
-	m.proven = modelAddress{token: token}
-	m.unproven = modelAddress{}
+	if m.proven.token != before.proven.token || m.unproven.token != before.unproven.token {
+		m.heard(before.served())
+	}
 }
 
-// send returns the tokens to which a message goes, and notes what the service says of them.
-func (m *addresses) send() (tokens []string) {
+// served are the tokens to which messages go.
+func (m *addresses) served() (tokens []string) {
 	for _, a := range []*modelAddress{&m.proven, &m.unproven} {
-		if !a.serves() {
-			continue
+		if a.serves() {
+			tokens = append(tokens, a.token)
 		}
-		tokens = append(tokens, a.token)
-		a.lost = m.gone[a.token]
-		a.retry = false
+	}
+	slices.Sort(tokens)
+	return tokens
+}
+
+// heard notes what the service said of tokens to which a message went.
+func (m *addresses) heard(tokens []string) {
+	for _, a := range []*modelAddress{&m.proven, &m.unproven} {
+		if slices.Contains(tokens, a.token) {
+			a.lost = m.gone[a.token]
+			a.retry = false
+		}
 	}
 	if m.unproven.lost && m.proven.token != "" {
 		m.unproven = modelAddress{}
 	}
-	slices.Sort(tokens)
-	return tokens
 }
 
 func (m *addresses) retry() {
@@ -162,7 +173,8 @@ func (l *addressLife) name(r *rapid.T, byToken bool) {
 
 func (l *addressLife) send(r *rapid.T) {
 	l.h.notify(l.id, recovery.NoticePayload{Notice: recovery.NoticeCodeChanged})
-	want := l.model.send()
+	want := l.model.served()
+	l.model.heard(want)
 	var got []string
 	for _, d := range l.h.deliver() {
 		got = append(got, d.To.Token)

@@ -145,7 +145,10 @@ func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (pu
 // afterNotice forgets an address that was kept only to be told, and notes how the push went.
 func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, to push.Address, went error) error {
 	if notice.Address != "" {
-		return formerAddresses.Delete(tx, uid, notice.Address)
+		// It may still be in force: a proven address is told of what the token alone has named.
+		return errors.Join(
+			formerAddresses.Delete(tx, uid, notice.Address),
+			NotePush(tx, uid, notice.Enrollment, to, went))
 	}
 	e, err := Get(tx, uid, notice.Enrollment)
 	if err != nil {

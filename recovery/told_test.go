@@ -88,3 +88,13 @@ func TestNotices_AResetTakesThem(t *testing.T) {
 		}
 	})
 }
+
+func TestNotices_WakeWhoWaitsWithTheCommit(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		uid, _ := h.newUser("ada")
+		woken, stop := h.store.Watch(uid)
+		defer stop()
+		h.tell(uid, recovery.NoticePayload{Notice: recovery.NoticeCodeChanged})
+		<-woken
+	})
+}

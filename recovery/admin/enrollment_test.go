@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"tutela/device"
 	"tutela/device/devicetest"
@@ -108,5 +109,25 @@ func TestRemoveEnrollment_TheLastOfAnyTypeIsAReset(t *testing.T) {
 		h.ExpectState("ada", user.RecoveryOnly)
 		must(h.t, h.Admins.RemoveEnrollment(ctx, codes.ID, operator))
 		h.ExpectState("ada", user.New)
+	})
+}
+
+// TestRemoveEnrollment_AStolenTokenMakesNobodyNew: a thief deletes her second phone by its token, and an admin takes her lost
+// one away.
+func TestRemoveEnrollment_AStolenTokenMakesNobodyNew(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ctx := context.Background()
+		lost := h.Enroll("ada", "a")
+		second := h.Enroll("ada", "b")
+		byToken, err := second.CallByToken()
+		must(h.t, err)
+		must(h.t, h.Devices.Leave(ctx, byToken, audit.ByUser()))
+		must(h.t, h.Admins.RemoveEnrollment(ctx, lost.Enrolled.ID, audit.ByOperator(0)))
+		h.ExpectState("ada", user.Enrolled)
+		h.Clock.Advance(7 * 24 * time.Hour)
+		h.ExpectState("ada", user.RecoveryOnly)
+		if resets := h.EventsOf("ada", audit.Reset); len(resets) != 0 {
+			h.t.Errorf("%d events of a reset", len(resets))
+		}
 	})
 }

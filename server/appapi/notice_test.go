@@ -42,28 +42,29 @@ func TestNotices_APhoneWithoutAPushServiceReadsWhatItWasTold(t *testing.T) {
 	if empty.raw != "[]" {
 		t.Errorf("nothing told is %s", empty.raw)
 	}
+	h.notify("maria", recovery.NoticePayload{Notice: recovery.NoticeCodeGuessed})
 	second, _ := h.enroll("maria", func(o *phone.Options) { o.Name = "Pixel 10" })
 	h.clock.Advance(time.Second)
 	h.notify("maria", recovery.NoticePayload{Notice: recovery.NoticeRestoreStarted, Restore: "rst_1", Enrollment: p.Enrollment().ID})
 
 	told, err := p.Notices(t.Context(), time.Time{}, 0)
 	h.must(err)
-	if diff := cmp.Diff([]string{"device_added", "restore_started"}, words(told)); diff != "" {
+	if diff := cmp.Diff([]string{"code_guessed", "device_added", "restore_started"}, words(told)); diff != "" {
 		t.Fatal(diff)
 	}
 	want := phone.Notice{
 		EnrollmentID: p.Enrollment().ID,
 		Server:       "https://mfa.example.org",
-		At:           told[0].At,
+		At:           told[1].At,
 		Kind:         "device_added",
 		Phone:        "Pixel 10",
 		Text:         "Another phone was added to your account. Was it not you? Tell an admin.",
 	}
-	if diff := cmp.Diff(want, told[0]); diff != "" {
+	if diff := cmp.Diff(want, told[1]); diff != "" {
 		t.Error(diff)
 	}
-	if told[1].RestoreID != "rst_1" || told[1].Phone != "" {
-		t.Errorf("told %+v", told[1])
+	if told[2].RestoreID != "rst_1" || told[2].Phone != "" {
+		t.Errorf("told %+v", told[2])
 	}
 	later, err := p.Notices(t.Context(), told[0].At, 0)
 	h.must(err)
