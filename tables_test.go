@@ -11,21 +11,27 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	_ "tutela/recovery/admin" // the packages that declare tables of users
+	"tutela/storage"
 )
 
 // The list of tables in docs/design.md. Its first columns say what the source says; the last two are written by hand and
 // kept by make book.
 const (
 	designPage  = "docs/design.md"
-	tablesBegin = "<!-- The first six columns are written by make book, the last two by hand. -->\n"
+	tablesBegin = "<!-- The first seven columns are written by make book, the last two by hand. -->\n"
 	tablesEnd   = "<!-- The end of the tables. -->\n"
-	tablesHead  = "| table | package | class | expires | sealed | found by | key | what there is of it, and its bound |\n|---|---|---|---|---|---|---|---|\n"
+	tablesHead  = "| table | package | class | expires | sealed | found by | of a user, at most | key | what there is of it, and its bound |\n|---|---|---|---|---|---|---|---|---|\n"
 )
 
 // byHand are the columns of a table that no program can know.
 type byHand struct{ key, bound string }
 
-const unsaid = "?"
+const (
+	unsaid       = "?"
+	tableColumns = 9
+)
 
 func TestBook_ListOfTablesIsFreshAndSaysTheBoundOfEach(t *testing.T) {
 	content, err := os.ReadFile(designPage)
@@ -49,6 +55,11 @@ func TestBook_ListOfTablesIsFreshAndSaysTheBoundOfEach(t *testing.T) {
 	}
 	if string(listed) != fresh {
 		t.Errorf("the list of tables in %s is not that of the source: run make book", designPage)
+	}
+	for table, most := range storage.Bounds() {
+		if most <= 0 {
+			t.Errorf("table %s does not declare how many rows a user has at most", table)
+		}
 	}
 	for _, d := range tables {
 		if said := words[d.id()]; said.key == "" || said.bound == "" || said.key == unsaid || said.bound == unsaid {
@@ -192,6 +203,7 @@ func textOf(e ast.Expr) string {
 func listOfTables(tables []*table, words map[string]byHand) string {
 	var list strings.Builder
 	list.WriteString(tablesHead)
+	bounds := storage.Bounds()
 	for _, d := range tables {
 		expires := ""
 		if d.expires {
@@ -201,8 +213,12 @@ func listOfTables(tables []*table, words map[string]byHand) string {
 		if !known {
 			said = byHand{unsaid, unsaid}
 		}
-		fmt.Fprintf(&list, "| `%s` | `%s` | %s | %s | %s | %s | %s | %s |\n", d.name, d.pkg, d.class, expires,
-			strings.Join(d.sealed, ", "), strings.Join(d.indexes, ", "), said.key, said.bound)
+		most := ""
+		if n, ofUsers := bounds[d.name]; ofUsers && d.class != "log" {
+			most = strconv.Itoa(n)
+		}
+		fmt.Fprintf(&list, "| `%s` | `%s` | %s | %s | %s | %s | %s | %s | %s |\n", d.name, d.pkg, d.class, expires,
+			strings.Join(d.sealed, ", "), strings.Join(d.indexes, ", "), most, said.key, said.bound)
 	}
 	return list.String()
 }
@@ -219,10 +235,10 @@ func wordsByHand(t *testing.T, list string) map[string]byHand {
 		if line == "" {
 			continue
 		}
-		if len(cells) != 8 {
+		if len(cells) != tableColumns {
 			t.Fatalf("%s: a row of the list of tables has %d columns: %s", designPage, len(cells), line)
 		}
-		words[strings.Trim(cells[0], "`")+" "+cells[2]] = byHand{cells[6], cells[7]}
+		words[strings.Trim(cells[0], "`")+" "+cells[2]] = byHand{cells[tableColumns-2], cells[tableColumns-1]}
 	}
 	return words
 }

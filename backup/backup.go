@@ -64,6 +64,7 @@ var (
 	backups = storage.Declare(storage.Spec[Backup]{
 		Name:    "backup",
 		Class:   storage.MFA,
+		Most:    MostBackups,
 		Expires: (*Backup).over,
 		Swept:   dropVersions,
 	})

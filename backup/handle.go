@@ -28,6 +28,7 @@ type freshHandle struct {
 var freshHandles = storage.Declare(storage.Spec[freshHandle]{
 	Name:    "backup_handle",
 	Class:   storage.MFA,
+	Most:    MostBackups,
 	Expires: func(h *freshHandle) time.Time { return h.Expires },
 	Sealed:  func(h *freshHandle) []storage.Field { return []storage.Field{{Name: "handle", Value: &h.Handle}} },
 })

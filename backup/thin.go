@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"tutela/device"
 	"tutela/storage"
 )
 
@@ -90,6 +91,10 @@ func boundGenerations(tx *storage.Tx, uid storage.UID) error {
 
 // MostOrphans is how many backups a user has that no phone of hers writes to, and as many deleted ones.
 const MostOrphans = 4
+
+// MostBackups is how many backups a user has: one an enrollment, and what no enrollment writes to. Enrollments that retire at
+// once leave more orphans than MostOrphans until the next backup begins, and are as many enrollments less.
+const MostBackups = device.MostEnrollments + 2*MostOrphans
 
 // boundOrphans removes the orphaned backups past the newest, which a person whose phone is gone comes back by.
 func boundOrphans(tx *storage.Tx, uid storage.UID) error {

@@ -26,8 +26,17 @@ type Version struct {
 }
 
 var (
-	versions = storage.Declare(storage.Spec[Version]{Name: "backup_version", Class: storage.MFA})
-	chunks   = storage.Declare(storage.Spec[[]byte]{Name: "backup_chunk", Class: storage.MFA, Raw: true})
+	versions = storage.Declare(storage.Spec[Version]{
+		Name:  "backup_version",
+		Class: storage.MFA,
+		Most:  MostGenerations + MostBackups,
+	})
+	chunks = storage.Declare(storage.Spec[[]byte]{
+		Name:  "backup_chunk",
+		Class: storage.MFA,
+		Most:  (MostGenerations + MostBackups) * (MaxBlobBytes / chunkBytes),
+		Raw:   true,
+	})
 )
 
 // Latest returns the latest version of the caller's backup with its body.

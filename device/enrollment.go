@@ -110,6 +110,7 @@ var (
 	enrollments = storage.Declare(storage.Spec[Enrollment]{
 		Name:  "enrollment",
 		Class: storage.MFA,
+		Most:  MostEnrollments + MostRetired,
 		Sealed: func(e *Enrollment) []storage.Field {
 			return []storage.Field{
 				{Name: "push_token", Value: &e.Push.Address.Token},

@@ -26,6 +26,7 @@ const formerLife = 24 * time.Hour
 var formerAddresses = storage.Declare(storage.Spec[formerAddress]{
 	Name:    "push_address",
 	Class:   storage.MFA,
+	Most:    (MostEnrollments + MostRetired) * formerKept,
 	Expires: func(a *formerAddress) time.Time { return a.Expires },
 	Sealed:  func(a *formerAddress) []storage.Field { return []storage.Field{{Name: "token", Value: &a.Token}} },
 })

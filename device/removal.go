@@ -15,7 +15,7 @@ func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.Not
 	e.Changed = tx.Now()
 	e.endPush()
 	tx.Wake(uid)
-	return errors.Join(tellLast(tx, uid, e, notice), Put(tx, uid, e), recovery.ForgetReplies(tx, uid))
+	return errors.Join(tellLast(tx, uid, e, notice), Put(tx, uid, e), forgetRetired(tx, uid), recovery.ForgetReplies(tx, uid))
 }
 
 // tellLast tells the phone of an enrollment that ends, if there is something to tell, and settles which notices it can still

@@ -48,6 +48,7 @@ var (
 	tickets = storage.Declare(storage.Spec[ticket]{
 		Name:  "ticket",
 		Class: storage.MFA,
+		Most:  ticketsKept * (1 + startsKept),
 		// Longer than the ticket itself: for one that was started from it at the last moment, and for the answer that a
 		// spent one still gives.
 		Expires: func(t *ticket) time.Time { return t.Expires.Add(startedLife + recovery.ReplyLife) },

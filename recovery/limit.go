@@ -37,7 +37,7 @@ type limit struct {
 	Until    time.Time `json:"until,omitzero"`
 }
 
-var limits = storage.Declare(storage.Spec[limit]{Name: "limit", Class: storage.MFA})
+var limits = storage.Declare(storage.Spec[limit]{Name: "limit", Class: storage.MFA, Most: 3})
 
 // fail counts a wrong code. While the channel waits it counts nothing and returns ErrLimited. guessed says that this is the
 // code with which the channel begins to wait.

@@ -32,7 +32,7 @@ func (s *saved) valid(now time.Time) bool {
 	return s != nil && (!s.AdminIssued || now.Before(s.Issued.Add(adminIssuedLife)))
 }
 
-var codes = storage.Declare(storage.Spec[saved]{Name: "recovery_code", Class: storage.MFA})
+var codes = storage.Declare(storage.Spec[saved]{Name: "recovery_code", Class: storage.MFA, Most: 1})
 
 // theCode is the key of the one row a user has in the table.
 const theCode = ""

@@ -19,9 +19,14 @@ type Reply struct {
 	Expires    time.Time `json:"expires"`
 }
 
+// mostReplies bounds the replies that are kept for a user: those of her logins, of at most a dozen a minute, and of her
+// enrolments.
+const mostReplies = 256
+
 var replies = storage.Declare(storage.Spec[Reply]{
 	Name:    "answer",
 	Class:   storage.MFA,
+	Most:    mostReplies,
 	Expires: func(r *Reply) time.Time { return r.Expires },
 	Sealed:  func(r *Reply) []storage.Field { return []storage.Field{{Name: "body", Value: &r.Body}} },
 })

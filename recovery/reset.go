@@ -75,8 +75,8 @@ type compaction struct {
 }
 
 var (
-	receipts    = storage.Declare(storage.Spec[Receipt]{Name: "receipt", Class: storage.Account})
-	evidence    = storage.Declare(storage.Spec[receiptEvidence]{Name: "receipt_evidence", Class: storage.Evidence})
+	receipts    = storage.Declare(storage.Spec[Receipt]{Name: "receipt", Class: storage.Account, Most: mostReceipts})
+	evidence    = storage.Declare(storage.Spec[receiptEvidence]{Name: "receipt_evidence", Class: storage.Evidence, Most: mostReceipts})
 	compactions = storage.Declare(storage.Spec[compaction]{Name: "compaction", Class: storage.Settings})
 )
 
@@ -140,6 +140,7 @@ func (s *Service) keepReceipt(ctx context.Context, tx *storage.Tx, uid storage.U
 	}
 	e := audit.Event{Type: audit.Reset, UID: uid, Facts: audit.Facts{audit.FactReceipt: audit.Word(r.ID)}}
 	return errors.Join(
+		forgetReceipts(tx, uid),
 		receipts.Put(tx, uid, r.ID, r),
 		evidence.Put(tx, uid, r.ID, &receiptEvidence{
 			ID:      r.ID,

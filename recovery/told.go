@@ -22,6 +22,7 @@ type notice struct {
 var notices = storage.Declare(storage.Spec[notice]{
 	Name:    "notice",
 	Class:   storage.MFA,
+	Most:    noticesKept,
 	Expires: func(n *notice) time.Time { return n.Expires },
 })
 

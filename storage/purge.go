@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -29,18 +28,15 @@ func Purge(tx *Tx, uid UID, dry bool, classes ...Class) ([]Removed, error) {
 	if err != nil {
 		return nil, fmt.Errorf("purge %s: %w", uid, err)
 	}
+	if !dry {
+		if err := tx.removeAll(rows); err != nil {
+			return nil, fmt.Errorf("purge %s: %w", uid, err)
+		}
+		tx.Wake(uid)
+	}
 	removed := make([]Removed, 0, len(rows))
 	for _, p := range rows {
 		removed = append(removed, p.Removed)
-		if dry {
-			continue
-		}
-		if err := errors.Join(tx.removeEntries(p.key, p.row), tx.delete(p.key)); err != nil {
-			return nil, fmt.Errorf("purge %s of %s: %w", p.Table, uid, err)
-		}
-	}
-	if !dry {
-		tx.Wake(uid)
 	}
 	slices.SortFunc(removed, func(a, b Removed) int {
 		return cmp.Or(strings.Compare(a.Table, b.Table), strings.Compare(a.Key, b.Key))
@@ -51,31 +47,58 @@ func Purge(tx *Tx, uid UID, dry bool, classes ...Class) ([]Removed, error) {
 // purged is what a purge removes.
 type purged struct {
 	Removed
-	key []byte
-	row row // without its record; nothing of a row that cannot be read, whose entries then point at nothing
+	key     string
+	entries *row // what points at it, without its record; nil: nothing does, or it cannot be read
 }
 
-// found is a row as a scan shows it, in memory of its own.
+// found is a row as a scan shows it, in memory of its own. Nothing of its record is copied, or decoded.
 func found(k, value []byte) purged {
-	p := purged{key: bytes.Clone(k)}
-	if r, err := decodeRow(value); err == nil {
-		p.row = r.entries()
+	p := purged{key: string(k)}
+	if r, err := decodeRow(value); err == nil && (len(r.indexes) > 0 || !r.expires.IsZero()) {
+		entries := r.entries()
+		p.entries = &entries
 	}
 	return p
+}
+
+// removeAll removes what scans have found. The rows come first, in their order: see [WriteSet].
+func (tx *Tx) removeAll(rows []purged) error {
+	if err := tx.writable(); err != nil {
+		return err
+	}
+	tx.ws.grow(len(rows))
+	for _, p := range rows {
+		tx.ws.set(p.key, nil)
+	}
+	for _, p := range rows {
+		if p.entries == nil {
+			continue
+		}
+		if err := tx.removeEntries([]byte(p.key), *p.entries); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // purgeable returns what lies in the store of uid, of some classes.
 func (tx *Tx) purgeable(uid UID, classes []Class) (rows []purged, err error) {
 	var failed error
-	err = tx.scan(Prefix(userPrefix(uid)), func(k, value []byte) bool {
-		var name, key string
-		var class Class
-		if _, name, key, failed = splitRowKey(k); failed == nil {
-			class, failed = classOf(name)
+	wanted := false
+	table := "" // of the last row, for most are of the table of the one before
+	prefix := userPrefix(uid)
+	err = tx.scan(Prefix(prefix), func(k, value []byte) bool {
+		rest := k[len(prefix):]
+		if len(rest) <= len(table) || rest[len(table)] != 0 || string(rest[:len(table)]) != table || table == "" {
+			var class Class
+			if _, table, _, failed = splitRowKey(k); failed == nil {
+				class, failed = classOf(table)
+			}
+			wanted = slices.Contains(classes, class)
 		}
-		if failed == nil && slices.Contains(classes, class) {
+		if failed == nil && wanted {
 			p := found(k, value)
-			p.Removed = Removed{name, key}
+			p.Removed = Removed{table, p.key[len(prefix)+len(table)+1:]}
 			rows = append(rows, p)
 		}
 		return failed == nil
@@ -91,7 +114,7 @@ func (tx *Tx) purgeable(uid UID, classes []Class) (rows []purged, err error) {
 			return true
 		}
 		_, _, key, _ := splitRowKey(aside.Key)
-		rows = append(rows, purged{Removed: Removed{aside.Table, key}, key: bytes.Clone(k)})
+		rows = append(rows, purged{Removed: Removed{aside.Table, key}, key: string(k)})
 		return true
 	})
 	return rows, err

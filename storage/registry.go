@@ -19,6 +19,7 @@ var tables = registry{byName: make(map[string]declared), logs: make(map[string]b
 // declared is a table of any type.
 type declared interface {
 	class() Class
+	most() int
 	sealed() bool
 	swept(tx *Tx, uid UID, key string) error
 	reseal(tx *Tx, uid UID, key string) error
@@ -79,6 +80,19 @@ func Tables() map[string]Class {
 		classes[name] = t.class()
 	}
 	return classes
+}
+
+// Bounds returns, of each declared table of users, how many rows a user has at most.
+func Bounds() map[string]int {
+	tables.mu.RLock()
+	defer tables.mu.RUnlock()
+	bounds := make(map[string]int, len(tables.byName))
+	for name, t := range tables.byName {
+		if t.class() != Settings {
+			bounds[name] = t.most()
+		}
+	}
+	return bounds
 }
 
 // isName reports whether s can be the name of a table, an index or a log: lower-case letters, digits and underscores,

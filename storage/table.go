@@ -26,6 +26,10 @@ type Spec[T any] struct {
 	Name  string // unique; part of every key; never changed once released
 	Class Class  // Settings makes it a table of the house, any other class a table of users
 
+	// Most is how many rows of a user there are at most, those past their expiry that the sweeper has passed left out. Whoever
+	// writes them sees to it. The house's tables have none.
+	Most int
+
 	// Expires tells when a record is over; the zero time, or no function, is never.
 	Expires func(*T) time.Time
 
@@ -104,6 +108,8 @@ func Declare[T any](spec Spec[T]) *Table[T] {
 }
 
 func (t *Table[T]) class() Class { return t.spec.Class }
+
+func (t *Table[T]) most() int { return t.spec.Most }
 
 func (t *Table[T]) sealed() bool { return t.spec.Sealed != nil }
 
@@ -242,10 +248,10 @@ func (t *Table[T]) DeletePrefixed(tx *Tx, uid UID, prefix string) error {
 		rows = append(rows, found(rk, value))
 		return true
 	})
-	for _, p := range rows {
-		err = errors.Join(err, tx.removeEntries(p.key, p.row), tx.delete(p.key))
+	if err != nil || len(rows) == 0 {
+		return err
 	}
-	return err
+	return tx.removeAll(rows)
 }
 
 // All returns the records of uid in the order of their keys.

@@ -105,6 +105,7 @@ var (
 	restores = storage.Declare(storage.Spec[restore]{
 		Name:    "restore",
 		Class:   storage.MFA,
+		Most:    mostOpen + mostOver,
 		Expires: func(r *restore) time.Time { return r.Kept },
 		Sealed:  func(r *restore) []storage.Field { return []storage.Field{{Name: "push_token", Value: &r.Push.Token}} },
 		Upgrade: readFlatAddress,
@@ -112,6 +113,7 @@ var (
 	vetoes = storage.Declare(storage.Spec[veto]{
 		Name:    "restore_veto",
 		Class:   storage.MFA,
+		Most:    backup.MostBackups,
 		Expires: func(v *veto) time.Time { return v.At.Add(vetoLife) },
 	})
 )

@@ -44,6 +44,7 @@ var (
 	startTable = storage.Declare(storage.Spec[starts]{
 		Name:  "restore_start",
 		Class: storage.MFA,
+		Most:  1,
 		Expires: func(s *starts) time.Time {
 			return s.Times[len(s.Times)-1].Add(startWindow)
 		},
@@ -51,6 +52,7 @@ var (
 	namedKeys = storage.Declare(storage.Spec[namedKey]{
 		Name:    "restore_key",
 		Class:   storage.MFA,
+		Most:    mostKeys,
 		Expires: func(k *namedKey) time.Time { return k.At.Add(startWindow) },
 	})
 )

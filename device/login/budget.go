@@ -27,7 +27,7 @@ type budget struct {
 	Next  time.Time            `json:"next,omitzero"`   // when a push without an address goes through though it is muted
 }
 
-var budgets = storage.Declare(storage.Spec[budget]{Name: "push_budget", Class: storage.MFA})
+var budgets = storage.Declare(storage.Spec[budget]{Name: "push_budget", Class: storage.MFA, Most: mostClients})
 
 func budgetOf(tx *storage.Tx, uid storage.UID, client string) (*budget, error) {
 	b, err := budgets.Get(tx, uid, client)
@@ -57,7 +57,7 @@ func (b *budget) take(tx *storage.Tx, uid storage.UID, client, ip string) (ok bo
 		b.Next = now.Add(letThrough)
 	}
 	bucket.cost(now, most)
-	return true, "", budgets.Put(tx, uid, client, b)
+	return true, "", b.put(tx, uid, client)
 }
 
 func (b *budget) muted(now time.Time, from string) bool {
@@ -82,7 +82,7 @@ func denied(tx *storage.Tx, uid storage.UID, l *Login, notMe bool) error {
 	if notMe {
 		b.mute(tx.Now(), from)
 	}
-	return budgets.Put(tx, uid, l.Client, b)
+	return b.put(tx, uid, l.Client)
 }
 
 func (b *budget) mute(now time.Time, from string) {
@@ -134,7 +134,7 @@ func succeeded(tx *storage.Tx, uid storage.UID, l *Login) error {
 		return err
 	}
 	b.succeed(tx.Now(), Network(l.IP), l.Delivery != Silent)
-	return budgets.Put(tx, uid, l.Client, b)
+	return b.put(tx, uid, l.Client)
 }
 
 // NetworksOf returns the networks from which the user has succeeded in a login within the last 30 days, of any client.

@@ -111,7 +111,9 @@ type Login struct {
 }
 
 var logins = storage.Declare(storage.Spec[Login]{
-	Name: "login", Class: storage.MFA,
+	Name:    "login",
+	Class:   storage.MFA,
+	Most:    mostClients * mostOfClient,
 	Expires: func(l *Login) time.Time { return l.Expires.Add(collectFor) },
 })
 

@@ -45,7 +45,7 @@ func newRecent(key string, l *Login, place string) recent {
 	}
 }
 
-var paces = storage.Declare(storage.Spec[pace]{Name: "pace", Class: storage.MFA})
+var paces = storage.Declare(storage.Spec[pace]{Name: "pace", Class: storage.MFA, Most: 1})
 
 // thePace is the key of the one row a user has in the table.
 const thePace = ""

@@ -29,7 +29,7 @@ type start struct {
 	Began   int64  `json:"began"` // Unix nanoseconds
 }
 
-var startTable = storage.Declare(storage.Spec[starts]{Name: "mfa_start", Class: storage.MFA})
+var startTable = storage.Declare(storage.Spec[starts]{Name: "mfa_start", Class: storage.MFA, Most: mostClients})
 
 func startsOf(tx *storage.Tx, uid storage.UID, client string) (*starts, error) {
 	s, err := startTable.Get(tx, uid, client)
@@ -64,7 +64,9 @@ func admitStart(tx *storage.Tx, uid storage.UID, key string, l *Login) (often bo
 			err = logins.Delete(tx, uid, forgotten.Key)
 		}
 	}
-	return often, errors.Join(err, startTable.Put(tx, uid, l.Client, s))
+	return often, errors.Join(err,
+		forgetStarts(tx, uid, l.Client),
+		startTable.Put(tx, uid, l.Client, s))
 }
 
 // from returns how many logins of a network are under way, or were started within the last minute.

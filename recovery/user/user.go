@@ -79,7 +79,7 @@ type User struct {
 }
 
 var (
-	users      = storage.Declare(storage.Spec[User]{Name: "user", Class: storage.Account})
+	users      = storage.Declare(storage.Spec[User]{Name: "user", Class: storage.Account, Most: 1})
 	byID       = users.Unique("id", func(u *User) []string { return []string{u.ID} })
 	byEmail    = users.Plain("email", func(u *User) []string { return indexed(u.Email) })
 	byUsername = users.Plain("username", func(u *User) []string { return indexed(u.Username) })

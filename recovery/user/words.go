@@ -19,7 +19,7 @@ type words struct {
 }
 
 var (
-	wordsOf = storage.Declare(storage.Spec[words]{Name: "user_words", Class: storage.Account})
+	wordsOf = storage.Declare(storage.Spec[words]{Name: "user_words", Class: storage.Account, Most: 1})
 	byWord  = wordsOf.Plain("rest", func(w *words) []string { return w.Rest })
 	// builtIndexes names the indexes that hold all users. Users of an earlier release have no words until they are built.
 	builtIndexes = storage.Declare(storage.Spec[builtIndex]{Name: "user_index", Class: storage.Settings})

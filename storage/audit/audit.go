@@ -105,12 +105,27 @@ type Entry struct {
 
 var (
 	events = storage.DeclareLog("event")
-	// ofUser points from a user to the events about him; the value is empty.
-	ofUser = storage.Declare(storage.Spec[[]byte]{Name: "event", Class: storage.Evidence, Raw: true})
+	// ofUser points from a user to the events about him. The value is the event's type; empty, from an earlier release.
+	ofUser = storage.Declare(storage.Spec[[]byte]{
+		Name:  "event",
+		Class: storage.Evidence,
+		Most:  MostEvents,
+		Raw:   true,
+	})
 	// details hold the bytes of details, in JSON; the digest in the event is over them.
-	details = storage.Declare(storage.Spec[[]byte]{Name: "event_detail", Class: storage.MFA, Raw: true})
+	details = storage.Declare(storage.Spec[[]byte]{
+		Name:  "event_detail",
+		Class: storage.MFA,
+		Most:  MostEvents,
+		Raw:   true,
+	})
 	// accountDetails outlive a reset.
-	accountDetails = storage.Declare(storage.Spec[[]byte]{Name: "event_account_detail", Class: storage.Account, Raw: true})
+	accountDetails = storage.Declare(storage.Spec[[]byte]{
+		Name:  "event_account_detail",
+		Class: storage.Account,
+		Most:  MostEvents,
+		Raw:   true,
+	})
 	// houseDetails are those of the installation's events, and go with them.
 	houseDetails = storage.Declare(storage.Spec[[]byte]{Name: "event_detail_house", Class: storage.Settings, Raw: true})
 )
@@ -147,8 +162,16 @@ func record(tx *storage.Tx, e Event, d Detail, in *storage.Table[[]byte]) error 
 	return nil
 }
 
-// write writes an event into a log and its detail into a table.
+// write writes an event into a log and its detail into a table. About a user there is a bound: see count.
 func write(tx *storage.Tx, into storage.Log, e Event, d Detail, in *storage.Table[[]byte]) error {
+	err := writeUncounted(tx, into, e, d, in)
+	if err != nil || e.UID.IsZero() {
+		return err
+	}
+	return count(tx, e.UID, into == passing)
+}
+
+func writeUncounted(tx *storage.Tx, into storage.Log, e Event, d Detail, in *storage.Table[[]byte]) error {
 	e.V = formVersion
 	e.ID = newID(tx)
 	e.Time = tx.Now()
@@ -172,7 +195,8 @@ func write(tx *storage.Tx, into storage.Log, e Event, d Detail, in *storage.Tabl
 	// From here on the bytes are never encoded again.
 	err = into.Append(tx, e.UID, e.ID, seal(format, opening, event))
 	if err == nil && !e.UID.IsZero() {
-		err = ofUser.Add(tx, e.UID, e.ID, &[]byte{})
+		pointer := []byte(e.Type)
+		err = ofUser.Add(tx, e.UID, e.ID, &pointer)
 	}
 	if err == nil && detail != nil {
 		err = in.Add(tx, e.UID, e.ID, &detail)

@@ -14,7 +14,7 @@ const (
 	FactClock      Fact = "clock"        // how the clock was settled: a storage.Settlement
 	FactDevice     Fact = "device"       // what a phone has changed of itself: one of the Device words
 	FactEarlier    Fact = "earlier"      // EarlierRevoked, when a backup's earlier handles were ended
-	FactFolded     Fact = "folded"       // FoldedOthers
+	FactFolded     Fact = "folded"       // FoldedOthers or FoldedOlder
 	FactIDTokenAlg Fact = "id_token_alg" // that signs a client's ID tokens
 	FactIdentifier Fact = "identifier"   // IdentifierChanged, when the phone that answered names itself otherwise than before
 	FactKid        Fact = "kid"          // of a signing key
@@ -57,6 +57,9 @@ const (
 
 // CodeFresh says that the recovery code was replaced, since nobody can have got it.
 const CodeFresh Word = "fresh"
+
+// FoldedOlder says that the event stands for the oldest of its type about a user, of whom there were too many.
+const FoldedOlder Word = "older"
 
 // FoldedOthers says that the event stands for what found no room in a fold of its own.
 const FoldedOthers Word = "others"

@@ -36,8 +36,11 @@ const (
 	maxHouseFolds = 256
 )
 
+// foldedTypes is how many types of events about a user are folded at most.
+const foldedTypes = 8
+
 var (
-	userFolds  = storage.Declare(storage.Spec[fold]{Name: "fold", Class: storage.MFA})
+	userFolds  = storage.Declare(storage.Spec[fold]{Name: "fold", Class: storage.MFA, Most: foldedTypes * (maxUserFolds + 1)})
 	houseFolds = storage.Declare(storage.Spec[fold]{Name: "fold_house", Class: storage.Settings})
 	// foldKeys holds the key under which the house's folds are named: an address is in no row.
 	foldKeys = storage.Declare(storage.Spec[[]byte]{
@@ -207,7 +210,7 @@ func forgetPassing(tx *storage.Tx, uid storage.UID) error {
 			ofUser.Delete(tx, uid, id),
 			details.Delete(tx, uid, id))
 	}
-	return err
+	return errors.Join(err, counts.Delete(tx, uid, theCount))
 }
 
 // foldName is the key of a fold: the type, then a keyed hash of all that must be equal.

@@ -12,6 +12,7 @@ import (
 var logKeys = storage.Declare(storage.Spec[[]byte]{
 	Name:   "log_key",
 	Class:  storage.Account,
+	Most:   1,
 	Raw:    true,
 	Sealed: func(key *[]byte) []storage.Field { return []storage.Field{{Name: "key", Value: key}} },
 })

@@ -206,6 +206,24 @@ func (e stored) forget(tx *storage.Tx) error {
 		_, err := events.Uproot(tx, e.key)
 		return errors.Join(err, remove(tx, houseDetails, storage.House, e.key))
 	}
+	if !e.UID.IsZero() {
+		counts, err := ofUser.Has(tx, e.UID, e.key)
+		if errors.Is(err, storage.ErrDamaged) {
+			counts = true
+			err = nil
+		}
+		if err == nil && counts {
+			err = uncount(tx, e.UID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return e.remove(tx)
+}
+
+// remove removes an event that can be read, with all that belongs to it.
+func (e stored) remove(tx *storage.Tx) error {
 	rows := e.detailTables()
 	if !e.UID.IsZero() {
 		rows = append(rows, ofUser)

@@ -27,7 +27,7 @@ type Aside struct {
 // What lies aside of a user may hold what the payload held, so a reset removes it. Where it lies is in a log, whose
 // keys are ids and whose values are owners.
 var (
-	asides      = storage.Declare(storage.Spec[Aside]{Name: "outbox_aside", Class: storage.MFA})
+	asides      = storage.Declare(storage.Spec[Aside]{Name: "outbox_aside", Class: storage.MFA, Most: MostWaiting})
 	houseAsides = storage.Declare(storage.Spec[Aside]{Name: "outbox_aside_house", Class: storage.Settings})
 	asideLog    = storage.DeclareLog("outbox_aside")
 )

@@ -15,7 +15,9 @@ type mark struct {
 
 // marks outlive a reset: what was done before it is not done again after it.
 var marks = storage.Declare(storage.Spec[mark]{
-	Name: "outbox_mark", Class: storage.Account,
+	Name:    "outbox_mark",
+	Class:   storage.Account,
+	Most:    MostWaiting,
 	Expires: func(m *mark) time.Time { return m.Until },
 })
 

@@ -119,7 +119,10 @@ func (k *Kind[P]) AddTo(tx *storage.Tx, owner storage.UID, where string, payload
 		Expires:     expires,
 	}
 	tx.Wake(storage.House) // senders watch the house
-	return errors.Join(p.table().Put(tx, owner, row.ID, row), p.put(tx))
+	return errors.Join(
+		makeRoom(tx, p.table(), owner),
+		p.table().Put(tx, owner, row.ID, row),
+		p.put(tx))
 }
 
 // whereBytes bounds what Add keeps of where an entry goes: longer names that begin alike share a destination.
@@ -159,8 +162,8 @@ type stored struct {
 
 // The tables of payloads, one for each class of user's rows, and one for the House.
 var (
-	mfaPayloads      = storage.Declare(storage.Spec[stored]{Name: "outbox", Class: storage.MFA})
-	accountPayloads  = storage.Declare(storage.Spec[stored]{Name: "outbox_account", Class: storage.Account})
-	evidencePayloads = storage.Declare(storage.Spec[stored]{Name: "outbox_evidence", Class: storage.Evidence})
+	mfaPayloads      = storage.Declare(storage.Spec[stored]{Name: "outbox", Class: storage.MFA, Most: MostWaiting})
+	accountPayloads  = storage.Declare(storage.Spec[stored]{Name: "outbox_account", Class: storage.Account, Most: MostWaiting})
+	evidencePayloads = storage.Declare(storage.Spec[stored]{Name: "outbox_evidence", Class: storage.Evidence, Most: MostWaiting})
 	housePayloads    = storage.Declare(storage.Spec[stored]{Name: "outbox_house", Class: storage.Settings})
 )

@@ -1,0 +1,176 @@
+package audit
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+	"time"
+
+	"tutela/storage"
+)
+
+// MostEvents is how many events about one user are kept. Past it the oldest of the type that has most become one event,
+// which says how many there were, from when to when: so a flood of one type takes room from itself.
+const MostEvents = 3000
+
+// foldAtOnce is how many become one at a time. More would hold the writer for longer, fewer would look at all more often.
+const foldAtOnce = 64
+
+// counts holds how many events a user has: the rows of ofUser.
+var counts = storage.Declare(storage.Spec[[]byte]{
+	Name:  "event_count",
+	Class: storage.Evidence,
+	Most:  1,
+	Raw:   true,
+})
+
+// theCount is the key of the one row a user has in the table.
+const theCount = ""
+
+// count counts an event that was just written, and makes room when there are too many. A uid that is nobody's had none before:
+// it is not asked, so that it costs what a known one costs.
+func count(tx *storage.Tx, uid storage.UID, nobodys bool) error {
+	n, known, err := counted(tx, uid)
+	if err == nil && !known && !nobodys {
+		n, err = recount(tx, uid)
+	} else {
+		n++
+	}
+	if err == nil && n > MostEvents {
+		n, err = foldOldest(tx, uid)
+	}
+	if err != nil {
+		return err
+	}
+	return setCount(tx, uid, n)
+}
+
+// uncount counts an event that was removed.
+func uncount(tx *storage.Tx, uid storage.UID) error {
+	n, known, err := counted(tx, uid)
+	if err != nil || !known {
+		return err
+	}
+	return setCount(tx, uid, n-1)
+}
+
+// counted returns the count that is written down. One that cannot be read is dropped, and none is known.
+func counted(tx *storage.Tx, uid storage.UID) (n int, known bool, err error) {
+	row, err := counts.Get(tx, uid, theCount)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return 0, false, nil
+	case errors.Is(err, storage.ErrDamaged):
+		_, err = counts.Uproot(tx, uid, theCount)
+		return 0, false, err
+	case err != nil:
+		return 0, false, err
+	}
+	written, size := binary.Uvarint(*row)
+	return int(written), size > 0, nil
+}
+
+// recount counts the user's events: the first time, of a user of an earlier release as well.
+func recount(tx *storage.Tx, uid storage.UID) (n int, err error) {
+	err = ofUser.Keys(tx, uid, "", func(string) bool {
+		n++
+		return true
+	})
+	return n, err
+}
+
+func setCount(tx *storage.Tx, uid storage.UID, n int) error {
+	if n <= 0 {
+		return counts.Delete(tx, uid, theCount)
+	}
+	row := binary.AppendUvarint(nil, uint64(n))
+	return counts.Put(tx, uid, theCount, &row)
+}
+
+// foldOldest makes one event of the oldest of the type that has most, and returns how many there are then.
+func foldOldest(tx *storage.Tx, uid storage.UID) (left int, err error) {
+	all, err := ofUser.All(tx, uid)
+	if err != nil {
+		return 0, err
+	}
+	byType := make(map[Type][]string)
+	most := Type("")
+	for _, row := range all {
+		t := Type(*row.Record)
+		byType[t] = append(byType[t], row.Key)
+	}
+	for t, ids := range byType {
+		if more := len(ids) - len(byType[most]); more > 0 || more == 0 && t < most {
+			most = t
+		}
+	}
+	ids := byType[most]
+	ids = ids[:min(len(ids), foldAtOnce)]
+	folded := make(map[Type]Folded)
+	for _, id := range ids {
+		if err := foldOne(tx, uid, id, folded); err != nil {
+			return 0, err
+		}
+	}
+	left = len(all) - len(ids)
+	for _, t := range sortedTypes(folded) {
+		e := Event{
+			Type:   t,
+			UID:    uid,
+			Facts:  Facts{FactFolded: FoldedOlder},
+			Folded: folded[t],
+		}
+		if err := writeUncounted(tx, events, e, Detail{}, details); err != nil {
+			return 0, err
+		}
+		left++
+	}
+	return left, nil
+}
+
+// foldOne removes an event with all that belongs to it, and counts it in. Those of an earlier release have no type in their
+// pointers: the event says which.
+func foldOne(tx *storage.Tx, uid storage.UID, id string, into map[Type]Folded) error {
+	value, err := events.Get(tx, uid, id)
+	if err != nil {
+		return err
+	}
+	if value == nil {
+		return remove(tx, ofUser, uid, id)
+	}
+	found := decode(uid, id, value)
+	if found.Type == Damaged { // it stays in the log, for an operator to see
+		return errors.Join(
+			remove(tx, ofUser, uid, id),
+			remove(tx, details, uid, id),
+			remove(tx, accountDetails, uid, id))
+	}
+	sum := into[found.Type]
+	one := found.Folded
+	if one.Count == 0 {
+		one = Folded{Count: 1, First: found.Time, Last: found.Time}
+	}
+	sum.Count += one.Count
+	sum.First = earlier(sum.First, one.First)
+	if one.Last.After(sum.Last) {
+		sum.Last = one.Last
+	}
+	into[found.Type] = sum
+	return found.remove(tx)
+}
+
+// earlier returns the earlier of two times; a zero one is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func sortedTypes(of map[Type]Folded) (list []Type) {
+	for t := range of {
+		list = append(list, t)
+	}
+	slices.Sort(list)
+	return list
+}
