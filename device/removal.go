@@ -40,13 +40,18 @@ func tellLast(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.N
 }
 
 // SetStatus gives an enrollment that is not over another status, and wakes who waits. One that an admin has made active again
-// gets another device token: the one before may be why it was out of service.
+// gets another device token: the one before may be why it was out of service. One that is suspended is shown no reply again that
+// was kept for it, nor the recovery code in it.
 func SetStatus(tx *storage.Tx, uid storage.UID, e *Enrollment, is Status) error {
-	if is == Active {
+	var forgotten error
+	switch is {
+	case Active:
 		e.spendToken()
+	case Suspended:
+		forgotten = recovery.ForgetRepliesOf(tx, uid, e.ID)
 	}
 	e.Status = is
 	e.Changed = tx.Now()
 	tx.Wake(uid)
-	return Put(tx, uid, e)
+	return errors.Join(forgotten, Put(tx, uid, e))
 }

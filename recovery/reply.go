@@ -11,7 +11,7 @@ import (
 const ReplyLife = 15 * time.Minute
 
 // Reply is the answer to a call, kept for a caller who asks again because the first was lost. Any rotation of the
-// recovery code, reset, retirement, or first authenticated call of its enrollment erases it.
+// recovery code, reset, retirement, suspension, or first authenticated call of its enrollment erases it.
 type Reply struct {
 	Enrollment string    `json:"enrollment,omitempty"` // whose first call erases it
 	Code       string    `json:"code,omitempty"`       // keyed hash of the code that was redeemed by the call
@@ -52,6 +52,11 @@ func ForgetReply(tx *storage.Tx, uid storage.UID, key string) error {
 // ForgetReplies erases all replies kept for the user: a rotation of the code or the retirement of an enrollment does.
 func ForgetReplies(tx *storage.Tx, uid storage.UID) error {
 	return forgetReplies(tx, uid, func(*Reply) bool { return true })
+}
+
+// ForgetRepliesOf erases the replies kept about an enrollment, which is suspended: whoever has its phone is told nothing again.
+func ForgetRepliesOf(tx *storage.Tx, uid storage.UID, enrollment string) error {
+	return forgetReplies(tx, uid, func(r *Reply) bool { return r.Enrollment == enrollment })
 }
 
 // forgetReplies erases those of the user's replies that which picks.

@@ -210,3 +210,22 @@ func TestRepeat_TheFreshCodeArrivesWithTheFirstCall(t *testing.T) {
 		}
 	})
 }
+
+// An admin who suspends a new installation may have found that it is a thief's: it is told nothing again, by no way, though its
+// reply was kept a moment ago.
+func TestState_OfASuspendedInstallationTellsNothingAgain(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		h.Set("restore.veto", "off")
+		old := h.enroll(t, "ada").backUp(t, "accounts")
+		s := h.start(t, old.handle)
+		s.restored(t, old.code)
+		must(t, h.Admins.Suspend(t.Context(), s.phone.Enrolled.ID, devicetest.Admin))
+		proof := s.phone.Sign(map[string]any{"restore": s.ID, "iat": h.clock.Wall().Unix()})
+		if _, err := h.restores.State(t.Context(), s.ID, s.Token, proof, from); !errors.Is(err, device.ErrSuspended) {
+			t.Errorf("by the proof: %v", err)
+		}
+		if _, err := s.redeem(old.code); !errors.Is(err, restore.ErrNotReady) {
+			t.Errorf("by the code: %v", err)
+		}
+	})
+}

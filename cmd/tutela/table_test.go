@@ -23,6 +23,7 @@ var notOfPersons = map[string]string{
 	"setting":            "policies",
 	"signing_key":        "the keys of tokens and receipts",
 	"event":              "of a user's events their ids only",
+	"event_count":        "how many events a user has",
 	"event_detail_house": "the person behind sudo, who is an operator and no user; it goes with its event",
 	"fold_house":         "how often something happened; what it was with is a keyed hash",
 	"fold_key":           "the key of that hash",
