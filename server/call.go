@@ -37,7 +37,7 @@ func route(path []byte) []byte {
 	return routed
 }
 
-// oneSlash leaves of the slashes with which a path begins the last.
+// oneSlash drops all but the last of the slashes that a path begins with.
 func oneSlash(path []byte) []byte {
 	for len(path) > 1 && path[0] == '/' && path[1] == '/' {
 		path = path[1:]
@@ -142,8 +142,8 @@ func (c *Call) target() (path, query []byte) {
 // Path returns the path that was asked for, without the query: where the caller is, for links.
 func (c *Call) Path() string { return c.path }
 
-// locate finds out who calls, and whether that counts. Exempt is only who speaks from this machine for himself: a proxy
-// here, declared or not, speaks for strangers, also when it does not say for whom.
+// locate finds out who calls, and whether that counts. Only a caller on this machine who
+// speaks for himself is exempt: a proxy here, declared or not, speaks for strangers, also when it does not say for whom.
 func (s *Server) locate(call *Call) {
 	header := &call.ctx.Request.Header
 	peer := netip.IPv6Loopback() // a socket without addresses is on this machine

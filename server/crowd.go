@@ -18,8 +18,8 @@ const (
 	maxReserve = 512
 )
 
-// The shares of the bound on connections that one address, and one network, may have silent connections of, once it is
-// half used; and how long a silent one is left then.
+// Once half of the bound on connections is used, one address may hold a sixteenth of the bound in silent connections, and
+// one network an eighth; and a silent connection is left so long.
 const (
 	addressShare = 16
 	networkShare = 8
@@ -162,7 +162,7 @@ func (w *crowd) overShare(g *group, share int) *conn {
 	return nil
 }
 
-// grown notes that a connection more is open. When half of the bound is reached it returns those that are idle.
+// grown notes that one more connection is open. When half of the bound is reached it returns those that are idle.
 func (w *crowd) grown() (hurried []*conn) {
 	if w.crowded || len(w.conns) < max(2, w.max/2) {
 		return nil

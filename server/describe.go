@@ -41,11 +41,11 @@ var groups = []*huma.Tag{
 	{Name: GroupDocuments, Description: "What anybody may read."},
 }
 
-// nobody is the security of an operation to which nothing is shown.
+// nobody is the security of an operation that asks for no credential.
 var nobody = []map[string][]string{{}}
 
 // Describe completes the description of an operation before it is registered: how it refuses, which is by refusals and
-// by what the server itself says, and that nothing is shown to it when it names no scheme.
+// by what the server itself says, and that it asks for no credential when it names no scheme.
 func Describe(api huma.API, of API, op *huma.Operation, refusals ...Refusal) {
 	if op.Security == nil {
 		op.Security = nobody

@@ -40,7 +40,7 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// connOf returns the connection of a request; nil when it is none of the listener's.
+// connOf returns the connection of a request; nil when the listener did not accept it.
 func connOf(ctx *fasthttp.RequestCtx) *conn {
 	if ours, ok := ctx.Conn().(interface{ connection() *conn }); ok {
 		return ours.connection()
