@@ -28,7 +28,7 @@ type Reserved struct {
 
 func (r Reserved) orNew() Reserved {
 	if r.ID == "" {
-		r.ID = storage.NewID("dev_", 16)
+		r.ID = storage.NewID(idPrefix, idDrawn)
 	}
 	if len(r.Secret) == 0 {
 		r.Secret = make([]byte, totpSecretBytes)

@@ -48,6 +48,14 @@ const (
 // a stolen device token puts no phone out of service that answers.
 const reviveFor = 7 * 24 * time.Hour
 
+// IDCharacters is the length of an enrollment's id.
+const IDCharacters = len(idPrefix) + idDrawn
+
+const (
+	idPrefix = "dev_"
+	idDrawn  = 16 // characters
+)
+
 // Enrollment is the binding of a user to one authenticator. It comes about when the authenticator is confirmed: before
 // that there is none.
 //

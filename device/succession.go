@@ -13,6 +13,7 @@ type Succession struct {
 	Successor string    `json:"successor"`         // its id
 	Cause     string    `json:"cause"`             // by what the retired phone names it: the restore's id, else the successor's
 	Disputed  time.Time `json:"disputed,omitzero"` // when the retired phone said that it was not its person
+	Against   string    `json:"against,omitempty"` // with Disputed: id of the installation that had its place then
 }
 
 // disputeFor is how long the phone of an enrollment that was retired may say so.
@@ -28,12 +29,13 @@ func (e *Enrollment) Disputable(cause string, now time.Time) bool {
 	return e.Status == Retired && e.Succession.Cause != "" && e.Succession.Cause == cause && now.Before(e.Changed.Add(disputeFor))
 }
 
-// LastSuccessor follows the successors of an enrollment to the one that nothing has taken the place of; nil when there is none.
-// A thief who restores twice hides the second installation behind no first.
+// LastSuccessor follows the successors of an enrollment to the one that no restore has taken the place of; nil when there is
+// none. A thief who restores twice hides the second installation behind no first. A phone that a ticket has put there is
+// another matter: for that an admin has looked at who asks, and it may be the owner who comes back.
 func LastSuccessor(tx *storage.Tx, uid storage.UID, e *Enrollment) (*Enrollment, error) {
 	var last *Enrollment
 	seen := map[string]bool{e.ID: true}
-	for next := e.Succession.Successor; next != "" && !seen[next]; next = last.Succession.Successor {
+	for next := e.Succession.Successor; next != "" && !seen[next]; next = last.restoredBy() {
 		seen[next] = true
 		found, err := Get(tx, uid, next)
 		if err != nil {
@@ -42,6 +44,14 @@ func LastSuccessor(tx *storage.Tx, uid storage.UID, e *Enrollment) (*Enrollment,
 		last = found
 	}
 	return last, nil
+}
+
+// restoredBy is the id of the enrollment that has taken the place of e by itself, without an admin; "" when none has.
+func (e *Enrollment) restoredBy() string {
+	if e.Succession.By == ViaTicket || e.Succession.By == ViaPage {
+		return ""
+	}
+	return e.Succession.Successor
 }
 
 // Renew gives an enrollment, whose phone has proven its key but did not get the answer of its enrolment, a new device token

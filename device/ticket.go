@@ -209,12 +209,22 @@ func (t *foundTicket) spentBy(key Key) bool {
 	return t.Record.SpentBy != nil && t.Record.SpentBy.Same(key)
 }
 
-// ReadTicket takes a ticket out of what a person has typed or pasted: blanks do not matter, and a whole link will do.
+// ReadTicket takes a ticket out of what a person has typed or pasted: blanks do not matter, and a whole link will do, or the
+// text of a QR code.
 func ReadTicket(typed string) string {
 	typed = strings.Join(strings.Fields(typed), "")
-	if _, query, isLink := strings.Cut(typed, "?"); isLink {
-		if values, err := url.ParseQuery(query); err == nil && values.Get("ticket") != "" {
-			return values.Get("ticket")
+	_, query, isLink := strings.Cut(typed, "?")
+	if !isLink {
+		return typed
+	}
+	query, _, _ = strings.Cut(query, "#")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return typed
+	}
+	for _, name := range []string{"ticket", "enrollment_tx_id"} {
+		if found := values.Get(name); found != "" {
+			return found
 		}
 	}
 	return typed

@@ -40,6 +40,7 @@ const (
 	NoticeRestored            NoticeWord = "restored"              // another phone has taken over
 	NoticeRestoreDisputed     NoticeWord = "restore_disputed"      // the phone that was retired says that it was not its person
 	NoticeRestoreStarted      NoticeWord = "restore_started"       // another phone wants to take over
+	NoticeVetoLifted          NoticeWord = "veto_lifted"           // an admin has ended a veto on a restore
 )
 
 // noticeTexts are what an app shows that does not know the word: sentences of at most 120 characters.
@@ -56,6 +57,7 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeRestored:            "Another phone has taken over with your recovery code. Was it not you? Tell an admin at once.",
 	NoticeRestoreDisputed:     "The phone that was replaced says that the new one is not yours. Is that so? Tell an admin at once.",
 	NoticeRestoreStarted:      "Another phone wants to take over from one of yours. Is it not you? Open this app and stop it.",
+	NoticeVetoLifted:          "An admin lets another phone take over again, which was stopped. Was that not asked for by you? Tell an admin.",
 }
 
 // Text is the word as a sentence for people, of at most 120 characters.

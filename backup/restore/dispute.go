@@ -24,7 +24,8 @@ const (
 // Dispute has the phone of an enrollment that was retired say that whoever took its place was not its person: by a restore
 // with handle and code, by a ticket or by an enrolment token, within 24 hours. id is what it was told with that: the restore's
 // id, else its successor's. Admins see an event, and all of the user's phones are told. With the policy suspend the
-// installation that has taken its place is suspended, also when that was taken over in turn. Once more is no error.
+// installation that has taken its place is suspended, also when that was taken over in turn by another restore. Once more is
+// no error, and does no more than the first time, unless somebody has taken over since.
 //
 // p is as device.Service.ProveReader makes it.
 //
@@ -39,15 +40,24 @@ func (s *Service) Dispute(ctx context.Context, p device.Proof, id string, actor 
 		if !e.Disputable(id, tx.Now()) {
 			return ErrNone.With("nothing of that name has retired this phone in the last 24 hours")
 		}
-		if !e.Succession.Disputed.IsZero() {
+		last, err := device.LastSuccessor(tx, p.UID, e)
+		if err != nil {
+			return err
+		}
+		against := ""
+		if last != nil {
+			against = last.ID
+		}
+		if !e.Succession.Disputed.IsZero() && e.Succession.Against == against {
 			return nil
 		}
 		e.Succession.Disputed = tx.Now()
+		e.Succession.Against = against
 		tx.Wake(p.UID)
 		return errors.Join(
 			device.Put(tx, p.UID, e),
 			s.markDisputed(tx, p.UID, e),
-			s.actOn(tx, p.UID, e, actor),
+			s.actOn(tx, p.UID, e, last, actor),
 			recovery.Notify(tx, p.UID, recovery.NoticePayload{Notice: recovery.NoticeRestoreDisputed, Restore: id}))
 	})
 }
@@ -66,12 +76,8 @@ func (s *Service) markDisputed(tx *storage.Tx, uid storage.UID, e *device.Enroll
 }
 
 // actOn does what the policy says to the installation that has taken the place of e, and records the dispute.
-func (s *Service) actOn(tx *storage.Tx, uid storage.UID, e *device.Enrollment, actor audit.Actor) error {
+func (s *Service) actOn(tx *storage.Tx, uid storage.UID, e, last *device.Enrollment, actor audit.Actor) error {
 	policy, err := disputePolicy.Get(tx)
-	if err != nil {
-		return err
-	}
-	last, err := device.LastSuccessor(tx, uid, e)
 	if err != nil {
 		return err
 	}

@@ -3,12 +3,10 @@ package restore
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"time"
 
-	"tutela/backup"
 	"tutela/device"
 	"tutela/storage"
 )
@@ -42,10 +40,12 @@ type Listed struct {
 	End        End
 	Disputed   bool // the phone that it has retired says that it was not its person
 	Vetoed     bool // a veto keeps the restores of the backup closed now
+	MayAllow   bool // in a phone's list: a word of the caller's ends its wait, for it has the caller's backup
 }
 
-// Await returns the open restores of the caller's backup (neither done, nor given up, nor expired), newest first, at most
-// 100. Without any it waits for one, at most for wait or until ctx ends.
+// Await returns the open restores of the caller's user (neither done, nor given up, expired or closed by another), newest
+// first, at most 100: the caller may veto all of them, and allow those of its own backup. Without any it waits for one, at
+// most for wait or until ctx ends.
 //
 // Errors: those of device.Service.Check.
 func (s *Service) Await(ctx context.Context, p device.Proof, wait time.Duration) (list []Listed, err error) {
@@ -56,24 +56,21 @@ func (s *Service) Await(ctx context.Context, p device.Proof, wait time.Duration)
 	return list, err
 }
 
-// open reads the open restores of the caller's backup.
+// open reads the open restores of the caller's user.
 func (s *Service) open(ctx context.Context, p device.Proof) (list []Listed, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
 		e, err := s.check(tx, p)
 		if err != nil {
 			return err
 		}
-		// An enrollment without a backup has no restores.
-		b, err := backup.Get(tx, p.UID, e.Push.BackupID)
-		if errors.Is(err, backup.ErrNone) {
-			return nil
+		all, err := s.list(tx, p.UID, func(r *restore) bool { return !r.over(tx) })
+		for _, l := range all {
+			if l.End == EndClosed {
+				continue
+			}
+			l.MayAllow = l.Step == StepRecoveryCode && l.Backup == e.Push.BackupID
+			list = append(list, l)
 		}
-		if err != nil {
-			return err
-		}
-		list, err = s.list(tx, p.UID, func(r *restore) bool {
-			return r.Backup == b.ID && r.Moves == b.Moves && r.Done.IsZero() && r.Chosen.IsZero() && tx.Now().Before(r.Expires)
-		})
 		return err
 	})
 	if err != nil {

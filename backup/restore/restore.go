@@ -65,6 +65,7 @@ type restore struct {
 	Backup   string `json:"backup"` // its id; of a handle that is nobody's, a made-up one
 	Handle   string `json:"handle"` // keyed hash of the handle, as the backup had it
 	Moves    int    `json:"moves"`  // the backup's, as they were: another restore that succeeds raises them
+	Old      string `json:"old"`    // id of the installation that it began against; zeros: none. Empty in rows of earlier releases
 	NoHandle bool   `json:"no_handle,omitempty"`
 	Disabled bool   `json:"disabled,omitempty"`
 	Network  string `json:"network,omitempty"` // that the start came from
@@ -97,6 +98,7 @@ type restore struct {
 // veto keeps the restores of one backup closed; its key is the backup's id.
 type veto struct {
 	At time.Time `json:"at"`
+	By []voice   `json:"by,omitempty"` // whose word it is, oldest first: of each phone the latest, voicesKept at most
 }
 
 const vetoLife = 24 * time.Hour
@@ -285,9 +287,15 @@ func (sc *scene) readUser(tx *storage.Tx, uid storage.UID) error {
 	return err
 }
 
-// closed reports whether another restore of the same backup has succeeded.
+// closed reports whether something else has decided who has the backup since the restore began: another restore of it has
+// succeeded, or a ticket has put another phone in the place of the old one. Whoever still wants to take over begins anew, so
+// that the phone that has it now is asked and told.
 func (sc *scene) closed(r *restore) bool {
-	return r.Done.IsZero() && sc.backup != nil && sc.backup.Moves != r.Moves
+	if !r.Done.IsZero() || sc.backup == nil {
+		return false
+	}
+	another := r.Old != "" && sc.old != nil && sc.old.ID != r.Old
+	return another || sc.backup.Moves != r.Moves
 }
 
 // of returns the facts for one restore.
@@ -298,7 +306,8 @@ func (sc *scene) of(r *restore) Facts {
 	f.NoHandle = r.NoHandle
 	f.Disabled = r.Disabled
 	f.Found = sc.backup != nil && sc.backup.Finds(r.Handle, f.Now)
-	f.Allowed = !r.Allowed.IsZero()
+	// The word of a phone that an admin has suspended counts no longer; what it has vetoed stands.
+	f.Allowed = !r.Allowed.IsZero() && (sc.old == nil || sc.old.Status != device.Suspended)
 	if r.Asked && sc.old != nil { // one that was retired since is asked no longer
 		f.Asked = true
 		f.WaitUntil = r.waitFor(sc.old, f.Now)

@@ -219,6 +219,10 @@ func (s *Service) start(tx *storage.Tx, b *beginning, actor audit.Actor) (*Start
 	if err != nil {
 		return nil, err
 	}
+	f.Record.Old = strings.Repeat("0", device.IDCharacters)
+	if sc.old != nil {
+		f.Record.Old = sc.old.ID
+	}
 	if err := ask(tx, f, sc); err != nil {
 		return nil, err
 	}

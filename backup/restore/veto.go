@@ -30,7 +30,7 @@ func (s *Service) Veto(ctx context.Context, p device.Proof, id string, actor aud
 		event := audit.Event{Type: audit.RestoreVetoed, UID: f.UID}
 		detail := audit.Detail{Device: e.Name, Enrollment: e.ID, Backup: f.Record.Backup}
 		return errors.Join(
-			vetoes.Put(tx, f.UID, f.Record.Backup, &veto{At: tx.Now()}),
+			raise(tx, f, e.ID),
 			put(tx, f),
 			audit.FoldRepeats(tx, actor, event, detail, e.ID+f.Key, vetoWindow))
 	})
@@ -95,14 +95,4 @@ func (s *Service) check(tx *storage.Tx, p device.Proof) (*device.Enrollment, err
 		return nil, device.ErrToken
 	}
 	return s.devices.Check(tx, p)
-}
-
-// LiftVetoes removes all vetoes on restores of the user, and wakes who waits.
-func LiftVetoes(tx *storage.Tx, uid storage.UID) error {
-	rows, err := vetoes.All(tx, uid)
-	for _, row := range rows {
-		err = errors.Join(err, vetoes.Delete(tx, uid, row.Key))
-	}
-	tx.Wake(uid)
-	return err
 }

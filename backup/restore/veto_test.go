@@ -155,7 +155,7 @@ func TestUnlock_LiftsVetoesForWhomeverMay(t *testing.T) {
 	})
 }
 
-func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
+func TestWaiting_ListsTheOpenRestoresOfTheUser(t *testing.T) {
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		ctx := context.Background()
 		old := h.enroll(t, "ada").backUp(t, "body")
@@ -183,14 +183,19 @@ func TestWaiting_ListsTheRestoresOfTheCallersBackup(t *testing.T) {
 			Started: h.store.Now(),
 			Expires: h.store.Now().Add(15 * time.Minute),
 			Backup:  list[0].Backup,
+
+			MayAllow: true,
 		}}
 		if diff := cmp.Diff(want, list); diff != "" {
 			t.Error(diff)
 		}
-		// Neither are those of another phone's backup, nor those that are done.
+		// Her other phones see it too, since they may veto it; they may not allow it.
+		want[0].MayAllow = false
 		for _, p := range []*phone{without, other} {
-			if list, err := h.restores.Await(ctx, p.Proof(), 0); err != nil || len(list) != 0 {
-				t.Errorf("another phone's list is %v, %v", list, err)
+			list, err := h.restores.Await(ctx, p.Proof(), 0)
+			must(t, err)
+			if diff := cmp.Diff(want, list); diff != "" {
+				t.Errorf("another phone's list: %s", diff)
 			}
 		}
 		s.restored(t, old.code)
@@ -256,6 +261,39 @@ func TestRestores_ShowsAnAdminHowEachEnded(t *testing.T) {
 		}
 		if _, err := h.Admins.Restores(ctx, "nobody"); !errors.Is(err, user.ErrUnknown) {
 			t.Errorf("nobody: %v", err)
+		}
+	})
+}
+
+// Whoever holds a phone can veto without end; of each phone the latest eight restores are known, for as long as its own word
+// stands.
+func TestVeto_KnowsTheLatestRestoresOfEachPhone(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		ctx := context.Background()
+		old := h.enroll(t, "ada").backUp(t, "body")
+		other := h.enroll(t, "ada")
+		var ids []string
+		for range 9 {
+			s := h.start(t, old.handle)
+			must(t, h.restores.Veto(ctx, old.Proof(), s.ID, from))
+			ids = append(ids, s.ID)
+		}
+		h.clock.Advance(10 * time.Minute)
+		must(t, h.restores.Veto(ctx, other.Proof(), ids[0], from))
+		by := func(p *phone) []string {
+			list, err := h.Admins.VetoedBy(ctx, p.Enrolled.ID)
+			must(t, err)
+			return list
+		}
+		if diff := cmp.Diff(ids[1:], by(old)); diff != "" {
+			t.Error(diff)
+		}
+		h.clock.Advance(day - 10*time.Minute)
+		if got := by(old); len(got) != 0 {
+			t.Errorf("its word is over: %v", got)
+		}
+		if diff := cmp.Diff(ids[:1], by(other)); diff != "" {
+			t.Error(diff)
 		}
 	})
 }

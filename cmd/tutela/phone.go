@@ -40,7 +40,7 @@ type phoneCmd struct {
 	Practise  phonePractiseCmd  `cmd:"" help:"Check the saved recovery code without spending it."`
 	Notices   phoneNoticesCmd   `cmd:"" help:"Show what this phone was told."`
 	LoseCode  phoneLoseCodeCmd  `cmd:"" name:"lose-code" help:"Say that the recovery code is lost."`
-	Restores  phoneRestoresCmd  `cmd:"" help:"Show the restores that would take over from this phone."`
+	Restores  phoneRestoresCmd  `cmd:"" help:"Show the restores that would take over from a phone of yours."`
 	Allow     phoneAllowCmd     `cmd:"" help:"Let a restore of your own go on at once."`
 	Veto      phoneVetoCmd      `cmd:"" help:"Stop a restore that is not yours."`
 	Dispute   phoneDisputeCmd   `cmd:"" help:"Say that who took over from this phone was not you."`

@@ -275,7 +275,7 @@ func (phoneRestoresCmd) Help() string {
   tutela phone veto rst_…                    it is not you`
 }
 
-// Run lists the restores of others that would retire this phone.
+// Run lists the restores of others that would retire a phone of the user.
 func (r *phoneRestoresCmd) Run(c *phoneCmd) error {
 	ctx, cancel := phoneContext()
 	defer cancel()
@@ -291,12 +291,16 @@ func (r *phoneRestoresCmd) Run(c *phoneCmd) error {
 		return c.printJSON(open)
 	}
 	if len(open) == 0 {
-		c.say("No other phone tries to take over from this one.\n")
+		c.say("No other phone tries to take over from one of yours.\n")
 	}
 	for _, o := range open {
-		c.say("%s wants to take over from this phone, since %s.\n", o.Name, o.StartedAt)
+		from := "one of your phones"
+		if o.MayAllow {
+			from = "this phone"
+		}
+		c.say("%s wants to take over from %s, since %s.\n", o.Name, from, o.StartedAt)
 		c.say("  Not you?                     tutela phone veto %s\n", o.ID)
-		if o.Reason == phone.OldDeviceAsked {
+		if o.MayAllow && o.Reason == phone.OldDeviceAsked {
 			c.say("  It is you, on your new one?  tutela phone allow %s   (else it waits until %s)\n", o.ID, clockTime(o.WaitUntil))
 		}
 	}

@@ -274,14 +274,15 @@ func (p *Phone) finishRestore(r *restoring, got *enrolmentResponse) (Restored, e
 	}, err
 }
 
-// OpenRestore is a restore that another installation has started to take over from this one.
+// OpenRestore is a restore that another installation has started to take over from one of the user's phones.
 type OpenRestore struct {
 	Restore
+	MayAllow  bool   `json:"may_allow"` // from this one, which ends its wait by Allow
 	Name      string `json:"name"`
 	StartedAt string `json:"started_at"`
 }
 
-// OpenRestoresOfMine lists the restores that would retire this installation. It answers at once when there are some,
+// OpenRestoresOfMine lists the user's open restores, which this installation may veto. It answers at once when there are some,
 // else after wait (at most 60 s).
 func (p *Phone) OpenRestoresOfMine(ctx context.Context, wait time.Duration) ([]OpenRestore, error) {
 	e, err := p.enrolled()

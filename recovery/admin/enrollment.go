@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/recovery"
 	"tutela/recovery/user"
@@ -61,13 +62,29 @@ func (s *Service) EnrollmentsOf(ctx context.Context, userID string) (list device
 }
 
 // Suspend takes an enrollment out of use at once and reversibly, as when its phone is reported lost: it is not asked,
-// and nothing of its own revives it. Once more is no error.
+// and nothing of its own revives it. Once more is no error. What it has vetoed stands: see VetoedBy.
 //
 // Errors: device.ErrNoEnrollment; ErrRefused.
 //
 // Source: NIST SP 800-63B-4 §4.5.
 func (s *Service) Suspend(ctx context.Context, id string, actor audit.Actor) error {
 	return s.setStatus(ctx, id, device.Suspended, actor, device.Active, device.Left)
+}
+
+// VetoedBy returns the ids of the restores that a phone has vetoed and that stay closed by its word, though it is suspended:
+// [Service.Unlock] lifts that. A suspended phone vetoes nothing more, so after Suspend this is all.
+//
+// Errors: device.ErrNoEnrollment.
+func (s *Service) VetoedBy(ctx context.Context, id string) (vetoed []string, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		uid, _, err := device.FindShown(tx, id)
+		if err != nil {
+			return err
+		}
+		vetoed, err = restore.VetoedBy(tx, uid, id)
+		return err
+	})
+	return vetoed, err
 }
 
 // Resume ends a suspension, and brings back an enrollment that its device token alone has deleted. For one that is active it

@@ -81,7 +81,7 @@ func (a *api) mountSay() {
 		OperationID: "list-restores",
 		Method:      http.MethodGet,
 		Path:        "/api/device-accounts/{id}/restores",
-		Summary:     "List the restores that would retire this installation",
+		Summary:     "List the open restores of the user, which this phone may veto",
 	}, a.waitingRestores)
 }
 
@@ -234,7 +234,7 @@ func (a *api) dispute(ctx context.Context, c *caller, in *RestorePath) (*struct{
 	return nil, a.Restores.Dispute(ctx, c.proof, in.ID, c.actor)
 }
 
-// waitingRestore is a restore as the old installation sees it.
+// waitingRestore is a restore as a phone of the user sees it.
 type waitingRestore struct {
 	ID        string `json:"id"`
 	Step      string `json:"step"`
@@ -243,6 +243,7 @@ type waitingRestore struct {
 	StartedAt string `json:"started_at" format:"date-time"`
 	ExpiresAt string `json:"expires_at" format:"date-time"`
 	WaitUntil string `json:"wait_until,omitempty" format:"date-time"`
+	MayAllow  bool   `json:"may_allow" doc:"It would retire this installation, whose word lets it go on at once."`
 }
 
 type waitingOutput struct {
@@ -265,6 +266,7 @@ func (a *api) waitingRestores(ctx context.Context, c *caller, in *struct {
 				Name:      r.Name,
 				StartedAt: storage.FormatInstant(r.Started),
 				ExpiresAt: storage.FormatInstant(r.Expires),
+				MayAllow:  r.MayAllow,
 			}
 			if !r.WaitUntil.IsZero() {
 				item.WaitUntil = storage.FormatInstant(r.WaitUntil)

@@ -62,7 +62,13 @@ func newHouse(t *testing.T) *house {
 				Store:   h.Store,
 				Log:     slog.New(slog.DiscardHandler),
 			})
-			appapi.Mount(h.Server, appapi.Services{Devices: h.Devices, Logins: h.Logins, Epoch: h.Store.Epoch})
+			appapi.Mount(h.Server, appapi.Services{
+				Devices:  h.Devices,
+				Logins:   h.Logins,
+				Backups:  h.Backups,
+				Restores: h.Restores,
+				Epoch:    h.Store.Epoch,
+			})
 		},
 	})
 	h.clock = h.Clock

@@ -73,6 +73,7 @@ type call struct {
 	Description string
 	Scopes      []string // any of them opens it
 	Status      int      // of success; 200 when it is not set
+	OrNothing   string   // when success may also be 204: what that says
 }
 
 // isChange reports whether the call changes something, and so is recorded.
@@ -96,6 +97,9 @@ func register[I, O any](a *api, c call, handle func(context.Context, audit.Actor
 		Middlewares:   huma.Middlewares{a.authorize(c), a.recordFailure(c)},
 	}
 	a.server.Door(op.Method, op.Path, func(asked server.Asked) (any, error) { return a.admit(c, asked) })
+	if c.OrNothing != "" {
+		op.Responses = map[string]*huma.Response{"204": {Description: c.OrNothing}}
+	}
 	server.Describe(a.huma, server.ManagementAPI, &op, refusalsOf(c.Word)...)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) { return handle(ctx, actorOf(ctx), in) })
 }
