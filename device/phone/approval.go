@@ -39,7 +39,7 @@ type Product struct {
 	Version string `json:"v,omitempty"`
 }
 
-// String is the product as a person reads it: "Firefox 145".
+// String returns the product as a person reads it: "Firefox 145".
 func (p Product) String() string { return strings.TrimSpace(p.Name + " " + p.Version) }
 
 // Location is a place; latitude and longitude in degrees, as the server wrote them.
@@ -49,8 +49,8 @@ type Location struct {
 	Longitude json.Number `json:"long,omitempty"`
 }
 
-// UnmarshalJSON reads an approval in any of its shapes: in a push for Android every value is a string, s and l holding
-// JSON; for iOS and in a pull they are objects.
+// UnmarshalJSON reads an approval in each of its shapes. In a push for Android every value is a string, and the strings
+// s and l hold JSON. In a push for iOS and in a pull, s and l are objects.
 //
 // Source: guardian-wire.md §3.1.
 func (a *Approval) UnmarshalJSON(data []byte) error {
@@ -110,7 +110,7 @@ func (w wrapped) into(out any) error {
 	return nil
 }
 
-// Expires is when the approval can no longer be answered, by its token; zero when the token does not say.
+// Expires returns when the approval's token expires: after that nobody can answer it. It is zero when the token names no time.
 func (a Approval) Expires() time.Time {
 	var claims struct {
 		Expires float64 `json:"exp"`
@@ -121,10 +121,10 @@ func (a Approval) Expires() time.Time {
 	return time.Unix(int64(claims.Expires), 0).UTC()
 }
 
-// Approvals pulls the pending approvals of this phone. It answers at once when there are some, else after wait (at most
-// 60 s). Those whose challenge is in seen count as none, so an app that shows one can wait for the next.
+// Approvals pulls the pending approvals of this phone. It returns at once when there are some, else it waits for one, at
+// most wait (and 60 s). It does not count approvals whose challenge is in seen: so an app that shows one can wait for the next.
 //
-// Its *Error is device_account_not_found when the enrollment is or becomes retired or reset.
+// Its *Error is device_account_not_found when the enrollment is retired or reset, before the call or during the wait.
 func (p *Phone) Approvals(ctx context.Context, wait time.Duration, seen []string) ([]Approval, error) {
 	e, err := p.enrolled()
 	if err != nil {
@@ -150,7 +150,7 @@ func (p *Phone) Approvals(ctx context.Context, wait time.Duration, seen []string
 	return approvals, err
 }
 
-// Approve answers yes. number is what the person reads on the login screen; empty for an approval that does not ask.
+// Approve answers yes. number is what the person reads on the login screen; it is empty when the approval asks for none.
 //
 // Its *Error is login_transaction_not_found (too late, or somebody decided first), invalid_otp (the number was wrong, and
 // the login is denied), invalid_body (a number was missing, and nothing is decided), invalid_token.
@@ -164,8 +164,8 @@ func (p *Phone) Approve(ctx context.Context, a Approval, number string) error {
 	return p.answer(ctx, a, claims)
 }
 
-// Deny answers no. reason may be empty; not_me and hack stop further pushes of that kind for an hour. Its errors are
-// those of Approve.
+// Deny answers no. reason may be empty; not_me and hack stop further pushes of that kind for an hour. It returns the same
+// errors as Approve.
 func (p *Phone) Deny(ctx context.Context, a Approval, reason string) error {
 	claims := map[string]any{"auth0_guardian_accepted": false}
 	if reason != "" {

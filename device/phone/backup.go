@@ -23,8 +23,8 @@ const (
 	Google Provider = "google"
 )
 
-// Version is one generation of a backup as the server lists it. Digest is of the body, in hex; CreatedAt as the server
-// wrote it. Manifest and PublicKey are in lists only.
+// Version is one generation of a backup as the server lists it. Digest is the SHA-256 of the body, in hex; CreatedAt stays
+// as the server wrote it. Only lists hold Manifest and PublicKey.
 type Version struct {
 	Generation int64    `json:"generation"`
 	Digest     string   `json:"digest"`
@@ -47,7 +47,7 @@ type manifest struct {
 	Provider     Provider `json:"provider"`
 }
 
-// sending is a backup that was sent, or is about to be: the same PUT again gets the same answer.
+// sending is a backup that was sent, or is about to be. The phone can repeat its PUT and gets the same answer.
 type sending struct {
 	Generation int64     `json:"generation"`
 	Manifest   string    `json:"manifest"`
@@ -62,14 +62,14 @@ type BackupOptions struct {
 	Shrink   bool // the person did mean to remove most accounts
 }
 
-// RolledBackError says that the server does not have what it had: its chain of manifests does not reach the generation
-// that the phone remembers. The accounts on the phone are untouched. Found is what the server has, 0 for nothing.
+// RolledBackError reports a server that lost what it once had: its chain of manifests does not reach the generation that
+// the phone remembers. The accounts on the phone are untouched. Found is the server's latest generation, 0 for none.
 type RolledBackError struct {
 	Remembered, Found int64
 	Detail            string
 }
 
-// Error says what was remembered and what was found.
+// Error says which generation the phone remembers and which the server has.
 func (e *RolledBackError) Error() string {
 	return fmt.Sprintf("the server was rolled back: this phone remembers generation %d of its backup, the server has %d (%s)",
 		e.Remembered, e.Found, e.Detail)
@@ -82,10 +82,10 @@ func hexDigest(data []byte) string {
 
 // Backup makes accounts the accounts of this phone and backs them up as the next generation.
 //
-// Key, accounts and the signed manifest are on disk before the call. When the answer of an earlier Backup was lost, that
-// one is sent again first, and if it held the same accounts its answer is the answer. Its errors are ErrNotEnrolled,
-// *RolledBackError, and *Error: backup_conflict (another generation is there: FetchBackup, then again), backup_shrinks
-// (see BackupOptions.Shrink), body_too_large.
+// Key, accounts and the signed manifest are on disk before the call. When the answer to an earlier Backup was lost,
+// Backup first sends that one again; if it held the same accounts, its answer is returned. Errors: ErrNotEnrolled;
+// *RolledBackError; *Error with backup_conflict (another generation is there: call FetchBackup, then Backup again),
+// backup_shrinks (see BackupOptions.Shrink), body_too_large.
 func (p *Phone) Backup(ctx context.Context, accounts []Account, o BackupOptions) (Version, error) {
 	end, err := p.begin()
 	if err != nil {
@@ -118,15 +118,15 @@ func (p *Phone) Backup(ctx context.Context, accounts []Account, o BackupOptions)
 	return v, p.settleHandle(ctx, e)
 }
 
-// inherits reports whether a PUT was refused because this phone took the place of another, and with it got a backup that it
-// has no key to: its own generations follow those. A phone that could open it reads it first.
+// inherits reports whether a PUT was refused because this phone took the place of another one, whose backup it has no
+// key to. Then its own generations follow that backup's. A phone that has the key reads the backup first.
 func inherits(knew PlatformBackup, err error) bool {
 	var refused *Error
 	return errors.As(err, &refused) && refused.Code == "backup_conflict" && refused.Generation > 0 && refused.Manifest != "" &&
 		knew.Generation == 0 && len(knew.BlobKey) == 0
 }
 
-// inherit remembers the generation with which a PUT was refused.
+// inherit remembers the generation that the refusal of a PUT names.
 func (p *Phone) inherit(err error) error {
 	var refused *Error
 	errors.As(err, &refused)
@@ -193,8 +193,8 @@ func (p *Phone) prepareBackup(e *Enrollment, accounts []Account, o BackupOptions
 	})
 }
 
-// carried is what of the accounts stands in the platform backup: their names, so that the person sees what is to come
-// back; their secrets only when the platform is the one that keeps the backup.
+// carried returns the accounts as the platform backup holds them: with their names, so that the person sees what will
+// come back, and with their secrets only when the platform keeps the backup.
 func carried(accounts []Account, by Provider) []Account {
 	if by != Server {
 		return accounts
@@ -206,7 +206,8 @@ func carried(accounts []Account, by Provider) []Account {
 	return names
 }
 
-// send puts a prepared generation and remembers it. A refusal forgets it; a lost answer or a server in trouble does not.
+// send puts a prepared generation and remembers it. After a refusal it forgets the generation, but not after a lost answer
+// or when the server is in trouble.
 func (p *Phone) send(ctx context.Context, e *Enrollment, b *sending) (Version, error) {
 	header := map[string]string{"Backup-Manifest": b.Manifest}
 	if b.Generation == 1 {
@@ -246,7 +247,7 @@ func (p *Phone) send(ctx context.Context, e *Enrollment, b *sending) (Version, e
 	})
 }
 
-// notSent looks at why a PUT failed. A refusal is final; it may be a server that was rolled back.
+// notSent finds out why a PUT failed. A refusal is final, and may come from a server that was rolled back.
 func (p *Phone) notSent(ctx context.Context, err error) error {
 	var refused *Error
 	if !errors.As(err, &refused) || refused.StatusCode >= 500 || refused.StatusCode == http.StatusTooManyRequests {
@@ -270,8 +271,8 @@ func (p *Phone) notSent(ctx context.Context, err error) error {
 
 func etag(generation int64) string { return `"` + strconv.FormatInt(generation, 10) + `"` }
 
-// settleHandle asks for a new restore handle when the phone holds none, or one that may be dead: the answer that brought
-// it was lost, and the server says it a second time only for a while.
+// settleHandle asks for a new restore handle when the phone holds none, or one that may be dead: the phone asked for
+// another and lost the answer, which the server repeats only for a while.
 func (p *Phone) settleHandle(ctx context.Context, e *Enrollment) error {
 	s := p.snapshot()
 	if s.platform.RestoreHandle != "" && !s.hardware.HandleInDoubt {
@@ -280,8 +281,8 @@ func (p *Phone) settleHandle(ctx context.Context, e *Enrollment) error {
 	return p.newHandle(ctx, e, false)
 }
 
-// NewHandle asks for another restore handle. Three earlier ones still find the backup for 30 days; with revoke none does. Its
-// *Error is backup_not_found when nothing was backed up.
+// NewHandle asks for another restore handle. The three before it still find the backup for 30 days; revoke ends all of them.
+// Its *Error is backup_not_found when nothing was backed up.
 func (p *Phone) NewHandle(ctx context.Context, revoke bool) error {
 	end, err := p.begin()
 	if err != nil {
@@ -323,10 +324,10 @@ func (p *Phone) newHandle(ctx context.Context, e *Enrollment, revoke bool) error
 }
 
 // FetchBackup reads the latest generation, checks that it follows what this phone remembers, opens it, and adds its
-// accounts to those on the phone, before it remembers the generation: so the next Backup loses none of them. Of a
-// backup that the platform keeps it takes the accounts out of the platform backup.
+// accounts to those on the phone. Only then does it remember the generation, so the next Backup loses no account. When
+// the platform keeps the backup, the accounts come out of the platform backup.
 //
-// Its errors are ErrNotEnrolled, ErrNoBlobKey, ErrBackupSealed, *RolledBackError, and *Error: backup_not_found.
+// Errors: ErrNotEnrolled; ErrNoBlobKey; ErrBackupSealed; *RolledBackError; *Error with backup_not_found.
 func (p *Phone) FetchBackup(ctx context.Context) (Version, []Account, error) {
 	end, err := p.begin()
 	if err != nil {
@@ -351,9 +352,9 @@ func (p *Phone) FetchBackup(ctx context.Context) (Version, []Account, error) {
 	return v, accounts, p.adoptBackup(v, accounts)
 }
 
-// AcceptRollback goes on from what a rolled-back server has, once the person was told: the phone adds what that
-// generation holds to its accounts, remembers it in place of its own, and the next Backup follows it. When the server has
-// nothing, the next Backup starts anew. Its errors are those of FetchBackup, without *RolledBackError.
+// AcceptRollback goes on from the generation that a rolled-back server has, once the app has told the person. The phone
+// adds that generation's accounts to its own and remembers it, and the next Backup follows it. When the server has none, the
+// next Backup starts anew. It returns the errors of FetchBackup but for *RolledBackError.
 func (p *Phone) AcceptRollback(ctx context.Context) error {
 	end, err := p.begin()
 	if err != nil {
@@ -382,8 +383,8 @@ func (s *state) forgetBackup() {
 	s.hardware.HandleInDoubt = false
 }
 
-// adoptBackup takes over a generation that was read. The accounts are written first, by a change of their own: were the
-// generation remembered first, a crash between the two would let the next Backup replace accounts never seen here.
+// adoptBackup takes over a generation that was read. It writes the accounts first, in a change of their own: if it wrote
+// the generation first, a crash between the two would let the next Backup replace accounts that this phone never had.
 func (p *Phone) adoptBackup(v Version, accounts []Account) error {
 	err := p.change(func(s *state) { s.hardware.Accounts = Merge(s.hardware.Accounts, accounts) })
 	if err != nil {
@@ -444,7 +445,7 @@ func (v Version) manifest() (manifest, error) {
 	return m, nil
 }
 
-// open decrypts a generation, or, when the platform keeps it, takes what the platform brought.
+// open decrypts a generation. When the platform keeps the backup it returns the accounts that the platform brought.
 func (p *Phone) open(known PlatformBackup, v Version, body []byte) ([]Account, error) {
 	if v.Provider != Server {
 		return known.Accounts, nil
@@ -459,9 +460,9 @@ func (p *Phone) open(known PlatformBackup, v Version, body []byte) ([]Account, e
 	return openAccounts(known.BlobKey, body, m.EnrollmentID, m.Generation)
 }
 
-// follows checks that the latest generation v comes after the one that the phone remembers: it is the same, or the
-// parents named by the manifests lead from it back to the remembered one. Where the server no longer keeps the remembered
-// one, the chain is walked as far as it goes; that v is no older blob is then vouched for by its seal, which binds the generation.
+// follows checks that the latest generation v comes after the remembered one: v is the same, or the parents that the
+// manifests name lead from v back to it. When the server no longer keeps the remembered generation, follows walks as far as the
+// chain goes. The seal binds the generation, and so still proves that v is no older blob.
 func (p *Phone) follows(ctx context.Context, known PlatformBackup, v Version) error {
 	rolledBack := func(detail string) error { return &RolledBackError{known.Generation, v.Generation, detail} }
 	switch {
@@ -499,7 +500,7 @@ func chainBreak(versions []Version, latest Version, known PlatformBackup) string
 	for generation := latest.Generation; generation > known.Generation; generation-- {
 		i := int(latest.Generation - generation)
 		if i >= len(versions) || i > 0 && versions[i].Generation < generation {
-			return "" // of those before the newest ten only some are kept
+			return "" // the server keeps only some of those before the newest ten
 		}
 		v := versions[i]
 		m, err := v.manifest()
@@ -552,9 +553,9 @@ func (p *Phone) DeleteBackup(ctx context.Context) error {
 	return p.change((*state).forgetBackup)
 }
 
-// UndeleteBackup takes the deletion of the backup back, within 7 days of it, and adds what is in it to the accounts on the
-// phone. Its errors are those of FetchBackup, and *Error: backup_not_found (nothing was deleted), backup_conflict (the phone
-// has begun another since).
+// UndeleteBackup brings a deleted backup back within 7 days of its deletion, and adds its accounts to those on the phone.
+// It returns the errors of FetchBackup, and *Error with backup_not_found (nothing was deleted) or backup_conflict (the phone
+// has begun another backup since).
 func (p *Phone) UndeleteBackup(ctx context.Context) (Version, []Account, error) {
 	end, err := p.begin()
 	if err != nil {
@@ -576,6 +577,6 @@ func (p *Phone) UndeleteBackup(ctx context.Context) (Version, []Account, error) 
 	if err != nil {
 		return Version{}, nil, err
 	}
-	// The handles have returned, but this phone remembers none of a backup that it deleted.
+	// The server knows the handles again, but the phone forgot them when it deleted the backup.
 	return v, accounts, errors.Join(p.adoptBackup(v, accounts), p.settleHandle(ctx, e))
 }

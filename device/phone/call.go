@@ -19,8 +19,8 @@ const (
 	maxResponseBytes = 4 << 20          // ten generations' list and a blob of 1 MiB fit
 )
 
-// sharedClient is the pool of phones that bring no client of their own: as many kept connections as a load test has
-// phones, given up before the server would close them (a POST on a connection that closes under it is lost).
+// sharedClient serves the phones that bring no client of their own. It keeps as many connections as a load test has
+// phones, and closes an idle one before the server would: a POST on a connection that the server closes is lost.
 var sharedClient = sync.OnceValue(func() *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -40,10 +40,10 @@ type Error struct {
 	RetryAfter time.Duration // how long to wait; zero when the server does not say
 	Date       time.Time     // the server's clock
 	Generation int64         // with backup_conflict: the latest generation there, 0 for none
-	Manifest   string        // with backup_conflict: its manifest
+	Manifest   string        // with backup_conflict: the manifest of that generation
 }
 
-// Error says what was refused, and by what code.
+// Error says what the server refused, and with which code.
 func (e *Error) Error() string {
 	text := e.Message
 	if text == "" {
@@ -55,7 +55,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("server refused (%d %s): %s", e.StatusCode, e.Code, text)
 }
 
-// CodeOf is the errorCode of a refusal, or empty when err is no refusal of the server.
+// CodeOf returns the errorCode of a refusal; empty when err is no refusal of the server.
 func CodeOf(err error) string {
 	var refused *Error
 	if errors.As(err, &refused) {
@@ -76,7 +76,7 @@ type Call struct {
 	Wait          time.Duration // how long the server was asked to wait
 }
 
-// Response is a success of the server, its body read whole.
+// Response is the server's answer to a call that succeeded, with its whole body.
 type Response struct {
 	StatusCode int
 	Header     http.Header
@@ -91,8 +91,8 @@ func (r *Response) decode(out any) error {
 	return nil
 }
 
-// Do makes one call and reads its response. A status of 300 and more is an *Error; a connection that failed is what
-// net/http says, and then nobody knows whether the server acted.
+// Do makes one call and reads its response. A status of 300 or more is an *Error. When the connection fails it returns the
+// error of net/http; then nobody knows whether the server acted.
 func (p *Phone) Do(ctx context.Context, c Call) (*Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout+c.Wait)
 	defer cancel()

@@ -26,8 +26,8 @@ type TOTP struct {
 	Period    int    `json:"period"`
 }
 
-// enrolling is an enrolment that was sent, or is about to be. The same ticket with the same key gets the same answer
-// again, so the key is kept from before the first try.
+// enrolling is an enrolment that was sent, or is about to be. The phone keeps the key from before the first try, because
+// the same ticket with the same key gets the same answer again.
 type enrolling struct {
 	Ticket  string `json:"ticket"`
 	BaseURL string `json:"base_url"`
@@ -71,8 +71,8 @@ func (r *enrolmentResponse) enrollment(key *Key) (*Enrollment, error) {
 	}, nil
 }
 
-// ticketOf takes the ticket, and the server's address where it is told, out of what a person scans or pastes: the text
-// of a QR code, the link of a ticket, or the ticket itself.
+// ticketOf finds the ticket, and the server's address if it is there, in what a person scans or pastes: the text of a QR
+// code, the link of a ticket, or the ticket itself.
 //
 // Source: guardian-wire.md §1.1.
 func ticketOf(text string) (ticket, baseURL string, err error) {
@@ -107,10 +107,10 @@ type Enrolled struct {
 
 // Enroll binds this installation to a user. uriOrTicket is the text of the QR code, the link of a ticket, or a bare ticket.
 //
-// The new key is kept before the call: when the answer was lost, Enroll with the same ticket gets it again. An earlier
-// enrollment of this phone is replaced, by the server as well, since the identifier is the same. Its errors are
-// ErrNoServer, one about the text, and *Error: enrollment_transaction_not_found (the ticket is unknown, spent or
-// expired), device_account_conflict, invalid_body.
+// The new key is on disk before the call: when the answer was lost, Enroll with the same ticket gets it again. The phone
+// replaces its earlier enrollment, and so does the server, since the identifier is the same. Errors: ErrNoServer; an error
+// about the text; *Error with enrollment_transaction_not_found (the ticket is unknown, spent or expired),
+// device_account_conflict, invalid_body.
 //
 // Source: guardian-wire.md §1.4, §1.5.
 func (p *Phone) Enroll(ctx context.Context, uriOrTicket string) (Enrolled, error) {
@@ -148,7 +148,7 @@ func (p *Phone) Enroll(ctx context.Context, uriOrTicket string) (Enrolled, error
 	return p.finishEnrolment(trying, &got)
 }
 
-// prepareEnrolment writes the key that the enrolment will bind, or finds the one of an earlier try with this ticket.
+// prepareEnrolment draws the key for the enrolment and writes it down, or finds the key of an earlier try with this ticket.
 func (p *Phone) prepareEnrolment(ticket, baseURL string) (*enrolling, error) {
 	s := p.snapshot()
 	base := p.fixed
@@ -172,7 +172,8 @@ func (p *Phone) prepareEnrolment(ticket, baseURL string) (*enrolling, error) {
 	return trying, p.change(func(s *state) { s.hardware.Enrolling = trying })
 }
 
-// finishEnrolment keeps the answer. What belonged to an earlier enrollment's backup is let go: a new enrollment starts its own.
+// finishEnrolment keeps the answer. It drops the key and handle of an earlier enrollment's backup: a new enrollment starts
+// a backup of its own.
 func (p *Phone) finishEnrolment(trying *enrolling, got *enrolmentResponse) (Enrolled, error) {
 	e, err := got.enrollment(trying.Key)
 	if err != nil {
@@ -214,11 +215,11 @@ type DeviceAccount struct {
 	Push       *PushCredentials `json:"push_credentials,omitempty"`
 	PushState  string           `json:"push"` // ok, lost or none
 
-	next string // the device token that takes the place of the one before; kept and shown to nobody
+	next string // the device token that replaces the present one; never shown
 }
 
 // Status asks the server what it knows of this phone. Its *Error is device_account_not_found when the enrollment was
-// retired or reset, and enrollment_suspended when an admin has suspended it: then the app keeps it and waits.
+// retired or reset, and enrollment_suspended when an admin has suspended it: then the app keeps the enrollment and waits.
 func (p *Phone) Status(ctx context.Context) (DeviceAccount, error) {
 	account, err := p.deviceAccount(ctx, http.MethodGet, nil)
 	if err != nil || account.next == "" {
@@ -232,7 +233,7 @@ func (p *Phone) Status(ctx context.Context) (DeviceAccount, error) {
 	return account, p.change(func(s *state) { s.takeToken(account) })
 }
 
-// takeToken keeps the device token that the server has given in the place of the one before.
+// takeToken replaces the device token, if the server has sent a new one.
 func (s *state) takeToken(account DeviceAccount) {
 	if e := s.hardware.Enrollment; e != nil && e.ID == account.ID && account.next != "" {
 		next := *e
@@ -241,8 +242,8 @@ func (s *state) takeToken(account DeviceAccount) {
 	}
 }
 
-// Changes are what an app tells the server of itself. What is empty stays as it is; Capabilities that are empty but not
-// nil take them all away.
+// Changes are what an app tells the server of itself. An empty field changes nothing; Capabilities that are empty but not
+// nil remove all capabilities.
 type Changes struct {
 	Identifier   string           `json:"identifier,omitempty"`
 	Name         string           `json:"name,omitempty"`
@@ -300,7 +301,7 @@ func (p *Phone) deviceAccount(ctx context.Context, method string, body any) (Dev
 	return got.DeviceAccount, err
 }
 
-// Unenroll removes the enrollment from the server and, once it is gone there, from the phone. The accounts stay on the phone.
+// Unenroll removes the enrollment from the server, and then from the phone. The accounts stay on the phone.
 func (p *Phone) Unenroll(ctx context.Context) error {
 	end, err := p.begin()
 	if err != nil {
@@ -318,9 +319,9 @@ func (p *Phone) Unenroll(ctx context.Context) error {
 	return p.change(func(s *state) { s.hardware.Enrollment = nil })
 }
 
-// LeaveByToken deletes the enrollment with the device token alone, as a thief of a platform backup might. The phone
-// keeps its enrollment: whatever the device's key signs within seven days brings it back. A token does this once: then its
-// *Error is insufficient_scope.
+// LeaveByToken deletes the enrollment with the device token alone, as a thief of that token might. The phone keeps its
+// enrollment: any call that the device's key signs within seven days brings it back. A token can do this once; the second
+// time the *Error is insufficient_scope.
 func (p *Phone) LeaveByToken(ctx context.Context) error {
 	e, err := p.enrolled()
 	if err != nil {

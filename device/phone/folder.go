@@ -19,7 +19,7 @@ const (
 	lockFile     = "lock"
 )
 
-// state is all that a phone knows, in the three parts that a reinstall treats differently.
+// state is all that a phone knows, in three parts. A reinstall treats each of them differently.
 type state struct {
 	device   device
 	platform PlatformBackup
@@ -36,8 +36,8 @@ type device struct {
 	Push         *PushCredentials `json:"push_credentials,omitempty"`
 }
 
-// PlatformBackup is what iCloud or Google carry from one installation to the next. It opens no login: whoever steals it
-// still needs the recovery code.
+// PlatformBackup is what iCloud or Google carry from one installation to the next. It opens no login: a thief of it still
+// needs the recovery code.
 type PlatformBackup struct {
 	BaseURL            string    `json:"base_url,omitempty"`
 	UserID             string    `json:"user_id,omitempty"`
@@ -57,7 +57,7 @@ type hardware struct {
 	Enrolling          *enrolling  `json:"enrolling,omitempty"`
 	Restoring          *restoring  `json:"restoring,omitempty"`
 	Sending            *sending    `json:"sending,omitempty"`
-	HandleInDoubt      bool        `json:"handle_in_doubt,omitempty"` // a new handle was asked for, its answer not seen
+	HandleInDoubt      bool        `json:"handle_in_doubt,omitempty"` // the phone asked for a new handle and has not seen the answer
 	Accounts           []Account   `json:"accounts,omitempty"`
 	UnseenRecoveryCode string      `json:"unseen_recovery_code,omitempty"`
 }
@@ -65,7 +65,7 @@ type hardware struct {
 // folder keeps the state on disk. With an empty path it keeps nothing.
 type folder struct{ path string }
 
-// load reads all files that exist. One that is not what save wrote is an error, and stays as it is.
+// load reads all files that exist. A damaged file is an error, and stays as it is.
 func (f folder) load(s *state) error {
 	if f.path == "" {
 		return nil
@@ -89,8 +89,8 @@ func (s *state) parts() map[string]any {
 	return map[string]any{deviceFile: &s.device, platformFile: &s.platform, hardwareFile: &s.hardware}
 }
 
-// save writes the parts that changed: the platform backup before the hardware keys, each file whole or not at all. So
-// after a crash the installation may know too little of an answer, never of what it holds.
+// save writes the parts that changed, each file whole or not at all. It writes the platform backup before the hardware
+// keys: so a crash can lose a part of an answer, which the phone can ask for again, but nothing that only the phone has.
 func (f folder) save(s *state) error {
 	if f.path == "" {
 		return nil
@@ -111,8 +111,8 @@ func (f folder) save(s *state) error {
 	return nil
 }
 
-// replace puts data in the place of a file in one step: write beside it, sync, rename, sync the folder, in that order,
-// because a rename that reaches the disk before its data leaves an empty file after a power cut.
+// replace replaces a file's content in one step. It writes beside the file, syncs, renames and syncs the folder, in that
+// order: a rename that reaches the disk before its data leaves an empty file after a power cut.
 func (f folder) replace(name string, data []byte) error {
 	path, err := throughLinks(filepath.Join(f.path, name))
 	if err != nil {
@@ -136,8 +136,8 @@ func (f folder) replace(name string, data []byte) error {
 	return syncFolder(filepath.Dir(path))
 }
 
-// throughLinks returns the file that a path names. A file that is a link stays one: a rename over the link would leave
-// the keys of before in the file that it led to.
+// throughLinks returns the file that a path leads to, through symbolic links. A rename over the link itself would leave
+// the old keys in the file behind it.
 func throughLinks(path string) (string, error) {
 	file, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -25,23 +25,23 @@ const (
 
 // Quirks make a phone behave as some real clients do, or as a hostile one would. The zero value is a correct phone.
 type Quirks struct {
-	// ClockOffset puts the phone's clock wrong by this much.
+	// ClockOffset is how far the phone's clock is wrong.
 	ClockOffset time.Duration
-	// KeepClock makes the phone insist on its own clock when the server says that it is wrong.
+	// KeepClock makes the phone keep its own clock when the server says that this clock is wrong.
 	KeepClock bool
 	// AppleJSON writes claims as Guardian.swift does: times with a fraction, every slash escaped.
 	AppleJSON bool
 	// LeadingZero writes the modulus of an RSA key as Guardian.Android does, with its sign byte.
 	LeadingZero bool
-	// Tamper may change the header and the claims of a statement before it is signed; nil: nothing is changed. An alg of
-	// none leaves the signature out; HS256 signs with the public key as the secret, the classic confusion; any
-	// other is claimed but the device's key signs.
+	// Tamper may change the header and the claims of a statement before the phone signs it; nil changes nothing. With
+	// the alg none the phone leaves the signature out. With HS256 it signs with the public key as the secret, the classic
+	// confusion. With any other alg the device's key signs as ever.
 	Tamper func(kind Kind, header, claims map[string]any)
 	// ForeignKey signs in place of the device's own key.
 	ForeignKey *Key
 }
 
-// seconds is a NumericDate as this phone writes it.
+// seconds returns a NumericDate as this phone writes it.
 func (p *Phone) seconds(t time.Time) any {
 	if p.quirk().AppleJSON {
 		return float64(t.UnixMicro()) / 1e6
@@ -49,7 +49,7 @@ func (p *Phone) seconds(t time.Time) any {
 	return t.Unix()
 }
 
-// sign makes a statement of the given kind, by key, as the quirks want it.
+// sign makes a statement of the given kind and signs it with key, as the quirks want.
 func (p *Phone) sign(kind Kind, key *Key, claims map[string]any) (string, error) {
 	quirks := p.quirk()
 	header := map[string]any{"alg": string(key.Algorithm), "typ": "JWT"}
@@ -74,8 +74,8 @@ func (p *Phone) sign(kind Kind, key *Key, claims map[string]any) (string, error)
 	return token, nil
 }
 
-// Sign makes a compact JWS (RFC 7515 §7.1) over claims. header should hold the key's own alg; see Quirks.Tamper for what
-// another does. escapeSlashes writes the claims as Apple's encoder does.
+// Sign makes a compact JWS (RFC 7515 §7.1) over claims. header should hold the key's own alg; Quirks.Tamper says what any
+// other does. escapeSlashes writes the claims as Apple's encoder does.
 func (k *Key) Sign(header, claims map[string]any, escapeSlashes bool) (string, error) {
 	h, err := json.Marshal(header)
 	if err != nil {
@@ -122,7 +122,7 @@ func (k *Key) signAs(alg any, input []byte) ([]byte, error) {
 
 var errJWS = errors.New("not a compact JWS")
 
-// payloadOf decodes the payload of a compact JWS into out, without looking at the signature.
+// payloadOf decodes the payload of a compact JWS into out. It does not check the signature.
 func payloadOf(token string, out any) error {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -135,7 +135,7 @@ func payloadOf(token string, out any) error {
 	return nil
 }
 
-// verifyJWS checks the signature of a compact JWS by a public key.
+// verifyJWS checks the signature of a compact JWS with a public key.
 func verifyJWS(token string, by JWK) error {
 	dot := strings.LastIndexByte(token, '.')
 	if dot < 0 {

@@ -26,7 +26,7 @@ const (
 	EdDSA Algorithm = "EdDSA"
 )
 
-// Key is a device's private key. As JSON it is PKCS #8 in base64; it leaves the phone only in that form, to the folder.
+// Key is a device's private key. As JSON it is PKCS #8 in base64: so it goes into the folder, and nowhere else.
 type Key struct {
 	Algorithm Algorithm
 	signer    crypto.Signer
@@ -98,7 +98,7 @@ type JWK struct {
 
 var b64 = base64.RawURLEncoding
 
-// Public is the public half as a JWK. leadingZero writes an RSA modulus as Android does, with its sign byte.
+// Public returns the public key as a JWK. leadingZero writes an RSA modulus as Android does, with its sign byte.
 func (k *Key) Public(leadingZero bool) (JWK, error) {
 	jwk := JWK{Alg: string(k.Algorithm), Use: "sig"}
 	switch pub := k.signer.Public().(type) {
@@ -154,7 +154,7 @@ func (k *Key) sign(input []byte) ([]byte, error) {
 
 var errSignature = errors.New("signature does not verify")
 
-// verify checks a signature of a JWS by this public key.
+// verify checks the signature of a JWS with this public key.
 func (j JWK) verify(input, sig []byte) error {
 	digest := sha256.Sum256(input)
 	switch j.Kty {

@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// Message is what a push brings: an approval, or a notice that tells something and asks nothing.
+// Message is what a push brings: an approval, or a notice, which asks nothing.
 type Message struct {
 	Approval *Approval
 	Notice   *Notice
 }
 
-// Notice tells the phone what happened to its user. Kind is one of recovery's NoticeWords; RestoreID names the restore, if it
-// is about one, and Phone the other phone. Text says it to people.
+// Notice tells the phone what happened to its user. Kind is one of recovery's NoticeWords. RestoreID is the restore that
+// the notice is about, if any, and Phone the name of the other phone. Text tells people the same.
 type Notice struct {
 	EnrollmentID string    `json:"dai"`
 	Server       string    `json:"sh"`
@@ -30,10 +30,10 @@ type Notice struct {
 	Text         string    `json:"text,omitempty"`
 }
 
-// Notices reads what this phone was told after since, oldest first. When there are none it waits for one, at most wait (and
-// 60 s). The phone of an enrollment that was retired can still read its last ones for seven days.
+// Notices reads the notices to this phone after since, oldest first. When there are none it waits for one, at most wait
+// (and 60 s). A phone whose enrollment was retired can still read its last notices for seven days.
 //
-// Its *Error is device_account_not_found when the enrollment is reset, or was retired before that.
+// Its *Error is device_account_not_found when the enrollment was reset, or retired longer ago than that.
 func (p *Phone) Notices(ctx context.Context, since time.Time, wait time.Duration) ([]Notice, error) {
 	e, err := p.enrolled()
 	if err != nil {
@@ -59,8 +59,8 @@ func (p *Phone) Notices(ctx context.Context, since time.Time, wait time.Duration
 	return notices, err
 }
 
-// Messages reads the push messages for this phone out of a folder in which a server in development leaves them, in the
-// order of their names. Messages for other phones are passed over.
+// Messages reads the push messages for this phone from the folder where a development server puts them, in the order of
+// their file names. It skips messages for other phones.
 func (p *Phone) Messages(dir string) ([]Message, error) {
 	e, err := p.enrolled()
 	if err != nil {
@@ -92,7 +92,7 @@ func (p *Phone) Messages(dir string) ([]Message, error) {
 	return messages, nil
 }
 
-// ParseMessage reads one push message, in the shape for Android or for iOS.
+// ParseMessage reads one push message, in the shape for Android or the one for iOS.
 func ParseMessage(data []byte) (Message, error) {
 	data = messageIn(data)
 	var notice Notice
@@ -106,8 +106,8 @@ func ParseMessage(data []byte) (Message, error) {
 	return Message{Approval: &approval}, nil
 }
 
-// messageIn finds the object that holds the message's keys: the whole, or one inside it (iOS: under "mfa"). It returns
-// nil when there is none.
+// messageIn finds the object that holds the message's keys: data itself, or an object inside it (iOS: under "mfa"). It
+// returns nil when there is none.
 func messageIn(data []byte) []byte {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(data, &members) != nil {

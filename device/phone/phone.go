@@ -9,9 +9,9 @@
 //   - hardware-keys.json: what lives and dies with this installation: the device's private key, the enrollment, the
 //     accounts' secrets, and the calls whose answer has not been seen yet.
 //
-// Two rules keep the person's accounts safe, and every method follows them. What must not be lost is on disk before
-// the call that needs it is sent. And of an answer, the platform backup is written first and the hardware keys last, so
-// that a crash between the two leaves a call that can be made again for the same answer.
+// Two rules keep the person's accounts safe, and every method follows them. First, what must not be lost is on disk
+// before the phone sends the call that needs it. Second, when an answer comes, the phone writes the platform backup first
+// and the hardware keys last: after a crash between the two it can make the call again and gets the same answer.
 //
 // Without a folder a Phone lives in memory and costs little: thousands of them fit into one load generator.
 package phone
@@ -28,7 +28,7 @@ import (
 	"time"
 )
 
-// Errors of a phone that asks for something its state does not allow. Nothing was sent.
+// Errors of a call that the phone's state does not allow. The phone has sent nothing.
 var (
 	ErrNotEnrolled = errors.New("this phone is not enrolled")
 	ErrNoRestore   = errors.New("no restore is under way on this phone")
@@ -36,7 +36,7 @@ var (
 	ErrNoBlobKey   = errors.New("this phone does not hold the key of the backup")
 )
 
-// What an app can do beyond the Guardian protocol, as it tells the server.
+// Capabilities: what an app can do beyond the Guardian protocol, as it tells the server.
 const (
 	NumberMatching = "number-matching" // it asks for the digits on the login screen
 	ShowsCode      = "recovery-code"   // it shows the person the recovery code that it gets
@@ -44,7 +44,7 @@ const (
 
 // Options say what a phone is. The zero value is a pull-only phone in memory with a P-256 key, which matches numbers and shows
 // recovery codes.
-// What an existing folder says holds unless an option that is set says otherwise.
+// An option that is set wins over what an existing folder says.
 type Options struct {
 	BaseURL      string           // public URL of the server, with or without /appliance-mfa; empty: from the QR code or the folder
 	Folder       string           // where the state is kept; empty: in memory
@@ -71,7 +71,7 @@ type Phone struct {
 	client *http.Client
 	wall   func() time.Time
 	folder folder
-	fixed  string // Options.BaseURL, which wins over every other
+	fixed  string // Options.BaseURL, which wins over every other address
 	pause  func(ctx context.Context, d time.Duration) error
 
 	changing sync.Mutex // held by begin: one change of the installation at a time
@@ -84,8 +84,8 @@ type Phone struct {
 	jwtUntil time.Time     // by our clock: when to sign another
 }
 
-// New opens the phone of o.Folder, or makes a new one. It speaks to nobody. A state file that cannot be read is an
-// error and is left as it is.
+// New opens the phone of o.Folder, or makes a new one. It makes no call. A state file that it cannot read is an error,
+// and stays as it is.
 func New(o Options) (*Phone, error) {
 	p := &Phone{
 		client: o.Client,
@@ -110,7 +110,7 @@ func New(o Options) (*Phone, error) {
 	return p, nil
 }
 
-// configure lays the options over what the folder said, and fills in what neither names.
+// configure applies the options to what the folder said, and sets what neither names to its default.
 func (d *device) configure(o Options) {
 	for _, v := range []struct {
 		field            *string
@@ -191,7 +191,7 @@ func sameEnrollment(a, b *Enrollment) bool {
 	return a == b || a != nil && b != nil && a.ID == b.ID
 }
 
-// change applies f to a copy of the state, writes it, and only then lets it count. Callers hold begin.
+// change applies f to a copy of the state, writes the copy, and only then uses it. The caller is between begin and end.
 func (p *Phone) change(f func(*state)) error {
 	p.mu.Lock()
 	next := p.state
@@ -215,7 +215,7 @@ func (p *Phone) snapshot() state {
 	return p.state
 }
 
-// now is the phone's clock, put right by what the server taught it.
+// now returns the time of the phone's clock, corrected by the server's.
 func (p *Phone) now() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -228,7 +228,7 @@ func (p *Phone) quirk() Quirks {
 	return p.quirks
 }
 
-// SetQuirks changes how the phone behaves from here on. It also forgets what the phone learnt of its clock.
+// SetQuirks changes how the phone behaves from now on. The phone also forgets how far its clock is wrong.
 func (p *Phone) SetQuirks(q Quirks) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -237,7 +237,7 @@ func (p *Phone) SetQuirks(q Quirks) {
 	p.jwt = ""
 }
 
-// Base is the address that calls go to: the public URL with /appliance-mfa, or empty when no server is known yet.
+// Base returns the address that calls go to: the public URL with /appliance-mfa, or empty when no server is known yet.
 func (p *Phone) Base() string {
 	if p.fixed != "" {
 		return p.fixed
@@ -245,23 +245,23 @@ func (p *Phone) Base() string {
 	return p.snapshot().platform.BaseURL
 }
 
-// Enrollment is the phone's binding to a user, or nil. The caller must not change it.
+// Enrollment returns the phone's binding to a user, or nil. The caller must not change it.
 func (p *Phone) Enrollment() *Enrollment { return p.snapshot().hardware.Enrollment }
 
-// PlatformBackup is a copy of what the platform would carry to the next installation.
+// PlatformBackup returns a copy of what the platform would carry to the next installation.
 func (p *Phone) PlatformBackup() PlatformBackup { return p.snapshot().platform }
 
-// Identifier is the app's own id of this phone: the issuer of its answers.
+// Identifier returns the app's own id of this phone, the issuer of its answers.
 func (p *Phone) Identifier() string { return p.snapshot().device.Identifier }
 
-// Name is what the phone is called.
+// Name returns the phone's name.
 func (p *Phone) Name() string { return p.snapshot().device.Name }
 
-// Accounts are the one-time-code accounts of the app on this phone. The caller must not change them.
+// Accounts returns the one-time-code accounts of the app on this phone. The caller must not change them.
 func (p *Phone) Accounts() []Account { return p.snapshot().hardware.Accounts }
 
-// UnseenRecoveryCode is the recovery code of the last answer that brought one, until RecoveryCodeSeen: so a crash
-// between the answer and the screen loses no code. Empty when there is none.
+// UnseenRecoveryCode returns the recovery code that came last, until RecoveryCodeSeen is called: so a crash between the
+// answer and the screen loses no code. It is empty when there is none.
 func (p *Phone) UnseenRecoveryCode() string { return p.snapshot().hardware.UnseenRecoveryCode }
 
 // RecoveryCodeSeen says that the person has seen the recovery code. The phone forgets it.
@@ -274,14 +274,14 @@ func (p *Phone) RecoveryCodeSeen() error {
 	return p.change(func(s *state) { s.hardware.UnseenRecoveryCode = "" })
 }
 
-// Reinstallation says what happens to the phone when the app is removed and installed again.
+// Reinstallation says what happens when a person removes the app and installs it again.
 type Reinstallation struct {
 	WithoutBackup bool // no platform backup comes back
-	NewPhone      bool // on another phone: it has an identifier of its own
+	NewPhone      bool // the app comes to another phone, which has another identifier
 }
 
-// Reinstall removes the app and installs it again: the hardware keys are gone, the platform backup comes back unless r
-// says otherwise. The server learns nothing of it.
+// Reinstall removes the app and installs it again: the hardware keys are gone, and the platform backup comes back unless r
+// says otherwise. It makes no call.
 func (p *Phone) Reinstall(r Reinstallation) error {
 	end, err := p.begin()
 	if err != nil {
@@ -299,7 +299,7 @@ func (p *Phone) Reinstall(r Reinstallation) error {
 	})
 }
 
-// SetAutomaticRestore is the switch in the phone's settings that lets the platform backup come back by itself.
+// SetAutomaticRestore sets the switch in the phone's settings that lets the platform backup come back by itself.
 func (p *Phone) SetAutomaticRestore(on bool) error {
 	end, err := p.begin()
 	if err != nil {
@@ -318,7 +318,7 @@ func (p *Phone) enrolled() (*Enrollment, error) {
 	return e, nil
 }
 
-// apiBase is the address that the API hangs on. Source: guardian-wire.md §1.3.
+// apiBase returns the address below which the API lies. Source: guardian-wire.md §1.3.
 func apiBase(url string) string {
 	url = strings.TrimRight(url, "/")
 	if !strings.Contains(url, "://") {
@@ -330,9 +330,10 @@ func apiBase(url string) string {
 	return url + "/appliance-mfa"
 }
 
-// DeviceJWT is the bearer of the device's own calls: signed by its key, good for two hours, and used for half an hour.
+// DeviceJWT returns the bearer token for the device's own calls. The device's key signs it; it is valid for two hours, and
+// the phone uses it for half an hour.
 //
-// It returns ErrNotEnrolled, or the error of signing.
+// Errors: ErrNotEnrolled; the error of signing.
 //
 // Source: guardian-wire.md §2.1.
 func (p *Phone) DeviceJWT() (string, error) {
@@ -364,8 +365,8 @@ func (p *Phone) DeviceJWT() (string, error) {
 	return token, nil
 }
 
-// deviceCall makes a call with the device JWT. When the server says that our clock is wrong it takes the time of the
-// answer's Date header and makes the call once more.
+// deviceCall makes a call with the device JWT. When the server says that our clock is wrong, deviceCall takes the time
+// from the answer's Date header and makes the call once more.
 func (p *Phone) deviceCall(ctx context.Context, c Call) (*Response, error) {
 	for attempt := 0; ; attempt++ {
 		token, err := p.DeviceJWT()
@@ -392,7 +393,7 @@ func (p *Phone) learnClock(err error) bool {
 	return true
 }
 
-// devicePath is the path of the enrollment, with what hangs below it.
+// devicePath returns the path of the enrollment, followed by below.
 func (e *Enrollment) devicePath(below string) string {
 	return fmt.Sprintf("/api/device-accounts/%s%s", e.ID, below)
 }

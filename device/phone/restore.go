@@ -19,36 +19,37 @@ const (
 	StepDone           = "done"
 )
 
-// OldDeviceAsked is the reason of a restore that takes a code from WaitUntil on, or when the old installation allows it.
+// OldDeviceAsked is the reason of a restore that waits: it takes a code from WaitUntil on, or once the old installation
+// allows it.
 const OldDeviceAsked = "old_device_asked"
 
-// Restore is the server's decision on a restore, made anew at every call. Times are as the server wrote them.
+// Restore is the server's decision on a restore; the server decides anew at every call. Times stay as the server wrote them.
 type Restore struct {
 	ID        string `json:"id"`
 	Step      string `json:"step"`
 	Reason    string `json:"reason"`
 	ExpiresAt string `json:"expires_at"`
-	WaitUntil string `json:"wait_until,omitempty"` // a code that comes before it is not looked at
+	WaitUntil string `json:"wait_until,omitempty"` // the server does not look at a code that comes earlier
 	Help      string `json:"help,omitempty"`       // the page for a person whom the app cannot help
 }
 
-// restoring is a restore under way. The new installation's key is kept from before the first call; the recovery code is
-// never kept, since a lost answer is asked for again by a proof of the key.
+// restoring is a restore under way. The phone keeps the new installation's key from before the first call. It never keeps
+// the recovery code: a proof of the key is enough to ask for a lost answer again.
 type restoring struct {
 	Key   *Key   `json:"key"`
 	ID    string `json:"id,omitempty"`
 	Token string `json:"token,omitempty"`
 }
 
-// Restored is what the person sees when the phone has come back.
+// Restored is what the person sees when the phone is restored.
 type Restored struct {
 	EnrollmentID string
 	UserID       string
 	RecoveryCode string   // the next one, to be saved by the person
-	Backup       *Version // what can be fetched now; nil when the server said nothing of it
+	Backup       *Version // what FetchBackup will read; nil when the server named none
 }
 
-// Restoring is the id of the restore under way, or empty.
+// Restoring returns the id of the restore under way, or empty.
 func (p *Phone) Restoring() string {
 	if r := p.snapshot().hardware.Restoring; r != nil {
 		return r.ID
@@ -56,8 +57,8 @@ func (p *Phone) Restoring() string {
 	return ""
 }
 
-// StartRestore begins to bring this installation back, with what the platform backup brought. cleanStart says that the
-// person wants to start over. Each start draws a key of its own, for the server takes each key once.
+// StartRestore begins to restore this installation, with the handle from the platform backup. cleanStart says that the
+// person wants to start over. Each start draws a new key, since the server accepts a key only once.
 //
 // Source: app-api.md "Restore after a reinstall".
 func (p *Phone) StartRestore(ctx context.Context, cleanStart bool) (Restore, error) {
@@ -96,8 +97,8 @@ func (p *Phone) StartRestore(ctx context.Context, cleanStart bool) (Restore, err
 	})
 }
 
-// startCall is the request that starts a restore. It always carries the proof of the new key, which the server asks for
-// when many have used the handle.
+// startCall makes the request that starts a restore. It always carries the proof of the new key: the server wants it when
+// there were many starts with the handle.
 func (p *Phone) startCall(key *Key, cleanStart bool) (Call, error) {
 	about, err := p.installation(key)
 	if err != nil {
@@ -121,11 +122,12 @@ func (p *Phone) startCall(key *Key, cleanStart bool) (Call, error) {
 	return call, nil
 }
 
-// RestoreWithCode redeems the recovery code: this installation takes over, the old one is retired, and the code is
-// replaced by the next. When the answer is lost, the same call or RestoreState gets it again for fifteen minutes.
+// RestoreWithCode redeems the recovery code: this installation takes over, the old one is retired, and another code
+// replaces the spent one. When the answer is lost, the same call or RestoreState gets it again for fifteen minutes.
 //
-// Its errors are ErrNoRestore and *Error: invalid_recovery_code, too_many_attempts (RetryAfter says how long),
-// restore_not_ready (the step asks for something else or, with RetryAfter, not yet), restore_not_found (too late, or another restore won).
+// Errors: ErrNoRestore; *Error with invalid_recovery_code, too_many_attempts (RetryAfter says how long),
+// restore_not_ready (the step asks for something else or, with RetryAfter, for a later time), restore_not_found (too late,
+// or another restore won).
 func (p *Phone) RestoreWithCode(ctx context.Context, code string) (Restored, error) {
 	end, err := p.begin()
 	if err != nil {
@@ -147,9 +149,10 @@ func (p *Phone) RestoreWithCode(ctx context.Context, code string) (Restored, err
 	return p.finishRestore(r, &got)
 }
 
-// RestoreState asks how the restore stands. When it is done and its answer was lost, the answer is in it again, for thirty
-// days: the phone is then restored, and restored is not nil. After a quarter of an hour it has another token, restore handle
-// and, unless the person got one elsewhere, recovery code. Its *Error is restore_not_found when the restore is over.
+// RestoreState asks how the restore stands. When the restore is done and its answer was lost, the server repeats the answer
+// for thirty days: the phone is then restored, and restored is not nil. After a quarter of an hour the repeated answer has
+// another token, another restore handle and, unless the person got a recovery code elsewhere, another code. Its *Error is
+// restore_not_found when the restore is over.
 func (p *Phone) RestoreState(ctx context.Context) (r Restore, restored *Restored, err error) {
 	end, err := p.begin()
 	if err != nil {
@@ -162,7 +165,7 @@ func (p *Phone) RestoreState(ctx context.Context) (r Restore, restored *Restored
 	}
 	response, err := p.restoreCall(ctx, under, http.MethodGet, "", nil)
 	if CodeOf(err) == "clock_skew" && !p.quirk().KeepClock && p.learnClock(err) {
-		response, err = p.restoreCall(ctx, under, http.MethodGet, "", nil) // the server wants the proof of a late answer to be fresh
+		response, err = p.restoreCall(ctx, under, http.MethodGet, "", nil) // for a late answer the server wants a fresh proof
 	}
 	if err != nil {
 		return Restore{}, nil, err
@@ -181,8 +184,8 @@ func (p *Phone) RestoreState(ctx context.Context) (r Restore, restored *Restored
 // pollRestore is how often a phone asks whether the old installation has allowed the restore.
 const pollRestore = time.Second
 
-// AwaitTurn waits, with the code in the person's hand, until the restore takes it: the time has come, the old installation has
-// allowed it, or something else comes next. It returns what RestoreState does.
+// AwaitTurn waits until the restore takes a code, or asks for another step: until the time has come or the old
+// installation has allowed it. It returns what RestoreState returns.
 func (p *Phone) AwaitTurn(ctx context.Context) (r Restore, restored *Restored, err error) {
 	for {
 		r, restored, err = p.RestoreState(ctx)
@@ -211,8 +214,8 @@ func pauseFor(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// FirstTimeSetup gives the restore up: the person lost the code, or wants a clean start. The old installation stays as it
-// is; this one needs a ticket.
+// FirstTimeSetup ends the restore without success: the person lost the code, or wants a clean start. The old installation
+// stays as it is; this one needs a ticket.
 func (p *Phone) FirstTimeSetup(ctx context.Context) (Restore, error) {
 	end, err := p.begin()
 	if err != nil {
@@ -234,7 +237,7 @@ func (p *Phone) FirstTimeSetup(ctx context.Context) (Restore, error) {
 	return got, p.change(func(s *state) { s.hardware.Restoring = nil })
 }
 
-// restoreCall is a call about the restore under way, with its token and the proof of the new key.
+// restoreCall makes a call about the restore under way, with its token and the proof of the new key.
 func (p *Phone) restoreCall(ctx context.Context, r *restoring, method, below string, body any) (*Response, error) {
 	proof, err := p.sign(RestoreProof, r.Key, map[string]any{"restore": r.ID, "iat": p.seconds(p.now())})
 	if err != nil {
@@ -249,8 +252,7 @@ func (p *Phone) restoreCall(ctx context.Context, r *restoring, method, below str
 	})
 }
 
-// finishRestore keeps the answer. What the phone remembers of the backup stays: it is what the server is measured by
-// when the backup is fetched.
+// finishRestore keeps the answer. The phone still remembers its last generation: FetchBackup compares the server's with it.
 func (p *Phone) finishRestore(r *restoring, got *enrolmentResponse) (Restored, error) {
 	e, err := got.enrollment(r.Key)
 	if err != nil {
@@ -282,8 +284,8 @@ type OpenRestore struct {
 	StartedAt string `json:"started_at"`
 }
 
-// OpenRestoresOfMine lists the user's open restores, which this installation may veto. It answers at once when there are some,
-// else after wait (at most 60 s).
+// OpenRestoresOfMine lists the user's open restores, which this installation may veto. It returns at once when there are
+// some, else it waits for one, at most wait (and 60 s).
 func (p *Phone) OpenRestoresOfMine(ctx context.Context, wait time.Duration) ([]OpenRestore, error) {
 	e, err := p.enrolled()
 	if err != nil {
@@ -302,27 +304,27 @@ func (p *Phone) OpenRestoresOfMine(ctx context.Context, wait time.Duration) ([]O
 	return open, err
 }
 
-// Allow lets a restore go on at once, from this, the old, installation: "that is me, on my new phone".
+// Allow says from the old installation, this one, that a restore may go on at once: "that is me, on my new phone".
 func (p *Phone) Allow(ctx context.Context, restoreID string) error {
 	_, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: "/api/restores/" + url.PathEscape(restoreID) + "/allow"})
 	return err
 }
 
-// Veto stops a restore from this phone, the old one or another of the user's: "that is not me".
+// Veto stops a restore. This phone is the old one, or another of the user's: "that is not me".
 func (p *Phone) Veto(ctx context.Context, restoreID string) error {
 	_, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: "/api/restores/" + url.PathEscape(restoreID) + "/veto"})
 	return err
 }
 
-// Dispute says, from a phone that was retired within a day, that whoever took over was not its person. id is what its last
-// notice brought.
+// Dispute says that a stranger took over. It works from a phone that was retired less than a day ago. id is the RestoreID
+// of that phone's last notice.
 func (p *Phone) Dispute(ctx context.Context, id string) error {
 	_, err := p.deviceCall(ctx, Call{Method: http.MethodPost, Path: "/api/restores/" + url.PathEscape(id) + "/dispute"})
 	return err
 }
 
-// CheckCode reports whether the saved recovery code is the right one, without spending it. A typo is false. Its *Error is
-// too_many_attempts.
+// CheckCode reports whether the saved recovery code is right, without spending it. It returns false for a typo. Its *Error
+// is too_many_attempts.
 func (p *Phone) CheckCode(ctx context.Context, code string) (bool, error) {
 	e, err := p.enrolled()
 	if err != nil {
@@ -341,7 +343,7 @@ func (p *Phone) CheckCode(ctx context.Context, code string) (bool, error) {
 	return got.Valid, err
 }
 
-// LoseCode says that the person has lost the recovery code. It stays valid until another takes its place.
+// LoseCode says that the person has lost the recovery code. The code stays valid until another replaces it.
 func (p *Phone) LoseCode(ctx context.Context) error {
 	e, err := p.enrolled()
 	if err != nil {

@@ -10,10 +10,11 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// blobFormat is the first byte of a sealed backup, and the first of what its seal binds.
+// blobFormat is the first byte of a sealed backup, and the first byte of its associated data.
 const blobFormat = 1
 
-// ErrBackupSealed is a backup that this phone's key does not open: another key's, another generation's, or altered.
+// ErrBackupSealed reports a backup that this phone's key does not open: another key sealed it, it belongs to another
+// generation, or it was altered.
 var ErrBackupSealed = errors.New("backup cannot be opened: it was altered, or sealed by another key or for another generation")
 
 // Account is one one-time-code account of the app. Secret is Base32.
@@ -26,7 +27,8 @@ type Account struct {
 	Period    int    `json:"period,omitempty"`
 }
 
-// Merge is mine with those of theirs that mine lacks. Accounts are the same when issuer and name are; then mine counts.
+// Merge returns mine and those of theirs that mine lacks. Two accounts are the same when issuer and name are; then Merge
+// takes the one from mine.
 func Merge(mine, theirs []Account) []Account {
 	type identity struct{ issuer, name string }
 	merged := make([]Account, 0, len(mine)+len(theirs))
@@ -42,16 +44,16 @@ func Merge(mine, theirs []Account) []Account {
 	return merged
 }
 
-// newBlobKey draws the key of a phone's backups. It is random and stands in the platform backup alone. It must not be
-// derived from the recovery code, which the server sees whenever it is used.
+// newBlobKey draws the random key of a phone's backups, which only the platform backup holds. The key must not be derived
+// from the recovery code: the server sees that code when a person uses it.
 func newBlobKey() []byte {
 	key := make([]byte, chacha20poly1305.KeySize)
 	_, _ = rand.Read(key) // never fails: crypto/rand.Read crashes the program rather than return an error
 	return key
 }
 
-// sealAccounts encrypts accounts as format ‖ nonce (24) ‖ XChaCha20-Poly1305. The seal binds the enrollment that wrote it
-// and the generation, so the server can pass off no older backup as a newer one.
+// sealAccounts encrypts accounts as format ‖ nonce (24) ‖ XChaCha20-Poly1305. The seal binds the enrollment and the
+// generation, so the server cannot pass an older backup off as a newer one.
 func sealAccounts(key []byte, accounts []Account, enrollmentID string, generation int64) ([]byte, error) {
 	aead, err := chacha20poly1305.NewX(key)
 	if err != nil {
@@ -89,7 +91,7 @@ func openAccounts(key, blob []byte, enrollmentID string, generation int64) ([]Ac
 	return accounts, nil
 }
 
-// sealBinds is the associated data: format ‖ 0 ‖ enrollment id ‖ 0 ‖ generation in decimal. No id holds a zero byte.
+// sealBinds returns the associated data: format ‖ 0 ‖ enrollment id ‖ 0 ‖ generation in decimal. No id has a zero byte.
 func sealBinds(enrollmentID string, generation int64) []byte {
 	b := append([]byte{blobFormat, 0}, enrollmentID...)
 	return strconv.AppendInt(append(b, 0), generation, 10)
