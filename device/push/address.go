@@ -22,12 +22,11 @@ const (
 // maxTokenBytes bounds what an app gives as its token.
 const maxTokenBytes = 4096
 
-// Address is where a phone is reached, as [ParseAddress] returned it. The zero Address is none: the app pulls.
-// Addresses are compared by ==.
+// Address is where the server reaches a phone, as [ParseAddress] returned it. The zero Address is none: the app pulls.
+// == compares addresses.
 type Address struct {
 	Service Service
-	// Token is what the service knows the phone by. Of Web Push it is the subscription, in the form that
-	// [Subscription.String] writes.
+	// Token names the phone at the service. For Web Push it is the subscription, as [Subscription.String] writes it.
 	Token string
 }
 
@@ -60,8 +59,8 @@ func ParseAddress(service, token string) (Address, error) {
 // IsZero reports whether there is no address.
 func (a Address) IsZero() bool { return a == Address{} }
 
-// Through names the service that takes messages to the address: one that does not answer holds up its own messages only.
-// The services of Web Push are told apart by a hash of their host, which may be a person's own.
+// Through names the service that carries messages to the address, so that a service that does not answer holds up only
+// its own messages. A Web Push service is named by a hash of its host, since that host may be a person's own.
 func (a Address) Through() string {
 	switch a.Service {
 	case GCM:
@@ -78,7 +77,7 @@ func (a Address) Through() string {
 	}
 }
 
-// Subscription is what a message to a Web Push address needs.
+// Subscription returns the subscription of a Web Push address.
 //
 // Errors: ErrAddress, for an address of another service.
 func (a Address) Subscription() (Subscription, error) {
@@ -92,8 +91,8 @@ func (a Address) Subscription() (Subscription, error) {
 type KeptAddress struct {
 	Service Service `json:"service"`
 	Token   []byte  `json:"token"`
-	Lost    bool    `json:"lost,omitempty"`  // the service has said that it is gone
-	Retry   bool    `json:"retry,omitempty"` // a lost one is to be tried once more
+	Lost    bool    `json:"lost,omitempty"`  // the service has said that the address is gone
+	Retry   bool    `json:"retry,omitempty"` // though lost, it is to be tried once more
 }
 
 // Keep returns the address as a row keeps it.
@@ -107,7 +106,7 @@ func (a Address) Keep() KeptAddress {
 // IsZero reports whether there is no address.
 func (k KeptAddress) IsZero() bool { return k.Service == "" }
 
-// Serves reports whether messages go to the address: there is one, and it is not lost, or is to be tried again.
+// Serves reports whether messages go to the address: it is there, and not lost or to be tried once more.
 func (k KeptAddress) Serves() bool { return !k.IsZero() && (!k.Lost || k.Retry) }
 
 // Open returns the address that Keep was called on.

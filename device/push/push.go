@@ -1,5 +1,5 @@
-// Package push gets a message to a phone. It only delivers: what a message says, and whether it is still to be sent,
-// is decided by those who send it.
+// Package push brings messages to phones. It only delivers: the packages that send a message decide what it says, and
+// whether it is still to be sent.
 package push
 
 import (
@@ -9,7 +9,7 @@ import (
 	"tutela/storage"
 )
 
-// Message is what a phone is told. Keys that are empty are left out.
+// Message is what a phone is told. Empty keys are left out.
 //
 // Source: guardian-wire.md §3; nm, notice, rst, name and text are tutela's.
 type Message struct {
@@ -36,7 +36,7 @@ type Source struct {
 	System  Named `json:"os,omitzero"`
 }
 
-// Named is a name with a version, as far as they are known.
+// Named is a name with a version; empty when not known.
 type Named struct {
 	Name    string `json:"n,omitempty"`
 	Version string `json:"v,omitempty"`
@@ -89,14 +89,14 @@ func (m Message) Strings() (map[string]string, error) {
 	return flat, nil
 }
 
-// Deliverer gets messages to phones. Safe for concurrent use.
+// Deliverer brings messages to phones. Safe for concurrent use.
 type Deliverer interface {
 	// Deliver returns nil when the push service has taken the message.
 	//
-	// Errors: ErrTokenGone; anything else may go better later, with a RetryAfter (storage.Error) not before that. Failures
-	// in a row keep messages away from the service for a while.
+	// Errors: ErrTokenGone. After any other error the caller may try again, after the error's RetryAfter (storage.Error) if it
+	// has one. After several failures in a row the service gets no messages for a while.
 	Deliver(ctx context.Context, to Address, m Message) error
 }
 
-// ErrTokenGone is the push service's word that a token is dead: it is not to be used again.
+// ErrTokenGone reports that the push service has called the token dead. Nobody should use it again.
 var ErrTokenGone = storage.NewError(storage.NotFound, "the push token is gone")

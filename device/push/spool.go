@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Spool is the push service of development: each message becomes a file of JSON in a folder, and a line of the log.
-// A file is whole when it appears. Safe for concurrent use.
+// Spool is the push service for development: each message becomes a JSON file in a folder, and a line in the log. A file
+// is whole when it appears. Safe for concurrent use.
 type Spool struct {
 	dir string
 	log *slog.Logger
@@ -23,7 +23,7 @@ type Spool struct {
 // NewSpool returns a spool in a folder. The first message makes the folder, mode 0700.
 func NewSpool(dir string, log *slog.Logger) *Spool { return &Spool{dir: dir, log: log} }
 
-// Deliver writes the message as one JSON object: its keys as the service would carry them, and "service".
+// Deliver writes the message as one JSON object, with the keys that the service would carry and the key "service".
 func (s *Spool) Deliver(_ context.Context, to Address, m Message) error {
 	content, err := spoolContent(to, m)
 	if err != nil {
@@ -55,8 +55,8 @@ func spoolContent(to Address, m Message) ([]byte, error) {
 	return json.MarshalIndent(object, "", "  ")
 }
 
-// writeThenRename makes a file appear whole. It is not synced: a message that a crash takes is sent again, since its
-// outbox entry is still there.
+// writeThenRename makes a file appear whole. It does not sync: when a crash takes a message, its outbox entry is still
+// there and the message is sent again.
 func writeThenRename(path string, content []byte) error {
 	part := path + ".part"
 	err := os.WriteFile(part, content, 0o600)

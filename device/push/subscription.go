@@ -17,8 +17,8 @@ const (
 	authBytes        = 16
 )
 
-// Subscription is where Web Push reaches a browser or a UnifiedPush distributor, and what a message to it is encrypted
-// with. It is valid as [ParseSubscription] returned it. Subscriptions are compared by ==.
+// Subscription is where Web Push reaches a browser or a UnifiedPush distributor, with the keys that encrypt messages to it.
+// [ParseSubscription] returns only valid ones. == compares subscriptions.
 //
 // Source: RFC 8030, RFC 8291; W3C Push API, PushSubscription.toJSON.
 type Subscription struct {
@@ -36,8 +36,8 @@ type subscriptionJSON struct {
 	} `json:"keys"`
 }
 
-// ParseSubscription reads the JSON of a subscription. The endpoint's host is a stranger's word: whether it may be
-// connected to is for the sender to find out, each time.
+// ParseSubscription reads the JSON of a subscription. A stranger chose the endpoint's host: the sender must find out,
+// each time, whether it may connect there.
 //
 // Errors: ErrAddress.
 func ParseSubscription(text string) (Subscription, error) {
@@ -67,7 +67,7 @@ func (s Subscription) String() string {
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false) // the & of a query stays one byte
 	if err := encoder.Encode(raw); err != nil {
-		return "" // of strings there is none
+		return "" // encoding strings never fails
 	}
 	return strings.TrimSuffix(text.String(), "\n")
 }
@@ -81,8 +81,8 @@ func (s Subscription) host() string {
 	return u.Host
 }
 
-// validEndpoint reports whether a message can be posted to the URL. A distributor of the organisation's own may be
-// reached by http; the sender decides where that is allowed.
+// validEndpoint reports whether a message can be posted to the URL. It allows http, for a distributor of the
+// organisation's own; the sender decides where that is allowed.
 func validEndpoint(endpoint string) bool {
 	if len(endpoint) > maxEndpointBytes || strings.ContainsFunc(endpoint, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 		return false
@@ -92,7 +92,7 @@ func validEndpoint(endpoint string) bool {
 		!strings.Contains(endpoint, "#")
 }
 
-// decodeExactly fills into from base64url, with padding or without.
+// decodeExactly fills into from base64url, with padding or without. It reports whether the length was exactly right.
 func decodeExactly(into []byte, encoded string) bool {
 	decoded, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(encoded, "="))
 	return err == nil && copy(into, decoded) == len(into) && len(decoded) == len(into)
