@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// proxies are the address ranges whose word about the caller is believed.
+// proxies are the address ranges of the declared proxies: the server believes what they say about the caller.
 type proxies []netip.Prefix
 
 // trust reports whether addr is a declared proxy.
@@ -18,9 +18,9 @@ func (p proxies) trust(addr netip.Addr) bool {
 	return false
 }
 
-// caller returns who calls: the rightmost hop that is no declared proxy, or the leftmost when all are. forwarded are the
-// X-Forwarded-For fields in their order; each proxy has appended whom it heard. What stands left of the first hop that
-// is not trusted may be made up, and so may everything left of a hop that is no address.
+// caller returns the caller's address: the rightmost hop that is no declared proxy, or the leftmost when all are proxies.
+// forwarded are the X-Forwarded-For fields in their order; each proxy has appended the address that called it. A caller can
+// make up everything left of the first hop that is not trusted, or of a hop that is no address.
 func (p proxies) caller(peer netip.Addr, forwarded [][]byte) netip.Addr {
 	caller := peer
 	for i := len(forwarded) - 1; i >= 0; i-- {
@@ -53,8 +53,8 @@ func parseHop(s string) (netip.Addr, bool) {
 	return addr.Unmap().WithZone(""), true
 }
 
-// bucketOf returns the range that counts as one caller: an IPv4 address, or the /64 of an IPv6 address, which is what
-// one subscriber has.
+// bucketOf returns the range that counts as one caller: an IPv4 address, or the /64 of an IPv6 address, since one
+// subscriber has a /64.
 func bucketOf(addr netip.Addr) netip.Prefix {
 	bits := 32
 	if addr.Is6() {

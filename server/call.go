@@ -15,14 +15,13 @@ import (
 	"tutela/storage"
 )
 
-// mount is the second place where everything is served. Guardian's mobile SDKs append it to the base URL that they were
-// given.
+// mount is the second path below which everything is served. Guardian's mobile SDKs append it to their base URL.
 //
 // Source: guardian-wire.md §1.3.
 const mount = "/appliance-mfa"
 
-// route returns the path by which a call is routed, a part of the path that was asked for: without the second mount,
-// without a slash at its end, and with one at its beginning where base URLs that end in a slash make two.
+// route returns the path by which the server routes a call, a part of the path in the request. It leaves out the second
+// mount and a slash at the end. Where a base URL that ends in a slash makes two slashes at the beginning, it leaves one.
 func route(path []byte) []byte {
 	routed := oneSlash(path)
 	if below, ok := bytes.CutPrefix(routed, []byte(mount)); ok && (len(below) == 0 || below[0] == '/') {
@@ -37,7 +36,7 @@ func route(path []byte) []byte {
 	return routed
 }
 
-// oneSlash drops all but the last of the slashes that a path begins with.
+// oneSlash leaves out all but the last of the slashes at the beginning of a path.
 func oneSlash(path []byte) []byte {
 	for len(path) > 1 && path[0] == '/' && path[1] == '/' {
 		path = path[1:]
@@ -48,7 +47,7 @@ func oneSlash(path []byte) []byte {
 // Call is one request as the edge sees it. It ends with its handler: nothing may keep it.
 type Call struct {
 	ID      string     // random; in the answer as X-Request-Id, and in the log
-	Address netip.Addr // who calls, behind the declared proxies
+	Address netip.Addr // the caller's, behind the declared proxies
 
 	server  *Server
 	ctx     *fasthttp.RequestCtx
@@ -63,22 +62,22 @@ type Call struct {
 	waited  bool   // it was routed before
 
 	outside    bool // its body is not read yet
-	turnedAway bool // it was answered without its body
-	unread     bool // and that is not read at all
+	turnedAway bool // it was answered before its body was read
+	unread     bool // its body will never be read
 	admitted   any  // what its door has returned
 }
 
 // callKey finds the call in a request's context.
 type callKey struct{}
 
-// callContext is the context of a call's handler, the same in each of its runs: it holds the call, and its wait.
+// callContext is the context of a call's handler. It holds the call and its wait, and is the same in each run of the handler.
 type callContext struct {
 	context.Context
 	call *Call
 	wait storage.Held
 }
 
-// Value returns the call, or what package storage keeps the wait in.
+// Value returns the call, or the wait, which package storage asks for.
 func (c *callContext) Value(key any) any {
 	switch key {
 	case callKey{}:
@@ -89,11 +88,10 @@ func (c *callContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// CallOf returns the call that ctx belongs to: the context of a typed operation, or c.UserContext() of a Fiber handler.
-// It returns nil for a context that is no call's.
+// CallOf returns the call that ctx belongs to. ctx is the context of a typed operation, or c.UserContext() of a Fiber
+// handler. For any other context it returns nil.
 //
-// A handler must pass no c.Context() on: the engine uses that one again for another request while contexts made from it
-// still live.
+// A handler must not pass c.Context() on: the engine reuses it for another request while contexts made from it still live.
 func CallOf(ctx context.Context) *Call {
 	call, _ := ctx.Value(callKey{}).(*Call)
 	return call
@@ -106,7 +104,7 @@ func (s *Server) newCall(ctx *fasthttp.RequestCtx) *Call {
 	return call
 }
 
-// begin names the call, finds out who calls, and makes its path the one by which it is routed.
+// begin gives the call its id, finds out who calls, and sets the path by which the call is routed.
 func (c *Call) begin() {
 	c.ID = rand.Text()
 	c.began = time.Now()
@@ -122,8 +120,8 @@ func (c *Call) begin() {
 	c.ctx.SetUserValue(callKey{}, c)
 }
 
-// target returns the path and the query of the call, the query with its question mark. The engine takes what stands
-// behind two slashes for a host; here it is a path.
+// target returns the path and the query of the call, the query with its question mark. The engine would take what follows
+// two slashes for a host; here it is a path.
 func (c *Call) target() (path, query []byte) {
 	path = c.ctx.Request.Header.RequestURI()
 	if len(path) == 0 || path[0] != '/' {
@@ -139,11 +137,11 @@ func (c *Call) target() (path, query []byte) {
 	return path, nil
 }
 
-// Path returns the path that was asked for, without the query: where the caller is, for links.
+// Path returns the path of the request as the caller sent it, without the query. Links build on it.
 func (c *Call) Path() string { return c.path }
 
-// locate finds out who calls, and whether that counts. Only a caller on this machine who
-// speaks for himself is exempt: a proxy here, declared or not, speaks for strangers, also when it does not say for whom.
+// locate finds out who calls, and whether the limit per address counts the call. Only a caller on this machine who speaks
+// for himself is exempt: a proxy on this machine, declared or not, speaks for strangers, even when it does not say for whom.
 func (s *Server) locate(call *Call) {
 	header := &call.ctx.Request.Header
 	peer := netip.IPv6Loopback() // a socket without addresses is on this machine
@@ -181,8 +179,8 @@ func isRelayed(h *fasthttp.RequestHeader) bool {
 	return false
 }
 
-// CallerIsThere reports whether the caller's connection still stands: whether he, or the proxy before him, has not closed
-// it. He may be gone without having closed it, and may go right after this: an answer can always be lost.
+// CallerIsThere reports whether neither the caller nor a proxy before him has closed the connection. The caller may be
+// gone without closing it, or go right after this: an answer can always be lost.
 func (c *Call) CallerIsThere() bool {
 	ours := connOf(c.ctx)
 	if ours == nil {
@@ -198,7 +196,7 @@ func (c *Call) CallerIsThere() bool {
 	}
 	there := true
 	err = raw.Control(func(fd uintptr) {
-		// Not by reading: a request that is behind this one, or the end of TLS, would hide the end of the connection.
+		// Reading would not show it: a request behind this one, or the end of TLS, would hide the end of the connection.
 		polled := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 		n, err := unix.Poll(polled, 0)
 		there = err != nil || n == 0
@@ -209,7 +207,7 @@ func (c *Call) CallerIsThere() bool {
 // SetHeader sets a header field of the answer.
 func (c *Call) SetHeader(name, value string) { c.ctx.Response.Header.Set(name, value) }
 
-// Failed notes an error of ours for the log, for a handler that answers it in words of its own.
+// Failed notes an error of ours for the log. A handler calls it when it answers the error in its own words.
 func (c *Call) Failed(err error) { c.failure = err }
 
 // write makes p the answer.

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 )
 
-// certificate is the server's TLS certificate and key, which can be read again while it is in use.
+// certificate is the server's TLS certificate and key. They can be read again while the server uses them.
 type certificate struct {
 	certFile, keyFile string
 	current           atomic.Pointer[tls.Certificate]
@@ -27,7 +27,7 @@ func loadCertificate(certFile, keyFile string) (*certificate, error) {
 	return c, nil
 }
 
-// CheckTLS reports whether the two files, or neither, make a certificate that a server can be made with.
+// CheckTLS returns an error unless the two files hold a certificate and its key, or neither file is named.
 func CheckTLS(certFile, keyFile string) error {
 	if certFile == "" && keyFile == "" {
 		return nil
@@ -46,8 +46,8 @@ func (c *certificate) load() error {
 	return nil
 }
 
-// readPair reads a certificate chain and its key. A byte order mark before either is passed over: PEM would not be found
-// behind it.
+// readPair reads a certificate chain and its key. It skips a byte order mark before either, behind which the decoder would
+// not find the PEM.
 func readPair(certFile, keyFile string) (pair tls.Certificate, err error) {
 	var content [2][]byte
 	for i, file := range []string{certFile, keyFile} {
@@ -59,7 +59,7 @@ func readPair(certFile, keyFile string) (pair tls.Certificate, err error) {
 	return tls.X509KeyPair(content[0], content[1])
 }
 
-// suites are the cipher suites of TLS 1.2: those with forward secrecy and authenticated encryption. TLS 1.3 has no others.
+// suites are the cipher suites of TLS 1.2 that have forward secrecy and authenticated encryption. Those of TLS 1.3 all do.
 //
 // Source: RFC 9325 §4.2.
 var suites = []uint16{
@@ -71,7 +71,7 @@ var suites = []uint16{
 	tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
-// config offers HTTP/1.1 over TLS 1.2 and newer, each handshake with the certificate of its moment.
+// config offers HTTP/1.1 over TLS 1.2 and newer. Each handshake uses the certificate that was read last.
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS12,

@@ -13,8 +13,8 @@ const (
 	corsMaxAge  = "600"
 )
 
-// crossOrigin lets pages of registered clients call the app API and the login API, and answers their preflights; it
-// reports whether it did. No cookie is ever accepted across origins, so no credentials are allowed.
+// crossOrigin lets pages of registered clients call the app API and the login API. It answers a preflight, and reports
+// whether it has answered. No call takes a cookie across origins, so it allows no credentials.
 //
 // Source: the Fetch standard, §3.2 (CORS protocol).
 func (s *Server) crossOrigin(call *Call) (answered bool) {

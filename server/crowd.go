@@ -12,25 +12,25 @@ import (
 	"time"
 )
 
-// What is kept of the file descriptors for all but connections: data files, admin.sock, push services.
+// The file descriptors that connections leave free, for data files, admin.sock and push services.
 const (
 	minReserve = 32
 	maxReserve = 512
 )
 
-// Once half of the bound on connections is used, one address may hold a sixteenth of the bound in silent connections, and
-// one network an eighth; and a silent connection is left so long.
+// Once half of the allowed connections are open, one address and one network may each have only so large a share of them
+// silent; and a silent connection is closed after this time.
 const (
 	addressShare = 16
 	networkShare = 8
 	crowdedIdle  = 5 * time.Second
 )
 
-// warnAgain is how much time passes between two warnings of a crowd, which comes and goes as its callers like.
+// warnAgain is the least time between two warnings of a crowd: callers could make it come and go as often as they like.
 const warnAgain = time.Minute
 
-// connectionBound returns how many connections may be open at once: as many as wanted, or as the process's limit on file
-// descriptors leaves room for. Go's runtime has raised the soft limit to the hard one.
+// connectionBound returns how many connections may be open at once: wanted, or fewer when the process's limit on file
+// descriptors leaves no room for that many. Go's runtime has raised the soft limit to the hard one.
 func connectionBound(wanted int) (bound, descriptors int, err error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -41,11 +41,12 @@ func connectionBound(wanted int) (bound, descriptors int, err error) {
 	return max(1, min(wanted, descriptors-reserve)), descriptors, nil
 }
 
-// crowd is the open connections, with who has how many of them that are silent: on which no handler runs. While it is half
-// full, nobody can fill the rest by being silent: who has more than his share loses his oldest. Safe for concurrent use.
+// crowd holds the open connections, and counts the silent ones of each address and network. A connection is silent while no
+// handler runs on it. When the crowd is half full, a caller with more than his share of silent connections loses his
+// oldest, so nobody can fill the rest by being silent. Safe for concurrent use.
 type crowd struct {
 	max     int
-	proxies proxies // who speak for many, and have no share
+	proxies proxies // they speak for many, so no share binds them
 	log     *slog.Logger
 
 	mu        sync.Mutex // guards what is below, but for the counts of silent connections
@@ -57,7 +58,7 @@ type crowd struct {
 	networks  map[netip.Prefix]*group
 }
 
-// group is the connections of an address or a network.
+// group holds the connections of an address or a network.
 type group struct {
 	of     netip.Prefix
 	silent atomic.Int64
@@ -68,7 +69,7 @@ type group struct {
 const (
 	silent int32 = iota
 	busy         // a handler runs, or its answer is on its way
-	gone         // it counts no more
+	gone         // it no longer counts
 )
 
 // member is a connection's place in the crowd.
@@ -91,8 +92,8 @@ func newCrowd(limit int, trusted proxies, log *slog.Logger) *crowd {
 	}
 }
 
-// join takes a connection in. It returns the connection that has to go for it, and the others that have little time left
-// because there are many from now on; ok is false when there is no room.
+// join adds a connection. It returns the connection that must be closed to make room, and, when half of the bound is now
+// reached, the idle ones whose time to stay is now short. ok is false when there is no room.
 func (w *crowd) join(c *conn) (replaced *conn, hurried []*conn, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -123,7 +124,7 @@ func (w *crowd) join(c *conn) (replaced *conn, hurried []*conn, ok bool) {
 	return replaced, w.grown(), true
 }
 
-// groupsOf returns the groups of a caller; nil of one that has no share.
+// groupsOf returns the groups of a caller; nil for a caller without a share, such as a proxy.
 func (w *crowd) groupsOf(remote net.Addr) (address, network *group) {
 	tcp, ok := remote.(*net.TCPAddr)
 	if !ok {
@@ -145,7 +146,7 @@ func groupIn(groups map[netip.Prefix]*group, of netip.Prefix) *group {
 	return g
 }
 
-// overShare takes the oldest silent connection out of a group that has its share of them; nil when it has less.
+// overShare removes and returns the oldest silent connection of a group that has used up its share; nil when it has not.
 func (w *crowd) overShare(g *group, share int) *conn {
 	if g.silent.Load() < int64(max(1, share)) {
 		return nil
@@ -162,7 +163,7 @@ func (w *crowd) overShare(g *group, share int) *conn {
 	return nil
 }
 
-// grown notes that one more connection is open. When half of the bound is reached it returns those that are idle.
+// grown notes that one more connection is open. When half of the bound is now reached it returns the idle connections.
 func (w *crowd) grown() (hurried []*conn) {
 	if w.crowded || len(w.conns) < max(2, w.max/2) {
 		return nil
@@ -181,7 +182,7 @@ func (w *crowd) grown() (hurried []*conn) {
 	return hurried
 }
 
-// leave takes a connection out, once.
+// leave removes a connection. Calling it again does nothing.
 func (w *crowd) leave(c *conn) {
 	if c.state.Swap(gone) == silent && c.address != nil {
 		c.address.silent.Add(-1)
@@ -192,7 +193,7 @@ func (w *crowd) leave(c *conn) {
 	w.mu.Unlock()
 }
 
-// drop takes a connection off the books, once. w.mu is held.
+// drop removes a connection from all counts. Calling it again does nothing. The caller holds w.mu.
 func (w *crowd) drop(c *conn) {
 	if _, in := w.conns[c]; !in {
 		return
@@ -203,7 +204,7 @@ func (w *crowd) drop(c *conn) {
 		c.network.conns.Remove(c.inTheir)
 		w.tidy(c.address, c.network)
 	}
-	// A little less than what makes a crowd, so that one connection does not make it come and go.
+	// A crowd ends below the number that begins it, so that one connection does not make it come and go.
 	if len(w.conns) < w.max/2-w.max/8 {
 		w.crowded = false
 	}
@@ -226,8 +227,8 @@ func (w *crowd) isCrowded() bool {
 	return w.crowded
 }
 
-// begin notes that a handler runs on the connection. It is false when the connection was closed for another: nobody would
-// hear the answer.
+// begin notes that a handler runs on the connection. It returns false when the connection was closed to make room for
+// another one: nobody would hear the answer.
 func (m *member) begin() bool {
 	if !m.state.CompareAndSwap(silent, busy) {
 		return m.state.Load() == busy // a request that came together with the one before

@@ -14,7 +14,7 @@ type Refusal struct {
 	Code   string
 }
 
-// everywhere are the statuses with which the server itself may answer any call.
+// everywhere lists the statuses with which the server itself may answer any call.
 var everywhere = []int{
 	http.StatusBadRequest,
 	http.StatusRequestTimeout,
@@ -41,11 +41,11 @@ var groups = []*huma.Tag{
 	{Name: GroupDocuments, Description: "What anybody may read."},
 }
 
-// nobody is the security of an operation that asks for no credential.
+// nobody is the security of an operation that needs no credentials.
 var nobody = []map[string][]string{{}}
 
-// Describe completes the description of an operation before it is registered: how it refuses, which is by refusals and
-// by what the server itself says, and that it asks for no credential when it names no scheme.
+// Describe completes the description of an operation before it is registered. It adds the answers that refuse a call: those
+// in refusals, and those of the server itself. An operation that names no security scheme is described as open to all.
 func Describe(api huma.API, of API, op *huma.Operation, refusals ...Refusal) {
 	if op.Security == nil {
 		op.Security = nobody
@@ -83,7 +83,7 @@ func general(of API) map[int][]string {
 	return codes
 }
 
-// shared returns a reference to an answer that operations have in common.
+// shared returns a reference to an answer that several operations give.
 func shared(api huma.API, of API, status int, codes []string) *huma.Response {
 	name := map[API]string{AppAPI: "error", ManagementAPI: "error", LoginAPI: "oauthError"}[of] + strconv.Itoa(status)
 	components := api.OpenAPI().Components
@@ -133,7 +133,7 @@ func errorResponse(of API, status int, codes []string) *huma.Response {
 	return response
 }
 
-// describeDocument describes a document that anybody may read, in the words of the app API when it refuses.
+// describeDocument describes a document that anybody may read. Its refusals have the body of the app API.
 func describeDocument(api huma.API, path, id, summary string, schema *huma.Schema) {
 	op := &huma.Operation{
 		OperationID: id,

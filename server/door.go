@@ -11,20 +11,20 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Asked is what a call says before its body: all that a [Door] looks at. A call of a typed operation is one.
+// Asked is a call before its body is read: all that a [Door] may look at. A huma.Context is one.
 type Asked interface {
 	Context() context.Context // [CallOf] finds the call by it
 	Header(name string) string
 	Param(name string) string // of the path, decoded
 }
 
-// Door reports whether a call may come in, before its body is read. What it returns beside nil is handed to the call's
-// handler ([Call.Admitted]). An error is answered as a handler's is. Then a body that is not small stays unread, and the
-// connection is closed. A door must not wait for anything but the store.
+// Door decides whether a call may come in, before its body is read. When err is nil, the call's handler gets admitted by
+// [Call.Admitted]. An error becomes the answer, as an error of a handler does; then the server closes the connection without
+// reading the body, unless that is small. A door must not wait for anything but the store.
 type Door func(asked Asked) (admitted any, err error)
 
-// Door has the calls of a method and a path, written as those of typed operations are, shown to d before their bodies are
-// read. A call without a body comes to its handler as it is. Before Serve only.
+// Door makes d decide about the calls of a method and a path before their bodies are read. The path is written as for typed
+// operations. A call without a body goes straight to its handler. Before Serve only.
 func (s *Server) Door(method, path string, d Door) {
 	path = strings.NewReplacer("{", ":", "}", "").Replace(path)
 	s.doors.Add(method, path, func(c *fiber.Ctx) (err error) {
@@ -38,8 +38,8 @@ func (s *Server) Door(method, path string, d Door) {
 	})
 }
 
-// Admitted returns what the call's door has returned, once; nil when there was no door or no body. A handler that is run
-// again has to look for itself.
+// Admitted returns what the call's door has returned, the first time it is called; later, and when there was no door or no
+// body, it returns nil. So a handler that is run again must check for itself.
 func (c *Call) Admitted() any {
 	admitted := c.admitted
 	c.admitted = nil
@@ -64,11 +64,11 @@ func (a asked) Param(name string) string {
 	return raw
 }
 
-// maxCourtesyBytes is the length of a body that is read, and not looked at, behind a call that was refused: so the connection
-// can stay, and the calls that are behind it get their answers.
+// maxCourtesyBytes is how long the body of a refused call may be for the server to read it and throw it away: so the
+// connection can stay open, and the calls behind this one get their answers.
 const maxCourtesyBytes = 8 << 10
 
-// atDoor shows a call whose body is still to be read to its door. It reports whether the body is to be read.
+// atDoor asks the door of a call whose body is not read yet. It reports whether to read the body.
 func (s *Server) atDoor(h *fasthttp.RequestHeader) bool {
 	if h.IsGet() || h.IsHead() || h.ContentLength() == 0 || h.ContentLength() == noBody {
 		return true
@@ -89,23 +89,23 @@ func (s *Server) atDoor(h *fasthttp.RequestHeader) bool {
 // noBody is the engine's length of a body that no field announces.
 const noBody = -2
 
-// requestOf returns the request that a header is part of. The engine tells of a header before it reads the body, and not
-// whose header that is; it is always the one inside of the request's context.
+// requestOf returns the request that a header is part of. The engine passes the header before it reads the body, but does
+// not say to which request it belongs. The header always lies inside the request's context.
 func requestOf(h *fasthttp.RequestHeader) *fasthttp.RequestCtx {
 	const at = unsafe.Offsetof(fasthttp.RequestCtx{}.Request) + unsafe.Offsetof(fasthttp.Request{}.Header)
 	return (*fasthttp.RequestCtx)(unsafe.Add(unsafe.Pointer(h), -int(at))) //nolint:gosec // stays inside of one object
 }
 
-// turnAway notes that the call has its answer, without its body.
+// turnAway notes that the call has its answer though its body was not read.
 func (c *Call) turnAway() {
 	header := &c.ctx.Request.Header
 	length := header.ContentLength()
 	c.turnedAway = true
 	c.unread = c.ctx.Response.ConnectionClose() || length < 0 || length > maxCourtesyBytes || len(header.Peek("Expect")) > 0
-	c.last = c.last || c.unread // what comes next on the connection is the body
+	c.last = c.last || c.unread // the unread body comes next on the connection
 }
 
-// comeIn returns the call of a request that has been read on c: the one that was at a door, or a new one.
+// comeIn returns the call of a request that has been read on c: the call that was at a door, or a new one.
 func (s *Server) comeIn(ctx *fasthttp.RequestCtx, c *conn) *Call {
 	if c == nil || c.entering == nil {
 		return s.newCall(ctx)
@@ -128,7 +128,7 @@ func newDoors() *fiber.App {
 	})
 }
 
-// closeDoors lets the calls in that have no door, and returns the router's handler.
+// closeDoors lets calls without a door in, and returns the router's handler. No door can be added after it.
 func (s *Server) closeDoors() fasthttp.RequestHandler {
 	s.doors.Use(func(*fiber.Ctx) error { return nil })
 	return s.doors.Handler()

@@ -18,14 +18,14 @@ import (
 // maxLoggedPath is how many bytes of a path the log takes.
 const maxLoggedPath = 256
 
-// serve answers one call. A handler that has to wait ends with [storage.ErrHeld], and is run again when there is a reason
-// to look again. So what a handler does before its wait it does once more.
+// serve answers one call. A handler that has to wait returns [storage.ErrHeld], and is run again, from its beginning, when
+// there is a reason to look again.
 //
-// The connection's goroutine does nothing here but wait, and keeps its stack small ([runners]).
+// The connection's goroutine only waits here, which keeps its stack small ([runners]).
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	c := connOf(ctx)
 	if c != nil && !c.begin() {
-		ctx.SetConnectionClose() // it was closed for another, and nothing was done
+		ctx.SetConnectionClose() // it was closed to make room for another, and nothing was done
 		return
 	}
 	call := s.comeIn(ctx, c)
@@ -48,11 +48,11 @@ func connOf(ctx *fasthttp.RequestCtx) *conn {
 	return nil
 }
 
-// held reports whether the call is not answered yet: its handler waits.
+// held reports whether the call's handler waits: the call has no answer yet.
 func (c *Call) held() bool { return c.context.wait.GoesOn() }
 
-// advance takes the call through the edge: named, looked over, shown to its door while its body is not read, routed, and,
-// unless it is held, finished, whatever came of it. A call that was held is routed once more.
+// advance takes the call through the edge: it gives the call its id, inspects it, asks its door while the body is not read,
+// and routes it. Then it finishes the call, whatever happened, unless the call is held. A held call starts at the routing.
 func (c *Call) advance() {
 	defer c.finish()
 	switch {
@@ -76,12 +76,12 @@ func (c *Call) advance() {
 	c.server.route(c.ctx)
 }
 
-// refused answers a call that does not come to a handler.
+// refused answers a call that must not come to a handler, and reports whether it did.
 func (c *Call) refused() bool {
 	plain, last := framing(&c.ctx.Request.Header)
 	c.last = last
 	if !plain {
-		c.ctx.SetConnectionClose() // what comes next on it may be no request
+		c.ctx.SetConnectionClose() // the bytes that follow may be no request
 		c.write(refusal(c.api, http.StatusBadRequest, "the request's header is ambiguous"))
 		return true
 	}
@@ -92,8 +92,8 @@ func (c *Call) refused() bool {
 	return c.server.crossOrigin(c)
 }
 
-// finish completes the answer and logs the call, unless it is held. As the deferred function it also catches a panic: the
-// caller gets the request's id, the log gets the stack.
+// finish completes the answer and logs the call, unless it is held. It runs deferred and also catches a panic: then the
+// caller gets the request's id, and the log gets the stack.
 func (c *Call) finish() {
 	s := c.server
 	if caught := recover(); caught != nil {
@@ -126,7 +126,7 @@ func (c *Call) finish() {
 	s.logCall(c)
 }
 
-// logCall writes the line of one call: no query, no header, no body, so no secret.
+// logCall logs one call. It writes no query, no header and no body, and so no secret.
 func (s *Server) logCall(call *Call) {
 	level := slog.LevelInfo
 	if isHealth(call.path) {
@@ -145,8 +145,8 @@ func (s *Server) logCall(call *Call) {
 		slog.String("caller", call.Address.String()))
 }
 
-// inspect refuses what must not reach a router: methods that Fiber answers in plain text, targets that do not parse
-// (on which Huma's adapter would panic), and encoded bodies, which Fiber would inflate without a bound.
+// inspect refuses calls that must not reach a router: methods that Fiber answers in plain text, targets that do not parse
+// (Huma's adapter would panic on them), and encoded bodies, which Fiber would inflate without a bound.
 func inspect(ctx *fasthttp.RequestCtx, api API) *Problem {
 	header := &ctx.Request.Header
 	if !slices.Contains(fiber.DefaultMethods, string(header.Method())) {
@@ -178,7 +178,7 @@ func badTarget(api API, code, message string) *Problem {
 	return p
 }
 
-// plainPath tells that a path needs no parser to be known as good.
+// plainPath reports whether a path is good for sure, so that no parser needs to look at it.
 func plainPath(path []byte) bool {
 	if len(path) == 0 || path[0] != '/' || bytes.HasPrefix(path, []byte("//")) {
 		return false

@@ -12,15 +12,15 @@ import (
 	"tutela/storage"
 )
 
-// Bodies: what any call may send, and what a backup may. A backup has 1 MiB at most, and the policy in force says less:
-// a body a little over it still reaches the handler, which knows the policy.
+// The longest bodies of calls. A backup has at most 1 MiB, or less if the policy says so. A body that is a little longer still
+// reaches the handler, which knows the policy and can say what is wrong.
 const (
 	maxBodyBytes       = 64 << 10
 	maxBackupBodyBytes = 1<<20 + 64<<10
 	maxBulkBodyBytes   = 1 << 20 // a thousand user ids, each of 255 bytes and escaped
 )
 
-// DefaultBodyLimit allows 64 KiB, a PUT of a backup 1 MiB and some, and a reset of many users 1 MiB.
+// DefaultBodyLimit allows 64 KiB, for a PUT of a backup a little over 1 MiB, and for a reset of many users 1 MiB.
 func DefaultBodyLimit(method, path string) int {
 	switch {
 	case method == http.MethodPut && strings.HasPrefix(path, "/api/device-accounts/") && strings.HasSuffix(path, "/backup"):
@@ -34,15 +34,15 @@ func DefaultBodyLimit(method, path string) int {
 // newFiber makes the router.
 func newFiber(s *Server) *fiber.App {
 	app := fiber.New(fiber.Config{
-		Immutable:                    true, // a string taken from a call may outlive it
+		Immutable:                    true, // a string that a handler takes from a call may outlive the call
 		ReduceMemoryUsage:            true, // a held connection keeps no buffers
 		DisableStartupMessage:        true,
-		CaseSensitive:                true,  // as the choice of the error body by path is
+		CaseSensitive:                true,  // so is the choice of the error body by path
 		UnescapePath:                 false, // an id in a path may hold %2F, %25 and +
 		DisablePreParseMultipartForm: true,  // would write files before anybody looked at the call
 		ReadBufferSize:               maxHeaderBytes,
 		BodyLimit:                    maxBodyBytes,
-		Concurrency:                  2*s.bound + 1024, // the listener's bound comes first and answers better; a worker may outlive its connection
+		Concurrency:                  2*s.bound + 1024, // the listener's bound must come first: it answers better. A worker may outlive its connection
 		ReadTimeout:                  s.config.Limits.HeaderTime,
 		WriteTimeout:                 s.config.Limits.WriteTime,
 		IdleTimeout:                  s.config.Limits.IdleTime,
@@ -62,8 +62,8 @@ func newFiber(s *Server) *fiber.App {
 	return app
 }
 
-// newEngine makes the HTTP engine ready: the edge before Fiber's router, limits by path, and our words for what fails
-// before a call can be routed. All handlers are mounted by now.
+// newEngine makes the HTTP engine: the edge before Fiber's router, limits by path, and our own answer to a request that
+// fails before it can be routed. All handlers must be mounted before.
 func newEngine(s *Server) *fasthttp.Server {
 	s.route = s.app.Handler()
 	s.atDoors = s.closeDoors()
@@ -75,8 +75,8 @@ func newEngine(s *Server) *fasthttp.Server {
 	return engine
 }
 
-// headerReceived shows a request to its door, and sets the bounds of its body, which is read only after this. The deadline
-// is for the whole body: drops that keep coming do not move it.
+// headerReceived asks a request's door, and bounds its body, which is read only after this. The deadline is for the whole
+// body: a trickle of bytes does not move it.
 func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))
 	limit := s.config.Limits.Body(string(h.Method()), string(route(path)))
@@ -90,8 +90,8 @@ func (s *Server) headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfi
 	return fasthttp.RequestConfig{ReadTimeout: s.config.Limits.BodyTime, MaxRequestBodySize: limit}
 }
 
-// unreadable answers a request that could not be read: too large, too slow, or no HTTP. The connection is closed after
-// it. The engine has often forgotten the request by now, so the connection's own record tells which API was meant.
+// unreadable answers a request that could not be read: too large, too slow, or no HTTP. Then it closes the connection. The
+// engine has often forgotten the request by now, so the connection's own record tells which API the caller wanted.
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	var (
 		status      = http.StatusBadRequest
@@ -117,7 +117,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 		c := ours.connection()
 		call.path = c.target()
 		call.api = apiOf(call.path)
-		// More may be on its way: without reading it the close would be a reset, and the answer lost.
+		// More of the request may be on its way. Closing before it is read would reset the connection and lose the answer.
 		c.unread = !c.late
 	}
 	call.write(refusal(call.api, status, message))

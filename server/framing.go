@@ -6,10 +6,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// framing looks through a request's header. plain reports whether nobody on the way can have read it otherwise than we do:
-// who takes another field for the one that says where the body ends takes a part of the body for a request of its own. The
-// engine lets such requests pass. last reports whether the caller wants the connection closed after the answer; the engine
-// heeds that only where it stands alone.
+// framing checks a request's header. plain reports whether its framing is unambiguous: a proxy that saw the body end elsewhere
+// would take a part of the body for another request (request smuggling), and the engine lets such requests pass. last reports
+// whether the caller wants the connection closed after the answer; the engine sees that only when close is the whole field.
 //
 // Source: RFC 9112 §3.2 (one Host), §5.1 (no space before the colon), §6.1 (not a length and an encoding, no encoding in
 // HTTP/1.0), §9.6 (close); RFC 9110 §7.6.1 (Connection is a list).

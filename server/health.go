@@ -17,11 +17,11 @@ const (
 	readyPath  = "/readyz"
 )
 
-// isHealth reports whether a path is asked for by what watches the server.
+// isHealth reports whether a path is one that monitors ask for.
 func isHealth(path string) bool { return path == healthPath || path == readyPath }
 
-// checkTime bounds one round of checks. A round's outcome serves all who ask within checkAge: asking is free, checking
-// writes to a disk.
+// checkTime bounds one round of checks. The outcome of a round serves everybody who asks within checkAge, because anybody
+// may ask, and a round writes to the disk.
 const (
 	checkTime = 2 * time.Second
 	checkAge  = time.Second
@@ -32,8 +32,8 @@ type Check struct {
 	Name string
 	Run  func(ctx context.Context) error
 
-	// Advisory is for what a person should know and a load balancer should not act on. What Run returns stands in the
-	// answer, which stays 200. It is not logged here: who finds the trouble logs it once.
+	// Advisory marks a check that tells people something on which a load balancer should not act. The answer holds what Run
+	// returns, and stays 200. It is not logged here: the code that finds the trouble logs it once.
 	Advisory bool
 }
 
@@ -43,7 +43,7 @@ type health struct {
 	version string
 	log     *slog.Logger
 
-	mu      sync.Mutex // guards what is below; held while checking, so that one checks for all
+	mu      sync.Mutex // guards what is below; held during a round, so that one round serves all who wait
 	checked time.Time
 	latest  readiness
 }
@@ -74,7 +74,7 @@ func (s *Server) Ready() bool { return s.health.look().Status == isReady }
 // Version is what the server says it is.
 func (s *Server) Version() string { return s.config.Version }
 
-// describeHealth adds both to the description of all APIs.
+// describeHealth adds /healthz and /readyz to the description of all APIs.
 func describeHealth(api huma.API) {
 	status := func(words ...any) *huma.Schema { return &huma.Schema{Type: huma.TypeString, Enum: words} }
 	text := &huma.Schema{Type: huma.TypeString}
@@ -143,7 +143,7 @@ func (h *health) look() readiness {
 	return state
 }
 
-// run runs all checks at once. One that does not heed its context is left behind, and counts as failed.
+// run runs all checks at once. It does not wait for a check that ignores its context, and counts it as failed.
 func (h *health) run(ctx context.Context) []error {
 	outcomes := make([]chan error, len(h.checks))
 	for i, check := range h.checks {
@@ -161,7 +161,7 @@ func (h *health) run(ctx context.Context) []error {
 	return errs
 }
 
-// publicReason is what anybody may read about a failed check; an error without a code may name paths.
+// publicReason returns what anybody may read about a failed check. An error without a code may name paths, and is hidden.
 func publicReason(err error) string {
 	switch message := Message(err); {
 	case message != "":

@@ -26,12 +26,12 @@ func init() {
 	huma.NewErrorWithContext = typedError
 }
 
-// conventions are what holds of all operations.
+// conventions describes what all operations have in common.
 const conventions = "Everything is also served below /appliance-mfa. A member of a request that is not known is ignored, and one " +
 	"that is null counts as left out, as does a parameter of a query that is empty. Decide by errorCode (login API: error): messages are for people and may change. " +
 	"Every answer has X-Request-Id."
 
-// newHuma makes the API object on which typed operations are registered, and serves its description.
+// newHuma makes the API object on which packages register typed operations, and serves its description.
 func newHuma(s *Server) huma.API {
 	config := huma.DefaultConfig("tutela", cmp.Or(s.config.Version, "unknown"))
 	config.Tags = groups
@@ -77,8 +77,8 @@ func schemaName(t reflect.Type, hint string) string {
 	return strings.ToUpper(pkg[:1]) + pkg[1:] + name
 }
 
-// adapter is Huma's adapter for Fiber, with two things set right. The body has been read, within its own bounds, before
-// a handler runs, so Huma needs none. And a parameter of a path is decoded as a path: Fiber hands it over as it came.
+// adapter is Huma's adapter for Fiber, with two corrections. Huma bounds no body, since the body was read within its bounds before
+// the handler runs. And path parameters are decoded as paths are: Fiber hands them over undecoded.
 type adapter struct{ huma.Adapter }
 
 // Handle registers an operation.
@@ -106,7 +106,7 @@ func (d decoded) Param(name string) string {
 	return raw
 }
 
-// typedError is what a caller of a typed operation is told: by the operation's own error, or by Huma's about the input.
+// typedError returns what a typed operation answers to an error: the operation's own, or Huma's about the input.
 func typedError(ctx huma.Context, status int, message string, errs ...error) huma.StatusError {
 	call := CallOf(ctx.Context())
 	if call == nil {
@@ -124,7 +124,7 @@ func typedError(ctx huma.Context, status int, message string, errs ...error) hum
 	return &rendered{status: p.Status, message: p.Message, body: p.body(call.api)}
 }
 
-// invalidInput tells what is wrong with the input, and where; never the value, which may be a secret.
+// invalidInput says what is wrong with the input, and where. It never says the value, which may be a secret.
 func invalidInput(api API, status int, message string, errs []error) *Problem {
 	if status == http.StatusUnprocessableEntity {
 		status = http.StatusBadRequest
@@ -150,7 +150,7 @@ func invalidInput(api API, status int, message string, errs []error) *Problem {
 	return p
 }
 
-// rendered is an error whose body is made. Huma writes it as it is.
+// rendered is an error with its finished body, which Huma writes as it is.
 type rendered struct {
 	status  int
 	message string

@@ -28,9 +28,9 @@ var (
 	errWrongType   = storage.NewError(storage.Invalid, "a value has another type than is wanted there")
 )
 
-// Unmarshal reads one JSON value, as the bodies of all APIs are read. What another program could read otherwise is refused:
-// what nests deeper than maxDepth, what is not Unicode throughout, and an object that has two names which differ in case
-// alone, for the decoder takes both for the same member. A byte order mark at the beginning is passed over.
+// Unmarshal reads one JSON value, as all APIs read their bodies. It refuses a body that another program could read
+// differently: one that nests deeper than maxDepth, one that is not Unicode throughout, and one with an object that has two
+// names which differ only in case, since the decoder takes both for the same member. It skips a byte order mark at the beginning.
 //
 // Errors: ErrMemberTwice; others with code storage.Invalid, which name a member and never its value.
 //
@@ -64,8 +64,8 @@ func Unmarshal(data []byte, into any) error {
 	return errWrongType
 }
 
-// isUnicode reports whether a JSON text is UTF-8, and each escape that is half of a surrogate pair has its other half. The
-// decoder would put one and the same character in the place of all that is not, and let two ids become one.
+// isUnicode reports whether a JSON text is UTF-8, and each escaped half of a surrogate pair has its other half. The decoder
+// would replace everything else by one and the same character, and so make one id out of two.
 //
 // Source: RFC 8259 §8.1, §8.2.
 func isUnicode(data []byte) bool {
@@ -93,7 +93,7 @@ func isUnicode(data []byte) bool {
 
 const escapeBytes = len(`\u0000`)
 
-// codeUnit reads the UTF-16 code unit of the escape with which data begins; ok is false when it begins otherwise.
+// codeUnit reads the UTF-16 code unit of the escape at the beginning of data; ok is false when there is no escape.
 func codeUnit(data []byte) (unit rune, ok bool) {
 	if len(data) < escapeBytes || data[0] != '\\' || data[1] != 'u' {
 		return 0, false
@@ -102,13 +102,13 @@ func codeUnit(data []byte) (unit rune, ok bool) {
 	return rune(n), err == nil
 }
 
-// memberScan looks through a JSON text for what nests too deep and for members that are there twice. It reads no more of
-// the grammar than that takes; whether the text is JSON at all the decoder says.
+// memberScan searches a JSON text for nesting that is too deep and for members that are there twice. It knows only as much
+// of the grammar as that takes; the decoder finds out whether the text is JSON at all.
 type memberScan struct {
 	depth  int
 	levels [maxDepth]level
 	names  [4 * fewMembers]uint64 // hashes of the names of all open objects, the innermost last
-	count  int                    // of names
+	count  int                    // how many names there are
 	many   map[memberName]struct{}
 	folded [64]byte
 }
@@ -118,8 +118,8 @@ type level struct {
 	isObject bool
 	wantName bool // the next string is a name
 	serial   int  // tells the objects of a text apart
-	first    int  // of its names
-	crowded  bool // its names lie in many
+	first    int  // index of its first name
+	crowded  bool // its names are in memberScan.many
 }
 
 // memberName is a member of an object that has many.
@@ -168,7 +168,7 @@ func (m *memberScan) scan(data []byte) error {
 	return nil
 }
 
-// stringLength returns the length of the JSON string with which data begins, its quotes included.
+// stringLength returns the length of the JSON string at the beginning of data, in bytes, with its quotes.
 func stringLength(data []byte) int {
 	for i := 1; i < len(data); i++ {
 		switch data[i] {
@@ -211,7 +211,7 @@ func (m *memberScan) isThere(object *level, quoted []byte) bool {
 	return there
 }
 
-// fold returns a name as the decoder compares it: without escapes, and with one letter for all that differ in case alone.
+// fold returns a name as the decoder compares it: without escapes, and with one letter for all letters that differ only in case.
 func (m *memberScan) fold(quoted []byte) []byte {
 	name := quoted[1:max(1, len(quoted)-1)]
 	if bytes.IndexByte(name, '\\') >= 0 {
@@ -237,8 +237,7 @@ func (m *memberScan) fold(quoted []byte) []byte {
 	return folded
 }
 
-// foldRune returns the least of the letters that differ from r in case alone. The least of those that ASCII has is a
-// capital.
+// foldRune returns the smallest of the letters that differ from r only in case. For an ASCII letter that is the capital.
 //
 // Source: encoding/json, which folds names so.
 func foldRune(r rune) rune {

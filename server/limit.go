@@ -13,25 +13,25 @@ import (
 // ErrTooManyCalls refuses a call from an address, or a network, that made too many without valid authorization.
 var ErrTooManyCalls = storage.NewError(storage.Limited, "too many calls from this address")
 
-// The memory that the limit takes is bounded: limitShards × limitPerShard addresses, and as many networks. Past it an old
-// one is forgotten, which lets it start anew; who commands that many networks gains little by it.
+// These bound the memory of the limit: limitShards × limitPerShard addresses, and as many networks. Beyond that the limit
+// forgets an old address, which then starts anew; a caller with that many networks gains little by it.
 const (
 	limitShards   = 64
 	limitPerShard = 2048
 	limitGlance   = 8 // buckets looked at when one must go
 	limitWindow   = time.Minute
 
-	// networkFactor is how many addresses at their limit a network may have: a household or an office shares one, and so
-	// does whoever has a /48 to himself.
+	// networkFactor is how many addresses at their limit a network may have. A household or an office shares a network, but
+	// one person may also have a whole /48.
 	networkFactor = 8
 )
 
-// AddressLimit bounds the calls without valid authorization: so many a minute by one address, and eight times as many by
-// its network, refilled evenly. It is in memory, per server. A caller on this machine is exempt, and no proxy is. Safe for
-// concurrent use.
+// AddressLimit bounds the calls without valid authorization: so many a minute from one address, and eight times as many from
+// its network, refilled evenly. Each server counts for itself, in memory. A caller on this machine is exempt, but no proxy is.
+// Safe for concurrent use.
 //
-// A call with valid authorization is never refused for others from its address, so a handler authenticates first and
-// charges a failure. A call that needs no authorization is charged before anything else is done.
+// A call with valid authorization must never be refused because of other calls from its address. So a handler authenticates
+// first, and charges a failure. A call that needs no authorization is charged before anything else.
 type AddressLimit struct {
 	clock   storage.Clock
 	address rate
@@ -43,7 +43,7 @@ type AddressLimit struct {
 // rate is how many calls a window has, refilled one by one.
 type rate struct {
 	max   int           // calls in a window; 0: no limit
-	every time.Duration // the time in which one call is refilled
+	every time.Duration // the time to refill one call
 }
 
 func newRate(limit int) rate {
@@ -60,7 +60,7 @@ type limitShard struct {
 	networks  buckets
 }
 
-// buckets hold for each range the moment on the steady clock at which nothing of its calls is left. That one number is the
+// buckets holds, for each range, the moment on the steady clock when its bucket will be full again. That one number is the
 // whole state of a bucket (the generic cell rate algorithm).
 type buckets map[netip.Prefix]time.Duration
 
@@ -78,12 +78,12 @@ func newAddressLimit(perMinute int, clock storage.Clock) *AddressLimit {
 	return l
 }
 
-// Check refuses a call whose address or network has none left, and counts nothing. The error is [ErrTooManyCalls] with the
-// time to wait; the call's answer gets the X-RateLimit header fields.
+// Check refuses a call when its address or network has no calls left, and counts nothing. The error is [ErrTooManyCalls] with
+// the time to wait; the call's answer gets the X-RateLimit header fields.
 func (l *AddressLimit) Check(call *Call) error { return l.take(call, false) }
 
-// Charge counts a call against its address and its network, and refuses it, as Check does, when one of them had none left.
-// A refused call is not counted: the address gets its rate, however much it asks.
+// Charge counts a call against its address and its network. When one of them has no calls left it refuses the call, as Check
+// does, and does not count it: so an address keeps its rate, however often it asks.
 func (l *AddressLimit) Charge(call *Call) error { return l.take(call, true) }
 
 func (l *AddressLimit) take(call *Call, counts bool) error {
@@ -120,8 +120,8 @@ func (b buckets) wait(bucket netip.Prefix, r rate, now time.Duration) time.Durat
 	return max(b[bucket], now) + r.every - now - limitWindow
 }
 
-// put counts a call. When there are too many buckets, it looks at a few others and drops those that have refilled, or else
-// the first of them: a bounded effort, since a flood from many addresses comes through here.
+// put counts a call. When there are too many buckets, it looks at a few others and drops the full ones, or else the first. The
+// effort is bounded, since a flood from many addresses comes through here.
 func (b buckets) put(bucket netip.Prefix, r rate, now time.Duration) {
 	emptyAt, known := b[bucket]
 	if !known && len(b) >= limitPerShard {

@@ -13,23 +13,23 @@ import (
 	"time"
 )
 
-// How long, and for how many bytes, the server reads on from a caller whose request it has refused, so that the caller
-// gets to read why.
+// How long, and how many bytes, the server still reads from a caller whose request it has refused, so that the caller can
+// read the answer.
 const (
 	lingerTime  = 5 * time.Second
 	lingerBytes = 16 << 20
 )
 
-// promptBytes is how much of an answer a socket has room for. A caller who does not take more than that is a silent one.
+// promptBytes is how much of an answer fits into the socket's buffer. A caller who does not read more than that is silent.
 const promptBytes = 16 << 10
 
-// The pause after an accept that failed because the machine is short of something, doubling from the first to the last.
+// The pause after an accept that failed because the machine lacks something. It doubles from the first to the last.
 const (
 	firstPause = 5 * time.Millisecond
 	lastPause  = time.Second
 )
 
-// listener accepts connections, as many as the crowd has room for, and can close those that it handed out.
+// listener accepts as many connections as the crowd has room for, and can close all that it accepted.
 type listener struct {
 	net.Listener
 	*crowd
@@ -53,8 +53,8 @@ func newListener(inner net.Listener, idle time.Duration, cert *certificate, open
 	return l
 }
 
-// Accept returns the next connection. A machine that is out of file descriptors or buffers makes it wait, not fail:
-// the engine takes any failure for the end. After stop it fails with net.ErrClosed.
+// Accept returns the next connection. When the machine is out of file descriptors or buffers it waits and does not fail,
+// because the engine takes any failure for the end. After stop it fails with net.ErrClosed.
 func (l *listener) Accept() (net.Conn, error) {
 	pause := firstPause
 	for {
@@ -86,7 +86,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// adopt takes a connection among the open ones; nil when there are too many, and then it is closed.
+// adopt adds a connection to the open ones. When there are too many it closes the connection and returns nil.
 func (l *listener) adopt(inner net.Conn) net.Conn {
 	c := &conn{Conn: inner, raw: inner, listener: l}
 	c.idle.Store(true)
@@ -119,8 +119,8 @@ func (l *listener) adopt(inner net.Conn) net.Conn {
 	return handed
 }
 
-// turnAway tells a caller that there are too many, before any of the request is read. It must not block: a new socket
-// has room for this much.
+// turnAway tells a caller that there are too many connections, before it reads any of the request. It does not block: the
+// answer fits into the buffer of a new socket.
 func (l *listener) turnAway(inner net.Conn) {
 	if l.tls == nil && inner.SetWriteDeadline(time.Now().Add(time.Second)) == nil {
 		p := &Problem{Status: 503, Code: "unavailable", Message: "too many connections; try again later"}
@@ -140,7 +140,7 @@ func (l *listener) discard(inner net.Conn) {
 	}
 }
 
-// stop ends Accept, and closes the connections on which nothing was ever asked: nobody waits for an answer there.
+// stop ends Accept, and closes the connections on which no request ever came: nobody waits for an answer there.
 func (l *listener) stop() {
 	l.once.Do(func() { close(l.stopped) })
 	if err := l.Listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
@@ -149,7 +149,7 @@ func (l *listener) stop() {
 	l.closeIf(func(c *conn) bool { return !c.used.Load() })
 }
 
-// closeAll closes every connection, whatever it is doing.
+// closeAll closes every connection, also those with running calls.
 func (l *listener) closeAll() {
 	l.closeIf(func(*conn) bool { return true })
 }
@@ -168,7 +168,7 @@ func (l *listener) closeIf(pick func(*conn) bool) {
 	}
 }
 
-// open is the number of open connections.
+// open returns the number of open connections.
 func (l *listener) open() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -187,8 +187,8 @@ type conn struct {
 	closeErr error
 
 	// Owned by the serving goroutine.
-	entering *Call    // was at a door; nil: the request has none
-	late     bool     // a read ran into its deadline; the engine wraps that error beyond finding
+	entering *Call    // the call that was at a door; nil: the request has no door
+	late     bool     // a read ran into its deadline; errors.Is cannot find that in the engine's error
 	answered bool     // the engine turns to the next request
 	unread   bool     // the request was refused before it was all read
 	written  bool     // something was written since the head began
@@ -198,7 +198,7 @@ type conn struct {
 
 func (c *conn) connection() *conn { return c }
 
-// Read reads, and keeps how the request begins.
+// Read reads, and keeps the first bytes of the request in head.
 func (c *conn) Read(p []byte) (int, error) {
 	c.rest()
 	n, err := c.Conn.Read(p)
@@ -219,7 +219,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// SetReadDeadline sets the deadline. Behind an answer it is that of the next request's first byte.
+// SetReadDeadline sets the deadline. After an answer, it is the deadline for the first byte of the next request.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if !c.answered {
 		return c.Conn.SetReadDeadline(t)
@@ -229,8 +229,8 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return c.waitUntil(t)
 }
 
-// waitUntil gives a connection that is idle until t to say something, and less in a crowd. A crowd that begins meanwhile
-// finds it idle.
+// waitUntil lets an idle connection stay until t, or a shorter time in a crowd. It marks the connection idle first, so a
+// crowd that begins meanwhile finds it.
 func (c *conn) waitUntil(t time.Time) error {
 	err := c.Conn.SetReadDeadline(t)
 	if sooner := time.Now().Add(crowdedIdle); err == nil && sooner.Before(t) && c.listener.isCrowded() {
@@ -239,7 +239,7 @@ func (c *conn) waitUntil(t time.Time) error {
 	return err
 }
 
-// Write writes an answer; what is read after it begins a new request, unless it only said to go on.
+// Write writes an answer. The next bytes that are read begin a new request, unless the answer was 100 Continue.
 func (c *conn) Write(p []byte) (int, error) {
 	if !bytes.HasPrefix(p, []byte("HTTP/1.1 100 ")) {
 		c.written = true
@@ -250,7 +250,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// target is the beginning of the path that the request asks for, as routed; "" when that much did not arrive.
+// target returns the beginning of the request's path, as routed; "" when the path did not arrive.
 func (c *conn) target() string {
 	_, rest, _ := bytes.Cut(c.head[:c.headSize], []byte(" "))
 	if end := bytes.IndexAny(rest, " ?\r\n"); end >= 0 {
@@ -259,7 +259,7 @@ func (c *conn) target() string {
 	return string(route(rest))
 }
 
-// Close closes the connection, after the caller has had the time to read why its request was refused.
+// Close closes the connection, after the caller has had time to read why the server refused its request.
 func (c *conn) Close() error {
 	c.closed.Do(func() {
 		if c.unread {
@@ -271,8 +271,8 @@ func (c *conn) Close() error {
 	return c.closeErr
 }
 
-// linger says that no more is written, and reads on for a while. Closing a socket with unread input resets it, and a
-// reset can overtake the answer.
+// linger ends writing, and reads on for a while. Closing a socket with unread input resets it, and a reset can overtake
+// the answer.
 func (c *conn) linger() {
 	c.rest()
 	if secured, ok := c.Conn.(*tls.Conn); ok && secured.CloseWrite() != nil {
@@ -289,7 +289,7 @@ func (c *conn) linger() {
 	}
 }
 
-// tlsConn is a connection over TLS. The engine knows one by these two methods.
+// tlsConn is a connection over TLS. The engine recognises TLS by these two methods.
 type tlsConn struct {
 	*conn
 	secured *tls.Conn
@@ -304,5 +304,5 @@ func (c *tlsConn) Handshake() error {
 	return nil
 }
 
-// ConnectionState tells what the handshake agreed on.
+// ConnectionState returns what the handshake agreed on.
 func (c *tlsConn) ConnectionState() tls.ConnectionState { return c.secured.ConnectionState() }

@@ -22,12 +22,12 @@ type API int
 
 // The APIs, told apart by path.
 const (
-	AppAPI        API = iota // what phones call, and every path of no other API: {"statusCode","error","message","errorCode"}
+	AppAPI        API = iota // what phones call, and every path outside the other APIs: {"statusCode","error","message","errorCode"}
 	LoginAPI                 // /oauth/…, /bc-authorize, /mfa/…: {"error","error_description"} (RFC 6749 §5.2)
 	ManagementAPI            // /api/v2/…: the four members as in AppAPI
 )
 
-// apiOf tells to which API a path as routed belongs.
+// apiOf returns the API to which a path, as routed, belongs.
 func apiOf(path string) API {
 	below := func(prefix string) bool {
 		rest, ok := strings.CutPrefix(path, prefix)
@@ -46,13 +46,13 @@ func apiOf(path string) API {
 // jsonType is the content type of every error body. One of Guardian's clients compares it as a whole.
 const jsonType = "application/json"
 
-// Problem is an error as a caller gets to see it. Handlers may return one as an error; the body is that of the API by
-// whose path the call came.
+// Problem is an error as the caller sees it. Handlers may return one as an error; its body follows the API to which the
+// call's path belongs.
 type Problem struct {
 	Status     int               // HTTP status
 	Code       string            // errorCode, or error in the login API
 	Message    string            // for people; never a secret
-	RetryAfter time.Duration     // told in whole seconds, rounded up; with 429 and 503 at least one
+	RetryAfter time.Duration     // sent in whole seconds, rounded up; with 429 and 503 at least one
 	Header     map[string]string // further header fields
 	Members    map[string]any    // further members of the body
 }
@@ -60,8 +60,8 @@ type Problem struct {
 // Error returns the message.
 func (p *Problem) Error() string { return p.Message }
 
-// Translation is the table of one API: what its callers are told about err. nil says that err is not in the table; the
-// caller is then told by the error's code alone, or, when it has none, only the request's id.
+// Translation is the table of errors of one API: it returns what its callers are told about err. It returns nil when err is
+// not in the table. Then the error's code alone decides the answer; for an error without a code, that holds only the request's id.
 type Translation func(err error) *Problem
 
 // wireError is the error body of the app API and the management API.
@@ -80,7 +80,7 @@ type oauthError struct {
 	Description string `json:"error_description"`
 }
 
-// body renders p as api does.
+// body returns p as the error body of api.
 func (p *Problem) body(api API) []byte {
 	var fixed any = wireError{p.Status, reason(p.Status), p.Message, p.Code}
 	if api == LoginAPI {
@@ -98,7 +98,7 @@ func (p *Problem) body(api API) []byte {
 	return append(body, more[1:]...)
 }
 
-// reason is the reason phrase of a status.
+// reason returns the reason phrase of a status.
 func reason(status int) string {
 	if status == http.StatusRequestEntityTooLarge {
 		return "Payload Too Large"
@@ -106,7 +106,7 @@ func reason(status int) string {
 	return http.StatusText(status)
 }
 
-// describable makes s fit for an error_description, which allows printable ASCII but " and \.
+// describable makes s fit for an error_description, which allows printable ASCII without " and \.
 func describable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -141,8 +141,8 @@ func (p *Problem) header() [][2]string {
 	return fields
 }
 
-// problem turns any error of a handler into what the caller is told: the API's own table first, then what the error's
-// code says. An error without either is internal; it is kept for the log, and the caller gets the request's id.
+// problem turns any error of a handler into what the caller is told: by the API's own table, or else by the error's code.
+// An error that has neither is internal: it goes into the log, and the caller gets the request's id.
 func (s *Server) problem(call *Call, err error) *Problem {
 	var (
 		p        *Problem
@@ -174,7 +174,7 @@ func internal(call *Call) *Problem {
 	return refusal(call.api, http.StatusInternalServerError, "internal error; request "+call.ID)
 }
 
-// coded is what an error's code says, for an error that no table names.
+// coded returns the answer to an error that no table names, by its code.
 func coded(api API, code storage.Code, err error) *Problem {
 	statuses := map[storage.Code]int{
 		storage.NotFound:       http.StatusNotFound,
@@ -194,13 +194,13 @@ func coded(api API, code storage.Code, err error) *Problem {
 	p := refusal(api, status, Message(err))
 	p.RetryAfter = storage.RetryAfter(err)
 	if code == storage.OutcomeUnknown {
-		// In every API's body it has a code of its own: "unavailable" says that nothing was done.
+		// Every API has a code of its own for this: "unavailable" would say that nothing was done.
 		p.Code = string(code)
 	}
 	return p
 }
 
-// Message returns what the first [storage.Error] in err's chain says to people, without what was wrapped around it for
+// Message returns the message for people of the first [storage.Error] in err's chain, without the text that wraps it for
 // the log; "" when there is none.
 func Message(err error) string {
 	var coded *storage.Error
@@ -210,7 +210,7 @@ func Message(err error) string {
 	return ""
 }
 
-// words are the codes and messages for a refusal that needs no more than its status.
+// words holds the codes and messages for refusals that need no more than their status.
 var words = map[int]struct{ code, oauth, message string }{
 	http.StatusBadRequest:                  {"invalid_body", "invalid_request", "the request is malformed"},
 	http.StatusUnauthorized:                {"invalid_token", "invalid_token", "invalid token"},
@@ -227,7 +227,7 @@ var words = map[int]struct{ code, oauth, message string }{
 	http.StatusServiceUnavailable:          {"unavailable", "temporarily_unavailable", "not available now; try again later"},
 }
 
-// refusal makes the problem of a status in the words of api; message "" takes the words' own.
+// refusal makes the problem for a status in the words of api; an empty message takes the message from words.
 func refusal(api API, status int, message string) *Problem {
 	w, ok := words[status]
 	switch {

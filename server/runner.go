@@ -5,20 +5,20 @@ import (
 	"sync"
 )
 
-// maxIdleRunners is how many runners are kept for the calls to come. Each keeps a stack of 16 KiB.
+// maxIdleRunners is how many runners wait for the next calls. Each keeps a stack of 16 KiB.
 const maxIdleRunners = 128
 
-// runners run calls on stacks that they lend: a goroutine's stack grows to what its deepest call needed, 16 KiB through
-// router, decoder and store, and a connection has a goroutine of its own. On its own stack a connection would keep that
-// while it is idle or its call waits; so it keeps 4 KiB (BenchmarkLimits/waits). A connection and its runner switch as
+// runners lend connections the stacks on which their calls run. A goroutine's stack grows to what its deepest call needed,
+// 16 KiB through router, decoder and store. Each connection has a goroutine, and would keep that much while it is idle or
+// its call waits. With a borrowed stack it keeps 4 KiB (BenchmarkLimits/waits). A connection and its runner switch as
 // coroutines do, which costs less than a tenth of a microsecond. Safe for concurrent use.
 type runners struct {
 	mu     sync.Mutex // guards what is below
 	closed bool
-	idle   []*runner // the one that ran last, whose stack the processor's cache still holds, at the end
+	idle   []*runner // the one that ran last at the end: the processor's cache still holds its stack
 }
 
-// runner is a goroutine that runs one call after the other.
+// runner is a goroutine that runs calls, one after the other.
 type runner struct {
 	call *Call
 	next func() (struct{}, bool) // runs call, and returns when it has run
@@ -57,7 +57,7 @@ func (r *runners) giveBack(one *runner) {
 	}
 }
 
-// close ends the idle runners, and each other when it has run.
+// close ends the idle runners now, and each busy one after its call.
 func (r *runners) close() {
 	r.mu.Lock()
 	idle := r.idle

@@ -1,8 +1,8 @@
 // Package server is the HTTP foundation under the APIs: the listener with its limits, the edge that every call passes,
-// errors in the body of the API they belong to, the caller's address, long waits, health, and TLS.
+// error bodies for each API, the caller's address, long waits, health, and TLS.
 //
-// It knows no rule of the domain. The packages below it mount their handlers on [Server.App] and [Server.API], return
-// errors as they got them, and say in one table each ([Server.Translate]) what the caller is told.
+// It knows no rule of the domain. The packages below it mount their handlers on [Server.App] and [Server.API]. They return
+// errors as they got them; one table for each API ([Server.Translate]) says what the caller is told.
 package server
 
 import (
@@ -27,11 +27,11 @@ import (
 	"tutela/storage"
 )
 
-// maxHeaderBytes bounds a request's line and header fields together; past it the answer is 431. Fiber's own 4 KiB is
-// too little for a device JWT of a large RSA key beside a manifest.
+// maxHeaderBytes bounds a request's line and header fields together; a longer header gets 431. Fiber's own 4 KiB is too
+// little for the device JWT of a large RSA key beside a manifest.
 const maxHeaderBytes = 16 << 10
 
-// Config is what a server is made from. The zero value of each field is a usable default, but for Listen or Listener.
+// Config says how a server is made. The zero value of each field is a usable default; only Listen or Listener must be set.
 type Config struct {
 	Listen         string                   // host:port; port 0 takes a free one
 	Listener       net.Listener             // taken instead of Listen
@@ -39,7 +39,7 @@ type Config struct {
 	CertFile       string                   // PEM; with KeyFile, serves TLS. Both are read again on SIGHUP
 	KeyFile        string                   // PEM
 	TrustedProxies []netip.Prefix           // whose X-Forwarded-For is believed
-	Origin         func(origin string) bool // whether a page from there may call /api and /mfa; nil: none may
+	Origin         func(origin string) bool // whether a page from this origin may call /api and /mfa; nil: none may
 	Checks         []Check                  // what /readyz looks at
 	Limits         Limits
 	Clock          storage.Clock
@@ -48,8 +48,8 @@ type Config struct {
 	NoAccessLog    bool // no line for each call
 }
 
-// Server serves the APIs over HTTP. Its methods are safe for concurrent use, but for mounting: what mounts handlers
-// does so before Serve.
+// Server serves the APIs over HTTP. Its methods are safe for concurrent use, except those that mount handlers: call them
+// before Serve.
 type Server struct {
 	config       Config
 	log          *slog.Logger
@@ -60,9 +60,9 @@ type Server struct {
 	limit        *AddressLimit
 	translations map[API]Translation
 	certificate  *certificate            // nil: no TLS
-	doors        *fiber.App              // by route, what looks at a call before its body is read
-	route        fasthttp.RequestHandler // Fiber's router; set by Serve
-	atDoors      fasthttp.RequestHandler // that of the doors; set by Serve
+	doors        *fiber.App              // the doors by route
+	route        fasthttp.RequestHandler // the handler of app; set by Serve
+	atDoors      fasthttp.RequestHandler // the handler of doors; set by Serve
 	bound        int                     // of connections open at once
 	descriptors  int                     // that this process may have
 	hsts         bool                    // answers tell browsers to come by https alone
@@ -70,11 +70,11 @@ type Server struct {
 	health       *health
 	listener     *listener // set by Listen
 	proxySeen    sync.Once // an undeclared proxy is logged once
-	silentProxy  sync.Once // and so is a declared one that does not say for whom it speaks
+	silentProxy  sync.Once // a declared proxy that does not name its callers is logged once
 	closing      atomic.Bool
 }
 
-// New makes a server. It fails when the TLS files cannot be read, or only one of them is named.
+// New makes a server. It fails when it cannot read the TLS files, or only one of them is named.
 func New(config Config) (*Server, error) {
 	config.Limits = config.Limits.withDefaults()
 	if config.Log == nil {
@@ -113,13 +113,12 @@ func New(config Config) (*Server, error) {
 	return s, nil
 }
 
-// hstsPolicy has browsers come by https for a year. It names no other host of the domain: those are not ours.
+// hstsPolicy tells browsers to use https for a year. It covers no other host of the domain: those are not ours.
 //
 // Source: RFC 6797 §6.1.
 const hstsPolicy = "max-age=31536000"
 
-// isPublicHTTPS reports whether people come by https, and not to this machine alone: localhost is shared with whatever
-// else is developed there.
+// isPublicHTTPS reports whether people come by https, and not to this machine: other software in development shares localhost.
 func isPublicHTTPS(public []string) bool {
 	if len(public) == 0 {
 		return false
@@ -132,23 +131,23 @@ func isPublicHTTPS(public []string) bool {
 	return u.Hostname() != "localhost" && (err != nil || !addr.IsLoopback())
 }
 
-// App is where plain Fiber handlers are mounted. A handler returns errors; it writes none.
+// App returns the router on which packages mount plain Fiber handlers. A handler returns its errors and does not write them.
 func (s *Server) App() *fiber.App { return s.app }
 
-// API is where typed operations are mounted. All packages share it, so that /openapi.json tells of all.
+// API returns the object on which packages register typed operations. All share it, so that /openapi.json describes all.
 func (s *Server) API() huma.API { return s.api }
 
-// Waits holds the long waits of all APIs.
+// Waits returns the long waits of all APIs.
 func (s *Server) Waits() *Waits { return s.waits }
 
-// AddressLimit bounds the calls without valid authorization, per address.
+// AddressLimit returns the limit on calls without valid authorization, per address.
 func (s *Server) AddressLimit() *AddressLimit { return s.limit }
 
-// Translate sets the table by which the errors of one API become wire errors. Before Serve only.
+// Translate sets the table that turns the errors of one API into answers. Before Serve only.
 func (s *Server) Translate(api API, t Translation) { s.translations[api] = t }
 
-// Listen opens the listening socket and returns its address. Serve calls it when nobody has; calling it first tells
-// the port when the configured one is 0.
+// Listen opens the listening socket and returns its address. Serve calls it if nobody has. Call it first to learn the port
+// when the configured one is 0.
 func (s *Server) Listen(ctx context.Context) (net.Addr, error) {
 	if s.listener != nil {
 		return s.listener.Addr(), nil
@@ -189,7 +188,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.closing.Store(true)
 	s.waits.Close()
 	s.listener.stop()
-	// The caller's context is over: that is why the server stops.
+	// ctx is over, since that is why the server stops; the shutdown needs a context that is not.
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Limits.Grace)
 	defer cancel()
 	if err := engine.ShutdownWithContext(grace); err != nil && !errors.Is(err, net.ErrClosed) { // the listener is closed
@@ -199,9 +198,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	return <-ended
 }
 
-// reloadOnHangup reads the TLS files again at each SIGHUP, until the function that it returns is called. Files that
-// cannot be read leave the old certificate in use. Without TLS there is nothing to read; the signal must not end a
-// server behind a proxy, as it would by default, when somebody has it reload.
+// reloadOnHangup reads the TLS files again at each SIGHUP, until stop is called. When they cannot be read, the old
+// certificate stays in use. Without TLS it reads nothing, but still takes the signal: by default SIGHUP would end the server.
 func (s *Server) reloadOnHangup() (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	done := make(chan struct{})

@@ -14,15 +14,15 @@ var (
 	ErrShutdown  = storage.NewError(storage.Unavailable, "the server is shutting down")
 )
 
-// Waits counts the calls whose answer is held until something happens, so that they stay few: per key, where the newest
-// wins, and over all. A wait is a parked call and a context: no polling, no timer of its own.
+// Waits bounds the calls whose answer is held until something happens: those of a key, where the newest wins, and all
+// together. A wait is a parked call and a context; it neither polls nor has a timer.
 type Waits struct {
 	max int
 
 	mu     sync.Mutex // guards what is below
 	closed bool
 	total  int
-	byKey  map[string]*place // the newest; no nils
+	byKey  map[string]*place // the newest wait of each key; never nil
 }
 
 // place is a wait's place among [Waits].
@@ -37,13 +37,13 @@ type place struct {
 // NewWaits makes an empty set that holds at most limit waits.
 func NewWaits(limit int) *Waits { return &Waits{max: limit, byKey: map[string]*place{}} }
 
-// Enter begins a wait for key, of which perKey may be held at once: the oldest over that is told to answer now. A call
-// that has entered, and is run again, goes on with the wait that it has.
+// Enter registers a wait for key. Beyond perKey waits for a key it ends the oldest with [ErrNewerWait]. When a call is run
+// again after it has entered, it goes on with the wait that it has.
 //
-// The context is ctx, ended also by a newer wait ([ErrNewerWait]) or the server's shutdown ([ErrShutdown]), as its
-// cause tells. leave must be called when the wait is over, and may be called again; while the call is held ([Call]) it
-// keeps its place. ok is false when too many wait over all, or the server is shutting down: the caller answers at once,
-// and ctx and leave do nothing.
+// waiting is ctx, and also ends at a newer wait ([ErrNewerWait]) or at the server's shutdown ([ErrShutdown]); its cause says
+// which. The caller must call leave when the wait is over, and may call it again; while the call is held ([Call]), leave
+// does nothing. ok is false when too many calls wait, or the server is shutting down. Then the caller must answer at once,
+// and neither waiting nor leave does anything.
 func (w *Waits) Enter(ctx context.Context, key string, perKey int) (waiting context.Context, leave func(), ok bool) {
 	call := CallOf(ctx)
 	if call != nil && call.place != nil && call.place.key == key {
@@ -64,7 +64,7 @@ func (w *Waits) Enter(ctx context.Context, key string, perKey int) (waiting cont
 	return p, call.leaveUnlessHeld, true
 }
 
-// enter makes a place; nil when there is none.
+// enter makes a place; nil when there is no room.
 func (w *Waits) enter(ctx context.Context, key string, perKey int) *place {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -88,7 +88,7 @@ func (w *Waits) enter(ctx context.Context, key string, perKey int) *place {
 	return p
 }
 
-// age is how many waits of the key there are: p and those that are older.
+// age returns how many waits of the key there are, p and the older ones.
 func (p *place) age() (n int) {
 	for ; p != nil; p = p.older {
 		n++
@@ -96,7 +96,7 @@ func (p *place) age() (n int) {
 	return n
 }
 
-// leave gives the place up, once.
+// leave gives the place up. Calling it again does nothing.
 func (p *place) leave() {
 	p.waits.mu.Lock()
 	p.waits.drop(p)
@@ -118,7 +118,7 @@ func (c *Call) leaveUnlessHeld() {
 	}
 }
 
-// drop takes p off the books, once. w.mu is held.
+// drop removes p from the counts. Calling it again does nothing. The caller holds w.mu.
 func (w *Waits) drop(p *place) {
 	newest := w.byKey[p.key]
 	for at := &newest; *at != nil; at = &(*at).older {
@@ -136,7 +136,7 @@ func (w *Waits) drop(p *place) {
 	}
 }
 
-// Close ends every wait with [ErrShutdown] and lets no other begin.
+// Close ends every wait with [ErrShutdown]. No wait can begin after it.
 func (w *Waits) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -148,7 +148,7 @@ func (w *Waits) Close() {
 	}
 }
 
-// Len is the number of waits that are held.
+// Len returns the number of waits.
 func (w *Waits) Len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
