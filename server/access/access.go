@@ -1,12 +1,12 @@
-// Package access says who may call: the clients with their secrets, scopes and grants; the keys that sign what we
-// tell other programs, and the tokens and receipts signed by them.
+// Package access says who may call. It holds the clients with their secrets, scopes and grants, the signing keys, and the
+// tokens and receipts that these keys sign for other programs.
 //
 // What always holds:
 //
-//   - A client's secret is in the store as a keyed hash alone, and no number of wrong ones locks a client out.
-//   - The algorithm and the typ of a token follow from its kind and our key, and are never read from the token; so a
-//     token of one kind is not taken for another ([Kinds]).
-//   - A management token is worth what its client may at the moment of use, and nothing when the client is gone.
+//   - The store holds only a keyed hash of a client's secret, and no number of wrong secrets locks a client out.
+//   - The algorithm and the typ of a token follow from its kind and our key, never from the token itself. So nobody can
+//     pass off a token of one kind as another ([Kinds]).
+//   - A management token allows what its client may do at the moment of use, and nothing once the client is removed.
 //   - A token about a user never has an audience of ours.
 package access
 
@@ -38,16 +38,16 @@ type Service struct {
 	issuer    string
 	discovery []byte
 	decoy     *registered
-	callers   *storage.Memo[registered] // the clients that call, as Authenticate found them
+	callers   *storage.Memo[registered] // the clients that call
 
-	loading sync.Mutex // held while the store is read for keys
+	loading sync.Mutex // held while reading the keys from the store
 	keys    atomic.Pointer[keySet]
 }
 
 // ErrPublicURL reports an invalid public URL.
 var ErrPublicURL = storage.NewError(storage.Invalid, "a public URL is http or https, a host, and no query")
 
-// New makes the service, and the first signing keys in a new store.
+// New makes the service. In a new store it also makes the first signing keys.
 //
 // Errors: ErrPublicURL; those of the store.
 func New(ctx context.Context, store *storage.Store, ring *keyring.Ring, o Options) (*Service, error) {
@@ -79,7 +79,7 @@ func New(ctx context.Context, store *storage.Store, ring *keyring.Ring, o Option
 	return s, nil
 }
 
-// CheckPublicURL reports whether a text can be a public URL.
+// CheckPublicURL returns an error unless public can be a public URL.
 //
 // Errors: ErrPublicURL.
 func CheckPublicURL(public string) error {
@@ -90,19 +90,19 @@ func CheckPublicURL(public string) error {
 	return nil
 }
 
-// Issuer is the iss of every token: the first public URL and a slash.
+// Issuer returns the iss of every token: the first public URL and a slash.
 func (s *Service) Issuer() string { return s.issuer }
 
-// ManagementAudience is the audience of the management tokens for the first public URL.
+// ManagementAudience returns the audience of management tokens for the first public URL.
 func (s *Service) ManagementAudience() string { return s.public[0] + managementPath }
 
-// The paths below a public URL that are audiences of our own.
+// The paths that, after a public URL, make audiences of our own.
 const (
 	managementPath = "/api/v2/"
 	enrollmentPath = "/mfa/" // of an enrolment token
 )
 
-// isManagement reports whether audience is that of a management token: of any public URL, compared exactly.
+// isManagement reports whether audience is exactly the management audience of one of the public URLs.
 func (s *Service) isManagement(audience string) bool {
 	for _, public := range s.public {
 		if audience == public+managementPath {
@@ -112,7 +112,7 @@ func (s *Service) isManagement(audience string) bool {
 	return false
 }
 
-// isOurs reports whether audience is one of ours, or could pass for one with somebody who compares loosely.
+// isOurs reports whether audience is one of ours, or a program that compares loosely could take it for one.
 func (s *Service) isOurs(audience string) bool {
 	loose := strings.TrimRight(audience, "/")
 	for _, public := range s.public {

@@ -13,7 +13,7 @@ type claims struct {
 	Expires  int64  `json:"exp"`
 }
 
-// claims returns the common claims of a token that is made at this moment and lives for life.
+// claims returns the common claims of a token that is made now and lives for life.
 func (s *Service) claims(subject, audience string, life time.Duration) claims {
 	now := s.store.Wall()
 	return claims{
@@ -25,7 +25,7 @@ func (s *Service) claims(subject, audience string, life time.Duration) claims {
 	}
 }
 
-// idClaims are those of an ID token.
+// idClaims are the claims of an ID token.
 //
 // Sources: OpenID Connect Core 1.0 §2; CIBA Core 1.0 §10.3.1 (auth_req_id).
 type idClaims struct {
@@ -36,7 +36,7 @@ type idClaims struct {
 	AuthReqID string   `json:"urn:openid:params:jwt:claim:auth_req_id,omitempty"`
 }
 
-// accessClaims are those of an access token about a user.
+// accessClaims are the claims of an access token about a user.
 //
 // Source: RFC 9068 §2.2.
 type accessClaims struct {
@@ -49,7 +49,8 @@ type accessClaims struct {
 	Scope    string   `json:"scope,omitempty"`
 }
 
-// managementClaims are those of a client's token for management calls. gty tells it from every token about a user.
+// managementClaims are the claims of a client's token for management calls. Only such a token has gty; no token about a
+// user does.
 //
 // Source: Auth0's tokens for its Management API.
 type managementClaims struct {

@@ -27,7 +27,7 @@ type Client struct {
 	RedirectURIs []string        `json:"redirect_uris,omitempty"`
 	WebOrigins   []string        `json:"web_origins,omitempty"`
 	IDTokenAlg   string          `json:"id_token_alg"`       // ES256 or RS256: signs its ID tokens and the access tokens of its users
-	Presence     device.Presence `json:"presence,omitempty"` // of its approvals: tap when it can show no number; empty: as the policy says
+	Presence     device.Presence `json:"presence,omitempty"` // of its approvals: tap when it can show no number; empty: the policy decides
 	ActsAs       storage.UID     `json:"acts_as,omitzero"`   // the user for whom it makes management calls
 	Created      time.Time       `json:"created"`
 }
@@ -59,13 +59,13 @@ const (
 	maxClientNameBytes  = 255
 	maxClientURLs       = 100
 	maxClientURLBytes   = 2000
-	maxCredentialLength = 255 // of a client id that can be somebody's
+	maxCredentialLength = 255 // of a client id; no client has a longer one
 	rememberedClients   = 1000
 )
 
-// AddClient registers a client, and returns it with its secret, which nobody can be told again. new has no ID and no
-// Created. IDTokenAlg is ES256 by default; the first client with RS256 has an RS256 key made. Without Grants a client
-// with scope openid gets CIBA and the three MFA grants, and one with a management scope gets client_credentials.
+// AddClient registers a client, and returns it with its secret, which nobody can read again. c has no ID and no Created.
+// IDTokenAlg is ES256 by default; for the first client with RS256, AddClient makes an RS256 key. Without Grants, a client
+// with the scope openid gets CIBA and the three MFA grants, and a client with a management scope gets client_credentials.
 //
 // Errors: ErrNewClient, which says what is wrong; ErrBeyondCaller when a client gives a scope that it lacks, or
 // anybody but an operator sets ActsAs or presence tap; user.ErrUnknown for ActsAs.
@@ -102,7 +102,7 @@ func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (a
 	return c, secret, nil
 }
 
-// complete checks a client that is to be registered and fills in what was left out.
+// complete checks a new client and sets the fields that were left out.
 func (c *Client) complete() error {
 	if err := legible.Require("the client's name", c.Name, maxClientNameBytes); err != nil {
 		return ErrNewClient.With("%v", err)
@@ -188,7 +188,7 @@ func webOrigin(given string) (origin string, ok bool) {
 	return u.Scheme + "://" + host, true
 }
 
-// distinct returns the values without repeats, in their order.
+// distinct returns the values without repetitions, in their order.
 func distinct(values []string) []string {
 	var once []string
 	for _, value := range values {
@@ -215,7 +215,7 @@ func mayAdd(actor audit.Actor, added Client) error {
 	return nil
 }
 
-// facts are what the event says of a client beside its id.
+// facts returns what an event says about a client besides its id.
 func (c Client) facts() audit.Facts {
 	facts := audit.Facts{
 		audit.FactScope:      audit.Word(strings.Join(c.Scopes, " ")),
@@ -246,7 +246,7 @@ func (s *Service) ListClients(ctx context.Context) ([]Client, error) {
 	return list, err
 }
 
-// RemoveClient removes a client: its secret and every management token of its die with it.
+// RemoveClient removes a client. Its secret and all its management tokens end at once.
 //
 // Errors: ErrNoClient.
 func (s *Service) RemoveClient(ctx context.Context, actor audit.Actor, id string) error {
@@ -274,10 +274,10 @@ func (s *Service) Client(ctx context.Context, id string) (Client, error) {
 	return found, err
 }
 
-// client reads a client, or returns ErrNoClient, also for an id that can be nobody's.
+// client reads a client. It returns ErrNoClient for an unknown id, also for one that no client can have.
 func client(tx *storage.Tx, id string) (*registered, error) { return clientFrom(clients, tx, id) }
 
-// caller is client for a call of that client, which comes often. Nobody may change what it returns.
+// caller reads the client that makes a call, from a memo, since calls are frequent. Its caller must not change the result.
 //
 // Errors: ErrNoClient.
 func (s *Service) caller(tx *storage.Tx, id string) (*registered, error) {
@@ -291,7 +291,7 @@ type clientReader interface {
 
 func clientFrom(from clientReader, tx *storage.Tx, id string) (*registered, error) {
 	if len(id) > maxCredentialLength {
-		id = id[:maxCredentialLength] // of no client, and looked up like any other
+		id = id[:maxCredentialLength] // no client has it; it is looked up like any other
 	}
 	c, err := from.Get(tx, storage.House, id)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -300,7 +300,7 @@ func clientFrom(from clientReader, tx *storage.Tx, id string) (*registered, erro
 	return c, err
 }
 
-// AllowedOrigin reports whether a client has origin, a browser's header Origin, among its web origins.
+// AllowedOrigin reports whether any client has origin among its web origins. origin is as the browser's header Origin says.
 func (s *Service) AllowedOrigin(ctx context.Context, origin string) (allowed bool, err error) {
 	if len(origin) > maxClientURLBytes {
 		return false, nil
@@ -313,10 +313,10 @@ func (s *Service) AllowedOrigin(ctx context.Context, origin string) (allowed boo
 	return allowed, err
 }
 
-// Authenticate returns the client that has this id and secret. A client that does not exist costs the same work as
-// a wrong secret, and no number of wrong secrets locks a client out.
+// Authenticate returns the client with this id and secret. An unknown id costs the same work as a wrong secret, and no
+// number of wrong secrets locks a client out.
 //
-// Errors: ErrClient, whatever is wrong.
+// Errors: ErrClient, for an unknown id and for a wrong secret.
 func (s *Service) Authenticate(ctx context.Context, id, secret string) (Client, error) {
 	var found *registered
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
@@ -337,7 +337,7 @@ func (s *Service) Authenticate(ctx context.Context, id, secret string) (Client, 
 	return found.Client, nil
 }
 
-// newDecoy makes a client that is in no store: who asks for a client that does not exist has this one's hash compared.
+// newDecoy makes a client that no store holds. For an unknown id Authenticate compares this client's hash.
 func newDecoy(ring *keyring.Ring) *registered {
 	return &registered{
 		Client: Client{
@@ -362,8 +362,7 @@ func (c Client) MayUse(grant string) error {
 	return nil
 }
 
-// Granted returns those of the requested scopes that the client has, each once: what it has not is left out, not
-// refused.
+// Granted returns the requested scopes that the client has, each once. It leaves the others out and refuses nothing.
 func (c Client) Granted(requested []string) []string {
 	var granted []string
 	for _, scope := range distinct(requested) {

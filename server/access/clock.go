@@ -7,8 +7,8 @@ import (
 	"tutela/storage/audit"
 )
 
-// SettleClock says which clock is right when the machine's and the last time written down are too far apart, and returns
-// how they stand then.
+// SettleClock says which is right when the machine's clock and the last time on record are too far apart. It returns the
+// state of the clock after that.
 //
 // Errors: storage.ErrClockAgrees.
 func (s *Service) SettleClock(ctx context.Context, actor audit.Actor, how storage.Settlement) (storage.ClockState, error) {

@@ -7,8 +7,8 @@ import (
 	"tutela/storage/audit"
 )
 
-// DropDamage removes the records that could not be read and were set aside, and returns how many they were. An event
-// says that it was done; there is none when there was nothing to remove.
+// DropDamage removes the unreadable records that were set aside, and returns their number. It records an event, unless
+// there was nothing to remove.
 //
 // Errors: those of storage.Store.DropSetAside.
 func (s *Service) DropDamage(ctx context.Context, actor audit.Actor) (int, error) {

@@ -8,8 +8,10 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// JWKS returns the JSON Web Key Set of /.well-known/jwks.json: every public key that something still valid is signed
-// with, or will be within [KeyLead]. Nobody should keep it for longer than half of that. Source: RFC 7517 §5.
+// JWKS returns the JSON Web Key Set of /.well-known/jwks.json: the public keys of all signatures that are still valid, and
+// of those that will be made within [KeyLead]. Nobody should keep the set for longer than half of KeyLead.
+//
+// Source: RFC 7517 §5.
 func (s *Service) JWKS(ctx context.Context) ([]byte, error) {
 	set, err := s.current(ctx)
 	if err != nil {
@@ -29,7 +31,7 @@ func (set *keySet) document() ([]byte, error) {
 // Discovery returns the document of /.well-known/openid-configuration. It does not change while the server runs.
 func (s *Service) Discovery() []byte { return s.discovery }
 
-// DiscoveryType is the type of that document.
+// DiscoveryType is the type of the document that Discovery returns.
 var DiscoveryType = reflect.TypeFor[discovery]()
 
 // discovery is what we say of ourselves. Sources: OpenID Connect Discovery 1.0 §3, CIBA Core 1.0 §4.
@@ -39,7 +41,7 @@ type discovery struct {
 	BackchannelEndpoint string   `json:"backchannel_authentication_endpoint"`
 	JWKSURI             string   `json:"jwks_uri"`
 	ScopesSupported     []string `json:"scopes_supported"`
-	ResponseTypes       []string `json:"response_types_supported"` // required; none, since no login begins at an authorization endpoint
+	ResponseTypes       []string `json:"response_types_supported"` // required; empty, since no login begins at an authorization endpoint
 	GrantTypes          []string `json:"grant_types_supported"`
 	SubjectTypes        []string `json:"subject_types_supported"`
 	IDTokenAlgs         []string `json:"id_token_signing_alg_values_supported"`
@@ -49,7 +51,7 @@ type discovery struct {
 	UserCode            bool     `json:"backchannel_user_code_parameter_supported"`
 	ClaimsParameter     bool     `json:"claims_parameter_supported"`
 	RequestParameter    bool     `json:"request_parameter_supported"`
-	RequestURIParameter bool     `json:"request_uri_parameter_supported"` // left out it would mean true
+	RequestURIParameter bool     `json:"request_uri_parameter_supported"` // without it, the default is true
 }
 
 func discoveryOf(public string) discovery {

@@ -26,23 +26,23 @@ import (
 // The algorithms of our keys. Source: RFC 7518 §3.1, RFC 8037 §3.1.
 const (
 	es256 = jose.ES256 // tokens
-	rs256 = jose.RS256 // tokens of a client that is registered so
+	rs256 = jose.RS256 // tokens of a client that is registered with RS256
 	edDSA = jose.EdDSA // receipts
 )
 
 const (
-	// KeyLead is how long a key is in the JWKS before it signs, so that whoever keeps the JWKS that long has it by
-	// then. The very first key of its algorithm signs at once.
+	// KeyLead is how long a key is in the JWKS before it signs, so that a program that keeps the JWKS no longer than that has
+	// the key in time. The first key of an algorithm signs at once.
 	KeyLead = 10 * time.Minute
 
-	// keyRefresh is how old a server's view of the keys gets: the rotation of another server is seen by then.
+	// keyRefresh is how old a server's view of the keys gets. By then it sees the rotation of another server.
 	keyRefresh = 15 * time.Second
 
-	// keyRetry is how soon the store is asked again for a key that is not known.
+	// keyRetry is how soon a server asks the store again for an unknown key.
 	keyRetry = time.Second
 
-	// keyStay is how long a key stays in the JWKS after its successor has begun to sign: until everything that it
-	// signed has expired, and a server's view of the keys with it.
+	// keyStay is how long a key stays in the JWKS after its successor has begun to sign: until all its signatures have
+	// expired, and every server's view of the keys is newer.
 	keyStay = ManagementLife + KeyLead
 
 	rsaBits = 2048
@@ -50,15 +50,14 @@ const (
 
 // signingKey is a key as it is stored, under its kid.
 //
-// Of each algorithm there is always one that signs: the keys of an algorithm follow each other, and Until of one is
-// From of the next. The row of a key expires when everything that it signed has; but the public keys of receipts stay
-// for ever.
+// Exactly one key of each algorithm signs at any time: Until of a key is From of its successor. The row of a key expires
+// when all its signatures have; only the public keys of receipts stay for ever.
 type signingKey struct {
 	Public  jose.JSONWebKey `json:"public"`            // with kid, alg and use
 	Private []byte          `json:"private,omitempty"` // PKCS #8, sealed
 	Made    time.Time       `json:"made"`
 	From    time.Time       `json:"from"`           // when it begins to sign
-	Until   time.Time       `json:"until,omitzero"` // when its successor does
+	Until   time.Time       `json:"until,omitzero"` // when its successor begins to sign
 }
 
 var signingKeys = storage.Declare(storage.Spec[signingKey]{
@@ -106,7 +105,7 @@ func makeKey(alg jose.SignatureAlgorithm) (*signingKey, error) {
 	return k, err
 }
 
-// addKey makes k the successor of the newest key of its algorithm. One that nobody asked for is no event.
+// addKey makes k the successor of the newest key of its algorithm. It records an event only if somebody asked for the key.
 func addKey(tx *storage.Tx, k *signingKey, actor audit.Actor) error {
 	rows, err := signingKeys.All(tx, storage.House)
 	if err != nil {
@@ -122,7 +121,7 @@ func addKey(tx *storage.Tx, k *signingKey, actor audit.Actor) error {
 	k.From = tx.Now()
 	if newest != nil {
 		k.From = k.From.Add(KeyLead + keyRefresh)
-		if !k.From.After(newest.Record.From) { // rotated twice at one instant, or by a server whose time is ahead of ours
+		if !k.From.After(newest.Record.From) { // two rotations at one instant, or one by a server whose clock is ahead of ours
 			k.From = newest.Record.From.Add(time.Nanosecond)
 		}
 		newest.Record.Until = k.From
@@ -140,11 +139,11 @@ func addKey(tx *storage.Tx, k *signingKey, actor audit.Actor) error {
 	return audit.Record(tx, actor, e, audit.Detail{})
 }
 
-// newestFirst orders keys by when they begin to sign: no two of an algorithm begin at one instant.
+// newestFirst orders keys by when they begin to sign. No two keys of an algorithm begin at the same instant.
 func newestFirst(a, b *signingKey) int { return b.From.Compare(a.From) }
 
-// Rotate makes a successor for the key of every algorithm that is in use. It is in the JWKS at once and signs after
-// [KeyLead]; its predecessor stays in the JWKS until all that it signed has expired, a receipts' key for ever.
+// Rotate makes a successor for the key of every algorithm in use. The successor is in the JWKS at once and signs after
+// [KeyLead]. The predecessor stays in the JWKS until all its signatures have expired; a key of receipts stays for ever.
 func (s *Service) Rotate(ctx context.Context, actor audit.Actor) error {
 	set, err := s.reload(ctx, s.keys.Load())
 	if err != nil {
@@ -179,7 +178,7 @@ func (s *Service) Rotate(ctx context.Context, actor audit.Actor) error {
 	return err
 }
 
-// dropPrivate removes the private part of keys that sign no more and whose rows stay.
+// dropPrivate removes the private part of keys that no longer sign but whose rows stay.
 func dropPrivate(tx *storage.Tx) error {
 	rows, err := signingKeys.All(tx, storage.House)
 	if err != nil {
@@ -198,7 +197,7 @@ func dropPrivate(tx *storage.Tx) error {
 	return nil
 }
 
-// ensureKeys makes the first key of each algorithm that has none. One that nobody asked for is no event.
+// ensureKeys makes the first key of each algorithm that has none. It records an event only if somebody asked for the key.
 func (s *Service) ensureKeys(ctx context.Context, actor audit.Actor, algs ...jose.SignatureAlgorithm) error {
 	for _, alg := range algs {
 		if s.keys.Load().signing(alg, s.store.Now()) != nil {
@@ -232,17 +231,17 @@ func addFirst(tx *storage.Tx, k *signingKey, actor audit.Actor) error {
 	return addKey(tx, k, actor)
 }
 
-// keySet is a server's view of the keys at a time. It does not change.
+// keySet is a server's view of the keys at one moment. It does not change.
 type keySet struct {
 	loaded time.Time
-	keys   []*key // of each algorithm the newest first
+	keys   []*key // the newest of each algorithm first
 	jwks   []byte // RFC 7517 §5
 }
 
 // key is a key in use.
 type key struct {
 	stored  *signingKey
-	private crypto.Signer // nil: it signs no more
+	private crypto.Signer // nil: it no longer signs
 
 	verified *verified // management tokens
 
@@ -258,7 +257,7 @@ func (s *Service) current(ctx context.Context) (*keySet, error) {
 	return s.reload(ctx, set)
 }
 
-// reload reads the keys from the store, unless somebody has done so since seen.
+// reload reads the keys from the store, unless another goroutine has done so since seen was current.
 func (s *Service) reload(ctx context.Context, seen *keySet) (*keySet, error) {
 	s.loading.Lock()
 	defer s.loading.Unlock()
@@ -289,7 +288,7 @@ func (s *Service) reload(ctx context.Context, seen *keySet) (*keySet, error) {
 	return set, nil
 }
 
-// use makes a stored key ready. What was parsed for an earlier view is taken from it.
+// use makes a stored key ready to sign and verify. It takes a key that set has parsed already from there.
 func (set *keySet) use(stored *signingKey) (*key, error) {
 	k := &key{stored: stored, verified: new(verified)}
 	if set != nil {
@@ -328,8 +327,8 @@ type joseHeader struct {
 	KeyID     string `json:"kid"`
 }
 
-// signing returns the key that signs at a time, or nil when there is none of the algorithm. When all are yet to come,
-// since another server made the first one by a clock ahead of ours, it is the oldest.
+// signing returns the key that signs at a time, or nil when the algorithm has none. When no key has begun yet, because
+// another server's clock is ahead of ours, it returns the oldest.
 func (set *keySet) signing(alg jose.SignatureAlgorithm, at time.Time) *key {
 	var oldest *key
 	for _, k := range set.keys {
@@ -374,8 +373,8 @@ func (k *key) sign(header string, payload []byte) (string, error) {
 	return string(base64.RawURLEncoding.AppendEncode(append(out, '.'), signature)), nil
 }
 
-// signature signs by the one algorithm of the key's type. Sources: RFC 7518 §3.3 and §3.4 (r ‖ s of 32 bytes each),
-// RFC 8037 §3.1.
+// signature signs with the one algorithm that fits the key's type. Sources: RFC 7518 §3.3 and §3.4 (r ‖ s of 32 bytes
+// each), RFC 8037 §3.1.
 func (k *key) signature(signed []byte) ([]byte, error) {
 	digest := sha256.Sum256(signed)
 	switch private := k.private.(type) {

@@ -5,22 +5,22 @@ import "tutela/storage/keyring"
 // Kind is a kind of token: something that a caller shows as a proof.
 type Kind struct {
 	Name string // a word for it
-	Typ  string // of the JWS; empty for a kind that is opaque: random characters of which a keyed hash is kept
+	Typ  string // of the JWS; empty for an opaque kind: random characters, of which the store keeps a keyed hash
 }
 
-// The typ of each JWS that our signing keys make. ID tokens have the one that libraries of OpenID Connect expect.
+// The typ of each JWS that our signing keys make. That of ID tokens is the one that OpenID Connect libraries expect.
 const (
 	typID      = "JWT"
 	typAccess  = "at+jwt" // RFC 9068 §2.1
 	typReceipt = "tutela-receipt+jws"
 )
 
-// Kinds lists every kind of token of the house. Whoever adds a kind adds it here, and a row to each test that offers
-// every kind in the place of every other. (Kinds of the keyring come by themselves.)
+// Kinds lists every kind of token. When you add a kind, add it here, and add a row to each test that offers every kind in
+// place of every other. Kinds of the keyring need no entry.
 var Kinds = append([]Kind{
 	{Name: "id_token", Typ: typID},
 	{Name: "access_token", Typ: typAccess},
-	{Name: "management_token", Typ: typAccess}, // told from an access token by its audience and gty
+	{Name: "management_token", Typ: typAccess}, // its audience and gty tell it from an access token
 	{Name: "receipt", Typ: typReceipt},
 	{Name: "client_secret"},
 	{Name: "ticket"},

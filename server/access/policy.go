@@ -9,7 +9,7 @@ import (
 	"tutela/storage/setting"
 )
 
-// Policies returns all policies of the installation by name, with what each accepts.
+// Policies returns all policies of the installation, sorted by name, with the values that each accepts.
 func (s *Service) Policies(ctx context.Context) (list []setting.Info, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
 		list, err = setting.List(tx)
@@ -29,7 +29,7 @@ func (s *Service) Policy(ctx context.Context, name string) (info setting.Info, e
 	return info, err
 }
 
-// SetPolicy sets a policy and returns it as it stands. Each policy is known by name and takes what its package accepts.
+// SetPolicy sets a policy and returns it with its new value. The package that declares a policy decides which values it takes.
 //
 // Errors: setting.ErrUnknown; setting.ErrValue.
 func (s *Service) SetPolicy(ctx context.Context, actor audit.Actor, name, value string) (info setting.Info, err error) {

@@ -14,9 +14,10 @@ import (
 // ErrReceipt reports a receipt whose signature does not verify.
 var ErrReceipt = storage.NewError(storage.Denied, "the receipt is not signed by a key of this key set")
 
-// SignReceipt signs a receipt: a compact JWS (RFC 7515) by EdDSA over payload, with a typ of its own and the kid. It
-// is a recovery.Signer, and so is called inside transactions: it takes the newest key that this server knows and does
-// not touch the store. (A key that has a successor which we have not heard of is in the JWKS as well, and for ever.)
+// SignReceipt signs a receipt: a compact JWS (RFC 7515) by EdDSA over payload, with a typ of its own and the kid. It is
+// a recovery.Signer, which runs inside transactions: so it does not touch the store, and takes the newest key that this
+// server knows. If another server has rotated the keys meanwhile, the old key still verifies: keys of receipts stay in the
+// JWKS for ever.
 func (s *Service) SignReceipt(_ context.Context, payload []byte) (jws string, err error) {
 	k := s.keys.Load().signing(edDSA, s.store.Now())
 	if k == nil {
@@ -25,10 +26,10 @@ func (s *Service) SignReceipt(_ context.Context, payload []byte) (jws string, er
 	return k.sign(k.receiptHeader, payload)
 }
 
-// VerifyReceipt returns the bytes that were signed as a receipt, the payload of jws. jwks is the key set of the
-// installation that signed it, as it is published or was saved; no server and no store is needed.
+// VerifyReceipt checks a receipt and returns its payload, the signed bytes. jwks is the key set of the installation that
+// signed it, as published or as saved earlier. It needs no server and no store.
 //
-// Errors: ErrReceipt, whose message says what does not hold.
+// Errors: ErrReceipt, whose message says what is wrong.
 func VerifyReceipt(jws string, jwks []byte) (payload []byte, err error) {
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(jwks, &set); err != nil {

@@ -9,12 +9,12 @@ import (
 	"tutela/storage/audit"
 )
 
-// failureWindow is how long failures that are alike are counted, after the first, and recorded as one.
+// failureWindow is how long, after the first, equal failures are counted and recorded as one event.
 const failureWindow = time.Minute
 
-// RecordFailure records that a management call has failed: call is its word, status the answer's. The first is recorded at
-// once; those of the same client, call and status in the minute after it are counted, and recorded as one event. Whose data
-// it was about is not known, so nothing is kept of the path and the address.
+// RecordFailure records that a management call has failed. call is the call's word, status the HTTP status of its answer. It
+// records the first failure at once. Further failures of the same client, call and status within a minute become one event
+// with their number. Nobody knows whose data a failed call was about, so the event keeps neither path nor address.
 func (s *Service) RecordFailure(ctx context.Context, actor audit.Actor, call audit.Word, status int) error {
 	facts := audit.Facts{audit.FactCall: call, audit.FactStatus: audit.Word(strconv.Itoa(status))}
 	e := audit.Event{Type: audit.ManagementFailed, Facts: facts}

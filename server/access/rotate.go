@@ -13,11 +13,11 @@ import (
 // Rotation is what RotateAll did.
 type Rotation struct {
 	Ring     uint32 `json:"ring"`     // the ring's newest version
-	Resealed int    `json:"resealed"` // rows that were written again under it
+	Resealed int    `json:"resealed"` // how many rows were sealed again under it
 }
 
-// RotateAll makes a new version of the ring of keys, brings everything that is sealed to it, and makes successors of
-// the signing keys. It may be called again after an error: nothing that was made is lost.
+// RotateAll makes a new version of the ring of keys, seals all sealed data again under it, and makes successors of the
+// signing keys. After an error it can be called again: nothing is lost.
 func (s *Service) RotateAll(ctx context.Context, actor audit.Actor) (done Rotation, err error) {
 	if done.Ring, err = s.ring.Rotate(ctx); err != nil {
 		return done, err

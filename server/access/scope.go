@@ -9,7 +9,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// The grants that a client can be registered for, as its grant_type.
+// The grants that a client can be registered for, each by its grant_type.
 const (
 	GrantCIBA              = "urn:openid:params:grant-type:ciba"                   // OpenID CIBA Core 1.0 §10.1
 	GrantClientCredentials = "client_credentials"                                  // RFC 6749 §4.4; a management token
@@ -26,18 +26,18 @@ var grants = []string{
 // ScopeOpenID is the scope of every login. Source: OpenID Connect Core 1.0 §3.1.2.1.
 const ScopeOpenID = "openid"
 
-// The scopes of our own that decide more than one call.
+// Our own scopes, as far as they open more than one call.
 const (
 	ScopeReadUsers     = "read:users"
 	ScopeResetAdminMFA = admin.ScopeResetAdminMFA
 	ScopeManageClients = "manage:clients"
 )
 
-// ErrScope reports a caller that has none of the scopes that the call wants.
+// ErrScope reports a caller who has none of the scopes that the call asks for.
 var ErrScope = storage.NewError(storage.Denied, "Insufficient scope")
 
-// loginScopes say something about a login, and open no management call: those of OpenID Connect Core 1.0 §5.4, and
-// of the MFA API.
+// loginScopes say something about a login and open no management call. They are those of OpenID Connect Core 1.0 §5.4
+// and of the MFA API.
 var loginScopes = []string{
 	ScopeOpenID, "profile", "email", "address", "phone", "enroll", "read:authenticators", "remove:authenticators",
 }
@@ -48,11 +48,11 @@ var ourScopes = []string{
 	ScopeManageClients,
 }
 
-// oddScopes are those of Auth0 that are not one of four verbs on a thing.
+// oddScopes are the scopes of Auth0 that are not one of the four verbs on a thing.
 var oddScopes = []string{"blacklist:tokens"}
 
-// Every other scope of Auth0's Management API v2 is a verb on a thing. Which verb goes with which thing changes over
-// there from time to time, so all are taken: what we have no call for opens nothing.
+// Every other scope of Auth0's Management API v2 is a verb on a thing. Auth0 changes from time to time which verb goes with
+// which thing, so we accept all pairs. A scope for which we have no call opens nothing.
 var (
 	auth0Verbs  = []string{"create", "read", "update", "delete"}
 	auth0Things = strings.Fields(`
@@ -80,8 +80,8 @@ func knownScope(scope string) bool {
 	return slices.Contains(auth0Verbs, verb) && slices.Contains(auth0Things, thing)
 }
 
-// defaultGrants are those of a client that was registered without: every way to satisfy a login for one that may ask
-// for logins, and management tokens for one that has a scope for a management call.
+// defaultGrants returns the grants of a client that names none: every way to satisfy a login if the client may ask for
+// logins, and management tokens if it has a scope for a management call.
 func defaultGrants(scopes []string) []string {
 	var granted []string
 	if slices.Contains(scopes, ScopeOpenID) {
@@ -93,9 +93,9 @@ func defaultGrants(scopes []string) []string {
 	return granted
 }
 
-// RequireScope lets a caller pass who has any of the scopes.
+// RequireScope returns an error unless the caller has at least one of the scopes.
 //
-// Errors: ErrScope, in the words of Auth0's Management API.
+// Errors: ErrScope, worded as Auth0's Management API words it.
 func RequireScope(caller audit.Actor, anyOf ...string) error {
 	if slices.ContainsFunc(anyOf, caller.Has) {
 		return nil

@@ -27,10 +27,10 @@ const (
 	ManagementLife = 24 * time.Hour
 )
 
-// clockLeeway is how far ahead of our clock a token's iat may be: another server of ours made it.
+// clockLeeway is how far ahead of our clock a token's iat may be: another server of ours may have made it.
 const clockLeeway = 5 * time.Minute
 
-// maxTokenBytes bounds a management token: what is longer is none of ours.
+// maxTokenBytes bounds a management token. We make none that is longer.
 const maxTokenBytes = 16 << 10
 
 // Errors about tokens.
@@ -40,12 +40,12 @@ var (
 	ErrManagementAudience = storage.NewError(storage.Denied, "the audience is not that of the management API")
 )
 
-// Login is what the tokens of a login say of it.
+// Login is what the tokens of a login say about it.
 type Login struct {
 	UserID    string    // the login system's: sub
 	At        time.Time // when the proof came, by the wall clock: auth_time
 	AMR       []string  // how (RFC 8176), such as "mfa", "swk"
-	AuthReqID string    // of CIBA; empty for a login that was asked for otherwise
+	AuthReqID string    // of CIBA; empty for any other login
 }
 
 // IDToken makes the ID token of a login, for the client that asked. Sources: OpenID Connect Core 1.0 §2; CIBA Core
@@ -64,8 +64,10 @@ func (s *Service) IDToken(ctx context.Context, c Client, l Login) (string, error
 	return k.signClaims(k.idHeader, claims)
 }
 
-// AccessToken makes the access token of a login, for the client that asked. audience is the program that will take
-// it, and the client itself when empty; of the requested scopes it has those that the client has. Source: RFC 9068.
+// AccessToken makes the access token of a login, for the client that asked. audience is the program that will accept the
+// token; empty means the client itself. The token has the requested scopes that the client has.
+//
+// Source: RFC 9068.
 //
 // Errors: ErrAudience.
 func (s *Service) AccessToken(ctx context.Context, c Client, l Login, audience string, requested []string) (string, error) {
@@ -90,8 +92,9 @@ func (s *Service) AccessToken(ctx context.Context, c Client, l Login, audience s
 	return k.signClaims(k.accessHeader, claims)
 }
 
-// CheckAudience reports whether an access token about a user, asked for by the client, can have an audience: none of
-// ours, and no other client, who might take the token for one that it asked for itself. Empty stands for the client.
+// CheckAudience returns an error unless an access token about a user, which the client asks for, may have the audience. It
+// refuses audiences of ours, and every other client, which might take the token for one that it asked for itself. Empty means
+// the client.
 //
 // Errors: ErrAudience.
 func (s *Service) CheckAudience(ctx context.Context, c Client, audience string) error {
@@ -111,9 +114,9 @@ func (s *Service) CheckAudience(ctx context.Context, c Client, audience string) 
 	return err
 }
 
-// ManagementToken makes the token of a client for management calls, with those of the requested scopes that the
-// client has, or with all of the client's when none is requested; it returns them. That a token was given is an
-// event, and so is that one was refused.
+// ManagementToken makes a client's token for management calls. The token has the requested scopes that the client has, or
+// all scopes of the client when none is requested; ManagementToken also returns them. It records an event when it gives a
+// token and when it refuses one.
 //
 // Errors: ErrGrant; ErrManagementAudience; ErrClient when the client was removed meanwhile.
 func (s *Service) ManagementToken(ctx context.Context, c Client, audience string, requested []string) (token string, scopes []string, err error) {
@@ -165,13 +168,13 @@ func (s *Service) signManagement(k *key, clientID, audience string, scopes []str
 	return k.signClaims(k.accessHeader, claims)
 }
 
-// grantOfManagement is the claim gty of a management token, which no token about a user has. Source: Auth0's tokens.
+// grantOfManagement is the claim gty of a management token. No token about a user has it. Source: Auth0's tokens.
 const grantOfManagement = "client-credentials"
 
-// VerifyManagement returns who calls with a management token. The client must still exist and may still use the
-// grant, the user for whom it acts must still exist, and of the token's scopes count those that the client still has.
+// VerifyManagement returns the actor who calls with a management token. The client must still exist and have the grant, and
+// the user for whom it acts must still exist. Only those of the token's scopes count that the client still has.
 //
-// Errors: ErrToken, whatever is wrong.
+// Errors: ErrToken, for everything that is wrong.
 func (s *Service) VerifyManagement(ctx context.Context, token string) (audit.Actor, error) {
 	claims, err := s.readManagement(ctx, token)
 	if err != nil {
@@ -204,8 +207,8 @@ func (s *Service) VerifyManagement(ctx context.Context, token string) (audit.Act
 	return caller, err
 }
 
-// readManagement checks the signature of a token and decodes its claims. The header is compared whole with those that
-// our keys can have made, so nothing in it is ever believed.
+// readManagement checks the signature of a token and decodes its claims. It compares the whole header with the headers that
+// our keys make, and so believes nothing in it.
 func (s *Service) readManagement(ctx context.Context, token string) (managementClaims, error) {
 	var claims managementClaims
 	header, rest, ok := strings.Cut(token, ".")
@@ -231,8 +234,8 @@ func (s *Service) readManagement(ctx context.Context, token string) (managementC
 	return claims, nil
 }
 
-// keyOfHeader finds the ES256 key that makes access tokens with this header. For one that is not known the store is
-// asked, but not more often than once in keyRetry: anybody can make up a header.
+// keyOfHeader finds the ES256 key that makes access tokens with this header. For an unknown header it asks the store, but at
+// most once in keyRetry: anybody can make up a header.
 func (s *Service) keyOfHeader(ctx context.Context, header string) (*key, error) {
 	set, err := s.current(ctx)
 	if err != nil {
@@ -264,7 +267,7 @@ func (k *key) verifies(signed, signature string) bool {
 	return ecdsa.Verify(public, digest[:], new(big.Int).SetBytes(decoded[:32]), new(big.Int).SetBytes(decoded[32:]))
 }
 
-// alg is what signs the tokens about users that the client asks for.
+// alg returns the algorithm that signs the tokens about users for this client.
 func (c Client) alg() jose.SignatureAlgorithm {
 	if c.IDTokenAlg == string(rs256) {
 		return rs256

@@ -8,9 +8,9 @@ import (
 // maxVerified bounds how many tokens a key remembers: 32 bytes each, and the map around them.
 const maxVerified = 1 << 12
 
-// verified remembers which tokens have verified by one key. A program uses its management token for up to a day, and a
-// signature of P-256 costs as much to verify as all else of the call's HTTP (BenchmarkLimits). Only the signature is
-// remembered, which holds for ever; claims, times and the client are looked at every time. Safe for concurrent use.
+// verified remembers which tokens one key has verified. A program uses its management token for up to a day, and checking a
+// P-256 signature costs as much as the rest of the call's HTTP (BenchmarkLimits). It remembers only the signature, which
+// stays valid for ever; every call still checks claims, times and the client. Safe for concurrent use.
 type verified struct {
 	mu   sync.Mutex // guards seen
 	seen map[[sha256.Size]byte]struct{}
@@ -29,7 +29,7 @@ func (v *verified) add(id [sha256.Size]byte) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.seen == nil || len(v.seen) >= maxVerified {
-		v.seen = make(map[[sha256.Size]byte]struct{}, 16) // what still comes is verified once more
+		v.seen = make(map[[sha256.Size]byte]struct{}, 16) // tokens still in use are verified once more
 	}
 	v.seen[id] = struct{}{}
 }
