@@ -21,7 +21,7 @@ import (
 // ErrNobodyServes reports that nobody answers on the admin socket: no server runs on this data.
 var ErrNobodyServes = storage.NewError(storage.Unavailable, "nobody answers on the admin socket")
 
-// ErrCutOff reports a call whose server ended before its answer was whole. The call may have been carried out.
+// ErrCutOff reports that the server ended before its answer was whole. It may have carried the call out.
 var ErrCutOff = storage.NewError(storage.OutcomeUnknown, "the server ended before it answered")
 
 // helloTime is how long Dial waits for a server to answer.
@@ -114,7 +114,7 @@ func (c *Client) send(ctx context.Context, method, path string, body []byte) (*h
 	return nil, told.error()
 }
 
-// isCutOff reports whether err means that the other end of the connection is gone.
+// isCutOff reports whether err says that the other end of the connection is gone.
 func isCutOff(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

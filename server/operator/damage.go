@@ -8,12 +8,12 @@ import (
 
 // The calls about damaged records.
 var (
-	// ListDamage returns the records that could not be read and were set aside, at most as many as it is given.
+	// ListDamage returns the unreadable records that were set aside, at most as many as its input says.
 	ListDamage = declare("damage/list", func(l *Local, ctx context.Context, limit int) ([]storage.SetAside, error) {
 		return l.Store.SetAside(ctx, limit)
 	})
 
-	// DropDamage removes all of them, and returns how many they were. Errors: those of storage.Store.DropSetAside.
+	// DropDamage removes all records that were set aside, and returns their number. Errors: those of storage.Store.DropSetAside.
 	DropDamage = declare("damage/drop", func(l *Local, ctx context.Context, _ None) (int, error) {
 		return l.Access.DropDamage(ctx, l.actor)
 	})

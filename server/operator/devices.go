@@ -7,7 +7,7 @@ import (
 	"tutela/device"
 )
 
-// The calls about the phones of users, by their enrollment. Of an unknown id all are device.ErrNoEnrollment.
+// The calls about the phones of users. Each takes the id of an enrollment, and returns device.ErrNoEnrollment for an unknown id.
 var (
 	// ShowDevice returns an enrollment with its user.
 	ShowDevice = declare("device/show", (*Local).showDevice)
@@ -18,7 +18,7 @@ var (
 	// ResumeDevice ends a suspension.
 	ResumeDevice = declare("device/resume", (*Local).resumeDevice)
 
-	// RemoveDevice retires an enrollment. The removal of a user's last is a reset.
+	// RemoveDevice retires an enrollment. To remove a user's last enrollment is a reset.
 	RemoveDevice = declare("device/remove", (*Local).removeDevice)
 )
 
@@ -26,10 +26,10 @@ var (
 type Device struct {
 	Enrollment
 	UserID string `json:"user_id"`
-	Last   bool   `json:"last"` // the user has no other
+	Last   bool   `json:"last"` // the user has no other enrollment
 }
 
-// ofDevice makes errors about an enrollment name its id as it was typed, and the way out.
+// ofDevice makes an error about an enrollment name the id as the operator typed it, and say what to do.
 func ofDevice(id string, err error) error {
 	if errors.Is(err, device.ErrNoEnrollment) {
 		return device.ErrNoEnrollment.With("there is no phone %q: tutela device list USER shows the ids", id)

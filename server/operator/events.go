@@ -11,23 +11,23 @@ import (
 // ListEvents returns events, oldest first. Errors: user.ErrUnknown; ErrEventType.
 var ListEvents = declare("events", (*Local).listEvents)
 
-// ErrEventType reports a type that no event has.
+// ErrEventType reports an unknown type of event.
 var ErrEventType = storage.NewError(storage.Invalid, "there is no such type of event")
 
-// EventQuery says which events are wanted: after an event's id those that follow it, else the newest.
+// EventQuery says which events are wanted: those that follow the event with an id, or else the newest.
 type EventQuery struct {
 	After  string       `json:"after,omitempty"`
 	UserID string       `json:"user_id,omitempty"` // of this user only
 	Types  []audit.Type `json:"types,omitempty"`   // of these types only
-	Take   int          `json:"take"`              // at most so many
+	Take   int          `json:"take"`              // at most this many
 }
 
 // Event is an event with what is still known about it.
 type Event struct {
 	audit.Event
 	Detail audit.Detail `json:"detail,omitzero"`
-	UserID string       `json:"user_id,omitempty"` // of the user it is about, while there is one
-	Damage string       `json:"damage,omitempty"`  // what is wrong with it in the store
+	UserID string       `json:"user_id,omitempty"` // of the user whom it is about, while that user exists
+	Damage string       `json:"damage,omitempty"`  // what is wrong with the event in the store
 }
 
 func (l *Local) listEvents(ctx context.Context, q EventQuery) ([]Event, error) {
@@ -51,7 +51,7 @@ func (l *Local) listEvents(ctx context.Context, q EventQuery) ([]Event, error) {
 	if q.After == "" {
 		slices.Reverse(entries)
 	}
-	// The users' ids are read once for all events.
+	// Read the users' ids once for all events.
 	var uids []storage.UID
 	for _, e := range entries {
 		if !e.UID.IsZero() && !slices.Contains(uids, e.UID) {

@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// ours are names of files; a folder that has one of them is a data folder.
+// ours are names of our files. A folder that holds one of them is a data folder.
 var ours = []string{"tutela.db", "master.key", "admin.sock"}
 
-// CheckFolder reports whether a folder can be the data folder: its owner's alone, or one that can be made so, since it is
-// empty or was a data folder before. One that is not there can be made. Nothing is changed.
+// CheckFolder returns an error unless dir can be the data folder: it does not exist yet, or only its owner may enter it, or
+// Listen may close it to others because it is empty or already a data folder. CheckFolder changes nothing.
 //
 // Errors: ErrFolder, with what to do; those of the file system.
 func CheckFolder(dir string) error {
@@ -51,8 +51,8 @@ func CheckFolder(dir string) error {
 	return nil
 }
 
-// IsRemnant reports whether a file may lie in a folder that counts as empty: what a file system keeps in its root,
-// and what a server leaves that was killed in its first moments.
+// IsRemnant reports whether a folder with the file still counts as empty. That holds for what a file system keeps in its
+// root, and for what a server leaves when it is killed in its first moments.
 func IsRemnant(name string) bool {
 	switch name {
 	case "lost+found", "push", "admin.sock", "tutela.db.lock", "tutela.db.new":
@@ -61,10 +61,10 @@ func IsRemnant(name string) bool {
 	return strings.HasPrefix(name, ".master.key.")
 }
 
-// othersBits are the permissions of all but the owner.
+// othersBits are the permissions of everybody except the owner.
 const othersBits = 0o077
 
-// closeFolder removes all permissions on the data folder but the owner's. It changes no folder that CheckFolder refuses.
+// closeFolder leaves only the owner's permissions on the data folder. It changes no folder that CheckFolder refuses.
 func closeFolder(dir string) error {
 	if err := CheckFolder(dir); err != nil {
 		return err

@@ -12,23 +12,23 @@ import (
 
 // The calls about the installation as a whole.
 var (
-	// ListPolicies returns all policies by name.
+	// ListPolicies returns all policies, sorted by name.
 	ListPolicies = declare("policy/list", (*Local).listPolicies)
 
-	// SetPolicy sets a policy and returns it as it stands. Errors: those of access.Service.SetPolicy.
+	// SetPolicy sets a policy and returns it with its new value. Errors: those of access.Service.SetPolicy.
 	SetPolicy = declare("policy/set", (*Local).setPolicy)
 
-	// ReadJWKS returns the installation's public keys (RFC 7517 §5), by which receipts verify.
+	// ReadJWKS returns the installation's public keys (RFC 7517 §5), which verify receipts.
 	ReadJWKS = declare("jwks", (*Local).readJWKS)
 
 	// Compact writes the data file anew. Errors: those of recovery.Service.Compact.
 	Compact = declare("compact", (*Local).compact)
 
-	// RotateKeys makes new keys and brings what is sealed to them.
+	// RotateKeys makes new keys and seals all sealed data again with them.
 	RotateKeys = declare("key/rotate", (*Local).rotateKeys)
 )
 
-// PolicyChange gives a policy a value, as it is typed.
+// PolicyChange gives a policy a value, as the operator typed it.
 type PolicyChange struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`

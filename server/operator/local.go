@@ -16,9 +16,9 @@ import (
 type Services struct {
 	Access  *access.Service
 	Admins  *admin.Service
-	Codes   *recovery.Service // for compacting alone
-	Devices *device.Service   // for the links of tickets alone
-	Store   *storage.Store    // for the event log, the clock and the copy alone
+	Codes   *recovery.Service // only to compact
+	Devices *device.Service   // only for the links of tickets
+	Store   *storage.Store    // only for the event log, the clock and the copy
 }
 
 // Local makes the operator's calls in this process. Safe for concurrent use.
@@ -29,7 +29,7 @@ type Local struct {
 
 var _ Service = (*Local)(nil)
 
-// NewLocal returns the calls of the operator with a user id of the operating system.
+// NewLocal returns the calls of an operator. osUserID is his user id in the operating system.
 func NewLocal(services Services, osUserID int) *Local {
 	return &Local{Services: services, actor: audit.ByOperator(osUserID)}
 }
@@ -43,7 +43,7 @@ func (l *Local) perform(_ context.Context, _ string, _, _ any, here func(*Local)
 	return here(l)
 }
 
-// ErrNoCopy reports a store without a data file, which its own tools copy.
+// ErrNoCopy reports a store without a data file. Such a store has tools of its own for copies.
 var ErrNoCopy = storage.NewError(storage.Invalid, "this store has no data file to copy")
 
 // CopyTo writes a consistent copy of the data file.

@@ -1,9 +1,8 @@
-// Package operator is what the command line calls: over the admin socket when a server runs ([Client]), or in the
-// command's own process when none does ([Local]). Both take the same calls: each is declared once, as a [Call].
+// Package operator holds the calls of the command line. They go over the admin socket when a server runs ([Client]), and
+// run in the command's own process when none does ([Local]). Each call is declared once, as a [Call], and works both ways.
 //
-// The operator is known by the user id of the operating system: the kernel says who is at the other end of the socket.
-// Whoever may open the socket may do everything, so the folder that it lies in belongs to the operator alone before it
-// exists.
+// An operator is known by his user id in the operating system: the kernel says who is at the other end of the socket. A user
+// who can open the socket may do everything. So its folder belongs to the operator alone before the socket exists.
 package operator
 
 import (
@@ -13,29 +12,29 @@ import (
 	"tutela/storage"
 )
 
-// Service makes the operator's calls. Each stands in the event log as done by the operator. Safe for concurrent use.
+// Service makes the operator's calls. The event log names the operator as the one who acts. Safe for concurrent use.
 type Service interface {
 	// CopyTo writes a consistent copy of the data file, without the master key, and returns its size in bytes.
 	CopyTo(ctx context.Context, w io.Writer) (int64, error)
 
-	// perform makes the call of a name: here runs it in this process; over the socket in goes out and out comes back.
+	// perform makes the call of a name. In this process it runs here; over the socket it sends in and fills out.
 	perform(ctx context.Context, name string, in, out any, here func(*Local) error) error
 }
 
-// Call is one call of the operator: I goes in, O comes out; both are JSON on the socket.
+// Call is one call of the operator. It takes an I and returns an O; both are JSON on the socket.
 type Call[I, O any] struct {
 	name string
 	run  func(*Local, context.Context, I) (O, error)
 }
 
-// None goes in or comes out of a call where nothing does.
+// None is the input or output of a call that has none.
 type None struct{}
 
-// InputError wraps an error of a call that what went in can never do, whatever the store holds: a value that is no role,
-// a time out of bounds.
+// InputError wraps the error of a call whose input is wrong whatever the store holds, such as an unknown role or a time out
+// of bounds.
 type InputError struct{ Err error }
 
-// Error is what is wrong, in the words of the caller.
+// Error returns the message of the domain's error.
 func (e *InputError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the error of the domain.
@@ -43,8 +42,8 @@ func (e *InputError) Unwrap() error { return e.Err }
 
 // Do makes the call.
 //
-// Errors: those of the call, which over the socket keep their code and message, in an *InputError when they are Invalid;
-// ErrNobodyServes; why the socket fails.
+// Errors: those of the call, which over the socket keep their code and message; one with the code storage.Invalid comes in an
+// *InputError; ErrNobodyServes; those of the socket.
 func (c Call[I, O]) Do(ctx context.Context, s Service, in I) (out O, err error) {
 	err = s.perform(ctx, c.name, in, &out, func(l *Local) (err error) {
 		out, err = c.run(l, ctx, in)
@@ -56,10 +55,10 @@ func (c Call[I, O]) Do(ctx context.Context, s Service, in I) (out O, err error) 
 	return out, err
 }
 
-// calls are all that were declared, for the server.
+// calls holds every declared call, for the server.
 var calls []mounter
 
-// declare makes a call of a name and what runs it, and has the server answer it.
+// declare makes a call from its name and the function that runs it, and adds it to the calls that the server answers.
 func declare[I, O any](name string, run func(*Local, context.Context, I) (O, error)) Call[I, O] {
 	c := Call[I, O]{name, run}
 	calls = append(calls, c)

@@ -10,10 +10,10 @@ import (
 
 // The calls about the outbox.
 var (
-	// ListAside returns the entries of the outbox that could not be read and lie aside.
+	// ListAside returns the unreadable entries of the outbox, which were set aside.
 	ListAside = declare("outbox/aside", (*Local).listAside)
 
-	// ForgetAside removes one of them, by its id. Errors: those of outbox.Forget.
+	// ForgetAside removes one entry that was set aside, by its id. Errors: those of outbox.Forget.
 	ForgetAside = declare("outbox/forget", (*Local).forgetAside)
 )
 

@@ -28,21 +28,21 @@ var (
 )
 
 const (
-	// maxPathBytes is how long the path of a socket can be. Source: unix(7), sun_path with its final zero byte.
+	// maxPathBytes is how long the path of a socket can be. Source: unix(7), sun_path less its final zero byte.
 	maxPathBytes = 107
 
-	// maxCallBytes bounds what goes into one call.
+	// maxCallBytes bounds the input of one call.
 	maxCallBytes = 1 << 20
 
-	// grace is how long running calls may go on at shutdown.
+	// grace is how long running calls may take at shutdown.
 	grace = 5 * time.Second
 
 	headerTime = 5 * time.Second
 )
 
-// CheckPath returns ErrPath for a path that is too long for a socket.
+// CheckPath returns an error when a path is too long for a socket.
 //
-// Errors: ErrPath, with what to do.
+// Errors: ErrPath, which says what to do.
 func CheckPath(path string) error {
 	if len(path) > maxPathBytes {
 		return ErrPath.With("the admin socket %s would have a path of %d bytes, and a socket's has at most %d: choose a shorter --data",
@@ -51,8 +51,8 @@ func CheckPath(path string) error {
 	return nil
 }
 
-// Listen opens the admin socket at path, mode 0600, in a folder that is made 0700 first. A socket that a killed server
-// left is removed when nobody answers on it.
+// Listen opens the admin socket at path, with mode 0600, and first gives its folder mode 0700. It removes the socket of a
+// killed server, on which nobody answers.
 //
 // Errors: ErrPath; ErrFolder; ErrServed; those of the file system.
 func Listen(ctx context.Context, path string) (net.Listener, error) {
@@ -86,7 +86,7 @@ func removeStale(ctx context.Context, path string) error {
 	if info.Mode()&fs.ModeSocket == 0 {
 		return ErrFolder.With("%s is in the way of the admin socket, and is none: remove it", path)
 	}
-	// A server that was killed leaves its socket, and nobody answers there.
+	// A killed server leaves its socket, and nobody answers there.
 	if c, err := dial(ctx, path); err == nil {
 		return errors.Join(ErrServed.With("somebody serves on %s already", path), c.Close())
 	}
@@ -120,7 +120,7 @@ func Serve(ctx context.Context, l net.Listener, services Services, log *slog.Log
 		return fmt.Errorf("serve the admin socket: %w", err)
 	case <-ctx.Done():
 	}
-	// The caller's context is over: that is why the server stops.
+	// ctx is over, since that is why the server stops; the shutdown needs a context that is not.
 	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	if s.Shutdown(waiting) != nil {
@@ -154,7 +154,7 @@ func identify(ctx context.Context, c net.Conn) context.Context {
 // errNobody reports a caller whose user id the kernel did not give.
 var errNobody = storage.NewError(storage.Denied, "the caller's user id is not known")
 
-// serviceFor returns the calls as the user at the other end makes them.
+// serviceFor returns the calls, made by the user at the other end of the socket.
 func serviceFor(r *http.Request, services Services) (*Local, error) {
 	uid, ok := r.Context().Value(peerKey{}).(int)
 	if !ok {
@@ -167,7 +167,7 @@ func serviceFor(r *http.Request, services Services) (*Local, error) {
 	return NewLocal(services, uid).BySudo(sudo), nil
 }
 
-// mounter is a call of any types.
+// mounter is a Call, whatever its types.
 type mounter interface {
 	mount(mux *http.ServeMux, services Services)
 }

@@ -15,66 +15,65 @@ import (
 	"tutela/recovery/user"
 )
 
-// The calls about users. A user is named by the login system's id; of an unknown one all but MakeTicket are
-// user.ErrUnknown.
+// The calls about users. They take the login system's id of a user. For an unknown user they return user.ErrUnknown; only
+// MakeTicket makes the user.
 var (
-	// ListUsers returns users in the order of their ids. Fewer than Take are all that are left.
+	// ListUsers returns users in the order of their ids. When it returns fewer than Take, no more are left.
 	ListUsers = declare("user/list", (*Local).listUsers)
 
-	// ShowUser returns all that an operator is shown of the user with an id.
+	// ShowUser returns all that an operator sees of the user with an id.
 	ShowUser = declare("user/show", (*Local).showUser)
 
 	// SetRole gives a user a role.
 	SetRole = declare("user/role", (*Local).setRole)
 
-	// SetBlocked blocks a user, or takes the block back.
+	// SetBlocked blocks or unblocks a user.
 	SetBlocked = declare("user/block", (*Local).setBlocked)
 
-	// UnlockUser opens what is closed for the user with an id: see admin.Service.Unlock.
+	// UnlockUser ends what wrong codes have locked for the user with an id: see admin.Service.Unlock.
 	UnlockUser = declare("user/unlock", (*Local).unlockUser)
 
 	// UndeleteBackup gives a user a deleted backup back. Errors: those of admin.Service.Undelete.
 	UndeleteBackup = declare("user/undelete", (*Local).undeleteBackup)
 
-	// RenewCode gives the user with an id a new recovery code, which counts for a day. Errors: those of
+	// RenewCode gives the user with an id a new recovery code, which is valid for a day. Errors: those of
 	// admin.Service.Regenerate.
 	RenewCode = declare("user/code", (*Local).renewCode)
 
-	// DeleteUser removes the user with an id and all about her but evidence. Errors: those of admin.Service.Delete.
+	// DeleteUser removes the user with an id and everything about her except evidence. Errors: those of admin.Service.Delete.
 	DeleteUser = declare("user/delete", (*Local).deleteUser)
 
 	// ResetUser removes every record of a user's MFA. Errors: those of admin.Service.Reset.
 	ResetUser = declare("user/reset", (*Local).resetUser)
 
-	// MakeTicket makes a ticket, and the user when he was not seen before. Errors: ErrEnrolled; those of
-	// admin.Service.NewTicket.
+	// MakeTicket makes a ticket, and makes the user if he is unknown. Errors: ErrEnrolled; those of admin.Service.NewTicket.
 	MakeTicket = declare("ticket", (*Local).makeTicket)
 )
 
-// Page is which users are listed: at most Take of those after the id After, and of those who fit.
+// Page says which users to list: at most Take users after the id After who fit State and Search.
 type Page struct {
 	After  string     `json:"after,omitempty"`
 	Take   int        `json:"take"`
-	State  user.State `json:"state,omitempty"`  // of those with this MFA state
-	Search string     `json:"search,omitempty"` // of those of whom a word begins with each of its words; see admin.Service.SearchWords
+	State  user.State `json:"state,omitempty"`  // only users with this MFA state
+	Search string     `json:"search,omitempty"` // only users who, for each word here, have a word that begins with it; see admin.Service.SearchWords
 }
 
 // MostFound is how many users a search looks at.
 const MostFound = 10_000
 
-// RoleChange gives a user a role; user.NoRole takes it.
+// RoleChange gives a user a role; user.NoRole takes it away.
 type RoleChange struct {
 	UserID string    `json:"user_id"`
 	Role   user.Role `json:"role"`
 }
 
-// BlockChange blocks a user or takes the block back.
+// BlockChange blocks or unblocks a user.
 type BlockChange struct {
 	UserID  string `json:"user_id"`
 	Blocked bool   `json:"blocked"`
 }
 
-// UserDetail is all that an operator is shown of a user.
+// UserDetail is all that an operator sees of a user.
 type UserDetail struct {
 	admin.Profile
 	Enrollments []Enrollment       `json:"enrollments"`
@@ -97,7 +96,7 @@ type Backup struct {
 	Items      int       `json:"items"`
 	Provider   string    `json:"provider"`
 	Updated    time.Time `json:"updated"`
-	Device     string    `json:"device,omitempty"` // the phone's name
+	Device     string    `json:"device,omitempty"` // name of the phone
 	Orphaned   bool      `json:"orphaned,omitempty"`
 	Deleted    time.Time `json:"deleted,omitzero"` // it can be undeleted for backup.UndeleteFor
 }
@@ -108,7 +107,7 @@ type BackupOf struct {
 	Backup string `json:"backup"`
 }
 
-// OpenTicket is a ticket that would enrol a phone.
+// OpenTicket is a ticket that can still enrol a phone.
 type OpenTicket struct {
 	Created  time.Time  `json:"created"`
 	Expires  time.Time  `json:"expires"`
@@ -116,17 +115,17 @@ type OpenTicket struct {
 	Replaces string     `json:"replaces,omitempty"` // id of the enrollment that it replaces
 }
 
-// Mute is a place whose logins ring no phone of the user for a while.
+// Mute is a place whose logins ring none of the user's phones for a while.
 type Mute struct {
 	Client  string    `json:"client"`
 	Network string    `json:"network"`
 	Until   time.Time `json:"until"`
 }
 
-// Spent is an empty bucket of pushes: logins that take from it ring no phone.
+// Spent is an empty bucket of pushes. Logins that take from it ring no phone.
 type Spent struct {
 	Client  string    `json:"client"`
-	Network string    `json:"network"` // login.Others: all from which the user has not succeeded
+	Network string    `json:"network"` // login.Others: all networks from which the user has never logged in
 	Until   time.Time `json:"until"`
 }
 
@@ -148,7 +147,7 @@ type Enrollment struct {
 	Enrolled time.Time `json:"enrolled_at"`
 	LastAuth time.Time `json:"last_auth,omitzero"`
 	Via      string    `json:"via,omitempty"`      // how it came about
-	Platform string    `json:"platform,omitempty"` // what the app runs on, by its own word
+	Platform string    `json:"platform,omitempty"` // what the app says that it runs on
 }
 
 // Reset says whom to reset and why; see recovery.ResetRequest.
@@ -162,10 +161,10 @@ type Reset struct {
 // TicketRequest says for whom a ticket is.
 type TicketRequest struct {
 	UserID   string `json:"user_id"`
-	Email    string `json:"email,omitempty"`    // of a user not seen before
+	Email    string `json:"email,omitempty"`    // of an unknown user
 	Multiple bool   `json:"multiple,omitempty"` // also for a user who is enrolled
-	Replaces string `json:"replaces,omitempty"` // id of the enrollment that the new phone takes the place of
-	NewCode  bool   `json:"new_code,omitempty"` // the user's recovery code counts as lost
+	Replaces string `json:"replaces,omitempty"` // id of the enrollment that the new phone replaces
+	NewCode  bool   `json:"new_code,omitempty"` // the user has lost the recovery code
 }
 
 // Ticket is a ticket to enrol with.
@@ -174,7 +173,7 @@ type Ticket struct {
 	URI string `json:"uri"` // the text of its QR code, for an app
 }
 
-// ofUser makes errors about the user with an id name it as it was typed, and the way out.
+// ofUser makes an error about a user name the id as the operator typed it, and say what to do.
 func ofUser(id string, err error) error {
 	switch {
 	case errors.Is(err, user.ErrUnknown):
@@ -218,7 +217,7 @@ func (l *Local) searchUsers(ctx context.Context, p Page) ([]admin.Profile, error
 	return fitting[:min(len(fitting), p.Take)], err
 }
 
-// fit returns those with the state that is asked for.
+// fit returns the profiles with the state that the page asks for.
 func (p Page) fit(profiles []admin.Profile) []admin.Profile {
 	return slices.DeleteFunc(profiles, func(u admin.Profile) bool { return p.State != "" && u.State != p.State })
 }
@@ -278,7 +277,7 @@ func backupOf(b backup.Tracked) Backup {
 	}
 }
 
-// openRestores returns those that are not over, those whose veto still stands, and those that were disputed.
+// openRestores returns the restores that are not over, that were vetoed and still bar others, or that were disputed.
 func openRestores(all []restore.Listed) []Restore {
 	open := []Restore{}
 	for _, r := range all {
@@ -304,7 +303,7 @@ func (l *Local) renewCode(ctx context.Context, id string) (recovery.Code, error)
 	return code, ofUser(id, err)
 }
 
-// deleteUser looks for the user first: who is not there is not deleted, which a person wants to know.
+// deleteUser looks for the user first, so that the operator learns when there is no such user.
 func (l *Local) deleteUser(ctx context.Context, id string) (None, error) {
 	if _, err := l.Admins.ReadUser(ctx, id); err != nil {
 		return None{}, ofUser(id, err)

@@ -6,7 +6,7 @@ import (
 	"tutela/storage"
 )
 
-// copyPath is where a copy of the data file is taken; it is no JSON.
+// copyPath is the path that answers with a copy of the data file, which is not JSON.
 const copyPath = "/copy"
 
 // The trailer of a copy: how many bytes it has, or what went wrong on the way.
@@ -15,7 +15,7 @@ const (
 	trailerError = "Tutela-Error"
 )
 
-// wireError is an error on the socket. Code is empty for an error without one: the operator sees every error whole.
+// wireError is an error on the socket. Code is empty for an error without a code; the operator sees that one whole too.
 type wireError struct {
 	Code    storage.Code `json:"code,omitempty"`
 	Message string       `json:"message"`
