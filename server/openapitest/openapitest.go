@@ -1,6 +1,6 @@
-// Package openapitest compares the calls that tests make with the description that the server serves: a call that was
-// taken must be described, and so must every answer. It looks at what goes through a client, so that a new call is
-// compared without a word in its test.
+// Package openapitest compares the calls that tests make with the OpenAPI description that the server serves. The description
+// must cover every call that the server accepts, and every answer. The package watches an HTTP client, so a test of a new
+// call needs no line for it.
 package openapitest
 
 import (
@@ -23,7 +23,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 )
 
-// mount is where everything is served once more, and pages are what people see, which is no part of the description.
+// mount is the second path below which everything is served. pages are for people, and no part of the description.
 const mount = "/appliance-mfa"
 
 var pages = []string{"/", "/docs", "/mfa/enrollment", "/mfa/help", "/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg"}
@@ -35,12 +35,12 @@ type watch struct {
 
 	mu     sync.Mutex
 	router routers.Router // of the document; made at the first call
-	err    error          // why there is none
+	err    error          // why there is no router
 	faults map[string]bool
 }
 
-// Watch compares every call that client makes with the description that document returns, and fails the test for what
-// does not fit. The description is asked for once, when the server serves.
+// Watch compares every call that client makes with the description that document returns, and fails the test for each
+// difference. It asks for the description once, at the first call.
 func Watch(t testing.TB, client *http.Client, document func() ([]byte, error)) {
 	next := client.Transport
 	if next == nil {
@@ -57,14 +57,14 @@ func Watch(t testing.TB, client *http.Client, document func() ([]byte, error)) {
 	})
 }
 
-// CloseIdleConnections passes on what [http.Client.CloseIdleConnections] asks for.
+// CloseIdleConnections passes [http.Client.CloseIdleConnections] on to the client's own transport.
 func (w *watch) CloseIdleConnections() {
 	if closer, ok := w.next.(interface{ CloseIdleConnections() }); ok {
 		closer.CloseIdleConnections()
 	}
 }
 
-// RoundTrip makes the call, and compares it when its answer is whole.
+// RoundTrip makes the call, and compares it once it has the whole answer.
 func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {
 	var sent []byte
 	if req.Body != nil {
@@ -89,7 +89,7 @@ func (w *watch) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// failing is the end of a body: the error with which it was read.
+// failing ends a body with the error that reading it gave.
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) {
@@ -99,7 +99,7 @@ func (f failing) Read([]byte) (int, error) {
 	return 0, f.err
 }
 
-// compare notes what of a call is not described.
+// compare notes each part of a call that the description lacks.
 func (w *watch) compare(req *http.Request, sent []byte, resp *http.Response, got []byte) {
 	path := "/" + strings.Trim(strings.TrimPrefix("/"+strings.TrimLeft(req.URL.EscapedPath(), "/"), mount), "/")
 	if slices.Contains(pages, path) || strings.HasPrefix(path, "/mfa/enrollment") || strings.HasPrefix(path, "/docs/") || req.Method == http.MethodHead || req.Method == http.MethodOptions {
@@ -157,7 +157,7 @@ func routerOf(document func() ([]byte, error)) (routers.Router, error) {
 	return router, err
 }
 
-// withoutOperation are the answers that a call has which is no operation.
+// withoutOperation are the statuses of calls that reach no operation.
 var withoutOperation = []int{
 	http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge,
 	http.StatusUnsupportedMediaType, http.StatusTooManyRequests, http.StatusRequestHeaderFieldsTooLarge, http.StatusServiceUnavailable,
@@ -177,7 +177,7 @@ func fits(router routers.Router, path string, req *http.Request, sent []byte, re
 		}
 		return errors.New("there is no such operation")
 	}
-	if plain.Header.Get("Content-Type") == "" && len(sent) > 0 { // the server looks at the body then
+	if plain.Header.Get("Content-Type") == "" && len(sent) > 0 { // then the server looks at the body
 		plain.Header.Set("Content-Type", "application/json")
 		if sent[0] != '{' {
 			plain.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -210,8 +210,8 @@ func fits(router routers.Router, path string, req *http.Request, sent []byte, re
 	}))
 }
 
-// routeOf finds the operation of a request. A segment of its path may be the name of another operation: there is a POST to
-// /users/mfa-reset, and the user mfa-reset.
+// routeOf finds the operation of a request. An id in the path may equal the name of another operation: there is a POST to
+// /users/mfa-reset, and there may be a user mfa-reset.
 func routeOf(router routers.Router, req *http.Request) (*routers.Route, map[string]string, error) {
 	route, parameters, err := router.FindRoute(req)
 	if !errors.Is(err, routers.ErrMethodNotAllowed) {
@@ -224,7 +224,7 @@ func routeOf(router routers.Router, req *http.Request) (*routers.Route, map[stri
 	return router.FindRoute(other)
 }
 
-// authorized reports whether a call shows something, where its operation wants that.
+// authorized returns an error when the operation wants credentials and the call shows none.
 func authorized(_ context.Context, in *openapi3filter.AuthenticationInput) error {
 	if in.RequestValidationInput.Request.Header.Get("Authorization") == "" {
 		return errors.New("it was taken without " + in.SecuritySchemeName)
@@ -232,7 +232,7 @@ func authorized(_ context.Context, in *openapi3filter.AuthenticationInput) error
 	return nil
 }
 
-// withoutEmpty returns a query without its parameters that are empty: they count as left out.
+// withoutEmpty returns a query without its empty parameters, since the server treats them as absent.
 func withoutEmpty(query url.Values) string {
 	for name, values := range query {
 		if query[name] = slices.DeleteFunc(values, func(value string) bool { return value == "" }); len(query[name]) == 0 {
@@ -242,7 +242,8 @@ func withoutEmpty(query url.Values) string {
 	return query.Encode()
 }
 
-// withoutNull returns an object without its members that are null: they count as left out. Another body stays as it is.
+// withoutNull returns a JSON object without its null members, since the server treats them as absent. It returns any other
+// body as it is.
 func withoutNull(body []byte) []byte {
 	var members map[string]json.RawMessage
 	body = bytes.TrimPrefix(body, []byte("\ufeff"))

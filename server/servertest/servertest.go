@@ -1,5 +1,5 @@
-// Package servertest is what the tests of the APIs and pages stand on: an installation with all of its services over a
-// real data file, served over HTTP on loopback.
+// Package servertest gives the tests of the APIs and pages an installation: all services over a real data file, served over
+// HTTP on loopback.
 package servertest
 
 import (
@@ -32,10 +32,10 @@ import (
 	"tutela/storage/storagetest/ground"
 )
 
-// Options says how a house is built. The zero value has one public URL: that on which it listens.
+// Options says how to build a house. With the zero value its one public URL is the address on which it listens.
 type Options struct {
 	Ground ground.Options
-	Public []string              // public URLs before the one on which it listens; the first makes the issuer
+	Public []string              // public URLs that come before the address on which it listens; the first makes the issuer
 	Push   push.Deliverer        // nil: apps pull
 	Config func(*server.Config)  // changes how it serves
 	Device func(*device.Options) // changes how phones see it
@@ -122,7 +122,7 @@ func (h *House) serve() {
 	})
 }
 
-// Answer is what came back for a call.
+// Answer is the answer to a call.
 type Answer struct {
 	Status int
 	Header http.Header
@@ -130,7 +130,7 @@ type Answer struct {
 	Body   map[string]any // nil when it is no JSON object
 }
 
-// Call makes a call. header are alternating names and values.
+// Call makes a call. header holds alternating names and values.
 func (h *House) Call(method, path, body string, header ...string) Answer {
 	h.t.Helper()
 	a, err := h.Try(method, path, body, header...)
@@ -138,7 +138,7 @@ func (h *House) Call(method, path, body string, header ...string) Answer {
 	return a
 }
 
-// Try is Call for other goroutines than the test's: it returns why the call failed.
+// Try is Call for goroutines other than the test's. It returns the error when the call fails.
 func (h *House) Try(method, path, body string, header ...string) (Answer, error) {
 	req, err := http.NewRequestWithContext(context.Background(), method, h.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -158,8 +158,8 @@ func (h *House) Try(method, path, body string, header ...string) (Answer, error)
 	return a, err
 }
 
-// Knock sends the header of a call that announces a body of 1 MiB, and nothing of the body, and returns the answer. It
-// fails the test unless the server closes the connection then.
+// Knock sends the header of a call that announces a body of 1 MiB, sends no body, and returns the answer. It fails the test
+// unless the server then closes the connection.
 func (h *House) Knock(method, path string, header ...string) Answer {
 	h.t.Helper()
 	knocking, err := new(net.Dialer).DialContext(h.t.Context(), "tcp", strings.TrimPrefix(h.URL, "http://"))
@@ -192,10 +192,10 @@ func (h *House) UntilHeld(n int) {
 	}
 }
 
-// Operator is who changes things behind the back of the API under test.
+// Operator is the actor in calls that bypass the API under test.
 var Operator = audit.ByOperator(1000)
 
-// Ticket makes a ticket for a user, who is made when not seen before and may be enrolled.
+// Ticket makes a ticket for a user. It makes the user if he is unknown. The user may already be enrolled.
 func (h *House) Ticket(u user.User) string {
 	h.t.Helper()
 	ticket, err := h.Admins.NewTicket(h.t.Context(), admin.TicketRequest{User: u, AllowMultiple: true}, Operator)
@@ -203,7 +203,7 @@ func (h *House) Ticket(u user.User) string {
 	return ticket
 }
 
-// SetBlocked blocks a user or takes the block back.
+// SetBlocked blocks or unblocks a user.
 func (h *House) SetBlocked(userID string, blocked bool) {
 	h.t.Helper()
 	check.Must(h.t, h.Admins.SetBlocked(h.t.Context(), userID, blocked, Operator))
@@ -233,7 +233,7 @@ func (h *House) Reset(userID string) recovery.Receipt {
 	return receipt
 }
 
-// Events returns the events of some types, the oldest first.
+// Events returns the events of the given types, the oldest first.
 func (h *House) Events(types ...audit.Type) (events []audit.Entry) {
 	h.t.Helper()
 	newestFirst, _, err := audit.List(h.t.Context(), h.Store, audit.Query{Types: types}, false)

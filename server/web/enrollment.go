@@ -17,30 +17,29 @@ import (
 	"tutela/storage"
 )
 
-// The enrolment page: opening it shows whom the ticket is for; Start leads to the page with the QR code, which waits for
-// the phone; then the recovery code is shown until the person has confirmed it.
+// The enrolment pages. The first shows whom the ticket is for. Start leads to the page with the QR code, which waits for
+// the phone. The last shows the recovery code until the person has confirmed it.
 //
-// The page with the QR code moves on by itself. A script asks whether the phone has enrolled, and the server holds its
-// call until then. Without a script the page loads itself again, which draws the same QR code: what is in it follows
-// from the browser's session.
+// The page with the QR code moves on by itself. A script asks whether the phone has enrolled, and the server holds that
+// call until then. Without a script the page loads itself again, and shows the same QR code, since the code follows from
+// the browser's session.
 //
-// No token against forged forms is needed. A form does something only with a ticket in its body, and for the browser
-// session that its cookie names: confirming a code wants the session that drew the QR code, whose cookie comes with no
-// form of another site (SameSite=Lax). Whoever has a ticket and could have a form of it sent could send its link just as
-// well.
+// The forms need no token against forgery. A form does something only with a ticket in its body and with the cookie of the
+// session in which the ticket was started; a form on another site does not send that cookie (SameSite=Lax). An attacker who
+// has a ticket and makes a browser send its form could just as well send its link.
 func (w *web) mountEnrollment(app *fiber.App) {
 	app.Get("/mfa/enrollment", w.handle(w.open))
 	app.Post("/mfa/enrollment/start", w.handle(w.start))
 	app.Get("/mfa/enrollment/scan", w.handle(w.scan))
 	app.Get("/mfa/enrollment/code", w.handle(w.code))
 	app.Post("/mfa/enrollment/code", w.handle(w.confirm))
-	// Where a browser goes that is sent back to the address of a form.
+	// A browser may come back to the address of a form, by GET.
 	app.Get("/mfa/enrollment/start", w.handle(w.noTicket))
 }
 
 func (w *web) noTicket(*fiber.Ctx) (reply, error) { return reply{}, device.ErrTicket }
 
-// posted is a member of the form that a call brought; never of the query, which logs of others may hold.
+// posted returns a member of the call's form. It never reads the query, which other programs may log.
 func posted(c *fiber.Ctx, name string) string { return string(c.Context().PostArgs().Peek(name)) }
 
 // enrollment is what the pages about one ticket show.
@@ -48,14 +47,14 @@ type enrollment struct {
 	frame
 	device.TicketPage
 	Ticket string
-	Phone  string // that has enrolled
+	Phone  string // name of the phone that has enrolled
 }
 
 func (w *web) open(c *fiber.Ctx) (reply, error) {
 	return w.show(c, c.Query("ticket"))
 }
 
-// show shows how a ticket stands for this browser.
+// show shows the page that fits the state of a ticket in this browser.
 func (w *web) show(c *fiber.Ctx, ticket string) (reply, error) {
 	page, err := w.look(c.UserContext(), ticket, w.session(c, ticket))
 	if err != nil {
@@ -70,7 +69,7 @@ func (w *web) show(c *fiber.Ctx, ticket string) (reply, error) {
 	return reply{status: http.StatusOK, page: "connected.html", data: e}, nil
 }
 
-// look is what the page knows of a ticket: nothing of one that was spent elsewhere than in this browser.
+// look returns what the page shows of a ticket. It returns an error for a ticket that another browser has spent.
 //
 // Errors: device.ErrTicket.
 func (w *web) look(ctx context.Context, ticket, session string) (device.TicketPage, error) {
@@ -81,7 +80,7 @@ func (w *web) look(ctx context.Context, ticket, session string) (device.TicketPa
 	return page, err
 }
 
-// start starts the ticket for this browser, and sends it to the page with the QR code.
+// start starts the ticket for this browser, and sends the browser to the page with the QR code.
 func (w *web) start(c *fiber.Ctx) (reply, error) {
 	ticket := posted(c, "ticket")
 	browser := w.session(c, ticket)
@@ -105,8 +104,8 @@ func (w *web) start(c *fiber.Ctx) (reply, error) {
 	return w.goTo(c, "enrollment/scan", ticket), nil
 }
 
-// goTo sends a browser that has sent a form to a page below /mfa/. The address is relative, for only the browser knows the
-// whole one.
+// goTo answers a form: it sends the browser to a page below /mfa/. The address is relative, because only the browser knows
+// the whole one.
 func (w *web) goTo(c *fiber.Ctx, page, ticket string) reply {
 	to := w.frame(c).Root + page + "?ticket=" + url.QueryEscape(ticket)
 	return reply{
@@ -122,12 +121,12 @@ type scanning struct {
 	enrollment
 	QR    picture
 	URI   template.URL // the text of the QR code, for an app on this very phone
-	Key   string       // what can be typed into the app instead
+	Key   string       // what the person can type into the app instead
 	Typed bool         // the person wants to type it
 	Again int          // seconds until the page asks again
 }
 
-// scan is the page with the QR code: it answers at once the first time, and then only when there is something new.
+// scan shows the page with the QR code. It answers at once the first time, and later only when there is something new.
 func (w *web) scan(c *fiber.Ctx) (reply, error) {
 	ticket := c.Query("ticket")
 	browser := w.session(c, ticket)
@@ -165,10 +164,10 @@ func (w *web) scan(c *fiber.Ctx) (reply, error) {
 type saving struct {
 	enrollment
 	Code  string
-	File  template.URL // data of the code as a file
-	Home  string       // where the code is used
+	File  template.URL // the code as a file to download
+	Home  string       // where the person uses the code
 	Day   time.Time
-	Typed string // that was not the end of the code
+	Typed string // what the person typed as the end of the code, when it was wrong
 }
 
 // code shows the recovery code.
@@ -176,7 +175,8 @@ func (w *web) code(c *fiber.Ctx) (reply, error) {
 	return w.showCode(c, c.Query("ticket"), "")
 }
 
-// showCode shows the recovery code of a ticket, again and again until it was confirmed. typed is what was not its end.
+// showCode shows the recovery code of a ticket, at every call until the person has confirmed it. typed is a wrong end of the
+// code that the person typed, or empty.
 func (w *web) showCode(c *fiber.Ctx, ticket, typed string) (reply, error) {
 	browser := w.session(c, ticket)
 	page, err := w.look(c.UserContext(), ticket, browser)
@@ -205,7 +205,7 @@ func (w *web) showCode(c *fiber.Ctx, ticket, typed string) (reply, error) {
 	return reply{status: http.StatusOK, page: "code.html", data: shown}, nil
 }
 
-// confirm ends the showing of a code, for a person who has saved it.
+// confirm notes that the person has saved the code; the pages show it no more.
 func (w *web) confirm(c *fiber.Ctx) (reply, error) {
 	ticket := posted(c, "ticket")
 	typed := posted(c, "end")
@@ -219,24 +219,24 @@ func (w *web) confirm(c *fiber.Ctx) (reply, error) {
 	return w.goTo(c, "enrollment", ticket), err
 }
 
-// file is the code as the data of a text file, made with the page.
+// file returns the code as a data URL of a text file.
 func (w *web) file(account, code string) template.URL {
 	text := w.name + " recovery code\n" + account + "\n\n" + strings.Join(groups(code), "-") +
 		"\n\nIt works once. Issued " + w.Now().Format("2006-01-02") + ".\n"
 	return link("data:text/plain;charset=utf-8," + url.PathEscape(text))
 }
 
-// heldFor is how long a call that waits for the phone is held: shorter than proxies allow, on the whole.
+// heldFor is how long the server holds a call that waits for the phone. Most proxies allow more.
 const heldFor = 25 * time.Second
 
-// How soon the page asks again, in seconds: at once while all is well, later when calls are not held.
+// How soon the page asks again, in seconds: at once while the server holds its calls, later when it does not.
 const (
 	soon  = 1
 	later = 5
 )
 
-// await waits for the phone of a ticket, and returns how soon the page is to ask again. Whoever calls it looks again
-// afterwards, and meets whatever went wrong.
+// await waits for the phone of a ticket, and returns how soon the page is to ask again. The caller must look at the ticket
+// again after it, and finds there whatever went wrong.
 //
 // Errors: storage.ErrHeld.
 func (w *web) await(ctx context.Context, ticket, browser string) (again int, err error) {

@@ -8,8 +8,8 @@ import (
 	"tutela/server"
 )
 
-// mountHelp serves the page that an app leads to when a restore cannot go on in it. The part of the link after # is the reason,
-// which the browser goes to; the page says nothing of any person.
+// mountHelp serves the page to which an app sends the person when a restore cannot go on in the app. The part of the link
+// after # names the reason, and the browser scrolls there. The page says nothing about any person.
 func (w *web) mountHelp(app *fiber.App) {
 	app.Get(server.HelpPath, w.handle(func(c *fiber.Ctx) (reply, error) {
 		return reply{status: http.StatusOK, page: "help.html", data: w.frame(c)}, nil

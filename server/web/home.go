@@ -13,7 +13,7 @@ type home struct {
 	Version string
 }
 
-// mountHome serves a page at / to people. What asks for no page is told that there is nothing.
+// mountHome serves a page at / to people. A program that does not ask for HTML gets a 404.
 func (w *web) mountHome(app *fiber.App) {
 	page := w.handle(func(*fiber.Ctx) (reply, error) {
 		return reply{

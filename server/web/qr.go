@@ -14,17 +14,17 @@ import (
 // Source: ISO/IEC 18004 §5.3.8.
 const quietZone = 4
 
-// picture is a QR code as an SVG's path of black runs, on a square of Size modules with its quiet zone.
+// picture is a QR code as an SVG path of black runs. Its square has Size modules a side, quiet zone included.
 type picture struct {
 	Size int
 	Path string
 }
 
-// widest is how many modules a phone 320 px wide shows with at least 3 px each, which cameras ask for.
+// widest is how many modules a phone 320 px wide can show with 3 px each, the least that cameras read.
 const widest = 90
 
-// draw makes the QR code of a text. Of one that would be too wide it gives up some of the correction of errors. It fails
-// for a text that is too long for any.
+// draw makes the QR code of a text. When the code would be too wide, it takes a lower level of error correction. It fails
+// when the text is too long for any QR code.
 func draw(text string) (picture, error) {
 	code, err := qr.Encode(text, qr.M, qr.Auto)
 	if err != nil || code.Bounds().Dx()+2*quietZone > widest {
@@ -51,5 +51,5 @@ func draw(text string) (picture, error) {
 	return picture{Size: side + 2*quietZone, Path: path.String()}, nil
 }
 
-// link is a text of ours as the target of a link; html/template lets none pass whose scheme it does not know.
+// link marks a text of ours as a link target. html/template would remove one whose scheme it does not know.
 func link(text string) template.URL { return template.URL(text) } //nolint:gosec // made by us, of escaped parts

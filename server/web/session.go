@@ -13,19 +13,19 @@ import (
 	"tutela/storage"
 )
 
-// A browser has one session for each ticket that it has started: a cookie named for the ticket, and minted anew at each
-// Start, so that nobody can have chosen it. What the browser started before moves to the new one.
+// A browser has one session for each ticket that it has started: a cookie that is named for the ticket. Each Start mints a
+// new one, so that nobody can choose it in advance; what the browser has started moves to the new session.
 //
-// SameSite=Lax: the link in a mail must find the session again, which Strict hides from it. A form of another site's
-// does not bring it along.
+// SameSite=Lax, because the link in a mail must find the session again, and Strict would hide the cookie from it. A form on
+// another site does not send the cookie.
 const (
 	sessionCookie     = "tutela_enrollment_" // and the name of the ticket
 	sessionCharacters = 43                   // of 62: 256 bits
 	sessionLife       = 24 * time.Hour
-	sessionsKept      = 8 // in a browser: all cookies together must fit a header
+	sessionsKept      = 8 // in a browser: all cookies together must fit into a header
 )
 
-// The probe is set when the link is opened, so that Start can tell a browser that keeps no cookies.
+// The page sets the probe when a person opens the link, so that Start can recognise a browser that keeps no cookies.
 const (
 	probeCookie = "tutela_cookies"
 	probeLife   = 24 * time.Hour
@@ -35,7 +35,7 @@ const (
 type site struct {
 	host   string
 	secure bool   // people come by https
-	path   string // below which the server is, without a slash at its end
+	path   string // the path of the public URL, without a slash at its end
 }
 
 func siteOf(public string) site {
@@ -46,8 +46,8 @@ func siteOf(public string) site {
 	return site{host: u.Host, secure: u.Scheme == "https", path: strings.TrimRight(u.Path, "/")}
 }
 
-// cookieName gives a name the strongest prefix that holds: under __Host- no other host can have set the cookie, under
-// __Secure- none without https. A server below a path must keep its cookies there, which __Host- forbids.
+// cookieName gives a name the strongest prefix that is possible. A browser takes a __Host- cookie from this host only, and a
+// __Secure- cookie over https only. A server below a path keeps its cookies at that path, which __Host- forbids.
 //
 // Source: draft-ietf-httpbis-rfc6265bis §4.1.3.
 func (s site) cookieName(name string) string {
@@ -60,7 +60,7 @@ func (s site) cookieName(name string) string {
 	return name
 }
 
-// set gives the browser a cookie, or takes it away: then life is negative. It reaches the server at both of its mounts.
+// set gives the browser a cookie, or removes it when life is negative. The browser sends it to both mounts of the server.
 func (s site) set(c *fiber.Ctx, name, value string, life time.Duration) {
 	c.Cookie(&fiber.Cookie{
 		Expires:  fasthttp.CookieExpireDelete, // sent only where MaxAge is not
@@ -74,7 +74,7 @@ func (s site) set(c *fiber.Ctx, name, value string, life time.Duration) {
 	})
 }
 
-// nameOf names the session of a ticket, and gives nothing of the ticket away.
+// nameOf returns the name of a ticket's session. It reveals nothing about the ticket.
 func nameOf(ticket string) string {
 	sum := sha256.Sum256([]byte(ticket))
 	return sessionCookie + hex.EncodeToString(sum[:5])
@@ -88,11 +88,11 @@ func (w *web) session(c *fiber.Ctx, ticket string) string {
 	return ""
 }
 
-// newSession mints a session. The browser has it when it was given.
+// newSession mints a session. giveSession gives it to the browser.
 func newSession() string { return storage.NewID("", sessionCharacters) }
 
-// giveSession gives the browser a session for a ticket. Of many others it takes the first that the browser names, which
-// by custom are the oldest.
+// giveSession gives the browser a session for a ticket. Beyond sessionsKept it removes the sessions that the browser names
+// first, which are usually the oldest.
 func (w *web) giveSession(c *fiber.Ctx, ticket, session string) {
 	mine := nameOf(ticket)
 	var others []string
@@ -109,10 +109,10 @@ func (w *web) giveSession(c *fiber.Ctx, ticket, session string) {
 	w.site.set(c, mine, session, sessionLife)
 }
 
-// probe sees to it that Start can tell whether the browser keeps cookies.
+// probe sets the cookie by which Start finds out whether the browser keeps cookies.
 func (w *web) probe(c *fiber.Ctx) { w.site.set(c, probeCookie, "1", probeLife) }
 
-// keepsCookies reports whether the browser has brought back a cookie of ours.
+// keepsCookies reports whether the browser has sent back a cookie of ours.
 func (w *web) keepsCookies(c *fiber.Ctx, session string) bool {
 	return session != "" || c.Cookies(w.site.cookieName(probeCookie)) != ""
 }

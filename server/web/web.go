@@ -1,7 +1,7 @@
-// Package web is what people see: pages that work in any browser, on a bad network, at 320 px and without script.
+// Package web serves the pages that people see. They work in any browser, on a bad network, at 320 px and without script.
 //
-// They have one script, which makes them nicer and is needed for nothing. Their Content-Security-Policy lets a browser
-// run that file of ours alone, and load nothing that is not ours.
+// Their one script makes them nicer, but they work without it. Their Content-Security-Policy lets a browser run only that
+// script, and load only our own files.
 package web
 
 import (
@@ -26,14 +26,14 @@ import (
 // Services are what the pages call.
 type Services struct {
 	Devices *device.Service
-	Now     func() time.Time // the house's time
+	Now     func() time.Time // the store's time
 }
 
 // web is the mounted pages.
 type web struct {
 	Services
 	server *server.Server
-	name   string // the organisation's, as people know it
+	name   string // of the organisation, as people know it
 	site   site
 }
 
@@ -83,7 +83,7 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"version": func(name string) string { return versions[name] },
 }).ParseFS(files, "pages/*.html"))
 
-// asset serves a file of the binary's.
+// asset serves a file that is built into the binary.
 func asset(kind string, content []byte) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		c.Set(fiber.HeaderContentType, kind)
@@ -92,8 +92,7 @@ func asset(kind string, content []byte) fiber.Handler {
 	}
 }
 
-// policy is all that a page may do: our own style, script and pictures, and our own pages as the target of a form and of
-// the script's calls.
+// policy lets a page load our own style, script and pictures, and send its form and its script's calls to us alone.
 const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
@@ -112,12 +111,12 @@ type frame struct {
 }
 
 func (w *web) frame(c *fiber.Ctx) frame {
-	asked := server.CallOf(c.UserContext()).Path() // as the browser sees it, which resolves links by it
+	asked := server.CallOf(c.UserContext()).Path() // as the browser sees it: the browser resolves links by it
 	_, below, _ := strings.Cut(asked, "/mfa/")
 	return frame{Organisation: w.name, Root: strings.Repeat("../", strings.Count(below, "/"))}
 }
 
-// handle makes a Fiber handler of a page. What goes wrong becomes a page too.
+// handle makes a Fiber handler from a page. An error becomes a page too.
 func (w *web) handle(show func(*fiber.Ctx) (reply, error)) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		r, err := show(c)
@@ -146,10 +145,10 @@ func (w *web) handle(show func(*fiber.Ctx) (reply, error)) fiber.Handler {
 // troubled is a page about something that went wrong.
 type troubled struct {
 	frame
-	Reference []string // what to say at the help desk: the request's id, in groups
+	Reference []string // what to tell the help desk: the request's id, in groups
 }
 
-// trouble is the page for an error: what happened, what did not, what to do.
+// trouble returns the page for an error: what happened, what did not, what to do.
 func (w *web) trouble(c *fiber.Ctx, err error) reply {
 	call := server.CallOf(c.UserContext())
 	if errors.Is(err, device.ErrTicket) {
@@ -182,10 +181,10 @@ func (w *web) trouble(c *fiber.Ctx, err error) reply {
 	return r
 }
 
-// shortest is how many characters of a name a line has room for.
+// shortest is how many characters of a name fit into the narrowest line.
 const shortest = 40
 
-// short is a name that fits a line: what is too long is cut, and shows that it was.
+// short cuts a name that is too long for a line, and marks the cut.
 func short(name string) string {
 	characters := []rune(name)
 	if len(characters) <= shortest {
