@@ -149,6 +149,11 @@ func (l *listener) stop() {
 	l.closeIf(func(c *conn) bool { return !c.used.Load() })
 }
 
+// closeIdle closes the connections on which no request has begun since the last answer.
+func (l *listener) closeIdle() {
+	l.closeIf(func(c *conn) bool { return c.idle.Load() })
+}
+
 // closeAll closes every connection, also those with running calls.
 func (l *listener) closeAll() {
 	l.closeIf(func(*conn) bool { return true })

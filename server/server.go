@@ -191,11 +191,32 @@ func (s *Server) Serve(ctx context.Context) error {
 	// ctx is over, since that is why the server stops; the shutdown needs a context that is not.
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Limits.Grace)
 	defer cancel()
-	if err := engine.ShutdownWithContext(grace); err != nil && !errors.Is(err, net.ErrClosed) { // the listener is closed
+	served := <-ended // the listener is closed
+	s.drain(grace, engine)
+	if err := engine.ShutdownWithContext(grace); err != nil && !errors.Is(err, net.ErrClosed) {
 		s.log.Warn("calls were cut off at shutdown", "open", s.listener.open(), "err", err)
 	}
 	s.listener.closeAll()
-	return <-ended
+	return served
+}
+
+// drainPause is the longest pause between two looks at the open connections during shutdown.
+const drainPause = 100 * time.Millisecond
+
+// drain waits until the last running call is answered, or grace ends, and closes idle connections. The engine's own shutdown
+// looks only ten times a second; after drain it finds nothing to wait for.
+func (s *Server) drain(grace context.Context, engine *fasthttp.Server) {
+	for pause := time.Millisecond; ; pause = min(2*pause, drainPause) {
+		s.listener.closeIdle()
+		if engine.GetOpenConnectionsCount() < 0 { // it takes one off for the accept loop, which has ended
+			return
+		}
+		select {
+		case <-grace.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
 }
 
 // reloadOnHangup reads the TLS files again at each SIGHUP, until stop is called. When they cannot be read, the old
