@@ -149,6 +149,7 @@ func TestCrowd_ADeclaredProxyHasNoShare(t *testing.T) {
 }
 
 func TestCrowd_SilentConnectionsAreClosedSooner(t *testing.T) {
+	t.Parallel() // it waits for the five seconds of a silent connection
 	r := start(t, crowdOf32(server.Config{}), nil)
 	first := r.dialFrom("127.0.0.1")
 	before := r.dialFrom("127.0.7.1")

@@ -32,6 +32,7 @@ func TestHealth_NamesTheVersion(t *testing.T) {
 }
 
 func TestHealth_NamesWhatIsWrongAndNoMore(t *testing.T) {
+	t.Parallel() // it waits for the two seconds of a round of checks
 	r := start(t, server.Config{Checks: []server.Check{
 		{Name: "store", Run: func(context.Context) error { return storage.ErrUnavailable }},
 		{Name: "disk", Run: func(context.Context) error { return errors.New("open /planted/path: read-only") }},

@@ -186,6 +186,7 @@ func TestToken_AHeldRequestIsAnsweredByTheDecision(t *testing.T) {
 }
 
 func TestToken_AHeldRequestIsNoPoll(t *testing.T) {
+	t.Parallel() // each held request waits for its second
 	h := newHouse(t)
 	h.enroll("maria")
 	c := h.client("openid")
