@@ -18,8 +18,8 @@ import (
 	"tutela/storage/legible"
 )
 
-// maxAnswerLife is the longest that exp may lie after iat in an answer: 30 s by the SDKs, and room for the time
-// that passes between the two times that they take.
+// maxAnswerLife is how long after iat the exp of an answer may lie. The SDKs use 30 s; they read the clock twice, so we allow
+// more.
 const maxAnswerLife = 60 * time.Second
 
 // maxReasonBytes bounds the reason of a denial; it is only for the event log.
@@ -39,15 +39,15 @@ type answerClaims struct {
 // signedAnswer is an answer whose signature holds.
 type signedAnswer struct {
 	uid        storage.UID
-	key        string // of the login
+	key        string // key of the login's row
 	enrollment string
 	signedBy   device.Key
 	claims     answerClaims
 }
 
-// Answer decides a login by the answer that a phone has signed. The same decision by the same key gets the same outcome
-// again, also in a JWT that was signed anew, as apps do when the first reply was lost.
-// The server's nonce and clock decide freshness: the claims' times are checked against each other alone.
+// Answer decides a login by the answer that a phone has signed. A repeat of the same decision by the same key gets the same
+// outcome, also in a new JWT: apps sign one when the first reply was lost. The server's nonce and clock decide freshness;
+// the times in the claims are compared only with each other.
 //
 // Errors: keyring.ErrToken, for a txtkn that this server did not make; ErrAnswer, device.ErrSignature, device.ErrClaims;
 // ErrNoLogin; ErrNumberMissing, which decides nothing; ErrNumber, which denies (kept).
@@ -68,7 +68,8 @@ func (s *Service) Answer(ctx context.Context, txtkn, challengeResponse string, a
 	})
 }
 
-// CheckTransaction reports whether a txtkn is made by this server, and looks nothing up. [Service.Answer] does the rest.
+// CheckTransaction returns an error unless this server made the txtkn. It does not read the store. [Service.Answer] does the
+// rest.
 //
 // Errors: keyring.ErrToken.
 func (s *Service) CheckTransaction(txtkn string) error {
@@ -76,7 +77,7 @@ func (s *Service) CheckTransaction(txtkn string) error {
 	return s.ring.VerifyToken(keyring.TransactionToken, txtkn, &t)
 }
 
-// verify does all that needs no transaction: the token, the signature and the claims.
+// verify checks everything that needs no transaction: the token, the signature and the claims.
 func (s *Service) verify(ctx context.Context, txtkn, response string) (signedAnswer, error) {
 	var a signedAnswer
 	var t transactionClaims
@@ -120,8 +121,7 @@ func (s *Service) verify(ctx context.Context, txtkn, response string) (signedAns
 	return a, err
 }
 
-// check looks at the claims. A different iss under a good signature is accepted: iOS changes its identifier after a
-// restore.
+// check checks the claims. It accepts any iss under a good signature, because iOS changes its identifier after a restore.
 func (a *signedAnswer) check(challenge string, bases device.Bases) error {
 	c := &a.claims
 	if subtle.ConstantTimeCompare([]byte(c.Subject), []byte(challenge)) != 1 {
@@ -170,8 +170,8 @@ func (s *Service) decidable(tx *storage.Tx, a signedAnswer) (row, *device.Enroll
 	return l, e, nil
 }
 
-// outcomeOf returns what a decided login tells the key that decided it, for the same decision. For any other answer it is
-// too late.
+// outcomeOf returns the outcome of a decided login, if the same key repeats the same decision. For any other answer it
+// returns that it is too late.
 func (l *Login) outcomeOf(a signedAnswer) error {
 	accepted := l.State == Approved || l.Wrong
 	switch {
@@ -184,7 +184,7 @@ func (l *Login) outcomeOf(a signedAnswer) error {
 	}
 }
 
-// wrongNumber reports whether an answer accepts the login with a number that it does not show.
+// wrongNumber reports whether an answer accepts the login with another number than the login shows.
 func (l *Login) wrongNumber(a signedAnswer) bool {
 	return *a.claims.Accepted && l.Number != "" && subtle.ConstantTimeCompare([]byte(l.Number), []byte(a.claims.Number)) != 1
 }

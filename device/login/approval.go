@@ -17,10 +17,10 @@ import (
 // approvals are the outbox entries that push an approval to a phone.
 var approvals = outbox.Declare[sending]("approval", storage.MFA)
 
-// sending is the payload of an approval in the outbox: which login is shown to which phone, and at which of its addresses. Each
-// has an entry of its own, so that one which cannot be reached does not make the others be asked again and again.
+// sending is the payload of an approval in the outbox: which login to show to which phone, and at which of its addresses. Each
+// address has an entry of its own, so that an address that cannot be reached does not make the others ring again and again.
 type sending struct {
-	Login      string `json:"login"` // its key
+	Login      string `json:"login"` // key of the login's row
 	Enrollment string `json:"enrollment"`
 	Unproven   bool   `json:"unproven,omitempty"` // to the address that the device token alone has named
 }
@@ -32,8 +32,8 @@ type transactionClaims struct {
 	Expires    int64  `json:"exp"`
 }
 
-// message is the approval of a login as a phone is shown it, with a transaction token of its own. Times are the
-// wall's: the phone compares them with a clock.
+// message returns the approval of a login as a phone gets it, with a transaction token of its own. Its times are wall-clock
+// times, because the phone compares them with a clock.
 func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error) {
 	l := asked.Record
 	left := l.Expires.Sub(s.store.Now())
@@ -57,8 +57,8 @@ func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error)
 	return m, err
 }
 
-// queue adds the pushes of an approval to a phone, and reports whether there are any; they are sent after the commit. One
-// that the phone gets twice has the same challenge.
+// queue adds the pushes of an approval to a phone, which are sent after the commit. It reports whether there are any. If the
+// phone gets a push twice, both have the same challenge.
 func queue(tx *storage.Tx, l row, e *device.Enrollment) (queued bool, err error) {
 	for _, r := range e.Routes() {
 		what := sending{Login: l.Key, Enrollment: e.ID, Unproven: r.Unproven}
@@ -73,8 +73,8 @@ func queue(tx *storage.Tx, l row, e *device.Enrollment) (queued bool, err error)
 // Handler does the outbox entries of this package.
 func (s *Service) Handler() outbox.Handler { return approvals.Handler(s.deliverApproval) }
 
-// deliverApproval pushes an approval to a phone, when it still waits for an answer. The token is made at the moment of
-// sending: what lies in the outbox opens nothing.
+// deliverApproval pushes an approval to a phone, if the login still waits for an answer. It makes the token only now, so that
+// nothing in the outbox opens anything.
 func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry[sending]) (outbox.Then, error) {
 	if s.deliver == nil {
 		return nil, outbox.ErrGone
@@ -116,7 +116,7 @@ func sent(tx *storage.Tx, l row, e *device.Enrollment, to push.Address, failed e
 		device.NotePush(tx, l.UID, e.ID, to, failed))
 }
 
-// stillAsked reads a pending login and an enrollment that it asks and that can still answer.
+// stillAsked reads a login and an enrollment: the login is still pending, and asks the enrollment, which can still answer.
 //
 // Errors: outbox.ErrGone.
 func stillAsked(tx *storage.Tx, uid storage.UID, what sending) (row, *device.Enrollment, error) {
@@ -141,16 +141,16 @@ func stillAsked(tx *storage.Tx, uid storage.UID, what sending) (row, *device.Enr
 	return l, e, err
 }
 
-// Approvals returns the pending approvals of the caller's phone, without those whose challenge is in seen. When there
-// are none it first waits, up to wait or the end of ctx, for one to come that is not silent. It ends at once when the
-// enrollment is reset or retired.
+// Approvals returns the pending approvals of the caller's phone, without those whose challenge is in seen. When there are
+// none it waits for one that is not silent, at most wait, or until ctx ends. The wait ends at once when the enrollment is
+// reset or retired.
 //
 // Errors: those of device.Service.CheckSigned.
 func (s *Service) Approvals(ctx context.Context, p device.Proof, seen []string, wait time.Duration) ([]push.Message, error) {
 	var list []listed
 	err := s.store.Await(ctx, p.UID, wait, func(ctx context.Context, at storage.Glance) (over bool, again time.Duration, err error) {
 		list, err = s.listed(ctx, p, seen)
-		// A silent approval is listed to a phone that asks, and ends no wait.
+		// A silent approval is in the list for a phone that asks, but it ends no wait.
 		over = len(list) > 0 && (at.First || slices.ContainsFunc(list, func(l listed) bool { return l.Record.Delivery != Silent }))
 		return over || at.Last, 0, err
 	})
@@ -200,7 +200,7 @@ func (s *Service) messages(list []listed, err error) ([]push.Message, error) {
 	return messages, nil
 }
 
-// AskInstead moves the pending approvals of an enrollment to the one that takes its place. It costs no push budget.
+// AskInstead moves the pending approvals of an enrollment to the one that replaces it. That costs no push budget.
 func (s *Service) AskInstead(tx *storage.Tx, uid storage.UID, old string, e *device.Enrollment) error {
 	pending, err := pendingOf(tx, uid)
 	if err != nil {

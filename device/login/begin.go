@@ -17,10 +17,10 @@ import (
 	"tutela/storage/audit"
 )
 
-// Request is what a login system asks with.
+// Request is what a login system sends to begin a login.
 type Request struct {
 	Client   string // its id
-	Name     string // by which the phone shows it
+	Name     string // as the phone shows it
 	TapOnly  bool   // it cannot show a number
 	UserID   string
 	Scope    string
@@ -29,7 +29,7 @@ type Request struct {
 	Details  json.RawMessage
 	IP       string // of the browser that logs in
 	Agent    string
-	LoginID  string        // one a browser session; a repeat gets the same login
+	LoginID  string        // one per browser session; a repeat gets the same login
 	Life     time.Duration // at most MaxLife
 }
 
@@ -41,9 +41,9 @@ type Begun struct {
 	Delivery Delivery
 }
 
-// Begin asks a user's phones for an approval. Every request is an approval of its own, with a number of its own. If two were
-// merged, somebody who has the password could join the owner's own login, and her one honest answer would let both in.
-// Only a repeat by the same client with the same LoginID and parameters, while pending, gets the same login.
+// Begin asks a user's phones for an approval. Every request gets an approval and a number of its own: if Begin merged two, a
+// thief of the password could join the owner's login, and her one honest answer would let both in. Only a repeat by the
+// same client, with the same LoginID and parameters, gets the same login, while that is pending.
 //
 // Errors: ErrLife; ErrUnknownUser; ErrRecovery; ErrNoPhone; ErrBlocked; ErrPresence; ErrTapOnly; ErrLoginID; ErrTooMany.
 func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
@@ -93,7 +93,7 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 	return begun, err
 }
 
-// login is the login that the request begins.
+// login returns the login that the request begins.
 func (r Request) login(now time.Time) *Login {
 	return &Login{
 		Client:     r.Client,
@@ -143,7 +143,7 @@ func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, device.Se
 	return uid, phones, nil
 }
 
-// hash is the hash of the parameters that a repeat under the same LoginID must share.
+// hash returns a hash of the parameters, which a repeat under the same LoginID must share.
 func (r Request) hash() string {
 	if r.LoginID == "" {
 		return ""
@@ -183,7 +183,7 @@ func (s *Service) begun(tx *storage.Tx, l row) Begun {
 	}
 }
 
-// idOf is the id by which a login is known outside.
+// idOf returns the id by which others know a login.
 func (s *Service) idOf(prefix string, uid storage.UID, key string) string {
 	var random storage.UID
 	_ = random.UnmarshalText([]byte(key)) // a key of ours, 32 hex digits
@@ -191,13 +191,13 @@ func (s *Service) idOf(prefix string, uid storage.UID, key string) string {
 	return id
 }
 
-// asking is what matters to who is asked.
+// asking holds what decides who is asked.
 type asking struct {
 	tapOnly    bool // the client cannot show a number
-	concurrent bool // others are asked already
+	concurrent bool // other logins of the user are pending
 }
 
-// ask fills in the approval: who is asked, with which number, and how they learn of it.
+// ask completes the approval: which phones are asked, with which number, and how they learn of it.
 func (s *Service) ask(tx *storage.Tx, begun row, b *budget, phones device.Set, how asking) error {
 	l := begun.Record
 	asked, matching, err := choose(tx, phones, how.tapOnly)
@@ -226,8 +226,8 @@ func (s *Service) ask(tx *storage.Tx, begun row, b *budget, phones device.Set, h
 	return note(tx, browser, eventOf(begun, audit.StartAuth, facts), l.IP, often)
 }
 
-// note writes an event about a login that begins. often says that it is one of many that somebody may cause: then the first
-// of an hour from a network is recorded, and the others are counted.
+// note records an event about a login that begins. With often, somebody may cause many such events: then note records the
+// first of an hour from each network, and counts the others.
 func note(tx *storage.Tx, actor audit.Actor, e audit.Event, ip string, often bool) error {
 	if often {
 		return audit.FoldRepeats(tx, actor, e, audit.Detail{}, Network(ip), time.Hour)
@@ -235,9 +235,9 @@ func note(tx *storage.Tx, actor audit.Actor, e audit.Event, ip string, often boo
 	return audit.Record(tx, actor, e, audit.Detail{})
 }
 
-// choose picks the phones to ask, and reports whether they match a number. Under PreferNumber the user's phones that match
-// numbers are asked alone while something signed by one of them came lately: else one that lies in a drawer, or is lost, would
-// keep the one in her hand from ringing.
+// choose picks the phones to ask, and reports whether they match a number. Under PreferNumber it picks only phones that match
+// numbers, if one of them has signed something lately. Otherwise a lost phone, or one in a drawer, would keep the phone in
+// her hand from ringing.
 //
 // Errors: ErrTapOnly; ErrPresence.
 func choose(tx *storage.Tx, phones device.Set, tapOnly bool) (asked device.Set, matching bool, err error) {
@@ -302,7 +302,7 @@ func (s *Service) send(tx *storage.Tx, begun row, b *budget, asked device.Set) e
 	return nil
 }
 
-// presence is how the login's approval shows that whoever answers sits at the screen.
+// presence returns how the login's approval shows that the person who answers sits at the screen.
 func (l *Login) presence() device.Presence {
 	if l.Number == "" {
 		return device.PresenceTap

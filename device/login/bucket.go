@@ -6,8 +6,8 @@ import (
 	"tutela/storage"
 )
 
-// bucket counts the pushes that a user may be sent. Each push takes one out. One comes back after half an hour, the next
-// after an hour more, then after 2, 4, 8, 16 and 24 hours, and every 24 hours from then on; a success brings all back.
+// bucket counts the pushes that a user may get. Each push takes one out. The first comes back after half an hour, the next
+// after one more hour, then after 2, 4, 8, 16 and 24 hours, and from then on every 24 hours. A success brings all back.
 type bucket struct {
 	Used     int       `json:"used"`               // pushes that have not come back; a denial costs one more
 	Returned int       `json:"returned,omitempty"` // pushes that came back since the last success: each makes the next wait longer
@@ -17,7 +17,7 @@ type bucket struct {
 const (
 	firstReturn   = 30 * time.Minute
 	longestReturn = 24 * time.Hour
-	deepest       = 5 // by how much denials may empty a bucket beyond its pushes
+	deepest       = 5 // how far below empty denials may take a bucket
 )
 
 // returnAfter returns the wait for a push to come back when n have come back since the last success.
@@ -42,7 +42,7 @@ func (b *bucket) refill(now time.Time) {
 	b.Since = time.Time{}
 }
 
-// cost takes one out of a bucket for most pushes.
+// cost takes one push out of a bucket that holds most pushes.
 func (b *bucket) cost(now time.Time, most int) {
 	b.refill(now)
 	if b.Used == 0 {
@@ -51,7 +51,7 @@ func (b *bucket) cost(now time.Time, most int) {
 	b.Used = min(b.Used+1, most+deepest)
 }
 
-// giveBack puts a push back that was not one too many: it was answered with a yes.
+// giveBack puts a push back after the person has answered it with yes.
 func (b *bucket) giveBack(now time.Time) {
 	b.refill(now)
 	b.Used = max(b.Used-1, 0)
@@ -67,13 +67,12 @@ type own struct {
 }
 
 const (
-	ownFor   = 30 * 24 * time.Hour // how long a network is hers after a success
-	ownsKept = 16                  // networks of a user and client; the one with the oldest success goes first
+	ownFor   = 30 * 24 * time.Hour // how long a network counts as the user's own after a success
+	ownsKept = 16                  // networks of a user and client; the one with the oldest success is forgotten first
 )
 
-// bucketOf returns the bucket that a push to a login from a network is taken from: the network's own, if the user has
-// succeeded from there in the last 30 days, else the one that all other networks share. So a stranger who has her
-// password uses up none of hers.
+// bucketOf returns the bucket for a login from a network. A network from which the user has succeeded in the last 30 days has
+// its own; all others share one. So a stranger who has her password uses up none of her own pushes.
 func (b *budget) bucketOf(now time.Time, network string) *bucket {
 	if b.owns(now, network) {
 		return &b.Own[network].bucket
@@ -86,7 +85,7 @@ func (b *budget) owns(now time.Time, network string) bool {
 	return o != nil && now.Before(o.Success.Add(ownFor))
 }
 
-// placeOf returns what a request from a network counts with: that network, if it is the user's own, else all others.
+// placeOf returns the place under which a request is counted: its network, if that is the user's own, else Others.
 func (b *budget) placeOf(now time.Time, network string) string {
 	if b.owns(now, network) {
 		return network
@@ -94,8 +93,7 @@ func (b *budget) placeOf(now time.Time, network string) string {
 	return Others
 }
 
-// succeed makes a network the user's own, with a full bucket. If she answered a push, that comes back to the bucket that it
-// was taken from.
+// succeed makes a network the user's own, with a full bucket. If she answered a push, that push goes back to its bucket.
 func (b *budget) succeed(now time.Time, network string, pushed bool) {
 	if b.bucketOf(now, network) == &b.bucket && pushed {
 		b.giveBack(now)
@@ -123,10 +121,10 @@ func (b *budget) fill() {
 	}
 }
 
-// Refill brings back all pushes of a user: she has spent her recovery code.
+// Refill brings back all pushes of a user. Callers use it when she has spent her recovery code.
 func Refill(tx *storage.Tx, uid storage.UID) error { return eachBudget(tx, uid, (*budget).fill) }
 
-// Unmute brings back all pushes of a user, and ends what she has muted: an admin has talked with her.
+// Unmute brings back all pushes of a user and ends her mutes. Callers use it when an admin has talked with her.
 func Unmute(tx *storage.Tx, uid storage.UID) error {
 	return eachBudget(tx, uid, func(b *budget) {
 		b.fill()

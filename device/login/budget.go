@@ -12,19 +12,19 @@ import (
 
 const (
 	mutedFor   = time.Hour        // how long a denial with the reason not_me or hack stops the pushes from that client and network
-	mutedKept  = 64               // networks that are muted at a time; the one that ends first goes first
-	letThrough = 10 * time.Minute // without an address one push in this time goes through: the owner may be among those who ask
+	mutedKept  = 64               // networks that are muted at a time; beyond that the mute that ends first is dropped
+	letThrough = 10 * time.Minute // one muted push without an address goes through in this time: it may be the owner's
 )
 
-// budget bounds how often a client asks a user: a person who is asked again and again taps yes in the end. Its own bucket is
-// the one that the networks share from which she has not succeeded.
+// budget bounds how often a client asks a user: a person who is asked again and again taps yes in the end. The embedded
+// bucket is shared by all networks from which she has not succeeded.
 //
 // Source: NIST SP 800-63B-4 §3.1.3 (limit pushes since the last success); OWASP ASVS 6.6.4.
 type budget struct {
 	bucket
 	Own   map[string]*own      `json:"own,omitempty"`   // by network
 	Muted map[string]time.Time `json:"muted,omitempty"` // until when, by network
-	Next  time.Time            `json:"next,omitzero"`   // when a push without an address goes through though it is muted
+	Next  time.Time            `json:"next,omitzero"`   // when a muted push without an address goes through
 }
 
 var budgets = storage.Declare(storage.Spec[budget]{Name: "push_budget", Class: storage.MFA, Most: mostClients})
@@ -37,7 +37,7 @@ func budgetOf(tx *storage.Tx, uid storage.UID, client string) (*budget, error) {
 	return b, err
 }
 
-// take uses one push, when there is one left and the network is not muted. why says what stands against it.
+// take uses one push, if one is left and the network is not muted. Otherwise why says why not.
 func (b *budget) take(tx *storage.Tx, uid storage.UID, client, ip string) (ok bool, why audit.Word, err error) {
 	most, err := pushBudget.Get(tx)
 	if err != nil {
@@ -67,7 +67,7 @@ func (b *budget) muted(now time.Time, from string) bool {
 	return now.Before(b.Muted[from])
 }
 
-// denied costs one push more and, when the person says that it was not her, mutes the network.
+// denied takes one more push and, when the person says that it was not her, mutes the network.
 func denied(tx *storage.Tx, uid storage.UID, l *Login, notMe bool) error {
 	b, err := budgetOf(tx, uid, l.Client)
 	if err != nil {
@@ -109,8 +109,7 @@ func (b *budget) mute(now time.Time, from string) {
 	}
 }
 
-// Network returns what the addresses of one place share: the /24 of an IPv4 address, the /48 of an IPv6 address; "" without
-// one.
+// Network returns the network of an address: the /24 of an IPv4 address, the /48 of an IPv6 address; "" for no address.
 func Network(ip string) string {
 	addr, err := netip.ParseAddr(ip)
 	if err != nil {
@@ -123,8 +122,8 @@ func Network(ip string) string {
 	return netip.PrefixFrom(addr, bits).Masked().String()
 }
 
-// succeeded fills what a success fills: of a right recovery code all buckets, else that of the network that the login came
-// from.
+// succeeded refills buckets after a success: all of them after a right recovery code, else only the bucket of the login's
+// network.
 func succeeded(tx *storage.Tx, uid storage.UID, l *Login) error {
 	if l.Method == ByRecoveryCode {
 		return Refill(tx, uid)
@@ -137,7 +136,7 @@ func succeeded(tx *storage.Tx, uid storage.UID, l *Login) error {
 	return b.put(tx, uid, l.Client)
 }
 
-// NetworksOf returns the networks from which the user has succeeded in a login within the last 30 days, of any client.
+// NetworksOf returns the networks from which the user has succeeded in a login of any client within the last 30 days.
 func NetworksOf(tx *storage.Tx, uid storage.UID) ([]string, error) {
 	rows, err := budgets.All(tx, uid)
 	if err != nil {

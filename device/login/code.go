@@ -19,11 +19,11 @@ type mfaClaims struct {
 	Expires int64  `json:"exp"`
 }
 
-// MFAStart is what a client starts a login by grant with.
+// MFAStart is what a client sends to start a login by grant.
 type MFAStart struct {
 	Client string
 	User   user.User // the id, and what is known about a user not seen before
-	IP     string    // of the browser that logs in; empty: it is not known
+	IP     string    // of the browser that logs in; empty: unknown
 	Agent  string    // of that browser
 	Ticket string    // lets a new user set up where the policy asks for one
 	Actor  audit.Actor
@@ -34,11 +34,11 @@ type MFAStarted struct {
 	Token   string // the mfa_token
 	State   user.State
 	Phones  bool // the user has a phone that answers approvals
-	Codes   bool // the user has a recovery code that counts
-	Created bool // there was no user of that id
+	Codes   bool // the user has a valid recovery code
+	Created bool // StartMFA has made the user
 }
 
-// StartMFA begins a login that a grant is to satisfy, and makes the user when there is none of that id.
+// StartMFA begins a login that a grant will satisfy. It makes the user when no user has that id.
 //
 // Errors: user.ErrID; ErrBlocked; ErrTooManyStarts; ErrTicketRequired.
 func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, error) {
@@ -103,8 +103,8 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 		note(tx, actor, event, l.IP, often))
 }
 
-// maySetUp reports whether a user who is new may set up here: with a ticket, or without one where the policy leaves that open
-// and she is no admin.
+// maySetUp returns an error unless a new user may set up here. She may with a ticket; without one she may if the policy allows
+// it and she is no admin.
 func (s *Service) maySetUp(tx *storage.Tx, u *user.User, state user.State, ticket string) error {
 	policy, err := afterReset.Get(tx)
 	if err != nil || state != user.New || policy == "open" && u.Role == user.NoRole {
@@ -120,11 +120,11 @@ func (s *Service) maySetUp(tx *storage.Tx, u *user.User, state user.State, ticke
 // CodeOutcome is a login that a recovery code satisfied.
 type CodeOutcome struct {
 	Outcome
-	Next recovery.Code // the code that replaces the one that was spent
+	Next recovery.Code // the code that replaces the spent one
 }
 
-// RedeemCode satisfies the login of an mfa_token by the user's recovery code, which is spent and replaced. The same
-// call again while the mfa_token lives gets the same next code: the first answer may have been lost.
+// RedeemCode satisfies the login of an mfa_token with the user's recovery code. It spends the code and replaces it. The first
+// answer may be lost: so a repeat of the call gets the same next code while the mfa_token lives.
 //
 // Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; recovery.ErrTypo, which counts nothing; recovery.ErrLimited;
 // recovery.ErrWrongCode (kept); ErrGrant when the login is decided already.
@@ -170,7 +170,7 @@ func (s *Service) redeem(tx *storage.Tx, found row, code recovery.Code, actor au
 	if err != nil {
 		return CodeOutcome{}, err
 	}
-	l.Collected = tx.Now() // by the grant itself
+	l.Collected = tx.Now() // the grant itself collects it
 	d := decision{login: found}
 	if err := d.approve(tx, actor, ByRecoveryCode); err != nil {
 		return CodeOutcome{}, err
@@ -187,7 +187,7 @@ func (s *Service) redeem(tx *storage.Tx, found row, code recovery.Code, actor au
 	return o, recovery.KeepReply(tx, uid, replyKey(found), kept, l.Expires.Sub(tx.Now()))
 }
 
-// replyKey is the key under which the reply to a redeemed code is kept.
+// replyKey returns the key under which the reply to a redeemed code is kept.
 func replyKey(l row) string { return "mfa:" + l.Key }
 
 // redeemedBefore returns the outcome of a login that this same code has satisfied.

@@ -12,7 +12,7 @@ import (
 type Outcome struct {
 	UserID  string
 	Login   Login
-	Decided time.Time // when, by the house's time
+	Decided time.Time // when it was decided, in the store's time
 }
 
 // Collect hands the outcome of a login to the client that began it, once, and does not wait for it; [Service.Exchange] does.
@@ -37,7 +37,7 @@ func (s *Service) Collect(ctx context.Context, client, id string) (Outcome, erro
 	return s.collect(context.WithoutCancel(ctx), client, id)
 }
 
-// collectable reports whether the outcome of the login can be handed over.
+// collectable returns an error unless the client can collect the login's outcome.
 //
 // Errors: ErrGrant; ErrExpired; ErrUndecided; ErrDenied; ErrBlocked.
 func (l *Login) collectable(tx *storage.Tx, u *user.User, client string) error {
@@ -69,7 +69,7 @@ func (s *Service) collect(ctx context.Context, client, id string) (Outcome, erro
 	return o, err
 }
 
-// take hands the outcome of a login over, once.
+// take hands over the outcome of a login, once.
 //
 // Errors: ErrGrant; ErrExpired; ErrUndecided; ErrDenied; ErrBlocked.
 func take(tx *storage.Tx, found row, client string) (Outcome, error) {

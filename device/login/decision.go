@@ -9,7 +9,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// decision ends a login. It holds which login, and what its event says. Every login is decided here, whatever satisfied it.
+// decision ends a login. It holds the login and what its event says. All logins are decided here, whatever satisfies them.
 type decision struct {
 	login  row
 	by     *device.Enrollment // the authenticator that decided; nil for a recovery code
@@ -17,8 +17,8 @@ type decision struct {
 	detail audit.Detail
 }
 
-// approve satisfies the login by a method, once: it records the event, fills the push budget and wakes the callers that
-// wait. It writes the login. What only one method needs, its caller does in the same transaction.
+// approve satisfies the login with a method, once. It writes the login, records the event, refills the push budget and wakes
+// the callers that wait. The caller does what only its method needs, in the same transaction.
 //
 // Errors: ErrNoLogin, when the login is decided or over.
 func (d decision) approve(tx *storage.Tx, actor audit.Actor, method Method) error {
@@ -71,7 +71,7 @@ func (d decision) write(tx *storage.Tx) error {
 		settle(tx, l))
 	if d.by != nil {
 		err = errors.Join(err, device.Authenticated(tx, l.UID, d.by, device.Showing{
-			Signed:    l.Record.Method == ByKey || l.Record.State == Denied, // nothing but a phone's signature denies
+			Signed:    l.Record.Method == ByKey || l.Record.State == Denied, // only a phone's signature can deny
 			Satisfied: l.Record.State == Approved,
 		}))
 	}

@@ -19,15 +19,15 @@ type Exchange struct {
 	Client  string
 	ID      string // of the login, as Begin returned it
 	Wait    time.Duration
-	IsThere func() bool                   // whether the caller still hears an answer
-	Answer  func(Outcome) ([]byte, error) // makes the answer; what it makes for nothing is thrown away
+	IsThere func() bool                   // reports whether the caller can still get an answer
+	Answer  func(Outcome) ([]byte, error) // makes the answer; Exchange may throw the result away
 }
 
-// Exchange waits until the login is decided, up to e.Wait, or until ctx is done. It returns the answer to an approved login:
-// one, however often it is asked. A wait only reads; the write comes when there is something to take.
+// Exchange waits until the login is decided, at most e.Wait, or until ctx ends. For an approved login it returns the answer,
+// the same one however often it is called. The wait only reads; it writes when there is something to collect.
 //
-// The answer is kept sealed for a minute, and told again to each held request of the same client, for the first may have
-// been lost on its way. From a caller who has hung up nothing is taken: that is ErrUndecided.
+// The answer may be lost on its way: so it is kept sealed for a minute, and every held request of the same client gets it
+// again. When the caller has hung up, Exchange collects nothing and returns ErrUndecided.
 //
 // Errors: those of Collect; those of Answer.
 func (s *Service) Exchange(ctx context.Context, e Exchange) ([]byte, error) {
@@ -56,14 +56,14 @@ func (s *Service) Exchange(ctx context.Context, e Exchange) ([]byte, error) {
 	return s.exchange(context.WithoutCancel(ctx), e, answer)
 }
 
-// exchangeable is what a look at a login has found: the answer that is kept, or what one is made of.
+// exchangeable is what a read of a login found: the kept answer, or what is needed to make one.
 type exchangeable struct {
 	kept    []byte
 	outcome Outcome
 }
 
-// exchangeable looks, without a write, whether there is an answer; while the login is undecided it returns how long that
-// has left.
+// exchangeable reads whether there is an answer, and writes nothing. While the login is undecided it returns how long the
+// login has left.
 func (s *Service) exchangeable(ctx context.Context, e Exchange) (seen exchangeable, left time.Duration, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
 		l, err := s.find(tx, requestPrefix, e.ID)
@@ -84,7 +84,8 @@ func (s *Service) exchangeable(ctx context.Context, e Exchange) (seen exchangeab
 	return seen, left, err
 }
 
-// exchange takes the outcome for an answer, or returns the answer for which another request has taken it meanwhile.
+// exchange collects the outcome and keeps the answer. If another request has collected it meanwhile, exchange returns that
+// request's answer.
 func (s *Service) exchange(ctx context.Context, e Exchange, answer []byte) (told []byte, err error) {
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		l, err := s.find(tx, requestPrefix, e.ID)
@@ -107,11 +108,10 @@ func (s *Service) exchange(ctx context.Context, e Exchange, answer []byte) (told
 	return told, err
 }
 
-// answerKey is the key of the answer that is kept for a login.
+// answerKey returns the key of the answer that is kept for a login.
 func answerKey(l row) string { return "login:" + l.Key }
 
-// keptAnswer returns the answer that is kept for a login which its client has collected by a held request; nil when there
-// is none.
+// keptAnswer returns the kept answer of a login that its client has collected by a held request; nil when there is none.
 //
 // Errors: ErrBlocked; ErrDenied, when the phone that approved is out of service.
 func keptAnswer(tx *storage.Tx, l row, u *user.User, client string) ([]byte, error) {
@@ -130,7 +130,7 @@ func keptAnswer(tx *storage.Tx, l row, u *user.User, client string) ([]byte, err
 	return kept.Body, l.Record.stands(tx, u)
 }
 
-// stands reports whether the phone that approved a login is in service.
+// stands returns an error unless the phone that approved the login is still in service.
 //
 // Errors: ErrDenied.
 func (l *Login) stands(tx *storage.Tx, u *user.User) error {

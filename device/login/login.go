@@ -1,5 +1,5 @@
-// Package login decides whether a person who is logging in somewhere is let in: a login system asks, the approval is
-// shown on her phones, one of them answers with a signature, and the login system collects the outcome, once.
+// Package login decides whether a person may log in. A login system asks, the user's phones show the approval, one of them
+// answers with a signature, and the login system collects the outcome, once.
 package login
 
 import (
@@ -47,7 +47,7 @@ var (
 		"whether a user who is new, or was reset, sets up alone (open) or needs a ticket", "open", "ticket")
 )
 
-// State is how a login stands.
+// State is the state of a login.
 type State string
 
 // The states of a login. It leaves Pending once.
@@ -57,7 +57,7 @@ const (
 	Denied   State = "denied"
 )
 
-// Method is what satisfied a login, as its amr says (RFC 8176; rc is tutela's).
+// Method is what satisfied a login, as in amr (RFC 8176; rc is tutela's).
 type Method string
 
 // The methods.
@@ -78,10 +78,10 @@ type Delivery string
 const (
 	Push   Delivery = "push"
 	Pull   Delivery = "pull"
-	Silent Delivery = "silent" // past the push budget: only the app's own list shows it
+	Silent Delivery = "silent" // the push budget is used up: only the app's own list shows it
 )
 
-// Login is one authentication in progress. It is one row, so that whatever happens to it is one write.
+// Login is one authentication in progress. It is one row, so that every change of it is one write.
 type Login struct {
 	Client     string          `json:"client"`
 	ClientName string          `json:"client_name,omitempty"` // as it was called when it asked
@@ -149,17 +149,17 @@ var (
 	ErrTicketRequired  = storage.NewError(storage.Denied, "a user with nothing enrolled needs a ticket to set up here")
 )
 
-// The prefixes of the ids that carry a login: what its client holds of an approval, what phones hold of it, and what
-// an mfa_token holds of a login by grant.
+// The prefixes of the ids of a login: the one that its client gets for an approval, the one that phones get, and the one in
+// the mfa_token of a login by grant.
 const (
 	requestPrefix     = "arq_"
 	transactionPrefix = "txn_"
 	mfaPrefix         = "mfa_"
 )
 
-// find reads the login that an id names.
+// find reads the login with an id.
 //
-// Errors: ErrGrant for an id that this server did not make; ErrExpired when there is no row: swept, reset, user deleted.
+// Errors: ErrGrant for an id that this server did not make; ErrExpired when the row is gone: swept, reset, user deleted.
 func (s *Service) find(tx *storage.Tx, prefix, id string) (row, error) {
 	uid, key, ok := s.ring.ParseID(prefix, id)
 	if !ok {
@@ -183,7 +183,7 @@ func read(tx *storage.Tx, uid storage.UID, key string) (row, error) {
 	return row{UID: uid, Key: key, Record: l}, nil
 }
 
-// eventOf is an event about the login of a client.
+// eventOf makes an event about a login.
 func eventOf(l row, t audit.Type, facts audit.Facts) audit.Event {
 	return audit.Event{
 		Type:   t,

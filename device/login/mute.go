@@ -9,14 +9,14 @@ import (
 	"tutela/storage"
 )
 
-// Mute is a place whose logins ring no phone of the user, since she said that it was not her.
+// Mute is a place whose logins ring none of the user's phones, because she said that it was not her.
 type Mute struct {
 	Client  string    // that asked
 	Network string    // a /24 or, of IPv6, a /48; empty: logins that came without an address
-	Until   time.Time // from then on they ring again
+	Until   time.Time // then they ring again
 }
 
-// Mutes returns the user's mutes that are not over, the last to end first.
+// Mutes returns the user's current mutes. The one that ends last comes first.
 func Mutes(tx *storage.Tx, uid storage.UID) ([]Mute, error) {
 	rows, err := budgets.All(tx, uid)
 	if err != nil {

@@ -8,20 +8,21 @@ import (
 	"tutela/storage"
 )
 
-// PushesPerMinute is how many requests for a push a client can make about a user in any 60 seconds: from each network of her
-// own, as the push budget has them, and from all others together. So a flood from elsewhere closes nothing that is hers.
+// PushesPerMinute is how many requests for a push a client can make about a user in any 60 seconds. Each of the user's own
+// networks, as the push budget knows them, counts for itself, and all others count together. So a flood from elsewhere
+// blocks none of her own logins.
 const PushesPerMinute = 12
 
 const pacePeriod = time.Minute
 
-// pace is the recent requests for a push about a user: those that were made within the last minute or are not past their
-// expiry. It bounds how many there are, and finds the pending ones without a scan.
+// pace holds the recent requests for a push about a user: those of the last minute, and those that have not expired. It bounds
+// their number, and finds the pending ones without a scan.
 type pace struct {
 	Recent []recent `json:"recent"` // oldest first
 }
 
-// recent is a login in short; of one that is decided only when it began. Times are Unix nanoseconds: the row is read
-// at every call about a login, and a dozen RFC 3339 times would be most of what that costs.
+// recent is a login in short. For a decided login it keeps only the time when it began. Times are Unix nanoseconds: every call
+// about a login reads the row, and to parse a dozen RFC 3339 times would be most of that work.
 type recent struct {
 	Key     string `json:"key,omitempty"`
 	Began   int64  `json:"began"`
@@ -47,7 +48,7 @@ func newRecent(key string, l *Login, place string) recent {
 
 var paces = storage.Declare(storage.Spec[pace]{Name: "pace", Class: storage.MFA, Most: 1})
 
-// thePace is the key of the one row a user has in the table.
+// thePace is the key of a user's only row in the table.
 const thePace = ""
 
 func paceOf(tx *storage.Tx, uid storage.UID) (*pace, error) {
@@ -58,7 +59,7 @@ func paceOf(tx *storage.Tx, uid storage.UID) (*pace, error) {
 	return p, err
 }
 
-// admit adds a request, unless there were too many that count with it in the last minute.
+// admit adds a request, unless its place has had too many in the last minute.
 //
 // Errors: ErrTooMany, with the time to wait.
 func (p *pace) admit(now time.Time, added recent) error {
@@ -109,7 +110,7 @@ func (p *pace) pending(tx *storage.Tx, uid storage.UID) ([]row, error) {
 	return list, nil
 }
 
-// settle notes that a login was decided, so that it counts as pending no longer.
+// settle notes that a login was decided and no longer counts as pending.
 func settle(tx *storage.Tx, l row) error {
 	if l.Record.Challenge == "" {
 		return settleStart(tx, l)

@@ -11,17 +11,17 @@ import (
 const (
 	DefaultLife  = 2 * time.Minute // how long a login that asks for no other life can be answered
 	MaxLife      = 5 * time.Minute
-	MaxWait      = time.Minute     // how long one call to Exchange is worth holding
-	PollInterval = 5 * time.Second // how often a login is polled at most, at first
+	MaxWait      = time.Minute     // how long one call to Exchange may wait
+	PollInterval = 5 * time.Second // the shortest time between two polls, at first
 )
 
-// slowDown is what a poll that comes too fast adds to the interval.
+// slowDown is how much a poll that comes too early adds to the interval.
 //
 // Source: CIBA Core 1.0 §11 (slow_down: the interval grows by 5 seconds).
 const slowDown = 5 * time.Second
 
-// Poll is Collect at a bounded pace. A login that is undecided and polled faster than its interval is ErrSlowDown, with the
-// interval that holds from then on. A decided login is collected however fast it is polled.
+// Poll does what Collect does, at a bounded pace. When an undecided login is polled faster than its interval, Poll returns
+// ErrSlowDown with the new interval. It hands over a decided login however fast the client polls.
 //
 // Errors: those of Collect; ErrSlowDown.
 func (s *Service) Poll(ctx context.Context, client, id string) (Outcome, error) {
@@ -32,7 +32,7 @@ func (s *Service) Poll(ctx context.Context, client, id string) (Outcome, error) 
 	return o, err
 }
 
-// polls remembers how often each undecided login is polled: in memory, by each server for itself. Safe for concurrent
+// polls remembers how often each undecided login is polled. Each server does so for itself, in memory. Safe for concurrent
 // use.
 type polls struct {
 	now func() time.Time
@@ -51,7 +51,7 @@ func newPolls(now func() time.Time) *polls {
 	return &polls{now: now, byID: make(map[string]poll)}
 }
 
-// undecided notes a poll that found the login undecided, and returns what its client is told.
+// undecided notes a poll that found the login undecided, and returns the error for its client.
 //
 // Errors: ErrUndecided; ErrSlowDown.
 func (p *polls) undecided(client, id string) error {
@@ -76,7 +76,7 @@ func (p *polls) undecided(client, id string) error {
 	return ErrSlowDown.After(known.interval)
 }
 
-// forget drops, now and then, what was not polled for longer than a login lives.
+// forget sometimes drops logins that nobody has polled for longer than a login lives.
 func (p *polls) forget(now time.Time) {
 	if now.Before(p.sweep) {
 		return

@@ -6,7 +6,7 @@ import (
 	"tutela/device/push"
 )
 
-// browsers are looked for in this order: most name others in their user agent, for old pages' sake.
+// browsers lists browsers in the order in which source looks for them: most also name others in their user agent, for old pages.
 var browsers = []struct{ token, name, version string }{
 	{"Edg/", "Edge", "Edg/"},
 	{"EdgA/", "Edge", "EdgA/"},
@@ -30,7 +30,7 @@ var systems = []struct{ token, name, version string }{
 	{"Linux", "Linux", ""},
 }
 
-// source is what a user agent says of browser and system, as a phone shows it; nil when it says nothing known.
+// source returns the browser and the system that a user agent names, as a phone shows them; nil when both are unknown.
 func source(agent string) *push.Source {
 	s := &push.Source{}
 	for _, b := range browsers {
@@ -51,7 +51,7 @@ func source(agent string) *push.Source {
 	return s
 }
 
-// majorAfter is the whole number that follows token in agent.
+// majorAfter returns the whole number that follows token in agent.
 func majorAfter(agent, token string) string {
 	_, rest, found := strings.Cut(agent, token)
 	if token == "" || !found {

@@ -9,8 +9,7 @@ import (
 	"tutela/storage"
 )
 
-// Spent is an empty bucket of a user's pushes: logins that take from it ring no phone, and are seen in the app's own list
-// alone.
+// Spent is an empty bucket of a user's pushes. Logins that take from it ring no phone; only the app's own list shows them.
 type Spent struct {
 	Client  string    // that asks
 	Network string    // one of the user's own; Others for all that are not; empty for her own logins that come without an address
@@ -20,7 +19,7 @@ type Spent struct {
 // Others stands for all networks that are not the user's own.
 const Others = "*"
 
-// SpentBuckets returns the user's buckets that are empty, those of a client beside each other.
+// SpentBuckets returns the user's empty buckets, grouped by client.
 func SpentBuckets(tx *storage.Tx, uid storage.UID) ([]Spent, error) {
 	most, err := pushBudget.Get(tx)
 	if err != nil {
@@ -44,7 +43,7 @@ func SpentBuckets(tx *storage.Tx, uid storage.UID) ([]Spent, error) {
 	return list, nil
 }
 
-// buckets returns the buckets that pushes are taken from, by their places.
+// buckets returns the budget's buckets, by place.
 func (b *budget) buckets(now time.Time) map[string]bucket {
 	all := map[string]bucket{Others: b.bucket}
 	for network, o := range b.Own {
@@ -55,7 +54,7 @@ func (b *budget) buckets(now time.Time) map[string]bucket {
 	return all
 }
 
-// emptyUntil returns when a push comes back to a bucket for most pushes; zero when there is one.
+// emptyUntil returns when a push comes back to a bucket that holds most pushes; zero when it has one now.
 func (b bucket) emptyUntil(now time.Time, most int) (until time.Time) {
 	b.refill(now)
 	for next := b.Since; b.Used >= most; b.Used-- {

@@ -10,21 +10,21 @@ import (
 )
 
 // StartsPerMinute is how many logins by grant a client can start for a user from one network in any 60 seconds. A flood from
-// one network closes no other, and the spending of a code is not counted at all.
+// one network blocks no other network. To spend a code is not counted at all.
 const StartsPerMinute = 60
 
-// startsKept bounds the logins by grant of a user and client that are under way. Past it the oldest of the network that has
-// most is forgotten: a flood from many networks forgets its own.
+// startsKept bounds a user's logins by grant that are under way at a client. Beyond it the oldest login of the network with the
+// most logins is forgotten: so a flood displaces its own logins.
 const startsKept = 256
 
-// starts is the logins by grant that a client has started for a user and that may be under way, oldest first.
+// starts holds the logins by grant that a client has started for a user and that may be under way, oldest first.
 type starts struct {
 	Recent []start `json:"recent"`
 }
 
 // start is a login by grant in short.
 type start struct {
-	Key     string `json:"key,omitempty"` // of the login; none when it is decided, or forgotten
+	Key     string `json:"key,omitempty"` // key of the login's row; empty when it is decided or forgotten
 	Network string `json:"network,omitempty"`
 	Began   int64  `json:"began"` // Unix nanoseconds
 }
@@ -39,11 +39,11 @@ func startsOf(tx *storage.Tx, uid storage.UID, client string) (*starts, error) {
 	return s, err
 }
 
-// startsRecorded is how many logins by grant of a network may be under way until their events are only counted.
+// startsRecorded is how many logins by grant of a network may be under way before their events are only counted.
 const startsRecorded = 5
 
-// admitStart adds a login by grant, unless there were too many from its network in the last minute. often says that there
-// are many from there.
+// admitStart adds a login by grant, unless its network has started too many in the last minute. It returns often when the
+// network has more than startsRecorded under way.
 //
 // Errors: ErrTooManyStarts, with the time to wait.
 func admitStart(tx *storage.Tx, uid storage.UID, key string, l *Login) (often bool, err error) {
@@ -79,7 +79,7 @@ func (s *starts) from(network string) (n int) {
 	return n
 }
 
-// count drops what is over, and reports whether one more may start from a network.
+// count drops logins that are over, and returns an error when a network may start no other.
 //
 // Errors: ErrTooManyStarts, with the time to wait.
 func (s *starts) count(now time.Time, from string) error {
@@ -100,7 +100,8 @@ func (s *starts) count(now time.Time, from string) error {
 	return nil
 }
 
-// forget takes out the oldest of the network that has most; of several that have as many, of the one whose oldest is oldest.
+// forget removes the oldest login of the network that has the most. When several networks have as many, it takes the network
+// whose oldest login is the oldest.
 func (s *starts) forget() start {
 	have := make(map[string]int, 1)
 	for _, r := range s.Recent {
@@ -113,7 +114,7 @@ func (s *starts) forget() start {
 	return forgotten
 }
 
-// settleStart notes that a login by grant was decided: its row stays, for its answer may be asked for again.
+// settleStart notes that a login by grant was decided. Its row stays, because the client may ask for the answer again.
 func settleStart(tx *storage.Tx, l row) error {
 	s, err := startsOf(tx, l.UID, l.Record.Client)
 	if err != nil {
