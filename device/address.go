@@ -7,15 +7,15 @@ import (
 	"tutela/storage"
 )
 
-// Route is one of the addresses at which an enrollment's phone is reached.
+// Route is one of the addresses at which the server reaches an enrollment's phone.
 type Route struct {
 	To       push.Address
-	Unproven bool // the device token alone has named it
+	Unproven bool // only the device token has named it
 }
 
-// Routes returns where messages to the phone go: the last address that its key has proven, and beside it the newest that
-// the device token alone has named. So a thief of the token takes no message away from the phone, and an app that has
-// nothing but the token is reached at its new address. One that is lost is left out, until it is to be tried again.
+// Routes returns the addresses to which messages to the phone go: the last that its key has proven, and the newest that
+// only the device token has named. So a thief of the token takes no message away from the phone, and an app that has only
+// the token gets messages at its new address. A lost address is left out until it is to be tried again.
 func (e *Enrollment) Routes() []Route {
 	var routes []Route
 	for _, unproven := range []bool{false, true} {
@@ -26,7 +26,7 @@ func (e *Enrollment) Routes() []Route {
 	return routes
 }
 
-// Route returns the address to which a message goes that was queued for one of the two.
+// Route returns the address for a message that was queued for the unproven address, or for the proven one.
 func (e *Enrollment) Route(unproven bool) (to push.Address, ok bool) {
 	kept := e.slot(unproven)
 	return kept.Open(), kept.Serves()
@@ -39,7 +39,7 @@ func (e *Enrollment) slot(unproven bool) *push.KeptAddress {
 	return &e.Push.Address
 }
 
-// PushAddress is the address that the app has named last, proven or not; the zero Address when it has none, or is no phone.
+// PushAddress returns the address that the app has named last, proven or not. It is zero when there is none.
 func (e *Enrollment) PushAddress() push.Address {
 	if !e.Push.Unproven.IsZero() {
 		return e.Push.Unproven.Open()
@@ -47,7 +47,7 @@ func (e *Enrollment) PushAddress() push.Address {
 	return e.Push.Address.Open()
 }
 
-// PushState is whether pushes reach a phone.
+// PushState says whether pushes reach a phone.
 type PushState string
 
 // The states.
@@ -57,7 +57,8 @@ const (
 	PushNone PushState = "none" // the app has named none
 )
 
-// PushState returns whether pushes reach the phone. A lost address that is to be tried again is lost until that went well.
+// PushState returns whether pushes reach the phone. A lost address that is to be tried again stays lost until a push
+// reaches it.
 func (e *Enrollment) PushState() PushState {
 	state := PushNone
 	for _, unproven := range []bool{false, true} {
@@ -72,8 +73,8 @@ func (e *Enrollment) PushState() PushState {
 	return state
 }
 
-// nameAddress notes the push address that the app names. Only a call that the key signs proves it; one that the token names
-// stands beside the proven one. Naming the same again has it tried again.
+// nameAddress notes the push address that the app names. A call that the key signs proves the address; an address that only
+// the token names is kept beside the proven one. When the app names a lost address again, it is tried once more.
 func (e *Enrollment) nameAddress(to push.Address, byToken bool) {
 	switch {
 	case !byToken, to == e.Push.Address.Open():
@@ -84,8 +85,8 @@ func (e *Enrollment) nameAddress(to push.Address, byToken bool) {
 	}
 }
 
-// nameIdentifier notes the identifier that the app names. One that the token alone has named stands for nothing at a later
-// enrolment: there the one before it counts.
+// nameIdentifier notes the identifier that the app names. When only the token has named it, a later enrolment ignores it and
+// compares the identifier before it.
 func (b *PushBinding) nameIdentifier(identifier string, byToken bool) {
 	proven := b.provenIdentifier()
 	b.Identifier = identifier
@@ -95,7 +96,7 @@ func (b *PushBinding) nameIdentifier(identifier string, byToken bool) {
 	}
 }
 
-// provenIdentifier is the identifier by which another enrolment of the same phone is known.
+// provenIdentifier returns the identifier by which another enrolment of the same phone is recognised.
 func (b *PushBinding) provenIdentifier() string {
 	if b.ProvenAs != "" {
 		return b.ProvenAs
@@ -103,7 +104,7 @@ func (b *PushBinding) provenIdentifier() string {
 	return b.Identifier
 }
 
-// retryLost has lost addresses tried once more, and reports whether there is one.
+// retryLost marks lost addresses to be tried once more, and reports whether there is one.
 func (e *Enrollment) retryLost() bool {
 	found := false
 	for _, unproven := range []bool{false, true} {
@@ -121,9 +122,9 @@ func (e *Enrollment) hasLost() bool {
 	return again.retryLost()
 }
 
-// NotePush notes how a message went to an address of an enrollment: the service took it (nil), or said that the address is
-// gone (push.ErrTokenGone). One that is gone is used no more until the app asks for it; an unproven one beside a proven one
-// is forgotten. An address that the app has named since then stays as it is.
+// NotePush notes what the push service said about a message to an address: it took the message (nil), or the address is gone
+// (push.ErrTokenGone). A gone address is not used until the app asks for it; an unproven one beside a proven one is
+// forgotten. An address that the app has named meanwhile stays as it is.
 func NotePush(tx *storage.Tx, uid storage.UID, id string, to push.Address, went error) error {
 	e, err := Get(tx, uid, id)
 	if err != nil {
@@ -149,7 +150,7 @@ func NotePush(tx *storage.Tx, uid storage.UID, id string, to push.Address, went 
 	return Put(tx, uid, e)
 }
 
-// dropAddress erases an address, whichever of the two it is. Its caller writes the enrollment.
+// dropAddress erases an address, be it the proven or the unproven one. Its caller writes the enrollment.
 func (e *Enrollment) dropAddress(to push.Address) {
 	for _, unproven := range []bool{false, true} {
 		if kept := e.slot(unproven); kept.Open() == to {

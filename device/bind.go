@@ -14,13 +14,13 @@ import (
 
 // Binding says how an installation is bound.
 type Binding struct {
-	Reserved        // when a QR code has them already
-	Restores bool   // it takes the place of the enrollment Retiring alone, whatever identifier it names
+	Reserved        // set when a QR code holds them already
+	Restores bool   // it replaces only the enrollment Retiring, whatever identifier it names
 	Retiring string // an enrollment's id; the caller retires it in the same transaction
 	Via      Via    // how the enrollment comes about
 }
 
-// Reserved is the id and one-time-code secret of an enrollment to come. The zero value has them drawn.
+// Reserved is the id and one-time-code secret of a future enrollment. With the zero value Bind draws both.
 type Reserved struct {
 	ID     string
 	Secret []byte
@@ -50,11 +50,11 @@ type Enrolled struct {
 	TOTP         *TOTP  `json:"totp,omitempty"`
 }
 
-// Bind makes an enrollment of an installation for a user and returns it with what its app gets. Its caller has found, in
-// the same transaction, that the installation may be bound. An enrollment of the same phone (its identifier) is replaced, and
-// its phone is told.
+// Bind makes an enrollment of an installation for a user. It returns the enrollment and the answer for its app. The caller
+// has checked, in the same transaction, that the installation may be bound. Bind replaces an enrollment of the same phone (by
+// its identifier), and tells that phone.
 //
-// Errors: ErrKeyInUse, for an active or suspended enrollment of the user other than b.Retiring that has the key;
+// Errors: ErrKeyInUse, when an active or suspended enrollment of the user, other than b.Retiring, has the key;
 // ErrInstallation, when the presence policy refuses the app; ErrTooMany.
 func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Binding, actor audit.Actor) (*Enrollment, *Enrolled, error) {
 	u, err := user.Get(tx, uid)
@@ -72,7 +72,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 	if err != nil {
 		return nil, nil, err
 	}
-	// The device token is kept as a hash: this is the only time that it is seen.
+	// The store keeps only a hash of the device token: nobody can read the token again.
 	token := newToken()
 	e := &Enrollment{
 		ID:       r.ID,
@@ -99,7 +99,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.Detail()))
 }
 
-// enrolled is what the app of an enrollment gets, but for a recovery code.
+// enrolled makes the answer for the app of an enrollment, without a recovery code.
 func (s *Service) enrolled(u *user.User, id, token string, secret []byte) *Enrolled {
 	return &Enrolled{
 		ID:     id,
@@ -122,18 +122,18 @@ func (s *Service) hashToken(uid storage.UID, id, token string) string {
 	return s.ring.Hash(tokenPurpose, uid[:], []byte(id), []byte(token))
 }
 
-// maxEnrollments bounds the enrollments of a user that are not retired, of all types: they are read at every login.
+// maxEnrollments bounds a user's enrollments of all types that are not retired, because every login reads them.
 const maxEnrollments = 50
 
-// replace looks at the user's other installations: the same key is a conflict, the same phone is replaced. An enrollment
-// that Left and has the same key is replaced too: else it could come back beside the new one. When there are too many, those
-// that left longest ago make room: a thief of tokens fills no list up.
+// replace checks the user's other installations. An installation with the same key is a conflict; one on the same phone is
+// replaced. An enrollment that Left and has the same key is replaced too, or else it could come back beside the new one.
+// When there are too many, those that left longest ago make room: so a thief of tokens cannot fill the list.
 func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, successor string, actor audit.Actor) error {
 	set, err := All(tx, uid)
 	if err != nil {
 		return err
 	}
-	// The one that is to be retired counts for nothing.
+	// The enrollment that is to be retired does not count.
 	others := slices.DeleteFunc(set.Kept(), func(e *Enrollment) bool { return e.ID == b.Retiring })
 	count := len(others)
 	for _, other := range others.Installations() {
@@ -146,7 +146,7 @@ func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, succes
 		if !sameKey && !samePhone {
 			continue
 		}
-		// The same phone, or the same key, enrols again: the new enrollment takes the place of the old.
+		// The same phone, or the same key, enrols again: the new enrollment replaces the old one.
 		count--
 		other.SucceededBy(b.Via, successor, successor)
 		if err := retireReplaced(tx, uid, other, in, actor); err != nil {
@@ -168,7 +168,7 @@ func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, succes
 	return nil
 }
 
-// retireReplaced retires an enrollment in whose place an installation enrols, and tells its phone.
+// retireReplaced retires an enrollment that a new installation replaces, and tells its phone.
 func retireReplaced(tx *storage.Tx, uid storage.UID, old *Enrollment, in Installation, actor audit.Actor) error {
 	old.dropAddress(in.Push) // the person who enrols sees it there
 	event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyReplaced}}
@@ -176,12 +176,12 @@ func retireReplaced(tx *storage.Tx, uid storage.UID, old *Enrollment, in Install
 		audit.Record(tx, actor, event, old.Detail()))
 }
 
-// sharedIdentifiers are what many phones name as their own: the id of a batch of faulty Android phones, and that of a phone
-// that hides it.
+// sharedIdentifiers are identifiers that many phones have: the id of a batch of faulty Android phones, and those of phones
+// that hide theirs.
 var sharedIdentifiers = []string{"9774d56d682e549c", "unknown", "null", "undefined", "02:00:00:00:00:00"}
 
-// namesOnePhone reports whether an identifier tells a phone from all others. One that many phones share does not, nor does one
-// without any digit or letter but 0.
+// namesOnePhone reports whether an identifier belongs to one phone only. An identifier that many phones share does not, nor
+// does one whose only letter or digit is 0.
 func namesOnePhone(identifier string) bool {
 	identifier = strings.ToLower(identifier)
 	return strings.Trim(identifier, "0-:.{} ") != "" && !slices.Contains(sharedIdentifiers, identifier)

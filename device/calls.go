@@ -7,15 +7,15 @@ import (
 	"tutela/storage"
 )
 
-// CallKind is a kind of call of which an enrollment may make so many an hour. What the device token alone opens has a
-// count of its own, so a stolen one uses up nothing of the key's.
+// CallKind is a kind of call that is limited per enrollment and hour. Calls by the device token alone have a count of their
+// own, so a stolen token does not use up the calls of the key.
 type CallKind string
 
 // The kinds.
 const (
 	PatchByToken CallKind = "patch_by_token"
 	PatchByKey   CallKind = "patch_by_key"
-	AcceptBackup CallKind = "backup" // repeats and what is refused do not count
+	AcceptBackup CallKind = "backup" // repeated and refused calls do not count
 	MakeHandle   CallKind = "handle"
 )
 
@@ -27,7 +27,7 @@ var perHour = map[CallKind]int{
 	MakeHandle:   6,
 }
 
-// callWindow is the hour.
+// callWindow is the time in which calls are counted.
 const callWindow = time.Hour
 
 // calls are the times of an enrollment's calls of a kind in the last hour, oldest first, in Unix milliseconds.
@@ -45,8 +45,8 @@ var callTable = storage.Declare(storage.Spec[calls]{
 // ErrTooOften reports that an enrollment has made as many calls of the kind as it may in an hour, with the time to wait.
 var ErrTooOften = storage.NewError(storage.Limited, "this phone has made too many such calls in an hour; wait before the next")
 
-// CountCall counts a call that an enrollment makes, in the transaction that does what it asks for. A call that is refused
-// writes nothing, so refused ones keep nobody out for longer.
+// CountCall counts a call of an enrollment, in the transaction that carries the call out. A refused call writes nothing, so
+// refused calls do not make the wait longer.
 //
 // Errors: ErrTooOften.
 func CountCall(tx *storage.Tx, uid storage.UID, e *Enrollment, kind CallKind) error {

@@ -37,10 +37,10 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 // maxNumericDate is the last second of the year 9999: a date past it is nonsense, and would overflow.
 const maxNumericDate = 253402300799
 
-// Life returns when the token was issued and when it expires. It checks the two times against each other and not against
-// a clock: a phone's clock is never trusted, in either direction.
+// Life returns when the token was issued and when it expires. It compares the two times with each other and not with a
+// clock, because it never trusts a phone's clock.
 //
-// Errors: ErrClaims, when a time is missing, nonsense, or exp lies not after iat or more than max after it.
+// Errors: ErrClaims, when a time is missing or nonsense, or exp does not lie after iat, or more than longest after it.
 func (c *Claims) Life(longest time.Duration) (issued, expires time.Time, err error) {
 	if c.Issued == nil || c.Expires == nil {
 		return issued, expires, ErrClaims.With("the token lacks iat or exp")
@@ -68,11 +68,11 @@ var (
 	ErrClockSkew = storage.NewError(storage.Denied, "the phone's clock is more than 5 minutes off; sign with the time of the Date header")
 )
 
-// Bases are the URLs under which the app API is reached: each public URL, with and without /appliance-mfa. A token's
-// aud names the one that its client was built with.
+// Bases are the URLs of the app API: each public URL, with and without /appliance-mfa. A token's aud names the one that its
+// client was built with.
 type Bases []string
 
-// NewBases makes the list of public URLs, the first of which is the one that we print.
+// NewBases makes the list from the public URLs. The first is the one that we print.
 func NewBases(publicURLs []string) Bases {
 	bases := make(Bases, 0, len(publicURLs))
 	for _, u := range publicURLs {
@@ -81,10 +81,10 @@ func NewBases(publicURLs []string) Bases {
 	return bases
 }
 
-// Public is the first public URL.
+// Public returns the first public URL.
 func (b Bases) Public() string { return b[0] }
 
-// API is the base URL that apps are given.
+// API returns the base URL that we give to apps.
 func (b Bases) API() string { return b[0] + "/appliance-mfa" }
 
 // Names reports whether aud names the path under one of the bases.

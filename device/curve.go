@@ -7,8 +7,8 @@ import (
 	"filippo.io/edwards25519"
 )
 
-// validEd25519 reports whether a key is a point of the curve, in its one encoding, and not one of the eight points of
-// small order, under which anybody can sign. crypto/ed25519 decodes a key only when it verifies, and takes small orders.
+// validEd25519 reports whether a key is a point of the curve, in its canonical encoding, and none of the eight points of
+// small order, for which anybody can sign. crypto/ed25519 decodes a key only when it verifies, and accepts small orders.
 //
 // Source: RFC 8032 §5.1.3 and §5.1.7.
 func validEd25519(key ed25519.PublicKey) bool {
@@ -16,7 +16,7 @@ func validEd25519(key ed25519.PublicKey) bool {
 	if err != nil {
 		return false
 	}
-	// SetBytes takes encodings that are not reduced: the same point would be two keys.
+	// SetBytes accepts encodings that are not reduced: then one point would be two keys.
 	if !bytes.Equal(point.Bytes(), key) {
 		return false
 	}

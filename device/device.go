@@ -1,5 +1,5 @@
-// Package device keeps a user's enrollments: the tickets by which they come about, the phones and their keys, and
-// what a phone may do with its own enrollment.
+// Package device keeps a user's enrollments: the tickets that make them, the phones and their keys, and what a phone may do
+// with its own enrollment.
 package device
 
 import (
@@ -37,7 +37,7 @@ const MaxIssuerCharacters = 64
 // ErrIssuer reports a text that cannot be the organisation's name.
 var ErrIssuer = storage.NewError(storage.Invalid, "this is no name for an organisation")
 
-// CheckIssuer reports whether a text can be the organisation's name.
+// CheckIssuer returns an error unless a text can be the organisation's name.
 //
 // Errors: ErrIssuer.
 func CheckIssuer(name string) error {
@@ -63,8 +63,8 @@ func New(store *storage.Store, ring *keyring.Ring, codes *recovery.Service, o Op
 	}
 }
 
-// Issuer is the organisation's name, as apps show it.
+// Issuer returns the organisation's name, as apps show it.
 func (s *Service) Issuer() string { return s.issuer }
 
-// PublicURL is the URL under which people reach the server.
+// PublicURL returns the URL under which people reach the server.
 func (s *Service) PublicURL() string { return s.bases.Public() }

@@ -11,8 +11,8 @@ import (
 	"tutela/storage/audit"
 )
 
-// Enroll spends a ticket and binds an installation to the ticket's user. A repeat with the same ticket and the same key
-// gets the same reply again for as long as it is kept: the first may have been lost.
+// Enroll spends a ticket and binds an installation to the ticket's user. The first reply may be lost: so a repeat with the
+// same ticket and the same key gets the same reply, as long as that is kept.
 //
 // Errors: ErrInstallation; ErrTicket; ErrKeyInUse; ErrTooMany.
 func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, actor audit.Actor) (*Enrolled, error) {
@@ -38,8 +38,8 @@ func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, ac
 	return enrolled, err
 }
 
-// enroll enrols with a valid ticket, and tells the user's other phones. The enrollment that the ticket replaces, if it does,
-// is retired, and its backup goes to the new one.
+// enroll enrols with a valid ticket, and tells the user's other phones. If the ticket replaces an enrollment, enroll retires
+// that one and hands its backup to the new one.
 func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor audit.Actor) (*Enrolled, error) {
 	before, err := All(tx, t.UID)
 	if err != nil {
@@ -73,7 +73,8 @@ func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor 
 		s.spend(tx, t, in.Key, e.ID))
 }
 
-// via is how an enrollment by the ticket comes about. A page makes a ticket of its own from the one that was given out.
+// via returns the way of an enrollment with the ticket. A ticket with a page was made by a page, from the ticket that was
+// handed out.
 func (t *foundTicket) via() Via {
 	if t.Record.Root != "" {
 		return ViaPage
@@ -81,8 +82,8 @@ func (t *foundTicket) via() Via {
 	return ViaTicket
 }
 
-// takePlace puts a new enrollment in the place of the one with an id: its backup goes over, so that it is restored on the
-// new phone or lives on there, and it is retired. Its phone is told.
+// takePlace replaces the enrollment with an id by a new one. The backup moves to the new phone, which can restore it or
+// write to it. takePlace retires the old enrollment and tells its phone.
 func takePlace(tx *storage.Tx, uid storage.UID, id string, e *Enrollment, in Installation, actor audit.Actor) error {
 	old, err := replaceable(tx, uid, id)
 	if err != nil {
@@ -107,9 +108,9 @@ func takePlace(tx *storage.Tx, uid storage.UID, id string, e *Enrollment, in Ins
 	return errors.Join(err, audit.Record(tx, actor, audit.Event{Type: audit.DeviceMoved, UID: uid, Facts: why}, moved))
 }
 
-// codeFor issues the recovery code that an enrolment brings; "" when the user's own one stays. Who has none gets one
-// whatever the app. One that nobody may hold is replaced where the new one will be shown: on the page that drew the QR code,
-// or by an app that shows it.
+// codeFor issues the recovery code that an enrolment brings; "" when the user keeps the one that she has. A user without a
+// code gets one with any app. A code that perhaps nobody holds is replaced only where the new one will be shown: on the
+// page that drew the QR code, or by an app that shows it.
 func (s *Service) codeFor(tx *storage.Tx, t *foundTicket, e *Enrollment) (recovery.Code, error) {
 	holding, err := recovery.HoldingOf(tx, t.UID)
 	if err != nil {
@@ -129,7 +130,7 @@ func (s *Service) codeFor(tx *storage.Tx, t *foundTicket, e *Enrollment) (recove
 	return code, errors.Join(err, CarryCode(tx, t.UID, e))
 }
 
-// CarryCode notes that the user's new recovery code goes to the app of an enrollment, if that shows it.
+// CarryCode notes that the user's new recovery code goes to the app of an enrollment, if the app shows it.
 func CarryCode(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	if !e.Push.Can(ShowsCode) {
 		return nil
@@ -137,8 +138,8 @@ func CarryCode(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	return recovery.Carried(tx, uid, e.ID)
 }
 
-// tellOthers tells the phones that the user had before of the one that has enrolled. When she had none, nothing else may
-// enrol her any more.
+// tellOthers tells the user's earlier phones about the one that has enrolled. When she had none, it removes everything else
+// that could enrol her.
 func tellOthers(tx *storage.Tx, t *foundTicket, before Set, e *Enrollment) error {
 	var err error
 	if len(before.Active()) == 0 {
@@ -150,7 +151,7 @@ func tellOthers(tx *storage.Tx, t *foundTicket, before Set, e *Enrollment) error
 	return errors.Join(err, recovery.Notify(tx, t.UID, recovery.NoticePayload{Notice: recovery.NoticeDeviceAdded, About: e.ID}))
 }
 
-// enrolledBefore returns the kept reply of a spent ticket to the key that spent it.
+// enrolledBefore returns the kept reply of a spent ticket, for the key that spent it.
 func (s *Service) enrolledBefore(tx *storage.Tx, t *foundTicket, key Key) (*Enrolled, error) {
 	if !t.spentBy(key) {
 		return nil, ErrTicket

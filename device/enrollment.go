@@ -21,18 +21,18 @@ const (
 	TypePlatform Type = "webauthn-platform" // a passkey that a phone or computer keeps
 )
 
-// Status is how an enrollment stands.
+// Status is the state of an enrollment.
 type Status string
 
 // The statuses of an enrollment.
 const (
 	Active    Status = "active"
-	Suspended Status = "suspended" // by an admin, reversibly; it is not asked, and nothing of its own revives it
-	Left      Status = "left"      // of push: deleted by the device token alone; it is still asked, and what its key signs revives it
-	Retired   Status = "retired"   // ended; the row stays, since a user who had one is not new
+	Suspended Status = "suspended" // by an admin, who can resume it; it is not asked, and its own calls do not revive it
+	Left      Status = "left"      // of push: deleted by the device token alone; it is still asked, and any call that its key signs revives it
+	Retired   Status = "retired"   // ended; the row stays, since a user who had an enrollment is not new
 )
 
-// Via is the way by which an enrollment came about.
+// Via is the way in which an enrollment was made.
 type Via string
 
 // The ways.
@@ -41,11 +41,11 @@ const (
 	ViaTicket         Via = "ticket"          // an app was given the bare ticket
 	ViaEnrolmentToken Via = "enrolment_token" // a login system enrolled it
 	ViaRestore        Via = "restore"         // a new installation has taken over
-	ViaImport         Via = "import"          // it was brought along from another system
+	ViaImport         Via = "import"          // it was imported from another system
 )
 
-// reviveFor is how long what its key signs revives an enrollment that Left. It is asked all that time, so whoever has only
-// a stolen device token puts no phone out of service that answers.
+// reviveFor is how long a call that its key signs revives an enrollment that Left. All that time the enrollment is still
+// asked, so a thief of a device token cannot put a phone out of service that answers.
 const reviveFor = 7 * 24 * time.Hour
 
 // IDCharacters is the length of an enrollment's id.
@@ -56,11 +56,10 @@ const (
 	idDrawn  = 16 // characters
 )
 
-// Enrollment is the binding of a user to one authenticator. It comes about when the authenticator is confirmed: before
-// that there is none.
+// Enrollment is the binding of a user to one authenticator. It exists from the moment when the authenticator is confirmed.
 //
-// What only some types have lies in a value of its own, which is zero for the others. These are values and no pointers, so
-// that copying an enrollment copies all of it, and no type can cause a panic for want of a part. A zero Key belongs to nobody.
+// Fields that only some types need lie in a struct of their own, which is zero for the other types. The structs are values and
+// no pointers: so a copy of an enrollment copies all of it, and no missing part can cause a panic. A zero Key belongs to nobody.
 type Enrollment struct {
 	ID       string    `json:"id"` // dev_ and 16 characters
 	Type     Type      `json:"type"`
@@ -69,38 +68,38 @@ type Enrollment struct {
 	Enrolled time.Time `json:"enrolled"`
 	Changed  time.Time `json:"changed"`            // of Status
 	LastAuth time.Time `json:"last_auth,omitzero"` // of the last login that it satisfied
-	Via      Via       `json:"via,omitempty"`      // how it came about; "" when an earlier release made it
+	Via      Via       `json:"via,omitempty"`      // how it was made; "" for a row of an earlier release
 
-	Succession Succession `json:"succession,omitzero"` // of one that is retired, when another has taken its place
+	Succession Succession `json:"succession,omitzero"` // what has replaced it, when it is retired
 
 	Push     PushBinding  `json:"push,omitzero"`     // of TypePush
 	OTP      OneTimeCodes `json:"otp,omitzero"`      // of TypePush and TypeOTP
 	WebAuthn Passkey      `json:"webauthn,omitzero"` // of TypeRoaming and TypePlatform
 }
 
-// PushBinding is what a push enrollment has: one installation of an app, and where its phone is reached.
+// PushBinding is the part of a push enrollment: one installation of an app, with the addresses of its phone.
 type PushBinding struct {
 	Identifier   string           `json:"identifier"`                  // the app's own id of the phone, as it was named last
-	ProvenAs     string           `json:"proven_identifier,omitempty"` // the one before it, when the device token alone named Identifier
+	ProvenAs     string           `json:"proven_identifier,omitempty"` // the identifier before, when only the device token named Identifier
 	Key          Key              `json:"key"`
 	Token        string           `json:"token"`                // keyed hash of the device token
-	NextToken    []byte           `json:"next_token,omitempty"` // the token that takes its place when it is used; until then Token deletes nothing
+	NextToken    []byte           `json:"next_token,omitempty"` // the token that replaces Token once it is used; until then Token deletes nothing
 	Address      push.KeptAddress `json:"address,omitzero"`     // the last proven one; none when the app pulls
-	Unproven     push.KeptAddress `json:"unproven,omitzero"`    // the newest that the device token alone has named since
+	Unproven     push.KeptAddress `json:"unproven,omitzero"`    // the newest that only the device token has named since
 	Capabilities []string         `json:"capabilities,omitempty"`
 	Watches      []Watch          `json:"watches,omitempty"`      // restores that want to know whether its phone still calls
-	Seen         bool             `json:"seen,omitempty"`         // it has made an authenticated call, so the kept replies about it were erased
-	Signed       time.Time        `json:"signed,omitzero"`        // when something signed by the key came last, to the hour
+	Seen         bool             `json:"seen,omitempty"`         // it has made an authenticated call, which erased the kept replies about it
+	Signed       time.Time        `json:"signed,omitzero"`        // time of the last signature by the key, to the hour
 	BackupID     string           `json:"backup_id,omitempty"`    // the backup that it writes to
-	NoticesAfter time.Time        `json:"notices_after,omitzero"` // of the user's notices it reads those after this one
-	NoticesUntil time.Time        `json:"notices_until,omitzero"` // and, retired, none after this one
-	Platform     string           `json:"platform,omitempty"`     // what the app runs on, by its own word
+	NoticesAfter time.Time        `json:"notices_after,omitzero"` // it reads only notices after this time
+	NoticesUntil time.Time        `json:"notices_until,omitzero"` // and, once retired, none after this time
+	Platform     string           `json:"platform,omitempty"`     // what the app says that it runs on
 }
 
 // Can reports whether the app has a capability.
 func (b *PushBinding) Can(capability string) bool { return slices.Contains(b.Capabilities, capability) }
 
-// Passkey is what a WebAuthn enrollment has: the credential as its authenticator registered it.
+// Passkey is the part of a WebAuthn enrollment: the credential as its authenticator registered it.
 //
 // Source: Web Authentication Level 3, §4 "Credential Record".
 type Passkey struct {
@@ -181,10 +180,10 @@ func Get(tx *storage.Tx, uid storage.UID, id string) (*Enrollment, error) {
 	return e, nil
 }
 
-// Put writes an enrollment back that was read and changed in the same transaction.
+// Put writes an enrollment that was read and changed in the same transaction.
 func Put(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	return enrollments.Put(tx, uid, e.ID, e)
 }
 
-// Detail is what an event about the enrollment knows of its phone.
+// Detail returns what an event about the enrollment says about its phone.
 func (e *Enrollment) Detail() audit.Detail { return audit.Detail{Device: e.Name, Enrollment: e.ID} }

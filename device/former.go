@@ -9,15 +9,15 @@ import (
 	"tutela/storage"
 )
 
-// formerAddress is where an enrollment's phone was reached before its app named another push address. It is kept until a
-// notice of the change was sent to it. Each address that was in force gets one, so a thief with a device token cannot hide
-// one change by making another.
+// formerAddress is the push address of an enrollment's phone before its app named another one. It is kept until a notice of
+// the change was sent there. Each former address gets its notice, so a thief with a device token cannot hide one change by
+// making another.
 type formerAddress struct {
 	push.KeptAddress
 	Expires time.Time `json:"expires"`
 }
 
-// formerKept bounds the former addresses of an enrollment that wait to be told. The first are the ones that count.
+// formerKept bounds the former addresses of an enrollment that wait for their notice. The first ones stay: they are the owner's.
 const formerKept = 8
 
 // formerLife is as long as a notice is worth delivering.
@@ -31,7 +31,7 @@ var formerAddresses = storage.Declare(storage.Spec[formerAddress]{
 	Sealed:  func(a *formerAddress) []storage.Field { return []storage.Field{{Name: "token", Value: &a.Token}} },
 })
 
-// tellBefore notifies the phone of a change of its enrollment, and pushes that to where it was reached before the change.
+// tellBefore notifies the phone of a change of its enrollment, with a push to the address that it had before the change.
 func tellBefore(tx *storage.Tx, uid storage.UID, before *Enrollment, word recovery.NoticeWord) error {
 	told, err := recovery.WriteNotice(tx, uid, recovery.NoticePayload{Notice: word, Enrollment: before.ID})
 	if err != nil {

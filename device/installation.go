@@ -30,8 +30,8 @@ type Installation struct {
 // ErrInstallation reports an invalid description of an app.
 var ErrInstallation = storage.NewError(storage.Invalid, "the description of the app is not valid")
 
-// Validate checks the bounds and the form; the key was checked by ParseKey, the push address by
-// push.ParseAddress.
+// Validate checks the bounds and the form. It does not check the key and the push address: ParseKey and push.ParseAddress
+// have done so.
 //
 // Errors: ErrInstallation.
 func (i *Installation) Validate() error {
@@ -43,7 +43,7 @@ func (i *Installation) Validate() error {
 	return Change{Identifier: &i.Identifier, Name: &i.Name, Capabilities: &i.Capabilities}.validate()
 }
 
-// validate checks what is changed, and nothing else: what an earlier release took stays as it is.
+// validate checks only what is changed: a value that an earlier release accepted may stay.
 //
 // Errors: ErrInstallation.
 func (c Change) validate() error {
@@ -68,15 +68,15 @@ func (c Change) validate() error {
 	return nil
 }
 
-// ClipName makes the name that a phone gives itself fit to be kept and shown: whoever holds the phone may not be able to
-// change it.
+// ClipName makes a phone's name fit to be kept and shown. It refuses none, because a person may be unable to change the
+// name of the phone.
 func ClipName(name string) string { return legible.Clean(name, maxNameBytes) }
 
-// ClipPlatform is ClipName for what an app says that it runs on.
+// ClipPlatform does for the app's platform what ClipName does for a name.
 func ClipPlatform(platform string) string { return legible.Clean(platform, maxPlatformBytes) }
 
-// mayAnswer reports whether the presence policy lets the app enrol: whether approvals could ask it. It is a rule on apps; an
-// authenticator of another type is asked for no approval.
+// mayAnswer returns an error unless the presence policy lets the app enrol, because approvals could ask it. The rule is for
+// apps: approvals ask no other type of authenticator.
 //
 // Errors: ErrInstallation.
 func mayAnswer(tx *storage.Tx, in Installation) error {

@@ -17,7 +17,7 @@ import (
 	"tutela/storage"
 )
 
-// The sizes of RSA keys that are taken, in bits. Larger ones cost every verification dearly and protect no better.
+// The sizes of RSA keys that we accept, in bits. A larger key makes every verification slow and protects no better.
 const (
 	minRSABits = 2048
 	maxRSABits = 8192
@@ -47,8 +47,8 @@ var (
 	ErrSignature = storage.NewError(storage.Denied, "the signature does not verify")
 )
 
-// ParseKey reads a JWK and normalises it: Android sends RSA numbers with a leading zero byte, which RFC 7518
-// forbids and every comparison of keys would trip over.
+// ParseKey reads a JWK and normalises it: Android sends RSA numbers with a leading zero byte. RFC 7518 forbids that byte,
+// and with it equal keys would compare as different.
 //
 // Errors: ErrKey.
 func ParseKey(jwk json.RawMessage) (Key, error) {
@@ -70,7 +70,7 @@ func ParseKey(jwk json.RawMessage) (Key, error) {
 	return k, nil
 }
 
-// normal is the key with its numbers in the one form that RFC 7638 hashes, and the algorithm that its type has.
+// normal returns the key with its numbers in the one form that RFC 7638 hashes, and with the algorithm of its type.
 func (k Key) normal() Key {
 	n := Key{Type: k.Type, Use: "sig"}
 	switch {
@@ -91,7 +91,7 @@ func (k Key) normal() Key {
 	return n
 }
 
-// trimNumber is a number without leading zero bytes, in its one encoding.
+// trimNumber returns a number without leading zero bytes, in its canonical encoding.
 func trimNumber(encoded string) string {
 	b, err := decodeURL(encoded)
 	if err != nil {
@@ -100,7 +100,7 @@ func trimNumber(encoded string) string {
 	return base64.RawURLEncoding.EncodeToString(bytes.TrimLeft(b, "\x00"))
 }
 
-// canonical is a value in the one of its encodings that has no padding, no line breaks and no stray bits.
+// canonical returns a value in the encoding without padding, line breaks and stray bits.
 func canonical(encoded string) string {
 	b, err := decodeURL(encoded)
 	if err != nil {
@@ -160,17 +160,17 @@ func (k Key) publicP256() (crypto.PublicKey, error) {
 	return key, nil
 }
 
-// Same reports whether both are the same key, as ParseKey returned them. The zero Key belongs to nobody: Same is false for
-// it, also when both are zero.
+// Same reports whether two keys from ParseKey are equal. The zero Key belongs to nobody: for it Same returns false, even
+// when both are zero.
 func (k Key) Same(other Key) bool { return k == other && k != Key{} }
 
-// Verify checks a compact JWS by this key and returns its payload. The algorithm is the key's and never the
-// header's: none and HMAC do not verify.
+// Verify checks a compact JWS with this key and returns its payload. The key decides the algorithm, never the header: none
+// and HMAC do not verify.
 //
 // Errors: ErrSignature.
 func (k Key) Verify(compact string) ([]byte, error) { return k.VerifyUpTo(compact, MaxTokenBytes) }
 
-// VerifyUpTo is Verify for a JWS of at most so many bytes.
+// VerifyUpTo does what Verify does, for a JWS of at most most bytes.
 func (k Key) VerifyUpTo(compact string, most int) ([]byte, error) {
 	if len(compact) > most {
 		return nil, ErrSignature

@@ -10,12 +10,12 @@ import (
 	"tutela/storage/audit"
 )
 
-// Answers reports whether the enrollment can satisfy a login: it is active, or its device token alone has deleted it, within
-// seven days. A stolen token takes no phone away, then, and turns no MFA off.
+// Answers reports whether the enrollment can satisfy a login: it is active, or only its device token has deleted it, less
+// than seven days ago. So a stolen token takes no phone away, and does not turn MFA off.
 func (e *Enrollment) Answers() bool { return e.Status == Active || e.Status == Left }
 
-// lapse makes an enrollment that left seven days ago the retired one that it has been since. Nothing runs at that moment:
-// whoever reads the row sees it so, and the next write of the row writes it down.
+// lapse retires an enrollment that left seven days ago. Nothing runs at that moment: every read of the row calls lapse, and
+// the next write stores the result.
 func (e *Enrollment) lapse(now time.Time) {
 	end := e.Changed.Add(reviveFor)
 	if e.Status != Left || now.Before(end) {
@@ -29,16 +29,16 @@ func (e *Enrollment) lapse(now time.Time) {
 	e.Push.Unproven = push.KeptAddress{}
 }
 
-// endPush erases what a retired enrollment has no use for. Its push addresses go when its phone was told.
+// endPush erases what a retired enrollment no longer needs. Its push addresses stay until its phone was told.
 func (e *Enrollment) endPush() {
 	e.OTP = OneTimeCodes{}
 	e.Push.Watches = nil
 	e.Push.NextToken = nil
 }
 
-// leave is the deletion of an enrollment by its device token alone. The token can do it once; the phone is told.
+// leave deletes an enrollment by its device token alone. A token can do that once; leave tells the phone.
 //
-// Errors: ErrUnsigned, for a token that deletes no more.
+// Errors: ErrUnsigned, for a token that has done so before.
 func leave(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	if e.Status == Left || len(e.Push.NextToken) > 0 {
 		return ErrUnsigned.With("the device token deletes this enrollment no more: sign the call with the device key")
@@ -54,8 +54,8 @@ func leave(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	return SetStatus(tx, uid, e, Left)
 }
 
-// spendToken ends what the device token can delete, and draws the next one, which calls signed by the key are shown until it is
-// used.
+// spendToken takes away the device token's right to delete, and draws the next token. Calls that the key signs are given the
+// next token until it is used.
 func (e *Enrollment) spendToken() {
 	if e.Type == TypePush && len(e.Push.NextToken) == 0 {
 		e.Push.NextToken = []byte(newToken())
@@ -69,7 +69,7 @@ func (e *Enrollment) isNext(bearer string) bool {
 	return len(e.Push.NextToken) > 0 && subtle.ConstantTimeCompare(e.Push.NextToken, []byte(bearer)) == 1
 }
 
-// takeNext puts the next device token, of which hash is the keyed hash, in the place of the one before.
+// takeNext replaces the device token by the next one. hash is the keyed hash of the next token.
 func (s *Service) takeNext(uid storage.UID, e *Enrollment, hash string) {
 	if len(e.Push.NextToken) > 0 && s.ring.Matches(hash, tokenPurpose, uid[:], []byte(e.ID), e.Push.NextToken) {
 		e.Push.Token = hash
@@ -77,7 +77,7 @@ func (s *Service) takeNext(uid storage.UID, e *Enrollment, hash string) {
 	}
 }
 
-// revivable reports whether what its key signs brings the enrollment back.
+// revivable reports whether a call that its key signs brings the enrollment back.
 func (e *Enrollment) revivable() bool { return e.Status == Left }
 
 // revive brings back an enrollment that Left. Its caller writes it.

@@ -10,9 +10,9 @@ import (
 	"tutela/storage/outbox"
 )
 
-// DeliverNotice is the handler of recovery.Notice: it tells a phone at the address that the notice names. One that names none
-// becomes one for each address of each phone that is meant, so that what cannot be reached does not make the others get it
-// again.
+// DeliverNotice is the handler of recovery.Notice: it sends a notice to the address that the notice names. A notice that names
+// no address becomes one notice for each address of each phone that it is for: so an address that cannot be reached does
+// not make the others get the notice again.
 func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery.NoticePayload]) (outbox.Then, error) {
 	notice := entry.Payload
 	if notice.At.IsZero() { // queued by an earlier release
@@ -25,7 +25,7 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 		return func(tx *storage.Tx) error { return fanOut(tx, entry.Owner, notice) }, nil
 	}
 
-	// The address is read only now: the app may have named another one meanwhile.
+	// Read the address only now: the app may have named another one meanwhile.
 	var to push.Address
 	var name string
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
@@ -46,8 +46,8 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 	return func(tx *storage.Tx) error { return afterNotice(tx, entry.Owner, notice, to, err) }, nil
 }
 
-// noticeMessage is a notice as a phone gets it, pushed or pulled. Its time is that of its row, by which an app knows one that
-// comes twice.
+// noticeMessage returns a notice as a phone gets it, pushed or pulled. It has the time of its row, by which an app recognises a
+// notice that comes twice.
 func (s *Service) noticeMessage(enrollment string, n recovery.NoticePayload, name string) push.Message {
 	return push.Message{
 		Enrollment: enrollment,
@@ -60,7 +60,7 @@ func (s *Service) noticeMessage(enrollment string, n recovery.NoticePayload, nam
 	}
 }
 
-// fanOut queues one push for each address of the phones that the notice means.
+// fanOut queues one push for each address of the phones that the notice is for.
 func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) error {
 	set, err := All(tx, uid)
 	if err != nil {
@@ -102,7 +102,7 @@ func pushTo(tx *storage.Tx, uid storage.UID, e *Enrollment, told recovery.Notice
 	return nil
 }
 
-// nameOf returns the name of the phone that a notice is about; "" when it is about none, or that one is gone.
+// nameOf returns the name of the phone that a notice is about; "" when it is about no phone, or the phone is gone.
 func nameOf(tx *storage.Tx, uid storage.UID, about string) (string, error) {
 	if about == "" {
 		return "", nil
@@ -114,9 +114,9 @@ func nameOf(tx *storage.Tx, uid storage.UID, about string) (string, error) {
 	return e.Name, nil
 }
 
-// whereTo is the address that a notice goes to.
+// whereTo returns the address that a notice goes to.
 //
-// Errors: outbox.ErrGone, when there is none any more.
+// Errors: outbox.ErrGone, when the phone no longer has that address.
 func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (push.Address, error) {
 	if notice.Address != "" {
 		a, err := formerAddresses.Get(tx, uid, notice.Address)
@@ -142,10 +142,10 @@ func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (pu
 	return to, nil
 }
 
-// afterNotice forgets an address that was kept only to be told, and notes how the push went.
+// afterNotice notes how the push went, and forgets a former address, which was kept only for its notice.
 func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, to push.Address, went error) error {
 	if notice.Address != "" {
-		// It may still be in force: a proven address is told of what the token alone has named.
+		// The address may still be in use: a proven address is told what the token alone has named.
 		return errors.Join(
 			formerAddresses.Delete(tx, uid, notice.Address),
 			NotePush(tx, uid, notice.Enrollment, to, went))

@@ -2,7 +2,7 @@ package device
 
 import "encoding/base32"
 
-// OneTimeCodes is what the one-time codes of an enrollment are made from.
+// OneTimeCodes holds the secret of an enrollment's one-time codes.
 //
 // Source: RFC 6238.
 type OneTimeCodes struct {
@@ -18,7 +18,7 @@ type TOTP struct {
 	Period    int    `json:"period"`
 }
 
-// The parameters of one-time codes, as every authenticator app takes them (RFC 6238).
+// The parameters of one-time codes, as every authenticator app accepts them (RFC 6238).
 const (
 	totpAlgorithm   = "sha1"
 	totpDigits      = 6

@@ -22,7 +22,7 @@ func (s *Service) Read(ctx context.Context, p Proof) (e *Enrollment, err error) 
 	return e, err
 }
 
-// Change is what a phone changes of its own enrollment; what is nil or zero stays as it is.
+// Change is what a phone changes in its own enrollment. A nil or zero field changes nothing.
 type Change struct {
 	Identifier   *string
 	Name         *string
@@ -30,8 +30,8 @@ type Change struct {
 	Capabilities *[]string // only by a call signed by its key
 }
 
-// Patch changes the caller's enrollment. A new push token or identifier is an event, and the old push tokens are told; so are
-// capabilities given up. What the device token alone names is unproven.
+// Patch changes the caller's enrollment. It records a new push token or identifier, and the loss of a capability, as an
+// event, and tells the old push addresses. A push token or identifier that only the device token names is unproven.
 //
 // Errors: those of Check; ErrInstallation; ErrUnsigned, for capabilities by the device token; ErrTooOften.
 func (s *Service) Patch(ctx context.Context, p Proof, c Change, actor audit.Actor) (e *Enrollment, err error) {
@@ -63,7 +63,7 @@ func (s *Service) patch(tx *storage.Tx, p Proof, e *Enrollment, c Change, actor 
 	return errors.Join(changed(tx, p.UID, &before, e, actor), Put(tx, p.UID, e))
 }
 
-// changed records what matters of a change, each once, and tells the phone where it was reached before.
+// changed records each part of a change that matters, and tells the phone at its old addresses.
 func changed(tx *storage.Tx, uid storage.UID, before, e *Enrollment, actor audit.Actor) error {
 	var err error
 	record := func(what audit.Word) {
@@ -97,10 +97,11 @@ func (c Change) apply(e *Enrollment, byToken bool) {
 	}
 }
 
-// Leave deletes the caller's enrollment. By the device token alone, which whoever has stolen a platform backup may have, it
-// has left: its phone is told and still asked, and what its key signs within seven days brings it back. A token does that once.
+// Leave deletes the caller's enrollment. A call with the device token alone may come from a thief of a platform backup: then
+// the enrollment has only left. Its phone is told and still asked, and any call that its key signs within seven days
+// brings it back. A token can do that once.
 //
-// Errors: those of Check; ErrUnsigned, for a token that deletes no more.
+// Errors: those of Check; ErrUnsigned, for a token that has done so before.
 func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		e, err := s.Check(tx, p)
@@ -120,8 +121,8 @@ func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
 	})
 }
 
-// LoseCode declares the recovery code of the caller's user lost: at the next enrolment where a code is shown she gets another.
-// Until then it stays valid. Once more is no error.
+// LoseCode declares the recovery code of the caller's user lost: she gets another at the next enrolment that shows a code.
+// Until then the old one stays valid. Calling it again is no error.
 //
 // Errors: those of CheckSigned.
 func (s *Service) LoseCode(ctx context.Context, p Proof, actor audit.Actor) error {

@@ -14,7 +14,7 @@ import (
 	"tutela/storage"
 )
 
-// pageCodeLife is how long the page's own copy of a recovery code is kept, until it was confirmed.
+// pageCodeLife is how long the page's own copy of a recovery code is kept, unless it is confirmed earlier.
 const pageCodeLife = 10 * time.Minute
 
 // ErrCodeEnd reports that what was typed is not the end of the recovery code.
@@ -22,30 +22,30 @@ var ErrCodeEnd = storage.NewError(storage.Invalid, "these are not the last four 
 
 // TicketPage is what the enrolment page shows of a ticket.
 type TicketPage struct {
-	Account string    // whom the ticket is for, as people write it
-	Expires time.Time // until when it can be used
+	Account string    // the user of the ticket, as people write it
+	Expires time.Time // until then the ticket can be used
 	Spent   bool
-	Started *StartedTicket // by this browser; nil when it has not
+	Started *StartedTicket // the ticket that this browser has started; nil: none
 
-	// Holding is what is known of the user's recovery code. Before the phone has enrolled it says whether a code will be
-	// shown; afterwards, when none can be shown, what to say of the one that there is.
+	// Holding is what is known about the user's recovery code. Before the phone has enrolled, it decides whether a code will
+	// be shown. Afterwards, when no code can be shown, it decides what the page says about the existing one.
 	Holding recovery.Holding
 }
 
 // StartedTicket is a ticket as a browser has started it.
 type StartedTicket struct {
 	URI      string // the text of the QR code; empty once enrolled
-	TxID     string // what can be typed instead; empty once enrolled
+	TxID     string // what the person can type instead; empty once enrolled
 	Expires  time.Time
 	Enrolled bool
 	Phone    string // the name of the phone that has enrolled
-	CodeKept bool   // its recovery code can be shown
+	CodeKept bool   // the page can show its recovery code
 }
 
-// OpenTicket returns what the page shows. Opening changes nothing: mail scanners open links. session is the
-// browser's own, or empty.
+// OpenTicket returns what the page shows. It changes nothing, because mail scanners open links. session is the browser's
+// own, or empty.
 //
-// Errors: ErrTicket, for a ticket that is unknown, or spent or expired and not this browser's.
+// Errors: ErrTicket, for an unknown ticket, and for a spent or expired one that this browser has not started.
 func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page TicketPage, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
 		t, u, err := s.rootTicket(tx, secret)
@@ -73,7 +73,7 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 	return page, err
 }
 
-// rootTicket finds a ticket that was handed out, not one that a page has started.
+// rootTicket finds a ticket that was handed out. It does not find tickets that a page has started.
 func (s *Service) rootTicket(tx *storage.Tx, secret string) (*foundTicket, *user.User, error) {
 	t, err := s.findTicket(tx, secret)
 	if err != nil {
@@ -86,8 +86,8 @@ func (s *Service) rootTicket(tx *storage.Tx, secret string) (*foundTicket, *user
 	return t, u, err
 }
 
-// startedBy finds the ticket below t that a browser session has started: the spent one, which has a recovery code to
-// show, else the one whose QR code the page draws; nil when there is none.
+// startedBy finds the ticket below t that a browser session has started. It prefers the spent one, which has a recovery
+// code to show, to the one whose QR code the page draws. It returns nil when there is none.
 func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (drawn *foundTicket, err error) {
 	if session == "" {
 		return nil, nil
@@ -113,7 +113,7 @@ func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (dra
 	return drawn, nil
 }
 
-// showStarted returns how the ticket stands that a browser session has started for an account.
+// showStarted returns the state of the ticket that a browser session has started for an account.
 func (s *Service) showStarted(tx *storage.Tx, t *foundTicket, session, account string) (*StartedTicket, error) {
 	shown := &StartedTicket{Expires: t.Record.Expires, Enrolled: t.Record.SpentBy != nil}
 	if !shown.Enrolled {
@@ -135,10 +135,10 @@ func (s *Service) showStarted(tx *storage.Tx, t *foundTicket, session, account s
 	return shown, err
 }
 
-// startsKept bounds how many tickets started from one may wait at a time: whoever has the link can press Start.
+// startsKept bounds how many tickets started from one may wait at a time, because everybody with the link can press Start.
 const startsKept = 16
 
-// forgetStarts makes room for one more ticket started from t: the oldest goes.
+// forgetStarts makes room for one more ticket started from t. It removes the oldest.
 func forgetStarts(tx *storage.Tx, t *foundTicket) error {
 	rows, err := tickets.All(tx, t.UID)
 	if err != nil {
@@ -155,9 +155,9 @@ func forgetStarts(tx *storage.Tx, t *foundTicket) error {
 	return nil
 }
 
-// StartTicket makes the enrollment_tx_id that the page draws as a QR code, bound to a browser session that the caller has
-// minted for it. What the browser has started in its session before, if any, moves to the new one: a phone may be about
-// to use it.
+// StartTicket makes the enrollment_tx_id that the page draws as a QR code. It is bound to session, which the caller has
+// minted for it. The tickets that the browser has started in its session before move to the new one: a phone may be about
+// to use one of them.
 //
 // Errors: ErrTicket.
 func (s *Service) StartTicket(ctx context.Context, secret, before, session string) (started StartedTicket, err error) {
@@ -195,7 +195,7 @@ func (s *Service) pageHash(uid storage.UID, session string) string {
 	return s.ring.Hash(pagePurpose, uid[:], []byte(session))
 }
 
-// moveStarts moves what was started from t in one browser session to another.
+// moveStarts moves the tickets started from t from one browser session to another.
 func (s *Service) moveStarts(tx *storage.Tx, t *foundTicket, before, session string) error {
 	if before == "" {
 		return nil
@@ -211,8 +211,8 @@ func (s *Service) moveStarts(tx *storage.Tx, t *foundTicket, before, session str
 	return err
 }
 
-// txIDOf returns the enrollment_tx_id of a browser's Start. It follows from the session, which only the browser has: so
-// the page can draw it again, while here only a hash of it is kept.
+// txIDOf returns the enrollment_tx_id of a browser's Start. It follows from the session, which only the browser has. So the
+// page can draw it again, though the store keeps only its hash.
 func txIDOf(root, session string) string {
 	mac := hmac.New(sha512.New, []byte(session))
 	mac.Write([]byte("enrollment_tx_id\x00" + root))
@@ -229,8 +229,8 @@ func txIDOf(root, session string) string {
 
 const txIDCharacters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// AwaitEnrolled waits until the phone of a ticket that the browser session has started has enrolled, or the QR code is
-// over: up to wait, or the end of ctx. What has become of the ticket, [Service.OpenTicket] tells.
+// AwaitEnrolled waits until a phone has enrolled by the ticket that the browser session has started, or the QR code has
+// expired. It waits at most wait, or until ctx ends. [Service.OpenTicket] then tells what has become of the ticket.
 //
 // Errors: those of OpenTicket.
 func (s *Service) AwaitEnrolled(ctx context.Context, secret, session string, wait time.Duration) error {
@@ -248,7 +248,7 @@ func (s *Service) AwaitEnrolled(ctx context.Context, secret, session string, wai
 	})
 }
 
-// userOfTicket returns whom a ticket is for.
+// userOfTicket returns the user of a ticket.
 //
 // Errors: ErrTicket.
 func (s *Service) userOfTicket(ctx context.Context, secret string) (uid storage.UID, err error) {
@@ -262,7 +262,7 @@ func (s *Service) userOfTicket(ctx context.Context, secret string) (uid storage.
 	return uid, err
 }
 
-// pageKey is the key of the page's own copy of the recovery code.
+// pageKey returns the key of the page's own copy of the recovery code.
 func (t *foundTicket) pageKey() string { return "page:" + t.Key }
 
 // keepForPage keeps the code for the page that drew the QR code, if one did.
@@ -273,8 +273,8 @@ func (s *Service) keepForPage(tx *storage.Tx, t *foundTicket, code string) error
 	return recovery.KeepReply(tx, t.UID, t.pageKey(), recovery.Reply{Body: []byte(code)}, pageCodeLife)
 }
 
-// ShowCode returns the recovery code of an enrolment to the browser session that drew its QR code, until it is confirmed
-// there, and for ten minutes at most. From the first time on the code counts as arrived.
+// ShowCode returns the recovery code of an enrolment to the browser session that drew its QR code, until the person confirms
+// the code there, and for ten minutes at most. Once shown, the code counts as arrived.
 //
 // Errors: ErrTicket, also when the code was confirmed or replaced, or is too old.
 func (s *Service) ShowCode(ctx context.Context, secret, session string) (code recovery.Code, err error) {
@@ -304,7 +304,7 @@ func (s *Service) ShowCode(ctx context.Context, secret, session string) (code re
 	return code, nil
 }
 
-// ConfirmCode ends the showing of a code: a person has saved it and typed its end. The page's copy is erased.
+// ConfirmCode notes that a person has saved the code and typed its end. It erases the page's copy, which is shown no more.
 //
 // Errors: ErrCodeEnd; those of ShowCode.
 func (s *Service) ConfirmCode(ctx context.Context, secret, session, typed string) error {

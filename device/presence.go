@@ -8,16 +8,16 @@ import (
 	"tutela/storage/setting"
 )
 
-// Presence is how an approval shows that whoever answers it sits at the screen of the login.
+// Presence is how an approval shows that the person who answers it sits at the screen of the login.
 type Presence string
 
 // The presences.
 const (
 	PresenceNumber = Presence(audit.PresenceNumber) // by typing the number that the screen shows
-	PresenceTap    = Presence(audit.PresenceTap)    // by nothing: the approval is tapped
+	PresenceTap    = Presence(audit.PresenceTap)    // not at all: the person only taps the approval
 )
 
-// PresencePolicy is which presence the approvals of this installation have.
+// PresencePolicy says which presence the approvals of this installation have.
 type PresencePolicy string
 
 // The policies.
@@ -31,7 +31,7 @@ var presencePolicy = setting.OneOf("approval.presence",
 	"whether an approval is answered by typing the number that the login shows",
 	string(PreferNumber), string(AlwaysNumber), string(AlwaysTap))
 
-// Capabilities that rules ask for.
+// The capabilities that rules depend on.
 const (
 	NumberMatching = "number-matching" // the app asks for the number and sends it along
 	ShowsCode      = "recovery-code"   // the app shows the recovery code of an enrolment, which unmodified SDKs drop
@@ -40,7 +40,7 @@ const (
 var stale = setting.Duration("approval.stale",
 	"how long after its last signature an app that matches numbers keeps a user's other phones from being asked", 30*24*time.Hour, 24*time.Hour, 365*24*time.Hour)
 
-// Stale returns how long after its last signature an app that matches numbers counts as one that is used.
+// Stale returns for how long after its last signature an app that matches numbers counts as in use.
 func Stale(tx *storage.Tx) (time.Duration, error) { return stale.Get(tx) }
 
 // ReadPresencePolicy returns the policy in force.

@@ -13,17 +13,17 @@ import (
 	"tutela/storage"
 )
 
-// The bounds of a device JWT's times. Apps take the time twice, so a minute is added to the two hours of the SDKs.
+// The bounds of a device JWT's times. Apps read their clock twice, so we add a minute to the two hours of the SDKs.
 const (
 	maxDeviceJWTLife = 2*time.Hour + time.Minute
 	maxClockSkew     = 5 * time.Minute
 )
 
-// Proof is what a phone has proven: which enrollment it is, and by what. It was true when it was made; a transaction
-// that acts on it looks again ([Service.Check]).
+// Proof says which enrollment a phone has proven to be, and how. It was true when it was made; a transaction that acts on it
+// must check again ([Service.Check]).
 type Proof struct {
 	UID     storage.UID
-	ID      string // the enrollment's
+	ID      string // of the enrollment
 	ByToken bool   // by the device token alone, which opens only the enrollment's own record
 	key     Key
 	next    string // keyed hash of the device token, when it was the next one
@@ -35,13 +35,13 @@ var (
 	ErrUnsigned = storage.NewError(storage.Denied, "this call wants a JWT that the device key signs, not the device token")
 )
 
-// Prove checks a bearer token that a call to an enrollment came with: a JWT signed by the enrolled key or, unless
-// signedOnly, the device token. The first call of an enrollment erases the replies kept for it; a signed one is
-// noticed by a restore that watches, revives an enrollment that Left, and has a lost push address tried again. An enrollment
-// that Left is open to its device token too, which revives nothing. Safe for concurrent use.
+// Prove checks the bearer token of a call to an enrollment: a JWT signed by the enrolled key or, unless signedOnly, the
+// device token. The first call of an enrollment erases the replies kept for it. A signed call is reported to a restore that
+// watches, revives an enrollment that Left, and makes a lost push address be tried again. The device token still opens an
+// enrollment that Left, but does not revive it. Safe for concurrent use.
 //
-// Errors: ErrNoEnrollment; ErrSuspended; ErrToken, ErrSignature, ErrClaims; ErrClockSkew; ErrUnsigned, for the right
-// device token where the JWT is wanted.
+// Errors: ErrNoEnrollment; ErrSuspended; ErrToken, ErrSignature, ErrClaims; ErrClockSkew; ErrUnsigned, for the right device
+// token where only a JWT is accepted.
 func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool) (Proof, error) {
 	p, e, err := s.identify(ctx, id, bearer, signedOnly)
 	if err != nil {
@@ -50,7 +50,7 @@ func (s *Service) Prove(ctx context.Context, id, bearer string, signedOnly bool)
 	return p, s.settle(ctx, p, e)
 }
 
-// identify is the part of Prove that looks at the bearer token alone.
+// identify is the part of Prove that checks only the bearer token.
 func (s *Service) identify(ctx context.Context, id, bearer string, signedOnly bool) (p Proof, e *Enrollment, err error) {
 	var u *user.User
 	p.ID = id
@@ -82,7 +82,7 @@ func (s *Service) identify(ctx context.Context, id, bearer string, signedOnly bo
 	return p, e, err
 }
 
-// settle is the part of Prove that looks at how the enrollment stands.
+// settle is the part of Prove that checks the state of the enrollment.
 func (s *Service) settle(ctx context.Context, p Proof, e *Enrollment) error {
 	if e.wantsTouch(s.store.Now(), p) {
 		return s.touch(ctx, p)
@@ -90,7 +90,7 @@ func (s *Service) settle(ctx context.Context, p Proof, e *Enrollment) error {
 	return e.usable()
 }
 
-// findInstallation is Find for what makes calls: an authenticator of another type has neither key nor device token.
+// findInstallation finds an enrollment of type push. No other type makes calls: it has neither key nor device token.
 //
 // Errors: ErrNoEnrollment.
 func findInstallation(tx *storage.Tx, id string) (storage.UID, *Enrollment, error) {
@@ -126,7 +126,7 @@ func (s *Service) checkDeviceJWT(e *Enrollment, userID, token string) error {
 	return nil
 }
 
-// usable reports whether an enrollment may be used as it stands.
+// usable returns an error unless the status of the enrollment allows its use.
 func (e *Enrollment) usable() error {
 	switch e.Status {
 	case Active, Left:
@@ -146,7 +146,7 @@ func (e *Enrollment) wantsTouch(now time.Time, p Proof) bool {
 	return !p.ByToken && (e.revivable() || e.watched(now) || e.Status == Active && (e.signedLongAgo(now) || e.hasLost()))
 }
 
-// touch writes down that the enrollment has made a proven call.
+// touch notes that the enrollment has made a proven call.
 func (s *Service) touch(ctx context.Context, p Proof) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		e, err := Get(tx, p.UID, p.ID)
@@ -175,7 +175,7 @@ func (s *Service) touch(ctx context.Context, p Proof) error {
 	})
 }
 
-// Check looks at a proof again inside a transaction: the enrollment is still there, its key the same, and usable.
+// Check checks a proof again, inside a transaction: the enrollment must still exist, have the same key and be usable.
 //
 // Errors: ErrNoEnrollment; ErrSuspended.
 func (s *Service) Check(tx *storage.Tx, p Proof) (*Enrollment, error) {
@@ -192,7 +192,7 @@ func (s *Service) Check(tx *storage.Tx, p Proof) (*Enrollment, error) {
 	return e, nil
 }
 
-// CheckSigned is Check for what the device token alone does not open.
+// CheckSigned does what Check does, and also refuses a proof by the device token alone.
 //
 // Errors: those of Check; ErrUnsigned.
 func (s *Service) CheckSigned(tx *storage.Tx, p Proof) (*Enrollment, error) {
@@ -202,14 +202,14 @@ func (s *Service) CheckSigned(tx *storage.Tx, p Proof) (*Enrollment, error) {
 	return s.Check(tx, p)
 }
 
-// Showing is what an enrollment has shown of itself in a login.
+// Showing is what an enrollment has shown in a login.
 type Showing struct {
 	Signed    bool // by a signature of an app's key; else by a one-time code or a passkey
 	Satisfied bool // it has satisfied the login, and not denied it
 }
 
-// Authenticated notes what the enrollment, as read in tx, has shown of itself in a login. Of an app this is an
-// authenticated call too. A signature brings an enrollment back that Left.
+// Authenticated notes what the enrollment, as read in tx, has shown in a login. For an app this also counts as an
+// authenticated call. A signature brings back an enrollment that Left.
 func Authenticated(tx *storage.Tx, uid storage.UID, e *Enrollment, shown Showing) error {
 	now := tx.Now()
 	first := e.Type == TypePush && !e.Push.Seen

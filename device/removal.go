@@ -8,8 +8,8 @@ import (
 	"tutela/storage"
 )
 
-// Retire ends an enrollment of any type: what it authenticates by counts no longer and its secrets are erased, so are the
-// user's kept replies, and who waits is woken. A notice, when it has one, tells its phone.
+// Retire ends an enrollment of any type: it can authenticate nothing any more. Retire erases its secrets and the user's kept
+// replies, and wakes waiting calls. It sends notice to the enrollment's phone, unless notice is nil.
 func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
 	e.Status = Retired
 	e.Changed = tx.Now()
@@ -18,8 +18,8 @@ func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.Not
 	return errors.Join(tellLast(tx, uid, e, notice), Put(tx, uid, e), forgetRetired(tx, uid), recovery.ForgetReplies(tx, uid))
 }
 
-// tellLast tells the phone of an enrollment that ends, if there is something to tell, and settles which notices it can still
-// read: none that come later. Its addresses are kept until it was told there.
+// tellLast sends the last notice, if any, to the phone of an enrollment that ends. The phone can read no notice that comes
+// later. Its addresses are kept until the notice was sent there.
 func tellLast(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
 	for _, unproven := range []bool{false, true} {
 		if kept := e.slot(unproven); notice == nil || !kept.Serves() {
@@ -39,8 +39,8 @@ func tellLast(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.N
 	return pushTo(tx, uid, e, told)
 }
 
-// SetStatus gives an enrollment that is not over another status, and wakes who waits. One that an admin has made active again
-// gets another device token: the one before may be why it was out of service. One that is suspended is shown no reply again that
+// SetStatus gives an enrollment that has not ended another status, and wakes waiting calls. An enrollment that an admin makes
+// active again gets another device token, because a stolen token may have been the reason for its suspension. One that is suspended is shown no reply again that
 // was kept for it, nor the recovery code in it.
 func SetStatus(tx *storage.Tx, uid storage.UID, e *Enrollment, is Status) error {
 	var forgotten error

@@ -8,8 +8,8 @@ import (
 	"tutela/storage"
 )
 
-// Set is a user's enrollments from one reading, oldest first. Each of its methods picks those that one rule means, and
-// says of which types and statuses they are.
+// Set holds a user's enrollments from one read, oldest first. Each of its methods picks the enrollments for one rule, and
+// says which types and statuses those have.
 type Set []*Enrollment
 
 // All returns the user's enrollments of every type and status, retired ones included.
@@ -27,8 +27,8 @@ func All(tx *storage.Tx, uid storage.UID) (Set, error) {
 	return set, nil
 }
 
-// Active returns those in use, of every type, without one that has left. A user who has none may set up a phone by any
-// ticket.
+// Active returns the enrollments in use, of every type, without those that have left. A user who has none may set up a phone
+// with any ticket.
 func (s Set) Active() Set {
 	return s.where(func(e *Enrollment) bool { return e.Status == Active })
 }
@@ -39,13 +39,13 @@ func (s Set) Phones() Set {
 	return s.where(func(e *Enrollment) bool { return e.Type == TypePush && e.Answers() })
 }
 
-// Shown returns those that admins see and act on: of every type, all that are not retired. Who has one of them has not lost
-// the last.
+// Shown returns the enrollments that admins see and act on: all that are not retired, of every type. A user who has one of
+// them has not lost her last.
 func (s Set) Shown() Set { return s.where((*Enrollment).shown) }
 
 func (e *Enrollment) shown() bool { return e.Status != Retired }
 
-// Kept returns those that are not retired, of every type: their number has a bound.
+// Kept returns the enrollments that are not retired, of every type. Their number has a bound.
 func (s Set) Kept() Set {
 	return s.where(func(e *Enrollment) bool { return e.Status != Retired })
 }
@@ -56,7 +56,7 @@ func (s Set) Installations() Set {
 	return s.where(func(e *Enrollment) bool { return e.Type == TypePush && e.Status != Retired })
 }
 
-// leftLongestAgo returns those that have left, the one that did first in front.
+// leftLongestAgo returns the enrollments that have left, the earliest first.
 func (s Set) leftLongestAgo() Set {
 	left := s.where(func(e *Enrollment) bool { return e.Status == Left })
 	slices.SortStableFunc(left, func(a, b *Enrollment) int { return a.Changed.Compare(b.Changed) })
@@ -73,7 +73,7 @@ func (s Set) where(holds func(*Enrollment) bool) Set {
 	return picked
 }
 
-// State derives the MFA state of the user whose enrollments these are, in the transaction that has read them.
+// State derives the user's MFA state from her enrollments. tx is the transaction that has read them.
 func (s Set) State(tx *storage.Tx, uid storage.UID) (user.State, error) {
 	facts := user.Facts{
 		Active:       slices.ContainsFunc(s, (*Enrollment).Answers),

@@ -2,13 +2,13 @@ package device
 
 import "time"
 
-// signedEvery is how exactly it is known when something signed by an installation's key came last: a call writes it down
-// when what is written is older than this.
+// signedEvery is how exactly the store knows the time of an installation's last signature: a call writes the time only when
+// the stored one is older than this.
 const signedEvery = time.Hour
 
-// SignedWithin reports whether something that the installation's key signed, a call or an answer, came within d before
-// now. Its enrolment counts as well: a phone that was enrolled a minute ago is there, though it has signed nothing yet.
-// It is known to the hour, so d is hours at least.
+// SignedWithin reports whether the installation's key has signed a call or an answer within d before now. Its enrolment
+// counts as well: a phone that enrolled a minute ago is there, though it has signed nothing yet. The time is known to the
+// hour, so d should be hours at least.
 func (e *Enrollment) SignedWithin(now time.Time, d time.Duration) bool {
 	last := e.Push.Signed
 	if last.IsZero() {

@@ -7,24 +7,24 @@ import (
 	"tutela/storage"
 )
 
-// Succession says which enrollment has taken the place of one that was retired. Its zero value: none has.
+// Succession says which enrollment has replaced a retired one. The zero value means that none has.
 type Succession struct {
 	By        Via       `json:"by"`                // how the successor came about
 	Successor string    `json:"successor"`         // its id
-	Cause     string    `json:"cause"`             // by what the retired phone names it: the restore's id, else the successor's
-	Disputed  time.Time `json:"disputed,omitzero"` // when the retired phone said that it was not its person
+	Cause     string    `json:"cause"`             // the id by which the retired phone disputes it: the restore's, else the successor's
+	Disputed  time.Time `json:"disputed,omitzero"` // when the retired phone said that a stranger had replaced it
 	Against   string    `json:"against,omitempty"` // with Disputed: id of the installation that had its place then
 }
 
-// disputeFor is how long the phone of an enrollment that was retired may say so.
+// disputeFor is how long the phone of a retired enrollment may dispute its succession.
 const disputeFor = 24 * time.Hour
 
-// SucceededBy notes what takes the place of the enrollment, which the caller retires in the same transaction.
+// SucceededBy notes what replaces the enrollment. The caller retires the enrollment in the same transaction.
 func (e *Enrollment) SucceededBy(by Via, successor, cause string) {
 	e.Succession = Succession{By: by, Successor: successor, Cause: cause}
 }
 
-// Disputable reports whether the enrollment's phone may dispute, as of now, that what is named by cause has retired it.
+// Disputable reports whether the enrollment's phone may now dispute the succession that cause names.
 func (e *Enrollment) Disputable(cause string, now time.Time) bool {
 	return e.Status == Retired && e.Succession.Cause != "" && e.Succession.Cause == cause && now.Before(e.Changed.Add(disputeFor))
 }
@@ -54,8 +54,8 @@ func (e *Enrollment) restoredBy() string {
 	return e.Succession.Successor
 }
 
-// Renew gives an enrollment, whose phone has proven its key but did not get the answer of its enrolment, a new device token
-// in the place of the lost one, and returns that answer. One that was deleted by the lost token alone comes back.
+// Renew gives an enrollment a new device token and returns the answer to its enrolment again. Its phone has proven its key
+// but did not get the first answer. An enrollment that only the lost token has deleted comes back.
 //
 // Errors: ErrNoEnrollment; ErrSuspended.
 func (s *Service) Renew(tx *storage.Tx, uid storage.UID, e *Enrollment) (*Enrolled, error) {

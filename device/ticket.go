@@ -27,16 +27,16 @@ const (
 	pagePurpose   = "page-session"
 )
 
-// ticket is a single-use secret that lets its holder enrol for one user. Starting one on a page makes another below
-// it, for the page's QR code, which lives shorter; whichever is used first spends the root.
+// ticket is a single-use secret that lets its holder enrol for one user. To start a ticket on a page makes another one below
+// it, for the page's QR code, with a shorter life. The first of them that is used spends the root.
 type ticket struct {
 	Hash       string    `json:"hash"`               // keyed
 	Root       string    `json:"root,omitempty"`     // key of the ticket that this one was started from
 	Page       string    `json:"page,omitempty"`     // keyed hash of the page session that started it
-	Factor     string    `json:"factor,omitempty"`   // asked for; empty: any
+	Factor     string    `json:"factor,omitempty"`   // what it may enrol; empty: any
 	Plain      bool      `json:"plain,omitempty"`    // enrols only a user who has no active enrollment
-	Replaces   string    `json:"replaces,omitempty"` // id of the enrollment that the new one takes the place of
-	Enrollment string    `json:"enrollment"`         // id reserved for the enrollment to come
+	Replaces   string    `json:"replaces,omitempty"` // id of the enrollment that the new one replaces
+	Enrollment string    `json:"enrollment"`         // id reserved for the future enrollment
 	Secret     []byte    `json:"secret"`             // one-time-code secret reserved for it; sealed
 	Created    time.Time `json:"created"`
 	Expires    time.Time `json:"expires"`
@@ -49,8 +49,8 @@ var (
 		Name:  "ticket",
 		Class: storage.MFA,
 		Most:  ticketsKept * (1 + startsKept),
-		// Longer than the ticket itself: for one that was started from it at the last moment, and for the answer that a
-		// spent one still gives.
+		// The row outlives the ticket: a page may have started another from it at the last moment, and a spent ticket
+		// still repeats its answer.
 		Expires: func(t *ticket) time.Time { return t.Expires.Add(startedLife + recovery.ReplyLife) },
 		Sealed:  func(t *ticket) []storage.Field { return []storage.Field{{Name: "secret", Value: &t.Secret}} },
 	})
@@ -63,7 +63,7 @@ var (
 	ErrFactor = storage.NewError(storage.Invalid, "this factor is not available here")
 )
 
-// CheckFactor reports whether a ticket can be for a factor; "" is any.
+// CheckFactor returns an error unless a ticket can be for a factor; "" means any.
 //
 // Errors: ErrFactor.
 func CheckFactor(factor string) error {
@@ -76,15 +76,15 @@ func CheckFactor(factor string) error {
 // TicketFor says what a ticket is made for.
 type TicketFor struct {
 	Factor   string // as CheckFactor accepts it
-	Another  bool   // it enrols also while the user has an active enrollment
+	Another  bool   // it also enrols while the user has an active enrollment
 	Replaces string // id of the enrollment that is retired when the ticket enrols; its backup goes to the new one
 }
 
-// AddTicket makes a ticket for a user. One that is for no other phone, and replaces none, enrols only while the user has no
-// active enrollment; that is asked when the ticket is used, since she may have enrolled since. The ticket is 32 characters of
-// A–Z a–z 0–9, and this is the only time that it is seen.
+// AddTicket makes a ticket for a user: 32 characters of A–Z a–z 0–9, which nobody can read again. Without Another and
+// Replaces, the ticket enrols only while the user has no active enrollment. That is checked when the ticket is used, since
+// she may enrol meanwhile.
 //
-// Errors: ErrNoEnrollment, when the one to be replaced is not the user's, or is retired.
+// Errors: ErrNoEnrollment, when the enrollment to be replaced is not the user's, or is retired.
 func (s *Service) AddTicket(tx *storage.Tx, uid storage.UID, f TicketFor) (secret string, err error) {
 	if err := forgetTickets(tx, uid); err != nil {
 		return "", err
@@ -120,11 +120,11 @@ func replaceable(tx *storage.Tx, uid storage.UID, id string) (*Enrollment, error
 	return e, err
 }
 
-// ticketsKept bounds the tickets of a user that were made for her, spent ones included.
+// ticketsKept bounds the tickets that were made for a user, spent ones included.
 const ticketsKept = 64
 
-// forgetTickets makes room for one more ticket of the user: the oldest goes, with what pages have started from it. A program
-// that makes tickets without end takes nobody the newest ones away.
+// forgetTickets makes room for one more ticket of the user. It removes the oldest, with those that pages have started from it.
+// So a program that makes endless tickets never removes the newest ones.
 func forgetTickets(tx *storage.Tx, uid storage.UID) error {
 	all, err := tickets.All(tx, uid)
 	if err != nil {
@@ -147,16 +147,16 @@ func forgetTickets(tx *storage.Tx, uid storage.UID) error {
 	return err
 }
 
-// OpenTicket is a ticket that would enrol, as an admin sees it.
+// OpenTicket is a ticket that can still enrol, as an admin sees it.
 type OpenTicket struct {
 	Created  time.Time
 	Expires  time.Time
-	Via      Via    // how it would enrol a phone as it stands
-	Replaces string // id of the enrollment that it is to replace; empty: none
+	Via      Via    // how it would enrol a phone now
+	Replaces string // id of the enrollment that it will replace; empty: none
 }
 
-// OpenTickets returns the user's tickets that are neither spent nor expired, oldest first. Those that a page has made from
-// another are not counted: they are spent with it.
+// OpenTickets returns the user's tickets that are neither spent nor expired, oldest first. It leaves out tickets that a page
+// has made from another one: they are spent together.
 func OpenTickets(tx *storage.Tx, uid storage.UID) ([]OpenTicket, error) {
 	rows, err := tickets.All(tx, uid)
 	if err != nil {
@@ -189,13 +189,13 @@ func OpenTickets(tx *storage.Tx, uid storage.UID) ([]OpenTicket, error) {
 	return list, nil
 }
 
-// foundTicket is a ticket with where it lies and, when it was started from another, that other.
+// foundTicket is a ticket with its place in the store and with the ticket that it was started from.
 type foundTicket struct {
 	storage.Row[ticket]
 	root *ticket // Record itself when it has no root
 }
 
-// replyKey is the key of the reply kept for whoever spent the ticket.
+// replyKey returns the key of the reply that is kept for the phone that spent the ticket.
 func (t *foundTicket) replyKey() string { return "ticket:" + t.Key }
 
 func (t *foundTicket) reserved() Reserved {
@@ -204,7 +204,7 @@ func (t *foundTicket) reserved() Reserved {
 
 func (t *foundTicket) spent() bool { return t.root.SpentBy != nil }
 
-// spentBy reports whether it was this ticket, not another of the same root, that the key spent.
+// spentBy reports whether the key has spent this ticket, and not another one of the same root.
 func (t *foundTicket) spentBy(key Key) bool {
 	return t.Record.SpentBy != nil && t.Record.SpentBy.Same(key)
 }
@@ -254,7 +254,7 @@ func (s *Service) findTicket(tx *storage.Tx, secret string) (*foundTicket, error
 	return nil, ErrTicket
 }
 
-// mayEnroll reports whether a ticket that is not spent enrols now.
+// mayEnroll returns an error unless a ticket that is not spent can enrol now.
 //
 // Errors: ErrTicket.
 func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
@@ -285,8 +285,8 @@ func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
 	return err
 }
 
-// CheckTicket reports whether a ticket is somebody's who may still use it, without a write: one that would enrol now, or one
-// that is spent, and whose reply is kept. [Service.Enroll] looks again.
+// CheckTicket returns an error unless a ticket is still of use: it can enrol now, or it is spent and its reply is kept. It
+// writes nothing. [Service.Enroll] checks again.
 //
 // Errors: ErrTicket.
 func (s *Service) CheckTicket(ctx context.Context, secret string) error {
@@ -306,7 +306,7 @@ func (s *Service) CheckTicket(ctx context.Context, secret string) error {
 	})
 }
 
-// HoldsTicket reports whether secret is a ticket of the user that would enrol now.
+// HoldsTicket reports whether secret is a ticket of the user that can enrol now.
 func (s *Service) HoldsTicket(tx *storage.Tx, uid storage.UID, secret string) (bool, error) {
 	t, err := s.findTicket(tx, secret)
 	if err == nil && (t.UID != uid || t.spent()) {
@@ -336,8 +336,8 @@ func (s *Service) spend(tx *storage.Tx, t *foundTicket, key Key, enrollment stri
 	return errors.Join(err, tickets.Put(tx, t.UID, t.Record.Root, t.root))
 }
 
-// spendOthers removes what else could enrol a user who had no phone: her other plain tickets, and all that pages have started.
-// Else a ticket that lay about could enrol a second phone days later.
+// spendOthers removes everything else that could enrol a user who had no phone: her other plain tickets, and all that pages
+// have started. Otherwise a forgotten ticket could enrol a second phone days later.
 func spendOthers(tx *storage.Tx, t *foundTicket) error {
 	rows, err := tickets.All(tx, t.UID)
 	for _, row := range rows {
@@ -349,14 +349,14 @@ func spendOthers(tx *storage.Tx, t *foundTicket) error {
 	return err
 }
 
-// TicketURL is the link to the page of a ticket.
+// TicketURL returns the link to the page of a ticket.
 func (s *Service) TicketURL(secret string) string {
 	return s.bases.Public() + "/mfa/enrollment?ticket=" + url.QueryEscape(secret)
 }
 
-// EnrollmentURI is the text of the QR code that a started ticket is shown as. Apps take enrollment_tx_id; a plain
-// TOTP app takes secret. The organisation's name and the account are clipped to what a code has room for whose modules a
-// camera can tell apart, and the name has no colon: at the first one apps cut the label in two.
+// EnrollmentURI returns the text of a started ticket's QR code. Apps read enrollment_tx_id from it; a plain TOTP app reads
+// secret. It clips the organisation's name and the account, because a camera cannot read a code with too many modules. The
+// name has no colon, because apps cut the label at the first colon.
 //
 // Source: guardian-wire.md §1.1.
 func (s *Service) EnrollmentURI(account, txID string, r Reserved) string {
@@ -371,8 +371,8 @@ func (s *Service) EnrollmentURI(account, txID string, r Reserved) string {
 }
 
 const (
-	qrBytes         = 450 // that a QR code of version 16 and level M holds: 89 modules wide with its margin
-	leastLabelBytes = 80  // for the organisation's name, twice, and the account, whatever the base URL takes
+	qrBytes         = 450 // what a QR code of version 16 and level M holds: 89 modules wide with its margin
+	leastLabelBytes = 80  // for the organisation's name, twice, and the account, however long the base URL is
 )
 
 func enrollmentURI(issuer, account string, pairs [][2]string) string {
@@ -386,7 +386,7 @@ func enrollmentURI(issuer, account string, pairs [][2]string) string {
 	return "otpauth://totp/" + escapePart(issuer) + ":" + escapePart(account) + "?" + query.String()
 }
 
-// clip shortens a text until it takes at most room bytes when it is percent-encoded, and shows that it did.
+// clip shortens a text until it takes at most room bytes when it is percent-encoded, and marks the cut.
 func clip(text string, room int) string {
 	if len(escapePart(text)) <= room {
 		return text
@@ -402,11 +402,11 @@ func clip(text string, room int) string {
 
 const ellipsis = "…"
 
-// escapePart percent-encodes as JavaScript's encodeURIComponent does: a space is %20, which every reader takes for a
-// space, where + is one only in forms.
+// escapePart percent-encodes as JavaScript's encodeURIComponent does. It writes a space as %20, which every reader
+// understands; + means a space only in forms.
 func escapePart(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
-// TicketURI is the text of the QR code of a bare ticket, for a terminal.
+// TicketURI returns the text of the QR code of a bare ticket, for a terminal.
 //
 // Errors: ErrTicket.
 func (s *Service) TicketURI(ctx context.Context, secret string) (uri string, err error) {

@@ -10,13 +10,14 @@ import (
 	"tutela/storage"
 )
 
-// readsFor is how long the key of a retired enrollment still reads the last notices: that it was retired is one of them.
+// readsFor is how long the key of a retired enrollment can still read the last notices, among them the one that says that
+// the enrollment was retired.
 const readsFor = 7 * 24 * time.Hour
 
-// ProveReader is Prove for a call that reads notices: it also lets the key of an enrollment in that was retired within
-// seven days.
+// ProveReader is Prove for a call that reads notices: it also accepts the key of an enrollment that was retired less than
+// seven days ago.
 //
-// Errors: those of Prove, but for the device token always ErrUnsigned.
+// Errors: those of Prove; ErrUnsigned for every device token.
 func (s *Service) ProveReader(ctx context.Context, id, bearer string) (Proof, error) {
 	p, e, err := s.identify(ctx, id, bearer, true)
 	if err != nil || e.readsLast(s.store.Now()) {
@@ -30,8 +31,8 @@ func (e *Enrollment) readsLast(now time.Time) bool {
 	return e.Status == Retired && now.Before(e.Changed.Add(readsFor))
 }
 
-// Notices returns what the caller's phone was told after since, oldest first: of the notices since its enrollment was made
-// those that mean it. When there are none it first waits, up to wait or the end of ctx, for one.
+// Notices returns the notices to the caller's phone after since, oldest first. It returns none from before the enrollment was
+// made. When there are none it waits for one, at most wait, or until ctx ends.
 //
 // Errors: ErrUnsigned; ErrNoEnrollment; ErrSuspended.
 func (s *Service) Notices(ctx context.Context, p Proof, since time.Time, wait time.Duration) (list []push.Message, err error) {
@@ -67,7 +68,7 @@ func (s *Service) notices(ctx context.Context, p Proof, since time.Time) (list [
 	return list, err
 }
 
-// CheckReader is CheckSigned for a proof of ProveReader.
+// CheckReader does for a proof of ProveReader what CheckSigned does for a proof of Prove.
 func (s *Service) CheckReader(tx *storage.Tx, p Proof) (*Enrollment, error) {
 	e, err := s.CheckSigned(tx, p)
 	if !errors.Is(err, ErrNoEnrollment) {
@@ -80,8 +81,8 @@ func (s *Service) CheckReader(tx *storage.Tx, p Proof) (*Enrollment, error) {
 	return e, nil
 }
 
-// meant reports whether a notice is for the enrollment's phone: for it alone, or for all of the user's, from the
-// enrolment on until it is retired.
+// meant reports whether a notice is for the enrollment's phone: for this phone alone, or for all phones of the user, between
+// its enrolment and its end.
 func (e *Enrollment) meant(n recovery.NoticePayload) bool {
 	if n.Enrollment != "" {
 		return n.Enrollment == e.ID

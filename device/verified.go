@@ -9,15 +9,15 @@ import (
 // maxVerified bounds how many signatures are remembered: 32 bytes each, and the map around them.
 const maxVerified = 1 << 14
 
-// verified remembers which device JWTs have verified by which key. An app makes one and uses it for up to two hours
-// of polling, and a signature of P-256 costs 95 µs to verify, most of what a poll costs. Only the signature is
-// remembered, which holds for ever; claims and times are looked at every time. Safe for concurrent use.
+// verified remembers which device JWTs each key has verified. An app uses one JWT for up to two hours of polling, and to
+// check a P-256 signature takes 95 µs, most of what a poll costs. It remembers only the signature, which stays valid for
+// ever; every call still checks claims and times. Safe for concurrent use.
 type verified struct {
 	mu   sync.Mutex
 	seen map[[sha256.Size]byte]struct{}
 }
 
-// payload is Key.Verify for a JWT that comes again and again.
+// payload does what Key.Verify does, quickly for a JWT that has verified before.
 //
 // Errors: ErrSignature.
 func (v *verified) payload(k Key, token string) ([]byte, error) {
@@ -35,7 +35,7 @@ func (v *verified) payload(k Key, token string) ([]byte, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.seen == nil || len(v.seen) >= maxVerified {
-		v.seen = make(map[[sha256.Size]byte]struct{}, 64) // what still comes is verified once more
+		v.seen = make(map[[sha256.Size]byte]struct{}, 64) // JWTs still in use are verified once more
 	}
 	v.seen[id] = struct{}{}
 	return payload, nil

@@ -28,15 +28,15 @@ func WatchCalls(tx *storage.Tx, uid storage.UID, e *Enrollment, restore string, 
 		}
 	}
 	if len(kept) >= watchesKept {
-		kept = kept[1:] // CalledDuring assumes of it that the phone called
+		kept = kept[1:] // for it CalledDuring assumes that the phone called
 	}
 	kept = append(kept, Watch{Restore: restore, Until: until})
 	e.Push.Watches = kept
 	return Put(tx, uid, e)
 }
 
-// CalledDuring reports whether the enrollment's phone made a signed call, or gave a signed answer, while the restore's watch ran. Of a watch that is
-// not kept any more it assumes so: a flood of restores must not hide that the phone is there.
+// CalledDuring reports whether the enrollment's phone made a signed call or gave a signed answer during the restore's watch.
+// It returns true when the watch is no longer kept: a flood of restores must not hide that the phone is there.
 func (e *Enrollment) CalledDuring(restore string) bool {
 	for _, w := range e.Push.Watches {
 		if w.Restore == restore {
