@@ -9,17 +9,17 @@ import (
 	"tutela/storage"
 )
 
-// The bounds of what a user's restores take: a thief of a platform backup can make many.
+// The bounds on a user's restores: a thief of a platform backup can start many.
 const (
 	mostOpen = 24 // that are not over
 	mostOver = 48 // that are kept for an admin to see
 	mostKeys = 64 // that the starts of a handle named within the hour
 )
 
-// makeRoom removes restores of the user until one more is within the bounds. Of those that are over the oldest go, first
-// those of which nothing came. Of the open ones the oldest of the network goes that has begun most: so a flood evicts itself.
-// What the old installation has allowed stays, and so does the latest of each network from which the user has logged in
-// before.
+// makeRoom removes restores of the user until one more is within the bounds. Among restores that are over, the oldest go,
+// and first those that led to nothing. Among the open ones, it removes the oldest of the network that has begun the most: so
+// a flood evicts itself. A restore that the old installation has allowed stays, and so does the latest of each network from
+// which the user has logged in before.
 func makeRoom(tx *storage.Tx, uid storage.UID) error {
 	rows, err := restores.All(tx, uid)
 	if err != nil || len(rows) < mostOpen {
@@ -55,12 +55,12 @@ func without(rows []row, gone row) []row {
 	return slices.DeleteFunc(rows, func(r row) bool { return r.Key == gone.Key })
 }
 
-// over reports whether nothing comes of the restore any more.
+// over reports whether the restore has ended.
 func (r *restore) over(tx *storage.Tx) bool {
 	return !r.Done.IsZero() || !r.Chosen.IsZero() || !tx.Now().Before(r.Expires)
 }
 
-// weight says how long a restore that is over is worth keeping: one that was done repeats its answer for thirty days.
+// weight says how much a restore that is over is worth keeping: a done one repeats its answer for thirty days.
 func (r *restore) weight() int {
 	switch {
 	case !r.Done.IsZero():
@@ -72,7 +72,7 @@ func (r *restore) weight() int {
 	}
 }
 
-// evictable returns which of a user's open restores, oldest first, goes first.
+// evictable returns the open restore that goes first. open is oldest first.
 func evictable(tx *storage.Tx, uid storage.UID, open []row) (row, error) {
 	hers, err := login.NetworksOf(tx, uid)
 	if err != nil {
@@ -98,8 +98,8 @@ func evictable(tx *storage.Tx, uid storage.UID, open []row) (row, error) {
 	}), nil
 }
 
-// forgetKeys removes the oldest of the keys that the starts of a handle named, until one more is within the bound. One that is
-// forgotten may be named again, which costs its caller a call that counts against the address all the same.
+// forgetKeys removes the oldest keys that the starts of a handle named, until one more is within the bound. A caller may name
+// a forgotten key again; that call still counts against his address.
 func forgetKeys(tx *storage.Tx, uid storage.UID, handle string) error {
 	keys, err := namedKeys.Prefixed(tx, uid, handle)
 	if err != nil || len(keys) < mostKeys {

@@ -29,29 +29,29 @@ const (
 	Chosen           Reason = "chosen" // the person chose first-time setup
 )
 
-// Decision is what comes next, and why.
+// Decision says what comes next, and why.
 type Decision struct {
 	Step   Step   `json:"step"`
 	Reason Reason `json:"reason,omitempty"`
 }
 
-// Facts are what a decision follows from. They are gathered anew, in the transaction that acts on the decision.
+// Facts are the inputs of a decision. The transaction that acts on the decision gathers them anew.
 type Facts struct {
 	Done      bool      // a right code was given
 	Chosen    bool      // first-time setup was chosen
 	NoHandle  bool      // the restore came without a handle
 	Disabled  bool      // it said that automatic_restore is false
 	Found     bool      // there is a backup under the handle now
-	Blocked   bool      // the user is
-	Vetoed    bool      // a restore of this backup was, in the last 24 hours
+	Blocked   bool      // the user is blocked
+	Vetoed    bool      // a restore of this backup was vetoed in the last 24 hours
 	HasCode   bool      // the user has a recovery code that counts
 	Asked     bool      // the old installation was asked when the restore began, and is still there
 	Allowed   bool      // it said that the restore may go on
-	WaitUntil time.Time // the end of the time that it has; with Asked
+	WaitUntil time.Time // with Asked: until then the old installation can object
 	Now       time.Time
 }
 
-// Decide is the rule: the first line that holds. It has no other input than the facts.
+// Decide is the rule: the first line that holds decides. It has no input but the facts.
 //
 // Source: app-api.md "Restore after a reinstall".
 func Decide(f Facts) Decision {

@@ -11,8 +11,8 @@ import (
 	"tutela/storage/setting"
 )
 
-// disputePolicy says what comes of the word of a phone that was retired. Whoever holds it may be a thief who was locked out:
-// so by default it is told, and decides nothing.
+// disputePolicy says what a dispute by a retired phone does. The person who holds that phone may be a thief who was locked out:
+// so by default a dispute is reported and decides nothing.
 var disputePolicy = setting.OneOf("restore.dispute", "what the word of a phone that was taken over does", disputeTell, disputeSuspend)
 
 // The values of restore.dispute.
@@ -62,7 +62,7 @@ func (s *Service) Dispute(ctx context.Context, p device.Proof, id string, actor 
 	})
 }
 
-// markDisputed has the list of restores show that one was disputed.
+// markDisputed marks a restore as disputed in the list of restores.
 func (s *Service) markDisputed(tx *storage.Tx, uid storage.UID, e *device.Enrollment) error {
 	f, err := s.byID(tx, e.Succession.Cause)
 	if errors.Is(err, ErrNone) || err == nil && f.UID != uid {
@@ -75,7 +75,7 @@ func (s *Service) markDisputed(tx *storage.Tx, uid storage.UID, e *device.Enroll
 	return put(tx, f)
 }
 
-// actOn does what the policy says to the installation that has taken the place of e, and records the dispute.
+// actOn treats the installation that has replaced e as the policy says, and records the dispute.
 func (s *Service) actOn(tx *storage.Tx, uid storage.UID, e, last *device.Enrollment, actor audit.Actor) error {
 	policy, err := disputePolicy.Get(tx)
 	if err != nil {

@@ -11,25 +11,25 @@ import (
 	"tutela/storage"
 )
 
-// mostListed bounds a list of restores to its newest: a thief of a platform backup can make many.
+// mostListed is how many restores a list shows, the newest ones: a thief of a platform backup can start many.
 const mostListed = 100
 
-// End is how a restore ended, for an admin. One that is still open has none.
+// End says how a restore ended, for an admin. It is empty for an open restore.
 type End string
 
 // The ends.
 const (
 	EndDone    End = "done"
-	EndChosen  End = "chosen"  // first-time setup was
+	EndChosen  End = "chosen"  // the person chose first-time setup
 	EndVetoed  End = "vetoed"  // by the old installation
 	EndClosed  End = "closed"  // another restore of the same backup was done; later it counts as expired
-	EndExpired End = "expired" // nothing came of it in its time
+	EndExpired End = "expired" // it was not finished in time
 )
 
 // Listed is a restore in a list.
 type Listed struct {
 	ID         string
-	Step       Step // of one that is over: as it was at its start, but for done and chosen
+	Step       Step // when it is over: the step at its start, except for done and chosen
 	Reason     Reason
 	Name       string // of the phone that wants to take over
 	Started    time.Time
@@ -38,8 +38,8 @@ type Listed struct {
 	Backup     string
 	Enrollment string // the new installation's, when done
 	End        End
-	Disputed   bool // the phone that it has retired says that it was not its person
-	Vetoed     bool // a veto keeps the restores of the backup closed now
+	Disputed   bool // the retired phone says that a stranger has replaced it
+	Vetoed     bool // a veto bars restores of the backup now
 	MayAllow   bool // in a phone's list: a word of the caller's ends its wait, for it has the caller's backup
 }
 
@@ -79,13 +79,13 @@ func (s *Service) open(ctx context.Context, p device.Proof) (list []Listed, err 
 	return list, nil
 }
 
-// List returns the user's restores of the last day, and of the last thirty days those that were done or vetoed: newest
-// first, at most 100.
+// List returns the user's restores of the last day, and the done or vetoed ones of the last thirty days: newest first, at most
+// 100.
 func (s *Service) List(tx *storage.Tx, uid storage.UID) ([]Listed, error) {
 	return s.list(tx, uid, func(*restore) bool { return true })
 }
 
-// list returns those of the user's restores that which picks, in the order of List.
+// list returns the user's restores for which which is true, in the order of List.
 func (s *Service) list(tx *storage.Tx, uid storage.UID, which func(*restore) bool) ([]Listed, error) {
 	rows, err := restores.All(tx, uid)
 	if err != nil {
@@ -95,7 +95,7 @@ func (s *Service) list(tx *storage.Tx, uid storage.UID, which func(*restore) boo
 	slices.SortFunc(rows, func(a, b storage.Row[restore]) int {
 		return cmp.Or(b.Record.Started.Compare(a.Record.Started), strings.Compare(a.Key, b.Key))
 	})
-	// Restores of one backup share their scene: it is read once.
+	// Restores of one backup share their scene, so read it once.
 	scenes := make(map[string]*scene, 1)
 	list := make([]Listed, 0, min(len(rows), mostListed))
 	for _, row := range rows[:min(len(rows), mostListed)] {
@@ -141,7 +141,7 @@ func (r *restore) listed(sc *scene) Listed {
 	case sc.closed(r):
 		l.End = EndClosed
 	}
-	// What comes next is over; an admin sees what came first, or why nothing goes on.
+	// Nothing comes next. An admin sees the first step, or why the restore cannot go on.
 	switch l.End {
 	case EndClosed, EndExpired:
 		l.Step = r.First.Step

@@ -14,7 +14,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// Outcome is what a new installation gets when it has taken over: an enrolment's answer, with the next recovery code.
+// Outcome is the answer to a new installation that has taken over: the answer to an enrolment, with the next recovery code.
 type Outcome struct {
 	device.Enrolled
 	RestoreHandle string         `json:"restore_handle"` // a new one; the old one is dead
@@ -61,7 +61,7 @@ func (s *Service) RestoreWithCode(ctx context.Context, id, token, typed string, 
 	return outcome, nil
 }
 
-// takesCode reports whether a code is looked at now.
+// takesCode returns an error unless the restore accepts a code now.
 //
 // Errors: ErrNotReady, with the time to wait while the old installation is asked.
 func takesCode(f Facts) error {
@@ -76,7 +76,7 @@ func takesCode(f Facts) error {
 	}
 }
 
-// errBlockedReply is what is told of a kept reply while the user is blocked.
+// errBlockedReply answers a request for a kept reply while the user is blocked.
 var errBlockedReply = ErrNotReady.With("the user is blocked")
 
 // again returns the kept reply to the call that redeemed the same code.
@@ -96,7 +96,7 @@ func (s *Service) again(tx *storage.Tx, f row, code recovery.Code, typo error) (
 	return readOutcome(kept)
 }
 
-// replyKey is the key of the reply that is kept for the restore.
+// replyKey returns the key of the reply that is kept for the restore.
 func replyKey(f row) string { return "restore:" + f.Key }
 
 func readOutcome(kept *recovery.Reply) (*Outcome, error) {
@@ -135,7 +135,7 @@ func (s *Service) redeem(tx *storage.Tx, f row, sc *scene, code recovery.Code, h
 	if err != nil {
 		return nil, err
 	}
-	// After the rotation and the retirement, which erase every reply that is kept.
+	// Keep the reply last: the rotation and the retirement before erase all kept replies.
 	kept := recovery.Reply{Enrollment: e.ID, Code: s.recovery.HashForReply(f.UID, code), Body: body}
 	return outcome, errors.Join(
 		device.CarryCode(tx, f.UID, e),
@@ -155,8 +155,8 @@ func (r *restore) installation() device.Installation {
 	}
 }
 
-// takeOver puts e in the place of the old installation and ends the restore. It notifies the user's phones, and the old one,
-// which is no longer among them.
+// takeOver replaces the old installation by e and ends the restore. It notifies the user's phones, and also the old one, which
+// is no longer among them.
 func (s *Service) takeOver(tx *storage.Tx, f row, sc *scene, e *device.Enrollment, handle string) error {
 	if err := s.backups.Move(tx, f.UID, sc.backup, sc.old, e, handle); err != nil {
 		return err
@@ -174,19 +174,19 @@ func (s *Service) takeOver(tx *storage.Tx, f row, sc *scene, e *device.Enrollmen
 	f.Record.Done = tx.Now()
 	f.Record.Enrollment = e.ID
 	f.Record.Kept = tx.Now().Add(keptDecided)
-	f.Record.Push = push.KeptAddress{} // it is the enrollment's now
+	f.Record.Push = push.KeptAddress{} // the enrollment has it now
 	tx.Wake(f.UID)
 	return errors.Join(put(tx, f), recovery.Notify(tx, f.UID, notice))
 }
 
-// record writes the events of a restore that is done. The phone's name, which lies in the restore, is left out.
+// record writes the events of a finished restore. It leaves out the phone's name, which lies in the restore.
 func record(tx *storage.Tx, f row, sc *scene, e *device.Enrollment, actor audit.Actor) error {
 	done := audit.Detail{Enrollment: e.ID, Backup: sc.backup.ID}
 	err := audit.Record(tx, actor, audit.Event{Type: audit.RestoreDone, UID: f.UID}, done)
 	if sc.old == nil {
 		return err
 	}
-	// Retiring it has changed its status: what it was tells that an admin had suspended it as lost.
+	// The old status says whether an admin had suspended the phone as lost; to retire it has changed the present one.
 	event := audit.Event{Type: audit.DeviceMoved, UID: f.UID, Facts: audit.Facts{audit.FactWhy: audit.WhyRestored}}
 	if sc.was == device.Suspended {
 		event.Facts[audit.FactWas] = audit.Word(sc.was)
@@ -195,11 +195,11 @@ func record(tx *storage.Tx, f row, sc *scene, e *device.Enrollment, actor audit.
 	return errors.Join(err, audit.Record(tx, actor, event, moved))
 }
 
-// State returns how a restore stands. With proof, a compact JWS by the new installation's key, a restore that is done also
-// returns its outcome: from its kept reply or, when that is kept no longer and the installation has made no call yet, anew
-// with a fresh proof ([Service.repeat]).
+// State returns the state of a restore. proof is a compact JWS by the new installation's key, or empty. With it, State also
+// returns the outcome of a finished restore: the kept reply, or, when that is gone and the installation has made no call yet, a
+// new one for a fresh proof ([Service.repeat]).
 //
-// Errors: ErrNone; ErrToken; of a restore that is done, with a proof: ErrProof, and those of repeat.
+// Errors: ErrNone; ErrToken; for a finished restore with a proof also ErrProof, and those of repeat.
 func (s *Service) State(ctx context.Context, id, token, proof string, actor audit.Actor) (*State, error) {
 	var state State
 	var key device.Key
@@ -217,7 +217,7 @@ func (s *Service) State(ctx context.Context, id, token, proof string, actor audi
 		if sc.facts.Blocked {
 			return errBlockedReply
 		}
-		// Read here, verified outside: a signature makes nobody wait.
+		// Read here, and verify outside the transaction, so that nobody waits for a signature.
 		kept, err = recovery.KeptReply(tx, f.UID, replyKey(f))
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil
@@ -245,11 +245,11 @@ func (s *Service) State(ctx context.Context, id, token, proof string, actor audi
 	return &state, nil
 }
 
-// FirstTimeSetup ends a restore because the person has lost the code, or wants a clean start. It marks the restore for admins
-// to see, and declares no code lost: whoever has the handle alone can call it. Nothing of the old installation changes. Once
-// more is no error.
+// FirstTimeSetup ends a restore because the person has lost the code, or wants a clean start. It marks the restore for admins.
+// It does not declare the code lost, because a thief who has only the handle can call it. The old installation does not
+// change. Calling it again is no error.
 //
-// Errors: ErrNone; ErrToken; ErrNotReady, when it is done.
+// Errors: ErrNone; ErrToken; ErrNotReady, when the restore is done.
 func (s *Service) FirstTimeSetup(ctx context.Context, id, token string, actor audit.Actor) (*State, error) {
 	var state State
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
@@ -272,8 +272,8 @@ func (s *Service) FirstTimeSetup(ctx context.Context, id, token string, actor au
 	return &state, nil
 }
 
-// giveUp marks a restore as given up. The phone's push address is kept no longer than it is needed. Under a handle that is
-// nobody's it does the same, and the event is gone with the restore.
+// giveUp marks a restore as given up, and erases the phone's push address, which is not needed any more. For an unknown handle it
+// does the same work, and the event goes with the restore.
 func giveUp(tx *storage.Tx, f row, sc *scene, actor audit.Actor) error {
 	f.Record.Chosen = tx.Now()
 	f.Record.Push = push.KeptAddress{}

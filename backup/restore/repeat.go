@@ -16,7 +16,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// A lost answer that is kept no longer is made anew for the new installation's key, for as long as the restore's row is kept.
+// After a lost answer is no longer kept, the new installation's key gets a new one, as long as the restore's row is kept.
 const (
 	proofFor     = 5 * time.Minute // how far its iat may be from our time
 	repeatWindow = time.Hour
@@ -26,8 +26,8 @@ const (
 // ErrOften reports that a lost answer was asked for too often, with the time to wait.
 var ErrOften = storage.NewError(storage.Limited, "the answer was asked for too often; wait before you ask again")
 
-// repeated is a time at which the answer was made anew. Proof is the hash of what was signed: each counts once. It is
-// remembered longer than a proof is fresh.
+// repeated is a time at which the answer was made anew. Proof is the hash of the signed bytes: each proof works once, and is
+// remembered for longer than it is fresh.
 type repeated struct {
 	At    time.Time `json:"at"`
 	Proof string    `json:"proof"`
@@ -35,7 +35,7 @@ type repeated struct {
 
 // proof is a Restore-Proof whose signature holds.
 type proof struct {
-	hash string    // of what was signed: another signature over the same is the same proof
+	hash string    // of the signed bytes: another signature over the same bytes is the same proof
 	at   time.Time // its iat
 }
 
@@ -49,12 +49,12 @@ func proofOf(jws string, seconds float64) proof {
 	}
 }
 
-// repeat makes the answer of a restore that is done anew for whoever has proven the new installation's key: with a new device
-// token and restore handle, and with a fresh recovery code while the stored one is the one that this restore issued, which
-// nobody can have got.
+// repeat makes a new answer for a finished restore, for a caller who has proven the new installation's key. The answer has a
+// new device token and restore handle. It also has a fresh recovery code if the stored code is still the one that this
+// restore issued, because then nobody has received that one.
 //
-// Errors: ErrNone, also when the new installation is retired; ErrToken; ErrNotReady, when that has made its first call, or the
-// user is blocked; device.ErrSuspended; device.ErrClockSkew; ErrProof; ErrOften.
+// Errors: ErrNone, also when the new installation is retired; ErrToken; ErrNotReady, when that installation has made its first
+// call or the user is blocked; device.ErrSuspended; device.ErrClockSkew; ErrProof; ErrOften.
 func (s *Service) repeat(ctx context.Context, id, token string, p proof, actor audit.Actor) (*Outcome, error) {
 	off := s.store.Wall().Sub(p.at)
 	handle := backup.NewHandle()
@@ -83,7 +83,7 @@ func (s *Service) repeat(ctx context.Context, id, token string, p proof, actor a
 	return outcome, err
 }
 
-// repeatable returns the new installation of a restore that is done, which has not made a call yet.
+// repeatable returns the new installation of a finished restore, if that has not made a call yet.
 //
 // Errors: ErrNone; ErrNotReady.
 func repeatable(tx *storage.Tx, f row) (*device.Enrollment, error) {
@@ -105,7 +105,7 @@ func repeatable(tx *storage.Tx, f row) (*device.Enrollment, error) {
 
 // countRepeat notes that an answer is made anew.
 //
-// Errors: ErrProof, for one that was used before; ErrOften.
+// Errors: ErrProof, for a proof that was used before; ErrOften.
 func (r *restore) countRepeat(p proof, now time.Time) error {
 	var recent []repeated
 	for _, old := range r.Repeats {

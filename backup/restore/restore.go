@@ -1,15 +1,15 @@
-// Package restore decides how a reinstalled app comes back, and brings it about: a new installation takes over from an
-// old one by the user's recovery code.
+// Package restore decides how a reinstalled app comes back, and carries it out: a new installation takes over from an old one
+// with the user's recovery code.
 //
 // Four things always hold:
 //
-//   - What comes next is [Decide] of facts gathered in the same transaction, at every call, until the restore is over.
-//     Nothing that was decided before is believed.
-//   - A right code spends itself, binds the new installation, retires the old one, moves the backup and closes the other
-//     restores of that backup in one transaction: nobody ever has two installations by one backup, or none.
-//   - A wrong code is counted before its answer leaves; nothing else that is refused writes anything.
-//   - A restore lies among the rows of the backup's user, or, when its handle is known to nobody, under a uid made from
-//     the handle by a keyed hash, where the same is read and written.
+//   - At every call, until the restore is over, [Decide] finds the next step from facts that the same transaction has
+//     gathered. No earlier decision counts.
+//   - One transaction spends a right code, binds the new installation, retires the old one, moves the backup and closes the
+//     other restores of that backup. So one backup never gives a user two installations, or none.
+//   - A wrong code is counted before its answer leaves. Nothing else that is refused writes anything.
+//   - A restore lies among the rows of the backup's user. For an unknown handle it lies under a uid that is a keyed hash of
+//     the handle, where the same is read and written.
 package restore
 
 import (
@@ -34,10 +34,10 @@ import (
 const (
 	life        = 15 * time.Minute
 	keptAsked   = 24 * time.Hour
-	keptDecided = 30 * 24 * time.Hour // of one that was done or vetoed
+	keptDecided = 30 * 24 * time.Hour // of a restore that was done or vetoed
 )
 
-// Whether the old installation is asked, and for how long: settled when a restore begins.
+// Whether the old installation is asked, and for how long. Both are decided when a restore begins.
 var (
 	askPolicy = setting.OneOf("restore.veto", "when the old phone is asked before a restore takes a code", askAlive, askAlways, askNever)
 	firstWait = setting.Duration("restore.first_wait", "how long a restore waits for an old phone that keeps silent",
@@ -48,7 +48,7 @@ var (
 
 // The values of restore.veto.
 const (
-	askAlive  = "alive" // asked when something signed by it came within aliveFor
+	askAlive  = "alive" // it is asked if its key has signed something within aliveFor
 	askAlways = "on"
 	askNever  = "off"
 )
@@ -62,15 +62,15 @@ const (
 type restore struct {
 	ID       string `json:"id"`     // rst_ and who has it under a MAC
 	Token    string `json:"token"`  // keyed hash of the restore token
-	Backup   string `json:"backup"` // its id; of a handle that is nobody's, a made-up one
+	Backup   string `json:"backup"` // id of the backup; for an unknown handle a made-up one
 	Handle   string `json:"handle"` // keyed hash of the handle, as the backup had it
-	Moves    int    `json:"moves"`  // the backup's, as they were: another restore that succeeds raises them
+	Moves    int    `json:"moves"`  // Backup.Moves at the start: another restore that succeeds raises it
 	Old      string `json:"old"`    // id of the installation that it began against; zeros: none. Empty in rows of earlier releases
 	NoHandle bool   `json:"no_handle,omitempty"`
 	Disabled bool   `json:"disabled,omitempty"`
 	Network  string `json:"network,omitempty"` // that the start came from
 
-	// What the new installation says about itself; zeros under a handle that is nobody's.
+	// What the new installation says about itself; zeros for an unknown handle.
 	Identifier   string           `json:"identifier"`
 	Name         string           `json:"name"`
 	Key          device.Key       `json:"key"`
@@ -80,9 +80,9 @@ type restore struct {
 
 	Started    time.Time  `json:"started"`
 	Expires    time.Time  `json:"expires"`
-	Kept       time.Time  `json:"kept"` // until then as a row
+	Kept       time.Time  `json:"kept"` // the row is kept until then
 	First      Decision   `json:"first"`
-	Asked      bool       `json:"watched,omitempty"`   // the old installation is, and its calls are noticed
+	Asked      bool       `json:"watched,omitempty"`   // the old installation was asked, and its calls are noticed
 	FirstWait  time.Time  `json:"first_wait,omitzero"` // with Asked: until then a code waits for a silent one
 	LongWait   time.Time  `json:"long_wait,omitzero"`  // with Asked: until then it waits for one that calls
 	Allowed    time.Time  `json:"allowed,omitzero"`    // by the old installation
@@ -95,7 +95,7 @@ type restore struct {
 	Repeats    []repeated `json:"repeats,omitempty"`    // when done: the answers that were made anew within the hour
 }
 
-// veto keeps the restores of one backup closed; its key is the backup's id.
+// veto bars the restores of one backup; its key is the backup's id.
 type veto struct {
 	At time.Time `json:"at"`
 	By []voice   `json:"by,omitempty"` // whose word it is, oldest first: of each phone the latest, voicesKept at most
@@ -140,8 +140,8 @@ const (
 	tokenCharacters = 43 // of 62: 256 bits
 )
 
-// Errors of restores. Of a code they are recovery.ErrWrongCode, recovery.ErrTypo and recovery.ErrLimited; of a key that
-// an enrollment of the user has, device.ErrKeyInUse.
+// Errors of restores. A wrong code gets recovery.ErrWrongCode, recovery.ErrTypo or recovery.ErrLimited; a key that an
+// enrollment of the user has already gets device.ErrKeyInUse.
 var (
 	ErrNone     = storage.NewError(storage.NotFound, "there is no such restore, or it is over")
 	ErrNotReady = storage.NewError(storage.Conflict, "this step of the restore does not allow it")
@@ -177,8 +177,8 @@ type State struct {
 	Step      Step
 	Reason    Reason
 	Expires   time.Time
-	WaitUntil time.Time // with OldDeviceAsked: a code that comes before it is not looked at; else zero
-	Result    *Outcome  // of one that is done, to whoever proves to be the new installation
+	WaitUntil time.Time // with OldDeviceAsked: an earlier code is not looked at; else zero
+	Result    *Outcome  // when done, for a caller who proves to be the new installation
 }
 
 func (r *restore) state(f Facts) State {
@@ -195,12 +195,12 @@ func (r *restore) state(f Facts) State {
 	return s
 }
 
-// row is a restore with where it lies.
+// row is a restore with its place in the store.
 type row = storage.Row[restore]
 
 func put(tx *storage.Tx, r row) error { return restores.Put(tx, r.UID, r.Key, r.Record) }
 
-// find returns the restore with an id to the holder of its token. One that is done is found as long as its row is kept.
+// find returns the restore with an id, for the holder of its token. It finds a finished restore as long as its row is kept.
 //
 // Errors: ErrNone; ErrToken.
 func (s *Service) find(tx *storage.Tx, id, token string) (row, error) {
@@ -214,7 +214,8 @@ func (s *Service) find(tx *storage.Tx, id, token string) (row, error) {
 	return f, nil
 }
 
-// CheckToken reports whether a token is that of a restore which is open, or whose row is kept. What acts on it looks again.
+// CheckToken returns an error unless token belongs to a restore that is open or whose row is kept. A transaction that acts on
+// the restore checks again.
 //
 // Errors: ErrNone; ErrToken.
 func (s *Service) CheckToken(ctx context.Context, id, token string) error {
@@ -248,13 +249,13 @@ func (s *Service) byID(tx *storage.Tx, id string) (row, error) {
 // scene holds the inputs of Decide that all restores of a backup share.
 type scene struct {
 	backup *backup.Backup     // nil: there is none
-	old    *device.Enrollment // the installation that writes to it; nil: there is none
-	was    device.Status      // of old, as it was read
-	known  bool               // the uid is a user's; else all of this is nobody's
+	old    *device.Enrollment // the installation that writes to the backup; nil: there is none
+	was    device.Status      // status of old when it was read
+	known  bool               // the handle belongs to a user
 	facts  Facts
 }
 
-// scene reads what concerns the restores of a backup. It reads the same for a backup and a user that do not exist.
+// scene reads what all restores of a backup depend on. It makes the same reads for a backup and a user that do not exist.
 func (s *Service) scene(tx *storage.Tx, uid storage.UID, backupID string) (*scene, error) {
 	var sc scene
 	var err error
@@ -274,7 +275,7 @@ func (s *Service) scene(tx *storage.Tx, uid storage.UID, backupID string) (*scen
 	return &sc, err
 }
 
-// readUser reads the facts about the user alone.
+// readUser reads the facts about the user.
 func (sc *scene) readUser(tx *storage.Tx, uid storage.UID) error {
 	sc.facts.Now = tx.Now()
 	u, err := user.Get(tx, uid)
@@ -315,7 +316,7 @@ func (sc *scene) of(r *restore) Facts {
 	return f
 }
 
-// waitFor returns until when a code waits for the old installation, which was asked.
+// waitFor returns until when a code must wait for the old installation, which was asked.
 func (r *restore) waitFor(old *device.Enrollment, now time.Time) time.Time {
 	first := r.FirstWait
 	long := r.LongWait
@@ -330,9 +331,9 @@ func (r *restore) waitFor(old *device.Enrollment, now time.Time) time.Time {
 	return first
 }
 
-// look finds a restore by its token, with the facts about it.
+// look finds a restore and its scene, for the holder of its token.
 //
-// Errors: ErrNone, also for one that was closed; ErrToken.
+// Errors: ErrNone, also when the restore was closed; ErrToken.
 func (s *Service) look(tx *storage.Tx, id, token string) (row, *scene, error) {
 	f, err := s.find(tx, id, token)
 	if err != nil {

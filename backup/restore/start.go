@@ -17,13 +17,14 @@ import (
 	"tutela/storage/audit"
 )
 
-// The limit on starts under one handle: past it each start must show a key of its own.
+// The limit on starts under one handle. Beyond it each start must prove a new key.
 const (
 	freeStarts  = 5
 	startWindow = time.Hour
 )
 
-// toldStarts is how many starts of a handle the phones are told of one by one, in an hour; of what follows they are told once.
+// toldStarts is how many starts of a handle the phones are told about one by one, in an hour. After that they are told once
+// that there are more.
 const toldStarts = 6
 
 // starts are the latest starts under one handle; the key is the handle's.
@@ -33,11 +34,11 @@ type starts struct {
 	Summed time.Time   `json:"summed,omitzero"` // when they were last told that there are more
 }
 
-// namedKey says that a start named a key; the row's key is the handle's, and the keyed hash of the named one. It is
-// remembered as long as a start counts: what must be new is a key in a flood of starts.
+// namedKey says that a start named a key. The row's key is the handle's key and the keyed hash of the named key. It is kept as
+// long as a start counts, because in a flood of starts each must name a new key.
 type namedKey struct {
 	At   time.Time `json:"at"`
-	Told time.Time `json:"told,omitzero"` // when the phones were last told of a start by it
+	Told time.Time `json:"told,omitzero"` // when the phones were last told about a start with it
 }
 
 var (
@@ -57,27 +58,27 @@ var (
 	})
 )
 
-// StartRequest is what a new installation says that it has.
+// StartRequest is what a new installation sends to start a restore.
 type StartRequest struct {
 	Handle       string // the restore handle that the platform brought along; empty: none
 	Disabled     bool   // automatic_restore is false: the phone says so, or the person chose a clean start
 	Installation device.Installation
-	Proof        string // compact JWS by the installation's key; asked for from the sixth start per handle and hour
+	Proof        string // compact JWS by the installation's key; required from the sixth start per handle and hour
 	Address      string // the IP address that the call came from
 }
 
 // Started is the answer to a start.
 type Started struct {
 	State
-	Token   string // for the calls about this restore; it is shown here once
-	Flooded bool   // the start needed its proof; the caller counts it against the address that it came from
+	Token   string // for the calls about this restore; nobody can read it again
+	Flooded bool   // the start needed its proof; the caller counts it against the address of the call
 }
 
-// Start begins a restore and decides what comes next. It notifies all of the user's phones, except of a key that they were
-// told of within the hour; past six an hour they are told once that there are more. It refuses nobody for the handle alone.
+// Start begins a restore and decides what comes next. It notifies all of the user's phones, unless they were told about the
+// same key within the hour; beyond six an hour they are told once that there are more. It refuses nobody because of the
+// handle.
 //
-// Errors: device.ErrInstallation; ErrProof, with which nothing is written and which the caller counts against the address
-// as well.
+// Errors: device.ErrInstallation; ErrProof, which writes nothing, and which the caller counts against the address too.
 func (s *Service) Start(ctx context.Context, req StartRequest, actor audit.Actor) (*Started, error) {
 	if err := req.Installation.Validate(); err != nil {
 		return nil, err
@@ -102,16 +103,16 @@ func (s *Service) Start(ctx context.Context, req StartRequest, actor audit.Actor
 	return started, nil
 }
 
-// errUnverified reports that a proof is wanted which nobody has looked at yet.
+// errUnverified reports that the start needs its proof, which is not verified yet.
 var errUnverified = errors.New("the start's proof is not verified")
 
-// beginning is a start with all that is known of it without a transaction.
+// beginning is a start with everything that can be found out without a transaction.
 type beginning struct {
 	StartRequest
 	verified bool        // the proof was looked at
-	proven   bool        // it is by the key that the start names, and of this handle
-	stranger storage.UID // whose the restore is when the handle is nobody's
-	backup   string      // the id that the backup then has
+	proven   bool        // the proof is by the key that the start names, and for this handle
+	stranger storage.UID // the restore's uid when the handle is unknown
+	backup   string      // the backup's id then
 	random   storage.UID // of the restore's id
 	token    string
 }
@@ -130,15 +131,15 @@ func (s *Service) prepare(req StartRequest) *beginning {
 	return b
 }
 
-// verify looks at the start's proof.
+// verify checks the start's proof.
 func (b *beginning) verify() {
 	sum := sha256.Sum256([]byte(b.Handle))
 	_, b.proven = proves(b.Installation.Key, b.Proof, "handle", hex.EncodeToString(sum[:]))
 	b.verified = true
 }
 
-// foresee verifies the start's proof when it is going to be asked for: a signature is a fifth of what a start costs, and the
-// first starts of an hour need none. It holds nobody up, for it is done outside of the transaction.
+// foresee verifies the start's proof if the start will need it. To check a signature is a fifth of the work of a start, and
+// the first starts of an hour need none. It runs outside the transaction, so nobody waits for it.
 func (s *Service) foresee(ctx context.Context, b *beginning) error {
 	if b.Handle == "" || b.Proof == "" {
 		b.verified = true
@@ -160,11 +161,11 @@ func (s *Service) foresee(ctx context.Context, b *beginning) error {
 	return err
 }
 
-// handleKey is the key of what is counted under the start's handle: the same for a handle that is known, and after a rotation
-// of keys.
+// handleKey returns the key under which the handle's starts are counted. It is the same whether the handle is known or not, and
+// stays the same after a rotation of keys.
 func (b *beginning) handleKey() string { return b.stranger.String() }
 
-// startsOf returns what was counted under a handle; of none, an empty count.
+// startsOf returns what was counted under a handle; an empty count when there is none.
 func startsOf(tx *storage.Tx, uid storage.UID, handle string) (*starts, error) {
 	counted, err := startTable.Get(tx, uid, handle)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -181,8 +182,8 @@ func (s *starts) flooded(now time.Time) bool {
 	return len(within(s.Times, now.Add(-startWindow))) >= freeStarts
 }
 
-// proves reports whether a compact JWS is by the key, has value as a member, and has a time, which it returns in seconds. It
-// does not compare that with ours: a phone's clock is never trusted.
+// proves reports whether the key has signed a compact JWS whose member has value, and which has an iat. It returns iat in
+// seconds, and does not compare it with our time, because it never trusts a phone's clock.
 func proves(key device.Key, proof, member, value string) (iat float64, ok bool) {
 	if proof == "" {
 		return 0, false
@@ -238,8 +239,8 @@ func (s *Service) start(tx *storage.Tx, b *beginning, actor audit.Actor) (*Start
 	return &Started{State: state, Token: b.token, Flooded: count.flooded}, err
 }
 
-// ask settles whether the old installation is asked, and for how long, and has its calls noticed. A restore that will never
-// take a code asks nobody: so it does the same as one under a handle that is nobody's.
+// ask decides whether the old installation is asked, and for how long, and starts to watch its calls. A restore that will
+// never accept a code asks nobody: so it does the same work as one with an unknown handle.
 func ask(tx *storage.Tx, f row, sc *scene) error {
 	policy, err := askPolicy.Get(tx)
 	if err != nil {
@@ -259,7 +260,7 @@ func ask(tx *storage.Tx, f row, sc *scene) error {
 	return device.WatchCalls(tx, f.UID, sc.old, f.Record.ID, f.Record.FirstWait)
 }
 
-// asks reports whether a policy has an installation asked that is not retired.
+// asks reports whether, by policy, the old installation is asked. old is not retired.
 func asks(policy string, old *device.Enrollment, now time.Time) bool {
 	switch policy {
 	case askAlways:
@@ -271,7 +272,8 @@ func asks(policy string, old *device.Enrollment, now time.Time) bool {
 	}
 }
 
-// newRestore makes the restore's row: the backup's user's, or a stranger's of the same size without the phone's data.
+// newRestore makes the restore's row. It belongs to the backup's user; for an unknown handle it has the same size but none of
+// the phone's data.
 func (s *Service) newRestore(tx *storage.Tx, b *beginning) (row, error) {
 	r := &restore{
 		Backup:   b.backup,
@@ -313,7 +315,7 @@ func (r *restore) setInstallation(in device.Installation) {
 	r.Push = in.Push.Keep()
 }
 
-// blank returns an installation that takes as many bytes in a row and says nothing about the phone.
+// blank returns an installation that takes as many bytes in a row as in, and says nothing about the phone.
 func blank(in device.Installation) device.Installation {
 	out := device.Installation{
 		Identifier: zeros(in.Identifier),
@@ -333,7 +335,7 @@ func blank(in device.Installation) device.Installation {
 	return out
 }
 
-// zeros are as many as s takes in JSON.
+// zeros returns as many zeros as s takes bytes in JSON.
 func zeros(s string) string {
 	encoded, err := json.Marshal(s)
 	if err != nil {
@@ -342,11 +344,11 @@ func zeros(s string) string {
 	return strings.Repeat("0", len(encoded)-len(`""`))
 }
 
-// telling says what the phones are told of a start.
+// telling says what the phones are told about a start.
 type telling int
 
 const (
-	tellNothing telling = iota // they were told of its key within the hour, or that there are more
+	tellNothing telling = iota // they were told about its key, or that there are more, within the hour
 	tellStart
 	tellMore // that there are more than they are told of one by one
 )
@@ -397,8 +399,8 @@ func (s *Service) count(tx *storage.Tx, uid storage.UID, b *beginning) (startCou
 		namedKeys.Put(tx, uid, named, key))
 }
 
-// decide says what the phones are told of a start by a key, and notes it. A key that comes every 59 minutes is told of all the
-// same: what counts is when they were told.
+// decide returns what the phones are told about a start with a key, and notes it. A key that comes every 59 minutes is still
+// reported: what counts is when the phones were last told.
 func (s *starts) decide(key *namedKey, now time.Time) telling {
 	hourAgo := now.Add(-startWindow)
 	if key.Told.After(hourAgo) {
@@ -417,7 +419,7 @@ func (s *starts) decide(key *namedKey, now time.Time) telling {
 	return tellMore
 }
 
-// within returns the times that lie after an instant.
+// within returns the times after an instant.
 func within(times []time.Time, instant time.Time) []time.Time {
 	var recent []time.Time
 	for _, t := range times {
@@ -428,14 +430,14 @@ func within(times []time.Time, instant time.Time) []time.Time {
 	return recent
 }
 
-// eventWindow is how long the starts of a handle that are alike are counted, after the first, and recorded as one.
+// eventWindow is how long, after the first, equal starts of a handle are counted and recorded as one event.
 const eventWindow = time.Hour
 
-// tell records the start, unless the handle is nobody's: then it does the same work, and what it writes is gone with the
-// restore. It notifies the user's phones as was decided. A handle that is nobody's has no phones, which the outbox finds later.
+// tell records the start and notifies the user's phones, as told says. For an unknown handle it does the same work: what it
+// writes goes with the restore, and the outbox later finds that there are no phones.
 func tell(tx *storage.Tx, f row, told telling, nobodys bool, actor audit.Actor) error {
 	facts := audit.Facts{audit.FactStep: audit.Word(f.Record.First.Step), audit.FactReason: audit.Word(f.Record.First.Reason)}
-	// The phone's name lies in the restore: with it, the event of a stranger's would be of another size.
+	// The phone's name lies in the restore. In the event it would make that of an unknown handle another size.
 	event := audit.Event{Type: audit.RestoreStarted, UID: f.UID, Facts: facts}
 	var err error
 	if nobodys {

@@ -10,14 +10,15 @@ import (
 	"tutela/storage/audit"
 )
 
-// vetoWindow is how long the vetoes of a phone on a restore that follow its first are counted, and recorded as one event.
+// vetoWindow is how long, after its first, a phone's vetoes on a restore are counted and recorded as one event.
 const vetoWindow = time.Hour
 
-// Veto stops a restore for any of the user's phones that is active, whose person says that it is not hers: for 24 hours no
-// restore of that backup goes on, whatever the policy and whatever was allowed, unless an admin lifts the veto. It may come at
-// any step before the code was right. Once more renews it. It stands when its phone is suspended later.
+// Veto stops a restore because the person says, on any active phone of the user, that the restore is not hers. For 24 hours no
+// restore of that backup goes on, whatever the policy says and the old installation has allowed, unless an admin lifts the
+// veto. It may come at any step until a right code came. Another call renews it. It still holds when its phone is suspended
+// later.
 //
-// Errors: those of device.Service.Check; ErrNone, also for a restore of another user; ErrNotReady, when it is done.
+// Errors: those of device.Service.Check; ErrNone, also for a restore of another user; ErrNotReady, when the restore is done.
 func (s *Service) Veto(ctx context.Context, p device.Proof, id string, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		e, f, _, err := s.heard(tx, p, id)
@@ -36,8 +37,8 @@ func (s *Service) Veto(ctx context.Context, p device.Proof, id string, actor aud
 	})
 }
 
-// Allow has the old installation, while it is active, end the wait of a restore: its person says that it is hers. The code is
-// asked for all the same. Once more is no error.
+// Allow ends the wait of a restore because the person says, on the old installation, that the restore is hers. That
+// installation must be active. The restore still asks for the code. Calling it again is no error.
 //
 // Errors: those of device.Service.Check; ErrNone, also for a restore of another backup than the caller's; ErrNotReady, when
 // the restore asks for no code: it is done, or was vetoed.
@@ -63,7 +64,7 @@ func (s *Service) Allow(ctx context.Context, p device.Proof, id string, actor au
 	})
 }
 
-// heard returns the phone that has its say about a restore of its user's, and that restore.
+// heard returns the phone that a veto or an allowance comes from, and the restore, which must be of the same user.
 //
 // Errors: those of device.Service.Check; ErrNone; ErrNotReady, when it is done.
 func (s *Service) heard(tx *storage.Tx, p device.Proof, id string) (*device.Enrollment, row, *scene, error) {
@@ -81,7 +82,7 @@ func (s *Service) heard(tx *storage.Tx, p device.Proof, id string) (*device.Enro
 	if !f.Record.Done.IsZero() {
 		return nil, row{}, nil, ErrNotReady.With("the restore is done already")
 	}
-	// One that another restore has closed is over.
+	// A restore is over when another one has closed it.
 	sc, err := s.scene(tx, f.UID, f.Record.Backup)
 	if err == nil && sc.closed(f.Record) {
 		err = ErrNone
@@ -89,7 +90,7 @@ func (s *Service) heard(tx *storage.Tx, p device.Proof, id string) (*device.Enro
 	return e, f, sc, err
 }
 
-// check looks at a proof again and takes none by a device token alone.
+// check checks a proof again, and refuses one by a device token alone.
 func (s *Service) check(tx *storage.Tx, p device.Proof) (*device.Enrollment, error) {
 	if p.ByToken {
 		return nil, device.ErrToken

@@ -100,7 +100,7 @@ func forgetTold(tx *storage.Tx, uid storage.UID) error {
 	return err
 }
 
-// VetoedBackup is a backup of which nothing is restored, since one of the user's phones has said that it was not she.
+// VetoedBackup is a backup that cannot be restored now, because one of the user's phones has vetoed a restore.
 type VetoedBackup struct {
 	Backup string
 	Until  time.Time
