@@ -1,5 +1,5 @@
-// Package backup keeps what lets an app come back after a reinstall: the tracked state of a platform backup, and an
-// end-to-end encrypted blob in numbered versions.
+// Package backup keeps the backups with which an app comes back after a reinstall: the tracked state of a platform backup,
+// and an end-to-end encrypted blob in numbered versions.
 //
 // Four things always hold:
 //
@@ -8,9 +8,9 @@
 //     sees a server that was rolled back. Put alone writes versions, and compares before it writes, in one transaction.
 //   - An enrollment writes to one backup, which the enrollment's row names; no two that are not retired name the same.
 //     Put, Delete, Undelete and Move keep it so, and package device when it hands a backup on.
-//   - A backup stays, restorable by its handles, whatever becomes of its enrollment, until Delete or a reset; of those that
-//     no phone writes to, the newest [MostOrphans] do. A deleted one is unseen, and stays for [UndeleteFor].
-//   - The handles are kept as keyed hashes. The plain form of the first is kept sealed, apart, for 15 minutes.
+//   - A backup stays until Delete or a reset, whatever becomes of its enrollment, and its handles restore it. Of the backups
+//     to which no phone writes, only the newest [MostOrphans] stay. A deleted backup is hidden, and stays for [UndeleteFor].
+//   - The store keeps the handles as keyed hashes. It keeps the plain form of a new one sealed, apart, for 15 minutes.
 package backup
 
 import (
@@ -30,7 +30,7 @@ const (
 	chunkBytes   = 64 << 10
 	minMaxBytes  = 1 << 10
 	fallbackMax  = 256 << 10
-	MaxBlobBytes = 1 << 20 // what no setting exceeds
+	MaxBlobBytes = 1 << 20 // no setting allows more
 )
 
 var (
@@ -38,18 +38,18 @@ var (
 	keep     = setting.Int("backup.keep", "how many generations of a backup are kept, beside those of days and weeks", 10, 1, 100)
 )
 
-// Backup is one backup of a user. What is in it is in its versions.
+// Backup is one backup of a user. Its versions hold the content.
 type Backup struct {
 	ID         string          `json:"id"`                // bkp_ and 16 characters
 	Handle     string          `json:"handle"`            // keyed hash of the restore handle
 	Earlier    []EarlierHandle `json:"earlier,omitempty"` // newest first, mostEarlier at most
 	Generation int64           `json:"generation"`        // of the latest version
-	Moves      int             `json:"moves,omitempty"`   // restores that succeeded: each closes the others that were open
+	Moves      int             `json:"moves,omitempty"`   // how many restores succeeded: each closes the other open ones
 	Created    time.Time       `json:"created"`
 	Changed    time.Time       `json:"changed"`              // when it was last put, moved or undeleted
-	Deleted    time.Time       `json:"deleted,omitzero"`     // it is unseen, until it is undeleted or over
+	Deleted    time.Time       `json:"deleted,omitzero"`     // it is hidden, until it is undeleted or gone for good
 	DeletedBy  string          `json:"deleted_by,omitempty"` // the enrollment that deleted it
-	Undeleted  bool            `json:"undeleted,omitempty"`  // and not put since: undeleting it once more is a repeat
+	Undeleted  bool            `json:"undeleted,omitempty"`  // and not put since: another Undelete is a repeat
 }
 
 const (
@@ -97,7 +97,7 @@ func New(store *storage.Store, ring *keyring.Ring, devices *device.Service) *Ser
 
 // Get returns a user's backup.
 //
-// Errors: ErrNone, also of a deleted one.
+// Errors: ErrNone, also for a deleted one.
 func Get(tx *storage.Tx, uid storage.UID, id string) (*Backup, error) {
 	b, err := backups.Get(tx, uid, id)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && b.deleted() {
@@ -137,9 +137,9 @@ func Installation(tx *storage.Tx, uid storage.UID, id string) (*device.Enrollmen
 	return nil, err
 }
 
-// Move hands a backup from one installation to another: to writes to it from here on, under a new handle beside the earlier
-// ones, and every open restore of it is closed. The caller has found that this may be. from is nil when the old installation is gone already;
-// else it names the backup no longer, and the caller writes it back.
+// Move hands a backup from one installation to another: from now on to writes to it, under a new handle beside the earlier
+// ones, and every open restore of it is closed. The caller has checked that this is allowed. from is nil when the old
+// installation is already gone; otherwise Move takes the backup's name out of from, and the caller writes from.
 func (s *Service) Move(tx *storage.Tx, uid storage.UID, b *Backup, from, to *device.Enrollment, handle string) error {
 	if from != nil {
 		from.Push.BackupID = ""
@@ -155,7 +155,7 @@ func (s *Service) Move(tx *storage.Tx, uid storage.UID, b *Backup, from, to *dev
 		backups.Put(tx, uid, b.ID, b))
 }
 
-// check looks at a proof again and takes none by a device token alone, which a platform backup may carry to a thief.
+// check checks a proof again. It refuses one by a device token alone, which a thief may have from a platform backup.
 func (s *Service) check(tx *storage.Tx, p device.Proof) (*device.Enrollment, error) {
 	if p.ByToken {
 		return nil, device.ErrToken
@@ -163,7 +163,7 @@ func (s *Service) check(tx *storage.Tx, p device.Proof) (*device.Enrollment, err
 	return s.devices.Check(tx, p)
 }
 
-// detail is what an event about the backup knows of it and of the phone that writes to it.
+// detail returns what an event says about the backup and the phone that writes to it.
 func (b *Backup) detail(e *device.Enrollment) audit.Detail {
 	return audit.Detail{Device: e.Name, Enrollment: e.ID, Backup: b.ID}
 }
@@ -171,7 +171,7 @@ func (b *Backup) detail(e *device.Enrollment) audit.Detail {
 // generationBytes is how many bytes a generation takes in a key.
 const generationBytes = 8
 
-// generationKey is the key of a version: generations sort as numbers.
+// generationKey returns the key of a version, in which generations sort as numbers.
 func generationKey(backup string, generation int64) string {
 	return backup + string(binary.BigEndian.AppendUint64(nil, uint64(generation)))
 }

@@ -12,12 +12,12 @@ import (
 	"tutela/storage/audit"
 )
 
-// UndeleteFor is how long a deleted backup can be had back.
+// UndeleteFor is how long a deleted backup can be undeleted.
 const UndeleteFor = 7 * day
 
 func (b *Backup) deleted() bool { return !b.Deleted.IsZero() }
 
-// over is when a deleted backup is gone for good; never, while it is not deleted.
+// over returns when a deleted backup is gone for good; zero while it is not deleted.
 func (b *Backup) over() time.Time {
 	if !b.deleted() {
 		return time.Time{}
@@ -25,8 +25,8 @@ func (b *Backup) over() time.Time {
 	return b.Deleted.Add(UndeleteFor)
 }
 
-// Delete takes the caller's backup away: its handles are then as unknown as any that never were, and the phone may begin
-// another. Its versions stay, unseen, for UndeleteFor.
+// Delete deletes the caller's backup. Its handles are then unknown, like handles that never existed, and the phone may begin
+// another backup. The versions stay, hidden, for UndeleteFor.
 //
 // Errors: those of device.Service.Check; ErrNone.
 func (s *Service) Delete(ctx context.Context, p device.Proof, actor audit.Actor) error {
@@ -52,8 +52,8 @@ func (s *Service) Delete(ctx context.Context, p device.Proof, actor audit.Actor)
 	})
 }
 
-// boundDeleted makes room for a backup that was just deleted. The one that lived shortest goes first: who has a phone's key
-// can make and delete many, but none that is as old as the one that its owner made.
+// boundDeleted makes room for a backup that was just deleted. The backup with the shortest life goes first: a thief of a phone's
+// key can make and delete many backups, but none that lived as long as the owner's.
 func boundDeleted(tx *storage.Tx, uid storage.UID, just *Backup) error {
 	others, err := deletedOf(tx, uid)
 	if err != nil {
@@ -68,7 +68,7 @@ func boundDeleted(tx *storage.Tx, uid storage.UID, just *Backup) error {
 	return err
 }
 
-// deletedOf returns a user's deleted backups, the one that was deleted last first.
+// deletedOf returns a user's deleted backups, the latest deletion first.
 func deletedOf(tx *storage.Tx, uid storage.UID) (list []*Backup, err error) {
 	all, err := backups.All(tx, uid)
 	for _, row := range all {
@@ -80,10 +80,10 @@ func deletedOf(tx *storage.Tx, uid storage.UID) (list []*Backup, err error) {
 	return list, err
 }
 
-// Undelete gives the caller the backup back that its phone deleted last, with its handles. The same call again, while
-// nothing was put since, finds it done.
+// Undelete undeletes the backup that the caller's phone deleted last, with its handles. A repeat of the call does nothing, as
+// long as nothing was put meanwhile.
 //
-// Errors: those of device.Service.Check; ErrNone; ErrAnother, when the phone has begun another since.
+// Errors: those of device.Service.Check; ErrNone; ErrAnother, when the phone has begun another backup since.
 func (s *Service) Undelete(ctx context.Context, p device.Proof, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		e, err := s.check(tx, p)
@@ -115,7 +115,7 @@ func (s *Service) Undelete(ctx context.Context, p device.Proof, actor audit.Acto
 	})
 }
 
-// undelete takes a deletion back. by writes to the backup from here on; nil: no phone does.
+// undelete undoes a deletion. From now on by writes to the backup; nil means that no phone does.
 func (b *Backup) undelete(tx *storage.Tx, uid storage.UID, by *device.Enrollment) (err error) {
 	b.Deleted = time.Time{}
 	b.DeletedBy = ""
@@ -128,9 +128,9 @@ func (b *Backup) undelete(tx *storage.Tx, uid storage.UID, by *device.Enrollment
 	return errors.Join(err, backups.Put(tx, uid, b.ID, b))
 }
 
-// UndeleteByAdmin gives a user a deleted backup back, with its handles. The phone that deleted it writes to it again, unless
-// that has begun another since or is gone: then no phone does, and it is there to be restored. One that is not deleted stays
-// as it is, and undeleted is false.
+// UndeleteByAdmin undeletes a user's backup, with its handles. The phone that deleted it writes to it again. If that phone is
+// gone or has begun another backup, no phone writes to it, but it can be restored. A backup that is not deleted stays as it
+// is, and undeleted is false.
 //
 // Errors: ErrNone.
 func UndeleteByAdmin(tx *storage.Tx, uid storage.UID, id string) (undeleted bool, err error) {

@@ -17,14 +17,14 @@ const (
 	handlePurpose    = "restore-handle"
 )
 
-// freshHandle is a handle in its plain form, kept for a phone that did not get the answer of its first Put.
+// freshHandle is a handle in plain form, kept for a phone that did not get the answer to its first Put.
 type freshHandle struct {
 	Handle  []byte    `json:"handle"` // sealed
 	Expires time.Time `json:"expires"`
 }
 
-// freshHandles lie apart from the backups so that their expiry takes them away. They are no kept replies of package
-// recovery: those the enrollment's next authenticated call erases, and a Put that is repeated is one.
+// freshHandles lie apart from the backups so that they expire by themselves. They cannot be kept replies of package
+// recovery: the enrollment's next authenticated call erases those, and a repeated Put is such a call.
 var freshHandles = storage.Declare(storage.Spec[freshHandle]{
 	Name:    "backup_handle",
 	Class:   storage.MFA,
@@ -33,14 +33,14 @@ var freshHandles = storage.Declare(storage.Spec[freshHandle]{
 	Sealed:  func(h *freshHandle) []storage.Field { return []storage.Field{{Name: "handle", Value: &h.Handle}} },
 })
 
-// NewHandle draws a restore handle: what an app leaves in the phone's own platform backup, to be found by again.
+// NewHandle draws a restore handle. An app leaves it in the phone's own platform backup, and later finds its backup by it.
 func NewHandle() string { return storage.NewID("rh_", handleCharacters) }
 
 func (s *Service) hash(handle string) string { return s.ring.Hash(handlePurpose, []byte(handle)) }
 
-// Find returns the backup under a handle, its owner, and the keyed hash by which it is found. Without a backup b is nil, the
-// owner is stranger, and the hash is that of the handle. It computes the same hashes and does the same on the store
-// whether the handle is known, was known, or never was, so its time tells nothing.
+// Find returns the backup under a handle, its owner, and the keyed hash under which the backup lies. When there is none, b is
+// nil, the owner is stranger, and the hash is the handle's. Find computes the same hashes and makes the same reads whether
+// the handle is known, was known, or never existed, so its time reveals nothing.
 func (s *Service) Find(tx *storage.Tx, handle string, stranger storage.UID) (owner storage.UID, b *Backup, hash string, err error) {
 	hashes := s.ring.Hashes(handlePurpose, []byte(handle))
 	owner = stranger
@@ -61,19 +61,20 @@ func (s *Service) Find(tx *storage.Tx, handle string, stranger storage.UID) (own
 	return owner, b, hash, nil
 }
 
-// EarlierHandle is a handle in whose place another was given.
+// EarlierHandle is a handle that a newer one has replaced.
 type EarlierHandle struct {
 	Hash  string    `json:"hash"`  // keyed
-	Until time.Time `json:"until"` // it finds the backup before
+	Until time.Time `json:"until"` // before that time it finds the backup
 }
 
-// A platform makes its backups when it pleases: the one of last night holds the handle of yesterday.
+// How many earlier handles still find a backup, and for how long. A platform makes its backups when it likes: last night's
+// holds yesterday's handle.
 const (
 	earlierFor  = 30 * 24 * time.Hour
 	mostEarlier = 3
 )
 
-// renewHandle puts another handle in the place of the one that is there, which still finds the backup for a time.
+// renewHandle replaces the backup's handle. The old one still finds the backup for a time.
 func (b *Backup) renewHandle(now time.Time, hash string) {
 	earlier := append([]EarlierHandle{{b.Handle, now.Add(earlierFor)}}, b.Earlier...)
 	over := func(h EarlierHandle) bool { return !now.Before(h.Until) }
@@ -82,7 +83,7 @@ func (b *Backup) renewHandle(now time.Time, hash string) {
 	b.Handle = hash
 }
 
-// hashes are the hashes by which the index finds the backup: none of a deleted one.
+// hashes returns the hashes by which the index finds the backup; none when it is deleted.
 func (b *Backup) hashes() []string {
 	if b.deleted() {
 		return nil
@@ -103,8 +104,8 @@ func (b *Backup) Finds(hash string, now time.Time) bool {
 	return hash == b.Handle || slices.ContainsFunc(b.Earlier, current)
 }
 
-// NewHandle gives the caller's backup a new restore handle. Three earlier ones still find the backup, for 30 days each;
-// with revoke no earlier one does from the commit on. The user's phones are notified.
+// NewHandle gives the caller's backup a new restore handle, and notifies the user's phones. Three earlier handles still find
+// the backup, for 30 days each. With revoke, no earlier handle finds it after the commit.
 //
 // Errors: those of device.Service.Check; ErrNone; device.ErrTooOften.
 func (s *Service) NewHandle(ctx context.Context, p device.Proof, revoke bool, actor audit.Actor) (string, error) {
@@ -127,7 +128,7 @@ func (s *Service) NewHandle(ctx context.Context, p device.Proof, revoke bool, ac
 			b.Earlier = nil
 			event.Facts = audit.Facts{audit.FactEarlier: audit.EarlierRevoked}
 		}
-		// The handle that is kept in plain form for a repeated Put is an earlier one now.
+		// The handle that is kept in plain form for a repeated Put has just been replaced.
 		return errors.Join(
 			freshHandles.Delete(tx, p.UID, b.ID),
 			backups.Put(tx, p.UID, b.ID, b),
@@ -140,13 +141,13 @@ func (s *Service) NewHandle(ctx context.Context, p device.Proof, revoke bool, ac
 	return handle, nil
 }
 
-// Rehandle gives a backup another restore handle, as NewHandle does, where its caller has found that this may be.
+// Rehandle gives a backup another restore handle, as NewHandle does. The caller has checked that this is allowed.
 func (s *Service) Rehandle(tx *storage.Tx, uid storage.UID, b *Backup, handle string) error {
 	b.renewHandle(tx.Now(), s.hash(handle))
 	return errors.Join(freshHandles.Delete(tx, uid, b.ID), backups.Put(tx, uid, b.ID, b))
 }
 
-// keepFresh keeps a new handle for the Put that is repeated.
+// keepFresh keeps a new handle for a repeated Put.
 func (b *Backup) keepFresh(tx *storage.Tx, uid storage.UID, handle string) error {
 	h := &freshHandle{Handle: []byte(handle), Expires: tx.Now().Add(recovery.ReplyLife)}
 	return freshHandles.Put(tx, uid, b.ID, h)

@@ -21,7 +21,7 @@ type Tracked struct {
 	AutomaticRestore bool // what the phone said with the latest version
 	Created          time.Time
 	Updated          time.Time // when the latest version was put
-	Enrollment       string    // that writes to it, or did last
+	Enrollment       string    // id of the one that writes to it, or did last
 	Device           string    // that phone's name
 	Orphaned         bool      // its installation is gone; it is restorable by its handle all the same
 	Deleted          time.Time // it can be undeleted until UndeleteFor after; zero: it is not deleted
@@ -64,7 +64,7 @@ func track(tx *storage.Tx, uid storage.UID, b *Backup) (Tracked, error) {
 		Enrollment:       v.Enrollment,
 		Deleted:          b.Deleted,
 	}
-	// The phone that writes to it, or, of an orphan, the one that wrote the latest version.
+	// The phone that writes to the backup; for an orphan, the phone that wrote the latest version.
 	e, err := Installation(tx, uid, b.ID)
 	if err == nil && e == nil {
 		t.Orphaned = !b.deleted()

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// Provider is who keeps the blob.
+// Provider says who keeps the blob.
 type Provider string
 
-// The providers. A platform's backup is tracked here and has an empty body.
+// The providers. We only track a platform's backup, which has an empty body here.
 const (
 	Server Provider = "server"
 	ICloud Provider = "icloud"
@@ -39,9 +39,9 @@ type manifest struct {
 	Opaque
 }
 
-// Opaque is what an app keeps in a manifest for itself. The server reads nothing of it: its members are listed as they came.
+// Opaque is what an app keeps in a manifest for itself. The server does not read it, and lists its members as they came.
 type Opaque struct {
-	Key   json.RawMessage `json:"key,omitempty"`   // which key the body is under
+	Key   json.RawMessage `json:"key,omitempty"`   // which key encrypts the body
 	Slots json.RawMessage `json:"slots,omitempty"` // the ways to that key
 	Rekey json.RawMessage `json:"rekey,omitempty"` // that the key was changed
 }
@@ -52,19 +52,19 @@ const (
 	maxManifestBytes = 13 << 10
 )
 
-// accounts is how many accounts are inside: an empty body that the server keeps has none, whatever is claimed.
+// accounts returns how many accounts are inside. An empty body that the server keeps has none, whatever the manifest claims.
 func (m *manifest) accounts() int { return accountsIn(m.Provider, *m.Size, *m.Items) }
 
 // Opaque returns what the app keeps for itself in the manifest.
 func (v *Version) Opaque() Opaque {
 	m, err := parseManifest(v.Manifest)
-	if err != nil { // of an earlier version of this program, which took others
+	if err != nil { // an earlier release accepted other manifests
 		return Opaque{}
 	}
 	return m.Opaque
 }
 
-// accounts is how many accounts are inside.
+// accounts returns how many accounts are inside.
 func (v *Version) accounts() int { return accountsIn(v.Provider, int64(v.Size), int64(v.Items)) }
 
 func accountsIn(keptBy Provider, size, claimed int64) int {
@@ -82,7 +82,7 @@ func parseManifest(compact string) (*manifest, error) {
 	if len(compact) > maxManifestBytes || len(parts) != 3 {
 		return nil, ErrInvalid.With("the manifest is no compact JWS")
 	}
-	// The header is only to be JSON: which algorithm counts, the key says.
+	// The header must only be JSON: the key decides the algorithm.
 	var header map[string]any
 	var m manifest
 	if !decodePart(parts[0], &header) || !decodePart(parts[1], &m) {
@@ -105,7 +105,7 @@ func decodePart(encoded string, into any) bool {
 	return err == nil && json.Unmarshal(b, into) == nil
 }
 
-// digest is the hex SHA-256 of a body or of a manifest's compact form.
+// digest returns the hex SHA-256 of a body or of a manifest's compact form.
 func digest[T []byte | string](of T) string {
 	sum := sha256.Sum256([]byte(of))
 	return hex.EncodeToString(sum[:])

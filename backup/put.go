@@ -13,7 +13,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// Precondition says what a Put expects to find: nothing, or one generation. A valid one says exactly one of them.
+// Precondition says what a Put expects to find: no backup, or one generation. A valid one says exactly one of the two.
 //
 // Source: RFC 9110 §13.1 (If-None-Match: *; If-Match).
 type Precondition struct {
@@ -24,9 +24,9 @@ type Precondition struct {
 // noGeneration stands for a tag that names no generation of ours.
 const noGeneration = -1
 
-// ParsePrecondition reads the two header fields, empty when absent. An If-Match that names no generation of ours
-// matches none; an If-None-Match other than * says nothing. A tag counts also as a proxy rewrites it that compresses
-// answers: it names a generation, and the bytes of one are the manifest's to prove.
+// ParsePrecondition reads the two header fields, which are empty when absent. An If-Match that names no generation of ours
+// matches none; an If-None-Match other than * is ignored. It also accepts a tag that a compressing proxy has rewritten: the
+// tag only names a generation, and the manifest proves the bytes.
 func ParsePrecondition(ifMatch, ifNoneMatch string) Precondition {
 	p := Precondition{None: strings.TrimSpace(ifNoneMatch) == "*"}
 	tag := strings.TrimSpace(ifMatch)
@@ -48,12 +48,12 @@ func ParsePrecondition(ifMatch, ifNoneMatch string) Precondition {
 	return p
 }
 
-// ETag is the entity tag of a generation.
+// ETag returns the entity tag of a generation.
 func ETag(generation int64) string { return `"` + strconv.FormatInt(generation, 10) + `"` }
 
 func (p Precondition) valid() bool { return p.None != (p.Match != nil) }
 
-// holds reports whether the precondition holds where the latest generation is this; 0 for none.
+// holds reports whether the precondition holds when the latest generation is generation; 0 means that there is none.
 func (p Precondition) holds(generation int64) bool {
 	if p.None {
 		return generation == 0
@@ -61,13 +61,13 @@ func (p Precondition) holds(generation int64) bool {
 	return *p.Match == generation && generation > 0
 }
 
-// Conflict is the error of a Put whose generation does not follow. It is an ErrConflict, and says what is there.
+// Conflict reports a Put whose generation does not follow. It wraps ErrConflict, and names the latest generation.
 type Conflict struct {
 	Generation int64  // of the latest version; 0: there is none
 	Manifest   string // its compact JWS
 }
 
-// Error says which generation is there.
+// Error names the latest generation.
 func (c *Conflict) Error() string {
 	if c.Generation == 0 {
 		return "there is no backup yet: send the first one with If-None-Match: *"
@@ -93,8 +93,8 @@ type Stored struct {
 	Handle     string // the restore handle; with generation 1 only, and to a repeat for 15 minutes
 }
 
-// Put adds the next version to the caller's backup, and makes the backup with the first. The same Put again gets the
-// same answer.
+// Put adds the next version to the caller's backup. The first version makes the backup. A repeat of a Put gets the same
+// answer.
 //
 // Errors, the first that applies: those of device.Service.Check; ErrInvalid (no precondition or two, a manifest that does
 // not parse); *Conflict; ErrInvalid (body and manifest differ, the signature is not by this device's key, the parent
@@ -114,7 +114,7 @@ func (s *Service) Put(ctx context.Context, p device.Proof, req PutRequest, actor
 		if err != nil && !errors.Is(err, ErrNone) {
 			return err
 		}
-		// The same again: its first answer was lost.
+		// The phone repeats its Put: the first answer was lost.
 		if latest != nil && latest.Manifest == req.Manifest && latest.Digest == next.digest {
 			stored, err = b.stored(tx, p.UID, latest)
 			return err
@@ -134,19 +134,19 @@ func (s *Service) Put(ctx context.Context, p device.Proof, req PutRequest, actor
 	return stored, nil
 }
 
-// candidate is a version to be added, with all that is known of it without a transaction.
+// candidate is a version to be added, with everything that can be checked without a transaction.
 type candidate struct {
 	PutRequest
 	manifest   *manifest // nil when it does not parse
-	unparsed   error     // why it does not
+	unparsed   error     // why the manifest does not parse
 	unverified error     // why its signature is not by the device's key
 	digest     string    // of the body
-	first      string    // the handle, if it is the first of a backup
-	id         string    // that backup's id
+	first      string    // the handle, if this is the first version of a backup
+	id         string    // id of that backup
 }
 
-// examine verifies the signature outside of the transaction that writes, where it makes nobody wait. It takes the key that
-// the proof was made with: the transaction checks the proof again, and with it that the key is the same.
+// examine verifies the signature outside the writing transaction, so that nobody waits for it. It uses the key of the proof:
+// the transaction checks the proof again, and so also that the key is still the same.
 func (s *Service) examine(ctx context.Context, p device.Proof, req PutRequest) (*candidate, error) {
 	var key device.Key
 	err := s.store.View(ctx, func(tx *storage.Tx) error {
@@ -171,7 +171,7 @@ func (s *Service) examine(ctx context.Context, p device.Proof, req PutRequest) (
 	return next, nil
 }
 
-// refuse returns the first reason to refuse a version, in the order of the protocol; nil for none.
+// refuse returns the first reason to refuse a version, in the protocol's order; nil when there is none.
 func (c *candidate) refuse(tx *storage.Tx, e *device.Enrollment, latest *Version) error {
 	if latest == nil {
 		latest = &Version{}
@@ -185,7 +185,7 @@ func (c *candidate) refuse(tx *storage.Tx, e *device.Enrollment, latest *Version
 	case !c.Precondition.holds(latest.Generation) || *m.Generation != latest.Generation+1:
 		return &Conflict{Generation: latest.Generation, Manifest: latest.Manifest}
 	}
-	// The caller knows the latest version. Now what it says about the new one has to be true.
+	// The caller knows the latest version. Now its claims about the new version must be true.
 	if err := c.mismatch(e, latest); err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 	if err != nil {
 		return nil, err
 	}
-	// Write it, and drop what is kept no longer.
+	// Write the version, and drop those that are no longer kept.
 	b.Generation = v.Generation
 	b.Changed = tx.Now()
 	b.Undeleted = false
@@ -264,7 +264,7 @@ func (s *Service) add(tx *storage.Tx, uid storage.UID, e *device.Enrollment, b *
 	return b.stored(tx, uid, v)
 }
 
-// begin makes the backup that the enrollment writes to from here on.
+// begin makes a backup, to which the enrollment writes from now on.
 func (s *Service) begin(tx *storage.Tx, uid storage.UID, e *device.Enrollment, next *candidate) (*Backup, error) {
 	b := &Backup{ID: next.id, Handle: s.hash(next.first), Created: tx.Now()}
 	e.Push.BackupID = b.ID
@@ -274,7 +274,7 @@ func (s *Service) begin(tx *storage.Tx, uid storage.UID, e *device.Enrollment, n
 		b.keepFresh(tx, uid, next.first))
 }
 
-// stored returns the answer to the Put that brought v, for the first time or again.
+// stored returns the answer to the Put that brought v, also when that is repeated.
 func (b *Backup) stored(tx *storage.Tx, uid storage.UID, v *Version) (*Stored, error) {
 	out := &Stored{Generation: v.Generation, Digest: v.Digest, Created: v.Created}
 	var err error

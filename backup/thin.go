@@ -11,21 +11,21 @@ import (
 	"tutela/storage"
 )
 
-// Beside the newest versions, the newest of each of so many days and weeks are kept, so that an app gone wrong, or somebody
-// with the phone's key, does not put what was there out of reach in an hour.
+// Besides the newest versions, a backup keeps the newest version of each of so many days and weeks. So a broken app, or a thief
+// of the phone's key, cannot push all good versions out within an hour.
 const (
 	keepDays  = 7
 	keepWeeks = 4
 	day       = 24 * time.Hour
 )
 
-// MostGenerations is how many generations of all backups of a user are kept: a reset removes them in one step. The latest of
-// each backup always is.
+// MostGenerations bounds the kept generations of all backups of a user together, because a reset removes them in one step.
+// The latest of each backup is always kept.
 const MostGenerations = 120
 
-// superfluous returns those of a backup's versions, oldest first, that are kept no longer. Kept are the newest, and of those
-// before them the newest of each of the last seven days and of each of the last four weeks. Days and weeks are those of
-// UTC, this one among them; a week begins on Monday.
+// superfluous returns the versions of a backup that are no longer kept. list is oldest first. It keeps the newest versions, and
+// of the earlier ones the newest of each of the last seven days and of each of the last four weeks. Days and weeks are in
+// UTC and include the present one; a week begins on Monday.
 func superfluous(list []*Version, newest int, now time.Time) (gone []*Version) {
 	days := make(map[time.Time]bool, keepDays)
 	weeks := make(map[time.Time]bool, keepWeeks)
@@ -50,7 +50,7 @@ func weekOf(on time.Time) time.Time {
 	return on.AddDate(0, 0, -(int(on.Weekday())+6)%7)
 }
 
-// thin removes the versions that are kept no longer.
+// thin removes the versions that are no longer kept.
 func (b *Backup) thin(tx *storage.Tx, uid storage.UID, newest int) error {
 	list, err := b.kept(tx, uid)
 	if err != nil {
@@ -61,8 +61,8 @@ func (b *Backup) thin(tx *storage.Tx, uid storage.UID, newest int) error {
 		boundGenerations(tx, uid))
 }
 
-// boundGenerations removes generations past MostGenerations: the oldest of the backup that has the most, so that who has one
-// phone's key pushes out none of another's.
+// boundGenerations removes generations beyond MostGenerations. It takes the oldest of the backup with the most generations, so a
+// thief of one phone's key pushes out none of another phone's.
 func boundGenerations(tx *storage.Tx, uid storage.UID) error {
 	total := 0
 	of := make(map[string][]string) // the keys of a backup's versions, oldest first
@@ -89,14 +89,14 @@ func boundGenerations(tx *storage.Tx, uid storage.UID) error {
 	return err
 }
 
-// MostOrphans is how many backups a user has that no phone of hers writes to, and as many deleted ones.
+// MostOrphans is how many backups a user can have to which none of her phones writes. She can have as many deleted ones.
 const MostOrphans = 4
 
 // MostBackups is how many backups a user has: one an enrollment, and what no enrollment writes to. Enrollments that retire at
 // once leave more orphans than MostOrphans until the next backup begins, and are as many enrollments less.
 const MostBackups = device.MostEnrollments + 2*MostOrphans
 
-// boundOrphans removes the orphaned backups past the newest, which a person whose phone is gone comes back by.
+// boundOrphans removes orphaned backups beyond the newest MostOrphans. A person whose phone is gone needs the newest.
 func boundOrphans(tx *storage.Tx, uid storage.UID) error {
 	all, err := backups.All(tx, uid)
 	if err != nil || len(all) <= MostOrphans {
@@ -132,7 +132,7 @@ func (b *Backup) drop(tx *storage.Tx, uid storage.UID) error {
 		backups.Delete(tx, uid, b.ID))
 }
 
-// dropVersions removes all versions of a backup. It reads none, so that one which is damaged goes as well.
+// dropVersions removes all versions of a backup. It does not read them, so it also removes a damaged one.
 func dropVersions(tx *storage.Tx, uid storage.UID, id string) error {
 	return errors.Join(
 		versions.DeletePrefixed(tx, uid, id),

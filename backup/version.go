@@ -18,10 +18,10 @@ type Version struct {
 	Size             int        `json:"size"`   // bytes of the body
 	Items            int        `json:"items"`  // accounts inside, as the phone says
 	Provider         Provider   `json:"provider"`
-	AutomaticRestore bool       `json:"automatic_restore"` // what the phone said then; it decides nothing
+	AutomaticRestore bool       `json:"automatic_restore"` // as the phone said; it decides nothing
 	Manifest         string     `json:"manifest"`          // the compact JWS
-	Key              device.Key `json:"key"`               // that signed the manifest
-	Enrollment       string     `json:"enrollment"`        // that put it
+	Key              device.Key `json:"key"`               // has signed the manifest
+	Enrollment       string     `json:"enrollment"`        // id of the one that put it
 	Created          time.Time  `json:"created"`
 }
 
@@ -140,7 +140,7 @@ func (b *Backup) body(tx *storage.Tx, uid storage.UID, v *Version) ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	// Without one of its chunks, as when that was set aside as damaged, the version cannot be read.
+	// A version cannot be read when one of its chunks is missing, for example because it was damaged and set aside.
 	body := make([]byte, 0, v.Size)
 	for _, chunk := range list {
 		if chunk == nil {
@@ -162,7 +162,7 @@ func (b *Backup) remove(tx *storage.Tx, uid storage.UID, list []*Version) (err e
 	return err
 }
 
-// chunks is the number of chunks that the body lies in.
+// chunks returns how many chunks hold the body.
 func (v *Version) chunks() int { return (v.Size + chunkBytes - 1) / chunkBytes }
 
 func chunkKey(backup string, generation int64, number int) string {
