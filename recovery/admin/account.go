@@ -9,7 +9,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// AddUser makes a user. It acts on nobody who is there, so every actor may.
+// AddUser makes a user. It acts on no existing user, so every actor may.
 //
 // Errors: user.ErrID; user.ErrProfile; user.ErrExists.
 func (s *Service) AddUser(ctx context.Context, u user.User, actor audit.Actor) (added user.User, err error) {
@@ -35,7 +35,7 @@ func (s *Service) SetRole(ctx context.Context, userID string, role user.Role, ac
 	return s.changeUser(ctx, userID, actor, SetRole, facts, func(u *user.User) { u.Role = role })
 }
 
-// SetBlocked blocks a user, who is then asked for nothing and let in nowhere, or takes the block back.
+// SetBlocked blocks or unblocks a user. A blocked user is asked for nothing and let in nowhere.
 //
 // Errors: user.ErrUnknown; ErrRefused.
 func (s *Service) SetBlocked(ctx context.Context, userID string, blocked bool, actor audit.Actor) error {
@@ -62,7 +62,7 @@ func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Act
 	})
 }
 
-// Delete removes a user with all rows but evidence. Of an id that is nobody's it does nothing.
+// Delete removes a user with all her rows except evidence. For an unknown id it does nothing.
 //
 // Errors: ErrRefused.
 func (s *Service) Delete(ctx context.Context, userID string, actor audit.Actor) error {

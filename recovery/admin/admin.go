@@ -1,14 +1,14 @@
-// Package admin is what one person does to another's MFA: the operator by the command line, an admin's program by a
-// management call. A use case is a method of [Service] and one transaction: it finds the user, asks [May] whether the actor
-// may, acts by the packages below, and records who did it. No other package asks that question, and nobody else takes these
-// steps.
+// Package admin holds what one person does to another person's MFA: the operator with the command line, an admin's program
+// with a management call. A use case is a method of [Service] and one transaction. It finds the user, asks [May] whether the
+// actor may act on her, acts through the packages below, and records who did it. Only this package asks that question and
+// takes these steps.
 //
 //	who a user is      AddUser  SetRole  SetBlocked  Delete
 //	how she gets in    NewTicket  Suspend  Resume  RemoveEnrollment
 //	how she gets back  Regenerate  Unlock  Reset
 //	what is known      ReadUser  PageUsers  SearchUsers  StandingOf  DetailOf  EnrollmentsOf  Backups  Restores  …
 //
-// Reading asks nobody: the scopes of a call, or the socket of the operator, have opened it.
+// Reads do not ask May: the scopes of the call, or access to the operator's socket, have allowed them.
 package admin
 
 import (

@@ -25,7 +25,7 @@ func (s *Service) Backups(ctx context.Context, userID string) (list []backup.Tra
 	return list, err
 }
 
-// Undelete gives the user a backup back that her phone deleted in the last seven days; see backup.UndeleteByAdmin.
+// Undelete undeletes a backup that the user's phone deleted in the last seven days; see backup.UndeleteByAdmin.
 //
 // Errors: user.ErrUnknown; ErrRefused; backup.ErrNone.
 func (s *Service) Undelete(ctx context.Context, userID, id string, actor audit.Actor) error {
@@ -45,8 +45,8 @@ func (s *Service) Undelete(ctx context.Context, userID, id string, actor audit.A
 	})
 }
 
-// Restores returns the user's restores of the last day, and of the last thirty days those that were done or vetoed: newest
-// first, at most 100.
+// Restores returns the user's restores of the last day, and the done or vetoed ones of the last thirty days: newest first, at
+// most 100.
 //
 // Errors: user.ErrUnknown.
 func (s *Service) Restores(ctx context.Context, userID string) (list []restore.Listed, err error) {

@@ -9,8 +9,8 @@ import (
 	"tutela/storage/audit"
 )
 
-// Regenerate gives the user a new recovery code that an admin sees: it is marked so and counts for 24 hours. The old one
-// opens nothing any more, and the user's phones are notified.
+// Regenerate gives the user a new recovery code that an admin sees, and notifies her phones. The code is marked as seen by an
+// admin, and is valid for 24 hours. The old code opens nothing any more.
 //
 // Errors: user.ErrUnknown; ErrRefused.
 func (s *Service) Regenerate(ctx context.Context, userID string, actor audit.Actor) (code recovery.Code, err error) {

@@ -16,14 +16,14 @@ import (
 type Detail struct {
 	Profile
 	Enrollments device.Set
-	HasCode     bool             // a recovery code that counts
-	Code        recovery.Holding // what is known of who holds it
+	HasCode     bool             // the user has a valid recovery code
+	Code        recovery.Holding // what is known about who holds it
 	Blocks      []recovery.Block // channels that are closed or waiting by the limits on guessing
 	Receipts    []recovery.Receipt
 	Backups     []backup.Tracked
 	Tickets     []device.OpenTicket
 	Mutes       []login.Mute
-	Spent       []login.Spent    // buckets of pushes that are empty
+	Spent       []login.Spent    // empty buckets of pushes
 	Restores    []restore.Listed // as [Service.Restores] returns them
 }
 

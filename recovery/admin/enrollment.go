@@ -24,7 +24,7 @@ func (s *Service) ReadEnrollment(ctx context.Context, id string) (e *device.Enro
 	return e, err
 }
 
-// OwnerOf returns the user of an enrollment that admins see, and all that she has like it.
+// OwnerOf returns the user of an enrollment that admins see, and all her enrollments that admins see.
 //
 // Errors: device.ErrNoEnrollment.
 func (s *Service) OwnerOf(ctx context.Context, id string) (owner user.User, set device.Set, err error) {
@@ -61,8 +61,8 @@ func (s *Service) EnrollmentsOf(ctx context.Context, userID string) (list device
 	return list, err
 }
 
-// Suspend takes an enrollment out of use at once and reversibly, as when its phone is reported lost: it is not asked,
-// and nothing of its own revives it. Once more is no error. What it has vetoed stands: see VetoedBy.
+// Suspend takes an enrollment out of use at once, until Resume: for example because its phone is reported lost. The
+// enrollment is not asked, and no call of its own revives it. Calling it again is no error. What it has vetoed stands: see VetoedBy.
 //
 // Errors: device.ErrNoEnrollment; ErrRefused.
 //
@@ -87,7 +87,7 @@ func (s *Service) VetoedBy(ctx context.Context, id string) (vetoed []string, err
 	return vetoed, err
 }
 
-// Resume ends a suspension, and brings back an enrollment that its device token alone has deleted. For one that is active it
+// Resume ends a suspension, and brings back an enrollment that only its device token has deleted. For an active enrollment it
 // does nothing.
 //
 // Errors: device.ErrNoEnrollment; ErrRefused.
@@ -95,7 +95,7 @@ func (s *Service) Resume(ctx context.Context, id string, actor audit.Actor) erro
 	return s.setStatus(ctx, id, device.Active, actor, device.Suspended, device.Left)
 }
 
-// setStatus gives an enrollment another status, if it has one of those in from.
+// setStatus gives an enrollment the status is, if its present status is one of from.
 func (s *Service) setStatus(ctx context.Context, id string, is device.Status, actor audit.Actor, from ...device.Status) error {
 	return s.changeEnrollment(ctx, id, actor, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
 		if !slices.Contains(from, e.Status) {
@@ -112,8 +112,8 @@ func (s *Service) setStatus(ctx context.Context, id string, is device.Status, ac
 	})
 }
 
-// RemoveEnrollment retires an enrollment. When no other is left, of any type and suspended ones included, it is a reset
-// of the user's MFA, with a receipt.
+// RemoveEnrollment retires an enrollment. When the user has no other, of any type and suspended ones included, it resets her
+// MFA, with a receipt.
 //
 // Errors: device.ErrNoEnrollment; ErrRefused.
 func (s *Service) RemoveEnrollment(ctx context.Context, id string, actor audit.Actor) error {
@@ -138,7 +138,7 @@ func (s *Service) RemoveEnrollment(ctx context.Context, id string, actor audit.A
 	})
 }
 
-// changeEnrollment runs change on an enrollment as admins see it, whose user the actor may act on.
+// changeEnrollment runs change on an enrollment that admins see, if the actor may act on its user.
 //
 // Errors: device.ErrNoEnrollment; ErrRefused; those of change.
 func (s *Service) changeEnrollment(

@@ -8,36 +8,36 @@ import (
 	"tutela/storage/audit"
 )
 
-// Action is what somebody else than the user does to her: the operator, an admin's program by a management call, or an
-// admin who is signed in.
+// Action is what another person does to a user: the operator, an admin's program by a management call, or an admin who is
+// signed in.
 type Action int
 
 // The actions.
 const (
 	ChangeFactors Action = iota + 1 // add, replace, suspend or remove an enrollment, a ticket, the recovery code, or the user
 	Block                           // block the user, or take the block back
-	Unlock                          // open what guessing has closed: it takes nothing and gives nobody a way in
+	Unlock                          // end the waits after wrong codes: it removes nothing and gives nobody a way in
 	SetRole                         // make the user an admin of some kind, or none
 )
 
-// ScopeResetAdminMFA lets a client act on users with role admin or owner. The session of an owner has it only when the owner
-// has just proven again to be there.
+// ScopeResetAdminMFA lets a client act on users with role admin or owner. An owner's session has it only when the owner has
+// just logged in again.
 const ScopeResetAdminMFA = "reset:admin_mfa"
 
 // ErrRefused reports an action on a user that this actor may not take.
 var ErrRefused = storage.NewError(storage.Denied, "the factors of this user are not for this caller to change")
 
-// May is the rule on who acts on whom, the only one.
+// May is the only rule on who may act on whom.
 //
 //   - The operator may do everything.
-//   - A client acts on nobody for whom it acts, and on a user with role admin or owner only with scope reset:admin_mfa;
-//     Unlock is free to it, and SetRole closed.
-//   - An admin who is signed in acts on roles below the own one alone, so never on himself; on a user with role admin an
-//     owner acts only with scope reset:admin_mfa, but for Unlock. Block takes an admin, SetRole an owner. The role is that
-//     of the user's record as tx reads it, and who is blocked has none.
-//   - Whoever else is named as the actor may do nothing here: what users do to themselves, they prove.
+//   - A client may not act on the user for whom it acts. On a user with role admin or owner it may act only with the scope
+//     reset:admin_mfa, except for Unlock, which it may always do. SetRole it may never do.
+//   - An admin who is signed in may act only on users with a lower role, so never on himself. On a user with role admin an
+//     owner may act only with the scope reset:admin_mfa, except for Unlock. Block needs an admin, SetRole an owner. The
+//     role comes from the user's record as tx reads it; a blocked user has none.
+//   - No other actor may do anything here. Users prove what they do to themselves.
 //
-// Which calls a client or a session may make at all, its scopes have said before.
+// Before May, the scopes have decided which calls a client or a session may make at all.
 //
 // Errors: ErrRefused.
 func May(tx *storage.Tx, actor audit.Actor, action Action, u *user.User) error {
@@ -66,7 +66,7 @@ func clientMay(actor audit.Actor, action Action, u *user.User) error {
 	}
 }
 
-// least are the lowest roles that take an action.
+// least holds the lowest role that may take each action.
 var least = map[Action]user.Role{
 	ChangeFactors: user.Helpdesk,
 	Unlock:        user.Helpdesk,

@@ -15,10 +15,10 @@ import (
 type Profile struct {
 	user.User
 	State user.State `json:"mfa_state"`
-	InUse bool       `json:"-"` // an enrollment is in use: one that has left satisfies logins and is none
+	InUse bool       `json:"-"` // the user has an enrollment in use; one that has left still satisfies logins, but does not count
 }
 
-// readState reads what follows from the user's enrollments.
+// readState sets the fields that follow from the user's enrollments.
 func (p *Profile) readState(tx *storage.Tx, uid storage.UID) error {
 	set, err := device.All(tx, uid)
 	if err != nil {
@@ -48,8 +48,8 @@ func (s *Service) ReadUser(ctx context.Context, userID string) (p Profile, err e
 	return p, err
 }
 
-// PageUsers returns users in the order of their ids, as [user.Page] does. It does not read their MFA state: that is for
-// [Service.Profiles], of the users who are shown.
+// PageUsers returns users in the order of their ids, as [user.Page] does. It does not read their MFA state: [Service.Profiles]
+// does that, for the users who are shown.
 func (s *Service) PageUsers(ctx context.Context, after string, skip, take int) ([]user.User, error) {
 	return user.Page(ctx, s.store, after, skip, take)
 }
@@ -59,9 +59,9 @@ func (s *Service) CountUsers(ctx context.Context, most int) (int, error) {
 	return user.Count(ctx, s.store, most)
 }
 
-// SearchWords returns the users of whom a word of id, email, username or name begins with each word of text, in the order
-// of their ids. It looks at most at most users of whom one begins with the longest. The first search since an update from a
-// release without that index builds it.
+// SearchWords finds users by words, and returns them in the order of their ids. For each word of text, some word of the user's
+// id, email, username or name must begin with it. It reads at most most users, among those who match the longest word. The
+// first search after an update from a release without this index builds it.
 func (s *Service) SearchWords(ctx context.Context, text string, most int) ([]user.User, error) {
 	words := strings.Fields(text)
 	slices.SortStableFunc(words, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
@@ -75,12 +75,12 @@ func (s *Service) SearchWords(ctx context.Context, text string, most int) ([]use
 	return user.Search(ctx, s.store, terms, most)
 }
 
-// SearchUsers returns the users for whom all of the terms hold, as [user.Search] does.
+// SearchUsers returns the users who match all of the terms, as [user.Search] does.
 func (s *Service) SearchUsers(ctx context.Context, terms []user.Term, most int) ([]user.User, error) {
 	return user.Search(ctx, s.store, terms, most)
 }
 
-// Profiles adds the MFA state to users. One who was deleted meanwhile is shown as new.
+// Profiles adds the MFA state to users. It shows a user who was deleted meanwhile as new.
 func (s *Service) Profiles(ctx context.Context, list []user.User) ([]Profile, error) {
 	profiles := make([]Profile, 0, len(list))
 	err := s.store.View(ctx, func(tx *storage.Tx) error {
@@ -96,7 +96,7 @@ func (s *Service) Profiles(ctx context.Context, list []user.User) ([]Profile, er
 	return profiles, err
 }
 
-// UsersOf returns those of the uids that are users, by uid.
+// UsersOf returns the users with these uids, by uid. It leaves out uids that belong to nobody.
 func (s *Service) UsersOf(ctx context.Context, uids []storage.UID) (map[storage.UID]user.User, error) {
 	return user.ByUID(ctx, s.store, uids)
 }

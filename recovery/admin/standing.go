@@ -10,19 +10,19 @@ import (
 	"tutela/storage"
 )
 
-// Standing is what of a user's recovery an admin may see.
+// Standing is what an admin may see of a user's recovery.
 type Standing struct {
 	UserID   string
 	Email    string
-	HasCode  bool                   // a recovery code that counts
+	HasCode  bool                   // the user has a valid recovery code
 	Blocks   []recovery.Block       // channels that are closed or waiting by the limits on guessing
 	Mutes    []login.Mute           // places whose logins ring no phone, since she said that it was not her
 	Spent    []login.Spent          // buckets of pushes that are empty
-	Vetoes   []restore.VetoedBackup // backups of which nothing is restored
+	Vetoes   []restore.VetoedBackup // backups that a veto keeps from being restored
 	Receipts []recovery.Receipt
 }
 
-// StandingOf returns how a user stands.
+// StandingOf returns the standing of a user.
 //
 // Errors: user.ErrUnknown.
 func (s *Service) StandingOf(ctx context.Context, userID string) (standing Standing, err error) {

@@ -11,12 +11,12 @@ import (
 	"tutela/storage/audit"
 )
 
-// TicketRequest is what a ticket is asked for with.
+// TicketRequest says which ticket to make.
 type TicketRequest struct {
-	User          user.User // the id, and what is known about a user not seen before
+	User          user.User // the id, and what is known about an unknown user
 	Factor        string    // see device.CheckFactor
 	AllowMultiple bool      // also for a user who is enrolled
-	Replaces      string    // id of the enrollment that the new one takes the place of; it needs no AllowMultiple
+	Replaces      string    // id of the enrollment that the new one replaces; it needs no AllowMultiple
 	NewCode       bool      // the user's recovery code counts as lost: a new one is shown where the ticket enrols
 }
 
@@ -24,18 +24,18 @@ type TicketRequest struct {
 var ErrEnrolled = storage.NewError(storage.Conflict,
 	"the user is enrolled already; allow_multiple_enrollments lets him add another phone")
 
-// NewTicket makes a ticket, and the user when there is none of that id. The ticket is 32 characters of A–Z a–z 0–9, and
-// this is the only time that it is seen.
+// NewTicket makes a ticket, and makes the user if she is unknown. The ticket is 32 characters of A–Z a–z 0–9, which nobody
+// can read again.
 //
-// Errors: device.ErrFactor; user.ErrID; ErrRefused; ErrEnrolled; device.ErrNoEnrollment, when the one to be replaced is not
-// this user's, or is retired.
+// Errors: device.ErrFactor; user.ErrID; ErrRefused; ErrEnrolled; device.ErrNoEnrollment, when the enrollment to be replaced is
+// not this user's, or is retired.
 func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.Actor) (secret string, err error) {
 	err = device.CheckFactor(req.Factor)
 	if err != nil {
 		return "", err
 	}
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		// A user who is made here goes again when the rest fails.
+		// A user who is made here is undone when the rest fails.
 		u, err := user.Ensure(tx, req.User)
 		if err != nil {
 			return err
