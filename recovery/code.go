@@ -14,7 +14,7 @@ const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 const (
 	codeLength   = 24
-	codeRandom   = codeLength - 1 // 23 × 5 = 115 bits, over the 112 from which NIST asks for no password hash
+	codeRandom   = codeLength - 1 // 23 × 5 = 115 bits; from 112 bits on NIST asks for no password hash
 	maxCodeInput = 256            // bytes of what a person may have typed or pasted
 )
 
@@ -35,9 +35,9 @@ func newCode() Code {
 	return Code(append(code, checkCharacter(string(code))))
 }
 
-// ParseCode reads a code as a person typed or pasted it. Case, spaces and dashes do not matter, nor do characters that show
-// nothing, and the dots, quotes and underscores that messengers put in. Full-width forms are taken for the plain ones, and I,
-// L and O for the digits that they look like.
+// ParseCode reads a code as a person typed or pasted it. It ignores case, spaces, dashes, invisible characters, and the dots,
+// quotes and underscores that messengers add. It reads full-width forms as plain ones, and I, L and O as the digits that they
+// look like.
 //
 // Errors: ErrTypo, when the check character is wrong or the string can be no code.
 func ParseCode(typed string) (Code, error) {
@@ -69,7 +69,7 @@ func (c Code) Ends(typed string) bool {
 	return subtle.ConstantTimeCompare([]byte(end), []byte(c[len(c)-len(end):])) == 1
 }
 
-// forgive is the character that a person meant by r; -1 for none.
+// forgive returns the character that a person meant by r; -1 for none.
 func forgive(r rune) rune {
 	if firstFullWidth <= r && r <= lastFullWidth {
 		r -= firstFullWidth - '!'
@@ -95,8 +95,8 @@ const (
 	lastFullWidth  = '\uff5e'
 )
 
-// checkCharacter is Luhn's algorithm in base 32, in the alphabet's order: it finds every single wrong character and
-// nearly every swap of two neighbours.
+// checkCharacter returns the check character of a code, by Luhn's algorithm in base 32, in the alphabet's order. It reveals
+// every single wrong character and nearly every swap of two neighbours.
 //
 // Source: ISO/IEC 7812-1 annex B, generalised to base 32.
 func checkCharacter(body string) byte {

@@ -11,8 +11,8 @@ import (
 // ErrNoFile reports a store that keeps no file of its own to write anew.
 var ErrNoFile = storage.NewError(storage.Invalid, "this store has no data file to compact")
 
-// Compact writes the data file anew while it serves. Nothing that was removed before is left in it, and receipts then say
-// so (no residue).
+// Compact writes the data file anew while the server runs. The new file holds nothing that was removed before, and receipts
+// then say so (no residue).
 //
 // Errors: ErrNoFile; those of the engine, with the old file still in use.
 func (s *Service) Compact(ctx context.Context) (storage.Compaction, error) {

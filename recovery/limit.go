@@ -7,7 +7,7 @@ import (
 	"tutela/storage"
 )
 
-// Channel is a way on which a code can be guessed. Each counts for itself: a flood on one closes no other.
+// Channel is a way to try codes. Each channel counts for itself, so a flood on one does not block another.
 type Channel string
 
 // The channels.
@@ -17,13 +17,12 @@ const (
 	PracticeChannel Channel = "practice"
 )
 
-// The limits on guessing. They hold for wrong codes alone, and a right code always passes: a code has 115 bits, so no
-// number of guesses finds one, and to lock the owner out would be the greater harm. The wait keeps the log and the phones
-// quiet.
+// The limits on guessing. They apply only to wrong codes; a right code always passes. A code has 115 bits, so no number of
+// guesses finds one, and to lock the owner out would be the greater harm. The waits keep the log and the phones quiet.
 //
 // Source: NIST SP 800-63B-4 §3.2.2 (throttling), from which a right code is free on purpose: docs/security.md says why.
 const (
-	freeFailures = 9 // wrong ones in a row that cost no wait
+	freeFailures = 9 // wrong codes in a row without a wait
 	firstWait    = 30 * time.Second
 	longestWait  = time.Hour
 )
@@ -31,7 +30,7 @@ const (
 // ErrLimited reports a wrong code that comes too soon after others, with the time to wait.
 var ErrLimited = storage.NewError(storage.Limited, "too many wrong codes; wait before you try another")
 
-// limit is how many wrong codes came through a channel. It never expires by time alone.
+// limit counts the wrong codes on a channel. Time alone never ends it.
 type limit struct {
 	Failures int       `json:"failures"` // in a row
 	Until    time.Time `json:"until,omitzero"`
@@ -39,8 +38,8 @@ type limit struct {
 
 var limits = storage.Declare(storage.Spec[limit]{Name: "limit", Class: storage.MFA, Most: 3})
 
-// fail counts a wrong code. While the channel waits it counts nothing and returns ErrLimited. guessed says that this is the
-// code with which the channel begins to wait.
+// fail counts a wrong code. While the channel waits it counts nothing and returns ErrLimited. guessed is true for the code that
+// makes the channel wait.
 //
 // Errors: ErrLimited.
 func fail(tx *storage.Tx, uid storage.UID, ch Channel) (guessed bool, err error) {
@@ -58,7 +57,7 @@ func fail(tx *storage.Tx, uid storage.UID, ch Channel) (guessed bool, err error)
 	return l.Failures == freeFailures+1, limits.Put(tx, uid, string(ch), &l)
 }
 
-// waitAfter is the wait that the n-th wrong code in a row makes.
+// waitAfter returns the wait after the n-th wrong code in a row.
 func waitAfter(n int) time.Duration {
 	switch doublings := n - freeFailures - 1; {
 	case doublings < 0:
@@ -70,7 +69,8 @@ func waitAfter(n int) time.Duration {
 	}
 }
 
-// OpenAll forgets the failures of all channels: a right code, an accepted signed approval of the user, or an admin does.
+// OpenAll forgets the failures of all channels. Callers use it after a right code, an approval that the user has signed, or an
+// admin's Unlock.
 func OpenAll(tx *storage.Tx, uid storage.UID) error {
 	rows, err := limits.All(tx, uid)
 	if err != nil {

@@ -15,10 +15,10 @@ var Notice = outbox.Declare[NoticePayload]("notice", storage.MFA)
 type NoticePayload struct {
 	Notice     NoticeWord    `json:"notice"`
 	At         time.Time     `json:"at,omitzero"`          // Notify sets it: no two notices of a user have the same
-	Restore    string        `json:"restore,omitempty"`    // the restore's id; of a phone that was replaced, what it names to dispute that
-	Enrollment string        `json:"enrollment,omitempty"` // only this one is told, though it may be retired; else all active ones
+	Restore    string        `json:"restore,omitempty"`    // id of the restore; for a replaced phone the id by which it disputes that
+	Enrollment string        `json:"enrollment,omitempty"` // only this one is told, even when it is retired; empty: all active ones
 	Route      string        `json:"route,omitempty"`      // which of its push addresses: a word of package device's; "": all
-	Address    string        `json:"address,omitempty"`    // it is told where it was reached before: a key of package device's
+	Address    string        `json:"address,omitempty"`    // the former push address to tell: a key of package device's
 	About      string        `json:"about,omitempty"`      // the enrollment that the notice names; it is not told itself
 	Life       time.Duration `json:"-"`                    // how long its row is kept; 0: NoticeLife
 }
@@ -43,7 +43,7 @@ const (
 	NoticeVetoLifted          NoticeWord = "veto_lifted"           // an admin has ended a veto on a restore
 )
 
-// noticeTexts are what an app shows that does not know the word: sentences of at most 120 characters.
+// noticeTexts holds the sentences that an app shows when it does not know the word, of at most 120 characters each.
 var noticeTexts = map[NoticeWord]string{
 	NoticeCapabilitiesChanged: "What the app on this phone can do was changed. Was it not you? Open this app, and tell an admin.",
 	NoticeCodeChanged:         "Your recovery code was replaced. Was it not you? Tell an admin.",
@@ -60,7 +60,7 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeVetoLifted:          "An admin lets another phone take over again, which was stopped. Was that not asked for by you? Tell an admin.",
 }
 
-// Text is the word as a sentence for people, of at most 120 characters.
+// Text returns the word as a sentence for people, of at most 120 characters.
 func (w NoticeWord) Text() string { return noticeTexts[w] }
 
 // pushLife is how long a notice is worth pushing.
@@ -71,14 +71,14 @@ func Notify(tx *storage.Tx, uid storage.UID, notice NoticePayload) error {
 	return NotifyThrough(tx, uid, "", notice)
 }
 
-// NotifyThrough is Notify for a notice to one phone, which the push service named service reaches. So a service that does
-// not answer delays only its own phones.
+// NotifyThrough does what Notify does, for one phone. service names the push service that reaches it, so that a service that
+// does not answer delays only its own phones.
 func NotifyThrough(tx *storage.Tx, uid storage.UID, service string, notice NoticePayload) error {
 	told, err := WriteNotice(tx, uid, notice)
 	return errors.Join(err, PushNotice(tx, uid, service, told))
 }
 
-// PushNotice queues the push of a notice that is written down already.
+// PushNotice queues the push of a notice that was written before.
 func PushNotice(tx *storage.Tx, uid storage.UID, service string, told NoticePayload) error {
 	return Notice.AddTo(tx, uid, service, told, tx.Now().Add(pushLife))
 }

@@ -1,6 +1,5 @@
-// Package recovery keeps the way back for a person who has lost an authenticator: the saved recovery code, the
-// limits on guessing it, the replies kept for a caller who did not get the first, and the admin's reset with its
-// receipt.
+// Package recovery keeps the way back for a person who has lost an authenticator: the saved recovery code, the limits on
+// guessing it, the replies that are kept in case the first was lost, and the admin's reset with its receipt.
 package recovery
 
 import (
@@ -13,18 +12,18 @@ import (
 	"tutela/storage/keyring"
 )
 
-// adminIssuedLife is how long a code counts that an admin has seen.
+// adminIssuedLife is how long a code that an admin has seen is valid.
 const adminIssuedLife = 24 * time.Hour
 
-// saved is a user's recovery code as it is stored: there is at most one. The row of a code that has expired stays,
-// and with it the user's state: an admin must act again.
+// saved is a user's recovery code as it is stored. A user has at most one. The row of an expired code stays, and so does the
+// user's MFA state: an admin must act again.
 type saved struct {
 	Hash        string    `json:"hash"` // keyed, with the uid: HMAC-SHA-256 over 115 random bits
 	Issued      time.Time `json:"issued"`
 	AdminIssued bool      `json:"admin_issued,omitempty"`
-	Confirmed   bool      `json:"confirmed,omitempty"` // the person has shown to have saved it
-	Underway    bool      `json:"underway,omitempty"`  // it is not known to have arrived; codes of earlier releases count as arrived
-	Carrier     string    `json:"carrier,omitempty"`   // id of the enrollment whose app shows it: its first call says that it has arrived
+	Confirmed   bool      `json:"confirmed,omitempty"` // the person has shown that she has saved it
+	Underway    bool      `json:"underway,omitempty"`  // nobody knows whether it has arrived; codes of earlier releases count as arrived
+	Carrier     string    `json:"carrier,omitempty"`   // id of the enrollment whose app shows it; with its first call the code has arrived
 	Lost        time.Time `json:"lost,omitzero"`       // when it was declared lost
 }
 
@@ -34,10 +33,10 @@ func (s *saved) valid(now time.Time) bool {
 
 var codes = storage.Declare(storage.Spec[saved]{Name: "recovery_code", Class: storage.MFA, Most: 1})
 
-// theCode is the key of the one row a user has in the table.
+// theCode is the key of a user's only row in the table.
 const theCode = ""
 
-// ErrWrongCode reports a code that does not match, and does not say why.
+// ErrWrongCode reports a code that does not match. It does not say why.
 var ErrWrongCode = storage.NewError(storage.Denied, "the recovery code is not right")
 
 // Signer signs receipts: a compact JWS over payload.
@@ -55,14 +54,14 @@ func New(store *storage.Store, ring *keyring.Ring, sign Signer) *Service {
 	return &Service{store: store, ring: ring, sign: sign}
 }
 
-// HasCode reports whether the user has a code that counts; an expired admin-issued one does not.
+// HasCode reports whether the user has a valid code. A code that an admin issued expires; all others do not.
 func HasCode(tx *storage.Tx, uid storage.UID) (bool, error) {
 	s, err := codeOf(tx, uid)
 	return s.valid(tx.Now()), err
 }
 
-// MarkOf returns what tells the code that the user has from all others that she had or will have; "" when she has none that
-// counts. Who issues a code and asks for its mark in the same transaction knows later whether it is still that one.
+// MarkOf returns a mark of the user's present code, which no earlier or later code of hers has; "" when she has no valid one. A
+// caller that issues a code and keeps its mark, in one transaction, can find out later whether the user still has that code.
 func MarkOf(tx *storage.Tx, uid storage.UID) (string, error) {
 	s, err := codeOf(tx, uid)
 	if err != nil || !s.valid(tx.Now()) {
@@ -77,14 +76,14 @@ func CodeIssued(tx *storage.Tx, uid storage.UID) (bool, error) {
 	return s != nil, err
 }
 
-// Issue gives the user a new code, which is not known to have arrived. From the commit on the old code opens nothing. It also
+// Issue gives the user a new code, which counts as not arrived yet. After the commit the old code opens nothing. Issue also
 // erases the kept replies, since one may show an old code.
 func (s *Service) Issue(tx *storage.Tx, uid storage.UID) (Code, error) {
 	return s.issue(tx, uid, saved{Underway: true})
 }
 
-// IssueByAdmin gives the user a new code that an admin sees: it is marked so and counts for 24 hours. The user's phones are
-// notified.
+// IssueByAdmin gives the user a new code that an admin sees, and notifies her phones. The code is marked as seen by an admin,
+// and is valid for 24 hours.
 func (s *Service) IssueByAdmin(tx *storage.Tx, uid storage.UID) (Code, error) {
 	code, err := s.issue(tx, uid, saved{AdminIssued: true})
 	return code, errors.Join(err, Notify(tx, uid, NoticePayload{Notice: NoticeCodeChanged}))
@@ -102,7 +101,7 @@ func (s *Service) issue(tx *storage.Tx, uid storage.UID, row saved) (Code, error
 
 const codePurpose = "recovery-code"
 
-// HashForReply is the keyed hash by which a kept reply knows the code that its call redeemed.
+// HashForReply returns the keyed hash of a code that a kept reply holds, to recognise the code that its call redeemed.
 func (s *Service) HashForReply(uid storage.UID, code Code) string {
 	return s.ring.Hash("answered-code", uid[:], []byte(code))
 }
@@ -114,11 +113,11 @@ func (s *Service) RepliesTo(tx *storage.Tx, r *Reply, uid storage.UID, code Code
 
 // Spend uses the user's recovery code up and issues the next one.
 //
-// code is as ParseCode returned it: a typo never comes here and costs no attempt. The code is compared before any limit is
-// looked at, so a right one always passes. A wrong one is Denied and counts on its channel; while the channel waits it is
-// Limited, with the time to wait, and counts nothing. Return both errors from the transaction as they are, so that the
-// count is kept. Spending and issuing are one step of tx, and the user's phones are notified. The next code goes out in the
-// answer of a grant, by which it has arrived; only at a restore the app that gets it must call first.
+// code is as ParseCode returned it, so a typo never comes here and costs no attempt. Spend compares the code before it checks any
+// limit, so a right code always passes. A wrong code is Denied and counts on its channel. While the channel waits it is
+// Limited, with the time to wait, and does not count. The caller must return both errors from the transaction as they are, so
+// that the count is kept. Spend also notifies the user's phones. The next code counts as arrived when the answer to a grant
+// brings it; at a restore it counts as arrived only after the app's first call.
 //
 // Errors: ErrLimited; ErrWrongCode (kept).
 //
@@ -179,7 +178,7 @@ func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, actor 
 	}
 	err = s.try(tx, uid, PracticeChannel, code, actor)
 	if errors.Is(err, ErrWrongCode) {
-		return false, nil // the count is written with the answer: the transaction commits
+		return false, nil // no error, so that the transaction commits the count
 	}
 	if err != nil {
 		return false, err

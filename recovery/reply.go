@@ -7,14 +7,14 @@ import (
 	"tutela/storage"
 )
 
-// ReplyLife is how long a reply that may have been lost on its way is kept, at most.
+// ReplyLife is how long a reply is kept at most, in case it was lost on its way.
 const ReplyLife = 15 * time.Minute
 
 // Reply is the answer to a call, kept for a caller who asks again because the first was lost. Any rotation of the
 // recovery code, reset, retirement, suspension, or first authenticated call of its enrollment erases it.
 type Reply struct {
-	Enrollment string    `json:"enrollment,omitempty"` // whose first call erases it
-	Code       string    `json:"code,omitempty"`       // keyed hash of the code that was redeemed by the call
+	Enrollment string    `json:"enrollment,omitempty"` // id of the one whose first call erases it
+	Code       string    `json:"code,omitempty"`       // keyed hash of the code that the call redeemed
 	Body       []byte    `json:"body"`                 // sealed
 	Expires    time.Time `json:"expires"`
 }
@@ -49,7 +49,8 @@ func ForgetReply(tx *storage.Tx, uid storage.UID, key string) error {
 	return replies.Delete(tx, uid, key)
 }
 
-// ForgetReplies erases all replies kept for the user: a rotation of the code or the retirement of an enrollment does.
+// ForgetReplies erases all replies that are kept for the user. Callers use it when the code is replaced or an enrollment is
+// retired.
 func ForgetReplies(tx *storage.Tx, uid storage.UID) error {
 	return forgetReplies(tx, uid, func(*Reply) bool { return true })
 }
@@ -59,7 +60,7 @@ func ForgetRepliesOf(tx *storage.Tx, uid storage.UID, enrollment string) error {
 	return forgetReplies(tx, uid, func(r *Reply) bool { return r.Enrollment == enrollment })
 }
 
-// forgetReplies erases those of the user's replies that which picks.
+// forgetReplies erases the user's replies for which which is true.
 func forgetReplies(tx *storage.Tx, uid storage.UID, which func(*Reply) bool) error {
 	rows, err := replies.All(tx, uid)
 	for _, row := range rows {

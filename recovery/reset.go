@@ -29,8 +29,8 @@ type ResetRequest struct {
 	DryRun      bool   // remove nothing; the receipt says what would go
 }
 
-// Receipt is the proof of a reset. Its signed bytes, the payload of Signature, are the receipt without residue and
-// signature; residue changes when the file is compacted.
+// Receipt is the proof of a reset. The payload of Signature is the receipt without residue and signature, because residue
+// changes when the file is compacted.
 type Receipt struct {
 	ID          string         `json:"id"`
 	UserID      string         `json:"user_id"`
@@ -61,7 +61,7 @@ type RemovedCount struct {
 	Rows  int    `json:"rows"`
 }
 
-// receiptEvidence is what stays of a receipt for ever: no personal data but the uid.
+// receiptEvidence is the part of a receipt that stays for ever. Its only personal data is the uid.
 type receiptEvidence struct {
 	ID      string         `json:"id"`
 	At      time.Time      `json:"at"`
@@ -86,7 +86,7 @@ var (
 	ErrCallerCheck = storage.NewError(storage.Invalid, "caller_check is device_answered, no_answer, document, in_person or other")
 )
 
-// Validate reports whether the request can be one.
+// Validate returns an error unless the request is valid.
 //
 // Errors: ErrReason; ErrCallerCheck.
 func (req ResetRequest) Validate() error {
@@ -106,7 +106,7 @@ func (s *Service) Reset(ctx context.Context, tx *storage.Tx, u *user.User, req R
 	if err != nil {
 		return Receipt{}, err
 	}
-	// What went, in words and as a keyed hash of each row.
+	// The receipt says what was removed: in numbers for people, and as a keyed hash over the rows.
 	r := Receipt{
 		ID:          storage.NewID("rcp_", 16),
 		UserID:      u.ID,
@@ -119,7 +119,7 @@ func (s *Service) Reset(ctx context.Context, tx *storage.Tx, u *user.User, req R
 		Removed:     count(removed),
 		Digest:      s.digest(removed),
 	}
-	// A dry run writes nothing, so its receipt is not signed; it names the residue of earlier resets alone.
+	// A dry run writes nothing, so its receipt is not signed, and names only the residue of earlier resets.
 	r.Residue, err = residue(tx, u.UID)
 	if err != nil || req.DryRun {
 		return r, err
@@ -153,7 +153,7 @@ func (s *Service) keepReceipt(ctx context.Context, tx *storage.Tx, uid storage.U
 	)
 }
 
-// signed is what the signature covers: all but residue and the signature itself.
+// signed returns the bytes that the signature covers: everything except residue and the signature itself.
 func (r Receipt) signed() ([]byte, error) {
 	r.Signature = ""
 	encoded, err := json.Marshal(r)
@@ -180,8 +180,8 @@ func count(removed []storage.Removed) []RemovedCount {
 	return counts
 }
 
-// digest returns the keyed hash over the sorted pairs of table and key, each framed by its length. With the keys it proves
-// which rows went; without them it says nothing.
+// digest returns the keyed hash over the sorted pairs of table and key, each framed by its length. Together with the keys it
+// proves which rows were removed; without them it reveals nothing.
 func (s *Service) digest(removed []storage.Removed) string {
 	h := sha256.New()
 	for _, r := range removed {
@@ -208,7 +208,7 @@ func residue(tx *storage.Tx, uid storage.UID) (bool, error) {
 	return false, err
 }
 
-// leaves reports whether removed rows may still lie in freed pages: they went at an instant, and the last compaction began
+// leaves reports whether removed rows may still lie in freed pages. The rows were removed at at, and the last compaction began
 // at compacted.
 func leaves(removed []RemovedCount, at, compacted time.Time) bool {
 	return len(removed) > 0 && !at.Before(compacted)
@@ -226,7 +226,7 @@ func lastCompaction(tx *storage.Tx) (time.Time, error) {
 	return last.At, nil
 }
 
-// Compacted records that a compaction that began at began is done: what was removed before is gone.
+// Compacted records that a compaction is done. Everything that was removed before began is gone.
 func Compacted(tx *storage.Tx, began time.Time) error {
 	return compactions.Put(tx, storage.House, "", &compaction{At: began.Truncate(time.Millisecond)}) // as receipts are
 }

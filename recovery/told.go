@@ -6,14 +6,14 @@ import (
 	"tutela/storage"
 )
 
-// NoticeLife is how long the row of a notice is kept: a phone without a push service reads it there.
+// NoticeLife is how long the row of a notice is kept. A phone without a push service reads it.
 const NoticeLife = 30 * 24 * time.Hour
 
-// noticesKept bounds the rows of notices of a user. Past it the oldest of the word that has most rows goes, so that a flood of
-// one kind displaces its own alone.
+// noticesKept bounds a user's rows of notices. Beyond it the oldest row of the most frequent word goes, so that a flood of one
+// word displaces only its own.
 const noticesKept = 200
 
-// notice is what a user's phones were told. The row's key is its time, so the rows lie in the order in which they came.
+// notice is what a user's phones were told. Its key is its time, so the rows lie in the order in which they came.
 type notice struct {
 	NoticePayload
 	Expires time.Time `json:"expires"`
@@ -26,14 +26,14 @@ var notices = storage.Declare(storage.Spec[notice]{
 	Expires: func(n *notice) time.Time { return n.Expires },
 })
 
-// WriteNotice writes a notice down for those whom it means, without a push, and wakes who waits for one. It returns the
+// WriteNotice writes a notice for the phones that it is for, without a push, and wakes calls that wait for one. It returns the
 // notice as written, with its time.
 func WriteNotice(tx *storage.Tx, uid storage.UID, n NoticePayload) (NoticePayload, error) {
 	last, err := makeRoom(tx, uid)
 	if err != nil {
 		return n, err
 	}
-	// A phone reads on from the time of the last one that it knows: none may come to lie at or before that.
+	// A phone reads on from the time of the last notice that it knows, so no new one may lie at or before that time.
 	n.At = tx.Now().UTC().Truncate(time.Millisecond)
 	if !n.At.After(last) {
 		n.At = last.Add(time.Millisecond)
@@ -53,7 +53,7 @@ func LastNotice(tx *storage.Tx, uid storage.UID) (time.Time, error) {
 	return last, err
 }
 
-// survey returns the time of the user's latest notice and how many there are. It reads keys alone.
+// survey returns the time of the user's latest notice and the number of notices. It reads only keys.
 func survey(tx *storage.Tx, uid storage.UID) (last time.Time, count int, err error) {
 	var key string
 	err = notices.Keys(tx, uid, "", func(k string) bool {
@@ -68,7 +68,7 @@ func survey(tx *storage.Tx, uid storage.UID) (last time.Time, count int, err err
 	return last, count, err
 }
 
-// makeRoom takes a row away when the user has as many as are kept, and returns the time of the latest.
+// makeRoom removes a row when the user has noticesKept, and returns the time of the latest notice.
 func makeRoom(tx *storage.Tx, uid storage.UID) (last time.Time, err error) {
 	last, count, err := survey(tx, uid)
 	if err != nil || count < noticesKept {
