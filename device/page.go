@@ -136,7 +136,7 @@ func (s *Service) showStarted(tx *storage.Tx, t *foundTicket, session, account s
 }
 
 // startsKept bounds how many tickets started from one may wait at a time, because everybody with the link can press Start.
-const startsKept = 16
+const startsKept = 8
 
 // forgetStarts makes room for one more ticket started from t. It removes the oldest.
 func forgetStarts(tx *storage.Tx, t *foundTicket) error {

@@ -121,7 +121,7 @@ func replaceable(tx *storage.Tx, uid storage.UID, id string) (*Enrollment, error
 }
 
 // ticketsKept bounds the tickets that were made for a user, spent ones included.
-const ticketsKept = 64
+const ticketsKept = 32
 
 // forgetTickets makes room for one more ticket of the user. It removes the oldest, with those that pages have started from it.
 // So a program that makes endless tickets never removes the newest ones.

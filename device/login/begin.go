@@ -88,7 +88,7 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 			return err
 		}
 		begun = s.begun(tx, l)
-		return errors.Join(paces.Put(tx, uid, thePace, p), logins.Insert(tx, uid, l.Key, l.Record))
+		return errors.Join(paces.Put(tx, uid, thePace, p), add(tx, uid, l.Key, l.Record))
 	})
 	return begun, err
 }

@@ -13,10 +13,6 @@ import (
 // is as good.
 const mostClients = 64
 
-// mostOfClient is how many logins of a user a client has under way: for ten minutes, one until they are gone and one that has
-// begun, requests for a push from each network of hers and from all others; and logins by grant.
-const mostOfClient = PushesPerMinute*(ownsKept+1)*12 + startsKept
-
 // put writes the budget of a client, and makes room when it is a new one.
 func (b *budget) put(tx *storage.Tx, uid storage.UID, client string) error {
 	known, err := budgets.Has(tx, uid, client)

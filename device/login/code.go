@@ -99,7 +99,7 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 	}
 	event := eventOf(row{UID: uid, Record: l}, audit.StartAuth, audit.Facts{audit.FactWay: audit.WayGrant})
 	return errors.Join(
-		logins.Insert(tx, uid, random.String(), l),
+		add(tx, uid, random.String(), l),
 		note(tx, actor, event, l.IP, often))
 }
 

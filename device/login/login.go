@@ -113,7 +113,7 @@ type Login struct {
 var logins = storage.Declare(storage.Spec[Login]{
 	Name:    "login",
 	Class:   storage.MFA,
-	Most:    mostClients * mostOfClient,
+	Most:    mostLogins,
 	Expires: func(l *Login) time.Time { return l.Expires.Add(collectFor) },
 })
 

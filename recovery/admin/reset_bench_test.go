@@ -114,8 +114,6 @@ func fill(b *testing.B, h *devicetest.House, id string, blob int) (rows int) {
 		switch {
 		case table == "backup_chunk":
 			most = most * blob / backup.MaxBlobBytes
-		case table == "login": // as one client can have under way, from all networks at once: they live eleven minutes
-			most /= storage.Bounds()["push_budget"]
 		case table != "event" && classes[table] != storage.MFA:
 			continue
 		}

@@ -11,7 +11,7 @@ import (
 
 // MostEvents is how many events about one user are kept. Past it the oldest of the type that has most become one event,
 // which says how many there were, from when to when: so a flood of one type takes room from itself.
-const MostEvents = 3000
+const MostEvents = 2000
 
 // foldAtOnce is how many become one at a time. More would hold the writer for longer, fewer would look at all more often.
 const foldAtOnce = 64
