@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"slices"
+	"time"
 
 	"tutela/device/login"
 	"tutela/storage"
@@ -11,9 +12,10 @@ import (
 
 // The bounds on a user's restores: a thief of a platform backup can start many.
 const (
-	mostOpen = 24 // that are not over
-	mostOver = 48 // that are kept for an admin to see
-	mostKeys = 64 // that the starts of a handle named within the hour
+	mostOpen    = 24 // that are not over
+	mostOver    = 48 // that are kept for an admin to see
+	mostHandles = 16 // by which starts are counted
+	mostKeys    = 64 // that the starts of a handle named within the hour
 )
 
 // makeRoom removes restores of the user until one more is within the bounds. Among restores that are over, the oldest go,
@@ -96,6 +98,32 @@ func evictable(tx *storage.Tx, uid storage.UID, open []row) (row, error) {
 	return slices.MaxFunc(may, func(a, b row) int { // the first of equals
 		return cmp.Compare(begun[a.Record.Network], begun[b.Record.Network])
 	}), nil
+}
+
+// forgetHandles removes what was counted of the user's handles that were used longest ago, until one more is within the bound.
+// Each of her backups has some handles: a thief of a platform backup has one of them, and makes none.
+func forgetHandles(tx *storage.Tx, uid storage.UID) error {
+	counts, err := startTable.All(tx, uid)
+	if err != nil || len(counts) < mostHandles {
+		return err
+	}
+	last := func(r storage.Row[starts]) time.Time { return r.Record.Times[len(r.Record.Times)-1] }
+	slices.SortStableFunc(counts, func(a, b storage.Row[starts]) int { return last(a).Compare(last(b)) })
+	for _, gone := range counts[:len(counts)-mostHandles+1] {
+		keys, err := namedKeys.Prefixed(tx, uid, gone.Key)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if err := namedKeys.Delete(tx, uid, k.Key); err != nil {
+				return err
+			}
+		}
+		if err := startTable.Delete(tx, uid, gone.Key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetKeys removes the oldest keys that the starts of a handle named, until one more is within the bound. A caller may name

@@ -103,3 +103,34 @@ func TestStart_RemembersABoundedNumberOfKeys(t *testing.T) {
 		t.Errorf("%d keys are remembered, want 64", n)
 	}
 }
+
+// What is counted of starts has a bound for each user, also when many of her handles are used: each backup has four that find
+// it, and of each the starts and the keys are counted apart.
+func TestStart_OfManyHandlesIsCountedWithinABound(t *testing.T) {
+	h := openHouse(t, ground.Options{})
+	newest := ""
+	for range 5 {
+		p := h.enroll(t, "ada").backUp(t, "body")
+		for range 4 {
+			for range 6 {
+				h.start(t, p.handle)
+			}
+			newest = p.handle
+			var err error
+			p.handle, err = h.backups.NewHandle(context.Background(), p.Proof(), false, from)
+			must(t, err)
+		}
+	}
+	for table, most := range map[string]int{"restore_start": 16, "restore_key": 16 * 6} {
+		if n := len(h.Rows(table)); n != most {
+			t.Errorf("%d rows of %s, want %d", n, table, most)
+		}
+	}
+	// The newest of them is counted still: its next start needs a proof.
+	p := h.newPhone("new phone")
+	req := p.request(t, newest)
+	req.Proof = ""
+	if _, err := h.restores.Start(context.Background(), req, from); !errors.Is(err, restore.ErrProof) {
+		t.Errorf("got %v", err)
+	}
+}

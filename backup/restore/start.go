@@ -45,7 +45,7 @@ var (
 	startTable = storage.Declare(storage.Spec[starts]{
 		Name:  "restore_start",
 		Class: storage.MFA,
-		Most:  1,
+		Most:  mostHandles,
 		Expires: func(s *starts) time.Time {
 			return s.Times[len(s.Times)-1].Add(startWindow)
 		},
@@ -53,7 +53,7 @@ var (
 	namedKeys = storage.Declare(storage.Spec[namedKey]{
 		Name:    "restore_key",
 		Class:   storage.MFA,
-		Most:    mostKeys,
+		Most:    mostHandles * mostKeys,
 		Expires: func(k *namedKey) time.Time { return k.At.Add(startWindow) },
 	})
 )
@@ -386,6 +386,11 @@ func (s *Service) count(tx *storage.Tx, uid storage.UID, b *beginning) (startCou
 	}
 	if c.flooded && (!b.proven || before) {
 		return c, ErrProof
+	}
+	if len(counted.Times) == 0 {
+		if err := forgetHandles(tx, uid); err != nil {
+			return c, err
+		}
 	}
 	c.tell = counted.decide(key, now)
 	key.At = now

@@ -314,3 +314,189 @@ func TestEnroll_TakesTheTicketOutOfWhatWasPasted(t *testing.T) {
 		})
 	}
 }
+
+// An admin blocks the user at each step of a restore: nothing is taken or shown, nothing counts, and it goes on where it was
+// when the user is blocked no longer.
+func TestCompose_BlockedAtEachStepOfARestore(t *testing.T) {
+	h := unasked(t)
+	old, code := h.backedUp("maria")
+	unblock := func() { h.ChangeUser("maria", func(u *user.User) { u.Blocked = false }) }
+	s := h.start(h.handleOf(old), nil)
+	h.block("maria")
+	h.Unchanged(func() {
+		for _, typed := range []string{code, "7V3KQ9X2M4T8R6W5Y1ZJ0ABV"} {
+			h.refused(h.redeem(s, typed), 409, "restore_not_ready")
+		}
+	})
+	h.refused(h.say(old, s.id, "allow"), 409, "restore_not_ready")
+	if state := h.call("GET", "/api/restores/"+s.id, "", "Authorization", s.authorization()); state.body["reason"] != "user_blocked" {
+		t.Errorf("got %s", state.raw)
+	}
+	unblock()
+	done := h.redeem(s, code)
+	h.accepted(done, 200)
+	h.block("maria")
+	h.Unchanged(func() {
+		h.refused(h.redeem(s, code), 409, "restore_not_ready")
+		h.refused(h.late(s, 0), 409, "restore_not_ready")
+	})
+	unblock()
+	again := h.redeem(s, code)
+	if again.status != 200 || again.raw != done.raw {
+		t.Errorf("got %s, was %s", again.raw, done.raw)
+	}
+	h.block("maria")
+	h.accepted(h.say(old, s.id, "dispute"), 204)
+}
+
+// The answer of a restore is lost, and then the code that it issued is replaced, as an admin does, before the phone's first call:
+// the new key still gets in, and gets no code of another's.
+func TestCompose_ALostAnswerAfterTheCodeWasReplaced(t *testing.T) {
+	h := unasked(t)
+	old, code := h.backedUp("maria")
+	s := h.start(h.handleOf(old), nil)
+	h.accepted(h.redeem(s, code), 200)
+	issued, err := h.Admins.Regenerate(t.Context(), "maria", servertest.Operator)
+	h.must(err)
+	h.refused(h.redeem(s, code), 409, "restore_not_ready")
+	h.clock.Advance(time.Minute)
+	a := h.late(s, 0)
+	h.accepted(a, 200)
+	result, _ := a.body["result"].(map[string]any)
+	if result["token"] == nil || result["recovery_code"] != nil {
+		t.Errorf("got %s", a.raw)
+	}
+	next := h.start(result["restore_handle"], nil)
+	h.accepted(h.redeem(next, string(issued)), 200)
+	// The first one's answer is over, for its installation was retired.
+	h.clock.Advance(time.Minute)
+	h.refused(h.late(s, 0), 404, "restore_not_found")
+}
+
+// A phone was left by its token, is taken over, and its key signs on: it comes back to nothing, reads its last notices, and has
+// its say about what retired it alone.
+func TestCompose_LeftThenRestoredThenSigned(t *testing.T) {
+	h := unasked(t)
+	old, code := h.backedUp("maria")
+	token := old.Enrollment().Token
+	h.accepted(h.call("DELETE", path(old, ""), "", "Authorization", "Bearer "+token), 204)
+	s := h.start(h.handleOf(old), nil)
+	h.accepted(h.redeem(s, code), 200)
+	for _, by := range []string{h.bearer(old), "Bearer " + token} {
+		h.refused(h.call("GET", path(old, ""), "", "Authorization", by), 404, "device_account_not_found")
+		h.refused(h.call("DELETE", path(old, ""), "", "Authorization", by), 404, "device_account_not_found")
+	}
+	if told := h.told(old); !strings.Contains(told, `"restored"`) || !strings.Contains(told, `"left"`) {
+		t.Errorf("told is %s", told)
+	}
+	h.refused(h.say(old, s.id, "veto"), 404, "device_account_not_found")
+	h.accepted(h.say(old, s.id, "dispute"), 204)
+	h.refused(h.call("GET", path(old, "/restores"), "", "Authorization", h.bearer(old)), 404, "device_account_not_found")
+}
+
+// A reset in the middle of everything: what was begun, kept, allowed or vetoed opens nothing, and says no more than of what
+// never was.
+func TestCompose_AResetInTheMiddle(t *testing.T) {
+	h := newHouse(t)
+	old, code := h.backedUp("maria")
+	second, _ := h.enroll("maria")
+	handle := h.handleOf(old)
+	allowed := h.start(handle, nil)
+	h.accepted(h.say(old, allowed.id, "allow"), 204)
+	h.Reset("maria")
+	h.refused(h.redeem(allowed, code), 404, "restore_not_found")
+	h.refused(h.call("GET", "/api/restores/"+allowed.id, "", "Authorization", allowed.authorization()), 404, "restore_not_found")
+	for _, p := range []*phone.Phone{old, second} {
+		for _, word := range []string{"veto", "allow", "dispute"} {
+			h.refused(h.say(p, allowed.id, word), 404, "device_account_not_found")
+		}
+		h.refused(h.call("GET", path(p, "/notices"), "", "Authorization", h.bearer(p)), 404, "device_account_not_found")
+	}
+	if again := h.start(handle, nil); again.body["reason"] != "no_backup" {
+		t.Errorf("got %s", again.raw)
+	}
+	// The same person sets up anew, and the old keys reach nothing of that.
+	third, fresh := h.backedUp("maria")
+	s := h.start(h.handleOf(third), nil)
+	h.refused(h.say(old, s.id, "veto"), 404, "device_account_not_found")
+	h.accepted(h.say(third, s.id, "allow"), 204)
+	h.refused(h.redeem(s, code), 403, "invalid_recovery_code")
+	h.accepted(h.redeem(s, fresh), 200)
+}
+
+// The handle in every state of its backup: revoked, deleted, undeleted, and after a restore.
+func TestCompose_HandlesThroughRevokeUndeleteAndRestore(t *testing.T) {
+	h := unasked(t)
+	old, code := h.backedUp("maria")
+	first := h.handleOf(old)
+	reason := func(handle any, want string) started {
+		t.Helper()
+		s := h.start(handle, nil)
+		if s.body["reason"] != want {
+			t.Errorf("got %s, want %s", s.raw, want)
+		}
+		return s
+	}
+	begun := reason(first, "backup_found")
+	a := h.call("POST", path(old, "/backup/handle"), `{"revoke":true}`, "Authorization", h.bearer(old))
+	h.accepted(a, 200)
+	second := a.body["restore_handle"]
+	reason(first, "no_backup")
+	// A restore that was begun by the revoked handle takes no code any more.
+	h.refused(h.redeem(begun, code), 409, "restore_not_ready")
+	h.accepted(h.call("DELETE", path(old, "/backup"), "", "Authorization", h.bearer(old)), 204)
+	reason(second, "no_backup")
+	h.accepted(h.call("POST", path(old, "/backup/undelete"), "", "Authorization", h.bearer(old)), 204)
+	reason(first, "no_backup")
+	done := h.redeem(reason(second, "backup_found"), code)
+	h.accepted(done, 200)
+	reason(second, "backup_found")
+	reason(first, "no_backup")
+	reason(done.body["restore_handle"], "backup_found")
+	h.refused(h.call("POST", path(old, "/backup/undelete"), "", "Authorization", h.bearer(old)), 404, "device_account_not_found")
+}
+
+// From 64 connections with the right code, over as many restores of the backup: one takes over, and of the rest each is told
+// that it is over, counting nothing.
+func TestCompose_SixtyFourRestoresAndOneCode(t *testing.T) {
+	h := unasked(t)
+	old, code := h.backedUp("maria")
+	var open []started
+	for i := range 20 {
+		key, err := phone.NewKey(phone.ES256)
+		h.must(err)
+		body := h.bodyOf(key, func(b map[string]any) { b["restore_handle"] = h.handleOf(old) })
+		header := []string{}
+		if i >= 5 {
+			header = []string{"Restore-Proof", h.proof(key, "handle", hexDigest(h.handleOf(old)))}
+		}
+		a := h.call("POST", "/api/restores", body, header...)
+		h.accepted(a, 201)
+		open = append(open, started{answer: a, id: a.body["id"].(string), token: a.body["token"].(string), key: key})
+	}
+	var wg sync.WaitGroup
+	won := make(chan string, 64)
+	for i := range 64 {
+		s := open[i%len(open)]
+		wg.Go(func() {
+			a, err := h.Try("POST", "/api/restores/"+s.id+"/recovery-code", `{"recovery_code":"`+code+`"}`, "Authorization", s.authorization())
+			switch {
+			case err != nil:
+				t.Error(err)
+			case a.Status == 200:
+				won <- a.Body["id"].(string)
+			case a.Status != 404 && a.Status != 409:
+				t.Errorf("got %d %s", a.Status, a.Raw)
+			}
+		})
+	}
+	wg.Wait()
+	close(won)
+	ids := map[string]bool{}
+	for id := range won {
+		ids[id] = true
+	}
+	if len(ids) != 1 || len(h.events(audit.RestoreDone)) != 1 || len(h.events(audit.RecoveryFailed)) != 0 {
+		t.Errorf("%v have taken over; %d events", ids, len(h.events(audit.RestoreDone)))
+	}
+}
