@@ -127,9 +127,9 @@ func (s *Service) showStarted(tx *storage.Tx, t *foundTicket, session, account s
 	} else if !errors.Is(err, ErrNoEnrollment) {
 		return nil, err
 	}
-	_, err = recovery.KeptReply(tx, t.UID, t.pageKey())
+	_, err = t.shownCode(tx)
 	shown.CodeKept = err == nil
-	if errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, ErrTicket) {
 		err = nil
 	}
 	return shown, err
@@ -335,12 +335,31 @@ func (s *Service) pageCode(tx *storage.Tx, secret, session string) (recovery.Cod
 	if err != nil {
 		return "", nil, err
 	}
-	kept, err := recovery.KeptReply(tx, t.UID, started.pageKey())
-	if errors.Is(err, storage.ErrNotFound) {
-		err = ErrTicket
+	code, err := started.shownCode(tx)
+	return code, started, err
+}
+
+// shownCode returns the page's copy of a code, if it may be shown: not while the user is blocked or the phone suspended.
+//
+// Errors: ErrTicket.
+func (t *foundTicket) shownCode(tx *storage.Tx) (recovery.Code, error) {
+	u, err := user.Get(tx, t.UID)
+	if err != nil {
+		return "", err
+	}
+	e, err := Get(tx, t.UID, t.Record.Enrollment)
+	if errors.Is(err, ErrNoEnrollment) || err == nil && (u.Blocked || e.Status == Suspended) {
+		return "", ErrTicket
 	}
 	if err != nil {
-		return "", nil, err
+		return "", err
 	}
-	return recovery.Code(kept.Body), started, nil
+	kept, err := recovery.KeptReply(tx, t.UID, t.pageKey())
+	if errors.Is(err, storage.ErrNotFound) {
+		return "", ErrTicket
+	}
+	if err != nil {
+		return "", err
+	}
+	return recovery.Code(kept.Body), nil
 }

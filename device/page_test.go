@@ -229,7 +229,7 @@ func TestShowCode_WaitsTenMinutesAndOutlivesThePhonesFirstCall(t *testing.T) {
 	})
 }
 
-func TestShowCode_IsGoneWithARotationARetirementOrAReset(t *testing.T) {
+func TestShowCode_IsGoneWithWhatEndsItsUse(t *testing.T) {
 	for name, end := range map[string]func(h *house, p *phone){
 		"rotation": func(h *house, _ *phone) {
 			_, err := h.home.Admins.Regenerate(context.Background(), "ada", audit.ByOperator(0))
@@ -237,6 +237,10 @@ func TestShowCode_IsGoneWithARotationARetirementOrAReset(t *testing.T) {
 		},
 		"retirement": func(h *house, p *phone) { must(h.t, h.Leave(context.Background(), p.Proof(), audit.ByUser())) },
 		"reset":      func(h *house, _ *phone) { h.reset("ada") },
+		"block":      func(h *house, _ *phone) { h.home.SetBlocked("ada", true) },
+		"suspension": func(h *house, p *phone) {
+			must(h.t, h.home.Admins.Suspend(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onEveryEngine(t, func(h *house) {

@@ -472,7 +472,10 @@ func TestCompose_SixtyFourRestoresAndOneCode(t *testing.T) {
 		}
 		a := h.call("POST", "/api/restores", body, header...)
 		h.accepted(a, 201)
-		open = append(open, started{answer: a, id: a.body["id"].(string), token: a.body["token"].(string), key: key})
+		s := started{answer: a, key: key}
+		s.id, _ = a.body["id"].(string)
+		s.token, _ = a.body["token"].(string)
+		open = append(open, s)
 	}
 	var wg sync.WaitGroup
 	won := make(chan string, 64)
