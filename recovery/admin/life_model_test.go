@@ -164,7 +164,7 @@ type modelRestore struct {
 	heard   bool        // it has signed something in the first minute
 	allowed bool
 	chosen  bool // first-time set-up
-	closed  bool // another restore of the backup has succeeded, or this one
+	closed  bool // the backup has gone to another phone, or to this one
 }
 
 // open reports whether a restore can be gone on with.
@@ -173,12 +173,11 @@ func (m *model) open(t *modelRestore) bool { return !t.closed && m.now < t.began
 // waits returns until when a code waits for the old installation's word; 0 when it does not.
 func (m *model) waits(t *modelRestore) time.Duration {
 	old := m.old(t.backup)
-	if t.asked == nil || t.allowed || old == nil {
+	if t.asked == nil || old == nil || t.allowed && m.status(old) != device.Suspended { // the word of a suspended one does not count
 		return 0
 	}
 	suspended := m.status(old) == device.Suspended && m.now < old.changed+suspendedFor
-	another := old != t.asked // a ticket has put it in the place of the one that was asked: it has the long time
-	if t.heard || suspended || another {
+	if t.heard || suspended {
 		return t.began + longWait
 	}
 	return t.began + firstWait
@@ -220,17 +219,22 @@ func (m *model) restored(t *modelRestore, nextCode, nextHandle string) *modelPho
 		m.set(old, device.Retired)
 		old.backup = nil
 	}
-	for _, other := range m.tries {
-		if other.backup == t.backup {
-			other.closed = true
-		}
-	}
+	m.close(t.backup)
 	p := m.enrolled()
 	p.backup = t.backup
 	p.backup.changed = m.now
 	m.turn(t.backup, nextHandle)
 	m.issue(nextCode)
 	return p
+}
+
+// close ends every open restore of a backup: another phone has taken it over.
+func (m *model) close(b *modelBackup) {
+	for _, t := range m.tries {
+		if b != nil && t.backup == b {
+			t.closed = true
+		}
+	}
 }
 
 // enrolled adds an active phone.

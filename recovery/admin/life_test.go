@@ -237,6 +237,7 @@ func (l *life) replaces(r *rapid.T) {
 		return
 	}
 	fails(r, "an enrolment that replaces", p.Enroll(secret), nil)
+	l.close(m.backup)
 	now := l.enrolled()
 	now.backup = m.backup
 	m.backup = nil
