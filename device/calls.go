@@ -38,7 +38,7 @@ type calls struct {
 var callTable = storage.Declare(storage.Spec[calls]{
 	Name:    "device_call",
 	Class:   storage.MFA,
-	Most:    (MostEnrollments + MostRetired) * 4, // a kind of call each
+	Most:    (MostEnrollments + MostRetired) * len(perHour),
 	Expires: func(c *calls) time.Time { return time.UnixMilli(c.Times[len(c.Times)-1]).Add(callWindow) },
 })
 

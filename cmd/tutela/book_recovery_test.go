@@ -29,24 +29,14 @@ type loss struct {
 // TestBookRecovery_WaysToLoseAPhone plays every row of the first table of docs/recovery.md, and compares the table with what
 // was played.
 func TestBookRecovery_WaysToLoseAPhone(t *testing.T) {
-	rows := []string{
-		"| the phone | she still has | what happens | who acts, in how many steps |",
-		"|---|---|---|---|",
-	}
-	told := true
-	for _, p := range waysToLose {
-		name := p.lost + ", " + p.left
-		played := t.Run(name, func(t *testing.T) {
-			s := openStage(t)
-			happens := p.play(s)
-			rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s |", p.lost, p.left, happens, s.acts()))
+	table := newTable("ways to lose a phone", "the phone", "she still has", "what happens", "who acts, in how many steps")
+	for _, l := range waysToLose {
+		table.play(t, l.lost+", "+l.left, func(s *stage) []string {
+			happens := l.play(s)
+			return []string{l.lost, l.left, happens, s.acts()}
 		})
-		told = told && played
 	}
-	if !told {
-		t.Fatal("not every story can be told")
-	}
-	compareTable(t, "ways to lose a phone", rows)
+	table.compare(t)
 }
 
 // An attack is one row of the second table.
@@ -58,41 +48,58 @@ type attack struct {
 // TestBookRecovery_Attackers plays every row of the second table of docs/recovery.md: what somebody who has this much gains,
 // and what maria's phone is told meanwhile.
 func TestBookRecovery_Attackers(t *testing.T) {
-	rows := []string{
-		"| who has | gains | her phones are told |",
-		"|---|---|---|",
-	}
-	told := true
+	table := newTable("attackers", "who has", "gains", "her phones are told")
 	for _, a := range attacks {
-		played := t.Run(a.has, func(t *testing.T) {
-			s := openStage(t)
+		table.play(t, a.has, func(s *stage) []string {
 			gains := a.play(s)
 			s.hears()
-			rows = append(rows, fmt.Sprintf("| %s | %s | %s |", a.has, gains, s.toldOf()))
+			return []string{a.has, gains, s.toldOf()}
 		})
-		told = told && played
 	}
-	if !told {
-		t.Fatal("not every story can be told")
-	}
-	compareTable(t, "attackers", rows)
+	table.compare(t)
 }
 
-// compareTable compares a table of docs/recovery.md with its rows, or writes it anew.
-func compareTable(t *testing.T, name string, rows []string) {
+// playedTable is a table of docs/recovery.md whose rows are played.
+type playedTable struct {
+	name string
+	rows []string
+}
+
+func newTable(name string, head ...string) *playedTable {
+	t := &playedTable{name: name}
+	t.add(head)
+	t.rows = append(t.rows, strings.Repeat("|---", len(head))+"|")
+	return t
+}
+
+func (p *playedTable) add(cells []string) {
+	p.rows = append(p.rows, "| "+strings.Join(cells, " | ")+" |")
+}
+
+// play plays one row on a stage of its own. row returns its cells.
+func (p *playedTable) play(t *testing.T, name string, row func(s *stage) []string) {
 	t.Helper()
+	t.Run(name, func(t *testing.T) { p.add(row(openStage(t))) })
+}
+
+// compare compares the table in docs/recovery.md with what was played, or writes it anew.
+func (p *playedTable) compare(t *testing.T) {
+	t.Helper()
+	if t.Failed() {
+		t.Fatal("not every story can be told")
+	}
 	page, err := os.ReadFile(filepath.FromSlash(recoveryPage))
 	if err != nil {
 		t.Fatal(err)
 	}
-	begin := "<!-- make book writes this table: " + name + " -->\n"
+	begin := "<!-- make book writes this table: " + p.name + " -->\n"
 	const end = "<!-- the end of the table -->"
 	before, rest, found := strings.Cut(string(page), begin)
 	table, after, ended := strings.Cut(rest, end)
 	if !found || !ended {
-		t.Fatalf("docs/recovery.md has no place for the table %q", name)
+		t.Fatalf("docs/recovery.md has no place for the table %q", p.name)
 	}
-	want := strings.Join(rows, "\n") + "\n"
+	want := strings.Join(p.rows, "\n") + "\n"
 	if table == want {
 		return
 	}
