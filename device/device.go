@@ -20,15 +20,15 @@ type Service struct {
 	recovery *recovery.Service
 	bases    Bases
 	issuer   string
-	deliver  push.Deliverer
+	deliver  *push.Gateway
 	verified verified
 }
 
 // Options says how the service presents itself.
 type Options struct {
 	Bases   Bases
-	Issuer  string         // the organisation's name, as apps show it
-	Deliver push.Deliverer // nil without a push service: apps pull
+	Issuer  string        // the organisation's name, as apps show it
+	Deliver *push.Gateway // nil without a push service: apps pull
 }
 
 // MaxIssuerCharacters bounds the organisation's name: it stands in the head of pages and twice in each QR code.

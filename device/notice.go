@@ -18,9 +18,6 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 	if notice.At.IsZero() { // queued by an earlier release
 		notice.At = s.store.Now()
 	}
-	if s.deliver == nil {
-		return nil, outbox.ErrGone
-	}
 	if notice.Route == "" && notice.Address == "" {
 		return func(tx *storage.Tx) error { return fanOut(tx, entry.Owner, notice) }, nil
 	}
@@ -39,7 +36,12 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 	if err != nil {
 		return nil, err
 	}
-	err = s.deliver.Deliver(ctx, to, s.noticeMessage(notice.Enrollment, notice, name))
+	if !s.deliver.Carries(to) {
+		return nil, outbox.ErrGone
+	}
+	m := s.noticeMessage(notice.Enrollment, notice, name)
+	m.Life = entry.Expires.Sub(s.store.Now())
+	err = s.deliver.Deliver(ctx, to, m)
 	if err != nil && !errors.Is(err, push.ErrTokenGone) {
 		return nil, outbox.Unreachable(err)
 	}

@@ -104,7 +104,14 @@ func TestNotices_PushAndRowHaveOneTime(t *testing.T) {
 		must(h.t, err)
 		read, err := h.Notices(context.Background(), proof, time.Time{}, 0)
 		must(h.t, err)
-		if len(pushed) != 1 || len(read) != 1 || pushed[0].Message != read[0] {
+		if len(pushed) != 1 || len(read) != 1 {
+			h.t.Fatalf("pushed %+v, read %+v", pushed, read)
+		}
+		if left := 24*time.Hour - time.Minute; pushed[0].Life != left {
+			h.t.Errorf("the service keeps it for %s, want %s", pushed[0].Life, left)
+		}
+		pushed[0].Life = 0
+		if pushed[0].Message != read[0] {
 			h.t.Errorf("pushed %+v, read %+v", pushed, read)
 		}
 	})

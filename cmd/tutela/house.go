@@ -35,16 +35,16 @@ type house struct {
 	backups  *backup.Service
 	restores *restore.Service
 	admins   *admin.Service
+	push     *push.Gateway // carries nothing until a server gives it carriers
 	outbox   *outbox.Sender
 }
 
 // houseOptions says how to open an installation.
 type houseOptions struct {
 	dataFlags
-	Begin      bool           // make the data file when there is none
-	PublicURLs []string       // the first is the one that we print
-	Issuer     string         // the organisation's name, as apps show it
-	Deliver    push.Deliverer // nil: apps pull
+	Begin      bool     // make the data file when there is none
+	PublicURLs []string // the first is the one that we print
+	Issuer     string   // the organisation's name, as apps show it
 	Log        *slog.Logger
 	EngineLog  *slog.Logger // default: Log
 
@@ -146,10 +146,11 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	if h.access, err = access.New(ctx, h.store, h.ring, access.Options{PublicURLs: o.PublicURLs}); err != nil {
 		return err
 	}
+	h.push = push.NewGateway(nil)
 	bases := device.NewBases(o.PublicURLs)
 	h.codes = recovery.New(h.store, h.ring, h.access.SignReceipt)
-	h.devices = device.New(h.store, h.ring, h.codes, device.Options{Bases: bases, Issuer: o.Issuer, Deliver: o.Deliver})
-	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, o.Deliver)
+	h.devices = device.New(h.store, h.ring, h.codes, device.Options{Bases: bases, Issuer: o.Issuer, Deliver: h.push})
+	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, h.push)
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
 	h.admins = admin.New(h.store, h.codes, h.devices, h.restores)

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"tutela/device/push"
 	"tutela/server"
 	"tutela/server/appapi"
 	"tutela/server/loginapi"
@@ -94,6 +93,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, h.Close())
 	}
+	c.carry(h.push, log)
 	h.mount(s, log)
 	// The admin socket comes after the data file: its lock says that no other server owns the socket's name.
 	admin, err := operator.Listen(ctx, c.socket())
@@ -116,7 +116,6 @@ func (c *serveCmd) open(ctx context.Context, begins bool, public []string, log *
 		Begin:      begins,
 		PublicURLs: public,
 		Issuer:     c.Name,
-		Deliver:    c.deliverer(log),
 		Log:        log,
 	})
 	if errors.Is(err, bolt.ErrInUse) {
@@ -181,14 +180,6 @@ func loopback(host string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
-}
-
-// deliverer returns the push service: the spool with --dev, else nil, and apps pull.
-func (c *serveCmd) deliverer(log *slog.Logger) push.Deliverer {
-	if !c.Dev {
-		return nil
-	}
-	return push.NewSpool(c.pushFolder(), log)
 }
 
 // publicURLs returns the URLs that were given. Without any, localhost comes first, since an IP address cannot be a

@@ -11,6 +11,7 @@ import (
 	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
@@ -56,8 +57,9 @@ func Open(t testing.TB, o ground.Options) *House {
 
 func (h *House) build() {
 	h.Codes = recovery.New(h.Store, h.Ring, func(context.Context, []byte) (string, error) { return "signed", nil })
-	h.Devices = device.New(h.Store, h.Ring, h.Codes, device.Options{Bases: h.Bases, Issuer: "Example & Söhne", Deliver: h.Sent})
-	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, h.Bases, h.Sent)
+	to := push.NewGateway(h.Sent)
+	h.Devices = device.New(h.Store, h.Ring, h.Codes, device.Options{Bases: h.Bases, Issuer: "Example & Söhne", Deliver: to})
+	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, h.Bases, to)
 	h.Backups = backup.New(h.Store, h.Ring, h.Devices)
 	h.Restores = restore.New(h.Store, h.Ring, h.Codes, h.Devices, h.Logins, h.Backups)
 	h.Admins = admin.New(h.Store, h.Codes, h.Devices, h.Restores)

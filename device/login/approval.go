@@ -50,6 +50,7 @@ func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error)
 		NumberMatching:   l.Number != "",
 		BindingMessage:   l.Message,
 		ClientName:       l.ClientName,
+		Life:             left,
 	}
 	if l.IP != "" {
 		m.Location = &push.Location{Name: l.IP}
@@ -59,8 +60,11 @@ func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error)
 
 // queue adds the pushes of an approval to a phone, which are sent after the commit. It reports whether there are any. If the
 // phone gets a push twice, both have the same challenge.
-func queue(tx *storage.Tx, l row, e *device.Enrollment) (queued bool, err error) {
+func (s *Service) queue(tx *storage.Tx, l row, e *device.Enrollment) (queued bool, err error) {
 	for _, r := range e.Routes() {
+		if !s.deliver.Carries(r.To) {
+			continue
+		}
 		what := sending{Login: l.Key, Enrollment: e.ID, Unproven: r.Unproven}
 		if err := approvals.AddTo(tx, l.UID, r.To.Through(), what, l.Record.Expires); err != nil {
 			return queued, err
@@ -76,9 +80,6 @@ func (s *Service) Handler() outbox.Handler { return approvals.Handler(s.deliverA
 // deliverApproval pushes an approval to a phone, if the login still waits for an answer. It makes the token only now, so that
 // nothing in the outbox opens anything.
 func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry[sending]) (outbox.Then, error) {
-	if s.deliver == nil {
-		return nil, outbox.ErrGone
-	}
 	var l row
 	var e *device.Enrollment
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
@@ -89,7 +90,7 @@ func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry[sendin
 		return nil, err
 	}
 	to, ok := e.Route(entry.Payload.Unproven)
-	if !ok {
+	if !ok || !s.deliver.Carries(to) {
 		return nil, outbox.ErrGone
 	}
 	m, err := s.message(l, e)
@@ -215,8 +216,8 @@ func (s *Service) AskInstead(tx *storage.Tx, uid storage.UID, old string, e *dev
 		l.Asked = slices.Delete(l.Asked, at, at+1)
 		if l.Number == "" || e.Push.Can(device.NumberMatching) {
 			l.Asked = append(l.Asked, e.ID)
-			if s.deliver != nil && l.Delivery != Silent {
-				_, err = queue(tx, asked, e)
+			if l.Delivery != Silent {
+				_, err = s.queue(tx, asked, e)
 			}
 		}
 		if err = errors.Join(err, logins.Put(tx, uid, asked.Key, l)); err != nil {

@@ -287,11 +287,8 @@ func (s *Service) send(tx *storage.Tx, begun row, b *budget, asked device.Set) e
 	}
 	tx.Wake(uid)
 	l.Delivery = Pull
-	if s.deliver == nil {
-		return nil
-	}
 	for _, e := range asked {
-		queued, err := queue(tx, begun, e)
+		queued, err := s.queue(tx, begun, e)
 		if err != nil {
 			return err
 		}

@@ -23,12 +23,12 @@ type Service struct {
 	devices *device.Service
 	codes   *recovery.Service
 	bases   device.Bases
-	deliver push.Deliverer
+	deliver *push.Gateway
 	polls   *polls
 }
 
 // New makes the service. deliver is nil without a push service: apps pull.
-func New(store *storage.Store, ring *keyring.Ring, devices *device.Service, codes *recovery.Service, bases device.Bases, deliver push.Deliverer) *Service {
+func New(store *storage.Store, ring *keyring.Ring, devices *device.Service, codes *recovery.Service, bases device.Bases, deliver *push.Gateway) *Service {
 	return &Service{
 		store:   store,
 		ring:    ring,

@@ -3,10 +3,8 @@
 package push
 
 import (
-	"context"
 	"encoding/json"
-
-	"tutela/storage"
+	"time"
 )
 
 // Message is what a phone is told. Empty keys are left out.
@@ -28,6 +26,9 @@ type Message struct {
 	Text             string    // text: of a notice, for an app that does not know the word
 	Restore          string    // rst
 	Phone            string    // name: of the other phone that a notice is about
+
+	// Life is how long the push service keeps the message for a phone that it cannot reach now. It is not a part of the message.
+	Life time.Duration
 }
 
 // Source is the browser and system of a login.
@@ -88,15 +89,3 @@ func (m Message) Strings() (map[string]string, error) {
 	}
 	return flat, nil
 }
-
-// Deliverer brings messages to phones. Safe for concurrent use.
-type Deliverer interface {
-	// Deliver returns nil when the push service has taken the message.
-	//
-	// Errors: ErrTokenGone. After any other error the caller may try again, after the error's RetryAfter (storage.Error) if it
-	// has one. After several failures in a row the service gets no messages for a while.
-	Deliver(ctx context.Context, to Address, m Message) error
-}
-
-// ErrTokenGone reports that the push service has called the token dead. Nobody should use it again.
-var ErrTokenGone = storage.NewError(storage.NotFound, "the push token is gone")

@@ -52,7 +52,7 @@ func (h *house) pushed() []devicetest.Delivered {
 	return h.pushes.Take()
 }
 
-func openHouse(t testing.TB, h *house, to push.Deliverer, change ...func(*server.Config)) *house {
+func openHouse(t testing.TB, h *house, to push.Carrier, change ...func(*server.Config)) *house {
 	t.Helper()
 	_, test := t.(*testing.T)
 	h.House = servertest.Open(t, servertest.Options{

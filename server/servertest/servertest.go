@@ -36,7 +36,7 @@ import (
 type Options struct {
 	Ground ground.Options
 	Public []string              // public URLs that come before the address on which it listens; the first makes the issuer
-	Push   push.Deliverer        // nil: apps pull
+	Push   push.Carrier          // nil: apps pull
 	Config func(*server.Config)  // changes how it serves
 	Device func(*device.Options) // changes how phones see it
 	Mount  func(*House)          // puts the API under test on House.Server
@@ -96,12 +96,12 @@ func (h *House) build(o Options) {
 	check.Must(h.t, err)
 	h.Codes = recovery.New(h.Store, h.Ring, h.Access.SignReceipt)
 	bases := device.NewBases(urls)
-	phones := device.Options{Bases: bases, Issuer: "Hafenlicht", Deliver: o.Push}
+	phones := device.Options{Bases: bases, Issuer: "Hafenlicht", Deliver: push.NewGateway(o.Push)}
 	if o.Device != nil {
 		o.Device(&phones)
 	}
 	h.Devices = device.New(h.Store, h.Ring, h.Codes, phones)
-	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, bases, o.Push)
+	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, bases, phones.Deliver)
 	h.Backups = backup.New(h.Store, h.Ring, h.Devices)
 	h.Restores = restore.New(h.Store, h.Ring, h.Codes, h.Devices, h.Logins, h.Backups)
 	h.Admins = admin.New(h.Store, h.Codes, h.Devices, h.Restores)
