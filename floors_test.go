@@ -25,6 +25,8 @@ var rooms = map[string]string{
 	"recovery/user":         "who a user is; the MFA state",
 	"recovery":              "codes, limits, kept replies, the reset and its receipt",
 	"device/push":           "getting a message to a phone",
+	"device/push/wire":      "HTTP to push services",
+	"device/push/fcm":       "Firebase Cloud Messaging",
 	"device":                "tickets, enrollments, proofs, notices",
 	"device/login":          "logins and approvals",
 	"backup":                "backups and their generations",

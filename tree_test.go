@@ -23,6 +23,7 @@ var floors = [][]string{
 	{"recovery/user"},
 	{"recovery"},
 	{"device/push"},
+	{"device/push/wire"},
 	{"device"},
 	{"device/*"},
 	{"backup"},

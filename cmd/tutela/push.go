@@ -1,18 +1,77 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
+	"os"
 
 	"tutela/device/push"
+	"tutela/device/push/fcm"
 )
 
-// carry gives the gateway its carriers: the spool for every service with --dev, else none, and apps pull.
+// pushFlags are the credentials for the push services. A service without any gets no messages: its apps pull.
+type pushFlags struct {
+	fcmFlags
+}
+
+// carriers are the push services that messages go by, each with a word on how it is set up.
+type carriers struct {
+	of    map[push.Service]push.Carrier
+	setUp map[push.Service]string
+}
+
+// readCarriers makes the carriers of the services that have credentials.
+//
+// Errors: usageError, when a file cannot be read or a flag is not valid.
+func (f pushFlags) readCarriers() (carriers, error) {
+	c := carriers{of: map[push.Service]push.Carrier{}, setUp: map[push.Service]string{}}
+	return c, f.fcmFlags.addTo(c)
+}
+
+// carry gives the gateway its carriers: those with credentials, with --dev the spool for all others, and says so in one line.
 func (c *serveCmd) carry(g *push.Gateway, log *slog.Logger) {
-	if !c.Dev {
-		return
-	}
 	spool := push.NewSpool(c.pushFolder(), log)
+	said := make([]any, 0, 6)
 	for _, service := range []push.Service{push.FCM, push.APNs, push.WebPush} {
-		g.Use(service, spool)
+		how := "not carried: apps pull"
+		if carrier, ok := c.carriers.of[service]; ok {
+			how = c.carriers.setUp[service]
+			g.Use(service, carrier)
+		} else if c.Dev {
+			how = "files in " + c.pushFolder()
+			g.Use(service, spool)
+		}
+		said = append(said, string(service), how)
 	}
+	log.Info("push services", said...)
+}
+
+// fcmFlags are the credentials for Firebase Cloud Messaging.
+type fcmFlags struct {
+	FCMCredentials file   `name:"fcm-credentials" env:"TUTELA_FCM_CREDENTIALS" placeholder:"FILE" help:"Key file (JSON) of a Firebase service account: messages to Android phones go by FCM."`
+	FCMEndpoint    string `name:"fcm-endpoint" env:"TUTELA_FCM_ENDPOINT" placeholder:"URL" help:"In place of https://fcm.googleapis.com/v1."`
+}
+
+// addTo adds the carrier for FCM, if there are credentials.
+func (f fcmFlags) addTo(c carriers) error {
+	if f.FCMCredentials == "" {
+		if f.FCMEndpoint != "" {
+			return notUnderstood("--fcm-endpoint needs --fcm-credentials FILE, the key file of a Firebase service account")
+		}
+		return nil
+	}
+	content, err := os.ReadFile(string(f.FCMCredentials))
+	if err != nil {
+		return notUnderstood("--fcm-credentials: %w", err)
+	}
+	carrier, err := fcm.New(fcm.Credentials{JSON: content, Endpoint: f.FCMEndpoint})
+	if errors.Is(err, fcm.ErrEndpoint) {
+		return notUnderstood("--fcm-endpoint %s: %w", f.FCMEndpoint, err)
+	}
+	if err != nil {
+		return notUnderstood("--fcm-credentials %s: %w", f.FCMCredentials, err)
+	}
+	c.of[push.FCM] = carrier
+	c.setUp[push.FCM] = "project " + carrier.Project()
+	return nil
 }

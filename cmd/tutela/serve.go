@@ -41,7 +41,10 @@ type serveCmd struct {
 	Init         bool         `help:"Begin a new installation though the data folder holds a master key or files of others. For the first start alone."`
 	LogLevel     logLevel     `default:"info" env:"TUTELA_LOG_LEVEL" placeholder:"LEVEL" help:"debug, info, warn or error. Every call is a line at info."`
 	LogFormat    string       `default:"text" enum:"text,json" env:"TUTELA_LOG_FORMAT" placeholder:"FORMAT" help:"text, or json: one object a line."`
-	AccessLog    string       `default:"on" enum:"on,off" env:"TUTELA_ACCESS_LOG" placeholder:"on|off" help:"off: no line for each call; errors are logged all the same."`
+	pushFlags
+	AccessLog string `default:"on" enum:"on,off" env:"TUTELA_ACCESS_LOG" placeholder:"on|off" help:"off: no line for each call; errors are logged all the same."`
+
+	carriers carriers // as validate has made them
 }
 
 // Help is the long help of "tutela serve".
@@ -171,7 +174,11 @@ func (c *serveCmd) validate(ctx context.Context) error {
 	if err := (houseOptions{PublicURLs: c.PublicURL, Issuer: c.Name}).check(); err != nil {
 		return err
 	}
-	return server.CheckTLS(string(c.TLSCert), string(c.TLSKey))
+	if err := server.CheckTLS(string(c.TLSCert), string(c.TLSKey)); err != nil {
+		return err
+	}
+	c.carriers, err = c.readCarriers()
+	return err
 }
 
 func loopback(host string) bool {
