@@ -27,6 +27,7 @@ var rooms = map[string]string{
 	"device/push":           "getting a message to a phone",
 	"device/push/wire":      "HTTP to push services",
 	"device/push/fcm":       "Firebase Cloud Messaging",
+	"device/otp":            "one-time codes",
 	"device":                "tickets, enrollments, proofs, notices",
 	"device/login":          "logins and approvals",
 	"backup":                "backups and their generations",

@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"storage/storagetest/ground"},
 	{"recovery/user"},
 	{"recovery"},
-	{"device/push"},
+	{"device/push", "device/otp"},
 	{"device/push/wire"},
 	{"device"},
 	{"device/*"},

@@ -1,11 +1,11 @@
 package device
 
 import (
-	"crypto/rand"
 	"errors"
 	"slices"
 	"strings"
 
+	"tutela/device/otp"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -31,8 +31,7 @@ func (r Reserved) orNew() Reserved {
 		r.ID = storage.NewID(idPrefix, idDrawn)
 	}
 	if len(r.Secret) == 0 {
-		r.Secret = make([]byte, totpSecretBytes)
-		_, _ = rand.Read(r.Secret)
+		r.Secret = otp.NewSecret()
 	}
 	return r
 }
@@ -107,12 +106,7 @@ func (s *Service) enrolled(u *user.User, id, token string, secret []byte) *Enrol
 		Issuer: s.issuer,
 		UserID: u.ID,
 		Token:  token,
-		TOTP: &TOTP{
-			Secret:    encodeSecret(secret),
-			Algorithm: totpAlgorithm,
-			Digits:    totpDigits,
-			Period:    totpPeriod,
-		},
+		TOTP:   newTOTP(secret),
 	}
 }
 

@@ -54,23 +54,47 @@ func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor 
 			return nil, err
 		}
 	}
-	if err := tellOthers(tx, t, before, e); err != nil {
-		return nil, err
+	return enrolled, s.complete(tx, t, enrolment{
+		before: before,
+		made:   e,
+		reply:  enrolled,
+		key:    in.Key,
+	})
+}
+
+// enrolment is a ticket that has enrolled: what was there before, what was made, and what its caller is told.
+type enrolment struct {
+	before Set
+	made   *Enrollment
+	reply  *Enrolled
+	key    Key    // that has spent the ticket; none of a one-time code
+	code   string // keyed hash of the one-time code that has spent it; empty of a key
+}
+
+// complete does what every enrolment does, whatever it binds: it tells the user's other phones, issues the recovery code, spends
+// the ticket and keeps the reply.
+func (s *Service) complete(tx *storage.Tx, t *foundTicket, done enrolment) error {
+	if err := tellOthers(tx, t, done.before, done.made); err != nil {
+		return err
 	}
-	code, err := s.codeFor(tx, t, e)
+	code, err := s.codeFor(tx, t, done.made)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	enrolled.RecoveryCode = string(code)
-	body, err := json.Marshal(enrolled)
+	done.reply.RecoveryCode = string(code)
+	kept := *done.reply
+	if done.code != "" {
+		kept.RecoveryCode = "" // a million guesses find the code that a repeat must show
+	}
+	body, err := json.Marshal(kept)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	kept := recovery.Reply{Enrollment: e.ID, Body: body}
-	return enrolled, errors.Join(
-		recovery.KeepReply(tx, t.UID, t.replyKey(), kept, recovery.ReplyLife),
-		s.keepForPage(tx, t, enrolled.RecoveryCode),
-		s.spend(tx, t, in.Key, e.ID))
+	reply := recovery.Reply{Enrollment: done.made.ID, Code: done.code, Body: body}
+	return errors.Join(
+		recovery.KeepReply(tx, t.UID, t.replyKey(), reply, recovery.ReplyLife),
+		s.keepForPage(tx, t, done.reply.RecoveryCode),
+		s.spend(tx, t, done.key, done.made.ID))
 }
 
 // via returns the way of an enrollment with the ticket. A ticket with a page was made by a page, from the ticket that was
@@ -83,15 +107,19 @@ func (t *foundTicket) via() Via {
 }
 
 // takePlace replaces the enrollment with an id by a new one. The backup moves to the new phone, which can restore it or
-// write to it. takePlace retires the old enrollment and tells its phone.
+// write to it; an app that only shows codes can do neither, so the backup stays where its handle finds it. takePlace retires the
+// old enrollment and tells its phone.
 func takePlace(tx *storage.Tx, uid storage.UID, id string, e *Enrollment, in Installation, actor audit.Actor) error {
 	old, err := replaceable(tx, uid, id)
 	if err != nil {
 		return err
 	}
-	backup := old.Push.BackupID
-	e.Push.BackupID = backup
-	old.Push.BackupID = ""
+	backup := ""
+	if e.Type == TypePush {
+		backup = old.Push.BackupID
+		e.Push.BackupID = backup
+		old.Push.BackupID = ""
+	}
 	old.dropAddress(in.Push) // the person who enrols sees it there
 	why := audit.Facts{audit.FactWhy: audit.WhyTicket}
 	gone := old.Detail()
@@ -156,6 +184,18 @@ func (s *Service) enrolledBefore(tx *storage.Tx, t *foundTicket, key Key) (*Enro
 	if !t.spentBy(key) {
 		return nil, ErrTicket
 	}
+	kept, err := keptFor(tx, t)
+	if err != nil {
+		return nil, err
+	}
+	var enrolled Enrolled
+	return &enrolled, json.Unmarshal(kept.Body, &enrolled)
+}
+
+// keptFor returns the reply that is kept for whoever spent a ticket.
+//
+// Errors: ErrTicket, also while the user is blocked.
+func keptFor(tx *storage.Tx, t *foundTicket) (*recovery.Reply, error) {
 	u, err := user.Get(tx, t.UID)
 	if err != nil {
 		return nil, err
@@ -165,11 +205,7 @@ func (s *Service) enrolledBefore(tx *storage.Tx, t *foundTicket, key Key) (*Enro
 	}
 	kept, err := recovery.KeptReply(tx, t.UID, t.replyKey())
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, ErrTicket
+		err = ErrTicket
 	}
-	if err != nil {
-		return nil, err
-	}
-	var enrolled Enrolled
-	return &enrolled, json.Unmarshal(kept.Body, &enrolled)
+	return kept, err
 }

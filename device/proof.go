@@ -208,11 +208,12 @@ type Showing struct {
 	Satisfied bool // it has satisfied the login, and not denied it
 }
 
-// Authenticated notes what the enrollment, as read in tx, has shown in a login. For an app this also counts as an
-// authenticated call. A signature brings back an enrollment that Left.
+// Authenticated notes what the enrollment, as read in tx, has shown in a login. A signature also counts as an authenticated call of
+// its app, and brings back an enrollment that Left. A one-time code does neither for an app on a phone: another app may show
+// it, which has scanned the same QR code.
 func Authenticated(tx *storage.Tx, uid storage.UID, e *Enrollment, shown Showing) error {
 	now := tx.Now()
-	first := e.Type == TypePush && !e.Push.Seen
+	first := e.Type == TypePush && !e.Push.Seen && shown.Signed || e.Type == TypeOTP && e.LastAuth.IsZero() && shown.Satisfied
 	stamps := shown.Signed && (e.signedLongAgo(now) || e.watched(now))
 	revived := shown.Signed && e.revivable()
 	if !first && !stamps && !revived && !shown.Satisfied {
@@ -233,6 +234,6 @@ func Authenticated(tx *storage.Tx, uid storage.UID, e *Enrollment, shown Showing
 	if !first {
 		return Put(tx, uid, e)
 	}
-	e.Push.Seen = true
+	e.Push.Seen = e.Type == TypePush
 	return errors.Join(Put(tx, uid, e), recovery.Called(tx, uid, e.ID))
 }

@@ -212,7 +212,7 @@ func TestAuthenticated_NotesTheLoginOfEveryTypeAndTheFirstCallOfAnApp(t *testing
 			h.update(func(tx *storage.Tx) error {
 				uid, read, err := device.Find(tx, e.ID)
 				must(t, err)
-				return device.Authenticated(tx, uid, read, device.Showing{Satisfied: satisfied})
+				return device.Authenticated(tx, uid, read, device.Showing{Signed: of == device.TypePush, Satisfied: satisfied})
 			})
 			h.view(func(tx *storage.Tx) error {
 				_, now, err := device.Find(tx, e.ID)
@@ -223,5 +223,18 @@ func TestAuthenticated_NotesTheLoginOfEveryTypeAndTheFirstCallOfAnApp(t *testing
 				return nil
 			})
 		}
+	}
+}
+
+func TestAuthenticated_AOneTimeCodeIsNoCallOfThePhonesApp(t *testing.T) {
+	h := newHouse(t, ground.Options{})
+	p := h.enroll("ada", "a")
+	h.update(func(tx *storage.Tx) error {
+		uid, e, err := device.Find(tx, p.Enrolled.ID)
+		must(t, err)
+		return device.Authenticated(tx, uid, e, device.Showing{Satisfied: true})
+	})
+	if e := p.Enrollment(); e.Push.Seen || e.LastAuth.IsZero() {
+		t.Errorf("seen %t, last login %v", e.Push.Seen, e.LastAuth)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"tutela/device/otp"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -361,8 +362,8 @@ func (s *Service) TicketURL(secret string) string {
 // Source: guardian-wire.md §1.1.
 func (s *Service) EnrollmentURI(account, txID string, r Reserved) string {
 	pairs := [][2]string{
-		{"enrollment_tx_id", txID}, {"secret", encodeSecret(r.Secret)}, {"issuer", ""}, {"id", r.ID},
-		{"base_url", s.bases.API()}, {"algorithm", totpAlgorithm}, {"digits", "6"}, {"counter", "0"}, {"period", "30"},
+		{"enrollment_tx_id", txID}, {"secret", otp.Secret(r.Secret).String()}, {"issuer", ""}, {"id", r.ID},
+		{"base_url", s.bases.API()}, {"algorithm", otp.Algorithm}, {"digits", "6"}, {"counter", "0"}, {"period", "30"},
 	}
 	room := max(qrBytes-len(enrollmentURI("", "", pairs)), leastLabelBytes)
 	issuer := clip(strings.Join(strings.Fields(strings.ReplaceAll(s.issuer, ":", " ")), " "), room/4)

@@ -2,6 +2,7 @@ package recovery
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"tutela/storage"
@@ -15,16 +16,23 @@ const (
 	LoginChannel    Channel = "login"
 	RestoreChannel  Channel = "restore"
 	PracticeChannel Channel = "practice"
+	OTPChannel      Channel = "otp" // one-time codes; see otp.go in this package
 )
 
-// The limits on guessing. They apply only to wrong codes; a right code always passes. A code has 115 bits, so no number of
-// guesses finds one, and to lock the owner out would be the greater harm. The waits keep the log and the phones quiet.
+// codeChannels are the channels of the recovery code.
+var codeChannels = []Channel{LoginChannel, RestoreChannel, PracticeChannel}
+
+// The limits on guessing. Those on the recovery code apply only to wrong codes; a right code always passes. A recovery code has
+// 115 bits, so no number of guesses finds one, and to lock the owner out would be the greater harm. The waits keep the log and
+// the phones quiet. A one-time code has 20 bits: its channel closes for right codes as well.
 //
-// Source: NIST SP 800-63B-4 §3.2.2 (throttling), from which a right code is free on purpose: docs/security.md says why.
+// Source: NIST SP 800-63B-4 §3.2.2 (throttling), from which a right recovery code is free on purpose: docs/security.md says why.
 const (
-	freeFailures = 9 // wrong codes in a row without a wait
-	firstWait    = 30 * time.Second
-	longestWait  = time.Hour
+	freeFailures  = 9 // wrong codes in a row without a wait
+	firstWait     = 30 * time.Second
+	longestWait   = time.Hour
+	closeFailures = 100 // wrong one-time codes in a row that close their channel
+	closedFor     = 24 * time.Hour
 )
 
 // ErrLimited reports a wrong code that comes too soon after others, with the time to wait.
@@ -36,30 +44,49 @@ type limit struct {
 	Until    time.Time `json:"until,omitzero"`
 }
 
-var limits = storage.Declare(storage.Spec[limit]{Name: "limit", Class: storage.MFA, Most: 3})
+var limits = storage.Declare(storage.Spec[limit]{Name: "limit", Class: storage.MFA, Most: 4})
 
 // fail counts a wrong code. While the channel waits it counts nothing and returns ErrLimited. guessed is true for the code that
 // makes the channel wait.
 //
 // Errors: ErrLimited.
 func fail(tx *storage.Tx, uid storage.UID, ch Channel) (guessed bool, err error) {
-	l, err := limitOf(tx, uid, ch)
-	if err != nil {
-		return false, err
-	}
-	if wait := l.Until.Sub(tx.Now()); wait > 0 {
-		return false, ErrLimited.After(wait)
-	}
-	l.Failures++
-	if wait := waitAfter(l.Failures); wait > 0 {
-		l.Until = tx.Now().Add(wait)
-	}
-	return l.Failures == freeFailures+1, limits.Put(tx, uid, string(ch), &l)
+	l, err := countWrong(tx, uid, ch)
+	return l.Failures == freeFailures+1, err
 }
 
-// waitAfter returns the wait after the n-th wrong code in a row.
-func waitAfter(n int) time.Duration {
+// countWrong counts a wrong code, and returns the channel's limit as it is now. While the channel waits it counts nothing.
+//
+// Errors: ErrLimited.
+func countWrong(tx *storage.Tx, uid storage.UID, ch Channel) (limit, error) {
+	l, err := limitOf(tx, uid, ch)
+	if err != nil {
+		return limit{}, err
+	}
+	if err := l.waits(tx); err != nil {
+		return limit{}, err
+	}
+	l.Failures++
+	if wait := ch.waitAfter(l.Failures); wait > 0 {
+		l.Until = tx.Now().Add(wait)
+	}
+	err = limits.Put(tx, uid, string(ch), &l)
+	return l, err
+}
+
+// waits returns ErrLimited, with the time to wait, while the channel waits.
+func (l limit) waits(tx *storage.Tx) error {
+	if wait := l.Until.Sub(tx.Now()); wait > 0 {
+		return ErrLimited.After(wait)
+	}
+	return nil
+}
+
+// waitAfter returns the wait after the n-th wrong code in a row on the channel.
+func (ch Channel) waitAfter(n int) time.Duration {
 	switch doublings := n - freeFailures - 1; {
+	case ch == OTPChannel && n >= closeFailures:
+		return closedFor
 	case doublings < 0:
 		return 0
 	case doublings >= 7: // 30 s × 2⁷ is past an hour
@@ -69,14 +96,25 @@ func waitAfter(n int) time.Duration {
 	}
 }
 
-// OpenAll forgets the failures of all channels. Callers use it after a right code, an approval that the user has signed, or an
-// admin's Unlock.
+// OpenAll forgets the failures of all channels. Callers use it for an admin's Unlock.
 func OpenAll(tx *storage.Tx, uid storage.UID) error {
+	return open(tx, uid, append([]Channel{OTPChannel}, codeChannels...))
+}
+
+// OpenCode forgets the failures of the channels of the recovery code. Callers use it after a right code, or an approval that the
+// user has signed. The channel of one-time codes stays as it is: a guesser who has the recovery code, or the user at her phone,
+// has not shown one.
+func OpenCode(tx *storage.Tx, uid storage.UID) error { return open(tx, uid, codeChannels) }
+
+func open(tx *storage.Tx, uid storage.UID, channels []Channel) error {
 	rows, err := limits.All(tx, uid)
 	if err != nil {
 		return err
 	}
 	for _, row := range rows {
+		if !slices.Contains(channels, Channel(row.Key)) {
+			continue
+		}
 		if err := limits.Delete(tx, uid, row.Key); err != nil {
 			return err
 		}

@@ -35,6 +35,7 @@ const (
 	NoticeCodeLost            NoticeWord = "code_lost"             // the recovery code was declared lost
 	NoticeDeviceAdded         NoticeWord = "device_added"          // another phone has enrolled
 	NoticeLeft                NoticeWord = "left"                  // the phone's enrollment was deleted by its device token alone
+	NoticeOTPGuessed          NoticeWord = "otp_guessed"           // ten, or a hundred, wrong one-time codes were tried in a row
 	NoticePushTokenChanged    NoticeWord = "push_token_changed"    // the phone's push token or identifier was changed
 	NoticeReplaced            NoticeWord = "replaced"              // the same phone, or its key, has enrolled anew, or a ticket has put another in its place
 	NoticeRestored            NoticeWord = "restored"              // another phone has taken over
@@ -51,6 +52,7 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeCodeLost:            "Your recovery code was reported as lost. It works until you get another. Was it not you? Tell an admin.",
 	NoticeDeviceAdded:         "Another phone was added to your account. Was it not you? Tell an admin.",
 	NoticeLeft:                "This phone was taken off your account. Was it not you? Open this app within 7 days: that keeps the phone.",
+	NoticeOTPGuessed:          "Many wrong one-time codes were tried for your account. Was it not you? Change your password, and tell an admin.",
 	NoticePushTokenChanged:    "Where this phone gets its messages was changed. Was it not you? Open this app, and tell an admin.",
 	NoticeHandleChanged:       "The backup of one of your phones has a new restore handle. Was it not you? Tell an admin.",
 	NoticeReplaced:            "This phone is enrolled no longer: it enrolled anew, or another took its place. Was it not you? Tell an admin.",

@@ -133,7 +133,7 @@ func (s *Service) Spend(tx *storage.Tx, uid storage.UID, ch Channel, code Code, 
 		audit.Record(tx, actor, e, audit.Detail{}))
 }
 
-// try compares a code with the user's. A right one opens every channel; a wrong one counts.
+// try compares a code with the user's. A right one opens every channel of the recovery code; a wrong one counts.
 //
 // Errors: ErrLimited; ErrWrongCode (kept).
 func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, actor audit.Actor) error {
@@ -147,7 +147,7 @@ func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, ac
 	}
 	// A user without a code costs the same hash.
 	if s.ring.MatchesIn(tx, hash, codePurpose, uid[:], []byte(code)) {
-		return OpenAll(tx, uid)
+		return OpenCode(tx, uid)
 	}
 	guessed, err := fail(tx, uid, ch)
 	if err != nil {

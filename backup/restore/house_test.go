@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
+	"tutela/storage/storagetest"
 	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
@@ -29,7 +29,7 @@ import (
 type house struct {
 	*devicetest.House
 	store    *storage.Store
-	engine   *countingEngine
+	engine   *storagetest.Counted
 	clock    *storage.FakeClock
 	ring     *keyring.Ring
 	codes    *recovery.Service
@@ -45,11 +45,8 @@ func onEveryEngine(t *testing.T, test func(t *testing.T, h *house)) {
 
 func openHouse(t testing.TB, o ground.Options) *house {
 	t.Helper()
-	h := &house{engine: &countingEngine{}}
-	o.Wrap = func(e storage.Engine) storage.Engine {
-		h.engine.Engine = e
-		return h.engine
-	}
+	h := &house{engine: &storagetest.Counted{}}
+	o.Wrap = h.engine.Around
 	h.House = devicetest.Open(t, o)
 	h.Set("restore.veto", "off") // the tests of the wait set another
 	h.store = h.Store
@@ -277,51 +274,3 @@ func (h *house) events(t testing.TB, types ...audit.Type) []audit.Entry {
 }
 
 var must = check.Must
-
-// countingEngine counts the operations of the last Update.
-type countingEngine struct {
-	storage.Engine
-	mu   sync.Mutex
-	last work
-}
-
-// work is the operations of one transaction, and the bytes that it wrote.
-type work struct{ Gets, Scans, Writes, Bytes int }
-
-func (e *countingEngine) Update(ctx context.Context, fn func(storage.Reader) (*storage.WriteSet, error)) error {
-	return e.Engine.Update(ctx, func(r storage.Reader) (*storage.WriteSet, error) {
-		c := &countingReader{Reader: r}
-		ws, err := fn(c)
-		if ws != nil {
-			c.Writes = ws.Len()
-			_ = ws.Each(func(key string, value []byte) error {
-				c.Bytes += len(key) + len(value)
-				return nil
-			})
-		}
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.last = c.work
-		return ws, err
-	})
-}
-
-type countingReader struct {
-	storage.Reader
-	work
-}
-
-func (r *countingReader) Get(key []byte) ([]byte, error) {
-	r.Gets++
-	return r.Reader.Get(key)
-}
-
-func (r *countingReader) GetMany(keys [][]byte) ([][]byte, error) {
-	r.Gets += len(keys)
-	return r.Reader.GetMany(keys)
-}
-
-func (r *countingReader) Scan(in storage.Range, fn func(key, value []byte) bool) error {
-	r.Scans++
-	return r.Reader.Scan(in, fn)
-}

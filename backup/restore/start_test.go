@@ -17,6 +17,7 @@ import (
 	"tutela/device"
 	"tutela/device/devicetest"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -316,20 +317,20 @@ func TestStart_CostsTheSameWhetherTheHandleIsKnown(t *testing.T) {
 			h.Set("restore.veto", "alive")
 			known.Proof()
 		}
-		var want work
+		var want storagetest.Work
 		for i, handle := range []string{known.handle, deleted.handle, wiped.handle, madeUp} {
 			for n := range 6 {
 				req := h.newPhone("new phone").request(t, handle)
 				req.Disabled = disabled
 				s, err := h.restores.Start(ctx, req, from)
 				must(t, err)
-				if h.engine.last.Gets == 0 || s.Token == "" {
+				if h.engine.Last().Gets == 0 || s.Token == "" {
 					t.Fatal("nothing was counted")
 				}
 				if n > 0 {
 					continue // the first is told to the phone; the rest are alike
 				}
-				got := h.engine.last
+				got := h.engine.Last()
 				if i == 0 {
 					want = got
 				}

@@ -225,7 +225,7 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, found row, e *device.En
 			return err
 		}
 	}
-	return errors.Join(d.approve(tx, actor, ByKey), recovery.OpenAll(tx, a.uid))
+	return errors.Join(d.approve(tx, actor, ByKey), recovery.OpenCode(tx, a.uid))
 }
 
 func (a *signedAnswer) facts(l *Login, e *device.Enrollment) audit.Facts {

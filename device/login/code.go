@@ -34,6 +34,7 @@ type MFAStarted struct {
 	Token   string // the mfa_token
 	State   user.State
 	Phones  bool // the user has a phone that answers approvals
+	OTP     bool // the user has an authenticator whose one-time codes count
 	Codes   bool // the user has a valid recovery code
 	Created bool // StartMFA has made the user
 }
@@ -59,6 +60,7 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 			return err
 		}
 		started.Phones = len(set.Phones()) > 0
+		started.OTP = len(set.OTP()) > 0
 		if started.State, err = set.State(tx, u.UID); err != nil {
 			return err
 		}
@@ -129,26 +131,16 @@ type CodeOutcome struct {
 // Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; recovery.ErrTypo, which counts nothing; recovery.ErrLimited;
 // recovery.ErrWrongCode (kept); ErrGrant when the login is decided already.
 func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string, actor audit.Actor) (CodeOutcome, error) {
-	var t mfaClaims
-	if err := s.ring.VerifyToken(keyring.MFAToken, mfaToken, &t); err != nil || t.Client != client {
-		return CodeOutcome{}, ErrMFAToken
+	id, err := s.readMFAToken(client, mfaToken)
+	if err != nil {
+		return CodeOutcome{}, err
 	}
 	code, typo := recovery.ParseCode(typed)
 	var o CodeOutcome
-	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		l, err := s.find(tx, mfaPrefix, t.ID)
-		switch {
-		case errors.Is(err, ErrExpired) || err == nil && !tx.Now().Before(l.Record.Expires):
-			return ErrMFATokenExpired
-		case err != nil:
-			return err
-		}
-		blocked, err := isBlocked(tx, l.UID)
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		l, err := s.byGrant(tx, id)
 		if err != nil {
 			return err
-		}
-		if blocked {
-			return ErrBlocked
 		}
 		if l.Record.State != Pending {
 			o, err = s.redeemedBefore(tx, l, code)

@@ -63,6 +63,7 @@ type Method string
 // The methods.
 const (
 	ByKey          Method = "swk" // a signature of the key on the phone
+	ByOTP          Method = "otp" // a one-time code
 	ByRecoveryCode Method = "rc"
 )
 

@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
 
+	"tutela/device"
 	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/recovery/user"
@@ -55,15 +56,17 @@ var operations = []operation{
 		id:      "token",
 		summary: "Get tokens",
 		about: "Grants: urn:openid:params:grant-type:ciba (auth_req_id, wait), client_credentials (audience), " +
+			"http://auth0.com/oauth/grant-type/mfa-otp (mfa_token, otp), " +
 			"http://auth0.com/oauth/grant-type/mfa-recovery-code (mfa_token, recovery_code).",
 		parameters: []string{
-			"*grant_type", "auth_req_id", "wait", "mfa_token", "recovery_code", "audience", "scope",
+			"*grant_type", "auth_req_id", "wait", "mfa_token", "otp", "recovery_code", "audience", "scope",
 			"client_id", "client_secret",
 		},
 		answer: reflect.TypeFor[tokenResponse](),
 		refuses: []error{
 			access.ErrGrant, access.ErrAudience, access.ErrManagementAudience, login.ErrGrant, login.ErrUndecided, login.ErrSlowDown,
 			login.ErrExpired, login.ErrDenied, login.ErrMFAToken, login.ErrMFATokenExpired, recovery.ErrWrongCode,
+			device.ErrWrongOTP, recovery.ErrLimited,
 		},
 		codes: []server.Refusal{
 			{Status: http.StatusBadRequest, Code: "unsupported_grant_type"},

@@ -6,7 +6,9 @@ import (
 	"strconv"
 	"time"
 
+	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/otp"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server"
@@ -39,6 +41,8 @@ var wireErrors = []struct {
 	{login.ErrMFAToken, http.StatusBadRequest, "invalid_grant", ""},
 	{login.ErrMFATokenExpired, http.StatusBadRequest, "expired_token", ""},
 	{login.ErrTicketRequired, http.StatusForbidden, "ticket_required", ""},
+	{otp.ErrTypo, http.StatusForbidden, "invalid_grant", ""},
+	{device.ErrWrongOTP, http.StatusForbidden, "invalid_grant", ""},
 	{recovery.ErrTypo, http.StatusForbidden, "invalid_grant", ""},
 	{recovery.ErrWrongCode, http.StatusForbidden, "invalid_grant", ""},
 	{access.ErrAudience, http.StatusBadRequest, "invalid_request", ""},

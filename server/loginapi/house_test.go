@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -21,6 +22,7 @@ import (
 
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/otp"
 	"tutela/device/push"
 	"tutela/recovery/user"
 	"tutela/server"
@@ -367,21 +369,26 @@ func (p *phone) leave() {
 	p.h.must(p.h.devices.Leave(p.h.t.Context(), p.proof, audit.ByUser()))
 }
 
-// giveCodes makes a user who has one-time codes alone.
-func (h *house) giveCodes(userID string) {
+// giveCodes makes a user who has one-time codes alone, and returns what shows the code of a time that is off by skew.
+func (h *house) giveCodes(userID string) (show func(skew time.Duration) string) {
 	h.t.Helper()
-	h.must(h.store.Update(h.t.Context(), func(tx *storage.Tx) error {
-		u, err := user.Ensure(tx, user.User{ID: userID})
-		if err != nil {
-			return err
-		}
-		return device.Put(tx, u.UID, &device.Enrollment{
-			ID:       storage.NewID("dev_", 16),
-			Type:     device.TypeOTP,
-			Status:   device.Active,
-			Enrolled: tx.Now(),
-		})
-	}))
+	ticket := h.ticket(userID)
+	uri, err := h.devices.TicketURI(h.t.Context(), ticket)
+	h.must(err)
+	query, err := url.Parse(uri)
+	h.must(err)
+	show = func(skew time.Duration) string { return h.showOTP(query.Query().Get("secret"), skew) }
+	_, err = h.devices.ConfirmOTP(h.t.Context(), ticket, show(-otp.Period*time.Second), audit.ByUser())
+	h.must(err)
+	return show
+}
+
+// showOTP returns the code that an app with a secret, in base32, shows at a time that is off by skew.
+func (h *house) showOTP(secret string, skew time.Duration) string {
+	h.t.Helper()
+	raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(secret)
+	h.must(err)
+	return string(otp.Secret(raw).At(otp.StepAt(h.clock.Wall().Add(skew))))
 }
 
 func (h *house) block(userID string) { h.ChangeUser(userID, func(u *user.User) { u.Blocked = true }) }

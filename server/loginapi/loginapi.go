@@ -82,6 +82,8 @@ func (a *API) token(c *fiber.Ctx) error {
 		return badRequest("grant_type is missing")
 	case access.GrantCIBA:
 		return a.collect(c, p, client)
+	case access.GrantOTP:
+		return a.redeemOTP(c, p, client)
 	case access.GrantRecoveryCode:
 		return a.redeemCode(c, p, client)
 	case access.GrantClientCredentials:

@@ -58,18 +58,50 @@ func (a *API) startMFA(c *fiber.Ctx) error {
 // alone, with or without one, and never with first-time set-up.
 func required(s login.MFAStarted) requirements {
 	pushFactor := factor{"push-notification"}
+	otpFactor := factor{"otp"}
 	codeFactor := factor{"recovery-code"}
 	if s.State == user.New {
-		return requirements{Enroll: []factor{pushFactor}}
+		return requirements{Enroll: []factor{pushFactor, otpFactor}}
 	}
 	var r requirements
 	if s.Phones {
 		r.Challenge = append(r.Challenge, pushFactor)
 	}
-	if s.Codes || !s.Phones {
+	if s.OTP {
+		r.Challenge = append(r.Challenge, otpFactor)
+	}
+	if s.Codes || len(r.Challenge) == 0 {
 		r.Challenge = append(r.Challenge, codeFactor)
 	}
 	return r
+}
+
+// mfaGrant is what the grants by code have in common.
+type mfaGrant struct {
+	token   string // the mfa_token
+	code    string // as it was typed
+	request tokenRequest
+}
+
+// readMFAGrant reads the parameters of a grant by code, which is named by its parameter. A code must not be spent on a request
+// that cannot be answered, so all that can be refused is refused here.
+func (a *API) readMFAGrant(c *fiber.Ctx, p params, client access.Client, codeParameter string) (g mfaGrant, err error) {
+	if g.token, err = p.required("mfa_token", maxLongBytes); err != nil {
+		return g, err
+	}
+	if g.code, err = p.required(codeParameter, maxLongBytes); err != nil {
+		return g, err
+	}
+	if g.request.scopes, err = p.scopes(); err != nil {
+		return g, err
+	}
+	if len(g.request.scopes) == 0 {
+		g.request.scopes = []string{access.ScopeOpenID}
+	}
+	if g.request.audience, err = p.text("audience", maxLongBytes); err != nil {
+		return g, err
+	}
+	return g, a.access.CheckAudience(c.UserContext(), client, g.request.audience)
 }
 
 // redeemCode is the grant mfa-recovery-code.
@@ -77,35 +109,38 @@ func (a *API) redeemCode(c *fiber.Ctx, p params, client access.Client) error {
 	if err := client.MayUse(access.GrantRecoveryCode); err != nil {
 		return err
 	}
-	token, err := p.required("mfa_token", maxLongBytes)
+	g, err := a.readMFAGrant(c, p, client, "recovery_code")
 	if err != nil {
 		return err
 	}
-	code, err := p.required("recovery_code", maxLongBytes)
+	o, err := a.logins.RedeemCode(c.UserContext(), client.ID, g.token, g.code, actorOf(c, client))
 	if err != nil {
 		return err
 	}
-	req := tokenRequest{scopes: []string{access.ScopeOpenID}}
-	if scopes, err := p.scopes(); err != nil {
-		return err
-	} else if len(scopes) > 0 {
-		req.scopes = scopes
-	}
-	if req.audience, err = p.text("audience", maxLongBytes); err != nil {
-		return err
-	}
-	// A code must not be spent on a request that cannot be answered.
-	if err := a.access.CheckAudience(c.UserContext(), client, req.audience); err != nil {
-		return err
-	}
-	o, err := a.logins.RedeemCode(c.UserContext(), client.ID, token, code, actorOf(c, client))
-	if err != nil {
-		return err
-	}
-	response, err := a.makeTokens(c, client, o.Outcome, req)
+	response, err := a.makeTokens(c, client, o.Outcome, g.request)
 	if err != nil {
 		return err
 	}
 	response.RecoveryCode = string(o.Next)
+	return c.JSON(response)
+}
+
+// redeemOTP is the grant mfa-otp.
+func (a *API) redeemOTP(c *fiber.Ctx, p params, client access.Client) error {
+	if err := client.MayUse(access.GrantOTP); err != nil {
+		return err
+	}
+	g, err := a.readMFAGrant(c, p, client, "otp")
+	if err != nil {
+		return err
+	}
+	o, err := a.logins.RedeemOTP(c.UserContext(), client.ID, g.token, g.code, actorOf(c, client))
+	if err != nil {
+		return err
+	}
+	response, err := a.makeTokens(c, client, o, g.request)
+	if err != nil {
+		return err
+	}
 	return c.JSON(response)
 }

@@ -62,11 +62,11 @@ func TestStartMFA_SaysWhatIsAskedInEachState(t *testing.T) {
 		}
 		return map[string]any{"challenge": list}
 	}
-	enroll := map[string]any{"enroll": []any{map[string]any{"type": "push-notification"}}}
+	enroll := map[string]any{"enroll": []any{map[string]any{"type": "push-notification"}, map[string]any{"type": "otp"}}}
 	for userID, requirements := range map[string]map[string]any{
-		"enrolled": challenge("push-notification", "recovery-code"),
+		"enrolled": challenge("push-notification", "otp", "recovery-code"),
 		"lost":     challenge("recovery-code"),
-		"codes":    challenge("recovery-code"), // she has no phone, and is not new
+		"codes":    challenge("otp", "recovery-code"),
 		"nobody":   enroll,
 		"reset":    enroll,
 	} {

@@ -21,7 +21,7 @@ type blocks struct {
 type block struct {
 	Identifier string  `json:"identifier"`
 	IP         string  `json:"ip,omitempty" doc:"Of muted and push: the network. Left out: logins without an address; of push also all networks from which the user has not succeeded."`
-	Channel    string  `json:"channel" enum:"login,restore,practice,muted,push,veto" doc:"login, restore, practice: wrong recovery codes wait there. muted: the user said that it was not her. push: pushes are used up. veto: a phone has stopped restores."`
+	Channel    string  `json:"channel" enum:"login,restore,practice,otp,muted,push,veto" doc:"login, restore, practice: wrong recovery codes wait there. otp: one-time codes wait, right ones too. muted: the user said that it was not her. push: pushes are used up. veto: a phone has stopped restores."`
 	Client     string  `json:"client_id,omitempty" doc:"Of muted and push: that asks."`
 	Until      instant `json:"until" doc:"When it ends by itself."`
 }

@@ -376,6 +376,7 @@ var descriptions = map[audit.Type]string{
 	audit.AuthRejected:      "A login was denied on the phone",
 	audit.RecoverySucceed:   "A recovery code was used",
 	audit.RecoveryFailed:    "A wrong recovery code was tried",
+	audit.OTPRateLimit:      "One-time codes were tried too often",
 	audit.RecoveryRateLimit: "Recovery codes were tried too often",
 	audit.UserDelete:        "A user was deleted",
 	audit.TenantUpdate:      "The installation was changed",

@@ -34,6 +34,7 @@ const (
 	AuthSucceed       Type = "gd_auth_succeed"
 	AuthFailed        Type = "gd_auth_failed"
 	AuthRejected      Type = "gd_auth_rejected"
+	OTPRateLimit      Type = "gd_otp_rate_limit_exceed"
 	RecoverySucceed   Type = "gd_recovery_succeed"
 	RecoveryFailed    Type = "gd_recovery_failed"
 	RecoveryRateLimit Type = "gd_recovery_rate_limit_exceed"

@@ -45,6 +45,7 @@ type Facts map[Fact]Word
 const (
 	WhyAdmin    Word = "admin"    // an enrollment was removed by an admin
 	WhyBudget   Word = "budget"   // no push was sent: the client has used the user's push budget up
+	WhyCode     Word = "code"     // a login failed: the one-time code was wrong, or was spent
 	WhyDevice   Word = "device"   // an enrollment was removed by its own phone
 	WhyHack     Word = "hack"     // a login was denied: the person says that somebody attacks her
 	WhyMuted    Word = "muted"    // no push was sent: the person denied a login from this address

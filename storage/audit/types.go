@@ -5,7 +5,7 @@ import "slices"
 // types are all types of events, as people are shown them.
 var types = []Type{
 	StartEnroll, EnrollComplete, UpdateDevice, Unenroll,
-	StartAuth, SendPush, SendPushFailure, AuthSucceed, AuthFailed, AuthRejected,
+	StartAuth, SendPush, SendPushFailure, AuthSucceed, AuthFailed, AuthRejected, OTPRateLimit,
 	RecoverySucceed, RecoveryFailed, RecoveryRateLimit, CodeLost,
 	UserDelete, TenantUpdate,
 	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,

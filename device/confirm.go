@@ -1,0 +1,143 @@
+package device
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"tutela/device/otp"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// otpName is what people read of an app that shows one-time codes and does no more: it says nothing about itself.
+const otpName = "One-time code app"
+
+// ConfirmOTP spends a ticket by a one-time code of the secret that is reserved for it, and binds the app that shows the code,
+// which does no more. The first reply may be lost: so a repeat with the same ticket and the same code gets the same reply, as
+// long as that is kept, but for the recovery code: six digits are too few to show it for. A wrong code writes nothing and counts nothing: whoever has the ticket can enrol anyway.
+//
+// Errors: otp.ErrTypo; ErrTicket; ErrWrongOTP; ErrTooMany.
+func (s *Service) ConfirmOTP(ctx context.Context, ticket, typed string, actor audit.Actor) (enrolled *Enrolled, err error) {
+	code, typo := otp.Parse(typed)
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		_, enrolled, err = s.ConfirmOTPIn(tx, ticket, code, typo, actor)
+		return err
+	})
+	return enrolled, err
+}
+
+// ConfirmOTPIn does what ConfirmOTP does in the open transaction, for a code as [otp.Parse] returned it with its error typo. It
+// also returns the enrollment, whose code is spent.
+//
+// Errors: those of ConfirmOTP.
+func (s *Service) ConfirmOTPIn(tx *storage.Tx, ticket string, code otp.Code, typo error, actor audit.Actor) (*Enrollment, *Enrolled, error) {
+	t, err := s.findTicket(tx, ticket)
+	if err != nil {
+		return nil, nil, err
+	}
+	if t.spent() {
+		return s.confirmedBefore(tx, t, code)
+	}
+	if err := s.mayEnroll(tx, t); err != nil {
+		return nil, nil, err
+	}
+	if t.Record.Factor != "" {
+		return nil, nil, ErrTicket.With("the ticket is for an app on a phone, which enrols by itself: ask for one that names no factor")
+	}
+	if typo != nil {
+		return nil, nil, typo
+	}
+	codes := OneTimeCodes{Secret: t.Record.Secret}
+	if !codes.accept(code, otpTime(tx)) {
+		return nil, nil, ErrWrongOTP
+	}
+	return s.confirm(tx, t, codes, code, actor)
+}
+
+// confirm enrols with a valid ticket and a right code.
+func (s *Service) confirm(tx *storage.Tx, t *foundTicket, codes OneTimeCodes, code otp.Code, actor audit.Actor) (*Enrollment, *Enrolled, error) {
+	before, err := All(tx, t.UID)
+	if err != nil {
+		return nil, nil, err
+	}
+	b := Binding{Reserved: t.reserved(), Retiring: t.root.Replaces, Via: t.via()}
+	e, enrolled, err := s.bindOTP(tx, t.UID, codes, b, actor)
+	if err != nil {
+		return nil, nil, err
+	}
+	if b.Retiring != "" {
+		if err := takePlace(tx, t.UID, b.Retiring, e, Installation{}, actor); err != nil {
+			return nil, nil, err
+		}
+	}
+	return e, enrolled, s.complete(tx, t, enrolment{
+		before: before,
+		made:   e,
+		reply:  enrolled,
+		code:   s.hashConfirmed(t, code),
+	})
+}
+
+// hashConfirmed returns the keyed hash of a code that a kept reply holds, to recognise the code that spent the ticket.
+func (s *Service) hashConfirmed(t *foundTicket, code otp.Code) string {
+	return s.recovery.HashForReply(t.UID, recovery.Code(code))
+}
+
+// bindOTP makes an enrollment of an app that shows one-time codes. Its caller has checked that the user may have another.
+//
+// Errors: ErrTooMany.
+func (s *Service) bindOTP(tx *storage.Tx, uid storage.UID, codes OneTimeCodes, b Binding, actor audit.Actor) (*Enrollment, *Enrolled, error) {
+	u, err := user.Get(tx, uid)
+	if err != nil {
+		return nil, nil, err
+	}
+	// It has no key and names no phone, so it replaces none by itself; only the bound on their number counts.
+	if err := replace(tx, uid, Installation{}, b, b.ID, actor); err != nil {
+		return nil, nil, err
+	}
+	e := &Enrollment{
+		ID:       b.ID,
+		Type:     TypeOTP,
+		Name:     otpName,
+		Status:   Active,
+		Enrolled: tx.Now(),
+		Changed:  tx.Now(),
+		Via:      b.Via,
+		OTP:      codes,
+	}
+	enrolled := &Enrolled{
+		ID:     e.ID,
+		URL:    s.bases.API(),
+		Issuer: s.issuer,
+		UserID: u.ID,
+	}
+	tx.Wake(uid) // a page may wait for its phone
+	return e, enrolled, errors.Join(
+		enrollments.Insert(tx, uid, e.ID, e),
+		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.Detail()))
+}
+
+// confirmedBefore returns the kept reply of a spent ticket, for the code that spent it.
+//
+// Errors: ErrTicket.
+func (s *Service) confirmedBefore(tx *storage.Tx, t *foundTicket, code otp.Code) (*Enrollment, *Enrolled, error) {
+	if t.Record.SpentBy == nil {
+		return nil, nil, ErrTicket // another ticket of the same root has
+	}
+	kept, err := keptFor(tx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	if kept.Code == "" || !s.recovery.RepliesTo(tx, kept, t.UID, recovery.Code(code)) {
+		return nil, nil, ErrTicket
+	}
+	e, err := Get(tx, t.UID, kept.Enrollment)
+	if err != nil {
+		return nil, nil, err
+	}
+	var enrolled Enrolled
+	return e, &enrolled, json.Unmarshal(kept.Body, &enrolled)
+}

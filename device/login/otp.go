@@ -1,0 +1,125 @@
+package login
+
+import (
+	"context"
+	"errors"
+
+	"tutela/device"
+	"tutela/device/otp"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/keyring"
+)
+
+// RedeemOTP satisfies the login of an mfa_token with a one-time code of one of the user's authenticators. The first answer may be
+// lost: so a repeat of the call, with the same code, gets the same outcome while the mfa_token lives and the authenticator is in
+// service.
+//
+// Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; otp.ErrTypo, which counts nothing; recovery.ErrLimited, whatever the code;
+// device.ErrWrongOTP (kept); ErrGrant when the login is decided already; ErrDenied for a repeat when the authenticator is out of
+// service.
+func (s *Service) RedeemOTP(ctx context.Context, client, mfaToken, typed string, actor audit.Actor) (Outcome, error) {
+	id, err := s.readMFAToken(client, mfaToken)
+	if err != nil {
+		return Outcome{}, err
+	}
+	code, typo := otp.Parse(typed)
+	var o Outcome
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		l, err := s.byGrant(tx, id)
+		if err != nil {
+			return err
+		}
+		if l.Record.State != Pending {
+			o, err = s.otpBefore(tx, l, code)
+			return err
+		}
+		o, err = s.redeemOTP(tx, l, code, typo, actor)
+		return err
+	})
+	return o, err
+}
+
+// redeemOTP spends the code and satisfies a pending login by grant. A wrong code leaves the login pending, and is an event.
+func (s *Service) redeemOTP(tx *storage.Tx, l row, code otp.Code, typo error, actor audit.Actor) (Outcome, error) {
+	e, err := device.SpendOTP(tx, l.UID, code, typo, actor.WithClient(l.Record.Client))
+	if errors.Is(err, device.ErrWrongOTP) {
+		facts := audit.Facts{audit.FactMethod: audit.Word(ByOTP), audit.FactWhy: audit.WhyCode}
+		return Outcome{}, errors.Join(err, audit.Record(tx, actor, eventOf(l, audit.AuthFailed, facts), audit.Detail{}))
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	return s.satisfyByOTP(tx, l, e, code, actor)
+}
+
+// satisfyByOTP satisfies a login by grant by a code that the enrollment showed and that is spent, and collects it.
+func (s *Service) satisfyByOTP(tx *storage.Tx, l row, e *device.Enrollment, code otp.Code, actor audit.Actor) (Outcome, error) {
+	l.Record.Collected = tx.Now() // the grant itself collects it
+	d := decision{login: l, by: e, detail: e.Detail()}
+	if err := d.approve(tx, actor, ByOTP); err != nil {
+		return Outcome{}, err
+	}
+	u, err := user.Change(tx, l.UID, func(u *user.User) error {
+		countLogin(tx, u)
+		return nil
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	kept := recovery.Reply{Code: s.codes.HashForReply(l.UID, recovery.Code(code))}
+	return Outcome{UserID: u.ID, Login: *l.Record, Decided: l.Record.Decided},
+		recovery.KeepReply(tx, l.UID, replyKey(l), kept, l.Record.Expires.Sub(tx.Now()))
+}
+
+// otpBefore returns the outcome of a login that this same code has satisfied.
+//
+// Errors: ErrGrant; ErrDenied.
+func (s *Service) otpBefore(tx *storage.Tx, l row, code otp.Code) (Outcome, error) {
+	if l.Record.Method != ByOTP {
+		return Outcome{}, ErrGrant
+	}
+	kept, err := recovery.KeptReply(tx, l.UID, replyKey(l))
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.RepliesTo(tx, kept, l.UID, recovery.Code(code)) {
+		return Outcome{}, ErrGrant
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	u, err := user.Get(tx, l.UID)
+	if err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{UserID: u.ID, Login: *l.Record, Decided: l.Record.Decided}, l.Record.stands(tx, u)
+}
+
+// readMFAToken returns the id of the login in an mfa_token of the client.
+//
+// Errors: ErrMFAToken.
+func (s *Service) readMFAToken(client, token string) (id string, err error) {
+	var t mfaClaims
+	if err := s.ring.VerifyToken(keyring.MFAToken, token, &t); err != nil || t.Client != client {
+		return "", ErrMFAToken
+	}
+	return t.ID, nil
+}
+
+// byGrant returns the login with the id in an mfa_token, which is not over and not of a blocked user.
+//
+// Errors: ErrGrant; ErrMFATokenExpired; ErrBlocked.
+func (s *Service) byGrant(tx *storage.Tx, id string) (row, error) {
+	l, err := s.find(tx, mfaPrefix, id)
+	switch {
+	case errors.Is(err, ErrExpired) || err == nil && !tx.Now().Before(l.Record.Expires):
+		return row{}, ErrMFATokenExpired
+	case err != nil:
+		return row{}, err
+	}
+	blocked, err := isBlocked(tx, l.UID)
+	if err == nil && blocked {
+		err = ErrBlocked
+	}
+	return l, err
+}

@@ -1,0 +1,48 @@
+package recovery
+
+import (
+	"errors"
+
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// The limits on one-time codes. Their channel is apart from those of the recovery code: a one-time code has 20 bits, so the
+// limits close it for right codes as well. Only a right one-time code, or an admin, opens it.
+
+// MayTryOTP returns an error while the user's one-time codes wait. Callers ask it first: then they look at nothing and count
+// nothing, whatever the code.
+//
+// Errors: ErrLimited, with the time to wait.
+func MayTryOTP(tx *storage.Tx, uid storage.UID) error {
+	l, err := limitOf(tx, uid, OTPChannel)
+	if err != nil {
+		return err
+	}
+	return l.waits(tx)
+}
+
+// OTPRight forgets the wrong one-time codes after a right one.
+func OTPRight(tx *storage.Tx, uid storage.UID) error { return open(tx, uid, []Channel{OTPChannel}) }
+
+// OTPWrong counts a wrong one-time code. The tenth in a row, and each from the hundredth on, is recorded as an event; the
+// tenth and the hundredth are told to the user's phones, for whoever tries codes may know her password. The caller returns its
+// refusal by [storage.Kept], so that the count is kept.
+//
+// Errors: ErrLimited, while the channel waits.
+func OTPWrong(tx *storage.Tx, uid storage.UID, actor audit.Actor) error {
+	l, err := countWrong(tx, uid, OTPChannel)
+	if err != nil {
+		return err
+	}
+	tenth := l.Failures == freeFailures+1
+	if !tenth && l.Failures < closeFailures {
+		return nil
+	}
+	e := audit.Event{Type: audit.OTPRateLimit, UID: uid, Facts: audit.Facts{audit.FactChannel: audit.Word(OTPChannel)}}
+	err = audit.Record(tx, actor, e, audit.Detail{})
+	if tenth || l.Failures == closeFailures {
+		err = errors.Join(err, Notify(tx, uid, NoticePayload{Notice: NoticeOTPGuessed}))
+	}
+	return err
+}
