@@ -13,6 +13,7 @@ import (
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/device/push"
+	"tutela/device/push/webpush"
 	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/server/access"
@@ -36,6 +37,7 @@ type house struct {
 	restores *restore.Service
 	admins   *admin.Service
 	push     *push.Gateway // carries nothing until a server gives it carriers
+	webPush  *webpush.Keys // by which Web Push services know this installation
 	outbox   *outbox.Sender
 }
 
@@ -144,6 +146,9 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 		return err
 	}
 	if h.access, err = access.New(ctx, h.store, h.ring, access.Options{PublicURLs: o.PublicURLs}); err != nil {
+		return err
+	}
+	if h.webPush, err = webpush.OpenKeys(ctx, h.store); err != nil {
 		return err
 	}
 	h.push = push.NewGateway(nil)

@@ -31,10 +31,11 @@ var version = "0.1.0-dev"
 // serveCmd is "tutela serve".
 type serveCmd struct {
 	dataFlags
+	webPushFlags
 	Listen       string       `default:"localhost:8080" env:"TUTELA_LISTEN" placeholder:"HOST:PORT" help:"Where to listen; localhost is 127.0.0.1 and ::1."`
 	PublicURL    []string     `name:"public-url" env:"TUTELA_PUBLIC_URL" placeholder:"URL" help:"URL under which apps and login systems reach this server; repeatable. The first is the one that is printed in links and tokens. Default: http://localhost and the port."`
 	Name         string       `default:"tutela" env:"TUTELA_NAME" placeholder:"TEXT" help:"The organisation's name, as apps show it."`
-	Dev          bool         `env:"TUTELA_DEV" help:"For development: push messages become files in DATA/push and lines of the log. Only on a loopback address."`
+	Dev          bool         `env:"TUTELA_DEV" help:"For development: push messages become files in DATA/push and lines of the log; Web Push is sent, also to this machine and over http. Only on a loopback address."`
 	TLSCert      file         `name:"tls-cert" env:"TUTELA_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain; read again on SIGHUP."`
 	TLSKey       file         `name:"tls-key" env:"TUTELA_TLS_KEY" placeholder:"FILE" help:"PEM key of the certificate."`
 	TrustedProxy []proxyRange `name:"trusted-proxy" env:"TUTELA_TRUSTED_PROXY" placeholder:"CIDR" help:"Address or address range of a reverse proxy whose X-Forwarded-For is believed; repeatable."`
@@ -96,6 +97,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, h.Close())
 	}
+	c.addWebPush(h.webPush, public[0])
 	c.carry(h.push, log)
 	h.mount(s, log)
 	// The admin socket comes after the data file: its lock says that no other server owns the socket's name.
@@ -175,6 +177,9 @@ func (c *serveCmd) validate(ctx context.Context) error {
 		return err
 	}
 	if err := server.CheckTLS(string(c.TLSCert), string(c.TLSKey)); err != nil {
+		return err
+	}
+	if err := c.webPushFlags.check(); err != nil {
 		return err
 	}
 	c.carriers, err = c.readCarriers()
@@ -366,6 +371,7 @@ func (h *house) mount(s *server.Server, log *slog.Logger) {
 		Backups:  h.backups,
 		Restores: h.restores,
 		Epoch:    h.store.Epoch,
+		WebPush:  h.webPush.Public(),
 	})
 	loginapi.Mount(s, h.store, h.access, h.logins)
 	managementapi.Mount(s, managementapi.Services{

@@ -15,6 +15,7 @@ import (
 
 	"tutela/device/devicetest"
 	"tutela/device/phone"
+	"tutela/device/push/webpush"
 	"tutela/recovery"
 	"tutela/server/access"
 	"tutela/server/servertest"
@@ -75,6 +76,9 @@ func openStage(t *testing.T) *stage {
 				restores: h.Restores,
 				admins:   h.Admins,
 			}
+			keys, err := webpush.OpenKeys(t.Context(), h.Store)
+			check.Must(t, err)
+			parts.webPush = keys
 			parts.mount(h.Server, slog.New(slog.DiscardHandler))
 		},
 	})

@@ -22,6 +22,7 @@ var notOfPersons = map[string]string{
 	"keyring":            "the wrapped keys",
 	"setting":            "policies",
 	"signing_key":        "the keys of tokens and receipts",
+	"web_push_key":       "the key by which push services know the installation",
 	"event":              "of a user's events their ids only",
 	"event_count":        "how many events a user has",
 	"event_detail_house": "the person behind sudo, who is an operator and no user; it goes with its event",

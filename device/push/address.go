@@ -2,7 +2,7 @@ package push
 
 import (
 	"crypto/sha256"
-	"fmt"
+	"encoding/hex"
 	"unicode/utf8"
 
 	"tutela/storage"
@@ -60,21 +60,30 @@ func ParseAddress(service, token string) (Address, error) {
 func (a Address) IsZero() bool { return a == Address{} }
 
 // Through names the service that carries messages to the address, so that a service that does not answer holds up only
-// its own messages. A Web Push service is named by a hash of its host, since that host may be a person's own.
+// its own messages. A Web Push service is named by a hash of its origin, since the host may be a person's own. The hash is so
+// long that nobody finds a host of his own with the hash of a great service, and holds up its messages by never answering.
 func (a Address) Through() string {
 	switch a.Service {
 	case GCM:
 		return string(FCM)
 	case WebPush:
-		s, err := a.Subscription()
-		if err != nil {
-			return string(WebPush)
-		}
-		host := sha256.Sum256([]byte(s.host()))
-		return fmt.Sprintf("%s/%x", WebPush, host[:4])
+		return string(WebPush) + "/" + a.originHash()
 	default:
 		return string(a.Service)
 	}
+}
+
+// originHash is the hash of the origin of a Web Push address.
+func (a Address) originHash() string {
+	var origin string
+	s, err := a.Subscription()
+	if err == nil {
+		if u, err := s.URL(); err == nil {
+			origin = u.Scheme + "://" + u.Host
+		}
+	}
+	hash := sha256.Sum256([]byte(origin))
+	return hex.EncodeToString(hash[:16])
 }
 
 // Subscription returns the subscription of a Web Push address.

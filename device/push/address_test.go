@@ -181,6 +181,19 @@ func TestThrough_TellsServicesApartAndNamesNoHost(t *testing.T) {
 	if one != web("https://ada.example.org/2").Through() {
 		t.Error("two addresses of a host go different ways")
 	}
+	for _, same := range []string{"https://ADA.example.org/1", "https://ada.example.org:443/1", "https://ada.example.org:/1"} {
+		if web(same).Through() != one {
+			t.Errorf("%s goes another way than the same host", same)
+		}
+	}
+	for _, other := range []string{"https://ada.example.org:8443/1", "http://ada.example.org/1"} {
+		if web(other).Through() == one {
+			t.Errorf("%s goes the way of another origin", other)
+		}
+	}
+	if len(one) < len("WEBPUSH/")+32 {
+		t.Errorf("%s is so short that a stranger finds a host with the same", one)
+	}
 	ways := []string{through(push.FCM), through(push.APNs), one, two}
 	slices.Sort(ways)
 	if len(slices.Compact(ways)) != 4 || strings.Contains(strings.Join(ways, " "), "example") {

@@ -72,14 +72,27 @@ func (s Subscription) String() string {
 	return strings.TrimSuffix(text.String(), "\n")
 }
 
-// host is the host of the endpoint, with its port.
-func (s Subscription) host() string {
+// URL returns the endpoint with its host in lower case and without the scheme's own port, so that two ways to write one host are
+// one origin: its scheme and host.
+//
+// Errors: ErrAddress, for the zero Subscription.
+//
+// Source: RFC 6454 §4.
+func (s Subscription) URL() (*url.URL, error) {
 	u, err := url.Parse(s.Endpoint)
-	if err != nil {
-		return ""
+	if err != nil || u.Host == "" {
+		return nil, ErrAddress.With("the subscription has no endpoint")
 	}
-	return u.Host
+	u.Host = strings.ToLower(u.Host)
+	port := u.Port()
+	if port == "" || port == ownPort[u.Scheme] {
+		u.Host = strings.TrimSuffix(strings.TrimSuffix(u.Host, port), ":")
+	}
+	return u, nil
 }
+
+// ownPort is the port of a scheme that needs not be written.
+var ownPort = map[string]string{"https": "443", "http": "80"}
 
 // validEndpoint reports whether a message can be posted to the URL. It allows http, for a distributor of the
 // organisation's own; the sender decides where that is allowed.

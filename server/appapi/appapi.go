@@ -30,6 +30,7 @@ type Services struct {
 	Backups  *backup.Service
 	Restores *restore.Service
 	Epoch    func() storage.Epoch // the store's
+	WebPush  string               // the public key by which apps subscribe to Web Push, in base64url
 }
 
 // api is the mounted API.
@@ -49,6 +50,7 @@ func Mount(s *server.Server, services Services) {
 	a.mountNotices()
 	a.mountBackup()
 	a.mountRestore()
+	a.mountPush()
 }
 
 // caller is who makes a call, as far as its guard knows.

@@ -52,6 +52,9 @@ func (h *house) pushed() []devicetest.Delivered {
 	return h.pushes.Take()
 }
 
+// webPushKey is what the house says by which apps subscribe.
+const webPushKey = "BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8"
+
 func openHouse(t testing.TB, h *house, to push.Carrier, change ...func(*server.Config)) *house {
 	t.Helper()
 	_, test := t.(*testing.T)
@@ -72,6 +75,7 @@ func openHouse(t testing.TB, h *house, to push.Carrier, change ...func(*server.C
 				Backups:  h.Backups,
 				Restores: h.Restores,
 				Epoch:    h.Store.Epoch,
+				WebPush:  webPushKey,
 			})
 		},
 	})

@@ -1,0 +1,194 @@
+package webpush
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"syscall"
+	"time"
+
+	"tutela/storage"
+)
+
+// ErrForbidden reports an endpoint that this server does not connect to, since it lies where only the operator's own programs
+// should be reached. The message names its IP address and never the rest of the URL.
+var ErrForbidden = storage.NewError(storage.Denied, "this server does not connect to the push endpoint")
+
+// guard decides which addresses this server connects to. A stranger chose the URL: without the guard he could have the
+// server call programs that trust whoever is inside. It looks at the address of each attempt to connect, after the name was
+// resolved, so that a name which resolves to something else the next time gains nothing (DNS rebinding).
+type guard struct {
+	allow    []netip.Prefix               // what the operator allows; plain http is allowed there too
+	own      func() ([]netip.Addr, error) // the addresses of this machine
+	resolver *net.Resolver                // nil: the machine's
+}
+
+func newGuard(allow []netip.Prefix) *guard { return &guard{allow: allow, own: ownAddresses} }
+
+// closed is a range that no push service of the internet lies in.
+type closed struct {
+	netip.Prefix
+	name string
+}
+
+// closedRanges are the ranges that are refused. Of IPv6 everything outside of 2000::/3 is refused as well: the unspecified
+// and the loopback address, IPv4-mapped and IPv4-compatible ones, NAT64 (64:ff9b::/96 and 64:ff9b:1::/48), unique local,
+// link-local, site-local and multicast.
+//
+// Sources: RFC 6890 and the IANA registries of special-purpose addresses; RFC 6052, RFC 8215 (NAT64), RFC 3056 (6to4),
+// RFC 4380 (Teredo), RFC 9637 (documentation).
+var closedRanges = []closed{
+	{netip.MustParsePrefix("0.0.0.0/8"), "of this network"},
+	{netip.MustParsePrefix("10.0.0.0/8"), "private"},
+	{netip.MustParsePrefix("100.64.0.0/10"), "of a carrier's NAT"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "loopback"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "link-local"},
+	{netip.MustParsePrefix("172.16.0.0/12"), "private"},
+	{netip.MustParsePrefix("192.0.0.0/24"), "reserved"},
+	{netip.MustParsePrefix("192.0.2.0/24"), "for documentation"},
+	{netip.MustParsePrefix("192.88.99.0/24"), "a 6to4 relay"},
+	{netip.MustParsePrefix("192.168.0.0/16"), "private"},
+	{netip.MustParsePrefix("198.18.0.0/15"), "for benchmarks"},
+	{netip.MustParsePrefix("198.51.100.0/24"), "for documentation"},
+	{netip.MustParsePrefix("203.0.113.0/24"), "for documentation"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
+	{netip.MustParsePrefix("240.0.0.0/4"), "reserved"}, // with the broadcast address
+	{netip.MustParsePrefix("2001::/23"), "reserved"},   // with Teredo (2001::/32)
+	{netip.MustParsePrefix("2001:db8::/32"), "for documentation"},
+	{netip.MustParsePrefix("2002::/16"), "6to4"},
+	{netip.MustParsePrefix("3fff::/20"), "for documentation"},
+}
+
+var globalUnicast6 = netip.MustParsePrefix("2000::/3")
+
+// whyClosed returns what kind of address is refused wherever the server runs; "" for one of the internet.
+func whyClosed(a netip.Addr) string {
+	for _, c := range closedRanges {
+		if c.Contains(a) {
+			return c.name
+		}
+	}
+	if a.Is4() || globalUnicast6.Contains(a) {
+		return ""
+	}
+	return "not of the internet"
+}
+
+// check returns nil when the server may connect to an address, over TLS or, if plain, without.
+//
+// Errors: ErrForbidden.
+func (g *guard) check(a netip.Addr, plain bool) error {
+	if g.allows(a) {
+		return nil
+	}
+	if plain {
+		return ErrForbidden.With("a push endpoint over plain http is called at an allowed address alone: --push-allow %s allows this one", exactly(a))
+	}
+	if why := whyClosed(a); why != "" {
+		return ErrForbidden.With("the push endpoint's address %s is %s: --push-allow %s allows it", a, why, exactly(a))
+	}
+	// A port that a firewall closes to the world is open to a call that comes from the machine itself.
+	own, err := g.own()
+	if err == nil && slices.Contains(own, a.Unmap()) { // where the machine does not say, as without AF_NETLINK, the other rules hold
+		return ErrForbidden.With("the push endpoint's address %s is this machine's own: --push-allow %s allows it", a, exactly(a))
+	}
+	return nil
+}
+
+// allows reports whether the operator allows the address. A zone says more than a range can, so it is never allowed.
+func (g *guard) allows(a netip.Addr) bool {
+	return slices.ContainsFunc(g.allow, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// exactly is the range of one address.
+func exactly(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a.WithZone(""), a.BitLen()) }
+
+// control is called with each address before a socket connects to it.
+func (g *guard) control(plain bool) func(context.Context, string, string, syscall.RawConn) error {
+	return func(_ context.Context, network, address string, _ syscall.RawConn) error {
+		if network != "tcp4" && network != "tcp6" {
+			return ErrForbidden.With("push endpoints are called over TCP, not %s", network)
+		}
+		at, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return ErrForbidden.With("the push endpoint's address cannot be read")
+		}
+		return g.check(at.Addr(), plain)
+	}
+}
+
+// ownAddresses are the addresses of this machine's interfaces.
+func ownAddresses() ([]netip.Addr, error) {
+	found, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("read this machine's addresses: %w", err)
+	}
+	var own []netip.Addr
+	for _, f := range found {
+		ip, ok := f.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		if a, ok := netip.AddrFromSlice(ip.IP); ok {
+			own = append(own, a.Unmap())
+		}
+	}
+	return own, nil
+}
+
+// Bounds of a connection. The outbox gives an attempt 5 s in all.
+const (
+	dialTime       = 5 * time.Second
+	idleTime       = time.Minute
+	maxIdle        = 64
+	maxIdlePerHost = 8
+	maxHeaderBytes = 16 << 10
+)
+
+// transport makes the guarded transport of endpoints over https or, if plain, over http. It takes no proxy, which would connect
+// in our place and without the guard.
+func (g *guard) transport(plain bool) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTime, ControlContext: g.control(plain), Resolver: g.resolver}
+	return &http.Transport{
+		Proxy:                  nil,
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true, // a dialer of one's own turns it off
+		TLSHandshakeTimeout:    dialTime,
+		ResponseHeaderTimeout:  2 * dialTime,
+		MaxIdleConns:           maxIdle,
+		MaxIdleConnsPerHost:    maxIdlePerHost,
+		IdleConnTimeout:        idleTime,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		DisableCompression:     true,
+	}
+}
+
+// told returns what may be said of a call that failed: never the URL, and nothing of what an answer held, for it may be the
+// answer of a program that strangers must not hear.
+func told(err error) error {
+	var ours *storage.Error
+	var name *net.DNSError
+	var late net.Error
+	switch {
+	case errors.As(err, &ours): // net wraps it in the address that it was about to call
+		return ours
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("call the push endpoint: %w", context.DeadlineExceeded)
+	case errors.As(err, &name):
+		return errors.New("the host of the push endpoint is not found")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errors.New("the push endpoint refuses the connection")
+	case errors.As(err, &late) && late.Timeout():
+		return errors.New("the push endpoint does not answer in time")
+	case isCertificate(err):
+		return errors.New("the push endpoint shows a certificate that does not hold")
+	default:
+		return errors.New("the push endpoint breaks the connection, or does not speak HTTP")
+	}
+}
