@@ -57,7 +57,7 @@ func (c *demoCmd) Run(ctx context.Context) error {
 		http:  &http.Client{Timeout: 70 * time.Second},
 	}
 	began := time.Now()
-	err = errors.Join(s.tell(ctx), s.stopServer())
+	err = errors.Join(s.tell(ctx), s.turnsOff(), s.stopServer())
 	if err == nil {
 		s.say("\n%s %d chapters, %d checks, %.1f s.\n", s.bold("All is as the story says:"), s.chapter, s.checks, time.Since(began).Seconds())
 	}
@@ -72,7 +72,8 @@ type story struct {
 	color  bool
 	http   *http.Client
 	server *exec.Cmd
-	public string // the server's public URL
+	public string  // the server's public URL
+	ringer *ringer // maria's first phone, waiting for pushes
 
 	chapter, checks int
 

@@ -33,6 +33,7 @@ type phoneCmd struct {
 	Restore   phoneRestoreCmd   `cmd:"" help:"Bring this phone back with the recovery code."`
 	Status    phoneStatusCmd    `cmd:"" help:"Show what this phone holds and what the server knows of it."`
 	Practise  phonePractiseCmd  `cmd:"" help:"Check the saved recovery code without spending it."`
+	Ring      phoneRingCmd      `cmd:"" help:"Be a push service of this phone's own, and show what comes."`
 	Notices   phoneNoticesCmd   `cmd:"" help:"Show what this phone was told."`
 	LoseCode  phoneLoseCodeCmd  `cmd:"" name:"lose-code" help:"Say that the recovery code is lost."`
 	Restores  phoneRestoresCmd  `cmd:"" help:"Show the restores that would take over from a phone of yours."`

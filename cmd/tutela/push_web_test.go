@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -120,5 +121,44 @@ func TestKeyRotate_LeavesTheKeyOfWebPush(t *testing.T) {
 	c.run("key", "rotate")
 	if s.pushKey(t) != key || len(key) != 87 {
 		t.Errorf("%q has become %q", key, s.pushKey(t))
+	}
+}
+
+// TestPhoneRing_RingsAndGoesOnWhereItWas: the simulated phone is its own push service, and takes the same subscription up again.
+func TestPhoneRing_RingsAndGoesOnWhereItWas(t *testing.T) {
+	s := newLive(t)
+	s.environment = []string{"TUTELA_DEV=true"}
+	s.open(t)
+	folder := filepath.Join(t.TempDir(), "phone")
+	open := func() *phone.Phone {
+		t.Helper()
+		p, err := phone.New(phone.Options{BaseURL: s.public, Client: s.phones, Folder: folder})
+		must(t, err)
+		return p
+	}
+	var ticket struct {
+		ID string `json:"ticket_id"`
+	}
+	must(t, s.manage(t.Context(), http.MethodPost, "/guardian/enrollments/ticket", map[string]string{"user_id": maria}, &ticket))
+	_, err := open().Enroll(t.Context(), ticket.ID)
+	must(t, err)
+	addresses := map[string]bool{}
+	for range 2 {
+		p := open()
+		ring, err := p.Ring(t.Context())
+		must(t, err)
+		addresses[ring.Address()] = true
+		b, err := s.ask(t.Context(), maria)
+		must(t, err)
+		m, err := ring.Next(t.Context())
+		must(t, err)
+		if m.Approval == nil {
+			t.Fatalf("it rings for %+v", m.Notice)
+		}
+		must(t, p.Approve(t.Context(), *m.Approval, b.Number))
+		must(t, ring.Close())
+	}
+	if len(addresses) != 1 {
+		t.Errorf("the phone has moved: %v", addresses)
 	}
 }

@@ -34,6 +34,7 @@ type device struct {
 	Capabilities []string         `json:"capabilities"`
 	Platform     string           `json:"platform,omitempty"`
 	Push         *PushCredentials `json:"push_credentials,omitempty"`
+	Distributor  *distributor     `json:"distributor,omitempty"` // the phone's own Web Push service, once it has rung
 }
 
 // PlatformBackup is what iCloud or Google carry from one installation to the next. It opens no login: a thief of it still

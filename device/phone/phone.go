@@ -3,7 +3,7 @@
 // It is a foreign client on purpose. It shares no code with the server, imports nothing of this module, and speaks HTTP
 // only, so what it needs is what any app needs. It keeps its state as a phone does, in a folder of three files:
 //
-//   - phone.json: the phone itself (identifier, name, push token). A reinstall of the app does not change it.
+//   - phone.json: the phone itself (identifier, name, push token, push service). A reinstall of the app does not change it.
 //   - platform-backup.json: what iCloud or Google carry to the next installation: whose phone this is, the restore
 //     handle, the key of the backups, the names of the accounts, the last generation seen.
 //   - hardware-keys.json: what lives and dies with this installation: the device's private key, the enrollment, the
@@ -59,7 +59,7 @@ type Options struct {
 	Quirks       Quirks
 }
 
-// PushCredentials is where the phone's push service finds it. Service is GCM, FCM or APNS.
+// PushCredentials is where the phone's push service finds it. Service is GCM, FCM, APNS or WEBPUSH.
 type PushCredentials struct {
 	Service string `json:"service"`
 	Token   string `json:"token"`
@@ -295,6 +295,10 @@ func (p *Phone) Reinstall(r Reinstallation) error {
 		}
 		if r.NewPhone {
 			s.device.Identifier = newIdentifier()
+			s.device.Distributor = nil
+			if s.device.Push != nil && s.device.Push.Service == "WEBPUSH" {
+				s.device.Push = nil // another phone has another push service
+			}
 		}
 	})
 }
