@@ -92,6 +92,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 		},
 		OTP: OneTimeCodes{Secret: r.Secret},
 	}
+	tx.Count(Enrollments, string(b.Via))
 	tx.Wake(uid) // a page may wait for its phone
 	return e, s.enrolled(u, e.ID, token, r.Secret), errors.Join(
 		enrollments.Insert(tx, uid, e.ID, e),

@@ -94,6 +94,7 @@ func (s *Service) bindOTP(tx *storage.Tx, uid storage.UID, codes OneTimeCodes, b
 	if err != nil {
 		return nil, nil, err
 	}
+	tx.Count(Enrollments, string(b.Via))
 	// It has no key and names no phone, so it replaces none by itself; only the bound on their number counts.
 	if err := replace(tx, uid, Installation{}, b, b.ID, actor); err != nil {
 		return nil, nil, err

@@ -50,6 +50,7 @@ func leave(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	if err := pushTo(tx, uid, e, told); err != nil {
 		return err
 	}
+	tx.Count(EnrollmentsEnded, endedLeft)
 	e.spendToken()
 	return SetStatus(tx, uid, e, Left)
 }

@@ -11,6 +11,7 @@ import (
 // Retire ends an enrollment of any type: it can authenticate nothing any more. Retire erases its secrets and the user's kept
 // replies, and wakes waiting calls. It sends notice to the enrollment's phone, unless notice is nil.
 func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
+	tx.Count(EnrollmentsEnded, endedForAll)
 	e.Status = Retired
 	e.Changed = tx.Now()
 	e.endPush()

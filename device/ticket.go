@@ -95,6 +95,7 @@ func (s *Service) AddTicket(tx *storage.Tx, uid storage.UID, f TicketFor) (secre
 			return "", err
 		}
 	}
+	tx.Count(ticketsCounted, ticketMade)
 	secret = storage.NewID("", ticketLength)
 	r := Reserved{}.orNew()
 	t := &ticket{
@@ -324,6 +325,7 @@ func (s *Service) HoldsTicket(tx *storage.Tx, uid storage.UID, secret string) (b
 
 // spend marks the ticket and its root as spent by a key for an enrollment.
 func (s *Service) spend(tx *storage.Tx, t *foundTicket, key Key, enrollment string) error {
+	tx.Count(ticketsCounted, ticketSpent)
 	t.Record.SpentBy = &key
 	t.Record.Spent = tx.Now()
 	t.Record.Enrollment = enrollment

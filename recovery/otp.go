@@ -19,11 +19,18 @@ func MayTryOTP(tx *storage.Tx, uid storage.UID) error {
 	if err != nil {
 		return err
 	}
-	return l.waits(tx)
+	err = l.waits(tx)
+	if errors.Is(err, ErrLimited) {
+		tx.CountTry(otpTried, codeLimited)
+	}
+	return err
 }
 
 // OTPRight forgets the wrong one-time codes after a right one.
-func OTPRight(tx *storage.Tx, uid storage.UID) error { return open(tx, uid, []Channel{OTPChannel}) }
+func OTPRight(tx *storage.Tx, uid storage.UID) error {
+	tx.Count(otpTried, codeRight)
+	return open(tx, uid, []Channel{OTPChannel})
+}
 
 // OTPWrong counts a wrong one-time code. The tenth in a row, and each from the hundredth on, is recorded as an event; the
 // tenth and the hundredth are told to the user's phones, for whoever tries codes may know her password. The caller returns its
@@ -35,6 +42,7 @@ func OTPWrong(tx *storage.Tx, uid storage.UID, actor audit.Actor) error {
 	if err != nil {
 		return err
 	}
+	tx.Count(otpTried, codeWrong)
 	tenth := l.Failures == freeFailures+1
 	if !tenth && l.Failures < closeFailures {
 		return nil

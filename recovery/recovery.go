@@ -147,12 +147,17 @@ func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, ac
 	}
 	// A user without a code costs the same hash.
 	if s.ring.MatchesIn(tx, hash, codePurpose, uid[:], []byte(code)) {
+		tx.Count(CodesTried, string(ch), codeRight)
 		return OpenCode(tx, uid)
 	}
 	guessed, err := fail(tx, uid, ch)
+	if errors.Is(err, ErrLimited) {
+		tx.CountTry(CodesTried, string(ch), codeLimited)
+	}
 	if err != nil {
 		return err
 	}
+	tx.Count(CodesTried, string(ch), codeWrong)
 	e := audit.Event{Type: audit.RecoveryFailed, UID: uid, Facts: audit.Facts{audit.FactChannel: audit.Word(ch)}}
 	err = audit.Record(tx, actor, e, audit.Detail{})
 	if guessed {

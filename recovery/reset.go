@@ -138,6 +138,7 @@ func (s *Service) keepReceipt(ctx context.Context, tx *storage.Tx, uid storage.U
 	if r.Signature, err = s.sign(ctx, payload); err != nil {
 		return fmt.Errorf("sign the receipt: %w", err)
 	}
+	tx.Count(Resets)
 	e := audit.Event{Type: audit.Reset, UID: uid, Facts: audit.Facts{audit.FactReceipt: audit.Word(r.ID)}}
 	return errors.Join(
 		forgetReceipts(tx, uid),

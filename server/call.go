@@ -58,8 +58,10 @@ type Call struct {
 	last    bool      // the caller wants the connection closed after the answer
 	failure error     // an error of ours, for the log
 	context callContext
-	place   *place // of its wait among Waits; nil: it has none
-	waited  bool   // it was routed before
+	place   *place   // of its wait among Waits; nil: it has none
+	waited  bool     // it was routed before
+	routed  routeKey // the route that it has found
+	parked  bool     // it was held at least once
 
 	outside    bool // its body is not read yet
 	turnedAway bool // it was answered before its body was read

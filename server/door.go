@@ -31,6 +31,7 @@ func (s *Server) Door(method, path string, d Door) {
 		call := CallOf(c.Context())
 		call.admitted, err = d(asked{c, call})
 		if err != nil {
+			call.routed = routeKey{method, path}
 			call.write(s.problem(call, err))
 			call.turnAway()
 		}

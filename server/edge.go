@@ -104,6 +104,7 @@ func (c *Call) finish() {
 			c.turnAway()
 		}
 	} else if c.held() || c.outside && !c.turnedAway {
+		c.parked = c.parked || c.held()
 		return
 	}
 	c.context.wait.End()
@@ -123,6 +124,7 @@ func (c *Call) finish() {
 	if c.last || s.closing.Load() {
 		header.SetConnectionClose()
 	}
+	s.figures.count(c)
 	s.logCall(c)
 }
 

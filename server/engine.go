@@ -55,10 +55,7 @@ func newFiber(s *Server) *fiber.App {
 			return nil
 		},
 	})
-	app.Use(func(c *fiber.Ctx) error {
-		c.SetUserContext(&CallOf(c.Context()).context)
-		return c.Next()
-	})
+	app.Use(noteRoute)
 	return app
 }
 
@@ -67,6 +64,7 @@ func newFiber(s *Server) *fiber.App {
 func newEngine(s *Server) *fasthttp.Server {
 	s.route = s.app.Handler()
 	s.atDoors = s.closeDoors()
+	s.countRoutes()
 	engine := s.app.Server()
 	engine.Handler = s.serve
 	engine.ErrorHandler = s.unreadable

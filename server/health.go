@@ -71,6 +71,16 @@ func newHealth(checks []Check, version string, log *slog.Logger) *health {
 // Ready reports whether the server can do its work, as /readyz says it.
 func (s *Server) Ready() bool { return s.health.look().Status == isReady }
 
+// Liveness returns the answer of /healthz, whose body is to be JSON.
+func (s *Server) Liveness() (status int, body any) { return http.StatusOK, s.health.live() }
+
+// Readiness returns the answer of /readyz, whose body is to be JSON.
+func (s *Server) Readiness() (status int, body any) {
+	state := s.health.look()
+	status = state.httpStatus()
+	return status, state
+}
+
 // Version is what the server says it is.
 func (s *Server) Version() string { return s.config.Version }
 
@@ -101,15 +111,21 @@ func describeHealth(api huma.API) {
 func (h *health) mount(s *Server) {
 	describeHealth(s.api)
 	s.app.Get(healthPath, func(c *fiber.Ctx) error {
-		return c.JSON(liveness{Status: "ok", Version: h.version})
+		return c.JSON(h.live())
 	})
 	s.app.Get(readyPath, func(c *fiber.Ctx) error {
 		state := h.look()
-		if state.Status != isReady {
-			c.Status(http.StatusServiceUnavailable)
-		}
-		return c.JSON(state)
+		return c.Status(state.httpStatus()).JSON(state)
 	})
+}
+
+func (h *health) live() liveness { return liveness{Status: "ok", Version: h.version} }
+
+func (r *readiness) httpStatus() int {
+	if r.Status != isReady {
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusOK
 }
 
 // look returns the outcome of a round of checks that is at most checkAge old.

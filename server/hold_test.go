@@ -15,6 +15,7 @@ import (
 	"tutela/server"
 	"tutela/storage"
 	"tutela/storage/bolt"
+	"tutela/storage/meter"
 )
 
 // holding is a server with two calls that wait for a user to be woken: one mounted plain, one typed.
@@ -25,20 +26,26 @@ type holding struct {
 	runs  atomic.Int32  // of the handlers
 	over  atomic.Bool   // what the calls wait for has come
 	held  chan struct{} // one for each run that found nothing
+	meter *meter.Set
 }
 
 func startHolding(t *testing.T) *holding {
+	t.Helper()
+	return startHoldingWith(t, server.Config{})
+}
+
+func startHoldingWith(t *testing.T, config server.Config) *holding {
 	t.Helper()
 	engine, err := bolt.Open(t.Context(), filepath.Join(t.TempDir(), "tutela.db"), bolt.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &holding{uid: storage.NewUID(), held: make(chan struct{}, 16)}
+	h := &holding{uid: storage.NewUID(), held: make(chan struct{}, 16), meter: config.Meter}
 	if h.store, err = storage.Open(t.Context(), engine, storage.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.store.Close() })
-	h.running = start(t, server.Config{}, func(s *server.Server) {
+	h.running = start(t, config, func(s *server.Server) {
 		s.App().Get("/api/plain", func(c *fiber.Ctx) error {
 			if err := h.await(c.UserContext(), s); err != nil {
 				return err

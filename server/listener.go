@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tutela/storage/meter"
 )
 
 // How long, and how many bytes, the server still reads from a caller whose request it has refused, so that the caller can
@@ -36,6 +38,7 @@ type listener struct {
 	tls  *tls.Config // nil: none
 	idle time.Duration
 
+	meter   *meter.Set
 	stopped chan struct{} // closed by stop
 	once    sync.Once
 }
@@ -101,6 +104,7 @@ func (l *listener) adopt(inner net.Conn) net.Conn {
 		l.discard(replaced.raw)
 	}
 	if !ok {
+		connectionsDenied.Add(l.meter, 1)
 		l.turnAway(inner)
 		return nil
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"tutela/storage"
+	"tutela/storage/meter"
 )
 
 // maxHeaderBytes bounds a request's line and header fields together; a longer header gets 431. Fiber's own 4 KiB is too
@@ -44,6 +45,7 @@ type Config struct {
 	Limits         Limits
 	Clock          storage.Clock
 	Log            *slog.Logger // nil: nothing is logged
+	Meter          *meter.Set   // what is counted of this server; nil: nothing is
 	Version        string
 	NoAccessLog    bool // no line for each call
 }
@@ -68,6 +70,7 @@ type Server struct {
 	hsts         bool                    // answers tell browsers to come by https alone
 	runners      runners
 	health       *health
+	figures      *figures  // set by Serve
 	listener     *listener // set by Listen
 	proxySeen    sync.Once // an undeclared proxy is logged once
 	silentProxy  sync.Once // a declared proxy that does not name its callers is logged once
@@ -160,6 +163,7 @@ func (s *Server) Listen(ctx context.Context) (net.Addr, error) {
 		}
 	}
 	s.listener = newListener(inner, s.config.Limits.IdleTime, s.certificate, newCrowd(s.bound, s.proxies, s.log))
+	s.listener.meter = s.config.Meter
 	s.log.Info("connections are bounded", "max", s.bound, "descriptors", s.descriptors)
 	return inner.Addr(), nil
 }

@@ -21,6 +21,7 @@ type declared interface {
 	class() Class
 	most() int
 	sealed() bool
+	lapsed(tx *Tx, uid UID, key string, r row)
 	swept(tx *Tx, uid UID, key string) error
 	reseal(tx *Tx, uid UID, key string) error
 }

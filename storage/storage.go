@@ -19,6 +19,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"tutela/storage/meter"
 )
 
 // Store is a set of tables over an engine. Safe for concurrent use.
@@ -27,6 +29,7 @@ type Store struct {
 	clock  *houseClock
 	sealer atomic.Pointer[Sealer]
 	wakes  Wakes
+	meter  *meter.Set
 	log    *slog.Logger
 
 	identity atomic.Pointer[Identity] // set by Open
@@ -42,6 +45,7 @@ type Store struct {
 type Options struct {
 	Clock  Clock        // default: the machine's
 	Wakes  Wakes        // default: those of this store alone
+	Meter  *meter.Set   // what is counted of this server; default: a set of its own
 	Logger *slog.Logger // default: slog.Default()
 
 	migrations []migration // default: those of schema.go; tests give their own
@@ -60,6 +64,9 @@ func Open(ctx context.Context, engine Engine, o Options) (*Store, error) {
 	if o.Wakes == nil {
 		o.Wakes = NewWakes()
 	}
+	if o.Meter == nil {
+		o.Meter = meter.NewSet()
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -67,7 +74,12 @@ func Open(ctx context.Context, engine Engine, o Options) (*Store, error) {
 		o.migrations = migrations
 		o.schema = schemaVersion
 	}
-	s := &Store{engine: engine, wakes: o.Wakes, log: o.Logger}
+	s := &Store{
+		engine: engine,
+		wakes:  o.Wakes,
+		meter:  o.Meter,
+		log:    o.Logger,
+	}
 	if err := s.prepare(ctx, o); err != nil {
 		return nil, err
 	}
@@ -97,8 +109,12 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 		return tx.ws, err
 	})
 	if err != nil {
+		if last != nil {
+			last.counts.settle(false)
+		}
 		return err
 	}
+	last.counts.settle(true)
 	s.writes.Add(1)
 	s.expiring.Add(uint64(last.expiring))
 	s.tellOfDamage(last.damaged)
@@ -137,6 +153,9 @@ func (s *Store) Wall() time.Time { return s.clock.wall() }
 
 // Engine is the byte store below, for what only some engines offer ([Copier], [Compacter]).
 func (s *Store) Engine() Engine { return s.engine }
+
+// Meter is where this server counts what it does.
+func (s *Store) Meter() *meter.Set { return s.meter }
 
 // SetSealer gives the store the keys for sealed fields. Until then a row with one can be neither written nor read.
 func (s *Store) SetSealer(sealer Sealer) { s.sealer.Store(&sealer) }

@@ -186,13 +186,25 @@ func (tx *Tx) sweepRow(k, entry []byte) error {
 		case err != nil:
 			err = tx.setAside(k, stored, err)
 		case r.expired(tx.now):
-			err = errors.Join(tx.removeRow(k, stored), tx.sweepOwned(k))
+			err = errors.Join(tx.lapse(k, r), tx.removeRow(k, stored), tx.sweepOwned(k))
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return tx.delete(entry)
+}
+
+// lapse tells the owner of the row k that it is removed.
+func (tx *Tx) lapse(k []byte, r row) error {
+	uid, name, key, err := splitRowKey(k)
+	if err != nil {
+		return err
+	}
+	if t, err := tables.named(name); err == nil {
+		t.lapsed(tx, uid, key, r)
+	}
+	return nil
 }
 
 // sweepOwned removes what belongs to the row k, which was swept.

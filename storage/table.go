@@ -36,6 +36,9 @@ type Spec[T any] struct {
 	// Swept removes what belongs to a record that is past its expiry, in the transaction that removes its row.
 	Swept func(tx *Tx, uid UID, key string) error
 
+	// Lapsed is told of a record that is past its expiry, before its row is removed for that. It may count, and nothing else.
+	Lapsed func(tx *Tx, record *T)
+
 	// Sealed names the fields that are kept encrypted. They lie in the record itself, not behind a pointer, and
 	// are []byte, which hold the plain value in memory. In a raw table the one field is the record.
 	Sealed func(*T) []Field
@@ -112,6 +115,16 @@ func (t *Table[T]) class() Class { return t.spec.Class }
 func (t *Table[T]) most() int { return t.spec.Most }
 
 func (t *Table[T]) sealed() bool { return t.spec.Sealed != nil }
+
+// lapsed tells the table's owner of a row that is removed because it is past its expiry. One that cannot be read is not told of.
+func (t *Table[T]) lapsed(tx *Tx, uid UID, key string, r row) {
+	if t.spec.Lapsed == nil {
+		return
+	}
+	if record, err := t.decode(tx, uid, key, r); err == nil {
+		t.spec.Lapsed(tx, record)
+	}
+}
 
 func (t *Table[T]) swept(tx *Tx, uid UID, key string) error {
 	if t.spec.Swept == nil {

@@ -17,6 +17,7 @@ type Tx struct {
 
 	expiring int        // rows that it gives an expiry: the sweeper will have as many to remove
 	damaged  []SetAside // what it has set aside
+	counts   counts
 }
 
 // end makes the Tx useless. What the closure read and wrote is no longer reached through it.

@@ -232,6 +232,7 @@ func (s *Service) start(tx *storage.Tx, b *beginning, actor audit.Actor) (*Start
 	if err := errors.Join(makeRoom(tx, f.UID), restores.Insert(tx, f.UID, f.Key, f.Record)); err != nil {
 		return nil, err
 	}
+	tx.Count(Begun, string(state.Step), string(state.Reason))
 	tx.Wake(f.UID)
 	if b.Handle != "" {
 		err = tell(tx, f, count.tell, f.UID == b.stranger, actor)

@@ -25,6 +25,7 @@ func (s *Service) Veto(ctx context.Context, p device.Proof, id string, actor aud
 		if err != nil {
 			return err
 		}
+		tx.Count(WentOn, endVetoed)
 		f.Record.Vetoed = tx.Now()
 		f.Record.Kept = tx.Now().Add(keptDecided)
 		tx.Wake(f.UID)
@@ -57,6 +58,7 @@ func (s *Service) Allow(ctx context.Context, p device.Proof, id string, actor au
 		if !f.Record.Allowed.IsZero() {
 			return nil
 		}
+		tx.Count(WentOn, endAllowed)
 		f.Record.Allowed = tx.Now()
 		tx.Wake(f.UID)
 		detail := audit.Detail{Device: e.Name, Enrollment: e.ID, Backup: f.Record.Backup}

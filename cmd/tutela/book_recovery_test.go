@@ -14,7 +14,7 @@ import (
 	"tutela/device/phone"
 )
 
-// updateBook has the tables of docs/recovery.md written anew instead of compared: make book.
+// updateBook has the tables of docs/recovery.md and docs/operating.md written anew instead of compared: make book.
 var updateBook = flag.Bool("update", false, "write what the docs hold of the stories anew")
 
 const recoveryPage = "../../docs/recovery.md"

@@ -21,11 +21,13 @@ import (
 	"tutela/storage"
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
+	"tutela/storage/meter"
 	"tutela/storage/outbox"
 )
 
 // house is an opened installation: the store and the services over it.
 type house struct {
+	meter    *meter.Set
 	engine   *bolt.Engine
 	store    *storage.Store
 	ring     *keyring.Ring
@@ -115,8 +117,8 @@ func openHouse(ctx context.Context, o houseOptions) (*house, error) {
 		return nil, err
 	}
 	o.warnOfMasterKey()
-	h := &house{}
-	if h.engine, err = bolt.Open(ctx, o.file(), bolt.Options{Logger: cmp.Or(o.EngineLog, o.Log)}); err != nil {
+	h := &house{meter: meter.NewSet()}
+	if h.engine, err = bolt.Open(ctx, o.file(), bolt.Options{Logger: cmp.Or(o.EngineLog, o.Log), Meter: h.meter}); err != nil {
 		return nil, err
 	}
 	if err := h.wire(ctx, master, o); err != nil {
@@ -139,7 +141,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	if o.wrap != nil {
 		engine = o.wrap(engine)
 	}
-	if h.store, err = storage.Open(ctx, engine, storage.Options{Logger: o.Log}); err != nil {
+	if h.store, err = storage.Open(ctx, engine, storage.Options{Logger: o.Log, Meter: h.meter}); err != nil {
 		return err
 	}
 	if h.ring, err = keyring.Open(ctx, h.store, master); err != nil {
@@ -152,6 +154,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 		return err
 	}
 	h.push = push.NewGateway(nil)
+	h.push.CountIn(h.meter)
 	bases := device.NewBases(o.PublicURLs)
 	h.codes = recovery.New(h.store, h.ring, h.access.SignReceipt)
 	h.devices = device.New(h.store, h.ring, h.codes, device.Options{Bases: bases, Issuer: o.Issuer, Deliver: h.push})
@@ -160,9 +163,11 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
 	h.admins = admin.New(h.store, h.codes, h.devices, h.restores)
 	h.outbox, err = outbox.NewSender(h.store, outbox.Options{
-		Handlers: []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler()},
-		Log:      o.Log,
-		Pace:     lookPace,
+		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler()},
+		Log:       o.Log,
+		Pace:      lookPace,
+		Provider:  push.ProviderOf,
+		Providers: push.Providers,
 	})
 	return err
 }

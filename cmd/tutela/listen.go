@@ -16,36 +16,42 @@ var loopbacks = []string{"127.0.0.1", "::1"}
 // portTries is how often a free port is looked for that both loopback addresses have.
 const portTries = 20
 
-// listen opens an address. localhost is both loopback addresses with one port; one that this machine lacks, such as
+// The flags that say where to listen.
+const (
+	listenFlag = "--listen"
+	opsFlag    = "--ops-listen"
+)
+
+// listen opens the address that a flag has. localhost is both loopback addresses with one port; one that this machine lacks, such as
 // ::1 without IPv6, is left out.
 //
 // Errors: why none, or one of the two, cannot be opened, with the way out.
-func listen(ctx context.Context, address string) (net.Listener, error) {
+func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
 	if host != "localhost" {
 		l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-		return l, listenError(address, err)
+		return l, listenError(flag, address, err)
 	}
 	for try := 1; ; try++ {
 		l, err := listenOnLoopbacks(ctx, port)
 		if port != "0" || try == portTries || !errors.Is(err, syscall.EADDRINUSE) {
-			return l, listenError(address, err)
+			return l, listenError(flag, address, err)
 		}
 	}
 }
 
 // listenError says what stands in the way of listening on an address, and the way out; nil of nil.
-func listenError(address string, err error) error {
+func listenError(flag, address string, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("listen on %s: something else listens there already: see what by ss -ltnp, or choose another port by --listen", address)
+		return fmt.Errorf("listen on %s: something else listens there already: see what by ss -ltnp, or choose another port by %s", address, flag)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("listen on %s: this user may not open that port: choose one from 1024 by --listen, or give CAP_NET_BIND_SERVICE", address)
+		return fmt.Errorf("listen on %s: this user may not open that port: choose one from 1024 by %s, or give CAP_NET_BIND_SERVICE", address, flag)
 	}
 	return fmt.Errorf("listen on %s: %w", address, err)
 }

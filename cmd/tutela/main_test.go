@@ -155,7 +155,7 @@ func TestEnvironment_AVariableThatIsEmptyIsNone(t *testing.T) {
 }
 
 func TestServe_ListensOnBothLoopbackAddresses(t *testing.T) {
-	l, err := listen(t.Context(), "localhost:0")
+	l, err := listen(t.Context(), listenFlag, "localhost:0")
 	must(t, err)
 	defer l.Close() //nolint:errcheck // the second time
 	_, port, err := net.SplitHostPort(l.Addr().String())
@@ -174,7 +174,7 @@ func TestServe_ListensOnBothLoopbackAddresses(t *testing.T) {
 		}
 		must(t, errors.Join(dialed.Close(), accepted.Close()))
 	}
-	if _, err := listen(t.Context(), "localhost:"+port); err == nil || !strings.Contains(err.Error(), "something else listens there already") {
+	if _, err := listen(t.Context(), listenFlag, "localhost:"+port); err == nil || !strings.Contains(err.Error(), "something else listens there already") {
 		t.Errorf("a port that is taken: %v", err)
 	}
 	must(t, l.Close())

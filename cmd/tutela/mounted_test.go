@@ -100,7 +100,12 @@ func mountOn(t testing.TB, wrap func(storage.Engine) storage.Engine) *mounted {
 	})
 	m.must(err)
 	t.Cleanup(func() { m.must(m.house.Close()) })
-	m.server, err = server.New(server.Config{Listener: listener, PublicURLs: []string{m.url}, Log: log})
+	m.server, err = server.New(server.Config{
+		Listener:   listener,
+		PublicURLs: []string{m.url},
+		Log:        log,
+		Meter:      m.house.meter,
+	})
 	m.must(err)
 	m.house.mount(m.server, log)
 	ctx, stop := context.WithCancel(context.Background())

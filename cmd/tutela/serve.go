@@ -33,6 +33,7 @@ type serveCmd struct {
 	dataFlags
 	webPushFlags
 	Listen       string       `default:"localhost:8080" env:"TUTELA_LISTEN" placeholder:"HOST:PORT" help:"Where to listen; localhost is 127.0.0.1 and ::1."`
+	OpsListen    string       `name:"ops-listen" env:"TUTELA_OPS_LISTEN" placeholder:"HOST:PORT" help:"Where to show /metrics for Prometheus, with /healthz and /readyz; apart from the APIs. Default: nowhere."`
 	PublicURL    []string     `name:"public-url" env:"TUTELA_PUBLIC_URL" placeholder:"URL" help:"URL under which apps and login systems reach this server; repeatable. The first is the one that is printed in links and tokens. Default: http://localhost and the port."`
 	Name         string       `default:"tutela" env:"TUTELA_NAME" placeholder:"TEXT" help:"The organisation's name, as apps show it."`
 	Dev          bool         `env:"TUTELA_DEV" help:"For development: push messages become files in DATA/push and lines of the log; Web Push is sent, also to this machine and over http. Only on a loopback address."`
@@ -71,11 +72,18 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listener, err := listen(ctx, c.Listen)
+	listener, err := listen(ctx, listenFlag, c.Listen)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = listener.Close() }()
+	ops, err := c.opsListen(ctx)
+	if err != nil {
+		return err
+	}
+	if ops != nil {
+		defer func() { _ = ops.Close() }()
+	}
 	public := c.publicURLs(listener.Addr())
 	// The listener comes before the data: a port that is taken leaves no half-made installation behind.
 	h, err := c.open(ctx, begins, public, log)
@@ -91,6 +99,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		Origin:         h.allowsOrigin,
 		Checks:         h.checks(c.Data.path),
 		Log:            log,
+		Meter:          h.meter,
 		Version:        version,
 		NoAccessLog:    c.AccessLog == "off",
 	})
@@ -110,8 +119,8 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	}
 	identity := h.store.Identity()
 	log.Info("tutela serves", "version", version, "installation", identity.Installation, "epoch", identity.Epoch.String())
-	c.greet(os.Stdout, public[0])
-	return errors.Join(h.run(ctx, s, admin, log), h.Close())
+	c.greet(os.Stdout, public[0], ops)
+	return errors.Join(h.run(ctx, s, listeningFor{admin: admin, ops: ops}, log), h.Close())
 }
 
 // open opens the data file, or begins an installation.
@@ -160,12 +169,12 @@ func (c *serveCmd) validate(ctx context.Context) error {
 	if err := operator.CheckPath(c.socket()); err != nil {
 		return err
 	}
-	host, port, err := net.SplitHostPort(c.Listen)
-	if err == nil {
-		_, err = net.DefaultResolver.LookupPort(ctx, "tcp", port)
-	}
+	host, err := hostOf(ctx, c.Listen)
 	if err != nil {
 		return notUnderstood("--listen %q is no HOST:PORT, such as localhost:8080 or :443", c.Listen)
+	}
+	if _, err := hostOf(ctx, c.OpsListen); err != nil && c.OpsListen != "" {
+		return notUnderstood("--ops-listen %q is no HOST:PORT, such as localhost:9090", c.OpsListen)
 	}
 	if c.Dev && !loopback(host) {
 		return notUnderstood("--dev is for this machine alone, and --listen %s is not: use localhost", c.Listen)
@@ -184,6 +193,17 @@ func (c *serveCmd) validate(ctx context.Context) error {
 	}
 	c.carriers, err = c.readCarriers()
 	return err
+}
+
+// hostOf returns the host of an address to listen on.
+//
+// Errors: that the address is no HOST:PORT.
+func hostOf(ctx context.Context, address string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.DefaultResolver.LookupPort(ctx, "tcp", port)
+	}
+	return host, err
 }
 
 func loopback(host string) bool {
@@ -233,7 +253,7 @@ func (c *serveCmd) announce(w io.Writer) {
 }
 
 // greet says what to open and do next.
-func (c *serveCmd) greet(w io.Writer, public string) {
+func (c *serveCmd) greet(w io.Writer, public string, ops net.Listener) {
 	say(w, "tutela serves on %s  (data in %s)\n", public, c.Data.path)
 	program := nameToCall()
 	data := shellWord(c.Data.path)
@@ -241,6 +261,9 @@ func (c *serveCmd) greet(w io.Writer, public string) {
 	say(w, "    %s ticket maria --data %s\n         a link and a QR code: maria's phone enrols\n", program, data)
 	say(w, "    %s client add shop --scope openid --data %s\n         a login system that may ask her phone\n", program, data)
 	say(w, "  look:  %s/docs   %s/readyz\n", public, public)
+	if ops != nil {
+		say(w, "  watch: http://%s/metrics\n", ops.Addr())
+	}
 }
 
 // nameToCall returns what a shell calls this program by: its name where that leads to it, else its path.
@@ -273,12 +296,18 @@ const (
 	trimBatch    = 1000
 )
 
+// listeningFor are the listeners beside that of the APIs.
+type listeningFor struct {
+	admin net.Listener
+	ops   net.Listener // nil: nobody asked for it
+}
+
 // run serves, and does the background work, until ctx ends. The work goes on until the last call is answered.
-func (h *house) run(ctx context.Context, s *server.Server, admin net.Listener, log *slog.Logger) error {
+func (h *house) run(ctx context.Context, s *server.Server, also listeningFor, log *slog.Logger) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	if err := h.warnOfPolicies(work, log); err != nil {
 		stop()
-		return errors.Join(err, admin.Close())
+		return errors.Join(err, also.admin.Close())
 	}
 	var group sync.WaitGroup
 	group.Go(func() { h.store.RunSweeper(work) })
@@ -287,10 +316,13 @@ func (h *house) run(ctx context.Context, s *server.Server, admin net.Listener, l
 	group.Go(func() { audit.RunFolds(work, h.store, log) })
 	group.Go(func() { h.compactNightly(work, log) })
 	group.Go(func() {
-		if err := operator.Serve(work, admin, h.operators(), log); err != nil {
+		if err := operator.Serve(work, also.admin, h.operators(), log); err != nil {
 			log.Error("the operator's commands are not served any more", "err", err)
 		}
 	})
+	if also.ops != nil {
+		group.Go(func() { serveOps(work, also.ops, h.meter, s, log) })
+	}
 	err := s.Serve(ctx)
 	h.sendWhatIsDue(work, log)
 	stop()

@@ -88,6 +88,7 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 			return err
 		}
 		begun = s.begun(tx, l)
+		tx.Count(LoginsBegun, string(l.Record.Delivery))
 		return errors.Join(paces.Put(tx, uid, thePace, p), add(tx, uid, l.Key, l.Record))
 	})
 	return begun, err

@@ -95,6 +95,7 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 	if err != nil {
 		return err
 	}
+	tx.Count(LoginsBegun, startedByGrant)
 	actor := start.Actor
 	if start.IP != "" || start.Agent != "" {
 		actor = actor.WithOrigin(start.IP, start.Agent)

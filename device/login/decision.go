@@ -26,6 +26,7 @@ func (d decision) approve(tx *storage.Tx, actor audit.Actor, method Method) erro
 		return err
 	}
 	d.login.Record.Method = method
+	d.login.Record.count(tx, string(Approved), string(method))
 	facts := audit.Facts{audit.FactMethod: audit.Word(method)}
 	maps.Copy(facts, d.facts)
 	return errors.Join(
@@ -42,6 +43,11 @@ func (d decision) deny(tx *storage.Tx, actor audit.Actor, kind audit.Type, notMe
 	if err := d.take(tx, Denied); err != nil {
 		return err
 	}
+	outcome := string(Denied)
+	if d.login.Record.Wrong {
+		outcome = outcomeWrong
+	}
+	d.login.Record.count(tx, outcome, string(ByKey)) // only a phone's signature can deny
 	return errors.Join(
 		d.write(tx),
 		denied(tx, d.login.UID, d.login.Record, notMe),

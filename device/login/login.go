@@ -116,6 +116,11 @@ var logins = storage.Declare(storage.Spec[Login]{
 	Class:   storage.MFA,
 	Most:    mostLogins,
 	Expires: func(l *Login) time.Time { return l.Expires.Add(collectFor) },
+	Lapsed: func(tx *storage.Tx, l *Login) {
+		if l.State == Pending {
+			l.count(tx, outcomeExpired, methodNone)
+		}
+	},
 })
 
 // row is a login with its place in the store.

@@ -3,6 +3,9 @@ package push
 import (
 	"context"
 	"sync/atomic"
+	"time"
+
+	"tutela/storage/meter"
 )
 
 // Carrier brings messages to one push service, or to a stand-in of it. Safe for concurrent use.
@@ -21,6 +24,7 @@ type Gateway struct {
 	fcm     atomic.Pointer[Carrier]
 	apns    atomic.Pointer[Carrier]
 	webPush atomic.Pointer[Carrier]
+	meter   *meter.Set // nil: nothing is counted
 }
 
 // NewGateway returns a gateway that uses one carrier for all services, or none when it is nil.
@@ -60,7 +64,10 @@ func (g *Gateway) Deliver(ctx context.Context, to Address, m Message) error {
 	if c == nil {
 		return ErrNotCarried
 	}
-	return c.Deliver(ctx, to, m)
+	began := time.Now()
+	err := c.Deliver(ctx, to, m)
+	g.count(to, began, err)
+	return err
 }
 
 func (g *Gateway) carrier(s Service) Carrier {

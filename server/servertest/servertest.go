@@ -74,7 +74,12 @@ func Open(t testing.TB, o Options) *House {
 	check.Must(t, err)
 	h.URL = "http://" + listener.Addr().String()
 	h.build(o)
-	config := server.Config{Listener: listener, Clock: h.Clock, Log: o.Ground.Log}
+	config := server.Config{
+		Listener: listener,
+		Clock:    h.Clock,
+		Log:      o.Ground.Log,
+		Meter:    h.Store.Meter(),
+	}
 	if o.Config != nil {
 		o.Config(&config)
 	}
@@ -97,6 +102,7 @@ func (h *House) build(o Options) {
 	h.Codes = recovery.New(h.Store, h.Ring, h.Access.SignReceipt)
 	bases := device.NewBases(urls)
 	phones := device.Options{Bases: bases, Issuer: "Hafenlicht", Deliver: push.NewGateway(o.Push)}
+	phones.Deliver.CountIn(h.Store.Meter())
 	if o.Device != nil {
 		o.Device(&phones)
 	}

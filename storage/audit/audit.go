@@ -165,6 +165,9 @@ func record(tx *storage.Tx, e Event, d Detail, in *storage.Table[[]byte]) error 
 
 // write writes an event into a log and its detail into a table. About a user there is a bound: see count.
 func write(tx *storage.Tx, into storage.Log, e Event, d Detail, in *storage.Table[[]byte]) error {
+	if into == events {
+		tx.Count(eventsRecorded, string(e.Type))
+	}
 	err := writeUncounted(tx, into, e, d, in)
 	if err != nil || e.UID.IsZero() {
 		return err

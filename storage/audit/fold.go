@@ -151,6 +151,9 @@ func (o occurrence) count(tx *storage.Tx, name string) error {
 	if f.Event.Folded.Count == 0 {
 		f.Event.Folded.First = now
 	}
+	if !f.Passing {
+		tx.Count(eventsFolded, string(o.event.Type))
+	}
 	f.Event.Folded.Count++
 	f.Event.Folded.Last = now
 	f.Detail = o.detail

@@ -31,6 +31,7 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 
 	"tutela/storage"
+	"tutela/storage/meter"
 )
 
 // Errors of opening a data file; each message names the file and what to do. A file that is not tutela's at all is
@@ -46,6 +47,7 @@ var ErrNested = errors.New("update called inside a transaction, which it would w
 // Options says how to open a data file. The zero value is right for production.
 type Options struct {
 	Logger *slog.Logger // default: slog.Default()
+	Meter  *meter.Set   // what is counted of this server; nil: nothing is
 
 	commit  func(*bbolt.Tx) error                // default: (*bbolt.Tx).Commit; tests let it fail
 	after   func(time.Duration) <-chan time.Time // default: time.After; tests own the time between two tries to write
@@ -132,6 +134,7 @@ func Open(ctx context.Context, path string, o Options) (*Engine, error) {
 	e.closing, e.close = context.WithCancel(context.Background())
 	e.queue.wake = make(chan struct{}, 1)
 	e.building = make(chan struct{}, 1)
+	e.provide()
 	go e.write(nil)
 	return e, nil
 }

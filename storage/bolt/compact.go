@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"tutela/storage"
 )
@@ -26,6 +27,8 @@ func (e *Engine) Compact(ctx context.Context) (sizes storage.Compaction, err err
 	defer e.compacting.Unlock()
 	ctx, stop := e.untilClose(ctx)
 	defer stop()
+	began := time.Now()
+	defer func() { e.countCompaction(began, sizes, err) }()
 	b, err := e.startBuild(ctx, e.path+compactSuffix)
 	if err == nil {
 		e.options.step("begun")

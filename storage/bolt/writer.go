@@ -293,6 +293,8 @@ func (e *Engine) commit(g *group) {
 		g.err = e.room(g)
 	}
 	if g.err == nil && g.dirty {
+		began := time.Now()
+		defer func() { e.count(g, began) }()
 		defer g.file.syncing()()
 		if g.err = e.sync(g.tx); g.err == nil {
 			g.file.durable.Store(g.id)

@@ -117,6 +117,7 @@ func (k *Kind[P]) AddTo(tx *storage.Tx, owner storage.UID, where string, payload
 		Owner:       owner,
 		Class:       k.class,
 		Expires:     expires,
+		Added:       tx.Now().UnixMilli(),
 	}
 	tx.Wake(storage.House) // senders watch the house
 	return errors.Join(

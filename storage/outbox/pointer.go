@@ -28,6 +28,7 @@ type pointer struct {
 	Class    storage.Class `json:"class,omitempty"`    // of the payload's table; version 0.1 had MFA only
 	Expires  time.Time     `json:"expires,omitzero"`   // as the payload says; version 0.1 has it there alone
 	Attempts int           `json:"attempts,omitempty"` // that failed
+	Added    int64         `json:"added,omitempty"`    // Unix milliseconds; 0 in one of an earlier release
 }
 
 var pointers = storage.DeclareLog("outbox")

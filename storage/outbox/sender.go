@@ -31,6 +31,11 @@ type Options struct {
 	// Pace is the least time from the beginning of a look at the outbox to that of the next, so that one look takes
 	// along what many callers add at the same time. After a quiet moment an entry waits for nothing. Default: none.
 	Pace time.Duration
+
+	// Provider names the push provider that entries go through, by the name of where they go, and Providers lists all the
+	// words that it returns. Figures are divided by it. Default: figures are not divided.
+	Provider  func(where string) string
+	Providers []string
 }
 
 // Sender does the entries of the outbox. Safe for concurrent use.
@@ -40,6 +45,9 @@ type Sender struct {
 	claims   claims
 	log      *slog.Logger
 	pace     time.Duration
+
+	provider  func(where string) string
+	providers []string // its words, and that for none
 
 	work context.Context // of all attempts; ends an AttemptTime after the sender was told to stop
 	cut  context.CancelFunc
@@ -65,7 +73,9 @@ func NewSender(store *storage.Store, o Options) (*Sender, error) {
 		inHand:   make(map[string]struct{}),
 		roster:   newRoster(),
 		changed:  make(chan struct{}),
+		provider: o.Provider,
 	}
+	s.providers = append([]string{noProvider}, o.Providers...)
 	if o.Shared {
 		s.claims = leases{store}
 	}
@@ -82,6 +92,7 @@ func NewSender(store *storage.Store, o Options) (*Sender, error) {
 		s.handlers[h.kind] = h
 	}
 	s.work, s.cut = context.WithCancel(context.Background())
+	s.provide()
 	return s, nil
 }
 
