@@ -40,7 +40,7 @@ quick: format vet ## while you work: format, vet and the shorter tests, which st
 	@begun=$$SECONDS; go test -short ./... | { grep -v 'no test files' || true; }; \
 	echo "quick: $$((SECONDS - begun)) s"
 
-book: go ## write anew what docs/ holds of the code: the picture of the floors, the list of tables, the stories of recovery, the metrics
+book: go ## write anew what docs/ holds of the code: the picture of the floors, the list of tables, the test vectors, the stories of recovery, the metrics
 	@go test -count 1 -run '^TestBook' . -update
 	@go test -count 1 -run '^TestBook(Recovery|Metrics)' ./cmd/tutela -update
 

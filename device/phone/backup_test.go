@@ -2,6 +2,7 @@ package phone
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -332,5 +333,48 @@ func TestBackup_OfTwoProcessesOnOneFolderLosesNoGeneration(t *testing.T) {
 	remembered := p.PlatformBackup().Generation
 	if latest, _, err := p.FetchBackup(ctx); err != nil || remembered != 20 || latest.Generation != 20 {
 		t.Errorf("the phone is at generation %d, the server at %d: %v", remembered, latest.Generation, err)
+	}
+}
+
+// TestVectors_SealedBackupsOpen: docs/vectors/backup.json is what this phone reads.
+func TestVectors_SealedBackupsOpen(t *testing.T) {
+	content, err := os.ReadFile("../../docs/vectors/backup.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v struct {
+		Key         string `json:"key"`
+		Accounts    string `json:"accounts"`
+		Generations []struct {
+			Generation int64  `json:"generation"`
+			Body       string `json:"body"`
+			Manifest   string `json:"manifest"`
+		} `json:"generations"`
+	}
+	if err := json.Unmarshal(content, &v); err != nil {
+		t.Fatal(err)
+	}
+	key, err := hex.DecodeString(v.Key)
+	if err != nil || len(v.Generations) != 2 {
+		t.Fatalf("%d generations, %v", len(v.Generations), err)
+	}
+	for _, g := range v.Generations {
+		body, err := hex.DecodeString(g.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var claims struct {
+			Enrollment string `json:"iss"`
+		}
+		if err := payloadOf(g.Manifest, &claims); err != nil {
+			t.Fatal(err)
+		}
+		accounts, err := openAccounts(key, body, claims.Enrollment, g.Generation)
+		if err != nil {
+			t.Errorf("generation %d: %v", g.Generation, err)
+		}
+		if text, err := json.Marshal(accounts); err != nil || string(text) != v.Accounts {
+			t.Errorf("generation %d holds %s, %v", g.Generation, text, err)
+		}
 	}
 }
