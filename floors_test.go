@@ -30,6 +30,7 @@ var rooms = map[string]string{
 	"device/push/fcm":       "Firebase Cloud Messaging",
 	"device/otp":            "one-time codes",
 	"device/push/webpush":   "Web Push, and the guard of its endpoints",
+	"device/push/apns":      "Apple's push service",
 	"device":                "tickets, enrollments, proofs, notices",
 	"device/login":          "logins and approvals",
 	"backup":                "backups and their generations",

@@ -21,7 +21,7 @@ var shared = []string{"TUTELA_DATA", "TUTELA_MASTER_KEY_FILE", "TUTELA_PUBLIC_UR
 func TestFlags_EachHasAnEnvironmentVariableOfItsOwn(t *testing.T) {
 	parser, err := newParser(t.Context())
 	must(t, err)
-	owners := map[string]string{"TUTELA_MASTER_KEY": "the master key itself"}
+	owners := map[string]string{masterKeyVariable: "the master key itself", passwordVariable: "the password itself"}
 	var walk func(command *kong.Node)
 	walk = func(command *kong.Node) {
 		for _, flag := range command.Flags {

@@ -12,6 +12,7 @@ import (
 // pushFlags are the credentials for the push services. A service without any gets no messages: its apps pull.
 type pushFlags struct {
 	fcmFlags
+	apnsFlags
 }
 
 // carriers are the push services that messages go by, each with a word on how it is set up.
@@ -25,7 +26,10 @@ type carriers struct {
 // Errors: usageError, when a file cannot be read or a flag is not valid.
 func (f pushFlags) readCarriers() (carriers, error) {
 	c := carriers{of: map[push.Service]push.Carrier{}, setUp: map[push.Service]string{}}
-	return c, f.fcmFlags.addTo(c)
+	if err := f.fcmFlags.addTo(c); err != nil {
+		return c, err
+	}
+	return c, f.apnsFlags.addTo(c)
 }
 
 // carry gives the gateway its carriers: those with credentials, with --dev the spool for all others, and says so in one line.

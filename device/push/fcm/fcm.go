@@ -159,9 +159,9 @@ func (c *Carrier) Deliver(ctx context.Context, to push.Address, m push.Message) 
 	if err != nil {
 		return err
 	}
-	var went exchange
-	_, err = c.client.Send(context.WithValue(ctx, exchangeKey{}, &went), message)
-	return went.outcome(err, time.Now())
+	ctx, went := wire.Watch(ctx)
+	_, err = c.client.Send(ctx, message)
+	return outcome(went, err, time.Now())
 }
 
 // maxDataBytes bounds the keys and values of a data message together.

@@ -11,15 +11,6 @@ import (
 	"tutela/device/push/wire"
 )
 
-// exchange is what became of a request of the SDK. The SDK hands on neither the status nor the header.
-type exchange struct {
-	asked  bool // a request was sent, or was to be sent
-	answer wire.Answer
-	err    error // of the connection, or of the access token
-}
-
-type exchangeKey struct{}
-
 // sender sends the SDK's requests with an access token. It hands the SDK nothing that it would try again or follow.
 type sender struct {
 	by     http.RoundTripper
@@ -29,9 +20,7 @@ type sender struct {
 // RoundTrip never returns an error: the SDK tries again after one.
 func (s *sender) RoundTrip(req *http.Request) (*http.Response, error) {
 	answer, err := s.send(req)
-	if went, ok := req.Context().Value(exchangeKey{}).(*exchange); ok {
-		*went = exchange{true, answer, err}
-	}
+	wire.Note(req, answer, err)
 	return handed(answer, err).Response(req), nil
 }
 
@@ -91,15 +80,15 @@ func isUnauthenticated(answer wire.Answer) bool {
 }
 
 // outcome returns what the carrier says of a delivery; err is the SDK's.
-func (e *exchange) outcome(err error, now time.Time) error {
+func outcome(went *wire.Exchange, err error, now time.Time) error {
 	switch {
-	case !e.asked && err != nil:
+	case !went.Asked && err != nil:
 		return &push.Refusal{Verdict: push.Unfit} // the SDK has refused to send it
-	case e.err != nil:
-		return e.err
-	case !e.answer.OK():
-		return refusal(e.answer, now)
-	case err != nil || !acknowledges(e.answer.Body):
+	case went.Err != nil:
+		return went.Err
+	case !went.Answer.OK():
+		return refusal(went.Answer, now)
+	case err != nil || !acknowledges(went.Answer.Body):
 		return errors.New("the FCM endpoint has answered 200, and not as FCM does")
 	default:
 		return nil

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -94,6 +95,29 @@ func (a Answer) Response(req *http.Request) *http.Response {
 		Body:          io.NopCloser(bytes.NewReader(a.Body)),
 		ContentLength: int64(len(a.Body)),
 		Request:       req,
+	}
+}
+
+// Exchange is what became of a request that a library has made. Libraries hand on neither the status nor the header, or hide them
+// in errors that quote the URL.
+type Exchange struct {
+	Asked  bool // a request was sent, or was to be sent
+	Answer Answer
+	Err    error // of the connection, or of the credentials
+}
+
+type exchangeKey struct{}
+
+// Watch returns a context for a call of a library, and where to read, after the call, what [Note] has noted of its last request.
+func Watch(ctx context.Context) (context.Context, *Exchange) {
+	e := &Exchange{}
+	return context.WithValue(ctx, exchangeKey{}, e), e
+}
+
+// Note notes what became of a request. A transport calls it once for each request of the library.
+func Note(req *http.Request, answer Answer, err error) {
+	if e, ok := req.Context().Value(exchangeKey{}).(*Exchange); ok {
+		*e = Exchange{true, answer, err}
 	}
 }
 
