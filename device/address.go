@@ -1,16 +1,16 @@
 package device
 
 import (
-	"errors"
+	"time"
 
 	"tutela/device/push"
-	"tutela/storage"
 )
 
 // Route is one of the addresses at which the server reaches an enrollment's phone.
 type Route struct {
 	To       push.Address
 	Unproven bool // only the device token has named it
+	Lost     bool // it is lost, and tried once more
 }
 
 // Routes returns the addresses to which messages to the phone go: the last that its key has proven, and the newest that
@@ -19,17 +19,17 @@ type Route struct {
 func (e *Enrollment) Routes() []Route {
 	var routes []Route
 	for _, unproven := range []bool{false, true} {
-		if kept := e.slot(unproven); kept.Serves() {
-			routes = append(routes, Route{kept.Open(), unproven})
+		if r, ok := e.Route(unproven); ok {
+			routes = append(routes, r)
 		}
 	}
 	return routes
 }
 
 // Route returns the address for a message that was queued for the unproven address, or for the proven one.
-func (e *Enrollment) Route(unproven bool) (to push.Address, ok bool) {
+func (e *Enrollment) Route(unproven bool) (r Route, ok bool) {
 	kept := e.slot(unproven)
-	return kept.Open(), kept.Serves()
+	return Route{To: kept.Open(), Unproven: unproven, Lost: kept.Lost}, kept.Serves()
 }
 
 func (e *Enrollment) slot(unproven bool) *push.KeptAddress {
@@ -41,48 +41,37 @@ func (e *Enrollment) slot(unproven bool) *push.KeptAddress {
 
 // PushAddress returns the address that the app has named last, proven or not. It is zero when there is none.
 func (e *Enrollment) PushAddress() push.Address {
-	if !e.Push.Unproven.IsZero() {
-		return e.Push.Unproven.Open()
+	if named := e.Push.Unproven.Open(); !named.IsZero() {
+		return named
 	}
 	return e.Push.Address.Open()
 }
 
-// PushState says whether pushes reach a phone.
-type PushState string
-
-// The states.
-const (
-	PushOK   PushState = "ok"
-	PushLost PushState = "lost" // the push service has said that the address is gone
-	PushNone PushState = "none" // the app has named none
-)
-
-// PushState returns whether pushes reach the phone. A lost address that is to be tried again stays lost until a push
-// reaches it.
-func (e *Enrollment) PushState() PushState {
-	state := PushNone
-	for _, unproven := range []bool{false, true} {
-		switch kept := e.slot(unproven); {
-		case kept.IsZero():
-		case kept.Lost:
-			state = PushLost
-		default:
-			return PushOK
-		}
-	}
-	return state
-}
-
 // nameAddress notes the push address that the app names. A call that the key signs proves the address; an address that only
 // the token names is kept beside the proven one. When the app names a lost address again, it is tried once more.
-func (e *Enrollment) nameAddress(to push.Address, byToken bool) {
+func (e *Enrollment) nameAddress(to push.Address, byToken bool, now time.Time) {
+	kept := e.named(to, now)
 	switch {
 	case !byToken, to == e.Push.Address.Open():
-		e.Push.Address = to.Keep()
+		e.Push.Address = kept
 		e.Push.Unproven = push.KeptAddress{}
 	default:
-		e.Push.Unproven = to.Keep()
+		e.Push.Unproven = kept
 	}
+}
+
+// named returns an address that the app names as a row keeps it. One that is lost stays so until a push reaches it: that the
+// app names it again says that the app believes in it, and no more.
+func (e *Enrollment) named(to push.Address, now time.Time) push.KeptAddress {
+	kept := to.Keep()
+	for _, unproven := range []bool{false, true} {
+		if had := e.slot(unproven); had.Lost && had.Open() == to {
+			kept = *had
+			kept.Retry = true
+		}
+	}
+	kept.Named = now
+	return kept
 }
 
 // nameIdentifier notes the identifier that the app names. When only the token has named it, a later enrolment ignores it and
@@ -108,7 +97,7 @@ func (b *PushBinding) provenIdentifier() string {
 func (e *Enrollment) retryLost() bool {
 	found := false
 	for _, unproven := range []bool{false, true} {
-		if kept := e.slot(unproven); kept.Lost && !kept.Retry {
+		if kept := e.slot(unproven); kept.Lost && !kept.Retry && len(kept.Token) > 0 {
 			kept.Retry = true
 			found = true
 		}
@@ -120,34 +109,6 @@ func (e *Enrollment) retryLost() bool {
 func (e *Enrollment) hasLost() bool {
 	again := *e
 	return again.retryLost()
-}
-
-// NotePush notes what the push service said about a message to an address: it took the message (nil), or the address is gone
-// (push.ErrTokenGone). A gone address is not used until the app asks for it; an unproven one beside a proven one is
-// forgotten. An address that the app has named meanwhile stays as it is.
-func NotePush(tx *storage.Tx, uid storage.UID, id string, to push.Address, went error) error {
-	e, err := Get(tx, uid, id)
-	if err != nil {
-		return ignoreGone(err)
-	}
-	gone := errors.Is(went, push.ErrTokenGone)
-	changed := false
-	for _, unproven := range []bool{false, true} {
-		kept := e.slot(unproven)
-		if kept.IsZero() || kept.Open() != to || !gone && (went != nil || !kept.Lost) {
-			continue
-		}
-		changed = true
-		kept.Lost = gone
-		kept.Retry = false
-		if gone && unproven && !e.Push.Address.IsZero() {
-			*kept = push.KeptAddress{}
-		}
-	}
-	if !changed {
-		return nil
-	}
-	return Put(tx, uid, e)
 }
 
 // dropAddress erases an address, be it the proven or the unproven one. Its caller writes the enrollment.

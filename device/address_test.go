@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -35,10 +36,17 @@ func (a *modelAddress) serves() bool { return a.token != "" && (!a.lost || a.ret
 // named is what a PATCH makes of the addresses. When it changes one, those that were in force are told.
 func (m *addresses) named(token string, byToken bool) {
 	before := *m
+	named := modelAddress{token: token}
+	for _, had := range []modelAddress{m.proven, m.unproven} {
+		if had.token == token && had.lost {
+			named.lost = true
+			named.retry = true
+		}
+	}
 	if byToken && token != m.proven.token {
-		m.unproven = modelAddress{token: token}
+		m.unproven = named
 	} else {
-		m.proven = modelAddress{token: token}
+		m.proven = named
 		m.unproven = modelAddress{}
 	}
 	if m.proven.token != before.proven.token || m.unproven.token != before.unproven.token {
@@ -64,9 +72,6 @@ func (m *addresses) heard(tokens []string) {
 			a.lost = m.gone[a.token]
 			a.retry = false
 		}
-	}
-	if m.unproven.lost && m.proven.token != "" {
-		m.unproven = modelAddress{}
 	}
 }
 
@@ -105,7 +110,7 @@ func TestAddresses_AreAsTheModelHasThem(t *testing.T) {
 				l.model.proven.token = l.p.In.Push.Token
 				h.sent.Fail = func(to push.Address) error {
 					if l.model.gone[to.Token] {
-						return push.ErrTokenGone
+						return &push.Refusal{Verdict: push.Gone}
 					}
 					return nil
 				}
@@ -158,7 +163,11 @@ func (l *addressLife) call(byToken bool) device.Proof {
 	return l.p.Proof()
 }
 
+// pass lets time pass, so that what is lost in these lives is no wave.
+func (l *addressLife) pass() { l.h.clock.Advance(5 * time.Minute) }
+
 func (l *addressLife) name(r *rapid.T, byToken bool) {
+	l.pass()
 	token := rapid.SampledFrom(tokensNamed).Draw(r, "token")
 	proof := l.call(byToken)
 	_, err := l.h.Patch(context.Background(), proof, device.Change{Push: push.Address{Service: push.FCM, Token: token}}, audit.ByUser())
@@ -172,6 +181,7 @@ func (l *addressLife) name(r *rapid.T, byToken bool) {
 }
 
 func (l *addressLife) send(r *rapid.T) {
+	l.pass()
 	l.h.notify(l.id, recovery.NoticePayload{Notice: recovery.NoticeCodeChanged})
 	want := l.model.served()
 	l.model.heard(want)

@@ -73,6 +73,8 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 	}
 	// The store keeps only a hash of the device token: nobody can read the token again.
 	token := newToken()
+	address := in.Push.Keep()
+	address.Named = tx.Now()
 	e := &Enrollment{
 		ID:       r.ID,
 		Type:     TypePush,
@@ -85,7 +87,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 			Identifier:   in.Identifier,
 			Key:          in.Key,
 			Token:        s.hashToken(uid, r.ID, token),
-			Address:      in.Push.Keep(),
+			Address:      address,
 			Capabilities: in.Capabilities,
 			NoticesAfter: last,
 			Platform:     in.Platform,
@@ -96,6 +98,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 	tx.Wake(uid) // a page may wait for its phone
 	return e, s.enrolled(u, e.ID, token, r.Secret), errors.Join(
 		enrollments.Insert(tx, uid, e.ID, e),
+		s.noteAddress(tx, uid, e.ID, in.Push, true),
 		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.Detail()))
 }
 

@@ -22,6 +22,7 @@ type Service struct {
 	issuer   string
 	deliver  *push.Gateway
 	verified verified
+	traffic  traffic
 }
 
 // Options says how the service presents itself.

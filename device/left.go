@@ -14,9 +14,10 @@ import (
 // than seven days ago. So a stolen token takes no phone away, and does not turn MFA off.
 func (e *Enrollment) Answers() bool { return e.Status == Active || e.Status == Left }
 
-// lapse retires an enrollment that left seven days ago. Nothing runs at that moment: every read of the row calls lapse, and
+// lapse retires an enrollment that left seven days ago, and leaves out what is lost for too long. Nothing runs at that moment: every read of the row calls lapse, and
 // the next write stores the result.
 func (e *Enrollment) lapse(now time.Time) {
+	e.lapseLost(now)
 	end := e.Changed.Add(reviveFor)
 	if e.Status != Left || now.Before(end) {
 		return

@@ -23,7 +23,7 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 	}
 
 	// Read the address only now: the app may have named another one meanwhile.
-	var to push.Address
+	var to Route
 	var name string
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
 		name, err = nameOf(tx, entry.Owner, notice.About)
@@ -36,16 +36,20 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 	if err != nil {
 		return nil, err
 	}
-	if !s.deliver.Carries(to) {
-		return nil, outbox.ErrGone
-	}
 	m := s.noticeMessage(notice.Enrollment, notice, name)
 	m.Life = entry.Expires.Sub(s.store.Now())
-	err = s.deliver.Deliver(ctx, to, m)
-	if err != nil && !errors.Is(err, push.ErrTokenGone) {
-		return nil, outbox.Unreachable(err)
+	d := s.Deliver(ctx, Dispatch{
+		UID:        entry.Owner,
+		Enrollment: notice.Enrollment,
+		To:         to.To,
+		Lost:       to.Lost,
+		Message:    m,
+		Attempts:   entry.Attempts,
+	})
+	if d.Err != nil {
+		return d.Note, d.Err
 	}
-	return func(tx *storage.Tx) error { return afterNotice(tx, entry.Owner, notice, to, err) }, nil
+	return func(tx *storage.Tx) error { return afterNotice(tx, entry.Owner, notice, to.To, d) }, nil
 }
 
 // noticeMessage returns a notice as a phone gets it, pushed or pulled. It has the time of its row, by which an app recognises a
@@ -119,23 +123,23 @@ func nameOf(tx *storage.Tx, uid storage.UID, about string) (string, error) {
 // whereTo returns the address that a notice goes to.
 //
 // Errors: outbox.ErrGone, when the phone no longer has that address.
-func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (push.Address, error) {
+func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (Route, error) {
 	if notice.Address != "" {
 		a, err := formerAddresses.Get(tx, uid, notice.Address)
 		if errors.Is(err, storage.ErrNotFound) {
-			return push.Address{}, outbox.ErrGone
+			return Route{}, outbox.ErrGone
 		}
 		if err != nil {
-			return push.Address{}, err
+			return Route{}, err
 		}
-		return a.Open(), nil
+		return Route{To: a.Open()}, nil
 	}
 	e, err := Get(tx, uid, notice.Enrollment)
 	if errors.Is(err, ErrNoEnrollment) {
-		return push.Address{}, outbox.ErrGone
+		return Route{}, outbox.ErrGone
 	}
 	if err != nil {
-		return push.Address{}, err
+		return Route{}, err
 	}
 	to, ok := e.Route(notice.Route == routeUnproven)
 	if !ok {
@@ -145,12 +149,10 @@ func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (pu
 }
 
 // afterNotice notes how the push went, and forgets a former address, which was kept only for its notice.
-func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, to push.Address, went error) error {
+func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, to push.Address, went Delivery) error {
 	if notice.Address != "" {
 		// The address may still be in use: a proven address is told what the token alone has named.
-		return errors.Join(
-			formerAddresses.Delete(tx, uid, notice.Address),
-			NotePush(tx, uid, notice.Enrollment, to, went))
+		return errors.Join(formerAddresses.Delete(tx, uid, notice.Address), went.Note(tx))
 	}
 	e, err := Get(tx, uid, notice.Enrollment)
 	if err != nil {
@@ -160,7 +162,7 @@ func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload,
 		e.dropAddress(to)
 		return Put(tx, uid, e)
 	}
-	return NotePush(tx, uid, e.ID, to, went)
+	return went.Note(tx)
 }
 
 func ignoreGone(err error) error {

@@ -81,7 +81,7 @@ func TestDeliverNotice_PhoneThatCannotBeReachedHasNoOtherToldAgain(t *testing.T)
 func TestDeliverNotice_TokenThatIsGoneIsUsedNoMore(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
-		h.sent.Fail = func(push.Address) error { return push.ErrTokenGone }
+		h.sent.Fail = func(push.Address) error { return &push.Refusal{Verdict: push.Gone} }
 		h.notify("ada", recovery.NoticePayload{Notice: "code_changed"})
 		if told := h.deliver(); len(told) != 1 {
 			h.t.Errorf("told %d times", len(told))
@@ -101,7 +101,7 @@ func TestNotePush_KeepsOneThatTheAppHasNamedSinceThen(t *testing.T) {
 		p := h.enroll("ada", "a")
 		drop := func(gone push.Address) {
 			h.update(func(tx *storage.Tx) error {
-				return device.NotePush(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, gone, push.ErrTokenGone)
+				return device.NotePush(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, gone, device.Said{Gone: true, AsOf: tx.Now()})
 			})
 		}
 		drop(push.Address{Service: push.GCM, Token: "an older one"})
@@ -114,7 +114,7 @@ func TestNotePush_KeepsOneThatTheAppHasNamedSinceThen(t *testing.T) {
 			h.t.Error("the token that is gone is used")
 		}
 		h.update(func(tx *storage.Tx) error {
-			return device.NotePush(tx, h.uidIn(tx, "ada"), "dev_0000000000000000", p.In.Push, push.ErrTokenGone)
+			return device.NotePush(tx, h.uidIn(tx, "ada"), "dev_0000000000000000", p.In.Push, device.Said{Gone: true, AsOf: tx.Now()})
 		})
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"tutela/device/push"
 	"tutela/recovery"
@@ -59,8 +60,12 @@ func (s *Service) patch(tx *storage.Tx, p Proof, e *Enrollment, c Change, actor 
 		return err
 	}
 	before := *e
-	c.apply(e, p.ByToken)
-	return errors.Join(changed(tx, p.UID, &before, e, actor), Put(tx, p.UID, e))
+	c.apply(e, p.ByToken, tx.Now())
+	return errors.Join(
+		changed(tx, p.UID, &before, e, actor),
+		followAddresses(tx, p.UID, &before, e, false),
+		s.noteAddress(tx, p.UID, e.ID, c.Push, !p.ByToken),
+		Put(tx, p.UID, e))
 }
 
 // changed records each part of a change that matters, and tells the phone at its old addresses.
@@ -82,7 +87,7 @@ func changed(tx *storage.Tx, uid storage.UID, before, e *Enrollment, actor audit
 	return err
 }
 
-func (c Change) apply(e *Enrollment, byToken bool) {
+func (c Change) apply(e *Enrollment, byToken bool, now time.Time) {
 	if c.Identifier != nil {
 		e.Push.nameIdentifier(*c.Identifier, byToken)
 	}
@@ -93,7 +98,7 @@ func (c Change) apply(e *Enrollment, byToken bool) {
 		e.Push.Capabilities = *c.Capabilities
 	}
 	if !c.Push.IsZero() {
-		e.nameAddress(c.Push, byToken)
+		e.nameAddress(c.Push, byToken, now)
 	}
 }
 

@@ -22,7 +22,9 @@ func forgetRetired(tx *storage.Tx, uid storage.UID) error {
 	retired := set.where(func(e *Enrollment) bool { return e.Status == Retired })
 	slices.SortStableFunc(retired, func(a, b *Enrollment) int { return b.Changed.Compare(a.Changed) })
 	for _, e := range retired[min(len(retired), MostRetired):] {
-		err = errors.Join(err, enrollments.Delete(tx, uid, e.ID))
+		err = errors.Join(err,
+			enrollments.Delete(tx, uid, e.ID),
+			histories.Delete(tx, uid, e.ID))
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"text/tabwriter"
 
+	"tutela/device"
 	"tutela/server/operator"
 )
 
@@ -44,11 +45,26 @@ func (c *deviceListCmd) Run(ctx context.Context) error {
 
 func showDevices(w io.Writer, devices []operator.Enrollment) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	say(table, "ID\tNAME\tSTATE\tENROLLED\tLAST USED\n")
+	say(table, "ID\tNAME\tSTATE\tENROLLED\tLAST USED\tPUSH\n")
 	for _, e := range devices {
-		say(table, "%s\t%s\t%s\t%s\t%s\n", e.ID, orDash(e.Name), e.Status, shortTime(e.Enrolled), shortTime(e.LastAuth))
+		say(table, "%s\t%s\t%s\t%s\t%s\t%s\n", e.ID, orDash(e.Name), e.Status, shortTime(e.Enrolled), shortTime(e.LastAuth), pushInWords(e))
 	}
 	return table.Flush()
+}
+
+// pushInWords says whether pushes reach a phone, and if not, since when and why.
+func pushInWords(e operator.Enrollment) string {
+	if e.Push != string(device.PushLost) {
+		return orDash(e.Push)
+	}
+	words := e.Push
+	if !e.Lost.IsZero() {
+		words += " since " + shortTime(e.Lost)
+	}
+	if e.LostWhy != "" {
+		words += " (" + plain(e.LostWhy) + ")"
+	}
+	return words
 }
 
 // oneDevice is the argument of the commands about one phone.

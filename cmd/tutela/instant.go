@@ -76,6 +76,7 @@ type (
 		operator.Enrollment
 		Enrolled instant `json:"enrolled_at"`
 		LastAuth instant `json:"last_auth,omitzero"`
+		Lost     instant `json:"push_lost_at,omitzero"`
 	}
 	blockJSON struct {
 		Channel string  `json:"channel"`
@@ -128,7 +129,7 @@ func userDetailForScripts(u operator.UserDetail) userDetailJSON {
 }
 
 func enrollmentForScripts(e operator.Enrollment) enrollmentJSON {
-	return enrollmentJSON{e, instant(e.Enrolled), instant(e.LastAuth)}
+	return enrollmentJSON{e, instant(e.Enrolled), instant(e.LastAuth), instant(e.Lost)}
 }
 
 func eventForScripts(e operator.Event) eventJSON {

@@ -28,6 +28,7 @@ var notOfPersons = map[string]string{
 	"event_detail_house": "the person behind sudo, who is an operator and no user; it goes with its event",
 	"fold_house":         "how often something happened; what it was with is a keyed hash",
 	"fold_key":           "the key of that hash",
+	"push_wave":          "that a push service says of many addresses that they are gone; of a host of Web Push a hash",
 	"user_index":         "which indexes hold all users",
 	"receipt_evidence":   "of a receipt its id, time, counts and digest",
 

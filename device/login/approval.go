@@ -90,31 +90,38 @@ func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry[sendin
 		return nil, err
 	}
 	to, ok := e.Route(entry.Payload.Unproven)
-	if !ok || !s.deliver.Carries(to) {
+	if !ok {
 		return nil, outbox.ErrGone
 	}
 	m, err := s.message(l, e)
 	if err != nil {
 		return nil, err
 	}
-	err = s.deliver.Deliver(ctx, to, m)
-	then := func(tx *storage.Tx) error { return sent(tx, l, e, to, err) }
-	if errors.Is(err, push.ErrTokenGone) {
-		return then, nil // sending it again would not help
-	}
-	return then, outbox.Unreachable(err)
+	d := s.devices.Deliver(ctx, device.Dispatch{
+		UID:        l.UID,
+		Enrollment: e.ID,
+		To:         to.To,
+		Lost:       to.Lost,
+		Message:    m,
+		Attempts:   entry.Attempts,
+	})
+	return func(tx *storage.Tx) error { return sent(tx, l, e, d) }, d.Err
 }
 
+// failuresWindow is how often it is recorded that a phone's pushes fail as they have failed before.
+const failuresWindow = time.Hour
+
 // sent records how a push went.
-func sent(tx *storage.Tx, l row, e *device.Enrollment, to push.Address, failed error) error {
+func sent(tx *storage.Tx, l row, e *device.Enrollment, d device.Delivery) error {
 	detail := audit.Detail{Device: e.Name, Enrollment: e.ID}
-	of := audit.SendPush
-	if failed != nil {
-		of = audit.SendPushFailure
+	var err error
+	switch {
+	case d.Failure != nil:
+		err = audit.FoldRepeats(tx, audit.Actor{}, eventOf(l, audit.SendPushFailure, d.Failure), detail, e.ID, failuresWindow)
+	case d.Err == nil:
+		err = audit.Record(tx, audit.Actor{}, eventOf(l, audit.SendPush, nil), detail)
 	}
-	return errors.Join(
-		audit.Record(tx, audit.Actor{}, eventOf(l, of, nil), detail),
-		device.NotePush(tx, l.UID, e.ID, to, failed))
+	return errors.Join(err, d.Note(tx))
 }
 
 // stillAsked reads a login and an enrollment: the login is still pending, and asks the enrollment, which can still answer.

@@ -298,7 +298,7 @@ func TestDeliver_LooksAgainBeforeItSends(t *testing.T) {
 		},
 		"the phone has no push token any more": func(h *house, p *phone, _ login.Begun) {
 			h.update(func(tx *storage.Tx) error {
-				return device.NotePush(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, p.In.Push, push.ErrTokenGone)
+				return device.NotePush(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, p.In.Push, device.Said{Gone: true, AsOf: tx.Now()})
 			})
 		},
 	} {
@@ -322,7 +322,7 @@ func TestDeliver_TokenThatIsGoneIsUsedNoMoreUntilThePhoneCalls(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		h.begin(request("ada"))
-		h.sent.Fail = func(push.Address) error { return push.ErrTokenGone }
+		h.sent.Fail = func(push.Address) error { return &push.Refusal{Verdict: push.Gone} }
 		if pushed := h.deliver(); len(pushed) != 1 {
 			h.t.Errorf("tried %d times", len(pushed))
 		}

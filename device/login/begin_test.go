@@ -544,7 +544,7 @@ func TestBegin_DeliveryIsPullWithoutAPushToken(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		h.update(func(tx *storage.Tx) error {
-			return device.NotePush(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, p.In.Push, push.ErrTokenGone)
+			return device.NotePush(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, p.In.Push, device.Said{Gone: true, AsOf: tx.Now()})
 		})
 		h.expectDelivery("no push token", request("ada"), login.Pull)
 		h.enroll("ada", "b")

@@ -253,6 +253,11 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 		o, err := h.redeem(token, p.Enrolled.RecoveryCode)
 		must(h.t, err)
 		h.begin(req) // the code gave the push budget back
+		named := p.enrollment().PushAddress()
+		h.update(func(tx *storage.Tx) error {
+			said := device.Said{Gone: true, AsOf: tx.Now(), Why: "Unregistered"}
+			return device.NotePush(tx, h.uidIn(tx, "ada"), p.Enrolled.ID, named, said)
+		})
 		_, err = h.devices.Practise(ctx, p.Proof(), wrongCode, audit.ByUser())
 		must(h.t, err)
 		must(h.t, h.store.Update(ctx, func(tx *storage.Tx) error {

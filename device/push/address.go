@@ -1,8 +1,10 @@
 package push
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"time"
 	"unicode/utf8"
 
 	"tutela/storage"
@@ -59,18 +61,22 @@ func ParseAddress(service, token string) (Address, error) {
 // IsZero reports whether there is no address.
 func (a Address) IsZero() bool { return a == Address{} }
 
+// Provider is the push service by one name: FCM for GCM as well.
+func (s Service) Provider() Service {
+	if s == GCM {
+		return FCM
+	}
+	return s
+}
+
 // Through names the service that carries messages to the address, so that a service that does not answer holds up only
 // its own messages. A Web Push service is named by a hash of its origin, since the host may be a person's own. The hash is so
 // long that nobody finds a host of his own with the hash of a great service, and holds up its messages by never answering.
 func (a Address) Through() string {
-	switch a.Service {
-	case GCM:
-		return string(FCM)
-	case WebPush:
-		return string(WebPush) + "/" + a.originHash()
-	default:
-		return string(a.Service)
+	if a.Service != WebPush {
+		return string(a.Service.Provider())
 	}
+	return string(WebPush) + "/" + a.originHash()
 }
 
 // originHash is the hash of the origin of a Web Push address.
@@ -98,10 +104,14 @@ func (a Address) Subscription() (Subscription, error) {
 
 // KeptAddress is an address as a row keeps it. The row's table seals Token.
 type KeptAddress struct {
-	Service Service `json:"service"`
-	Token   []byte  `json:"token"`
-	Lost    bool    `json:"lost,omitempty"`  // the service has said that the address is gone
-	Retry   bool    `json:"retry,omitempty"` // though lost, it is to be tried once more
+	Service Service   `json:"service"`
+	Token   []byte    `json:"token"`          // none once it was erased
+	Named   time.Time `json:"named,omitzero"` // when the app has named it last; zero in a row of an earlier release
+
+	Lost  bool      `json:"lost,omitempty"`  // the service has said that the address is gone
+	Since time.Time `json:"since,omitzero"`  // with Lost: when it has said so first
+	Why   string    `json:"why,omitempty"`   // with Lost: the service's own word
+	Retry bool      `json:"retry,omitempty"` // though lost, it is to be tried once more
 }
 
 // Keep returns the address as a row keeps it.
@@ -112,11 +122,43 @@ func (a Address) Keep() KeptAddress {
 	return KeptAddress{Service: a.Service, Token: []byte(a.Token)}
 }
 
-// IsZero reports whether there is no address.
+// IsZero reports whether there is no address and was none that is lost.
 func (k KeptAddress) IsZero() bool { return k.Service == "" }
 
 // Serves reports whether messages go to the address: it is there, and not lost or to be tried once more.
-func (k KeptAddress) Serves() bool { return !k.IsZero() && (!k.Lost || k.Retry) }
+func (k KeptAddress) Serves() bool { return len(k.Token) > 0 && (!k.Lost || k.Retry) }
 
-// Open returns the address that Keep was called on.
-func (k KeptAddress) Open() Address { return Address{Service: k.Service, Token: string(k.Token)} }
+// Same reports whether two rows keep the same address in the same state.
+func (k KeptAddress) Same(other KeptAddress) bool {
+	same := k.Named.Equal(other.Named) && k.Since.Equal(other.Since) && bytes.Equal(k.Token, other.Token)
+	return same && k.Service == other.Service && k.Lost == other.Lost && k.Retry == other.Retry && k.Why == other.Why
+}
+
+// Note returns the address after its service has said, at a time, that it is gone, with a word of the service's, or has taken
+// a message. asOf is until when the service knows that it is gone: an address that was named later stays as it is.
+func (k KeptAddress) Note(gone bool, asOf, now time.Time, why string) KeptAddress {
+	switch {
+	case !gone:
+		k.Lost = false
+		k.Since = time.Time{}
+		k.Why = ""
+	case k.Named.After(asOf):
+		return k
+	default:
+		if !k.Lost {
+			k.Since = now
+		}
+		k.Lost = true
+		k.Why = why
+	}
+	k.Retry = false
+	return k
+}
+
+// Open returns the address that Keep was called on; none when it was erased.
+func (k KeptAddress) Open() Address {
+	if len(k.Token) == 0 {
+		return Address{}
+	}
+	return Address{Service: k.Service, Token: string(k.Token)}
+}

@@ -2,6 +2,7 @@ package push
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"tutela/storage"
@@ -64,6 +65,22 @@ func (r *Refusal) Unwrap() error {
 		return ErrTokenGone
 	}
 	return ErrRefused.After(r.After)
+}
+
+// Word returns in one word what the service has answered, for events and for anybody to read: its own word, when it is one
+// of letters, digits and underscores, else the status, such as http_403. The hosts of Web Push are anybody's, so of them it
+// is always the status.
+func (r *Refusal) Word(by Service) string {
+	strange := func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '_'
+	}
+	if by != WebPush && r.Reason != "" && len(r.Reason) <= maxReasonBytes && !strings.ContainsFunc(r.Reason, strange) {
+		return r.Reason
+	}
+	if r.Status == 0 {
+		return ""
+	}
+	return fmt.Sprintf("http_%d", r.Status)
 }
 
 // maxReasonBytes bounds a service's word in logs, events and figures.

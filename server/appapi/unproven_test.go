@@ -101,7 +101,7 @@ func TestUnproven_AnAppThatHasTheTokenAloneIsReachedAtItsNewAddress(t *testing.T
 	h.pushed()
 	h.pushes.Fail = func(to push.Address) error {
 		if to.Token == "old" {
-			return push.ErrTokenGone
+			return &push.Refusal{Verdict: push.Gone}
 		}
 		return nil
 	}
@@ -143,7 +143,7 @@ func TestUnproven_ALostAddressIsSaidAndTriedAgainWhenThePhoneAsks(t *testing.T) 
 	gone := true
 	h.pushes.Fail = func(push.Address) error {
 		if gone {
-			return push.ErrTokenGone
+			return &push.Refusal{Verdict: push.Gone}
 		}
 		return nil
 	}

@@ -23,6 +23,9 @@ type enrollment struct {
 	LastAuth   instant `json:"last_auth,omitzero"`
 	Via        string  `json:"via,omitempty" enum:"page,ticket,enrolment_token,restore,import" doc:"How it came about."`
 	Platform   string  `json:"platform,omitempty" doc:"What the app runs on, by its own word."`
+	Push       string  `json:"push,omitempty" enum:"ok,lost,none" doc:"Of an app. lost: its push service says that the address is gone; the app pulls until it names one."`
+	LostAt     instant `json:"push_lost_at,omitzero"`
+	LostReason string  `json:"push_lost_reason,omitempty" doc:"The push service's own word, such as UNREGISTERED."`
 }
 
 // usersEnrollment is an enrollment among those of its user.
@@ -34,6 +37,10 @@ type usersEnrollment struct {
 
 // enrollmentOf shows an enrollment. Only an app has an identifier.
 func enrollmentOf(e *device.Enrollment) enrollment {
+	var reach device.Reach
+	if e.Type == device.TypePush {
+		reach = e.Reach()
+	}
 	return enrollment{
 		ID:         e.ID,
 		Status:     statusOf(e),
@@ -43,6 +50,9 @@ func enrollmentOf(e *device.Enrollment) enrollment {
 		LastAuth:   instant{e.LastAuth},
 		Via:        string(e.Via),
 		Platform:   e.Push.Platform,
+		Push:       string(reach.State),
+		LostAt:     instant{reach.Since},
+		LostReason: reach.Why,
 	}
 }
 

@@ -69,7 +69,7 @@ func TestEnrollment_IsShownAsTheClientsExpect(t *testing.T) {
 	}
 	want := map[string]any{
 		"id": id, "status": "confirmed", "name": "Pixel 9", "identifier": got["identifier"], "enrolled_at": "2026-03-01T12:00:00.123Z",
-		"via": "ticket",
+		"via": "ticket", "push": "none",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("enrollment (-want +got):\n%s", diff)

@@ -148,6 +148,9 @@ type Enrollment struct {
 	LastAuth time.Time `json:"last_auth,omitzero"`
 	Via      string    `json:"via,omitempty"`      // how it came about
 	Platform string    `json:"platform,omitempty"` // what the app says that it runs on
+	Push     string    `json:"push,omitempty"`     // of an app: ok, lost or none
+	Lost     time.Time `json:"push_lost_at,omitzero"`
+	LostWhy  string    `json:"push_lost_reason,omitempty"` // the push service's own word
 }
 
 // Reset says whom to reset and why; see recovery.ResetRequest.
@@ -252,6 +255,10 @@ func each[T, U any](items []T, of func(T) U) []U {
 }
 
 func enrollmentOf(e *device.Enrollment) Enrollment {
+	var reach device.Reach
+	if e.Type == device.TypePush {
+		reach = e.Reach()
+	}
 	return Enrollment{
 		ID:       e.ID,
 		Name:     e.Name,
@@ -260,6 +267,9 @@ func enrollmentOf(e *device.Enrollment) Enrollment {
 		LastAuth: e.LastAuth,
 		Via:      string(e.Via),
 		Platform: e.Push.Platform,
+		Push:     string(reach.State),
+		Lost:     reach.Since,
+		LostWhy:  reach.Why,
 	}
 }
 

@@ -22,12 +22,13 @@ const (
 	FactPolicy     Fact = "policy"       // its name
 	FactPresence   Fact = "presence"     // how a login shows that the person is there: one of the Presence words
 	FactProvider   Fact = "provider"     // that keeps a backup
-	FactReason     Fact = "reason"       // of a restore's step
+	FactReason     Fact = "reason"       // of a restore's step; of a push that was not taken, the service's own word
 	FactReceipt    Fact = "receipt"      // id of a reset's receipt
 	FactRing       Fact = "ring"         // version of the ring of keys
 	FactRole       Fact = "role"         // that a user was given; empty: none
 	FactScope      Fact = "scope"        // scopes of a client, with spaces between them
-	FactStatus     Fact = "status"       // that an enrollment now has; of a management call that failed, the answer's
+	FactService    Fact = "service"      // the push service: FCM, APNS or WEBPUSH, which may be followed by a hash of its host
+	FactStatus     Fact = "status"       // that an enrollment, or its push address, now has; of a management call that failed, the answer's
 	FactStep       Fact = "step"         // that a restore began with
 	FactValue      Fact = "value"        // that a policy was set to
 	FactWas        Fact = "was"          // status that an enrollment had, when it was not active
@@ -54,6 +55,23 @@ const (
 	WhyReplaced Word = "replaced" // an enrollment was removed: the same phone enrolled again
 	WhyRestored Word = "restored" // a backup was moved: its phone was restored
 	WhyTicket   Word = "ticket"   // an enrollment was removed, or its backup moved: a ticket let another phone take its place
+)
+
+// Why a push was not taken.
+const (
+	WhyBusy        Word = "busy"        // the service cannot take it now
+	WhyGone        Word = "gone"        // nobody uses the address any more
+	WhyMismatch    Word = "mismatch"    // the address does not fit this server's set-up
+	WhySetup       Word = "setup"       // the service takes nothing from this server as it is set up
+	WhyUnfit       Word = "unfit"       // the service will never take this message
+	WhyUnreachable Word = "unreachable" // the service does not answer
+	WhyWave        Word = "wave"        // the service says of too many addresses that they are gone, and is not believed
+)
+
+// The states of a push address.
+const (
+	AddressLost Word = "lost"
+	AddressOK   Word = "ok"
 )
 
 // CodeFresh says that the recovery code was replaced, since nobody can have got it.

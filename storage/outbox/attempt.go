@@ -27,12 +27,48 @@ func Unreachable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnreachable.After(storage.RetryAfter(err)), err)
 }
 
+// UnreachableSaying is Unreachable with the destination's own word for it, which anybody may read: see [Sender.Trouble].
+func UnreachableSaying(word string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &saidError{Unreachable(err), word, ""}
+}
+
+// Doubtful marks an error of which one attempt cannot say whether the entry is at fault or the destination. whose names who
+// is behind the entry. Such errors keep attempts away from the destination, as those of Unreachable do, once they come from
+// several in a row and no attempt succeeds in between: so nobody alone keeps the others' entries waiting. word is as for
+// UnreachableSaying.
+func Doubtful(whose, word string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &saidError{err, word, whose}
+}
+
+// saidError is an error with what a destination has said.
+type saidError struct {
+	err   error
+	word  string
+	whose string // of a doubtful error; "": none
+}
+
+func (e *saidError) Error() string { return e.err.Error() }
+func (e *saidError) Unwrap() error { return e.err }
+
 // outcome is what becomes of an attempt.
 type outcome struct {
 	destination answer
-	hold        time.Duration // with inTrouble: how long the destination asks to be left alone; 0: it does not say
-	reason      string        // with inTrouble
-	again       bool          // the entry is there still, to be tried again
+	trouble     trouble // with inTrouble or inDoubt
+	again       bool    // the entry is there still, to be tried again
+}
+
+// trouble is what an attempt that failed says of its destination.
+type trouble struct {
+	hold   time.Duration // how long the destination asks to be left alone; 0: it does not say
+	reason string        // the error
+	word   string        // the destination's own word, which anybody may read; "": none
+	whose  string        // with inDoubt: who is behind the entry
 }
 
 // answer is what an attempt says of its destination.
@@ -42,6 +78,7 @@ const (
 	notAsked  answer = iota // nothing: it was not asked, or the trouble is the entry's own
 	answered                // it works
 	inTrouble               // it does not
+	inDoubt                 // it has answered, and either it or the entry is at fault
 )
 
 // attempt takes an entry, does it and writes down how it went.
@@ -85,12 +122,25 @@ func (s *Sender) do(p pointer, row *stored) outcome {
 		return outcome{again: s.setAside(p, failed)}
 	}
 	o := outcome{again: s.settle(p, row, then, failed)}
-	if late := ctx.Err() != nil; late || errors.Is(failed, ErrUnreachable) {
+	var said *saidError
+	errors.As(failed, &said)
+	o.trouble = troubleOf(failed, said)
+	switch late := ctx.Err() != nil; {
+	case late, errors.Is(failed, ErrUnreachable):
 		o.destination = inTrouble
-		o.hold = storage.RetryAfter(failed)
-		o.reason = failed.Error()
+	case said != nil && said.whose != "":
+		o.destination = inDoubt
 	}
 	return o
+}
+
+func troubleOf(failed error, said *saidError) trouble {
+	t := trouble{hold: storage.RetryAfter(failed), reason: failed.Error()}
+	if said != nil {
+		t.word = said.word
+		t.whose = said.whose
+	}
+	return t
 }
 
 // handle runs the handler. A panic in it is an error: the sender has others' entries in hand.

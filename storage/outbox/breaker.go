@@ -2,11 +2,14 @@ package outbox
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
 const (
 	failuresToOpen = 5 // in a row
+	doubtsToOpen   = 5 // from different ones, in a row
+	doubtsKept     = 16
 	firstCooling   = 2 * time.Second
 	longestCooling = 30 * time.Second
 	longestHold    = time.Hour // that a destination may ask for by a RetryAfter
@@ -15,6 +18,8 @@ const (
 // breaker keeps attempts away from a destination that is in trouble. Closed, it lets all through. Failures of the
 // destination in a row open it: nothing goes through until it has cooled. Then one attempt at a time probes: a
 // success closes it, a failure lets it cool for longer. The zero value is closed. Not safe for concurrent use.
+//
+// Doubtful failures open it as well, once they come from several: see [Doubtful].
 type breaker struct {
 	failures int       // of the destination, in a row
 	openings int       // in a row; 0: closed
@@ -22,7 +27,14 @@ type breaker struct {
 	until    time.Time // it cools
 	probing  bool
 	reason   string // of the last failure
+	word     string // the destination's own, with the last failure
+
+	doubts  []string // whose entries have failed doubtfully since the last success
+	byDoubt bool     // doubts have opened it
 }
+
+// clean reports whether the breaker is as the zero value.
+func (b *breaker) clean() bool { return b.failures == 0 && b.openings == 0 && len(b.doubts) == 0 }
 
 // BreakerState says whether attempts go through to a destination.
 type BreakerState string
@@ -64,27 +76,59 @@ func (b *breaker) succeeded() (closed bool) {
 	return closed
 }
 
-// failed counts a failure of the destination; hold is how long it asks to be left alone, 0 when it does not say. An
-// attempt that began before the breaker opened adds nothing, unless it has a hold. It reports whether the breaker has
-// opened after it was closed.
-func (b *breaker) failed(now time.Time, probe bool, hold time.Duration, reason string) (opened bool) {
+// failed counts a failure of the destination. An attempt that began before the breaker opened adds nothing, unless the
+// destination asks to be left alone. It reports whether the breaker has opened after it was closed.
+func (b *breaker) failed(now time.Time, probe bool, t trouble) (opened bool) {
 	b.failures++
-	b.reason = reason
+	b.reason = t.reason
+	b.word = t.word
 	wasClosed := b.openings == 0
-	if wasClosed && b.failures < failuresToOpen && hold == 0 || !wasClosed && !probe && hold == 0 {
+	if wasClosed && b.failures < failuresToOpen && t.hold == 0 || !wasClosed && !probe && t.hold == 0 {
 		return false
 	}
-	if wasClosed {
+	b.open(now, wasClosed || probe, min(t.hold, longestHold))
+	return wasClosed
+}
+
+// doubted counts a failure for which either the destination is to blame or the entry. The destination has answered: so a
+// breaker that opened since it did not is closed.
+func (b *breaker) doubted(now time.Time, probe bool, t trouble) breakerChange {
+	change := breakerStays
+	if b.openings > 0 && !b.byDoubt {
+		change = breakerClosed
+		*b = breaker{doubts: b.doubts}
+		probe = false
+	}
+	b.failures = 0
+	b.reason = t.reason
+	b.word = t.word
+	another := !slices.Contains(b.doubts, t.whose)
+	if another && len(b.doubts) < doubtsKept {
+		b.doubts = append(b.doubts, t.whose)
+	}
+	switch wasClosed := b.openings == 0; {
+	case wasClosed && len(b.doubts) >= doubtsToOpen:
+		b.open(now, true, 0)
+		b.byDoubt = true
+		return breakerOpened
+	case !wasClosed && probe && another:
+		b.open(now, true, 0)
+	}
+	return change
+}
+
+// open lets the destination cool, at least for as long as hold. With another it is one more opening in a row.
+func (b *breaker) open(now time.Time, another bool, hold time.Duration) {
+	if b.openings == 0 {
 		b.since = now
 	}
-	if wasClosed || probe {
+	if another {
 		b.openings++
 	}
 	// A half to the whole of the pause: servers that lost the destination together do not probe it together.
 	cooling := min(firstCooling<<min(b.openings-1, 10), longestCooling)
 	cooling = cooling/2 + rand.N(cooling/2) + 1 //nolint:gosec // it spreads probes, and guards nothing
-	if until := now.Add(max(cooling, min(hold, longestHold))); until.After(b.until) {
+	if until := now.Add(max(cooling, hold)); until.After(b.until) {
 		b.until = until
 	}
-	return wasClosed
 }

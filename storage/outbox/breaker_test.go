@@ -320,21 +320,30 @@ func TestStatus_RecallsABoundedNumberOfDestinations(t *testing.T) {
 	})
 }
 
-func TestTrouble_CountsAndNamesNobody(t *testing.T) {
+func TestTrouble_NamesTheProviderAndItsWordAndNothingOfAnEntry(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
 		var s service
 		h.send(s.do)
-		h.addTo("customer.example", storage.NewUID(), "x")
+		h.addTo("FCM", storage.NewUID(), "x")
 		synctest.Wait()
 		if err := h.sender.Trouble(t.Context()); err != nil {
 			t.Errorf("all is well: %v", err)
 		}
-		s.fail(outbox.Unreachable(errRefused))
-		h.addMany("customer.example", 5)
+		s.fail(outbox.UnreachableSaying("UNAVAILABLE", errors.New("secret: connection refused")))
+		h.addMany("FCM", 5)
 		synctest.Wait()
+		since := storage.FormatInstant(h.store.Now())
 		err := h.sender.Trouble(t.Context())
-		if !errors.Is(err, outbox.ErrTrouble) || err.Error() != "destinations that do not answer: 1" {
+		if !errors.Is(err, outbox.ErrTrouble) || err.Error() != "FCM takes nothing: open since "+since+", UNAVAILABLE" {
 			t.Errorf("one is in trouble: %v", err)
+		}
+		for i := range 20 {
+			h.addMany(fmt.Sprintf("host%02d", i), 5)
+		}
+		synctest.Wait()
+		err = h.sender.Trouble(t.Context())
+		if text := err.Error(); strings.Count(text, "takes nothing") != 8 || !strings.HasSuffix(text, "others that do not answer: 13") {
+			t.Errorf("many are in trouble: %v", err)
 		}
 	})
 }

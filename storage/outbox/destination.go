@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -16,26 +17,41 @@ const (
 	maxRecalled = 1024
 )
 
-// destination is what a sender recalls of one: how many attempts it has, and its breaker.
+// destination is what a sender recalls of one: how many attempts it has, and the breaker of its provider.
 type destination struct {
-	inHand  int
-	breaker breaker
-	touched time.Time // the last change
+	inHand   int
+	provider *provider
+	touched  time.Time // the last change
+}
+
+// provider is the service or host behind destinations, whose entries may be of several kinds. When it is in trouble, all of
+// them wait, and one probe is enough.
+type provider struct {
+	name         string
+	breaker      breaker
+	destinations int // that are recalled
+}
+
+// providerOf names the provider behind a destination: where its entries go, or their kind when they do not say.
+func providerOf(destination string) string {
+	kind, where, _ := strings.Cut(destination, "/")
+	return cmp.Or(where, kind)
 }
 
 // idle reports whether there is nothing to recall.
-func (d *destination) idle() bool {
-	return d.inHand == 0 && d.breaker.failures == 0 && d.breaker.openings == 0
-}
+func (d *destination) idle() bool { return d.inHand == 0 && d.provider.breaker.clean() }
 
 // roster is the destinations in use or in trouble. It recalls no others, and no more than maxRecalled that are not in
 // use. Not safe for concurrent use: the sender's lock guards it.
 type roster struct {
-	byName map[string]*destination
-	inHand int // of all
+	byName    map[string]*destination
+	providers map[string]*provider
+	inHand    int // of all
 }
 
-func newRoster() *roster { return &roster{byName: make(map[string]*destination)} }
+func newRoster() *roster {
+	return &roster{byName: make(map[string]*destination), providers: make(map[string]*provider)}
+}
 
 // verdict says whether a destination may have one more attempt.
 type verdict int
@@ -51,19 +67,23 @@ const (
 // judge says whether the destination may have one more attempt now, and whether that is a probe. With held, wait is how
 // long the breaker stays open; 0 while a probe is out.
 func (r *roster) judge(name string, now time.Time) (v verdict, probe bool, wait time.Duration) {
-	d := r.byName[name]
-	if d == nil {
-		d = &destination{}
+	var b breaker
+	if p := r.providers[providerOf(name)]; p != nil {
+		b = p.breaker
 	}
-	ok, probe := d.breaker.admits(now)
+	inHand := 0
+	if d := r.byName[name]; d != nil {
+		inHand = d.inHand
+	}
+	ok, probe := b.admits(now)
 	switch {
 	case !ok:
-		return held, false, max(0, d.breaker.until.Sub(now))
+		return held, false, max(0, b.until.Sub(now))
 	case r.inHand >= everything:
 		return full, false, 0
-	case d.inHand >= share:
+	case inHand >= share:
 		return shareUsed, false, 0
-	case d.inHand > 0 && r.inHand >= common:
+	case inHand > 0 && r.inHand >= common:
 		return crowded, false, 0
 	}
 	return admitted, probe, 0
@@ -71,15 +91,38 @@ func (r *roster) judge(name string, now time.Time) (v verdict, probe bool, wait 
 
 // begin counts an attempt that was admitted.
 func (r *roster) begin(name string, now time.Time, probe bool) {
-	d := r.byName[name]
-	if d == nil {
-		d = &destination{}
-		r.byName[name] = d
-	}
+	d := r.recall(name)
 	d.inHand++
 	d.touched = now
-	d.breaker.probing = d.breaker.probing || probe
+	d.provider.breaker.probing = d.provider.breaker.probing || probe
 	r.inHand++
+}
+
+// recall returns what is recalled of a destination, from now on.
+func (r *roster) recall(name string) *destination {
+	if d := r.byName[name]; d != nil {
+		return d
+	}
+	of := providerOf(name)
+	p := r.providers[of]
+	if p == nil {
+		p = &provider{name: of}
+		r.providers[of] = p
+	}
+	p.destinations++
+	d := &destination{provider: p}
+	r.byName[name] = d
+	return d
+}
+
+// drop forgets a destination, and a provider without destinations.
+func (r *roster) drop(name string) {
+	p := r.byName[name].provider
+	delete(r.byName, name)
+	p.destinations--
+	if p.destinations == 0 {
+		delete(r.providers, p.name)
+	}
 }
 
 // end counts an attempt out, with what it says of the destination.
@@ -88,25 +131,41 @@ func (r *roster) end(name string, now time.Time, probe bool, o outcome) (change 
 	d.inHand--
 	d.touched = now
 	r.inHand--
+	b := &d.provider.breaker
 	if probe {
-		d.breaker.probing = false
+		b.probing = false
 	}
+	wasClean := b.clean()
 	switch o.destination {
 	case answered:
-		if d.breaker.succeeded() {
+		if b.succeeded() {
 			change = breakerClosed
 		}
 	case inTrouble:
-		if d.breaker.failed(now, probe, o.hold, o.reason) {
+		if b.failed(now, probe, o.trouble) {
 			change = breakerOpened
 		}
+	case inDoubt:
+		change = b.doubted(now, probe, o.trouble)
 	case notAsked:
 	}
-	if d.idle() {
-		delete(r.byName, name)
+	switch {
+	case !wasClean && b.clean():
+		r.dropIdle(d.provider)
+	case d.idle():
+		r.drop(name)
 	}
 	r.forget()
 	return change
+}
+
+// dropIdle drops the destinations of a provider that were recalled only because it was in trouble.
+func (r *roster) dropIdle(p *provider) {
+	for name, d := range r.byName {
+		if d.provider == p && d.idle() {
+			r.drop(name)
+		}
+	}
 }
 
 // forget drops what was touched longest ago, past maxRecalled, of the destinations without attempts.
@@ -120,13 +179,13 @@ func (r *roster) forget() {
 			oldest = name
 		}
 	}
-	delete(r.byName, oldest)
+	r.drop(oldest)
 }
 
 // anyOpen reports whether a breaker keeps entries waiting.
 func (r *roster) anyOpen() bool {
-	for _, d := range r.byName {
-		if d.breaker.openings > 0 {
+	for _, p := range r.providers {
+		if p.breaker.openings > 0 {
 			return true
 		}
 	}
@@ -146,27 +205,53 @@ const (
 type DestinationStatus struct {
 	Name     string       // the kind, or the kind, a slash, and where its entries go
 	InHand   int          // attempts now
-	State    BreakerState // whether attempts go through
-	Failures int          // of the destination, in a row
+	State    BreakerState // of its provider: whether attempts go through
+	Failures int          // of the provider, in a row
 	Since    time.Time    // unless closed: when it opened
 	Until    time.Time    // when open: when it is probed
 	Reason   string       // of the last failure
+}
+
+// ProviderStatus says how a service or host does, through which entries of one or several kinds go.
+type ProviderStatus struct {
+	Name  string       // where the entries go; of entries that do not say, their kind
+	State BreakerState // whether attempts go through
+	Since time.Time    // unless closed: when it opened
+	Until time.Time    // when open: when it is probed
+	Word  string       // its own word with the last failure, which anybody may read; "": none
 }
 
 // status lists the destinations in use or in trouble, by name.
 func (r *roster) status(now time.Time) []DestinationStatus {
 	list := make([]DestinationStatus, 0, len(r.byName))
 	for name, d := range r.byName {
+		b := &d.provider.breaker
 		list = append(list, DestinationStatus{
 			Name:     name,
 			InHand:   d.inHand,
-			State:    d.breaker.state(now),
-			Failures: d.breaker.failures,
-			Since:    d.breaker.since,
-			Until:    d.breaker.until,
-			Reason:   d.breaker.reason,
+			State:    b.state(now),
+			Failures: b.failures,
+			Since:    b.since,
+			Until:    b.until,
+			Reason:   b.reason,
 		})
 	}
 	slices.SortFunc(list, func(a, b DestinationStatus) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// providerStatus lists the providers of destinations in use or in trouble, by name.
+func (r *roster) providerStatus(now time.Time) []ProviderStatus {
+	list := make([]ProviderStatus, 0, len(r.providers))
+	for name, p := range r.providers {
+		list = append(list, ProviderStatus{
+			Name:  name,
+			State: p.breaker.state(now),
+			Since: p.breaker.since,
+			Until: p.breaker.until,
+			Word:  p.breaker.word,
+		})
+	}
+	slices.SortFunc(list, func(a, b ProviderStatus) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }

@@ -260,7 +260,7 @@ func (s *Sender) end(p pointer, probe bool, o outcome) {
 	s.mu.Unlock()
 	switch change {
 	case breakerOpened:
-		s.log.Warn("outbox: a destination does not answer; its entries wait", "destination", p.destination, "err", o.reason)
+		s.log.Warn("outbox: a destination does not answer; its entries wait", "destination", p.destination, "err", o.trouble.reason)
 	case breakerClosed:
 		s.log.Info("outbox: a destination answers again", "destination", p.destination)
 	case breakerStays:

@@ -11,6 +11,7 @@ import (
 // Status says how a sender does.
 type Status struct {
 	Destinations []DestinationStatus // those in use or in trouble, by name
+	Providers    []ProviderStatus    // the services and hosts behind them, by name
 	Aside        int                 // entries that could not be read, and lie aside
 }
 
@@ -22,14 +23,22 @@ func (s *Sender) Status(ctx context.Context) (Status, error) {
 	now := s.store.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Status{Destinations: s.roster.status(now), Aside: aside}, err
+	return Status{
+		Destinations: s.roster.status(now),
+		Providers:    s.roster.providerStatus(now),
+		Aside:        aside,
+	}, err
 }
 
 // ErrTrouble reports what a person should know of the outbox. The server works on.
 var ErrTrouble = storage.NewError(storage.Unavailable, "the outbox is in trouble")
 
-// Trouble says what a person should know: how many destinations do not answer, and how many entries lie aside. It
-// names none, for anybody may read it. It returns nil when all is well.
+// mostNamed bounds the providers that Trouble names: each host of Web Push is one.
+const mostNamed = 8
+
+// Trouble says what a person should know: which services and hosts do not answer, since when and with which word of theirs,
+// and how many entries lie aside. Anybody may read it: it has what the kinds say of where their entries go, and nothing of an
+// entry. It returns nil when all is well.
 //
 // Errors: ErrTrouble; those of the store.
 func (s *Sender) Trouble(ctx context.Context) error {
@@ -37,15 +46,19 @@ func (s *Sender) Trouble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var troubles []string
 	away := 0
-	for _, d := range status.Destinations {
-		if d.State != Closed {
-			away++
+	for _, p := range status.Providers {
+		if p.State == Closed {
+			continue
+		}
+		away++
+		if away <= mostNamed {
+			troubles = append(troubles, p.trouble())
 		}
 	}
-	var troubles []string
-	if away > 0 {
-		troubles = append(troubles, fmt.Sprintf("destinations that do not answer: %d", away))
+	if away > mostNamed {
+		troubles = append(troubles, fmt.Sprintf("others that do not answer: %d", away-mostNamed))
 	}
 	if status.Aside > 0 {
 		troubles = append(troubles, fmt.Sprintf("entries that cannot be read: %d", status.Aside))
@@ -54,4 +67,13 @@ func (s *Sender) Trouble(ctx context.Context) error {
 		return nil
 	}
 	return ErrTrouble.With("%s", strings.Join(troubles, "; "))
+}
+
+// trouble says that the provider does not take entries.
+func (p ProviderStatus) trouble() string {
+	word := ""
+	if p.Word != "" {
+		word = ", " + p.Word
+	}
+	return fmt.Sprintf("%s takes nothing: %s since %s%s", p.Name, p.State, storage.FormatInstant(p.Since), word)
 }

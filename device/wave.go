@@ -1,0 +1,216 @@
+package device
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// A wave is a push service that says of many addresses in a short time that they are gone. That is more likely a fault of the
+// service, or of what lies between, than the truth: so past a bound nothing that it says so retires an address, until it
+// has become quiet.
+const (
+	waveWindow      = 10 * time.Minute
+	waveRetirements = 20 // in the window, and
+	waveShare       = 10 // more than one in so many sends
+	waveStep        = time.Minute
+)
+
+// wave is the row of a wave of a service, whose key is the service as push.Address.Through names it.
+type wave struct {
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"` // it is over, unless the service goes on so
+}
+
+var waves = storage.Declare(storage.Spec[wave]{
+	Name:    "push_wave",
+	Class:   storage.Settings,
+	Expires: func(w *wave) time.Time { return w.Until },
+})
+
+// mayRetire reports whether the word of a service that an address is gone retires the address. It is no transaction: when
+// several servers ask at once, a few more are retired.
+func (s *Service) mayRetire(ctx context.Context, through string) (bool, error) {
+	now := s.store.Now()
+	var running *wave
+	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
+		running, err = waves.Get(tx, storage.House, through)
+		return ignoreMissing(err)
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case running != nil && (!s.traffic.tooMany(through, now) || running.Until.Sub(now) > waveWindow-waveStep):
+		return false, nil
+	case running != nil:
+		return false, s.beginWave(ctx, through)
+	}
+	retired, counted := s.traffic.retired(through, now)
+	if !counted {
+		retired, err = s.countLosses(ctx, through, now)
+		if err != nil {
+			return false, err
+		}
+		s.traffic.setRetired(through, now, retired)
+	}
+	if retired <= waveRetirements || retired*waveShare <= s.traffic.sends(through, now) {
+		s.traffic.retire(through)
+		return true, nil
+	}
+	return false, s.beginWave(ctx, through)
+}
+
+// countLosses counts the addresses of a service that were retired in the window, by all servers over the store.
+func (s *Service) countLosses(ctx context.Context, through string, now time.Time) (n int, err error) {
+	err = lossesByTime.Peek(ctx, s.store, lossAt(through, now.Add(-waveWindow)), func(value string, _ storage.UID, _ string) bool {
+		if !strings.HasPrefix(value, through+" ") {
+			return false
+		}
+		n++
+		return true
+	})
+	return n, err
+}
+
+// beginWave writes down that a wave runs, and records one that begins.
+func (s *Service) beginWave(ctx context.Context, through string) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		w, err := waves.Get(tx, storage.House, through)
+		if errors.Is(err, storage.ErrNotFound) {
+			w = &wave{Since: tx.Now()}
+			event := audit.Event{Type: audit.PushWave, Facts: audit.Facts{audit.FactService: audit.Word(through)}}
+			err = audit.Record(tx, audit.Actor{}, event, audit.Detail{})
+		}
+		if err != nil {
+			return err
+		}
+		w.Until = tx.Now().Add(waveWindow)
+		return waves.Put(tx, storage.House, through, w)
+	})
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// traffic counts what this server has sent to each service in the window. It is in memory: what is counted for each push in
+// the store would be a row that all of them write. Of several servers each knows its own sends alone, and one that has just
+// started knows none: then a wave is seen earlier than it is one, and never later. Retirements are counted in the store.
+// Safe for concurrent use. The zero value is ready.
+type traffic struct {
+	mu        sync.Mutex
+	byService map[string]*minutes
+}
+
+// minutes counts sends to one service, by the minute.
+type minutes struct {
+	at   [waveWindow / waveStep]int64 // the minute that is counted, since 1970
+	sent [waveWindow / waveStep]int
+	gone [waveWindow / waveStep]int
+
+	retired   int // in the window, when it was counted, and since then by this server
+	countedAt time.Time
+}
+
+// recount is how long a count of retirements in the store is good.
+const recount = time.Second
+
+// mostServices bounds the services that are counted: each host of Web Push is one.
+const mostServices = 1024
+
+// of returns the counts of a service. Its caller holds the lock.
+func (t *traffic) of(through string) *minutes {
+	if m := t.byService[through]; m != nil {
+		return m
+	}
+	if t.byService == nil {
+		t.byService = make(map[string]*minutes)
+	}
+	if len(t.byService) >= mostServices {
+		for name := range t.byService { // any: its wave is seen earlier then
+			delete(t.byService, name)
+			break
+		}
+	}
+	m := &minutes{}
+	t.byService[through] = m
+	return m
+}
+
+// count counts a message that a service has taken, or for which it has said that the address is gone.
+func (t *traffic) count(through string, now time.Time, gone bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.of(through)
+	minute := now.Unix() / int64(waveStep/time.Second)
+	i := int(minute % int64(len(m.at)))
+	if m.at[i] != minute {
+		m.at[i] = minute
+		m.sent[i] = 0
+		m.gone[i] = 0
+	}
+	m.sent[i]++
+	if gone {
+		m.gone[i]++
+	}
+}
+
+// sums returns how many messages were sent in the window, and how many of them to addresses that are gone.
+func (m *minutes) sums(now time.Time) (sent, gone int) {
+	minute := now.Unix() / int64(waveStep/time.Second)
+	for i, at := range m.at {
+		if minute-at < int64(len(m.at)) {
+			sent += m.sent[i]
+			gone += m.gone[i]
+		}
+	}
+	return sent, gone
+}
+
+// sends returns how many messages were sent to a service in the window.
+func (t *traffic) sends(through string, now time.Time) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sent, _ := t.of(through).sums(now)
+	return sent
+}
+
+// tooMany reports whether a service goes on to say of too many addresses that they are gone.
+func (t *traffic) tooMany(through string, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sent, gone := t.of(through).sums(now)
+	return gone > waveRetirements && gone*waveShare > sent
+}
+
+// retired returns how many addresses were retired in the window, when that was counted lately.
+func (t *traffic) retired(through string, now time.Time) (n int, counted bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.of(through)
+	return m.retired, !m.countedAt.IsZero() && now.Sub(m.countedAt) < recount
+}
+
+// setRetired notes how many were retired in the window.
+func (t *traffic) setRetired(through string, now time.Time, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := t.of(through)
+	m.retired = n
+	m.countedAt = now
+}
+
+// retire counts a retirement that is about to be written.
+func (t *traffic) retire(through string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.of(through).retired++
+}
