@@ -117,10 +117,10 @@ func (d Dispatch) busy(r *push.Refusal, word string, err error) Delivery {
 // taken notes that a message was taken. An address that was lost is well again, for all enrollments that have it.
 func (s *Service) taken(ctx context.Context, d Dispatch) Delivery {
 	s.traffic.count(d.To.Through(), s.store.Now(), false)
-	var err error
-	if d.Lost {
-		err = s.tellHolders(ctx, d, Said{})
+	if !d.Lost {
+		return Delivery{}
 	}
+	err := s.tellHolders(ctx, d, Said{})
 	return Delivery{Err: err, note: func(tx *storage.Tx) error { return NotePush(tx, d.UID, d.Enrollment, d.To, Said{}) }}
 }
 

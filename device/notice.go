@@ -132,7 +132,7 @@ func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (Ro
 		if err != nil {
 			return Route{}, err
 		}
-		return Route{To: a.Open()}, nil
+		return Route{To: a.Open(), Lost: true}, nil // it may be, at an enrollment that has it still
 	}
 	e, err := Get(tx, uid, notice.Enrollment)
 	if errors.Is(err, ErrNoEnrollment) {

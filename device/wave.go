@@ -50,19 +50,20 @@ func (s *Service) mayRetire(ctx context.Context, through string) (bool, error) {
 	case running != nil:
 		return false, s.beginWave(ctx, through)
 	}
-	retired, counted := s.traffic.retired(through, now)
-	if !counted {
-		retired, err = s.countLosses(ctx, through, now)
+	for {
+		may, counted := s.traffic.retire(through, now)
+		switch {
+		case may:
+			return true, nil
+		case counted:
+			return false, s.beginWave(ctx, through)
+		}
+		n, err := s.countLosses(ctx, through, now)
 		if err != nil {
 			return false, err
 		}
-		s.traffic.setRetired(through, now, retired)
+		s.traffic.setRetired(through, now, n)
 	}
-	if retired <= waveRetirements || retired*waveShare <= s.traffic.sends(through, now) {
-		s.traffic.retire(through)
-		return true, nil
-	}
-	return false, s.beginWave(ctx, through)
 }
 
 // countLosses counts the addresses of a service that were retired in the window, by all servers over the store.
@@ -175,14 +176,6 @@ func (m *minutes) sums(now time.Time) (sent, gone int) {
 	return sent, gone
 }
 
-// sends returns how many messages were sent to a service in the window.
-func (t *traffic) sends(through string, now time.Time) int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	sent, _ := t.of(through).sums(now)
-	return sent
-}
-
 // tooMany reports whether a service goes on to say of too many addresses that they are gone.
 func (t *traffic) tooMany(through string, now time.Time) bool {
 	t.mu.Lock()
@@ -191,26 +184,35 @@ func (t *traffic) tooMany(through string, now time.Time) bool {
 	return gone > waveRetirements && gone*waveShare > sent
 }
 
-// retired returns how many addresses were retired in the window, when that was counted lately.
-func (t *traffic) retired(through string, now time.Time) (n int, counted bool) {
+// retire counts a retirement that is about to be written, and reports whether it may be. counted is false when it is too long
+// since those in the store were counted.
+func (t *traffic) retire(through string, now time.Time) (may, counted bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := t.of(through)
-	return m.retired, !m.countedAt.IsZero() && now.Sub(m.countedAt) < recount
+	if !m.isCounted(now) {
+		return false, false
+	}
+	sent, _ := m.sums(now)
+	may = m.retired <= waveRetirements || m.retired*waveShare <= sent
+	if may {
+		m.retired++
+	}
+	return may, true
 }
 
-// setRetired notes how many were retired in the window.
+func (m *minutes) isCounted(now time.Time) bool {
+	return !m.countedAt.IsZero() && now.Sub(m.countedAt) < recount
+}
+
+// setRetired notes how many were retired in the window, unless another has just done so.
 func (t *traffic) setRetired(through string, now time.Time, n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	m := t.of(through)
+	if m.isCounted(now) {
+		return
+	}
 	m.retired = n
 	m.countedAt = now
-}
-
-// retire counts a retirement that is about to be written.
-func (t *traffic) retire(through string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.of(through).retired++
 }

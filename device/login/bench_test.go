@@ -16,6 +16,7 @@ import (
 
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
@@ -43,13 +44,14 @@ type benchPhone struct {
 }
 
 type benchHouse struct {
+	store   *storage.Store
 	admins  *admin.Service
 	devices *device.Service
 	logins  *login.Service
 }
 
 func benchLogins(b *testing.B, callers int) {
-	h := openBench(b)
+	h := openBench(b, nil)
 	phones := make([]*benchPhone, b.N/12+callers)
 	for i := range phones {
 		phones[i] = h.enroll(b, fmt.Sprintf("user-%d", i))
@@ -68,7 +70,7 @@ func benchLogins(b *testing.B, callers int) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "logins/s")
 }
 
-func openBench(b *testing.B) *benchHouse {
+func openBench(b *testing.B, to *push.Gateway) *benchHouse {
 	b.Helper()
 	engine, err := bolt.Open(b.Context(), filepath.Join(b.TempDir(), "tutela.db"), bolt.Options{})
 	if err != nil {
@@ -86,15 +88,22 @@ func openBench(b *testing.B) *benchHouse {
 	sign := func(context.Context, []byte) (string, error) { return "", nil }
 	codes := recovery.New(store, ring, sign)
 	bases := device.NewBases([]string{benchPublic})
-	devices := device.New(store, ring, codes, device.Options{Bases: bases, Issuer: "bench"})
+	devices := device.New(store, ring, codes, device.Options{Bases: bases, Issuer: "bench", Deliver: to})
 	return &benchHouse{
+		store:   store,
 		admins:  admin.New(store, codes, devices, nil), // for tickets alone
 		devices: devices,
-		logins:  login.New(store, ring, devices, codes, bases, nil),
+		logins:  login.New(store, ring, devices, codes, bases, to),
 	}
 }
 
 func (h *benchHouse) enroll(b *testing.B, id string) *benchPhone {
+	b.Helper()
+	return h.enrollAt(b, id, push.Address{})
+}
+
+// enrollAt is enroll for a phone that is reached at an address.
+func (h *benchHouse) enrollAt(b *testing.B, id string, at push.Address) *benchPhone {
 	b.Helper()
 	ticket, err := h.admins.NewTicket(b.Context(), admin.TicketRequest{User: user.User{ID: id}}, audit.ByOperator(0))
 	if err != nil {
@@ -116,6 +125,7 @@ func (h *benchHouse) enroll(b *testing.B, id string) *benchPhone {
 		Identifier:   id,
 		Name:         "bench",
 		Key:          key,
+		Push:         at,
 		Capabilities: []string{device.NumberMatching},
 	}
 	if p.answer, err = h.devices.Enroll(b.Context(), ticket, in, audit.ByUser()); err != nil {

@@ -40,11 +40,15 @@ const (
 
 // key is the pointer's key in the log.
 func (p *pointer) key() string {
-	due := fmt.Sprintf("%0*d%s", dueDigits, p.due.UnixNano(), p.ID)
-	if p.destination == "" {
-		return due
+	digits := strconv.AppendInt(make([]byte, 0, dueDigits), p.due.UnixNano(), 10)
+	key := make([]byte, 0, len(p.destination)+1+dueDigits+len(p.ID))
+	if p.destination != "" {
+		key = append(append(key, p.destination...), 0)
 	}
-	return p.destination + "\x00" + due
+	for range dueDigits - len(digits) {
+		key = append(key, '0')
+	}
+	return string(append(append(key, digits...), p.ID...))
 }
 
 // put writes the pointer into its line.
