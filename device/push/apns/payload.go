@@ -40,6 +40,10 @@ type alert struct {
 
 // payloadOf returns the payload of a message. A notice has no category: it asks nothing.
 func payloadOf(m push.Message) ([]byte, error) {
+	encoded, err := encode(m)
+	if err != nil || len(encoded) <= maxPayloadBytes {
+		return encoded, err
+	}
 	return encode(m.Fit(func(m push.Message) bool {
 		encoded, err := encode(m)
 		return err != nil || len(encoded) <= maxPayloadBytes

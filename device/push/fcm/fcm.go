@@ -177,7 +177,10 @@ const longestLife = 28 * 24 * time.Hour
 //
 // Source: guardian-wire.md §3.2.
 func messageTo(to push.Address, m push.Message) (*messaging.Message, error) {
-	data, err := m.Fit(fits).Strings()
+	data, err := m.Strings()
+	if err == nil && size(data) > maxDataBytes {
+		data, err = m.Fit(fits).Strings()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -194,9 +197,12 @@ func messageTo(to push.Address, m push.Message) (*messaging.Message, error) {
 
 func fits(m push.Message) bool {
 	data, err := m.Strings()
-	n := 0
+	return err != nil || size(data) <= maxDataBytes
+}
+
+func size(data map[string]string) (n int) {
 	for key, value := range data {
 		n += len(key) + len(value)
 	}
-	return err != nil || n <= maxDataBytes
+	return n
 }

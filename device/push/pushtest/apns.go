@@ -282,7 +282,6 @@ func (a *APNs) serveSend(w http.ResponseWriter, r *http.Request) {
 	}
 	token := strings.TrimPrefix(r.URL.Path, "/3/device/")
 	play := a.next(token)
-	a.noteAsked(token)
 	if play.takes() {
 		data := map[string]any{}
 		_ = stdjson.Unmarshal(raw, &data) // checkAPNs has read it
@@ -293,6 +292,7 @@ func (a *APNs) serveSend(w http.ResponseWriter, r *http.Request) {
 			Raw:    raw,
 		})
 	}
+	a.noteAsked(token)
 	play.play(w, r, "")
 }
 

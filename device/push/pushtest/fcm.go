@@ -299,7 +299,6 @@ func (f *FCM) serveSend(w http.ResponseWriter, r *http.Request) {
 	}
 	token := req.Message.Token
 	play := f.next(token)
-	f.noteAsked(token)
 	if play.takes() {
 		data := map[string]any{}
 		for key, value := range req.Message.Data {
@@ -312,6 +311,7 @@ func (f *FCM) serveSend(w http.ResponseWriter, r *http.Request) {
 			Raw:    raw,
 		})
 	}
+	f.noteAsked(token)
 	play.play(w, r, fmt.Sprintf(`{"name":"projects/%s/messages/0:%s"}`, fcmProject, rand.Text()))
 }
 
