@@ -66,7 +66,7 @@ func newOutage(t *testing.T, users int) *outage {
 func (o *outage) pass(d time.Duration) {
 	for range d / time.Second {
 		o.clock.Advance(time.Second)
-		time.Sleep(time.Second) // of the bubble
+		<-time.After(time.Second) // of the bubble
 		synctest.Wait()
 	}
 }
