@@ -38,6 +38,10 @@ func (s *Service) ConfirmOTPIn(tx *storage.Tx, ticket string, code otp.Code, typ
 	if err != nil {
 		return nil, nil, err
 	}
+	return s.confirmOTP(tx, t, code, typo, actor)
+}
+
+func (s *Service) confirmOTP(tx *storage.Tx, t *foundTicket, code otp.Code, typo error, actor audit.Actor) (*Enrollment, *Enrolled, error) {
 	if t.spent() {
 		return s.confirmedBefore(tx, t, code)
 	}

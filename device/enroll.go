@@ -97,13 +97,17 @@ func (s *Service) complete(tx *storage.Tx, t *foundTicket, done enrolment) error
 		s.spend(tx, t, done.key, done.made.ID))
 }
 
-// via returns the way of an enrollment with the ticket. A ticket with a page was made by a page, from the ticket that was
-// handed out.
+// via returns the way of an enrollment with the ticket. A page has made the ticket from one that was handed out, or because a
+// login system let it.
 func (t *foundTicket) via() Via {
-	if t.Record.Root != "" {
+	switch {
+	case t.Record.Root != "":
 		return ViaPage
+	case t.Record.ofFlow():
+		return ViaEnrolmentToken
+	default:
+		return ViaTicket
 	}
-	return ViaTicket
 }
 
 // takePlace replaces the enrollment with an id by a new one. The backup moves to the new phone, which can restore it or
@@ -138,17 +142,22 @@ func takePlace(tx *storage.Tx, uid storage.UID, id string, e *Enrollment, in Ins
 
 // codeFor issues the recovery code that an enrolment brings; "" when the user keeps the one that she has. A user without a
 // code gets one with any app. A code that perhaps nobody holds is replaced only where the new one will be shown: on the
-// page that drew the QR code, or by an app that shows it.
+// page that drew the QR code, or by an app that shows it. A page of the browser client was told its code before, and shows that
+// one in any case: so it is issued in any case.
 func (s *Service) codeFor(tx *storage.Tx, t *foundTicket, e *Enrollment) (recovery.Code, error) {
 	holding, err := recovery.HoldingOf(tx, t.UID)
 	if err != nil {
 		return "", err
 	}
+	drawn, err := t.drawnCode()
+	if err != nil {
+		return "", err
+	}
 	shown := t.Record.Page != "" || e.Push.Can(ShowsCode)
-	if holding.Counts && (!shown || !holding.ByNobody()) {
+	if drawn == "" && holding.Counts && (!shown || !holding.ByNobody()) {
 		return "", nil
 	}
-	code, err := s.recovery.Issue(tx, t.UID)
+	code, err := s.issue(tx, t, drawn)
 	if err != nil {
 		return "", err
 	}
@@ -156,6 +165,18 @@ func (s *Service) codeFor(tx *storage.Tx, t *foundTicket, e *Enrollment) (recove
 		err = recovery.Notify(tx, t.UID, recovery.NoticePayload{Notice: recovery.NoticeCodeChanged})
 	}
 	return code, errors.Join(err, CarryCode(tx, t.UID, e))
+}
+
+// issue issues the drawn code, or, when none was drawn, a new one.
+func (s *Service) issue(tx *storage.Tx, t *foundTicket, drawn recovery.Code) (recovery.Code, error) {
+	if drawn == "" {
+		return s.recovery.Issue(tx, t.UID)
+	}
+	err := s.recovery.IssueDrawn(tx, t.UID, drawn)
+	if err == nil {
+		t.Record.Mark, err = recovery.MarkOf(tx, t.UID)
+	}
+	return drawn, err
 }
 
 // CarryCode notes that the user's new recovery code goes to the app of an enrollment, if the app shows it.

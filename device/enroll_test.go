@@ -451,7 +451,7 @@ func TestNewTicket_HandsOutASecretOfTheProtocolsForm(t *testing.T) {
 	})
 }
 
-func TestHoldsTicket_IsTrueOfTheUsersOwnThatWouldEnrol(t *testing.T) {
+func TestTicketKey_FindsTheUsersOwnThatWouldEnrol(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		adas := h.ticket("ada")
 		spent := h.ticket("ada")
@@ -459,7 +459,8 @@ func TestHoldsTicket_IsTrueOfTheUsersOwnThatWouldEnrol(t *testing.T) {
 		must(h.t, h.newPhone("a").Enroll(spent))
 		holds := func(secret string) (holds bool) {
 			h.view(func(tx *storage.Tx) (err error) {
-				holds, err = h.HoldsTicket(tx, h.uidIn(tx, "ada"), secret)
+				key, err := h.TicketKey(tx, h.uidIn(tx, "ada"), secret)
+				holds = key != ""
 				return err
 			})
 			return holds

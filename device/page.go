@@ -79,7 +79,7 @@ func (s *Service) rootTicket(tx *storage.Tx, secret string) (*foundTicket, *user
 	if err != nil {
 		return nil, nil, err
 	}
-	if t.Record.Root != "" {
+	if t.Record.started() {
 		return nil, nil, ErrTicket
 	}
 	u, err := user.Get(tx, t.UID)

@@ -34,6 +34,8 @@ type ticket struct {
 	Hash       string    `json:"hash"`               // keyed
 	Root       string    `json:"root,omitempty"`     // key of the ticket that this one was started from
 	Page       string    `json:"page,omitempty"`     // keyed hash of the page session that started it
+	Flow       []byte    `json:"flow,omitempty"`     // what a page of the browser client was told of its offer; sealed
+	Mark       string    `json:"mark,omitempty"`     // of the recovery code that the page was told of, once that counts
 	Factor     string    `json:"factor,omitempty"`   // what it may enrol; empty: any
 	Plain      bool      `json:"plain,omitempty"`    // enrols only a user who has no active enrollment
 	Replaces   string    `json:"replaces,omitempty"` // id of the enrollment that the new one replaces
@@ -49,11 +51,13 @@ var (
 	tickets = storage.Declare(storage.Spec[ticket]{
 		Name:  "ticket",
 		Class: storage.MFA,
-		Most:  ticketsKept * (1 + startsKept),
+		Most:  ticketsKept*(1+startsKept) + flowsKept,
 		// The row outlives the ticket: a page may have started another from it at the last moment, and a spent ticket
 		// still repeats its answer.
 		Expires: func(t *ticket) time.Time { return t.Expires.Add(startedLife + recovery.ReplyLife) },
-		Sealed:  func(t *ticket) []storage.Field { return []storage.Field{{Name: "secret", Value: &t.Secret}} },
+		Sealed: func(t *ticket) []storage.Field {
+			return []storage.Field{{Name: "secret", Value: &t.Secret}, {Name: "flow", Value: &t.Flow}}
+		},
 	})
 	ticketByHash = tickets.Unique("hash", func(t *ticket) []string { return []string{t.Hash} })
 )
@@ -132,7 +136,7 @@ func forgetTickets(tx *storage.Tx, uid storage.UID) error {
 	if err != nil {
 		return err
 	}
-	roots := slices.DeleteFunc(slices.Clone(all), func(row storage.Row[ticket]) bool { return row.Record.Root != "" })
+	roots := slices.DeleteFunc(slices.Clone(all), func(row storage.Row[ticket]) bool { return row.Record.started() })
 	if len(roots) < ticketsKept {
 		return nil
 	}
@@ -173,7 +177,7 @@ func OpenTickets(tx *storage.Tx, uid storage.UID) ([]OpenTicket, error) {
 	var list []OpenTicket
 	for _, row := range rows {
 		t := row.Record
-		if t.Root != "" || t.SpentBy != nil || !tx.Now().Before(t.Expires) {
+		if t.started() || t.SpentBy != nil || !tx.Now().Before(t.Expires) {
 			continue
 		}
 		open := OpenTicket{
@@ -245,15 +249,22 @@ func (s *Service) findTicket(tx *storage.Tx, secret string) (*foundTicket, error
 		if err != nil {
 			return nil, err
 		}
-		t := &foundTicket{Row: row, root: row.Record}
-		if row.Record.Root != "" {
-			if t.root, err = tickets.Get(tx, row.UID, row.Record.Root); errors.Is(err, storage.ErrNotFound) {
-				err = ErrTicket
-			}
-		}
-		return t, err
+		return withRoot(tx, row)
 	}
 	return nil, ErrTicket
+}
+
+// withRoot adds to a ticket the one that it was started from.
+//
+// Errors: ErrTicket, when that is gone.
+func withRoot(tx *storage.Tx, found storage.Row[ticket]) (t *foundTicket, err error) {
+	t = &foundTicket{Row: found, root: found.Record}
+	if found.Record.Root != "" {
+		if t.root, err = tickets.Get(tx, found.UID, found.Record.Root); errors.Is(err, storage.ErrNotFound) {
+			err = ErrTicket
+		}
+	}
+	return t, err
 }
 
 // mayEnroll returns an error unless a ticket that is not spent can enrol now.
@@ -308,27 +319,15 @@ func (s *Service) CheckTicket(ctx context.Context, secret string) error {
 	})
 }
 
-// HoldsTicket reports whether secret is a ticket of the user that can enrol now.
-func (s *Service) HoldsTicket(tx *storage.Tx, uid storage.UID, secret string) (bool, error) {
-	t, err := s.findTicket(tx, secret)
-	if err == nil && (t.UID != uid || t.spent()) {
-		return false, nil
-	}
-	if err == nil {
-		err = s.mayEnroll(tx, t)
-	}
-	if errors.Is(err, ErrTicket) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // spend marks the ticket and its root as spent by a key for an enrollment.
 func (s *Service) spend(tx *storage.Tx, t *foundTicket, key Key, enrollment string) error {
 	tx.Count(ticketsCounted, ticketSpent)
 	t.Record.SpentBy = &key
 	t.Record.Spent = tx.Now()
 	t.Record.Enrollment = enrollment
+	if t.Record.ofFlow() {
+		t.Record.Flow = []byte(told) // the code is told no more
+	}
 	err := tickets.Put(tx, t.UID, t.Key, t.Record)
 	if t.Record.Root == "" {
 		return err
@@ -345,7 +344,7 @@ func spendOthers(tx *storage.Tx, t *foundTicket) error {
 	rows, err := tickets.All(tx, t.UID)
 	for _, row := range rows {
 		own := row.Key == t.Key || row.Key == t.Record.Root
-		if !own && (row.Record.Plain || row.Record.Root != "") {
+		if !own && (row.Record.Plain || row.Record.started()) {
 			err = errors.Join(err, tickets.Delete(tx, t.UID, row.Key))
 		}
 	}

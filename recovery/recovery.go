@@ -82,6 +82,14 @@ func (s *Service) Issue(tx *storage.Tx, uid storage.UID) (Code, error) {
 	return s.issue(tx, uid, saved{Underway: true})
 }
 
+// DrawCode returns a code that is nobody's yet: it opens nothing until it is issued ([Service.IssueDrawn]).
+func DrawCode() Code { return newCode() }
+
+// IssueDrawn is Issue of a code that was drawn before, and told to the page that shows it.
+func (s *Service) IssueDrawn(tx *storage.Tx, uid storage.UID, code Code) error {
+	return s.issueCode(tx, uid, code, saved{Underway: true})
+}
+
 // IssueByAdmin gives the user a new code that an admin sees, and notifies her phones. The code is marked as seen by an admin,
 // and is valid for 24 hours.
 func (s *Service) IssueByAdmin(tx *storage.Tx, uid storage.UID) (Code, error) {
@@ -91,9 +99,13 @@ func (s *Service) IssueByAdmin(tx *storage.Tx, uid storage.UID) (Code, error) {
 
 func (s *Service) issue(tx *storage.Tx, uid storage.UID, row saved) (Code, error) {
 	code := newCode()
+	return code, s.issueCode(tx, uid, code, row)
+}
+
+func (s *Service) issueCode(tx *storage.Tx, uid storage.UID, code Code, row saved) error {
 	row.Hash = s.ring.Hash(codePurpose, uid[:], []byte(code))
 	row.Issued = tx.Now()
-	return code, errors.Join(
+	return errors.Join(
 		codes.Put(tx, uid, theCode, &row),
 		ForgetReplies(tx, uid),
 	)

@@ -125,6 +125,11 @@ func (m *mounted) findRoutes() (list []route) {
 	return list
 }
 
+// flowPaths are the calls of a page of the browser client once it has started.
+var flowPaths = []string{
+	"/api/transaction-state", "/api/send-push-notification", "/api/verify-otp", "/api/recover-account", "/api/send-sms", "/api/device-accounts/:id/sms-enroll",
+}
+
 // right returns the header field that lets a call to a route in.
 func (m *mounted) right(r route) []string {
 	m.t.Helper()
@@ -134,6 +139,10 @@ func (m *mounted) right(r route) []string {
 		return nil
 	case r.path == "/api/enroll":
 		return []string{"Authorization", `Ticket id="` + m.held["ticket"] + `"`}
+	case r.path == "/api/start-flow":
+		return bearer(string(keyring.MFAToken))
+	case slices.Contains(flowPaths, r.path):
+		return bearer(string(keyring.FlowToken))
 	case r.path == "/api/resolve-transaction":
 		return bearer(string(keyring.TransactionToken))
 	case strings.HasPrefix(r.path, "/api/v2/"):
@@ -244,7 +253,7 @@ var unreadable = map[string]string{
 }
 
 // bodyless are the routes whose callers may send a body or none.
-var bodyless = map[string]bool{"/api/device-accounts/:id/backup/handle": true}
+var bodyless = map[string]bool{"/api/device-accounts/:id/backup/handle": true, "/api/start-flow": true}
 
 func TestHostile_BodiesThatCannotBeReadAreRefused(t *testing.T) {
 	if testing.Short() {

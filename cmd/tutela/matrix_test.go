@@ -34,6 +34,12 @@ var bearing = []struct {
 	takes  []string
 }{
 	{"/api/v2/", []string{"management_token"}},
+	{"/api/start-flow", []string{string(keyring.MFAToken)}},
+	{"/api/transaction-state", []string{string(keyring.FlowToken)}},
+	{"/api/verify-otp", []string{string(keyring.FlowToken)}},
+	{"/api/send-", []string{string(keyring.FlowToken)}},
+	{"/api/recover-account", []string{string(keyring.FlowToken)}},
+	{"/api/device-accounts/:id/sms-enroll", []string{string(keyring.FlowToken)}},
 	{"/api/device-accounts/:id/", []string{"device_jwt"}},
 	{"/api/device-accounts/:id", []string{"device_jwt", "device_token"}},
 	{"/api/restores/:id/veto", []string{"device_jwt"}},
@@ -57,6 +63,22 @@ var slots = []slot{
 		takes: []string{"ticket", "enrollment_tx_id"},
 		offer: func(m *mounted, proof string) reply {
 			return m.json("POST", "/api/enroll", m.installation(), "Authorization", `Ticket id="`+proof+`"`)
+		},
+	},
+	{
+		route: "POST /api/start-flow",
+		place: "Authorization: Ticket",
+		takes: []string{"ticket"},
+		offer: func(m *mounted, proof string) reply {
+			return m.call("POST", "/api/start-flow", "", "Authorization", `Ticket id="`+proof+`"`)
+		},
+	},
+	{
+		route: "POST /api/recover-account",
+		place: "recovery_code",
+		takes: []string{"recovery_code"},
+		offer: func(m *mounted, proof string) reply {
+			return m.json("POST", "/api/recover-account", map[string]string{"recovery_code": proof}, "Authorization", "Bearer "+m.held[string(keyring.FlowToken)])
 		},
 	},
 	{

@@ -248,6 +248,8 @@ func (m *mounted) furnishLogin() {
 	m.held["access_token"] = collected.member("access_token")
 	m.held[string(keyring.MFAToken)] = m.ok(m.form("/mfa/start", "user_id", "maria")).member("mfa_token")
 
+	m.furnishFlow()
+
 	m.held["auth_req_id"] = m.ok(m.form("/bc-authorize", "scope", "openid", "login_hint", "maria")).member("auth_req_id")
 	asked, err = m.phone.Approvals(ctx, 0, nil)
 	m.must(err)
@@ -256,6 +258,25 @@ func (m *mounted) furnishLogin() {
 		"iss": m.phone.Identifier(), "sub": asked[0].Challenge, "aud": m.url + "/api/resolve-transaction",
 		"auth0_guardian_method": "push", "auth0_guardian_accepted": false, "exp": time.Now().Add(30 * time.Second).Unix(),
 	})
+}
+
+// furnishFlow lets maria log in by a page of the browser client, and then starts another.
+func (m *mounted) furnishFlow() {
+	m.t.Helper()
+	flow := m.startFlow(m.ok(m.form("/mfa/start", "user_id", "maria")).member("mfa_token"))
+	number := m.ok(m.call("POST", "/api/send-push-notification", "", flow...)).member("number")
+	asked, err := m.phone.Approvals(m.t.Context(), 0, nil)
+	m.must(err)
+	m.must(m.phone.Approve(m.t.Context(), asked[0], number))
+	m.held["result_token"] = m.ok(m.call("POST", "/api/transaction-state", "", flow...)).member("token")
+	m.held[string(keyring.FlowToken)] = strings.TrimPrefix(m.startFlow(m.held[string(keyring.MFAToken)])[1], "Bearer ")
+}
+
+// startFlow starts a flow by a request token, and returns the header of its calls.
+func (m *mounted) startFlow(requestToken string) []string {
+	m.t.Helper()
+	started := m.ok(m.call("POST", "/api/start-flow", "", "Authorization", "Bearer "+requestToken))
+	return []string{"Authorization", "Bearer " + started.member("transaction_token")}
 }
 
 // furnishRestore opens a restore of maria's backup by a new installation, and signs what else a phone signs.
@@ -456,7 +477,7 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 	switch method + " " + route {
 	case "POST /api/resolve-transaction":
 		object["challenge_response"] = m.held["challenge_response"]
-	case "POST /api/restores/:id/recovery-code", "POST /api/device-accounts/:id/recovery-code/check":
+	case "POST /api/restores/:id/recovery-code", "POST /api/device-accounts/:id/recovery-code/check", "POST /api/recover-account":
 		object["recovery_code"] = m.held["recovery_code"]
 	case "POST /api/enroll":
 		object = m.installation()

@@ -402,6 +402,7 @@ func (h *house) mount(s *server.Server, log *slog.Logger) {
 		Logins:   h.logins,
 		Backups:  h.backups,
 		Restores: h.restores,
+		Access:   h.access,
 		Epoch:    h.store.Epoch,
 		WebPush:  h.webPush.Public(),
 	})

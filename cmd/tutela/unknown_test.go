@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/base32"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"tutela/device/otp"
 	"tutela/device/phone"
 	"tutela/recovery/user"
 	"tutela/server/access"
@@ -149,6 +152,36 @@ var repeatedCalls = []repeated{
 	}},
 	{name: "allow", prepare: sent("POST", "/api/restores/:id/allow", object(), bearer("device_jwt"))},
 
+	{name: "start a flow", prepare: func(m *mounted) func() reply {
+		token := m.ok(m.form("/mfa/start", "user_id", "anna")).member("mfa_token")
+		return func() reply { return m.call("POST", "/api/start-flow", "", "Authorization", "Bearer "+token) }
+	}},
+	{name: "start a flow by ticket", leaves: []string{"ticket"}, prepare: func(m *mounted) func() reply {
+		ticket := m.ticket("anna")
+		return func() reply { return m.call("POST", "/api/start-flow", "", "Authorization", `Ticket id="`+ticket+`"`) }
+	}},
+	{name: "ask by a flow", prepare: sent("POST", "/api/send-push-notification", object(), bearer(string(keyring.FlowToken)))},
+	{name: "log in by a flow", prepare: func(m *mounted) func() reply {
+		flow := bearer(string(keyring.FlowToken))(m)
+		m.ok(m.json("POST", "/api/recover-account", map[string]string{"recovery_code": m.held["recovery_code"]}, flow...))
+		return func() reply { return m.call("POST", "/api/transaction-state", "", flow...) }
+	}},
+	{name: "enrol by a flow", prepare: func(m *mounted) func() reply {
+		started := m.ok(m.call("POST", "/api/start-flow", "", "Authorization", `Ticket id="`+m.ticket("anna")+`"`))
+		var account struct {
+			Device struct {
+				Secret string `json:"otp_secret"`
+			} `json:"device_account"`
+		}
+		m.must(json.Unmarshal(started.body, &account))
+		return sent("POST", "/api/verify-otp", oneTimeCode(account.Device.Secret), fixed("Authorization", "Bearer "+started.member("transaction_token")))(m)
+	}},
+	{name: "a one-time code of a flow", prepare: func(m *mounted) func() reply {
+		return sent("POST", "/api/verify-otp", oneTimeCode(m.phone.Enrollment().TOTP.Secret), bearer(string(keyring.FlowToken)))(m)
+	}},
+	{name: "recover by a flow", prepare: sent("POST", "/api/recover-account",
+		func(m *mounted) any { return map[string]string{"recovery_code": m.held["recovery_code"]} }, bearer(string(keyring.FlowToken)))},
+
 	{name: "ask", prepare: formed("/bc-authorize", fixed("scope", "openid", "login_hint", "maria", "login_id", "a-login-of-the-bank"))},
 	{name: "ask without login_id", leaves: []string{"login", "outbox", "pace"}, prepare: formed("/bc-authorize", fixed("scope", "openid", "login_hint", "maria"))},
 	{name: "collect", done: answers(400, "invalid_grant"), prepare: func(m *mounted) func() reply {
@@ -201,6 +234,15 @@ var repeatedCalls = []repeated{
 			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent, "end", m.shown[20:]), "Content-Type", formType, "Cookie", pageCookie(m.spent, m.held["page_session"]))
 		}
 	}},
+}
+
+// oneTimeCode makes the body with the code of the next step, which counts for at least a minute.
+func oneTimeCode(secret string) func(*mounted) any {
+	return func(m *mounted) any {
+		raw, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(secret)
+		m.must(err)
+		return map[string]any{"type": "manual_input", "code": otp.Secret(raw).At(otp.StepAt(time.Now()) + 1)}
+	}
 }
 
 // tally counts the rows of each table and index, without events.
@@ -315,6 +357,8 @@ func wantAllTried(t *testing.T, m *mounted, tried map[string]bool) {
 	elsewhere := []string{
 		"POST /api/v2/users/mfa-reset", // TestUnknownOutcome_OfOneOfManyResets
 		"DELETE /api/v2/user-blocks",   // the same domain call as by id
+		"POST /api/send-sms",           // refused, as the next
+		"POST /api/device-accounts/:id/sms-enroll",
 	}
 	for _, route := range m.routes() {
 		if route.method == http.MethodGet || slices.Contains(elsewhere, route.String()) {

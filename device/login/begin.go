@@ -121,27 +121,34 @@ func (s *Service) askable(tx *storage.Tx, userID string) (storage.UID, device.Se
 	if err != nil {
 		return storage.UID{}, nil, err
 	}
-	uid := u.UID
+	phones, err := phonesOf(tx, u)
+	return u.UID, phones, err
+}
+
+// phonesOf returns the phones of a user that can be asked.
+//
+// Errors: ErrBlocked; ErrUnknownUser; ErrRecovery; ErrNoPhone.
+func phonesOf(tx *storage.Tx, u *user.User) (device.Set, error) {
 	if u.Blocked {
-		return uid, nil, ErrBlocked
+		return nil, ErrBlocked
 	}
-	set, err := device.All(tx, uid)
+	set, err := device.All(tx, u.UID)
 	if err != nil {
-		return uid, nil, err
+		return nil, err
 	}
-	state, err := set.State(tx, uid)
+	state, err := set.State(tx, u.UID)
 	phones := set.Phones()
 	switch {
 	case err != nil:
-		return uid, nil, err
+		return nil, err
 	case state == user.New:
-		return uid, nil, ErrUnknownUser.With("the user has nothing enrolled: ask for a ticket")
+		return nil, ErrUnknownUser.With("the user has nothing enrolled: ask for a ticket")
 	case state == user.RecoveryOnly:
-		return uid, nil, ErrRecovery
+		return nil, ErrRecovery
 	case len(phones) == 0:
-		return uid, nil, ErrNoPhone
+		return nil, ErrNoPhone
 	}
-	return uid, phones, nil
+	return phones, nil
 }
 
 // hash returns a hash of the parameters, which a repeat under the same LoginID must share.

@@ -21,12 +21,14 @@ type mfaClaims struct {
 
 // MFAStart is what a client sends to start a login by grant.
 type MFAStart struct {
-	Client string
-	User   user.User // the id, and what is known about a user not seen before
-	IP     string    // of the browser that logs in; empty: unknown
-	Agent  string    // of that browser
-	Ticket string    // lets a new user set up where the policy asks for one
-	Actor  audit.Actor
+	Client  string
+	Name    string    // as the phone shows it
+	TapOnly bool      // it cannot show a number
+	User    user.User // the id, and what is known about a user not seen before
+	IP      string    // of the browser that logs in; empty: unknown
+	Agent   string    // of that browser
+	Ticket  string    // lets a new user set up where the policy asks for one; her enrolment spends it
+	Actor   audit.Actor
 }
 
 // MFAStarted is a login that a grant will satisfy.
@@ -67,10 +69,14 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 		if started.Codes, err = recovery.HasCode(tx, u.UID); err != nil {
 			return err
 		}
-		if err := s.maySetUp(tx, u, started.State, start.Ticket); err != nil {
+		ticket, err := s.devices.TicketKey(tx, u.UID, start.Ticket)
+		if err != nil {
 			return err
 		}
-		if err := s.startMFA(tx, u.UID, random, start); err != nil {
+		if err := maySetUp(tx, u, started.State, ticket != ""); err != nil {
+			return err
+		}
+		if err := s.startMFA(tx, u.UID, random, start, ticket); err != nil {
 			return err
 		}
 		started.Token, err = s.ring.SignToken(keyring.MFAToken, mfaClaims{
@@ -82,14 +88,18 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 	return started, err
 }
 
-func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFAStart) error {
+// startMFA writes the login. ticket is the key of the ticket that the client has shown, or "".
+func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFAStart, ticket string) error {
 	l := &Login{
-		Client:  start.Client,
-		IP:      start.IP,
-		Agent:   start.Agent,
-		Created: tx.Now(),
-		Expires: tx.Now().Add(mfaTokenLife),
-		State:   Pending,
+		Client:     start.Client,
+		ClientName: start.Name,
+		TapOnly:    start.TapOnly,
+		IP:         start.IP,
+		Agent:      start.Agent,
+		Created:    tx.Now(),
+		Expires:    tx.Now().Add(mfaTokenLife),
+		Ticket:     ticket,
+		State:      Pending,
 	}
 	often, err := admitStart(tx, uid, random.String(), l)
 	if err != nil {
@@ -106,18 +116,16 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 		note(tx, actor, event, l.IP, often))
 }
 
-// maySetUp returns an error unless a new user may set up here. She may with a ticket; without one she may if the policy allows
-// it and she is no admin.
-func (s *Service) maySetUp(tx *storage.Tx, u *user.User, state user.State, ticket string) error {
+// maySetUp returns an error unless a new user may set up here. She may if she holds a ticket; without one she may if the policy
+// allows it and she is no admin.
+//
+// Errors: ErrTicketRequired.
+func maySetUp(tx *storage.Tx, u *user.User, state user.State, holdsTicket bool) error {
 	policy, err := afterReset.Get(tx)
-	if err != nil || state != user.New || policy == "open" && u.Role == user.NoRole {
+	if err != nil || state != user.New || holdsTicket || policy == "open" && u.Role == user.NoRole {
 		return err
 	}
-	holds, err := s.devices.HoldsTicket(tx, u.UID, ticket)
-	if err == nil && !holds {
-		err = ErrTicketRequired
-	}
-	return err
+	return ErrTicketRequired
 }
 
 // CodeOutcome is a login that a recovery code satisfied.
@@ -150,34 +158,32 @@ func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string
 		if typo != nil {
 			return typo
 		}
-		o, err = s.redeem(tx, l, code, actor)
+		l.Record.Collected = tx.Now() // the grant itself collects it
+		next, err := s.redeem(tx, l, code, actor)
+		if err != nil {
+			return err
+		}
+		o.Next = next
+		o.Outcome, err = completed(tx, l)
 		return err
 	})
 	return o, err
 }
 
-func (s *Service) redeem(tx *storage.Tx, found row, code recovery.Code, actor audit.Actor) (CodeOutcome, error) {
-	uid := found.UID
-	l := found.Record
-	next, err := s.codes.Spend(tx, uid, recovery.LoginChannel, code, actor.WithClient(l.Client))
+// redeem satisfies a pending login with the recovery code, and keeps the code that replaces it for whoever repeats the call.
+//
+// Errors: recovery.ErrLimited; recovery.ErrWrongCode (kept).
+func (s *Service) redeem(tx *storage.Tx, l row, code recovery.Code, actor audit.Actor) (recovery.Code, error) {
+	next, err := s.codes.Spend(tx, l.UID, recovery.LoginChannel, code, actor.WithClient(l.Record.Client))
 	if err != nil {
-		return CodeOutcome{}, err
+		return "", err
 	}
-	l.Collected = tx.Now() // the grant itself collects it
-	d := decision{login: found}
+	d := decision{login: l}
 	if err := d.approve(tx, actor, ByRecoveryCode); err != nil {
-		return CodeOutcome{}, err
+		return "", err
 	}
-	u, err := user.Change(tx, uid, func(u *user.User) error {
-		countLogin(tx, u)
-		return nil
-	})
-	if err != nil {
-		return CodeOutcome{}, err
-	}
-	kept := recovery.Reply{Code: s.codes.HashForReply(uid, code), Body: []byte(next)}
-	o := CodeOutcome{Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}, next}
-	return o, recovery.KeepReply(tx, uid, replyKey(found), kept, l.Expires.Sub(tx.Now()))
+	kept := recovery.Reply{Code: s.codes.HashForReply(l.UID, code), Body: []byte(next)}
+	return next, recovery.KeepReply(tx, l.UID, replyKey(l), kept, l.Record.Expires.Sub(tx.Now()))
 }
 
 // replyKey returns the key under which the reply to a redeemed code is kept.

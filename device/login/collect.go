@@ -85,6 +85,18 @@ func take(tx *storage.Tx, found row, client string) (Outcome, error) {
 	return Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}, logins.Put(tx, found.UID, found.Key, l)
 }
 
+// completed counts a login whose outcome its client gets now.
+func completed(tx *storage.Tx, l row) (Outcome, error) {
+	u, err := user.Change(tx, l.UID, func(u *user.User) error {
+		countLogin(tx, u)
+		return nil
+	})
+	if err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{UserID: u.ID, Login: *l.Record, Decided: l.Record.Decided}, nil
+}
+
 // countLogin notes on a user's record that a login was completed.
 func countLogin(tx *storage.Tx, u *user.User) {
 	u.Logins++

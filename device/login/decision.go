@@ -74,7 +74,8 @@ func (d decision) write(tx *storage.Tx) error {
 	l := d.login
 	err := errors.Join(
 		logins.Put(tx, l.UID, l.Key, l.Record),
-		settle(tx, l))
+		settle(tx, l),
+		passOn(tx, l))
 	if d.by != nil {
 		err = errors.Join(err, device.Authenticated(tx, l.UID, d.by, device.Showing{
 			Signed:    l.Record.Method == ByKey || l.Record.State == Denied, // only a phone's signature can deny

@@ -25,6 +25,8 @@ type Service struct {
 	bases   device.Bases
 	deliver *push.Gateway
 	polls   *polls
+
+	flowPolls *flowPolls
 }
 
 // New makes the service. deliver is nil without a push service: apps pull.
@@ -37,6 +39,8 @@ func New(store *storage.Store, ring *keyring.Ring, devices *device.Service, code
 		bases:   bases,
 		deliver: deliver,
 		polls:   newPolls(store.Now),
+
+		flowPolls: newFlowPolls(store),
 	}
 }
 
@@ -94,6 +98,8 @@ type Login struct {
 	Details    json.RawMessage `json:"details,omitempty"` // RFC 9396 authorization_details
 	IP         string          `json:"ip,omitempty"`      // of the browser
 	Agent      string          `json:"agent,omitempty"`
+	TapOnly    bool            `json:"tap_only,omitempty"` // of a login by grant: its client can show no number
+	Ticket     string          `json:"ticket,omitempty"`   // of a login by grant: key of the ticket that lets its user set up
 	Created    time.Time       `json:"created"`
 	Expires    time.Time       `json:"expires"`
 
@@ -102,6 +108,9 @@ type Login struct {
 	Number    string   `json:"number,omitempty"`    // to be typed on the phone; empty: the approval is tapped
 	Asked     []string `json:"asked,omitempty"`     // the phones that may answer, by enrollment
 	Delivery  Delivery `json:"delivery,omitempty"`
+	Flow      string   `json:"flow,omitempty"` // key of the login by grant that the approval satisfies
+
+	Approval string `json:"approval,omitempty"` // of a login by grant: key of the approval that its page has asked for last
 
 	State     State     `json:"state"`
 	Decided   time.Time `json:"decided,omitzero"`

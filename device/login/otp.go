@@ -36,42 +36,37 @@ func (s *Service) RedeemOTP(ctx context.Context, client, mfaToken, typed string,
 			o, err = s.otpBefore(tx, l, code)
 			return err
 		}
-		o, err = s.redeemOTP(tx, l, code, typo, actor)
+		l.Record.Collected = tx.Now() // the grant itself collects it
+		if err := s.redeemOTP(tx, l, code, typo, actor); err != nil {
+			return err
+		}
+		o, err = completed(tx, l)
 		return err
 	})
 	return o, err
 }
 
 // redeemOTP spends the code and satisfies a pending login by grant. A wrong code leaves the login pending, and is an event.
-func (s *Service) redeemOTP(tx *storage.Tx, l row, code otp.Code, typo error, actor audit.Actor) (Outcome, error) {
+func (s *Service) redeemOTP(tx *storage.Tx, l row, code otp.Code, typo error, actor audit.Actor) error {
 	e, err := device.SpendOTP(tx, l.UID, code, typo, actor.WithClient(l.Record.Client))
 	if errors.Is(err, device.ErrWrongOTP) {
 		facts := audit.Facts{audit.FactMethod: audit.Word(ByOTP), audit.FactWhy: audit.WhyCode}
-		return Outcome{}, errors.Join(err, audit.Record(tx, actor, eventOf(l, audit.AuthFailed, facts), audit.Detail{}))
+		return errors.Join(err, audit.Record(tx, actor, eventOf(l, audit.AuthFailed, facts), audit.Detail{}))
 	}
 	if err != nil {
-		return Outcome{}, err
+		return err
 	}
 	return s.satisfyByOTP(tx, l, e, code, actor)
 }
 
-// satisfyByOTP satisfies a login by grant by a code that the enrollment showed and that is spent, and collects it.
-func (s *Service) satisfyByOTP(tx *storage.Tx, l row, e *device.Enrollment, code otp.Code, actor audit.Actor) (Outcome, error) {
-	l.Record.Collected = tx.Now() // the grant itself collects it
+// satisfyByOTP satisfies a login by grant by a code that the enrollment showed and that is spent.
+func (s *Service) satisfyByOTP(tx *storage.Tx, l row, e *device.Enrollment, code otp.Code, actor audit.Actor) error {
 	d := decision{login: l, by: e, detail: e.Detail()}
 	if err := d.approve(tx, actor, ByOTP); err != nil {
-		return Outcome{}, err
-	}
-	u, err := user.Change(tx, l.UID, func(u *user.User) error {
-		countLogin(tx, u)
-		return nil
-	})
-	if err != nil {
-		return Outcome{}, err
+		return err
 	}
 	kept := recovery.Reply{Code: s.codes.HashForReply(l.UID, recovery.Code(code))}
-	return Outcome{UserID: u.ID, Login: *l.Record, Decided: l.Record.Decided},
-		recovery.KeepReply(tx, l.UID, replyKey(l), kept, l.Record.Expires.Sub(tx.Now()))
+	return recovery.KeepReply(tx, l.UID, replyKey(l), kept, l.Record.Expires.Sub(tx.Now()))
 }
 
 // otpBefore returns the outcome of a login that this same code has satisfied.

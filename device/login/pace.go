@@ -110,6 +110,16 @@ func (p *pace) pending(tx *storage.Tx, uid storage.UID) ([]row, error) {
 	return list, nil
 }
 
+// forget notes that the login under a key no longer counts as pending. What was asked still counts.
+func (p *pace) forget(key string) {
+	for i := range p.Recent {
+		if p.Recent[i].Key == key {
+			p.Recent[i].Key = ""
+			p.Recent[i].Expires = 0
+		}
+	}
+}
+
 // settle notes that a login was decided and no longer counts as pending.
 func settle(tx *storage.Tx, l row) error {
 	if l.Record.Challenge == "" {
@@ -119,11 +129,9 @@ func settle(tx *storage.Tx, l row) error {
 	if err != nil {
 		return err
 	}
-	at := slices.IndexFunc(p.Recent, func(r recent) bool { return r.Key == l.Key })
-	if at < 0 {
+	if !slices.ContainsFunc(p.Recent, func(r recent) bool { return r.Key == l.Key }) {
 		return nil
 	}
-	p.Recent[at].Key = ""
-	p.Recent[at].Expires = 0
+	p.forget(l.Key)
 	return paces.Put(tx, l.UID, thePace, p)
 }

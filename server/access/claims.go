@@ -49,6 +49,18 @@ type accessClaims struct {
 	Scope    string   `json:"scope,omitempty"`
 }
 
+// resultClaims are the claims of a result token: of a login that the browser client has completed.
+//
+// Source: app-api.md "The browser client".
+type resultClaims struct {
+	claims
+
+	AuthTime int64    `json:"auth_time"`
+	AMR      []string `json:"amr"`
+	TxID     string   `json:"txid"`
+	ID       string   `json:"jti"`
+}
+
 // managementClaims are the claims of a client's token for management calls. Only such a token has gty; no token about a
 // user does.
 //

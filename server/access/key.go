@@ -245,7 +245,7 @@ type key struct {
 
 	verified *verified // management tokens
 
-	idHeader, accessHeader, receiptHeader string // the JOSE header of each typ, encoded
+	idHeader, accessHeader, receiptHeader, resultHeader string // the JOSE header of each typ, encoded
 }
 
 // current returns the keys as of at most keyRefresh ago.
@@ -299,7 +299,12 @@ func (set *keySet) use(stored *signingKey) (*key, error) {
 			return &copied, nil
 		}
 	}
-	for typ, header := range map[string]*string{typID: &k.idHeader, typAccess: &k.accessHeader, typReceipt: &k.receiptHeader} {
+	for typ, header := range map[string]*string{
+		typID:      &k.idHeader,
+		typAccess:  &k.accessHeader,
+		typReceipt: &k.receiptHeader,
+		typResult:  &k.resultHeader,
+	} {
 		encoded, err := json.Marshal(joseHeader{Algorithm: stored.Public.Algorithm, Type: typ, KeyID: stored.Public.KeyID})
 		if err != nil {
 			return nil, err

@@ -13,6 +13,7 @@ const (
 	typID      = "JWT"
 	typAccess  = "at+jwt" // RFC 9068 §2.1
 	typReceipt = "tutela-receipt+jws"
+	typResult  = "tutela-result+jwt"
 )
 
 // Kinds lists every kind of token. When you add a kind, add it here, and add a row to each test that offers every kind in
@@ -22,6 +23,7 @@ var Kinds = append([]Kind{
 	{Name: "access_token", Typ: typAccess},
 	{Name: "management_token", Typ: typAccess}, // its audience and gty tell it from an access token
 	{Name: "receipt", Typ: typReceipt},
+	{Name: "result_token", Typ: typResult},
 	{Name: "client_secret"},
 	{Name: "ticket"},
 	{Name: "enrollment_tx_id"},

@@ -3,6 +3,7 @@ package access
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"tutela/storage"
 	"tutela/storage/keyring"
@@ -27,6 +28,8 @@ func (h *house) tokens(c Client, secret string) map[string]string {
 	made["management_token"], _, err = h.ManagementToken(h.ctx(), c, h.ManagementAudience(), nil)
 	must(h.t, err)
 	made["receipt"], err = h.SignReceipt(h.ctx(), []byte("{}"))
+	must(h.t, err)
+	made["result_token"], err = h.ResultToken(h.ctx(), c, login, "mfa_1", time.Minute)
 	must(h.t, err)
 	for _, kind := range keyring.Kinds {
 		made[string(kind)], err = h.ring.SignToken(kind, map[string]string{"aud": h.ManagementAudience(), "gty": grantOfManagement})

@@ -92,6 +92,23 @@ func (s *Service) AccessToken(ctx context.Context, c Client, l Login, audience s
 	return k.signClaims(k.accessHeader, claims)
 }
 
+// ResultToken makes the token of a login that the browser client has completed, for the client that asked. txID is the txid in
+// that client's mfa_token. The token lives for life.
+func (s *Service) ResultToken(ctx context.Context, c Client, l Login, txID string, life time.Duration) (string, error) {
+	k, err := s.signer(ctx, c.alg())
+	if err != nil {
+		return "", err
+	}
+	claims := resultClaims{
+		claims:   s.claims(l.UserID, c.ID, life),
+		AuthTime: l.At.Unix(),
+		AMR:      l.AMR,
+		TxID:     txID,
+		ID:       tokenID(),
+	}
+	return k.signClaims(k.resultHeader, claims)
+}
+
 // CheckAudience returns an error unless an access token about a user, which the client asks for, may have the audience. It
 // refuses audiences of ours, and every other client, which might take the token for one that it asked for itself. Empty means
 // the client.

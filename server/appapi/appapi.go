@@ -19,6 +19,7 @@ import (
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/server"
+	"tutela/server/access"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -29,6 +30,7 @@ type Services struct {
 	Logins   *login.Service
 	Backups  *backup.Service
 	Restores *restore.Service
+	Access   *access.Service
 	Epoch    func() storage.Epoch // the store's
 	WebPush  string               // the public key by which apps subscribe to Web Push, in base64url
 }
@@ -51,6 +53,7 @@ func Mount(s *server.Server, services Services) {
 	a.mountBackup()
 	a.mountRestore()
 	a.mountPush()
+	a.mountBrowser()
 }
 
 // caller is who makes a call, as far as its guard knows.
@@ -58,6 +61,7 @@ type caller struct {
 	proof      device.Proof // of a device that has proven itself; else zero
 	settled    bool         // let in for sure, or charged: nothing of this call is charged any more
 	credential string       // what the Authorization field holds, where the domain looks at it again
+	byTicket   bool         // the credential is a ticket, where a call takes something else too
 	actor      audit.Actor  // for the event log
 }
 

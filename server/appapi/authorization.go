@@ -16,6 +16,8 @@ const (
 	schemeAnyDevice = "deviceTokenOrJWT"
 	schemeBearer    = "bearer"
 	schemeTicket    = "ticket"
+	schemeStart     = "requestTokenOrTicket"
+	schemeFlow      = "transactionToken"
 )
 
 // maxTicketBytes bounds what is looked up as a ticket.
@@ -38,6 +40,18 @@ func describeSchemes(api huma.API) {
 		Description: "The device JWT, or the device token of the enrolment's answer."}
 	schemes[schemeBearer] = &huma.SecurityScheme{Type: "http", Scheme: "bearer",
 		Description: "The token that came with what is answered: txtkn with an approval, the restore token with a restore."}
+	schemes[schemeStart] = &huma.SecurityScheme{
+		Type:        "apiKey",
+		In:          "header",
+		Name:        "Authorization",
+		Description: `Bearer <the mfa_token of POST /mfa/start>, or Ticket id="<ticket>"`,
+	}
+	schemes[schemeFlow] = &huma.SecurityScheme{
+		Type:         "http",
+		Scheme:       "bearer",
+		BearerFormat: "JWT",
+		Description:  "The transaction_token of start-flow.",
+	}
 	schemes[schemeTicket] = &huma.SecurityScheme{
 		Type:        "apiKey",
 		In:          "header",

@@ -20,6 +20,8 @@ var guarded = map[string][]error{
 	"":              {},
 	schemeBearer:    {errAuthorization},
 	schemeTicket:    {errAuthorization, device.ErrTicket},
+	schemeStart:     {errAuthorization, device.ErrTicket},
+	schemeFlow:      {errAuthorization},
 	schemeDevice:    {errAuthorization, device.ErrClockSkew, device.ErrUnsigned, device.ErrSuspended, device.ErrNoEnrollment},
 	schemeAnyDevice: {errAuthorization, device.ErrClockSkew, device.ErrSuspended, device.ErrNoEnrollment},
 }
@@ -49,6 +51,14 @@ var refusals = map[string][]error{
 	"dispute-restore":       {restore.ErrNone},
 	"allow-restore":         {restore.ErrNone, restore.ErrNotReady},
 	"list-restores":         {},
+
+	"start-flow":             {errTransport, login.ErrBlocked, login.ErrTicketRequired},
+	"transaction-state":      {login.ErrBlocked, login.ErrTooManyPolls},
+	"send-push-notification": {errMethod, login.ErrEnrolsOnly, login.ErrNoLogin, login.ErrNoPhone, login.ErrTooMany},
+	"recover-account":        {login.ErrEnrolsOnly, login.ErrNoLogin, recovery.ErrWrongCode, recovery.ErrLimited},
+	"verify-otp":             {login.ErrNoLogin, device.ErrTicket, device.ErrWrongOTP, recovery.ErrLimited},
+	"send-sms":               {errMethod},
+	"sms-enroll":             {errMethod},
 }
 
 // refusalsOf returns how an operation behind a guard refuses, as its callers are told.

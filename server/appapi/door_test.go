@@ -20,6 +20,8 @@ var worthless = map[string]string{
 	schemeAnyDevice: "Bearer dt_guess",
 	schemeBearer:    "Bearer guess",
 	schemeTicket:    `Ticket id="guess"`,
+	schemeStart:     `Ticket id="guess"`,
+	schemeFlow:      "Bearer guess",
 }
 
 // bodied are the operations that a body may come with, by what they want to be shown.

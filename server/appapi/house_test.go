@@ -74,6 +74,7 @@ func openHouse(t testing.TB, h *house, to push.Carrier, change ...func(*server.C
 				Logins:   h.Logins,
 				Backups:  h.Backups,
 				Restores: h.Restores,
+				Access:   h.Access,
 				Epoch:    h.Store.Epoch,
 				WebPush:  webPushKey,
 			})

@@ -8,9 +8,11 @@ import (
 	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/otp"
 	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/server"
+	"tutela/server/access"
 	"tutela/storage"
 	"tutela/storage/keyring"
 )
@@ -34,6 +36,10 @@ var table = []wire{
 	{push.ErrAddress, http.StatusBadRequest, "invalid_body"},
 	{login.ErrNumberMissing, http.StatusBadRequest, "invalid_body"},
 	{backup.ErrInvalid, http.StatusBadRequest, "backup_invalid"},
+	{errTransport, http.StatusBadRequest, "invalid_body"},
+	{errMethod, http.StatusBadRequest, "method_not_available"},
+	{login.ErrPresence, http.StatusBadRequest, "method_not_available"},
+	{login.ErrTapOnly, http.StatusBadRequest, "method_not_available"},
 
 	{errAuthorization, http.StatusUnauthorized, "invalid_token"},
 	{device.ErrClockSkew, http.StatusUnauthorized, "clock_skew"},
@@ -44,16 +50,26 @@ var table = []wire{
 	{login.ErrAnswer, http.StatusUnauthorized, "invalid_token"},
 	{restore.ErrToken, http.StatusUnauthorized, "invalid_token"},
 	{restore.ErrProof, http.StatusUnauthorized, "invalid_token"},
+	{login.ErrFlow, http.StatusUnauthorized, "invalid_token"},
+	{access.ErrNoClient, http.StatusUnauthorized, "invalid_token"},
 
 	{device.ErrUnsigned, http.StatusForbidden, "insufficient_scope"},
+	{login.ErrEnrolsOnly, http.StatusForbidden, "insufficient_scope"},
+	{login.ErrTicketRequired, http.StatusForbidden, "ticket_required"},
 	{device.ErrSuspended, http.StatusForbidden, "enrollment_suspended"}, // never 404: the SDKs would forget the enrollment
 	{login.ErrNumber, http.StatusForbidden, "invalid_otp"},
+	{device.ErrWrongOTP, http.StatusForbidden, "invalid_otp"},
+	{otp.ErrTypo, http.StatusForbidden, "invalid_otp"},
 	{recovery.ErrTypo, http.StatusForbidden, "invalid_recovery_code"},
 	{recovery.ErrWrongCode, http.StatusForbidden, "invalid_recovery_code"},
 
 	{device.ErrTicket, http.StatusNotFound, "enrollment_transaction_not_found"},
 	{device.ErrNoEnrollment, http.StatusNotFound, "device_account_not_found"},
 	{login.ErrNoLogin, http.StatusNotFound, "login_transaction_not_found"},
+	{login.ErrBlocked, http.StatusNotFound, "login_transaction_not_found"},
+	{login.ErrUnknownUser, http.StatusNotFound, "device_account_not_found"},
+	{login.ErrRecovery, http.StatusNotFound, "device_account_not_found"},
+	{login.ErrNoPhone, http.StatusNotFound, "device_account_not_found"},
 	{backup.ErrNone, http.StatusNotFound, "backup_not_found"},
 	{restore.ErrNone, http.StatusNotFound, "restore_not_found"},
 
@@ -68,6 +84,8 @@ var table = []wire{
 	{device.ErrTooOften, http.StatusTooManyRequests, "too_many_attempts"},
 	{recovery.ErrLimited, http.StatusTooManyRequests, "too_many_attempts"},
 	{restore.ErrOften, http.StatusTooManyRequests, "too_many_attempts"},
+	{login.ErrTooMany, http.StatusTooManyRequests, "too_many_attempts"},
+	{login.ErrTooManyPolls, http.StatusTooManyRequests, "too_many_attempts"},
 	{server.ErrTooManyCalls, http.StatusTooManyRequests, "too_many_attempts"},
 }
 

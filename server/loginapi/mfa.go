@@ -3,6 +3,7 @@ package loginapi
 import (
 	"github.com/gofiber/fiber/v2"
 
+	"tutela/device"
 	"tutela/device/login"
 	"tutela/recovery/user"
 	"tutela/server/access"
@@ -31,7 +32,12 @@ func (a *API) startMFA(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
-	start := login.MFAStart{Client: client.ID, Actor: actorOf(c, client)}
+	start := login.MFAStart{
+		Client:  client.ID,
+		Name:    client.Name,
+		TapOnly: client.Presence == device.PresenceTap,
+		Actor:   actorOf(c, client),
+	}
 	if start.IP, start.Agent, err = browserOf(p); err != nil {
 		return err
 	}

@@ -22,11 +22,12 @@ type Kind string
 const (
 	TransactionToken Kind = "tutela-txtkn+jwt" // answers one approval on one phone
 	MFAToken         Kind = "tutela-mfa+jwt"   // carries one login through the MFA grants
+	FlowToken        Kind = "tutela-flow+jwt"  // carries a page of the browser client through its transaction
 )
 
 // Kinds lists them all. Whoever adds a kind adds it here, and a row to the test that offers each kind in the place
 // of each other.
-var Kinds = []Kind{TransactionToken, MFAToken}
+var Kinds = []Kind{TransactionToken, MFAToken, FlowToken}
 
 // ErrToken reports a token that we did not make, or made for something else.
 var ErrToken = storage.NewError(storage.Denied, "the token is not valid here")

@@ -1,0 +1,296 @@
+package device
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"tutela/device/otp"
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// Offer is an enrolment as a page of the browser client shows it until an authenticator confirms it.
+//
+// Source: guardian-wire.md §5.2, §5.3.
+type Offer struct {
+	Key     string        // of the ticket behind it, among the user's
+	ID      string        // of the future enrollment
+	Secret  string        // of its one-time codes, in base32
+	TxID    string        // enrollment_tx_id, which the QR code carries
+	Code    recovery.Code // counts from the moment of the confirmation; "" when the user keeps the one that she has
+	Factor  string        // what alone may be enrolled, as CheckFactor accepts it; "" means any
+	Expires time.Time
+}
+
+// offered is what only the page was told. A page that has lost the answer gets it again.
+type offered struct {
+	TxID string        `json:"tx_id"`
+	Code recovery.Code `json:"code,omitempty"`
+}
+
+// ofFlow reports whether the ticket was made by a page of the browser client.
+func (t *ticket) ofFlow() bool { return len(t.Flow) > 0 }
+
+// started reports whether the ticket was made by a page. All others were handed out, and a page can start from them.
+func (t *ticket) started() bool { return t.Root != "" || t.ofFlow() }
+
+// offerOf reads the offer of a ticket that a page of the browser client has made.
+func offerOf(key string, t *ticket) (Offer, error) {
+	var o offered
+	err := json.Unmarshal(t.Flow, &o)
+	return Offer{
+		Key:     key,
+		ID:      t.Enrollment,
+		Secret:  otp.Secret(t.Secret).String(),
+		TxID:    o.TxID,
+		Code:    o.Code,
+		Factor:  t.Factor,
+		Expires: t.Expires,
+	}, err
+}
+
+// drawnCode returns the recovery code that the ticket's page was told; "" when it was told none.
+func (t *foundTicket) drawnCode() (recovery.Code, error) {
+	if !t.Record.ofFlow() {
+		return "", nil
+	}
+	var o offered
+	err := json.Unmarshal(t.Record.Flow, &o)
+	return o.Code, err
+}
+
+// told is the Flow of a ticket that was used: its page is told nothing again.
+const told = `{}`
+
+// flowsKept bounds the enrolments that logins of a user offer at a time. Beyond it the oldest goes.
+const flowsKept = 32
+
+// Offer offers an enrolment to the page of a login, until the login is over. key is the login's: the same login gets the same
+// offer again. root is the key of the ticket that the login system has shown for the user, as TicketKey returns it; "" when it
+// has shown none. With it the enrolment is the ticket's, and spends it; without it, it is refused once the user has an active
+// enrollment.
+//
+// Errors: ErrTicket, when the ticket can enrol nobody any more, or the offer was used.
+func (s *Service) Offer(tx *storage.Tx, uid storage.UID, key, root string, until time.Time) (Offer, error) {
+	before, err := tickets.Get(tx, uid, key)
+	switch {
+	case err == nil && before.SpentBy == nil && tx.Now().Before(before.Expires):
+		return offerOf(key, before)
+	case err == nil:
+		return Offer{}, ErrTicket
+	case !errors.Is(err, storage.ErrNotFound):
+		return Offer{}, err
+	}
+	if root == "" {
+		if err := forgetFlows(tx, uid); err != nil {
+			return Offer{}, err
+		}
+		return s.offer(tx, uid, key, &ticket{Plain: true, Expires: until})
+	}
+	t, err := s.rootByKey(tx, uid, root)
+	if err != nil {
+		return Offer{}, err
+	}
+	if err := forgetStarts(tx, t); err != nil {
+		return Offer{}, err
+	}
+	return s.offer(tx, uid, key, &ticket{Root: root, Factor: t.Record.Factor, Expires: until})
+}
+
+// OfferByTicket offers the enrolment of a ticket to a page that shows the ticket. Every page gets an offer of its own.
+//
+// Errors: ErrTicket.
+func (s *Service) OfferByTicket(tx *storage.Tx, secret string) (storage.UID, Offer, error) {
+	t, _, err := s.rootTicket(tx, secret)
+	if err != nil {
+		return storage.UID{}, Offer{}, err
+	}
+	if t.spent() {
+		return t.UID, Offer{}, ErrTicket
+	}
+	if err := s.mayEnroll(tx, t); err != nil {
+		return t.UID, Offer{}, err
+	}
+	if err := forgetStarts(tx, t); err != nil {
+		return t.UID, Offer{}, err
+	}
+	o, err := s.offer(tx, t.UID, storage.NewUID().String(), &ticket{
+		Root:    t.Key,
+		Factor:  t.Record.Factor,
+		Expires: tx.Now().Add(startedLife),
+	})
+	return t.UID, o, err
+}
+
+// rootByKey reads a ticket that was handed out and can enrol now.
+//
+// Errors: ErrTicket.
+func (s *Service) rootByKey(tx *storage.Tx, uid storage.UID, key string) (*foundTicket, error) {
+	record, err := tickets.Get(tx, uid, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, ErrTicket
+	}
+	if err != nil {
+		return nil, err
+	}
+	t := &foundTicket{Row: storage.Row[ticket]{UID: uid, Key: key, Record: record}, root: record}
+	if t.spent() {
+		return nil, ErrTicket
+	}
+	return t, s.mayEnroll(tx, t)
+}
+
+// offer completes the ticket of an offer and writes it. The recovery code is drawn here and issued when the enrolment is
+// confirmed: until then it opens nothing.
+func (s *Service) offer(tx *storage.Tx, uid storage.UID, key string, t *ticket) (Offer, error) {
+	o := offered{TxID: storage.NewID("", ticketLength)}
+	holding, err := recovery.HoldingOf(tx, uid)
+	if err != nil {
+		return Offer{}, err
+	}
+	if holding.ByNobody() {
+		o.Code = recovery.DrawCode()
+	}
+	if t.Flow, err = json.Marshal(o); err != nil {
+		return Offer{}, err
+	}
+	r := Reserved{}.orNew()
+	t.Hash = s.ring.Hash(ticketPurpose, []byte(o.TxID))
+	t.Enrollment = r.ID
+	t.Secret = r.Secret
+	t.Created = tx.Now()
+	if err := tickets.Insert(tx, uid, key, t); err != nil {
+		return Offer{}, err
+	}
+	return offerOf(key, t)
+}
+
+// forgetFlows makes room for one more offer to a login of the user. It removes the oldest.
+func forgetFlows(tx *storage.Tx, uid storage.UID) error {
+	rows, err := tickets.All(tx, uid)
+	if err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(rows, func(row storage.Row[ticket]) bool { return !row.Record.ofFlow() || row.Record.Root != "" })
+	slices.SortFunc(rows, func(a, b storage.Row[ticket]) int {
+		return cmp.Or(a.Record.Created.Compare(b.Record.Created), cmp.Compare(a.Key, b.Key))
+	})
+	for len(rows) >= flowsKept {
+		if err := tickets.Delete(tx, uid, rows[0].Key); err != nil {
+			return err
+		}
+		rows = rows[1:]
+	}
+	return nil
+}
+
+// TicketKey returns the key of the ticket that secret is, or was started from, if it is the user's and can enrol now; else "".
+func (s *Service) TicketKey(tx *storage.Tx, uid storage.UID, secret string) (string, error) {
+	if secret == "" {
+		return "", nil
+	}
+	t, err := s.findTicket(tx, secret)
+	if err == nil && (t.UID != uid || t.spent() || t.Record.ofFlow() && t.Record.Root == "") {
+		return "", nil
+	}
+	if err == nil {
+		err = s.mayEnroll(tx, t)
+	}
+	if errors.Is(err, ErrTicket) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return cmp.Or(t.Record.Root, t.Key), nil
+}
+
+// MayStillEnroll reports whether the user's ticket with a key, as TicketKey returned it, can enrol now.
+func (s *Service) MayStillEnroll(tx *storage.Tx, uid storage.UID, key string) (bool, error) {
+	if key == "" {
+		return false, nil
+	}
+	_, err := s.rootByKey(tx, uid, key)
+	if errors.Is(err, ErrTicket) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Taken is what has become of an offer.
+type Taken struct {
+	Expires    time.Time   // of the offer
+	Open       bool        // nobody has confirmed it yet
+	Enrollment *Enrollment // that has confirmed the offer, and answers; nil while there is none
+	Unseen     bool        // its page does not know of the confirmation yet, and has a recovery code to show
+}
+
+// TakenOffer returns what has become of the user's offer with a key.
+//
+// Errors: ErrTicket, when there is no such offer.
+func TakenOffer(tx *storage.Tx, uid storage.UID, key string) (Taken, error) {
+	t, err := tickets.Get(tx, uid, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return Taken{}, ErrTicket
+	}
+	if err != nil {
+		return Taken{}, err
+	}
+	if t.SpentBy == nil {
+		return Taken{Expires: t.Expires, Open: true}, nil
+	}
+	e, err := Get(tx, uid, t.Enrollment)
+	if errors.Is(err, ErrNoEnrollment) || err == nil && !e.Answers() {
+		return Taken{Expires: t.Expires}, nil
+	}
+	if err != nil {
+		return Taken{}, err
+	}
+	unseen, err := t.unseen(tx, uid)
+	return Taken{Expires: t.Expires, Enrollment: e, Unseen: unseen}, err
+}
+
+// ConfirmOffer confirms the user's offer with a key by a one-time code, as ConfirmOTPIn confirms a ticket.
+//
+// Errors: those of ConfirmOTPIn.
+func (s *Service) ConfirmOffer(tx *storage.Tx, uid storage.UID, key string, code otp.Code, typo error, actor audit.Actor) (*Enrollment, error) {
+	record, err := tickets.Get(tx, uid, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, ErrTicket
+	}
+	if err != nil {
+		return nil, err
+	}
+	t, err := withRoot(tx, storage.Row[ticket]{UID: uid, Key: key, Record: record})
+	if err != nil {
+		return nil, err
+	}
+	e, _, err := s.confirmOTP(tx, t, code, typo, actor)
+	return e, err
+}
+
+// unseen reports whether the user still has the recovery code that the ticket's page was told, and nobody has said that it arrived.
+func (t *ticket) unseen(tx *storage.Tx, uid storage.UID) (bool, error) {
+	if t.Mark == "" {
+		return false, nil
+	}
+	mark, err := recovery.MarkOf(tx, uid)
+	if err != nil || mark != t.Mark {
+		return false, err
+	}
+	holding, err := recovery.HoldingOf(tx, uid)
+	return !holding.Arrived, err
+}
+
+// SawTaken notes that the page of an offer knows of the confirmation, and so shows the recovery code that it was told.
+func SawTaken(tx *storage.Tx, uid storage.UID, key string) error {
+	t, err := TakenOffer(tx, uid, key)
+	if err != nil || !t.Unseen {
+		return err
+	}
+	return recovery.Arrived(tx, uid)
+}
