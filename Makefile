@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run install test quick book check format vet lint demo bench fuzz soak build go gcc node clean
+.PHONY: help run install test quick book check format vet lint demo bench fuzz soak build go gcc node chromium clean
 
 # Where the official tarball puts Go, and where Debian does not look.
 export PATH := $(PATH):/usr/local/go/bin
@@ -32,7 +32,7 @@ run: build ## build, and serve on http://localhost:8080 with the data in ./data
 install: build ## put tutela on the PATH: in /usr/local/bin, or with PREFIX=~/.local in ~/.local/bin
 	@install -D -m 0755 $(TUTELA) "$(DESTDIR)$(PREFIX)/bin/tutela" && echo "installed $(DESTDIR)$(PREFIX)/bin/tutela"
 
-test: check gcc node ## check the format, vet, lint, and run every test with the race detector
+test: check gcc node chromium ## check the format, vet, lint, and run every test with the race detector
 	@race=-race; command -v gcc >/dev/null || race=; \
 	go test $$race -p 2 -timeout 14m ./...
 
@@ -106,3 +106,10 @@ node:
 		as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
 		{ $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends nodejs npm; } >/dev/null 2>&1; \
 	} || { echo "cannot install node and npm, for which the examples of docs/ are written: they are not tested, in CI not at all"; [ -z "$${CI:-}" ]; }
+
+# The browser client is tested in a real browser. That is large: only CI installs it, elsewhere the tests say that they miss it.
+chromium:
+	@[ -z "$${CI:-}" ] || command -v chromium >/dev/null || { \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+		{ $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1; \
+	} || { echo "cannot install chromium, in which the browser client is tested"; exit 1; }

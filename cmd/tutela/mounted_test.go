@@ -105,6 +105,7 @@ func mountOn(t testing.TB, wrap func(storage.Engine) storage.Engine) *mounted {
 		PublicURLs: []string{m.url},
 		Log:        log,
 		Meter:      m.house.meter,
+		Origin:     m.house.allowsOrigin,
 	})
 	m.must(err)
 	m.house.mount(m.server, log)
