@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"tutela/device/push"
@@ -68,7 +69,11 @@ func (s *Service) Deliver(ctx context.Context, d Dispatch) Delivery {
 		if failed := s.recordSetup(ctx, d, word); failed != nil {
 			err = errors.Join(err, failed)
 		}
-		return Delivery{Err: outbox.UnreachableSaying(word, err), Failure: d.failure(audit.WhySetup, word)}
+		failure := d.failure(audit.WhySetup, word)
+		if d.To.Service == push.WebPush || r.Reason == ofSomeApps {
+			return Delivery{Err: outbox.Doubtful(d.UID.String(), word, d.slowly(err)), Failure: failure}
+		}
+		return Delivery{Err: outbox.UnreachableSaying(word, err), Failure: failure}
 	case push.Mismatch:
 		return Delivery{Err: outbox.Doubtful(d.UID.String(), word, d.slowly(err)), Failure: d.failure(audit.WhyMismatch, word)}
 	case push.Unfit:
@@ -102,16 +107,27 @@ func (d Dispatch) slowly(err error) error {
 	return fmt.Errorf("%w: %w", push.ErrRefused.After(pause), err)
 }
 
-// ofOneToken is APNs' word for a phone, and not a server, that is sent too much.
-const ofOneToken = "TooManyRequests"
+// Words and answers that are about some addresses of a service and not all: others who use the service are not to wait for them. A host
+// of Web Push answers 401 and 403 for a subscription that was made with another server's VAPID key.
+const (
+	ofOneToken = "TooManyRequests"        // APNs', for a phone, and not a server, that is sent too much
+	ofSomeApps = "THIRD_PARTY_AUTH_ERROR" // FCM's, for iPhones and browsers: Android phones get their messages all the same
+)
 
-// busy leaves the service alone for as long as it asks.
+// busy leaves the service alone for as long as it asks. When it may be one phone that is sent too much, this message alone waits
+// so long, until several users' have been answered so.
 func (d Dispatch) busy(r *push.Refusal, word string, err error) Delivery {
 	failure := d.failure(audit.WhyBusy, word)
-	if r.Reason == ofOneToken {
-		return Delivery{Err: d.slowly(err), Failure: failure}
+	if r.Status != http.StatusTooManyRequests {
+		return Delivery{Err: outbox.UnreachableSaying(word, err), Failure: failure}
 	}
-	return Delivery{Err: outbox.UnreachableSaying(word, err), Failure: failure}
+	if r.After == 0 {
+		err = d.slowly(err)
+	}
+	if r.Reason != ofOneToken {
+		err = outbox.Doubtful(d.UID.String(), word, err)
+	}
+	return Delivery{Err: err, Failure: failure}
 }
 
 // taken notes that a message was taken. An address that was lost is well again, for all enrollments that have it.
