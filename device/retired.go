@@ -24,7 +24,9 @@ func forgetRetired(tx *storage.Tx, uid storage.UID) error {
 	for _, e := range retired[min(len(retired), MostRetired):] {
 		err = errors.Join(err,
 			enrollments.Delete(tx, uid, e.ID),
-			histories.Delete(tx, uid, e.ID))
+			histories.Delete(tx, uid, e.ID),
+			losses.Delete(tx, uid, lossKey(e.ID, false)),
+			losses.Delete(tx, uid, lossKey(e.ID, true)))
 	}
 	return err
 }

@@ -91,10 +91,13 @@ func (b *breaker) failed(now time.Time, probe bool, t trouble) (opened bool) {
 }
 
 // doubted counts a failure for which either the destination is to blame or the entry. The destination has answered: so a
-// breaker that opened since it did not is closed.
+// breaker that opened since it did not is closed, unless the attempt began before it opened.
 func (b *breaker) doubted(now time.Time, probe bool, t trouble) breakerChange {
 	change := breakerStays
 	if b.openings > 0 && !b.byDoubt {
+		if !probe {
+			return breakerStays // it may have asked to be left alone since
+		}
 		change = breakerClosed
 		*b = breaker{doubts: b.doubts}
 		probe = false

@@ -143,3 +143,22 @@ func TestBreaker_IsOneForAllKindsThatGoThroughAProvider(t *testing.T) {
 		}
 	})
 }
+
+func TestDoubtful_AnAnswerFromBeforeEndsNoHoldThatTheDestinationHasAskedForSince(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		answer := make(chan struct{})
+		h.send(func(_ context.Context, e entry) (outbox.Then, error) {
+			if e.Payload == "busy" {
+				return nil, outbox.Unreachable(storage.NewError(storage.Unavailable, "busy").After(time.Minute))
+			}
+			<-answer
+			return nil, outbox.Doubtful("mallory", "BadDeviceToken", errRefused)
+		})
+		h.addAndWait("slow")
+		h.addAndWait("busy")
+		h.expectBreaker("asked to be left alone", outbox.Open)
+		close(answer)
+		synctest.Wait()
+		h.expectBreaker("after the answer to a message of before", outbox.Open)
+	})
+}
