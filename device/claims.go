@@ -46,7 +46,7 @@ func (c *Claims) Life(longest time.Duration) (issued, expires time.Time, err err
 		return issued, expires, ErrClaims.With("the token lacks iat or exp")
 	}
 	for _, t := range []float64{*c.Issued, *c.Expires} {
-		if math.IsNaN(t) || t < 0 || t > maxNumericDate {
+		if !isDate(t) {
 			return issued, expires, ErrClaims.With("iat or exp is no time")
 		}
 	}
@@ -55,6 +55,11 @@ func (c *Claims) Life(longest time.Duration) (issued, expires time.Time, err err
 		return issued, expires, ErrClaims.With("exp must lie after iat, by at most %v", longest)
 	}
 	return numericDate(*c.Issued), numericDate(*c.Expires), nil
+}
+
+// isDate reports whether a number of seconds is a date.
+func isDate(seconds float64) bool {
+	return !math.IsNaN(seconds) && seconds >= 0 && seconds <= maxNumericDate
 }
 
 func numericDate(seconds float64) time.Time {

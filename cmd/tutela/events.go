@@ -153,6 +153,7 @@ func factsOf(e operator.Event) []string {
 		{"successor", e.Detail.Successor},
 		{"backup", e.Detail.Backup},
 		{"reason", e.Detail.Text},
+		{"shown", e.Detail.Shown},
 		{"sudo", e.Detail.Sudo},
 		{"damage", e.Damage},
 	} {

@@ -145,6 +145,8 @@ func (m *mounted) right(r route) []string {
 		return bearer(string(keyring.FlowToken))
 	case r.path == "/api/resolve-transaction":
 		return bearer(string(keyring.TransactionToken))
+	case strings.HasPrefix(r.path, "/rich-consents/"):
+		return []string{"Authorization", "MFA-DPoP " + m.held[string(keyring.TransactionToken)], "MFA-DPoP", m.consentProof()}
 	case strings.HasPrefix(r.path, "/api/v2/"):
 		return bearer("management_token")
 	case strings.HasPrefix(r.path, "/api/device-accounts/"), strings.HasSuffix(r.path, "/veto"), strings.HasSuffix(r.path, "/allow"), strings.HasSuffix(r.path, "/dispute"):

@@ -14,7 +14,7 @@ import (
 
 // more are the kinds of proofs that access.Kinds does not list: what a phone signs, what a person types, what a
 // browser holds.
-var more = []string{"device_jwt", "challenge_response", "restore_proof", "manifest", "recovery_code", "page_session"}
+var more = []string{"device_jwt", "challenge_response", "restore_proof", "consent_proof", "manifest", "recovery_code", "page_session"}
 
 // slot is a place in which a call takes a proof.
 type slot struct {
@@ -112,6 +112,23 @@ var slots = []slot{
 		},
 	},
 	{
+		route: "GET /rich-consents/:id",
+		place: "Authorization: MFA-DPoP",
+		takes: []string{string(keyring.TransactionToken)},
+		offer: func(m *mounted, proof string) reply {
+			return m.call("GET", "/rich-consents/"+m.waiting.ConsentID, "", "Authorization", "MFA-DPoP "+proof, "MFA-DPoP", m.consentProof())
+		},
+	},
+	{
+		route: "GET /rich-consents/:id",
+		place: "MFA-DPoP",
+		takes: []string{"consent_proof"},
+		offer: func(m *mounted, proof string) reply {
+			return m.call("GET", "/rich-consents/"+m.waiting.ConsentID, "",
+				"Authorization", "MFA-DPoP "+m.held[string(keyring.TransactionToken)], "MFA-DPoP", proof)
+		},
+	},
+	{
 		route: "POST /api/restores/:id/recovery-code",
 		place: "recovery_code",
 		takes: []string{"recovery_code"},
@@ -160,6 +177,21 @@ var slots = []slot{
 		takes: []string{string(keyring.MFAToken)},
 		offer: func(m *mounted, proof string) reply {
 			return m.form("/oauth/token", "grant_type", access.GrantRecoveryCode, "mfa_token", proof, "recovery_code", m.held["recovery_code"])
+		},
+	},
+	{
+		route: "POST /oauth/token",
+		place: "mfa_token with a one-time code",
+		takes: []string{string(keyring.MFAToken)},
+		offer: func(m *mounted, proof string) reply {
+			return m.form("/oauth/token", "grant_type", access.GrantOTP, "mfa_token", proof, "otp", m.otp())
+		},
+	},
+	{
+		route: "POST /oauth/token",
+		place: "otp", // it takes six digits, which are none of the kinds
+		offer: func(m *mounted, proof string) reply {
+			return m.form("/oauth/token", "grant_type", access.GrantOTP, "mfa_token", m.held[string(keyring.MFAToken)], "otp", proof)
 		},
 	},
 	{

@@ -46,9 +46,10 @@ type mounted struct {
 	caller *http.Client
 	log    *logLines
 
-	client credentialPair    // may do everything
-	phone  *phone.Phone      // of maria: enrolled, and with a backup
-	held   map[string]string // a secret of each kind that is good now
+	client  credentialPair    // may do everything
+	phone   *phone.Phone      // of maria: enrolled, and with a backup
+	held    map[string]string // a secret of each kind that is good now
+	waiting phone.Approval    // what maria's phone is asked, with a message to show
 
 	restoreID string  // of the restore that is open
 	known     []route // the server's; see routes
@@ -251,10 +252,12 @@ func (m *mounted) furnishLogin() {
 
 	m.furnishFlow()
 
-	m.held["auth_req_id"] = m.ok(m.form("/bc-authorize", "scope", "openid", "login_hint", "maria")).member("auth_req_id")
+	m.held["auth_req_id"] = m.ok(m.form("/bc-authorize", "scope", "openid", "login_hint", "maria", "binding_message", "Sign in")).member("auth_req_id")
 	asked, err = m.phone.Approvals(ctx, 0, nil)
 	m.must(err)
+	m.waiting = asked[0]
 	m.held[string(keyring.TransactionToken)] = asked[0].Token
+	m.held["consent_proof"] = m.consentProof()
 	m.held["challenge_response"] = m.signed(map[string]any{
 		"iss": m.phone.Identifier(), "sub": asked[0].Challenge, "aud": m.url + "/api/resolve-transaction",
 		"auth0_guardian_method": "push", "auth0_guardian_accepted": false, "exp": time.Now().Add(30 * time.Second).Unix(),
@@ -278,6 +281,22 @@ func (m *mounted) startFlow(requestToken string) []string {
 	m.t.Helper()
 	started := m.ok(m.call("POST", "/api/start-flow", "", "Authorization", "Bearer "+requestToken))
 	return []string{"Authorization", "Bearer " + started.member("transaction_token")}
+}
+
+// consentProof signs a proof that maria's phone asks what it is asked about. Each counts once.
+func (m *mounted) consentProof() string {
+	m.t.Helper()
+	proof, err := m.phone.ConsentProof(m.waiting)
+	m.must(err)
+	return proof
+}
+
+// otp is the one-time code that maria's phone shows.
+func (m *mounted) otp() string {
+	m.t.Helper()
+	code, err := m.phone.OneTimeCode()
+	m.must(err)
+	return code.Code
 }
 
 // furnishRestore opens a restore of maria's backup by a new installation, and signs what else a phone signs.

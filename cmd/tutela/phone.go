@@ -32,6 +32,7 @@ type phoneCmd struct {
 	Reinstall phoneReinstallCmd `cmd:"" help:"Remove the app and install it again."`
 	Restore   phoneRestoreCmd   `cmd:"" help:"Bring this phone back with the recovery code."`
 	Status    phoneStatusCmd    `cmd:"" help:"Show what this phone holds and what the server knows of it."`
+	Code      phoneOTPCmd       `cmd:"" help:"Show the one-time code."`
 	Practise  phonePractiseCmd  `cmd:"" help:"Check the saved recovery code without spending it."`
 	Ring      phoneRingCmd      `cmd:"" help:"Be a push service of this phone's own, and show what comes."`
 	Notices   phoneNoticesCmd   `cmd:"" help:"Show what this phone was told."`

@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -104,7 +106,9 @@ func (c *phoneCmd) showApproval(ctx context.Context, p *phone.Phone, a phone.App
 	line("what", a.BindingMessage)
 	if a.ConsentID != "" {
 		if consent, err := p.Consent(ctx, a); err == nil { // no details to show is an ordinary answer
-			line("what", consent.Requested.BindingMessage)
+			for _, detail := range consent.Requested.AuthorizationDetails {
+				line("of it", detailText(detail))
+			}
 		}
 	}
 	if a.Location != nil {
@@ -122,6 +126,28 @@ func (c *phoneCmd) showApproval(ctx context.Context, p *phone.Phone, a phone.App
 		c.say("\n  Yes\n      tutela phone approve%s\n", which)
 	}
 	c.say("  Not you?\n      tutela phone deny%s --reason not_me\n", which)
+}
+
+// detailText shows an object of authorization_details in one line: its type, and its other members in the order of their names.
+func detailText(detail json.RawMessage) string {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(detail, &members) != nil {
+		return string(detail)
+	}
+	text := func(name string) string {
+		var plain string
+		if json.Unmarshal(members[name], &plain) == nil {
+			return plain
+		}
+		return string(members[name])
+	}
+	parts := []string{text("type")}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		if name != "type" {
+			parts = append(parts, name+" "+text(name))
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 func browserOn(s phone.Source) string {

@@ -91,6 +91,12 @@ var repeatedCalls = []repeated{
 				"Authorization", "Bearer "+m.held[string(keyring.TransactionToken)])
 		}
 	}},
+	{name: "read what a login is about", done: answers(401, "invalid_token"), prepare: func(m *mounted) func() reply {
+		return func() reply {
+			return m.call("GET", "/rich-consents/"+m.waiting.ConsentID, "", "MFA-DPoP", m.held["consent_proof"],
+				"Authorization", "MFA-DPoP "+m.held[string(keyring.TransactionToken)])
+		}
+	}},
 	{name: "put a backup", prepare: func(m *mounted) func() reply {
 		return func() reply {
 			return m.call("PUT", m.fill("/api/device-accounts/:id")+"/backup", "", "Content-Type", "application/octet-stream",
@@ -199,6 +205,9 @@ var repeatedCalls = []repeated{
 	{name: "start a login by code", leaves: []string{"login", "pace"}, prepare: formed("/mfa/start", fixed("user_id", "maria"))},
 	{name: "log in by code", prepare: formed("/oauth/token", func(m *mounted) []string {
 		return []string{"grant_type", access.GrantRecoveryCode, "mfa_token", m.held[string(keyring.MFAToken)], "recovery_code", m.held["recovery_code"]}
+	})},
+	{name: "log in by a one-time code", prepare: formed("/oauth/token", func(m *mounted) []string {
+		return []string{"grant_type", access.GrantOTP, "mfa_token", m.held[string(keyring.MFAToken)], "otp", m.otp()}
 	})},
 	{name: "a management token", prepare: formed("/oauth/token", func(m *mounted) []string {
 		return []string{"grant_type", access.GrantClientCredentials, "audience", m.url + "/api/v2/"}

@@ -205,6 +205,7 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, found row, e *device.En
 		facts:  a.facts(l, e),
 		detail: a.detail(e),
 	}
+	l.noteConsent(e, d.facts, &d.detail)
 	switch {
 	case l.Wrong:
 		d.facts[audit.FactWhy] = audit.WhyNumber

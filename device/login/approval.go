@@ -50,6 +50,7 @@ func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error)
 		NumberMatching:   l.Number != "",
 		BindingMessage:   l.Message,
 		ClientName:       l.ClientName,
+		ConsentID:        s.consentID(asked),
 		Life:             left,
 	}
 	if l.IP != "" {

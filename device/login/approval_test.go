@@ -35,7 +35,7 @@ func TestApprovals_HaveTheKeysOfThePushMessage(t *testing.T) {
 			"txtkn": m.TransactionToken, "dai": p.Enrolled.ID, "c": m.Challenge, "d": "2026-03-01T12:00:00.123Z", "sh": publicURL,
 			"s":  map[string]any{"b": map[string]any{"n": "Firefox", "v": "128"}, "os": map[string]any{"n": "Linux"}},
 			"l":  map[string]any{"n": "198.51.100.7"},
-			"nm": true, "bm": "pay 5",
+			"nm": true, "bm": "pay 5", "txlnkid": m.ConsentID,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			h.t.Error(diff)

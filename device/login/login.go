@@ -112,6 +112,8 @@ type Login struct {
 
 	Approval string `json:"approval,omitempty"` // of a login by grant: key of the approval that its page has asked for last
 
+	Shown map[string]shown `json:"shown,omitempty"` // what phones were shown of its details, by enrollment
+
 	State     State     `json:"state"`
 	Decided   time.Time `json:"decided,omitzero"`
 	By        string    `json:"by,omitempty"`    // the enrollment that decided

@@ -27,21 +27,13 @@ type Consent struct {
 //
 // Source: guardian-wire.md §4.5; RFC 9449 for the shape of the proof.
 func (p *Phone) Consent(ctx context.Context, a Approval) (Consent, error) {
-	e, err := p.enrolled()
-	if err != nil {
-		return Consent{}, err
-	}
-	address := strings.Replace(p.Base(), "/appliance-mfa", "", 1) + "/rich-consents/" + url.PathEscape(a.ConsentID)
-	hash := sha256.Sum256([]byte(a.Token))
-	proof, err := p.sign(ConsentProof, e.Key, map[string]any{
-		"htu": address, "htm": http.MethodGet, "ath": b64.EncodeToString(hash[:]), "jti": rand.Text(), "iat": p.seconds(p.now()),
-	})
+	proof, err := p.ConsentProof(a)
 	if err != nil {
 		return Consent{}, err
 	}
 	response, err := p.Do(ctx, Call{
 		Method:        http.MethodGet,
-		URL:           address,
+		URL:           p.consentAddress(a),
 		Authorization: "MFA-DPoP " + a.Token,
 		Header:        map[string]string{"MFA-DPoP": proof},
 	})
@@ -51,4 +43,25 @@ func (p *Phone) Consent(ctx context.Context, a Approval) (Consent, error) {
 	var consent Consent
 	err = response.decode(&consent)
 	return consent, err
+}
+
+// ConsentProof signs a proof that this phone asks for the details of an approval. The server takes each proof once.
+func (p *Phone) ConsentProof(a Approval) (string, error) {
+	e, err := p.enrolled()
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.Sum256([]byte(a.Token))
+	return p.sign(ConsentProof, e.Key, map[string]any{
+		"htu": p.consentAddress(a),
+		"htm": http.MethodGet,
+		"ath": b64.EncodeToString(hash[:]),
+		"jti": rand.Text(),
+		"iat": p.seconds(p.now()),
+	})
+}
+
+// consentAddress returns where the details of an approval are: beside the API, not below appliance-mfa.
+func (p *Phone) consentAddress(a Approval) string {
+	return strings.Replace(p.Base(), "/appliance-mfa", "", 1) + "/rich-consents/" + url.PathEscape(a.ConsentID)
 }

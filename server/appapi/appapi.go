@@ -49,6 +49,7 @@ func Mount(s *server.Server, services Services) {
 	a.mountEnroll()
 	a.mountAccount()
 	a.mountApprovals()
+	a.mountConsents()
 	a.mountNotices()
 	a.mountBackup()
 	a.mountRestore()
@@ -78,6 +79,12 @@ var (
 	byAnyDevice = guard{schemeAnyDevice, func(a *api, asked server.Asked, c *caller) error { return a.proveOwn(asked, c, false) }}
 	byAnswer    = guard{schemeBearer, func(a *api, asked server.Asked, c *caller) (err error) {
 		if c.credential, err = bearer(asked.Header("Authorization")); err != nil {
+			return err
+		}
+		return a.Logins.CheckTransaction(c.credential)
+	}}
+	byAsked = guard{schemePossession, func(a *api, asked server.Asked, c *caller) (err error) {
+		if c.credential, err = possessed(asked.Header("Authorization")); err != nil {
 			return err
 		}
 		return a.Logins.CheckTransaction(c.credential)

@@ -18,6 +18,8 @@ const (
 	schemeTicket    = "ticket"
 	schemeStart     = "requestTokenOrTicket"
 	schemeFlow      = "transactionToken"
+
+	schemePossession = "mfaDPoP"
 )
 
 // maxTicketBytes bounds what is looked up as a ticket.
@@ -52,6 +54,12 @@ func describeSchemes(api huma.API) {
 		BearerFormat: "JWT",
 		Description:  "The transaction_token of start-flow.",
 	}
+	schemes[schemePossession] = &huma.SecurityScheme{
+		Type:        "apiKey",
+		In:          "header",
+		Name:        "Authorization",
+		Description: "MFA-DPoP <txtkn>, with a proof of possession of the enrolled key in the field MFA-DPoP.",
+	}
 	schemes[schemeTicket] = &huma.SecurityScheme{
 		Type:        "apiKey",
 		In:          "header",
@@ -69,6 +77,19 @@ func bearer(field string) (string, error) {
 	token, ok := credentials(field, "Bearer")
 	if !ok || len(token) > device.MaxTokenBytes || !isToken68(token) {
 		return "", errAuthorization.With("the call wants Authorization: Bearer and a token")
+	}
+	return token, nil
+}
+
+// possessed takes the txtkn out of an Authorization field that is bound to a key: MFA-DPoP and the token.
+//
+// Errors: errAuthorization.
+//
+// Source: guardian-wire.md §4.5.
+func possessed(field string) (string, error) {
+	token, ok := credentials(field, "MFA-DPoP")
+	if !ok || len(token) > device.MaxTokenBytes || !isToken68(token) {
+		return "", errAuthorization.With("the call wants Authorization: MFA-DPoP and the txtkn")
 	}
 	return token, nil
 }

@@ -17,8 +17,11 @@ import (
 
 // guarded are the errors with which each guard, or the domain for it, refuses a call.
 var guarded = map[string][]error{
-	"":              {},
-	schemeBearer:    {errAuthorization},
+	"":           {},
+	schemeBearer: {errAuthorization},
+
+	schemePossession: {errAuthorization, device.ErrPossession},
+
 	schemeTicket:    {errAuthorization, device.ErrTicket},
 	schemeStart:     {errAuthorization, device.ErrTicket},
 	schemeFlow:      {errAuthorization},
@@ -35,6 +38,7 @@ var refusals = map[string][]error{
 	"check-recovery-code":   {recovery.ErrLimited},
 	"resolve-transaction":   {login.ErrAnswer, device.ErrClockSkew, device.ErrSuspended, login.ErrNumber, login.ErrNoLogin},
 	"list-approvals":        {},
+	"get-rich-consent":      {login.ErrNoLogin, login.ErrNoConsent, device.ErrSuspended, login.ErrConsentOften},
 	"list-notices":          {},
 	"put-backup":            {backup.ErrInvalid, backup.ErrShrinks, backup.ErrConflict, backup.ErrTooLarge, device.ErrTooOften},
 	"get-backup":            {backup.ErrNone},

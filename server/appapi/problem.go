@@ -52,6 +52,7 @@ var table = []wire{
 	{restore.ErrProof, http.StatusUnauthorized, "invalid_token"},
 	{login.ErrFlow, http.StatusUnauthorized, "invalid_token"},
 	{access.ErrNoClient, http.StatusUnauthorized, "invalid_token"},
+	{device.ErrPossession, http.StatusUnauthorized, "invalid_token"},
 
 	{device.ErrUnsigned, http.StatusForbidden, "insufficient_scope"},
 	{login.ErrEnrolsOnly, http.StatusForbidden, "insufficient_scope"},
@@ -70,6 +71,7 @@ var table = []wire{
 	{login.ErrUnknownUser, http.StatusNotFound, "device_account_not_found"},
 	{login.ErrRecovery, http.StatusNotFound, "device_account_not_found"},
 	{login.ErrNoPhone, http.StatusNotFound, "device_account_not_found"},
+	{login.ErrNoConsent, http.StatusNotFound, "consent_not_found"},
 	{backup.ErrNone, http.StatusNotFound, "backup_not_found"},
 	{restore.ErrNone, http.StatusNotFound, "restore_not_found"},
 
@@ -83,6 +85,7 @@ var table = []wire{
 
 	{device.ErrTooOften, http.StatusTooManyRequests, "too_many_attempts"},
 	{recovery.ErrLimited, http.StatusTooManyRequests, "too_many_attempts"},
+	{login.ErrConsentOften, http.StatusTooManyRequests, "too_many_attempts"},
 	{restore.ErrOften, http.StatusTooManyRequests, "too_many_attempts"},
 	{login.ErrTooMany, http.StatusTooManyRequests, "too_many_attempts"},
 	{login.ErrTooManyPolls, http.StatusTooManyRequests, "too_many_attempts"},

@@ -306,6 +306,7 @@ func (a *api) event(e audit.Entry, u user.User, client string) logEvent {
 	for name, text := range map[string]string{
 		"by": e.By, "sudo": e.Detail.Sudo, "device": e.Detail.Device, "reason": e.Detail.Text,
 		"enrollment": e.Detail.Enrollment, "successor": e.Detail.Successor, "backup": e.Detail.Backup,
+		"shown": e.Detail.Shown,
 	} {
 		if text != "" {
 			out.Details[name] = text

@@ -98,6 +98,8 @@ type Detail struct {
 	Enrollment string `json:"enrollment,omitempty"`
 	Successor  string `json:"successor,omitempty"` // the enrollment that took its place
 	Backup     string `json:"backup,omitempty"`
+
+	Shown string `json:"shown,omitempty"` // base64url of the SHA-256 of the details of a login, as the phone was shown them
 }
 
 // Entry is an event as read, with its detail when that is still there.

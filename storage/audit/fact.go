@@ -12,6 +12,7 @@ const (
 	FactChannel    Fact = "channel"      // through which a recovery code was tried
 	FactCode       Fact = "code"         // CodeFresh, when an answer that was given again brought another recovery code
 	FactClock      Fact = "clock"        // how the clock was settled: a storage.Settlement
+	FactConsent    Fact = "consent"      // whether the phone that answered was shown the details of the login: one of the Consent words
 	FactDevice     Fact = "device"       // what a phone has changed of itself: one of the Device words
 	FactEarlier    Fact = "earlier"      // EarlierRevoked, when a backup's earlier handles were ended
 	FactFolded     Fact = "folded"       // FoldedOthers or FoldedOlder
@@ -72,6 +73,12 @@ const (
 const (
 	AddressLost Word = "lost"
 	AddressOK   Word = "ok"
+)
+
+// Whether the phone that answered was shown the details of the login.
+const (
+	ConsentShown  Word = "shown"
+	ConsentUnseen Word = "unseen" // there are authorization_details, and it has not asked for them
 )
 
 // CodeFresh says that the recovery code was replaced, since nobody can have got it.
