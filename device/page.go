@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"tutela/device/otp"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -36,6 +37,7 @@ type TicketPage struct {
 type StartedTicket struct {
 	URI      string // the text of the QR code; empty once enrolled
 	TxID     string // what the person can type instead; empty once enrolled
+	Secret   string // what she can type into an app that only shows codes, base32; empty once enrolled
 	Expires  time.Time
 	Enrolled bool
 	Phone    string // the name of the phone that has enrolled
@@ -118,6 +120,7 @@ func (s *Service) showStarted(tx *storage.Tx, t *foundTicket, session, account s
 	shown := &StartedTicket{Expires: t.Record.Expires, Enrolled: t.Record.SpentBy != nil}
 	if !shown.Enrolled {
 		shown.TxID = txIDOf(t.Record.Root, session)
+		shown.Secret = otp.Secret(t.Record.Secret).String()
 		shown.URI = s.EnrollmentURI(account, shown.TxID, t.reserved())
 		return shown, nil
 	}

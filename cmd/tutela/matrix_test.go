@@ -214,6 +214,15 @@ var slots = []slot{
 	pageSlot("GET /mfa/enrollment"),
 	pageSlot("POST /mfa/enrollment/start"),
 	pageSlot("POST /mfa/enrollment/code"),
+	{
+		route: "POST /mfa/enrollment/otp",
+		place: "ticket",
+		takes: []string{"ticket"},
+		offer: func(m *mounted, proof string) reply {
+			return m.call("POST", "/mfa/enrollment/otp", values("ticket", proof), "Content-Type", formType, "Cookie", pageCookie(proof, m.held["page_session"]))
+		},
+		wants: func(r reply) bool { return strings.Contains(string(r.body), "A code has six digits") },
+	},
 	pageSlot("GET /mfa/enrollment/scan"),
 	pageSlot("GET /mfa/enrollment/code"),
 	{
@@ -235,6 +244,7 @@ var slots = []slot{
 	},
 	// Where a browser goes that is sent back to the address of a form: there is nothing.
 	{route: "GET /mfa/enrollment/start", place: "none", offer: func(m *mounted, _ string) reply { return m.call("GET", "/mfa/enrollment/start", "") }},
+	{route: "GET /mfa/enrollment/otp", place: "none", offer: func(m *mounted, _ string) reply { return m.call("GET", "/mfa/enrollment/otp", "") }},
 	secretSlot("POST /bc-authorize", false, "scope", "openid", "login_hint", "maria"),
 	secretSlot("POST /bc-authorize", true, "scope", "openid", "login_hint", "maria"),
 	secretSlot("POST /mfa/start", false, "user_id", "maria"),

@@ -7,6 +7,8 @@ import (
 
 	"tutela/device/phone"
 	"tutela/server/access"
+	"tutela/server/operator"
+	"tutela/storage/audit"
 )
 
 // person is a phone with a screen, enrolled for a user of the house.
@@ -28,6 +30,23 @@ func TestPhone_ShowsTheOneTimeCodeThatLetsIn(t *testing.T) {
 	typed, _, _ := strings.Cut(screen.String(), "   ")
 	token := m.ok(m.form("/mfa/start", "user_id", "ada")).member("mfa_token")
 	m.ok(m.form("/oauth/token", "grant_type", access.GrantOTP, "mfa_token", token, "otp", typed))
+}
+
+func TestUserShow_TellsAnAppOfCodesFromAPhone(t *testing.T) {
+	m := mount(t)
+	ctx := t.Context()
+	ticket := m.ticket("ada")
+	uri, err := m.house.devices.TicketURI(ctx, ticket)
+	m.must(err)
+	enrolled, err := m.house.devices.ConfirmOTP(ctx, ticket, codeOf(t, uri), audit.ByUser())
+	m.must(err)
+	shown, err := operator.ShowUser.Do(ctx, operator.NewLocal(m.house.operators(), 0), "ada")
+	m.must(err)
+	var screen strings.Builder
+	showHoldings(&screen, shown)
+	if !strings.Contains(screen.String(), "codes\t"+enrolled.ID+`  "One-time code app", active, `) {
+		t.Errorf("shown:\n%s", screen.String())
+	}
 }
 
 func TestPhone_ShowsTheDetailsOfALogin(t *testing.T) {

@@ -238,6 +238,16 @@ var repeatedCalls = []repeated{
 			return m.call("POST", "/mfa/enrollment/start", values("ticket", ticket), "Content-Type", formType, "Cookie", pageCookie(ticket, m.held["page_session"]))
 		}
 	}},
+	{name: "an app of codes connected on the page", prepare: func(m *mounted) func() reply {
+		ticket := m.ticket("anna")
+		cookie := pageCookie(ticket, m.held["page_session"])
+		started, err := m.house.devices.StartTicket(m.t.Context(), ticket, "", m.held["page_session"])
+		m.must(err)
+		code := codeOf(m.t, started.URI)
+		return func() reply {
+			return m.call("POST", "/mfa/enrollment/otp", values("ticket", ticket, "otp", code), "Content-Type", formType, "Cookie", cookie)
+		}
+	}},
 	{name: "the code confirmed on the page", prepare: func(m *mounted) func() reply {
 		return func() reply {
 			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent, "end", m.shown[20:]), "Content-Type", formType, "Cookie", pageCookie(m.spent, m.held["page_session"]))

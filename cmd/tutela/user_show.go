@@ -63,6 +63,11 @@ func codeInWords(code recovery.Holding) string {
 // showHoldings prints what the user has: phones, backups, tickets.
 func showHoldings(w io.Writer, u operator.UserDetail) {
 	for _, e := range u.Enrollments {
+		if device.Type(e.Type) == device.TypeOTP {
+			say(w, "codes\t%s  %s, %s, enrolled %s%s, last used %s\n", e.ID, named(e), e.Status,
+				shortTime(e.Enrolled), ways[device.Via(e.Via)], shortTime(e.LastAuth))
+			continue
+		}
 		say(w, "phone\t%s  %s, %s, enrolled %s%s, last used %s, push %s\n", e.ID, named(e), e.Status,
 			shortTime(e.Enrolled), ways[device.Via(e.Via)], shortTime(e.LastAuth), pushInWords(e))
 	}

@@ -142,6 +142,7 @@ type Restore struct {
 // Enrollment is an enrollment of a user.
 type Enrollment struct {
 	ID       string    `json:"id"`
+	Type     string    `json:"type"`
 	Name     string    `json:"name"`
 	Status   string    `json:"status"` // active, suspended or left
 	Enrolled time.Time `json:"enrolled_at"`
@@ -261,6 +262,7 @@ func enrollmentOf(e *device.Enrollment) Enrollment {
 	}
 	return Enrollment{
 		ID:       e.ID,
+		Type:     string(e.Type),
 		Name:     e.Name,
 		Status:   string(e.Status),
 		Enrolled: e.Enrolled,

@@ -13,8 +13,10 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"tutela/device"
+	"tutela/device/otp"
 	"tutela/server"
 	"tutela/storage"
+	"tutela/storage/audit"
 )
 
 // The enrolment pages. The first shows whom the ticket is for. Start leads to the page with the QR code, which waits for
@@ -31,10 +33,12 @@ func (w *web) mountEnrollment(app *fiber.App) {
 	app.Get("/mfa/enrollment", w.handle(w.open))
 	app.Post("/mfa/enrollment/start", w.handle(w.start))
 	app.Get("/mfa/enrollment/scan", w.handle(w.scan))
+	app.Post("/mfa/enrollment/otp", w.handle(w.confirmOTP))
 	app.Get("/mfa/enrollment/code", w.handle(w.code))
 	app.Post("/mfa/enrollment/code", w.handle(w.confirm))
 	// A browser may come back to the address of a form, by GET.
 	app.Get("/mfa/enrollment/start", w.handle(w.noTicket))
+	app.Get("/mfa/enrollment/otp", w.handle(w.noTicket))
 }
 
 func (w *web) noTicket(*fiber.Ctx) (reply, error) { return reply{}, device.ErrTicket }
@@ -123,6 +127,8 @@ type scanning struct {
 	URI   template.URL // the text of the QR code, for an app on this very phone
 	Key   string       // what the person can type into the app instead
 	Typed bool         // the person wants to type it
+	Codes bool         // the person's app only shows codes
+	Wrong string       // why the code that she typed was not taken; empty: she has typed none
 	Again int          // seconds until the page asks again
 }
 
@@ -137,7 +143,16 @@ func (w *web) scan(c *fiber.Ctx) (reply, error) {
 			return reply{}, err
 		}
 	}
-	page, err := w.look(c.UserContext(), ticket, browser)
+	return w.showScan(c, ticket, scanning{
+		Typed: c.Query("typed") != "",
+		Codes: c.Query("codes") != "",
+		Again: again,
+	})
+}
+
+// showScan shows the page with the QR code, in one of its ways.
+func (w *web) showScan(c *fiber.Ctx, ticket string, shown scanning) (reply, error) {
+	page, err := w.look(c.UserContext(), ticket, w.session(c, ticket))
 	if err != nil {
 		return reply{}, err
 	}
@@ -149,15 +164,40 @@ func (w *web) scan(c *fiber.Ctx) (reply, error) {
 	if !w.Now().Before(started.Expires) {
 		return reply{status: http.StatusOK, page: "old.html", data: e}, nil
 	}
-	code, err := draw(started.URI)
-	return reply{status: http.StatusOK, page: "scan.html", data: scanning{
-		enrollment: e,
-		QR:         code,
-		URI:        link(started.URI),
-		Key:        started.TxID,
-		Typed:      c.Query("typed") != "",
-		Again:      again,
-	}}, err
+	shown.enrollment = e
+	shown.URI = link(started.URI)
+	shown.Key = started.TxID
+	shown.QR, err = draw(started.URI)
+	if shown.Wrong != "" {
+		return reply{status: http.StatusBadRequest, page: "scan.html", data: shown}, err
+	}
+	return reply{status: http.StatusOK, page: "scan.html", data: shown}, err
+}
+
+// confirmOTP connects an app that only shows codes, by a code that the person has typed.
+func (w *web) confirmOTP(c *fiber.Ctx) (reply, error) {
+	ticket := posted(c, "ticket")
+	page, err := w.look(c.UserContext(), ticket, w.session(c, ticket))
+	if err != nil {
+		return reply{}, err
+	}
+	if page.Started == nil || page.Started.Enrolled {
+		return w.show(c, ticket)
+	}
+	actor := audit.ByUser().WithOrigin(server.CallOf(c.UserContext()).Address.String(), c.Get(fiber.HeaderUserAgent))
+	_, err = w.Devices.ConfirmOTP(c.UserContext(), page.Started.TxID, posted(c, "otp"), actor)
+	wrong := scanning{Codes: true, Again: soon}
+	switch {
+	case errors.Is(err, otp.ErrTypo):
+		wrong.Wrong = "A code has six digits."
+		return w.showScan(c, ticket, wrong)
+	case errors.Is(err, device.ErrWrongOTP):
+		wrong.Wrong = "That is not the code that the app shows now."
+		return w.showScan(c, ticket, wrong)
+	case errors.Is(err, device.ErrTicket):
+		return w.show(c, ticket) // a phone was first, or it is too old
+	}
+	return w.goTo(c, "enrollment", ticket), err
 }
 
 // saving is the page with the recovery code.
