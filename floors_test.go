@@ -23,6 +23,7 @@ var rooms = map[string]string{
 	"storage/keyring":       "master key, ring, seals, hashes",
 	"storage/outbox":        "work to do after a commit",
 	"storage/setting":       "policies",
+	"storage/tally":         "figures by day",
 	"recovery/user":         "who a user is; the MFA state",
 	"recovery":              "codes, limits, kept replies, the reset and its receipt",
 	"device/push":           "getting a message to a phone",

@@ -4,7 +4,7 @@ import "tutela/storage/meter"
 
 // What became of a recovery code that was tried, in figures.
 const (
-	codeRight   = "right"
+	CodeRight   = "right"
 	codeWrong   = "wrong"
 	codeLimited = "limited" // wrong, and too soon after others
 )
@@ -14,9 +14,9 @@ var (
 	CodesTried = meter.NewCounter("tutela_recovery_codes_total",
 		"Recovery codes that were tried, by channel and outcome. A mistyped one is not counted.",
 		meter.Words("channel", LoginChannel, RestoreChannel, PracticeChannel),
-		meter.Words("outcome", codeRight, codeWrong, codeLimited))
+		meter.Words("outcome", CodeRight, codeWrong, codeLimited))
 	otpTried = meter.NewCounter("tutela_one_time_codes_total",
 		"One-time codes that were tried at logins, by outcome. A mistyped one is not counted.",
-		meter.Words("outcome", codeRight, codeWrong, codeLimited))
+		meter.Words("outcome", CodeRight, codeWrong, codeLimited))
 	Resets = meter.NewCounter("tutela_resets_total", "Resets of users, without dry runs.")
 )

@@ -28,7 +28,7 @@ func MayTryOTP(tx *storage.Tx, uid storage.UID) error {
 
 // OTPRight forgets the wrong one-time codes after a right one.
 func OTPRight(tx *storage.Tx, uid storage.UID) error {
-	tx.Count(otpTried, codeRight)
+	tx.Count(otpTried, CodeRight)
 	return open(tx, uid, []Channel{OTPChannel})
 }
 

@@ -159,7 +159,7 @@ func (s *Service) try(tx *storage.Tx, uid storage.UID, ch Channel, code Code, ac
 	}
 	// A user without a code costs the same hash.
 	if s.ring.MatchesIn(tx, hash, codePurpose, uid[:], []byte(code)) {
-		tx.Count(CodesTried, string(ch), codeRight)
+		tx.Count(CodesTried, string(ch), CodeRight)
 		return OpenCode(tx, uid)
 	}
 	guessed, err := fail(tx, uid, ch)

@@ -4,10 +4,10 @@ import "tutela/storage/meter"
 
 // How a restore went on, in figures.
 const (
-	endDone    = "done"
-	endGivenUp = "given_up"
-	endVetoed  = "vetoed"
-	endAllowed = "allowed"
+	WentDone    = "done"
+	wentGivenUp = "given_up"
+	wentVetoed  = "vetoed"
+	wentAllowed = "allowed"
 )
 
 // What is counted of restores.
@@ -18,5 +18,5 @@ var (
 		meter.Words("reason", NoBackupRestored, Disabled, NoBackup, UserBlocked, Vetoed, NoRecoveryCode, OldDeviceAsked, BackupFound))
 	WentOn = meter.NewCounter("tutela_restores_total",
 		"What became of restores: done, given up for a first-time setup, vetoed or allowed by another phone.",
-		meter.Words("outcome", endDone, endGivenUp, endVetoed, endAllowed))
+		meter.Words("outcome", WentDone, wentGivenUp, wentVetoed, wentAllowed))
 )

@@ -181,7 +181,7 @@ func (s *Service) takeOver(tx *storage.Tx, f row, sc *scene, e *device.Enrollmen
 
 // record writes the events of a finished restore. It leaves out the phone's name, which lies in the restore.
 func record(tx *storage.Tx, f row, sc *scene, e *device.Enrollment, actor audit.Actor) error {
-	tx.Count(WentOn, endDone)
+	tx.Count(WentOn, WentDone)
 	done := audit.Detail{Enrollment: e.ID, Backup: sc.backup.ID}
 	err := audit.Record(tx, actor, audit.Event{Type: audit.RestoreDone, UID: f.UID}, done)
 	if sc.old == nil {
@@ -276,7 +276,7 @@ func (s *Service) FirstTimeSetup(ctx context.Context, id, token string, actor au
 // giveUp marks a restore as given up, and erases the phone's push address, which is not needed any more. For an unknown handle it
 // does the same work, and the event goes with the restore.
 func giveUp(tx *storage.Tx, f row, sc *scene, actor audit.Actor) error {
-	tx.Count(WentOn, endGivenUp)
+	tx.Count(WentOn, wentGivenUp)
 	f.Record.Chosen = tx.Now()
 	f.Record.Push = push.KeptAddress{}
 	tx.Wake(f.UID)

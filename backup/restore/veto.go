@@ -25,7 +25,7 @@ func (s *Service) Veto(ctx context.Context, p device.Proof, id string, actor aud
 		if err != nil {
 			return err
 		}
-		tx.Count(WentOn, endVetoed)
+		tx.Count(WentOn, wentVetoed)
 		f.Record.Vetoed = tx.Now()
 		f.Record.Kept = tx.Now().Add(keptDecided)
 		tx.Wake(f.UID)
@@ -58,7 +58,7 @@ func (s *Service) Allow(ctx context.Context, p device.Proof, id string, actor au
 		if !f.Record.Allowed.IsZero() {
 			return nil
 		}
-		tx.Count(WentOn, endAllowed)
+		tx.Count(WentOn, wentAllowed)
 		f.Record.Allowed = tx.Now()
 		tx.Wake(f.UID)
 		detail := audit.Detail{Device: e.Name, Enrollment: e.ID, Backup: f.Record.Backup}

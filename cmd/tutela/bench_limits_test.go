@@ -93,6 +93,8 @@ func (t *table) write(to io.Writer, machine string) {
 const (
 	maxStart    = 100 * time.Millisecond
 	maxResident = 30 << 20
+	maxPrivate  = 12 << 20
+	maxBinary   = 45_000_000
 	starts      = 11
 )
 
@@ -133,6 +135,31 @@ func benchStart(b *testing.B, t *table) {
 		within:   atRest.resident <= maxResident,
 		spread:   fmt.Sprintf("%d MiB of files", atRest.mapped>>20),
 	})
+	t.add(row{
+		what:     "memory at rest (private)",
+		measured: fmt.Sprintf("%.1f MiB", float64(atRest.private)/(1<<20)),
+		limit:    "≤ 12 MiB",
+		within:   atRest.private <= maxPrivate,
+	})
+	t.add(sizeOfBinary(b))
 	b.ReportMetric(typical.Seconds()*1e3, "start-ms")
 	b.ReportMetric(float64(atRest.resident)/(1<<20), "rest-MiB")
+}
+
+// sizeOfBinary is the row of the program's size, as the tests build it.
+func sizeOfBinary(b *testing.B) row {
+	binary, err := builtBinary()
+	if err != nil {
+		b.Fatal(err)
+	}
+	info, err := os.Stat(binary)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return row{
+		what:     "the binary",
+		measured: fmt.Sprintf("%.1f MB", float64(info.Size())/1e6),
+		limit:    "≤ 45 MB",
+		within:   info.Size() <= maxBinary,
+	}
 }

@@ -23,6 +23,7 @@ import (
 	"tutela/storage/keyring"
 	"tutela/storage/meter"
 	"tutela/storage/outbox"
+	"tutela/storage/tally"
 )
 
 // house is an opened installation: the store and the services over it.
@@ -41,6 +42,7 @@ type house struct {
 	push     *push.Gateway // carries nothing until a server gives it carriers
 	webPush  *webpush.Keys // by which Web Push services know this installation
 	outbox   *outbox.Sender
+	tally    *tally.Folder
 }
 
 // houseOptions says how to open an installation.
@@ -52,7 +54,9 @@ type houseOptions struct {
 	Log        *slog.Logger
 	EngineLog  *slog.Logger // default: Log
 
-	wrap func(storage.Engine) storage.Engine // wraps the engine, in tests; else nil
+	wrap  func(storage.Engine) storage.Engine // wraps the engine, in tests; else nil
+	wakes storage.Wakes                       // of houses over one store, in tests; else nil
+	share bool                                // other houses send from the same outbox, in tests
 }
 
 // check refuses options that cannot be right, before anything is made.
@@ -141,7 +145,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	if o.wrap != nil {
 		engine = o.wrap(engine)
 	}
-	if h.store, err = storage.Open(ctx, engine, storage.Options{Logger: o.Log, Meter: h.meter}); err != nil {
+	if h.store, err = storage.Open(ctx, engine, storage.Options{Wakes: o.wakes, Logger: o.Log, Meter: h.meter}); err != nil {
 		return err
 	}
 	if h.ring, err = keyring.Open(ctx, h.store, master); err != nil {
@@ -162,9 +166,11 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
 	h.admins = admin.New(h.store, h.codes, h.devices, h.restores)
+	h.tally = tally.NewFolder(h.store, admin.KeptByDay()...)
 	h.outbox, err = outbox.NewSender(h.store, outbox.Options{
 		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler()},
 		Log:       o.Log,
+		Shared:    o.share,
 		Pace:      lookPace,
 		Provider:  push.ProviderOf,
 		Providers: push.Providers,
@@ -175,5 +181,13 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 // lookPace is the least time between two looks at the outbox, and by how much a push on a busy server may come later.
 const lookPace = 5 * time.Millisecond
 
-// Close closes the data file.
-func (h *house) Close() error { return h.store.Close() }
+// closingFold bounds how long Close writes down what was counted.
+const closingFold = 5 * time.Second
+
+// Close writes down what was counted, and closes the data file.
+func (h *house) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), closingFold)
+	defer cancel()
+	_ = h.tally.Fold(ctx) // what cannot be written now is lost; nothing else hangs on it
+	return h.store.Close()
+}

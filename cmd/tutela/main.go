@@ -31,6 +31,7 @@ type commands struct {
 	Device    deviceCmd    `cmd:"" group:"Operate an installation" help:"Show, suspend and remove users' phones."`
 	Policy    policyCmd    `cmd:"" group:"Operate an installation" help:"Show and set policies."`
 	Events    eventsCmd    `cmd:"" group:"Operate an installation" help:"Show what happened."`
+	Stats     statsCmd     `cmd:"" group:"Operate an installation" help:"Show what happened, in numbers a day."`
 	Receipt   receiptCmd   `cmd:"" group:"Operate an installation" help:"Verify the receipt of a reset."`
 	Request   requestCmd   `cmd:"" group:"Operate an installation" help:"Find an error's reference in the log."`
 	Outbox    outboxCmd    `cmd:"" group:"Operate an installation" help:"Show what could not be sent because it cannot be read."`

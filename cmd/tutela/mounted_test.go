@@ -39,12 +39,14 @@ const (
 // mounted is the real house with everything mounted on its server, in this process, called over loopback HTTP. No
 // sweeper, sender or phone works in the background, so only calls change the store.
 type mounted struct {
-	t      testing.TB
-	house  *house
-	server *server.Server
-	url    string
-	caller *http.Client
-	log    *logLines
+	t       testing.TB
+	house   *house
+	server  *server.Server
+	url     string
+	caller  *http.Client
+	log     *logLines
+	options houseOptions
+	road    *http.Client // of maria's phone; nil: its own
 
 	client  credentialPair    // may do everything
 	phone   *phone.Phone      // of maria: enrolled, and with a backup
@@ -79,11 +81,20 @@ func (l *logLines) String() string {
 
 func mount(t testing.TB) *mounted {
 	t.Helper()
-	return mountOn(t, func(engine storage.Engine) storage.Engine { return engine })
+	return mountWith(t, func(*mounted) {})
 }
 
 // mountOn mounts the house with the engine that wrap puts around the data file.
 func mountOn(t testing.TB, wrap func(storage.Engine) storage.Engine) *mounted {
+	t.Helper()
+	return mountWith(t, func(m *mounted) {
+		watched := m.options.wrap
+		m.options.wrap = func(engine storage.Engine) storage.Engine { return wrap(watched(engine)) }
+	})
+}
+
+// mountWith mounts the house, with changes before it is opened.
+func mountWith(t testing.TB, change func(*mounted)) *mounted {
 	t.Helper()
 	m := &mounted{t: t, log: new(logLines), held: map[string]string{}}
 	log := slog.New(slog.NewTextHandler(m.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -91,25 +102,37 @@ func mountOn(t testing.TB, wrap func(storage.Engine) storage.Engine) *mounted {
 	m.must(err)
 	m.url = "http://" + listener.Addr().String()
 	data := dataIn(filepath.Join(t.TempDir(), "data"))
-	m.house, err = openHouse(t.Context(), houseOptions{
+	m.options = houseOptions{
 		dataFlags:  data,
 		Begin:      true,
 		PublicURLs: []string{m.url},
 		Issuer:     "Hafenlicht",
 		Log:        log,
-		wrap:       func(engine storage.Engine) storage.Engine { return wrap(storagetest.Watch(t, engine)) },
-	})
+		wrap:       func(engine storage.Engine) storage.Engine { return storagetest.Watch(t, engine) },
+	}
+	change(m)
+	m.house, err = openHouse(t.Context(), m.options)
 	m.must(err)
 	t.Cleanup(func() { m.must(m.house.Close()) })
+	m.serve(listener)
+	m.furnish()
+	return m
+}
+
+// serve serves the house until the test ends.
+func (m *mounted) serve(listener net.Listener) {
+	t := m.t
+	t.Helper()
+	var err error
 	m.server, err = server.New(server.Config{
 		Listener:   listener,
-		PublicURLs: []string{m.url},
-		Log:        log,
-		Meter:      m.house.meter,
+		PublicURLs: m.options.PublicURLs,
 		Origin:     m.house.allowsOrigin,
+		Log:        m.options.Log,
+		Meter:      m.house.meter,
 	})
 	m.must(err)
-	m.house.mount(m.server, log)
+	m.house.mount(m.server, m.options.Log)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- m.server.Serve(ctx) }()
@@ -121,8 +144,6 @@ func mountOn(t testing.TB, wrap func(storage.Engine) storage.Engine) *mounted {
 		m.must(<-done)
 	})
 	openapitest.Watch(t, m.caller, func() ([]byte, error) { return json.Marshal(m.server.API().OpenAPI()) })
-	m.furnish()
-	return m
 }
 
 func (m *mounted) must(err error) {
@@ -213,7 +234,7 @@ func (m *mounted) furnish() {
 	m.held["client_secret"] = secret
 	m.held["management_token"] = m.ok(m.form("/oauth/token", "grant_type", access.GrantClientCredentials, "audience", m.url+"/api/v2/")).member("access_token")
 
-	m.phone, err = phone.New(phone.Options{BaseURL: m.url})
+	m.phone, err = phone.New(phone.Options{BaseURL: m.url, Client: m.road})
 	m.must(err)
 	enrolled, err := m.phone.Enroll(ctx, m.ticket("maria"))
 	m.must(err)

@@ -109,6 +109,7 @@ func (h *house) operators() operator.Services {
 		Admins:  h.admins,
 		Codes:   h.codes,
 		Devices: h.devices,
+		Tally:   h.tally,
 		Store:   h.store,
 	}
 }

@@ -315,6 +315,7 @@ func (h *house) run(ctx context.Context, s *server.Server, also listeningFor, lo
 	group.Go(func() { h.trimEvents(work, log) })
 	group.Go(func() { audit.RunFolds(work, h.store, log) })
 	group.Go(func() { h.compactNightly(work, log) })
+	group.Go(func() { h.tally.Run(work, log) })
 	group.Go(func() {
 		if err := operator.Serve(work, also.admin, h.operators(), log); err != nil {
 			log.Error("the operator's commands are not served any more", "err", err)

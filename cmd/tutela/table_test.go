@@ -26,6 +26,7 @@ var notOfPersons = map[string]string{
 	"event":              "of a user's events their ids only",
 	"event_count":        "how many events a user has",
 	"event_detail_house": "the person behind sudo, who is an operator and no user; it goes with its event",
+	"figure_day":         "how often what happened on a day, in all",
 	"fold_house":         "how often something happened; what it was with is a keyed hash",
 	"fold_key":           "the key of that hash",
 	"push_wave":          "that a push service says of many addresses that they are gone; of a host of Web Push a hash",

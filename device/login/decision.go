@@ -45,7 +45,7 @@ func (d decision) deny(tx *storage.Tx, actor audit.Actor, kind audit.Type, notMe
 	}
 	outcome := string(Denied)
 	if d.login.Record.Wrong {
-		outcome = outcomeWrong
+		outcome = OutcomeWrong
 	}
 	d.login.Record.count(tx, outcome, string(ByKey)) // only a phone's signature can deny
 	return errors.Join(

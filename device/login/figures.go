@@ -8,8 +8,8 @@ import (
 // What figures say of a login that no word of its own says.
 const (
 	startedByGrant = "grant"        // no phone is asked: a code is to satisfy it
-	outcomeWrong   = "wrong_number" // somebody typed another number than the login shows
-	outcomeExpired = "expired"      // nobody decided it in time
+	OutcomeWrong   = "wrong_number" // somebody typed another number than the login shows
+	OutcomeExpired = "expired"      // nobody decided it in time
 	methodNone     = "none"         // nothing satisfied it
 )
 
@@ -20,11 +20,11 @@ var (
 		meter.Words("delivery", string(Push), string(Pull), string(Silent), startedByGrant))
 	LoginsEnded = meter.NewCounter("tutela_logins_total",
 		"Logins that ended, by outcome and by what satisfied them, as amr says it. Those that expire are counted a minute later.",
-		meter.Words("outcome", string(Approved), string(Denied), outcomeWrong, outcomeExpired),
+		meter.Words("outcome", string(Approved), string(Denied), OutcomeWrong, OutcomeExpired),
 		meter.Words("method", string(ByKey), string(ByOTP), string(ByRecoveryCode), methodNone))
 	approvalsEnded = meter.NewCounter("tutela_approvals_total",
 		"Approvals that ended, by outcome and by how the phones learned of them.",
-		meter.Words("outcome", string(Approved), string(Denied), outcomeWrong, outcomeExpired),
+		meter.Words("outcome", string(Approved), string(Denied), OutcomeWrong, OutcomeExpired),
 		meter.Words("delivery", string(Push), string(Pull), string(Silent)))
 )
 

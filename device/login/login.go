@@ -129,7 +129,7 @@ var logins = storage.Declare(storage.Spec[Login]{
 	Expires: func(l *Login) time.Time { return l.Expires.Add(collectFor) },
 	Lapsed: func(tx *storage.Tx, l *Login) {
 		if l.State == Pending {
-			l.count(tx, outcomeExpired, methodNone)
+			l.count(tx, OutcomeExpired, methodNone)
 		}
 	},
 })

@@ -35,8 +35,8 @@ func ProviderOf(through string) string {
 
 // What a delivery came to, in figures; beside these the verdicts of a [Refusal].
 const (
-	outcomeSent        = "sent"
-	outcomeUnreachable = "unreachable" // no answer, none in time, or one that nobody understands
+	OutcomeSent        = "sent"
+	OutcomeUnreachable = "unreachable" // no answer, none in time, or one that nobody understands
 )
 
 var (
@@ -44,7 +44,7 @@ var (
 	Sent = meter.NewCounter("tutela_pushes_total",
 		"Messages that a push service was given, by provider and what it answered.",
 		meter.Words("provider", Providers...),
-		meter.Words("outcome", outcomeSent, string(Gone), string(Setup), string(Mismatch), string(Unfit), string(Busy), outcomeUnreachable))
+		meter.Words("outcome", OutcomeSent, string(Gone), string(Setup), string(Mismatch), string(Unfit), string(Busy), OutcomeUnreachable))
 	sendTime = meter.NewHistogram("tutela_push_duration_seconds",
 		"How long a push service took to answer, or to be given up, by provider.",
 		meter.Seconds, meter.Words("provider", Providers...))
@@ -64,10 +64,10 @@ func outcomeOf(err error) string {
 	var refusal *Refusal
 	switch {
 	case err == nil:
-		return outcomeSent
+		return OutcomeSent
 	case errors.As(err, &refusal):
 		return string(refusal.Verdict)
 	default:
-		return outcomeUnreachable
+		return OutcomeUnreachable
 	}
 }

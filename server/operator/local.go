@@ -10,6 +10,7 @@ import (
 	"tutela/server/access"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/tally"
 )
 
 // Services are what the calls use.
@@ -18,6 +19,7 @@ type Services struct {
 	Admins  *admin.Service
 	Codes   *recovery.Service // only to compact
 	Devices *device.Service   // only for the links of tickets
+	Tally   *tally.Folder     // only to have what was counted written down
 	Store   *storage.Store    // only for the event log, the clock and the copy
 }
 
