@@ -114,11 +114,13 @@ const (
 	ofSomeApps = "THIRD_PARTY_AUTH_ERROR" // FCM's, for iPhones and browsers: Android phones get their messages all the same
 )
 
-// busy leaves the service alone for as long as it asks. When it may be one phone that is sent too much, this message alone waits
-// so long, until several users' have been answered so.
+// busy leaves the service alone for as long as it asks. When it may be one phone that is sent too much, or whose distributor is
+// away, this message alone waits so long, until several users' have been answered so.
+//
+// Source: ntfy answers 507 for a topic of UnifiedPush that nobody has read lately.
 func (d Dispatch) busy(r *push.Refusal, word string, err error) Delivery {
 	failure := d.failure(audit.WhyBusy, word)
-	if r.Status != http.StatusTooManyRequests {
+	if r.Status != http.StatusTooManyRequests && r.Status != http.StatusInsufficientStorage {
 		return Delivery{Err: outbox.UnreachableSaying(word, err), Failure: failure}
 	}
 	if r.After == 0 {

@@ -18,6 +18,7 @@ func ofOneApp() map[string]push.Refusal {
 		"Web Push, made with another VAPID key":         {Verdict: push.Setup, Status: 403},
 		"Web Push, made with another VAPID key, 401":    {Verdict: push.Setup, Status: 401},
 		"Web Push, for a browser that is sent too much": {Verdict: push.Busy, Status: 429, After: time.Hour},
+		"Web Push, ntfy's topic that nobody reads":      {Verdict: push.Busy, Status: 507},
 	}
 }
 
