@@ -56,7 +56,7 @@ func (g *Gateway) Use(s Service, c Carrier) {
 // Carries reports whether messages to the address are carried.
 func (g *Gateway) Carries(to Address) bool { return g.carrier(to.Service) != nil }
 
-// Deliver brings a message to a phone.
+// Deliver brings a message to a phone. No error's text has the phone's token or the path of its endpoint.
 //
 // Errors: ErrNotCarried; those of [Carrier].
 func (g *Gateway) Deliver(ctx context.Context, to Address, m Message) error {
@@ -65,7 +65,7 @@ func (g *Gateway) Deliver(ctx context.Context, to Address, m Message) error {
 		return ErrNotCarried
 	}
 	began := time.Now()
-	err := c.Deliver(ctx, to, m)
+	err := hush(c.Deliver(ctx, to, m), to)
 	g.count(to, began, err)
 	return err
 }

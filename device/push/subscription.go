@@ -60,9 +60,8 @@ func ParseSubscription(text string) (Subscription, error) {
 
 // String returns the subscription as JSON, always the same for the same subscription.
 func (s Subscription) String() string {
-	raw := subscriptionJSON{Endpoint: s.Endpoint}
-	raw.Keys.P256DH = base64.RawURLEncoding.EncodeToString(s.P256DH[:])
-	raw.Keys.Auth = base64.RawURLEncoding.EncodeToString(s.Auth[:])
+	var raw subscriptionJSON
+	raw.set(s)
 	var text strings.Builder
 	encoder := json.NewEncoder(&text)
 	encoder.SetEscapeHTML(false) // the & of a query stays one byte
@@ -70,6 +69,12 @@ func (s Subscription) String() string {
 		return "" // encoding strings never fails
 	}
 	return strings.TrimSuffix(text.String(), "\n")
+}
+
+func (raw *subscriptionJSON) set(s Subscription) {
+	raw.Endpoint = s.Endpoint
+	raw.Keys.P256DH = base64.RawURLEncoding.EncodeToString(s.P256DH[:])
+	raw.Keys.Auth = base64.RawURLEncoding.EncodeToString(s.Auth[:])
 }
 
 // URL returns the endpoint with its host in lower case and without the scheme's own port, so that two ways to write one host are

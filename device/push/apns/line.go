@@ -22,6 +22,7 @@ type line struct {
 	conn    *http.ClientConn
 	proved  bool // the connection has answered a request, so the server's limit of streams is known
 	proving bool // the first request is under way: APNs takes one until it has seen a provider token
+	answers uint // on the connection
 	opening *opening
 
 	changes signal
@@ -77,12 +78,15 @@ const mostSends = 3
 // server that comes after one that stops, or when it has room.
 func (l *line) RoundTrip(req *http.Request) (*http.Response, error) {
 	for n := 1; ; n++ {
-		conn, err := l.reserve(req.Context())
+		conn, before, err := l.reserve(req.Context())
 		if err != nil {
 			return nil, err
 		}
 		resp, err := conn.RoundTrip(req)
 		l.answered(conn, err)
+		if err != nil && req.Context().Err() != nil {
+			l.leaveIfSilent(conn, before)
+		}
 		if err == nil || !isUntouched(err) || n == mostSends || req.Context().Err() != nil {
 			return resp, err
 		}
@@ -94,15 +98,15 @@ func (l *line) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// reserve returns the connection, with room for one request.
+// reserve returns the connection, with room for one request, and how many answers have come on it.
 //
 // Errors: that of ctx; those of a connection that could not be made.
-func (l *line) reserve(ctx context.Context) (*http.ClientConn, error) {
+func (l *line) reserve(ctx context.Context) (conn *http.ClientConn, answers uint, err error) {
 	for {
 		changed := l.changes.next()
-		conn, opening := l.try()
+		conn, answers, opening := l.try()
 		if conn != nil {
-			return conn, nil
+			return conn, answers, nil
 		}
 		var opened chan struct{}
 		if opening != nil {
@@ -111,17 +115,17 @@ func (l *line) reserve(ctx context.Context) (*http.ClientConn, error) {
 		select {
 		case <-opened:
 			if opening.err != nil {
-				return nil, opening.err
+				return nil, 0, opening.err
 			}
 		case <-changed:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, 0, ctx.Err()
 		}
 	}
 }
 
-// try returns the connection when it has room, or what is to be waited for: nil is a change.
-func (l *line) try() (*http.ClientConn, *opening) {
+// try returns the connection when it has room, and how many answers have come on it; or what is to be waited for: nil is a change.
+func (l *line) try() (conn *http.ClientConn, answers uint, next *opening) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.conn != nil && l.conn.Err() != nil {
@@ -138,21 +142,22 @@ func (l *line) try() (*http.ClientConn, *opening) {
 		}
 		if room {
 			l.proving = !l.proved
-			return l.conn, nil
+			return l.conn, l.answers, nil
 		}
 	}
 	if l.conn != nil {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if l.opening == nil {
 		l.opening = &opening{done: make(chan struct{})}
 		go l.open(l.opening)
 	}
-	return nil, l.opening
+	return nil, 0, l.opening
 }
 
-// openTime bounds the making of a connection. It is not bounded by the delivery that caused it, for others wait for it too.
-const openTime = 10 * time.Second
+// openTime bounds the making of a connection. It is not bounded by the delivery that caused it, for others wait for it too. It is
+// shorter than an attempt of the outbox, so that the attempt after one that hangs makes a connection anew.
+const openTime = 4 * time.Second
 
 func (l *line) open(o *opening) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTime)
@@ -165,6 +170,7 @@ func (l *line) open(o *opening) {
 	l.conn = conn
 	l.proved = false
 	l.proving = false
+	l.answers = 0
 	l.opening = nil
 	l.mu.Unlock()
 	o.err = err
@@ -177,12 +183,30 @@ func (l *line) answered(conn *http.ClientConn, err error) {
 	if l.conn == conn {
 		l.proving = false
 		l.proved = l.proved || err == nil
+		if err == nil {
+			l.answers++
+		}
 		if err != nil && isLeaving(err) {
 			l.conn = nil // it ends by itself when the requests that it has taken are answered
 		}
 	}
 	l.mu.Unlock()
 	l.changes.send()
+}
+
+// leaveIfSilent closes the connection when no request on it was answered since there were so many answers: whoever asked has waited
+// for long enough. Its server may be gone, or stand still, and a ping does not tell.
+func (l *line) leaveIfSilent(conn *http.ClientConn, before uint) {
+	l.mu.Lock()
+	silent := l.conn == conn && l.answers == before
+	if silent {
+		l.conn = nil
+	}
+	l.mu.Unlock()
+	if silent {
+		_ = conn.Close()
+		l.changes.send()
+	}
 }
 
 // close closes the connection if it is idle.

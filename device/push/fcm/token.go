@@ -43,38 +43,57 @@ type tokens struct {
 	coming  *coming
 }
 
-// coming is a request for an access token that is under way. The fields other than done are set before done is closed.
+// coming is a request for an access token that is under way. token, err and left are set before done is closed.
 type coming struct {
 	done  chan struct{}
 	token *token
 	err   error
+	left  bool // the delivery that asked has ended, and says nothing of the token endpoint
+
+	renewed bool // as in token
 }
 
 func newTokens(config *jwt.Config, by http.RoundTripper) *tokens {
 	return &tokens{config: config, by: by}
 }
 
-// get returns an access token. It asks the token endpoint for one when there is none that can be used.
+// get returns an access token. It asks the token endpoint for one when there is none that can be used. Deliveries wait together for
+// what the first of them asks, as long as that one waits itself: then the next asks anew.
 //
 // Errors: *push.Refusal, when the token endpoint gives none; those of the connection; that of ctx.
 func (t *tokens) get(ctx context.Context) (*token, error) {
+	for {
+		usable, c, first := t.join()
+		if usable != nil {
+			return usable, nil
+		}
+		if first {
+			t.fetch(ctx, c)
+			return c.token, c.err
+		}
+		select {
+		case <-c.done:
+			if !c.left {
+				return c.token, c.err
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// join returns the token that can be used, else the request that is under way, which its caller has to make when it is the first.
+func (t *tokens) join() (usable *token, c *coming, first bool) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.current.usable(time.Now()) {
-		defer t.mu.Unlock()
-		return t.current, nil
+		return t.current, nil, false
 	}
-	if t.coming == nil {
-		t.coming = &coming{done: make(chan struct{})}
-		go t.fetch(t.coming, t.refused)
+	first = t.coming == nil
+	if first {
+		t.coming = &coming{done: make(chan struct{}), renewed: t.refused}
 	}
-	c := t.coming
-	t.mu.Unlock()
-	select {
-	case <-c.done:
-		return c.token, c.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return nil, t.coming, first
 }
 
 // renewalPause is the least time between two access tokens of which FCM accepts neither.
@@ -96,28 +115,33 @@ func (t *tokens) drop(used *token) bool {
 	return true
 }
 
-// fetchTime bounds a request to the token endpoint. It is not bounded by the delivery that caused it, for others wait for it too.
-const fetchTime = 10 * time.Second
+// fetchTime bounds a request to the token endpoint. It is shorter than an attempt of the outbox, so that those who wait for one that
+// hangs learn it all at once, and the next attempt asks anew.
+const fetchTime = 4 * time.Second
 
 // fetch asks the token endpoint.
-func (t *tokens) fetch(c *coming, renewed bool) {
-	c.token, c.err = t.ask()
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.coming = nil
-	if c.err == nil {
-		c.token.renewed = renewed
-		t.current = c.token
-		t.refused = false
-	}
-	close(c.done)
+func (t *tokens) fetch(ctx context.Context, c *coming) {
+	c.err = errors.New("the request for an access token has not ended")
+	defer func() {
+		c.left = c.err != nil && ctx.Err() != nil
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.coming = nil
+		if c.err == nil {
+			c.token.renewed = c.renewed
+			t.current = c.token
+			t.refused = false
+		}
+		close(c.done)
+	}()
+	c.token, c.err = t.ask(ctx)
 }
 
-func (t *tokens) ask() (*token, error) {
+func (t *tokens) ask(ctx context.Context) (*token, error) {
 	made := time.Now()
-	seen := &witness{by: t.by}
+	seen := &witness{by: t.by, ctx: ctx}
 	client := &http.Client{Transport: seen, Timeout: fetchTime, CheckRedirect: followNone}
-	fetched, err := t.config.TokenSource(context.WithValue(context.Background(), oauth2.HTTPClient, client)).Token()
+	fetched, err := t.config.TokenSource(context.WithValue(ctx, oauth2.HTTPClient, client)).Token()
 	switch {
 	case seen.err != nil:
 		return nil, fmt.Errorf("get an access token from %s: %w", hostOf(t.config.TokenURL), seen.err)
@@ -134,13 +158,17 @@ func followNone(*http.Request, []*http.Request) error { return http.ErrUseLastRe
 // witness is a transport for one request, of which it keeps what happened.
 type witness struct {
 	by     http.RoundTripper
+	ctx    context.Context // of the delivery, which the library does not give its request
 	answer wire.Answer
 	err    error
 }
 
 // RoundTrip sends the request, and reads at most wire.MaxAnswerBytes of the answer.
 func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
-	w.answer, w.err = wire.Fetch(w.by, req)
+	ctx, cancel := context.WithCancel(req.Context())
+	defer cancel()
+	defer context.AfterFunc(w.ctx, cancel)()
+	w.answer, w.err = wire.Fetch(w.by, req.WithContext(ctx))
 	if w.err != nil {
 		return nil, w.err
 	}
