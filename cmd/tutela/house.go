@@ -174,6 +174,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 		Pace:      lookPace,
 		Provider:  push.ProviderOf,
 		Providers: push.Providers,
+		Great:     push.Great,
 	})
 	return err
 }

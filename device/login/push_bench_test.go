@@ -49,6 +49,7 @@ func BenchmarkPush(b *testing.B) {
 		Handlers: []outbox.Handler{h.logins.Handler(), recovery.Notice.Handler(h.devices.DeliverNotice)},
 		Log:      slog.New(slog.DiscardHandler),
 		Pace:     5 * time.Millisecond, // as the server has it
+		Great:    push.Great,
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -33,6 +33,13 @@ func ProviderOf(through string) string {
 	}
 }
 
+// Great reports whether [Address.Through] names a service of which there is one: FCM or APNs. A host of Web Push is what the
+// app says it is, and may be anybody's.
+func Great(through string) bool {
+	service := Service(through).Provider()
+	return service == FCM || service == APNs
+}
+
 // What a delivery came to, in figures; beside these the verdicts of a [Refusal].
 const (
 	OutcomeSent        = "sent"

@@ -45,3 +45,18 @@ func TestFigures_DeliveriesAreCountedByProviderAndAnswerAndNameNoHost(t *testing
 		t.Errorf("counted %v", got)
 	}
 }
+
+func TestGreat_IsAServiceOfWhichThereIsOne(t *testing.T) {
+	for through, want := range map[string]bool{
+		push.Address{Service: push.GCM}.Through():                                   true,
+		push.Address{Service: push.FCM}.Through():                                   true,
+		push.Address{Service: push.APNs}.Through():                                  true,
+		push.Address{Service: push.WebPush, Token: "https://example.com"}.Through(): false,
+		"":    false,
+		"fcm": false,
+	} {
+		if got := push.Great(through); got != want {
+			t.Errorf("%q is great: %v", through, got)
+		}
+	}
+}

@@ -7,13 +7,19 @@ import (
 	"time"
 )
 
-// How attempts are shared out. A destination that hangs holds its share and no more. Past `common` attempts in all, only
-// destinations without any get one: so it takes more than a hundred that hang at once to hold up another, and they
+// How attempts are shared out. A destination that hangs holds its share and no more. Past `common` attempts of small
+// destinations, only those without any get one: so it takes hundreds that hang at once to hold up another, and they
 // hold it up for no longer than an attempt takes.
+//
+// A share bounds how many entries a second a destination can get: it is divided by the time that an answer takes. A great
+// service answers in about 100 ms: 32 attempts at once would be 320 pushes a second, and a server can have more logins than
+// that. Great services are few, so they may have more; a small destination may be a host that a stranger has chosen,
+// of which there can be any number.
 const (
-	share       = 32  // attempts of one destination at once
-	common      = 128 // attempts in all, while a destination may have more than one
-	everything  = 256 // attempts in all
+	share       = 32  // attempts of one small destination at once
+	greatShare  = 128 // attempts of one great destination at once
+	common      = 128 // attempts of small destinations, while one of them may have more than one
+	everything  = 512 // attempts in all
 	maxRecalled = 1024
 )
 
@@ -46,11 +52,23 @@ func (d *destination) idle() bool { return d.inHand == 0 && d.provider.breaker.c
 type roster struct {
 	byName    map[string]*destination
 	providers map[string]*provider
+	great     func(where string) bool
 	inHand    int // of all
+	small     int // of these, of small destinations
 }
 
-func newRoster() *roster {
-	return &roster{byName: make(map[string]*destination), providers: make(map[string]*provider)}
+// newRoster makes a roster. great is as in [Options]; nil: no destination is great.
+func newRoster(great func(where string) bool) *roster {
+	if great == nil {
+		great = func(string) bool { return false }
+	}
+	return &roster{byName: make(map[string]*destination), providers: make(map[string]*provider), great: great}
+}
+
+// isGreat reports whether a destination is a great service.
+func (r *roster) isGreat(name string) bool {
+	_, where, _ := strings.Cut(name, "/")
+	return r.great(where)
 }
 
 // verdict says whether a destination may have one more attempt.
@@ -59,7 +77,7 @@ type verdict int
 const (
 	admitted  verdict = iota
 	shareUsed         // it has its share
-	crowded           // all together have too many; it is its turn when one ends
+	crowded           // the small ones together have too many; it is its turn when one ends
 	full              // nobody may have one more
 	held              // its breaker lets nothing through
 )
@@ -81,9 +99,13 @@ func (r *roster) judge(name string, now time.Time) (v verdict, probe bool, wait 
 		return held, false, max(0, b.until.Sub(now))
 	case r.inHand >= everything:
 		return full, false, 0
+	case r.isGreat(name):
+		if inHand >= greatShare {
+			return shareUsed, false, 0
+		}
 	case inHand >= share:
 		return shareUsed, false, 0
-	case inHand > 0 && r.inHand >= common:
+	case inHand > 0 && r.small >= common:
 		return crowded, false, 0
 	}
 	return admitted, probe, 0
@@ -96,6 +118,9 @@ func (r *roster) begin(name string, now time.Time, probe bool) {
 	d.touched = now
 	d.provider.breaker.probing = d.provider.breaker.probing || probe
 	r.inHand++
+	if !r.isGreat(name) {
+		r.small++
+	}
 }
 
 // recall returns what is recalled of a destination, from now on.
@@ -131,6 +156,9 @@ func (r *roster) end(name string, now time.Time, probe bool, o outcome) (change 
 	d.inHand--
 	d.touched = now
 	r.inHand--
+	if !r.isGreat(name) {
+		r.small--
+	}
 	b := &d.provider.breaker
 	if probe {
 		b.probing = false

@@ -126,6 +126,28 @@ func TestSender_200HangingEntriesOfAKindHoldUpNoOtherKind(t *testing.T) {
 	})
 }
 
+// One that is great may have more at once than a small one. Its attempts are not counted with those of the small ones: neither
+// keeps the other to one at a time.
+func TestSender_AGreatServiceHasAShareOfItsOwn(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		s := &services{hangs: func(string) bool { return true }}
+		h.addHanging(200, "great")
+		for i := range 4 {
+			h.addHanging(40, fmt.Sprintf("small%d", i))
+		}
+		h.sender, h.stop = h.start(h.store, outbox.Options{
+			Handlers: []outbox.Handler{work.Handler(s.do)},
+			Great:    func(where string) bool { return where == "great" },
+		})
+		synctest.Wait()
+		for where, want := range map[string]int{"great": 128, "small0": 32, "small1": 32, "small2": 32, "small3": 32} {
+			if most := s.mostOf(where); most != want {
+				t.Errorf("%d attempts of %s at once, want %d", most, where, want)
+			}
+		}
+	})
+}
+
 func TestSender_AHundredHangingDestinationsHoldUpNoOther(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
 		s := &services{hangs: func(where string) bool { return where != "healthy" }}
@@ -137,7 +159,7 @@ func TestSender_AHundredHangingDestinationsHoldUpNoOther(t *testing.T) {
 		added := time.Now()
 		h.addTo("healthy", storage.NewUID(), "healthy")
 		s.expectAtOnce(t, added)
-		if peak := s.atOnce(); peak > 256 {
+		if peak := s.atOnce(); peak > 512 {
 			t.Errorf("%d attempts at once", peak)
 		}
 	})
@@ -148,7 +170,7 @@ func TestSender_AHundredHangingDestinationsHoldUpNoOther(t *testing.T) {
 func TestSender_NoDestinationStarves(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
 		s := &services{hangs: func(where string) bool { return !strings.HasPrefix(where, "healthy") }}
-		for i := range 400 {
+		for i := range 700 {
 			h.addHanging(3, fmt.Sprintf("dead%d", i))
 		}
 		h.addTo("a-healthy", storage.NewUID(), "healthy first")
@@ -161,7 +183,7 @@ func TestSender_NoDestinationStarves(t *testing.T) {
 		if got := strings.Join(all, ", "); got != "healthy first, healthy last" {
 			t.Errorf("done: %s", got)
 		}
-		if peak := s.atOnce(); peak > 256 {
+		if peak := s.atOnce(); peak > 512 {
 			t.Errorf("%d attempts at once", peak)
 		}
 	})

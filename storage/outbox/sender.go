@@ -36,6 +36,10 @@ type Options struct {
 	// words that it returns. Figures are divided by it. Default: figures are not divided.
 	Provider  func(where string) string
 	Providers []string
+
+	// Great says, by where entries go, that this is a great service: one of few, each of which takes many entries at once.
+	// Others may be hosts of strangers, and have a smaller share of the attempts. Default: none is great.
+	Great func(where string) bool
 }
 
 // Sender does the entries of the outbox. Safe for concurrent use.
@@ -58,6 +62,7 @@ type Sender struct {
 	hungry  bool          // there may be something due that the last look could not begin
 	turn    string        // where the next look begins: a destination that the last one left out, for want of room
 	changed chan struct{} // closed, and replaced, when an attempt ends
+	idle    []chan<- job  // of the workers that wait for one; none while nothing is in hand
 }
 
 // NewSender makes a sender.
@@ -71,7 +76,7 @@ func NewSender(store *storage.Store, o Options) (*Sender, error) {
 		log:      o.Log,
 		pace:     o.Pace,
 		inHand:   make(map[string]struct{}),
-		roster:   newRoster(),
+		roster:   newRoster(o.Great),
 		changed:  make(chan struct{}),
 		provider: o.Provider,
 	}
@@ -238,7 +243,7 @@ func (s *Sender) begin(p pointer) (v verdict, wait time.Duration) {
 	}
 	s.inHand[p.ID] = struct{}{}
 	s.roster.begin(p.destination, now, probe)
-	go s.try(p, probe)
+	s.employ(job{p, probe})
 	return v, 0
 }
 
@@ -254,6 +259,9 @@ func (s *Sender) end(p pointer, probe bool, o outcome) {
 	s.mu.Lock()
 	delete(s.inHand, p.ID)
 	change := s.roster.end(p.destination, s.store.Now(), probe, o)
+	if s.roster.inHand == 0 {
+		s.dismiss()
+	}
 	s.hungry = s.hungry || o.again || probe || change != breakerStays
 	close(s.changed)
 	s.changed = make(chan struct{})
