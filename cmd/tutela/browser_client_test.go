@@ -52,7 +52,28 @@ func guardianModules(t *testing.T) string {
 	} else if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}
+	must(t, os.WriteFile(filepath.Join(folder, "page.js"), documentedPage(t), 0o600))
 	return folder
+}
+
+// documentedPage is the page of docs/login-systems.md, as a module that the driver runs for a server and with functions of its own.
+func documentedPage(t *testing.T) []byte {
+	t.Helper()
+	docs, err := os.ReadFile(filepath.Join("..", "..", "docs", "login-systems.md"))
+	must(t, err)
+	_, code, found := strings.Cut(string(docs), "       import guardian from \"auth0-guardian-js\";\n")
+	code, _, ends := strings.Cut(code, "\n\n")
+	code, isServer := replaced(code, `"https://mfa.example.com"`, "serviceUrl")
+	if !found || !ends || !isServer {
+		t.Fatalf("docs/login-systems.md has no such page: %s", code)
+	}
+	return []byte("const guardian = require(\"auth0-guardian-js\");\n" +
+		"exports.run = (serviceUrl, mfaToken, { send, show, enrol }) => {\n" + code + "\n};\n")
+}
+
+// replaced replaces the one place where text has old.
+func replaced(text, old, by string) (after string, once bool) {
+	return strings.Replace(text, old, by, 1), strings.Count(text, old) == 1
 }
 
 // nodeProcess is the driver in Node.
@@ -323,15 +344,21 @@ func (f *flow) isIn(userID, method string) {
 		AMR      []string `json:"amr"`
 	}
 	must(f.t, json.Unmarshal(payload, &claims))
-	var mine struct {
-		TxID string `json:"txid"`
-	}
-	unverified, err := jose.ParseSignedCompact(f.mfa, []jose.SignatureAlgorithm{jose.HS256})
-	must(f.t, err)
-	must(f.t, json.Unmarshal(unverified.UnsafePayloadWithoutVerification(), &mine))
-	if claims.Subject != userID || claims.Audience != f.client.ID || claims.TxID != mine.TxID || strings.Join(claims.AMR, " ") != "mfa "+method {
+	if claims.Subject != userID || claims.Audience != f.client.ID || claims.TxID != f.txid() || strings.Join(claims.AMR, " ") != "mfa "+method {
 		f.t.Errorf("%s: the claims are %+v", f.name, claims)
 	}
+}
+
+// txid is the id of the login, as the login system's server reads it out of the request token.
+func (f *flow) txid() string {
+	f.t.Helper()
+	unverified, err := jose.ParseSignedCompact(f.mfa, []jose.SignatureAlgorithm{jose.HS256})
+	must(f.t, err)
+	var claims struct {
+		TxID string `json:"txid"`
+	}
+	must(f.t, json.Unmarshal(unverified.UnsafePayloadWithoutVerification(), &claims))
+	return claims.TxID
 }
 
 // enrolled makes a user's phone, an app as the public SDKs make it, and returns its recovery code.
@@ -518,6 +545,88 @@ var clientStories = map[string]func(t *testing.T, p *loginPage){
 		f.fails("login_transaction_not_found", "ask", "push")
 		f.hears("error", func(e map[string]any) bool { return e["status"] == 404.0 })
 	},
+	"goes on after its page was loaded again": func(t *testing.T, p *loginPage) {
+		app, _ := p.enrolled(t, "reloads")
+		f, _ := p.starts(t, "reloads")
+		f.do("ask", "push")
+		manual := map[string]any{"transport": "manual"}
+		// As it is it cannot poll: it hands its own polling client a token of the wrong type.
+		f.fails("TypeError", "resume", map[string]any{})
+		f.fails("invalid_token", "resume", manual, map[string]any{"transactionToken": "none"})
+		f.fails("credentials_expired", "resume", manual, map[string]any{"transactionToken": f.ending(time.Now().Add(-time.Second))})
+		if resumed := f.do("resume", manual); resumed["enrolled"] != true {
+			t.Errorf("resumed: %v", resumed)
+		}
+		f.do("verify", map[string]string{})
+		f.answers(app, true)
+		if state := f.do("state"); state["state"] != "accepted" || textOf(state["token"]) == "" {
+			t.Errorf("the state is %v", state)
+		}
+	},
+	"enrols though its page was loaded again": func(t *testing.T, p *loginPage) {
+		f, _ := p.starts(t, "reenrols")
+		uri := textOf(f.do("enroll", "otp")["uri"])
+		if resumed := f.do("resume", map[string]any{"transport": "manual"}); resumed["enrolled"] != false {
+			t.Errorf("resumed: %v", resumed)
+		}
+		if code := textOf(f.do("confirm", rightOTP(t, param(t, uri, "secret")))["recoveryCode"]); len(code) != 24 {
+			t.Errorf("the code is %q", code)
+		}
+		if state := f.do("state"); state["state"] != "accepted" || textOf(state["token"]) == "" {
+			t.Errorf("the state is %v", state)
+		}
+	},
+	"is told what it lacks": func(t *testing.T, p *loginPage) {
+		p.enrolled(t, "lacks")
+		f, _ := p.starts(t, "lacks")
+		at := f.do("steps")
+		for step := range at {
+			if told, _ := at[step].(map[string]any); told["error"] != "invalid_state" {
+				t.Errorf("%s: %v", step, told)
+			}
+		}
+		f.fails("invalid_enrollment", "ask", "push", 1)
+		f.fails("field_required", "recover", "")
+		f.do("ask", "otp")
+		f.fails("field_required", "verify", map[string]string{})
+		f.fails("invalid_otp_format", "verify", map[string]string{"otpCode": "12"})
+		manual := map[string]any{"transport": "manual"}
+		f.fails("unexpected_input", "resume", manual, map[string]any{"authVerificationStep": map[string]string{"method": "pigeon"}})
+		f.fails("invalid_state", "resume", manual, map[string]any{"enrollments": []any{}})
+		f.fails("invalid_state", "resume", manual, map[string]any{"enrollmentConfirmationStep": map[string]string{"method": "otp"}})
+		f.do("resume", manual, map[string]any{"availableAuthenticationMethods": []string{}})
+		f.fails("no_method_available", "ask", "otp")
+	},
+	"finds no method to enrol by": func(t *testing.T, p *loginPage) {
+		f, _ := p.starts(t, "no method")
+		f.do("enroll", "otp")
+		f.fails("field_required", "confirm", map[string]string{})
+		f.hears("error", isError)
+		manual := map[string]any{"transport": "manual"}
+		f.do("resume", manual, map[string]any{"availableEnrollmentMethods": []string{}})
+		f.fails("no_method_available", "enroll", "otp")
+	},
+	"is refused SMS": func(t *testing.T, p *loginPage) {
+		p.enrolled(t, "sms")
+		f, _ := p.starts(t, "sms")
+		f.fails("method_not_available", "ask", "sms")
+		phoneless, _ := p.starts(t, "sms alone")
+		phoneless.do("resume", map[string]any{"transport": "manual"}, map[string]any{"availableEnrollmentMethods": []string{"sms"}})
+		phoneless.fails("field_required", "enroll", "sms", map[string]string{"country": "DE"})
+		phoneless.fails("method_not_available", "enroll", "sms", map[string]string{"phoneNumber": "+49 30 1"})
+	},
+	"enrols in the page that is first": func(t *testing.T, p *loginPage) {
+		first, _ := p.starts(t, "two pages")
+		second := &flow{loginPage: p, t: t, name: "second page"}
+		second.mfa = p.mfaStart(t, "two pages")
+		second.do("start", map[string]any{"serviceUrl": p.url, "requestToken": second.mfa}, p.fast)
+		mine := textOf(first.do("enroll", "otp")["uri"])
+		late := textOf(second.do("enroll", "otp")["uri"])
+		first.do("confirm", rightOTP(t, param(t, mine, "secret")))
+		first.isIn("two pages", "otp")
+		// The offer of the other is gone, so its code is nobody's.
+		second.fails("invalid_otp", "confirm", rightOTP(t, param(t, late, "secret")))
+	},
 	"is reset in the middle": func(t *testing.T, p *loginPage) {
 		p.enrolled(t, "reset")
 		f, _ := p.starts(t, "reset")
@@ -529,27 +638,68 @@ var clientStories = map[string]func(t *testing.T, p *loginPage){
 	},
 }
 
-// tell plays the stories side by side, and one with the client's own pace.
+// tell plays the stories side by side. Two that only wait begin before the others and end after them: so they cost no time.
 func tell(t *testing.T, page loginPage) {
 	t.Helper()
 	page.fast = true
+	slow := page.paced(t)
+	late := page.nearItsEnd(t)
 	for name, story := range clientStories {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			story(t, &page)
 		})
 	}
-	t.Run("at its own pace", func(t *testing.T) {
+	t.Run("at the pace of the documented page", func(t *testing.T) {
 		t.Parallel()
-		slow := page
-		slow.fast = false
-		app, _ := slow.enrolled(t, "slow")
-		f, _ := slow.starts(t, "slow")
-		f.do("ask", "push")
-		f.do("verify", map[string]string{})
-		f.answers(app, true)
-		f.isIn("slow", "swk")
+		slow.t = t
+		slow.isIn("slow", "swk")
 	})
+	t.Run("hears that a transaction is over", func(t *testing.T) {
+		t.Parallel()
+		late.t = t
+		late.hears("timeout", whatever)
+	})
+}
+
+// paced is the documented page, which asks every 5 s, with a login that is answered at once.
+func (p *loginPage) paced(t *testing.T) *flow {
+	t.Helper()
+	app, _ := p.enrolled(t, "slow")
+	f := &flow{
+		loginPage: p,
+		t:         t,
+		name:      "slow",
+		mfa:       p.mfaStart(t, "slow"),
+	}
+	f.do("documented", p.url, f.mfa)
+	f.answers(app, true)
+	return f
+}
+
+// nearItsEnd is a page that goes on with a transaction whose token has seconds left. On a slow machine it tries again with more.
+func (p *loginPage) nearItsEnd(t *testing.T) *flow {
+	t.Helper()
+	p.enrolled(t, "late")
+	f, _ := p.starts(t, "late")
+	for left := 2 * time.Second; ; left *= 2 {
+		token := f.ending(time.Now().Add(left))
+		resumed := f.do("resume", map[string]any{"transport": "manual"}, map[string]any{"transactionToken": token})
+		if resumed["error"] == nil {
+			return f
+		}
+		if resumed["error"] != "credentials_expired" {
+			t.Fatalf("resumed: %v", resumed)
+		}
+	}
+}
+
+// ending is the transaction token of the flow, as it would be if it ended at an instant.
+func (f *flow) ending(at time.Time) string {
+	f.t.Helper()
+	token, err := f.house.ring.SignToken(keyring.FlowToken, map[string]any{"txid": f.txid(), "azp": f.client.ID, "exp": at.Unix()})
+	must(f.t, err)
+	return token
 }
 
 // mountPage mounts a server and registers the login system of a page.

@@ -4,6 +4,7 @@
 const guardian = require("auth0-guardian-js");
 const pollingClient = require("auth0-guardian-js/lib/utils/polling_client");
 const httpClient = require("auth0-guardian-js/lib/utils/http_client");
+const page = require("./page.js"); // which the tests make of the documented one
 
 const flows = {}; // by name: the transaction, its step, and the events so far
 const refused = (e) => ({ error: e.errorCode || e.name || "Error", status: e.statusCode || (e.response && e.response.statusCode) || 0 });
@@ -17,6 +18,11 @@ function listen(flow) {
       flow.heard();
     });
   }
+}
+
+function follow(name, transaction) {
+  flows[name] = { transaction, events: [], heard: () => {} };
+  if (transaction) listen(flows[name]);
 }
 
 // start starts a flow. With fast, the package's own polling client asks more often than every 5 s.
@@ -34,8 +40,7 @@ async function start(name, options, fast) {
     return refused(e);
   }
   if (started.error) return started;
-  flows[name] = { transaction: started, events: [], heard: () => {} };
-  listen(flows[name]);
+  follow(name, started);
   return {
     enrolled: started.isEnrolled(),
     enroll: started.getAvailableEnrollmentMethods(),
@@ -50,8 +55,37 @@ async function event(name) {
   return flow.events.shift();
 }
 
-async function enroll(name, method) {
-  const step = await called((done) => flows[name].transaction.enroll(method, null, done));
+// documented runs the page of docs/login-systems.md. What it shows and sends is an event.
+async function documented(name, serviceUrl, mfaToken) {
+  follow(name);
+  const flow = flows[name];
+  const tell = (event) => { flow.events.push(event); flow.heard(); };
+  page.run(serviceUrl, mfaToken, {
+    send: (signature) => tell({ name: "auth-response", accepted: true, signature }),
+    show: (text) => tell({ name: "shown", text }),
+    enrol: () => tell({ name: "enrols" }),
+  });
+}
+
+// resume goes on with the transaction of a flow in a page that was loaded again. changes are what its stored state has otherwise.
+async function resume(name, options, changes) {
+  const stored = JSON.parse(JSON.stringify({ ...flows[name].transaction.serialize(), ...changes }));
+  const resumed = await called((done) => guardian.resume(options, stored, done));
+  if (resumed.error) return resumed;
+  follow(name, resumed);
+  flows[name].step = resumed.authVerificationStep || resumed.enrollmentConfirmationStep;
+  return { enrolled: resumed.isEnrolled() };
+}
+
+// steps are the steps that a transaction says it is at, or its errors.
+async function steps(name) {
+  const { transaction } = flows[name];
+  const at = (step) => { try { return { method: transaction[step]().getMethod() }; } catch (e) { return refused(e); } };
+  return { verification: at("getAuthVerificationStep"), confirmation: at("getEnrollmentConfirmationStep") };
+}
+
+async function enroll(name, method, data) {
+  const step = await called((done) => flows[name].transaction.enroll(method, data || null, done));
   if (step.error) return step;
   flows[name].step = step;
   return { uri: step.getUri() };
@@ -59,9 +93,9 @@ async function enroll(name, method) {
 
 const confirm = (name, data) => called((done) => flows[name].step.confirm(data, done));
 
-async function ask(name, method) {
+async function ask(name, method, enrollment = 0) {
   const { transaction } = flows[name];
-  const step = await called((done) => transaction.requestAuth(transaction.getEnrollments()[0], { method }, done));
+  const step = await called((done) => transaction.requestAuth(transaction.getEnrollments()[enrollment], { method }, done));
   if (step.error) return step;
   flows[name].step = step;
   return {};
@@ -71,7 +105,7 @@ const verify = (name, data) => called((done) => flows[name].step.verify(data, do
 const recover = (name, recoveryCode) => called((done) => flows[name].transaction.recover({ recoveryCode }, done));
 const state = (name) => called((done) => flows[name].transaction.getState(done));
 
-const driver = { start, event, enroll, confirm, ask, verify, recover, state };
+const driver = { start, documented, resume, steps, event, enroll, confirm, ask, verify, recover, state };
 if (typeof window === "undefined") {
   require("readline").createInterface({ input: process.stdin }).on("line", async (line) => {
     const { id, name, args } = JSON.parse(line);
