@@ -170,8 +170,8 @@ func TestSender_AHundredHangingDestinationsHoldUpNoOther(t *testing.T) {
 func TestSender_NoDestinationStarves(t *testing.T) {
 	inBubble(t, func(t *testing.T, h *house) {
 		s := &services{hangs: func(where string) bool { return !strings.HasPrefix(where, "healthy") }}
-		for i := range 700 {
-			h.addHanging(3, fmt.Sprintf("dead%d", i))
+		for i := range 600 {
+			h.addHanging(2, fmt.Sprintf("dead%d", i))
 		}
 		h.addTo("a-healthy", storage.NewUID(), "healthy first")
 		h.addTo("z-healthy", storage.NewUID(), "healthy last")
