@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pquerna/otp/totp"
+
 	"tutela/device/phone"
 	"tutela/device/push"
 	"tutela/device/push/apns"
@@ -28,9 +30,6 @@ import (
 
 // The traps of the Guardian wire, one test for each line of the list in guardian-wire.md "Compatibility checklist": what the
 // open clients need and a server easily gets wrong. Each plays the client over real HTTP.
-
-// ofTheBrowser are the lines about auth0-guardian.js, which the tests of that client play.
-var ofTheBrowser = []int{9, 10, 11}
 
 // TestTraps_EachLineOfTheListHasItsTest compares the list with the tests' names: TestTrap_01_… is for the first line.
 func TestTraps_EachLineOfTheListHasItsTest(t *testing.T) {
@@ -58,7 +57,6 @@ func TestTraps_EachLineOfTheListHasItsTest(t *testing.T) {
 		must(t, err)
 		tested = append(tested, n)
 	}
-	tested = append(tested, ofTheBrowser...)
 	slices.Sort(tested)
 	if len(lines) < 12 || !slices.Equal(lines, slices.Compact(tested)) {
 		t.Errorf("the list has the lines %v, and the tests are for %v", lines, tested)
@@ -164,7 +162,7 @@ func (s sdk) answer(to push.Message, change map[string]any) reply {
 		"Authorization", "Bearer "+to.TransactionToken)
 }
 
-func TestTrap_01_ApiUnderBothRoots(t *testing.T) {
+func TestTrap_01_ApiUnderBothRootsAndConsentsBesideIt(t *testing.T) {
 	m := mount(t)
 	s := m.newSDK("anna", false)
 	for _, root := range []string{"", "/appliance-mfa"} {
@@ -175,6 +173,12 @@ func TestTrap_01_ApiUnderBothRoots(t *testing.T) {
 			if r := m.call("GET", root+path, "", "Authorization", "Bearer "+bearer); r.status != 200 {
 				t.Errorf("%s%s: %d %s", root, path, r.status, r.body)
 			}
+		}
+	}
+	// The SDKs ask for consents beside the API, and not below it, and show a proof of their key in the place of a bearer.
+	for _, root := range []string{"", "/appliance-mfa"} {
+		if r := m.call("GET", root+"/rich-consents/cns_none", "", "Authorization", "MFA-DPoP x", "MFA-DPoP", "x"); r.status != 401 {
+			t.Errorf("%s/rich-consents/…: %d %s", root, r.status, r.body)
 		}
 	}
 }
@@ -369,6 +373,125 @@ func TestTrap_08_PushesHaveTheFormThatEachServiceNeeds(t *testing.T) {
 	}
 	if raw := string(apple.Taken(token)[0].Raw); !strings.Contains(raw, `"category":"com.auth0.notification.authentication"`) {
 		t.Errorf("APNs: no category in %s", raw)
+	}
+}
+
+// flowPage is a page with auth0-guardian.js.
+type flowPage struct {
+	m     *mounted
+	start map[string]any // the answer to start-flow
+	token string         // of the transaction
+}
+
+// page starts the flow of a user's login.
+func (m *mounted) page(userID string) flowPage {
+	m.t.Helper()
+	request := m.ok(m.form("/mfa/start", "user_id", userID)).member("mfa_token")
+	r := m.ok(m.call("POST", "/appliance-mfa/api/start-flow", `{"state_transport":"polling"}`, "Authorization", "Bearer "+request, "Content-Type", jsonType))
+	p := flowPage{m: m, token: r.member("transaction_token")}
+	m.must(json.Unmarshal(r.body, &p.start))
+	return p
+}
+
+// call makes a call with the transaction token, and returns the members of the answer.
+func (p flowPage) call(name string, body map[string]string) map[string]any {
+	p.m.t.Helper()
+	authorize := []string{"Authorization", "Bearer " + p.token}
+	var r reply
+	if body == nil {
+		r = p.m.call("POST", "/appliance-mfa/api/"+name, "", authorize...)
+	} else {
+		r = p.m.json("POST", "/appliance-mfa/api/"+name, body, authorize...)
+	}
+	p.m.ok(r)
+	var got map[string]any
+	if len(r.body) > 0 {
+		p.m.must(json.Unmarshal(r.body, &got))
+	}
+	return got
+}
+
+// claims are what the client reads in the transaction token.
+func (p flowPage) claims() (claims map[string]any) {
+	p.m.t.Helper()
+	parts := strings.Split(p.token, ".")
+	if len(parts) != 3 {
+		p.m.t.Fatalf("the transaction token is no JWT: %q", p.token)
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	p.m.must(errors.Join(err, json.Unmarshal(payload, &claims)))
+	return claims
+}
+
+func TestTrap_09_StartFlowSaysWhetherSheIsEnrolled(t *testing.T) {
+	m := mount(t)
+	fresh := m.page("nina")
+	if id, isText := fresh.start["enrollment_tx_id"].(string); !isText || id == "" {
+		t.Errorf("of a user who is new: %v", fresh.start)
+	}
+	if account, _ := fresh.start["device_account"].(map[string]any); account["status"] != "confirmation_pending" {
+		t.Errorf("of a user who is new: %v", account)
+	}
+	known := m.page("maria")
+	if _, there := known.start["enrollment_tx_id"]; there {
+		t.Errorf("of a user who is enrolled: %v", known.start)
+	}
+	account, _ := known.start["device_account"].(map[string]any)
+	if types, _ := account["available_authenticator_types"].([]any); account["status"] != "confirmed" || !slices.Contains(types, any("push")) {
+		t.Errorf("of a user who is enrolled: %v", account)
+	}
+	for _, p := range []flowPage{fresh, known} {
+		claims := p.claims()
+		txid, _ := claims["txid"].(string)
+		exp, _ := claims["exp"].(float64)
+		if txid == "" || exp <= float64(time.Now().Unix()) {
+			t.Errorf("the transaction token says %v", claims)
+		}
+	}
+}
+
+func TestTrap_10_TheStateIsOfItsTransactionAndAPushEnrolmentLeavesItPending(t *testing.T) {
+	m := mount(t)
+	p := m.page("nina")
+	state := func(want string) map[string]any {
+		t.Helper()
+		got := p.call("transaction-state", nil)
+		if got["id"] != p.claims()["txid"] || got["state"] != want {
+			t.Errorf("the state is %v, want %s", got, want)
+		}
+		return got
+	}
+	if got := state("pending"); got["enrollment"] != nil {
+		t.Errorf("before the enrolment: %v", got)
+	}
+	m.ok(m.json("POST", "/api/enroll", m.installation(), "Authorization", `Ticket id="`+p.start["enrollment_tx_id"].(string)+`"`))
+	if got := state("pending"); got["enrollment"] == nil {
+		t.Errorf("after it: %v", got)
+	}
+	p = m.page("olga")
+	account, _ := p.start["device_account"].(map[string]any)
+	secret, _ := account["otp_secret"].(string)
+	code, err := totp.GenerateCode(secret, time.Now())
+	must(t, err)
+	p.call("verify-otp", map[string]string{"type": "manual_input", "code": code})
+	if got := state("accepted"); got["enrollment"] == nil {
+		t.Errorf("enrolled by a one-time code: %v", got)
+	}
+}
+
+func TestTrap_11_RecoveryCodesAre24CharactersAndEachBringsTheNext(t *testing.T) {
+	m := mount(t)
+	form := regexp.MustCompile(`^[0-9A-Za-z]{24}$`)
+	code := m.held["recovery_code"]
+	for range 2 {
+		if !form.MatchString(code) {
+			t.Fatalf("a code is %q", code)
+		}
+		next, _ := m.page("maria").call("recover-account", map[string]string{"recovery_code": code})["recovery_code"].(string)
+		if next == code {
+			t.Error("the same code again")
+		}
+		code = next
 	}
 }
 
