@@ -8,8 +8,8 @@ import (
 // What a page of a registered client may send and read across origins.
 const (
 	corsMethods = "GET, POST, PUT, PATCH, DELETE"
-	corsHeaders = "authorization, content-type, auth0-client, x-global-tracking-id"
-	corsExposed = "X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, Date, ETag"
+	corsHeaders = "authorization, content-type, auth0-client, x-global-tracking-id, mfa-dpop, if-match, if-none-match, backup-manifest, restore-proof"
+	corsExposed = "X-Request-Id, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, Date, ETag, Backup-Manifest"
 	corsMaxAge  = "600"
 )
 
@@ -20,7 +20,8 @@ const (
 func (s *Server) crossOrigin(call *Call) (answered bool) {
 	request := &call.ctx.Request
 	path := string(call.ctx.URI().PathOriginal())
-	isOpen := strings.HasPrefix(path, "/api/") && call.api == AppAPI || strings.HasPrefix(path, "/mfa/")
+	isApp := call.api == AppAPI && (strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/rich-consents/"))
+	isOpen := isApp || strings.HasPrefix(path, "/mfa/")
 	if !isOpen {
 		return false
 	}

@@ -121,7 +121,7 @@ func TestEdge_PagesOfRegisteredClientsMayCallAcrossOrigins(t *testing.T) {
 	const ours = "https://login.example"
 	r := start(t, server.Config{Origin: func(o string) bool { return o == ours }}, func(s *server.Server) {
 		ok := func(c *fiber.Ctx) error { return c.SendString("ok") }
-		for _, path := range []string{"/api/start-flow", "/mfa/challenge", "/oauth/token", "/api/v2/users"} {
+		for _, path := range []string{"/api/start-flow", "/rich-consents/x", "/mfa/challenge", "/oauth/token", "/api/v2/users"} {
 			s.App().Post(path, ok)
 		}
 	})
@@ -131,6 +131,7 @@ func TestEdge_PagesOfRegisteredClientsMayCallAcrossOrigins(t *testing.T) {
 	}{
 		{"/api/start-flow", ours, true},
 		{"/appliance-mfa/api/start-flow", ours, true},
+		{"/rich-consents/x", ours, true},
 		{"/mfa/challenge", ours, true},
 		{"/api/start-flow", "https://other.example", false},
 		{"/api/start-flow", "null", false},
@@ -147,7 +148,9 @@ func TestEdge_PagesOfRegisteredClientsMayCallAcrossOrigins(t *testing.T) {
 		}
 		if c.allowed {
 			wanted := http.Header{
-				"Access-Control-Allow-Headers": {"authorization, content-type, auth0-client, x-global-tracking-id"},
+				"Access-Control-Allow-Headers": {
+					"authorization, content-type, auth0-client, x-global-tracking-id, mfa-dpop, if-match, if-none-match, backup-manifest, restore-proof",
+				},
 				"Access-Control-Allow-Methods": {"GET, POST, PUT, PATCH, DELETE"},
 				"Vary":                         {"Origin"},
 			}

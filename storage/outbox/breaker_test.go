@@ -347,3 +347,20 @@ func TestTrouble_NamesTheProviderAndItsWordAndNothingOfAnEntry(t *testing.T) {
 		}
 	})
 }
+
+// Whoever guesses a host could compare its hash.
+func TestTrouble_CountsHostsThatPersonsChoseAndNamesNone(t *testing.T) {
+	inBubble(t, func(t *testing.T, h *house) {
+		var s service
+		h.send(s.do)
+		s.fail(outbox.UnreachableSaying("503", errors.New("connection refused")))
+		for _, host := range []string{"WEBPUSH/0a0b", "WEBPUSH/0c0d"} {
+			h.addMany(host, 5)
+		}
+		synctest.Wait()
+		err := h.sender.Trouble(t.Context())
+		if !errors.Is(err, outbox.ErrTrouble) || err.Error() != "hosts of WEBPUSH that take nothing: 2" {
+			t.Errorf("two hosts are in trouble: %v", err)
+		}
+	})
+}

@@ -3,6 +3,8 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"tutela/storage"
@@ -33,12 +35,13 @@ func (s *Sender) Status(ctx context.Context) (Status, error) {
 // ErrTrouble reports what a person should know of the outbox. The server works on.
 var ErrTrouble = storage.NewError(storage.Unavailable, "the outbox is in trouble")
 
-// mostNamed bounds the providers that Trouble names: each host of Web Push is one.
+// mostNamed bounds the providers that Trouble names.
 const mostNamed = 8
 
-// Trouble says what a person should know: which services and hosts do not answer, since when and with which word of theirs,
-// and how many entries lie aside. Anybody may read it: it has what the kinds say of where their entries go, and nothing of an
-// entry. It returns nil when all is well.
+// Trouble says what a person should know: which services do not answer, since when and with which word of theirs, and how
+// many entries lie aside. Anybody may read it: it has nothing of an entry. A provider whose name has a slash is one of many
+// hosts, which persons chose: of those it says how many, since a hash of a host that somebody guesses can be compared. It
+// returns nil when all is well.
 //
 // Errors: ErrTrouble; those of the store.
 func (s *Sender) Trouble(ctx context.Context) error {
@@ -48,8 +51,13 @@ func (s *Sender) Trouble(ctx context.Context) error {
 	}
 	var troubles []string
 	away := 0
+	hosts := make(map[string]int) // by the service that they speak
 	for _, p := range status.Providers {
 		if p.State == Closed {
+			continue
+		}
+		if service, _, isHost := strings.Cut(p.Name, "/"); isHost {
+			hosts[service]++
 			continue
 		}
 		away++
@@ -59,6 +67,9 @@ func (s *Sender) Trouble(ctx context.Context) error {
 	}
 	if away > mostNamed {
 		troubles = append(troubles, fmt.Sprintf("others that do not answer: %d", away-mostNamed))
+	}
+	for _, service := range slices.Sorted(maps.Keys(hosts)) {
+		troubles = append(troubles, fmt.Sprintf("hosts of %s that take nothing: %d", service, hosts[service]))
 	}
 	if status.Aside > 0 {
 		troubles = append(troubles, fmt.Sprintf("entries that cannot be read: %d", status.Aside))
