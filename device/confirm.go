@@ -17,7 +17,8 @@ const otpName = "One-time code app"
 
 // ConfirmOTP spends a ticket by a one-time code of the secret that is reserved for it, and binds the app that shows the code,
 // which does no more. The first reply may be lost: so a repeat with the same ticket and the same code gets the same reply, as
-// long as that is kept, but for the recovery code: six digits are too few to show it for. A wrong code writes nothing and counts nothing: whoever has the ticket can enrol anyway.
+// long as that is kept, but for the recovery code: six digits are too few to show it for. A wrong code writes nothing and counts
+// nothing: whoever has the ticket can enrol anyway.
 //
 // Errors: otp.ErrTypo; ErrTicket; ErrWrongOTP; ErrTooMany.
 func (s *Service) ConfirmOTP(ctx context.Context, ticket, typed string, actor audit.Actor) (enrolled *Enrolled, err error) {

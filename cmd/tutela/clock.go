@@ -134,6 +134,12 @@ func clockDoubted(state storage.ClockState) error {
 		return errNotReady.With("the machine's clock is %s the last time written down: nothing is removed by time until tutela clock settles which is right", distance(state.Step))
 	case state.Kept:
 		return errNotReady.With("the machine's clock is %s the house's time, as was settled: set it right", distance(state.Wall.Sub(state.House)))
+	case state.House.Sub(state.Wall) > maxBehind:
+		return errNotReady.With("the machine's clock is %s the house's time: one-time codes are refused until it has caught up, or tutela clock settles which is right", distance(state.Wall.Sub(state.House)))
 	}
 	return nil
 }
+
+// maxBehind is how far the machine's clock may be behind the house's time without a word. One-time codes of a step that the
+// house has passed open nothing, so a house that was opened while the clock was ahead refuses them once the clock is right.
+const maxBehind = time.Minute

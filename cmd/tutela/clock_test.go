@@ -122,6 +122,23 @@ func TestServe_SaysInTheLogThatTheClockIsNotBelieved(t *testing.T) {
 	}
 }
 
+// A house that was opened while the clock was ahead refuses one-time codes when the clock is right again.
+func TestClockDoubted_SaysThatTheClockIsBehindTheHouse(t *testing.T) {
+	now := time.Now()
+	state := storage.ClockState{House: now, Wall: now.Add(-2 * time.Hour)}
+	if err := clockDoubted(state); err == nil || !strings.Contains(err.Error(), "2h0m0s before the house's time: one-time codes are refused") {
+		t.Errorf("two hours behind: %v", err)
+	}
+	state.Wall = now.Add(-time.Minute)
+	if err := clockDoubted(state); err != nil {
+		t.Errorf("a minute behind: %v", err)
+	}
+	state.Wall = now.Add(time.Hour) // the machine has slept
+	if err := clockDoubted(state); err != nil {
+		t.Errorf("an hour ahead: %v", err)
+	}
+}
+
 func TestClockJumped_IsNotReadyAndSaysWhatHelps(t *testing.T) {
 	now := time.Now()
 	state := storage.ClockState{House: now, Wall: now.Add(11 * time.Second), Jump: 11 * time.Second}

@@ -90,6 +90,26 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s, err := c.server(h, listener, public, log)
+	if err != nil {
+		return errors.Join(err, h.Close())
+	}
+	// The admin socket comes after the data file: its lock says that no other server owns the socket's name.
+	admin, err := operator.Listen(ctx, c.socket())
+	if err != nil {
+		return errors.Join(err, h.Close())
+	}
+	if begins {
+		c.announce(os.Stdout)
+	}
+	identity := h.store.Identity()
+	log.Info("tutela serves", "version", version, "installation", identity.Installation, "epoch", identity.Epoch.String())
+	c.greet(os.Stdout, public[0], ops)
+	return errors.Join(h.run(ctx, s, listeningFor{admin: admin, ops: ops}, log), h.Close())
+}
+
+// server makes the server of a house, with the push services that were asked for.
+func (c *serveCmd) server(h *house, listener net.Listener, public []string, log *slog.Logger) (*server.Server, error) {
 	s, err := server.New(server.Config{
 		Listener:       listener,
 		PublicURLs:     public,
@@ -104,23 +124,12 @@ func (c *serveCmd) Run(ctx context.Context) error {
 		NoAccessLog:    c.AccessLog == "off",
 	})
 	if err != nil {
-		return errors.Join(err, h.Close())
+		return nil, err
 	}
 	c.addWebPush(h.webPush, public[0])
 	c.carry(h.push, log)
 	h.mount(s, log)
-	// The admin socket comes after the data file: its lock says that no other server owns the socket's name.
-	admin, err := operator.Listen(ctx, c.socket())
-	if err != nil {
-		return errors.Join(err, h.Close())
-	}
-	if begins {
-		c.announce(os.Stdout)
-	}
-	identity := h.store.Identity()
-	log.Info("tutela serves", "version", version, "installation", identity.Installation, "epoch", identity.Epoch.String())
-	c.greet(os.Stdout, public[0], ops)
-	return errors.Join(h.run(ctx, s, listeningFor{admin: admin, ops: ops}, log), h.Close())
+	return s, nil
 }
 
 // open opens the data file, or begins an installation.
