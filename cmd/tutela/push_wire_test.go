@@ -21,12 +21,18 @@ type wireCase struct {
 
 // wireCases are answers that both services can give. What is tried again is tried after a moment, and the destination is then left
 // alone for a while: these cases are few.
-func wireCases(gone pushtest.Play) []wireCase {
+func wireCases(gone, mismatch, setup pushtest.Play) []wireCase {
 	return []wireCase{
 		{"taken", nil, 1, 1, "ok"},
 		{"gone", []pushtest.Play{gone}, 0, 1, "lost"},
 		{"a bare 404", []pushtest.Play{{Status: 404}}, 1, 2, "ok"},
 		{"503", []pushtest.Play{pushtest.Play{Status: 503}.After("1")}, 1, 2, "ok"},
+		{"a token of another server's", []pushtest.Play{mismatch}, 0, 1, "ok"},
+		{"a set-up that is refused", []pushtest.Play{setup}, 0, 1, "ok"}, // it is tried again, and late
+		{"413", []pushtest.Play{{Status: 413}}, 0, 1, "ok"},
+		{"429", []pushtest.Play{pushtest.Play{Status: 429}.After("1")}, 1, 2, "ok"},
+		{"a redirect", []pushtest.Play{pushtest.Redirect("http://127.0.0.1:1/")}, 1, 2, "ok"},
+		{"1 GiB", []pushtest.Play{pushtest.Flood}, 1, 2, "ok"},
 		{"an answer that is cut", []pushtest.Play{pushtest.Cut}, 2, 2, "ok"},
 	}
 }
@@ -58,12 +64,15 @@ func TestServe_LoginsGoOnWhateverAPushServiceAnswers(t *testing.T) {
 	for name, one := range map[string]struct {
 		service string
 		desk    standIn
-		gone    pushtest.Play
+		cases   []wireCase
 	}{
-		"FCM":  {"GCM", google, pushtest.FCMRefusal(404, "UNREGISTERED")},
-		"APNs": {"APNS", apple, pushtest.APNsGone("Unregistered", time.Now().Add(time.Hour))},
+		"FCM": {"GCM", google, wireCases(
+			pushtest.FCMRefusal(404, "UNREGISTERED"), pushtest.FCMRefusal(403, "SENDER_ID_MISMATCH"), pushtest.FCMRefusal(401, "THIRD_PARTY_AUTH_ERROR"))},
+		"APNs": {"APNS", apple, wireCases(
+			pushtest.APNsGone("Unregistered", time.Now().Add(time.Hour)),
+			pushtest.APNsRefusal(400, "BadDeviceToken"), pushtest.APNsRefusal(400, "DeviceTokenNotForTopic"))},
 	} {
-		for i, c := range wireCases(one.gone) {
+		for i, c := range one.cases {
 			t.Run(name+" "+c.name, func(t *testing.T) {
 				user := strings.ReplaceAll(name+"-"+c.name, " ", "-")
 				s.rings(t, one.desk, user, phone.PushCredentials{Service: one.service, Token: fmt.Sprintf("%064x", i+1)}, c)
@@ -82,12 +91,10 @@ func (s *liveServer) rings(t *testing.T, at standIn, user string, to phone.PushC
 	at.Script(to.Token, c.plays...)
 	asked, err := s.ask(t.Context(), user)
 	must(t, err)
-	at.AwaitAsked(to.Token, c.asked)
-	for state := ""; state != c.state; {
-		account, err := p.Status(t.Context())
-		must(t, err)
-		state = account.PushState
+	if asked.Delivery != "push" {
+		t.Errorf("delivery is %s", asked.Delivery)
 	}
+	at.AwaitAsked(to.Token, c.asked)
 	taken := at.Taken(to.Token)
 	if len(taken) != c.got {
 		t.Errorf("the phone got %d messages, want %d", len(taken), c.got)
@@ -97,14 +104,7 @@ func (s *liveServer) rings(t *testing.T, at standIn, user string, to phone.PushC
 			t.Error("two copies of one approval have different challenges")
 		}
 	}
-	// Whatever became of the push, the login goes through by pull.
-	approvals, err := p.Approvals(t.Context(), 0, nil)
-	must(t, err)
-	if len(approvals) != 1 {
-		t.Fatalf("%d approvals are listed", len(approvals))
-	}
-	must(t, p.Approve(t.Context(), approvals[0], asked.Number))
-	must(t, collectOne(t.Context(), s, asked))
+	s.endsByPull(t, p, asked, c.state) // whatever became of the push
 	if n := at.Asked(to.Token); n != c.asked {
 		t.Errorf("%d requests, want %d", n, c.asked)
 	}
