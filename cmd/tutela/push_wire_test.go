@@ -21,8 +21,10 @@ type wireCase struct {
 
 // wireCases are answers that both services can give. What is tried again is tried after a moment, and the destination is then left
 // alone for a while: these cases are few.
-func wireCases(gone, mismatch, setup pushtest.Play) []wireCase {
-	return []wireCase{
+//
+// renew is the answer to a token of ours that is no longer good; the service takes the next one.
+func wireCases(gone, mismatch, setup, renew pushtest.Play, more ...wireCase) []wireCase {
+	return append([]wireCase{
 		{"taken", nil, 1, 1, "ok"},
 		{"gone", []pushtest.Play{gone}, 0, 1, "lost"},
 		{"a bare 404", []pushtest.Play{{Status: 404}}, 1, 2, "ok"},
@@ -34,7 +36,10 @@ func wireCases(gone, mismatch, setup pushtest.Play) []wireCase {
 		{"a redirect", []pushtest.Play{pushtest.Redirect("http://127.0.0.1:1/")}, 1, 2, "ok"},
 		{"1 GiB", []pushtest.Play{pushtest.Flood}, 1, 2, "ok"},
 		{"an answer that is cut", []pushtest.Play{pushtest.Cut}, 2, 2, "ok"},
-	}
+		{"500", []pushtest.Play{{Status: 500}}, 1, 2, "ok"},
+		{"no answer in time", []pushtest.Play{pushtest.Hang}, 1, 2, "ok"},
+		{"a token of ours that has expired", []pushtest.Play{renew}, 1, 2, "ok"},
+	}, more...)
 }
 
 // standIn is what the stand-ins have in common.
@@ -67,10 +72,13 @@ func TestServe_LoginsGoOnWhateverAPushServiceAnswers(t *testing.T) {
 		cases   []wireCase
 	}{
 		"FCM": {"GCM", google, wireCases(
-			pushtest.FCMRefusal(404, "UNREGISTERED"), pushtest.FCMRefusal(403, "SENDER_ID_MISMATCH"), pushtest.FCMRefusal(401, "THIRD_PARTY_AUTH_ERROR"))},
+			pushtest.FCMRefusal(404, "UNREGISTERED"), pushtest.FCMRefusal(403, "SENDER_ID_MISMATCH"), pushtest.FCMRefusal(401, "THIRD_PARTY_AUTH_ERROR"),
+			pushtest.GoogleError(401))},
 		"APNs": {"APNS", apple, wireCases(
 			pushtest.APNsGone("Unregistered", time.Now().Add(time.Hour)),
-			pushtest.APNsRefusal(400, "BadDeviceToken"), pushtest.APNsRefusal(400, "DeviceTokenNotForTopic"))},
+			pushtest.APNsRefusal(400, "BadDeviceToken"), pushtest.APNsRefusal(400, "DeviceTokenNotForTopic"),
+			pushtest.APNsRefusal(403, "ExpiredProviderToken"),
+			wireCase{"gone before the phone named it", []pushtest.Play{pushtest.APNsGone("Unregistered", time.Now().Add(-time.Hour))}, 0, 1, "ok"})},
 	} {
 		for i, c := range one.cases {
 			t.Run(name+" "+c.name, func(t *testing.T) {
