@@ -308,32 +308,6 @@ func TestDeliver_AWrongSetUpIsAnEventOnceAnHourAndOpensTheBreaker(t *testing.T) 
 	})
 }
 
-func TestDeliver_GarbageTokensOfOneUserKeepNobodyWaiting(t *testing.T) {
-	onEveryEngine(t, func(h *house) {
-		for i := range 12 {
-			h.enroll("mallory", fmt.Sprint("garbage ", i))
-		}
-		good := h.enroll("ada", "a")
-		h.sent.Fail = func(to push.Address) error {
-			if to != good.In.Push {
-				return &push.Refusal{Verdict: push.Mismatch, Status: 400, Reason: "BadDeviceToken"}
-			}
-			return nil
-		}
-		sender := h.sender(outbox.Options{})
-		for range 3 {
-			h.notify("mallory", recovery.NoticePayload{Notice: recovery.NoticeCodeChanged})
-			must(h.t, sender.Drain(h.t.Context()))
-		}
-		h.sent.Take()
-		h.notify("ada", recovery.NoticePayload{Notice: recovery.NoticeCodeChanged})
-		must(h.t, sender.Drain(h.t.Context()))
-		if n := len(h.sent.Take()); n != 1 {
-			h.t.Errorf("ada got %d messages", n)
-		}
-	})
-}
-
 // lost returns how many of the phones have lost their address.
 func (h *house) lost(phones []*phone) (n int) {
 	h.t.Helper()

@@ -13,6 +13,7 @@ import (
 // What one app can bring about at a service that others use too. These answers are about its token, or may be.
 func ofOneApp() map[string]push.Refusal {
 	return map[string]push.Refusal{
+		"FCM, for a token that is made up":              {Verdict: push.Mismatch, Status: 400, Reason: "INVALID_ARGUMENT"},
 		"FCM, for an iPhone, without Apple's key":       {Verdict: push.Setup, Status: 401, Reason: "THIRD_PARTY_AUTH_ERROR"},
 		"FCM, for a phone that is sent too much":        {Verdict: push.Busy, Status: 429, Reason: "QUOTA_EXCEEDED", After: time.Minute},
 		"Web Push, made with another VAPID key":         {Verdict: push.Setup, Status: 403},

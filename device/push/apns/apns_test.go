@@ -168,27 +168,7 @@ func TestDeliver_LeavesOutWhatDoesNotFit(t *testing.T) {
 		}
 	}
 	m.TransactionToken = strings.Repeat("t", 5000)
-	expectRefusal(t, carrier.Deliver(t.Context(), to(phone), m), means(push.Unfit, 413, "PayloadTooLarge", 0))
-}
-
-func means(v push.Verdict, status int, reason string, after time.Duration) push.Refusal {
-	return push.Refusal{
-		Verdict: v,
-		Status:  status,
-		Reason:  reason,
-		After:   after,
-	}
-}
-
-func expectRefusal(t *testing.T, err error, want push.Refusal) {
-	t.Helper()
-	var got *push.Refusal
-	if !errors.As(err, &got) {
-		t.Fatalf("no refusal: %v", err)
-	}
-	if diff := cmp.Diff(want, *got); diff != "" {
-		t.Error(diff)
-	}
+	pushtest.ExpectRefusal(t, carrier.Deliver(t.Context(), to(phone), m), pushtest.Means(push.Unfit, 413, "PayloadTooLarge", 0))
 }
 
 // day is when a token went.
@@ -213,32 +193,32 @@ var refusals = map[string]struct {
 	"410 without a time":     {pushtest.APNsRefusal(410, "Unregistered"), gone("Unregistered", time.Time{})},
 	"410 before time":        {pushtest.APNsGone("Unregistered", time.UnixMilli(-5)), gone("Unregistered", time.Time{})},
 	"410 in no number":       {pushtest.Play{Status: 410, Body: `{"reason":"Unregistered","timestamp":"now"}`}, gone("Unregistered", time.Time{})},
-	"410 of a web server":    {pushtest.Play{Status: 410, Body: "<html>"}, means(push.Setup, 410, "", 0)},
-	"400 Unregistered":       {pushtest.APNsRefusal(400, "Unregistered"), means(push.Mismatch, 400, "Unregistered", 0)},
-	"BadDeviceToken":         {pushtest.APNsRefusal(400, "BadDeviceToken"), means(push.Mismatch, 400, "BadDeviceToken", 0)},
-	"DeviceTokenNotForTopic": {pushtest.APNsRefusal(400, "DeviceTokenNotForTopic"), means(push.Mismatch, 400, "DeviceTokenNotForTopic", 0)},
-	"BadTopic":               {pushtest.APNsRefusal(400, "BadTopic"), means(push.Setup, 400, "BadTopic", 0)},
-	"MissingTopic":           {pushtest.APNsRefusal(400, "MissingTopic"), means(push.Setup, 400, "MissingTopic", 0)},
-	"TopicDisallowed":        {pushtest.APNsRefusal(400, "TopicDisallowed"), means(push.Setup, 400, "TopicDisallowed", 0)},
-	"InvalidPushType":        {pushtest.APNsRefusal(400, "InvalidPushType"), means(push.Setup, 400, "InvalidPushType", 0)},
-	"BadCollapseId":          {pushtest.APNsRefusal(400, "BadCollapseId"), means(push.Unfit, 400, "BadCollapseId", 0)},
-	"IdleTimeout":            {pushtest.APNsRefusal(400, "IdleTimeout"), means(push.Busy, 400, "IdleTimeout", 0)},
-	"BadCertificate":         {pushtest.APNsRefusal(403, "BadCertificate"), means(push.Setup, 403, "BadCertificate", 0)},
-	"BadCertificateEnviron":  {pushtest.APNsRefusal(403, "BadCertificateEnvironment"), means(push.Setup, 403, "BadCertificateEnvironment", 0)},
-	"Forbidden":              {pushtest.APNsRefusal(403, "Forbidden"), means(push.Setup, 403, "Forbidden", 0)},
-	"InvalidProviderToken":   {pushtest.APNsRefusal(403, "InvalidProviderToken"), means(push.Setup, 403, "InvalidProviderToken", 0)},
-	"a word to come":         {pushtest.APNsRefusal(403, "UnrelatedKeyIdInToken"), means(push.Setup, 403, "UnrelatedKeyIdInToken", 0)},
-	"BadPath":                {pushtest.APNsRefusal(404, "BadPath"), means(push.Setup, 404, "BadPath", 0)},
-	"MethodNotAllowed":       {pushtest.APNsRefusal(405, "MethodNotAllowed"), means(push.Setup, 405, "MethodNotAllowed", 0)},
-	"PayloadTooLarge":        {pushtest.APNsRefusal(413, "PayloadTooLarge"), means(push.Unfit, 413, "PayloadTooLarge", 0)},
-	"413":                    {pushtest.Play{Status: 413}, means(push.Unfit, 413, "", 0)},
-	"TooManyRequests":        {pushtest.APNsRefusal(429, "TooManyRequests").After("7"), means(push.Busy, 429, "TooManyRequests", 7*time.Second)},
-	"TooManyProviderToken":   {pushtest.APNsRefusal(429, "TooManyProviderTokenUpdates"), means(push.Busy, 429, "TooManyProviderTokenUpdates", 0)},
-	"InternalServerError":    {pushtest.APNsRefusal(500, "InternalServerError"), means(push.Busy, 500, "InternalServerError", 0)},
-	"ServiceUnavailable":     {pushtest.APNsRefusal(503, "ServiceUnavailable").After("60"), means(push.Busy, 503, "ServiceUnavailable", time.Minute)},
-	"Shutdown":               {pushtest.APNsRefusal(503, "Shutdown"), means(push.Busy, 503, "Shutdown", 0)},
-	"a redirect":             {pushtest.Redirect("/3/device/elsewhere"), means(push.Setup, 307, "", 0)},
-	"a redirect to a page":   {pushtest.Play{Status: 303, Header: map[string]string{"Location": "/"}}, means(push.Setup, 303, "", 0)},
+	"410 of a web server":    {pushtest.Play{Status: 410, Body: "<html>"}, pushtest.Means(push.Setup, 410, "", 0)},
+	"400 Unregistered":       {pushtest.APNsRefusal(400, "Unregistered"), pushtest.Means(push.Mismatch, 400, "Unregistered", 0)},
+	"BadDeviceToken":         {pushtest.APNsRefusal(400, "BadDeviceToken"), pushtest.Means(push.Mismatch, 400, "BadDeviceToken", 0)},
+	"DeviceTokenNotForTopic": {pushtest.APNsRefusal(400, "DeviceTokenNotForTopic"), pushtest.Means(push.Mismatch, 400, "DeviceTokenNotForTopic", 0)},
+	"BadTopic":               {pushtest.APNsRefusal(400, "BadTopic"), pushtest.Means(push.Setup, 400, "BadTopic", 0)},
+	"MissingTopic":           {pushtest.APNsRefusal(400, "MissingTopic"), pushtest.Means(push.Setup, 400, "MissingTopic", 0)},
+	"TopicDisallowed":        {pushtest.APNsRefusal(400, "TopicDisallowed"), pushtest.Means(push.Setup, 400, "TopicDisallowed", 0)},
+	"InvalidPushType":        {pushtest.APNsRefusal(400, "InvalidPushType"), pushtest.Means(push.Setup, 400, "InvalidPushType", 0)},
+	"BadCollapseId":          {pushtest.APNsRefusal(400, "BadCollapseId"), pushtest.Means(push.Unfit, 400, "BadCollapseId", 0)},
+	"IdleTimeout":            {pushtest.APNsRefusal(400, "IdleTimeout"), pushtest.Means(push.Busy, 400, "IdleTimeout", 0)},
+	"BadCertificate":         {pushtest.APNsRefusal(403, "BadCertificate"), pushtest.Means(push.Setup, 403, "BadCertificate", 0)},
+	"BadCertificateEnviron":  {pushtest.APNsRefusal(403, "BadCertificateEnvironment"), pushtest.Means(push.Setup, 403, "BadCertificateEnvironment", 0)},
+	"Forbidden":              {pushtest.APNsRefusal(403, "Forbidden"), pushtest.Means(push.Setup, 403, "Forbidden", 0)},
+	"InvalidProviderToken":   {pushtest.APNsRefusal(403, "InvalidProviderToken"), pushtest.Means(push.Setup, 403, "InvalidProviderToken", 0)},
+	"a word to come":         {pushtest.APNsRefusal(403, "UnrelatedKeyIdInToken"), pushtest.Means(push.Setup, 403, "UnrelatedKeyIdInToken", 0)},
+	"BadPath":                {pushtest.APNsRefusal(404, "BadPath"), pushtest.Means(push.Setup, 404, "BadPath", 0)},
+	"MethodNotAllowed":       {pushtest.APNsRefusal(405, "MethodNotAllowed"), pushtest.Means(push.Setup, 405, "MethodNotAllowed", 0)},
+	"PayloadTooLarge":        {pushtest.APNsRefusal(413, "PayloadTooLarge"), pushtest.Means(push.Unfit, 413, "PayloadTooLarge", 0)},
+	"413":                    {pushtest.Play{Status: 413}, pushtest.Means(push.Unfit, 413, "", 0)},
+	"TooManyRequests":        {pushtest.APNsRefusal(429, "TooManyRequests").After("7"), pushtest.Means(push.Busy, 429, "TooManyRequests", 7*time.Second)},
+	"TooManyProviderToken":   {pushtest.APNsRefusal(429, "TooManyProviderTokenUpdates"), pushtest.Means(push.Busy, 429, "TooManyProviderTokenUpdates", 0)},
+	"InternalServerError":    {pushtest.APNsRefusal(500, "InternalServerError"), pushtest.Means(push.Busy, 500, "InternalServerError", 0)},
+	"ServiceUnavailable":     {pushtest.APNsRefusal(503, "ServiceUnavailable").After("60"), pushtest.Means(push.Busy, 503, "ServiceUnavailable", time.Minute)},
+	"Shutdown":               {pushtest.APNsRefusal(503, "Shutdown"), pushtest.Means(push.Busy, 503, "Shutdown", 0)},
+	"a redirect":             {pushtest.Redirect("/3/device/elsewhere"), pushtest.Means(push.Setup, 307, "", 0)},
+	"a redirect to a page":   {pushtest.Play{Status: 303, Header: map[string]string{"Location": "/"}}, pushtest.Means(push.Setup, 303, "", 0)},
 }
 
 func TestDeliver_TellsWhatARefusalMeansAfterOneRequest(t *testing.T) {
@@ -251,7 +231,7 @@ func TestDeliver_TellsWhatARefusalMeansAfterOneRequest(t *testing.T) {
 			before := service.Requests()
 			service.Script(token, c.play)
 			err := carrier.Deliver(t.Context(), to(token), approval())
-			expectRefusal(t, err, c.want)
+			pushtest.ExpectRefusal(t, err, c.want)
 			if n := service.Requests() - before; n != 1 {
 				t.Errorf("%d requests", n)
 			}
@@ -340,7 +320,7 @@ func TestDeliver_RefusesATokenThatIsNoneBeforeItAsksAnybody(t *testing.T) {
 		"../../v1/x", "feed?x=y", "feed#", "feed%2f", "fe ed", "feed/", "", "phone", "feed\n", "ｆｅｅｄ", strings.Repeat("f", 201),
 	} {
 		err := carrier.Deliver(t.Context(), to(token), approval())
-		expectRefusal(t, err, means(push.Mismatch, 0, "BadDeviceToken", 0))
+		pushtest.ExpectRefusal(t, err, pushtest.Means(push.Mismatch, 0, "BadDeviceToken", 0))
 	}
 	if n := service.Requests(); n != 0 {
 		t.Errorf("%d requests", n)
@@ -416,7 +396,7 @@ func TestDeliver_AnExpiredProviderTokenIsRenewedOnce(t *testing.T) {
 	service.Always("", pushtest.APNsRefusal(403, "ExpiredProviderToken"))
 	for range 3 {
 		before := service.Requests()
-		expectRefusal(t, carrier.Deliver(t.Context(), to(phone), approval()), means(push.Setup, 403, "ExpiredProviderToken", 0))
+		pushtest.ExpectRefusal(t, carrier.Deliver(t.Context(), to(phone), approval()), pushtest.Means(push.Setup, 403, "ExpiredProviderToken", 0))
 		if n := service.Requests() - before; n != 1 {
 			t.Errorf("%d requests", n)
 		}

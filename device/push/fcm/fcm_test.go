@@ -108,27 +108,7 @@ func TestDeliver_LeavesOutWhatDoesNotFit(t *testing.T) {
 		}
 	}
 	m.TransactionToken = strings.Repeat("t", 5000)
-	expectRefusal(t, carrier.Deliver(t.Context(), to(phone), m), means(push.Unfit, 400, "INVALID_ARGUMENT", 0))
-}
-
-func means(v push.Verdict, status int, reason string, after time.Duration) push.Refusal {
-	return push.Refusal{
-		Verdict: v,
-		Status:  status,
-		Reason:  reason,
-		After:   after,
-	}
-}
-
-func expectRefusal(t *testing.T, err error, want push.Refusal) {
-	t.Helper()
-	var got *push.Refusal
-	if !errors.As(err, &got) {
-		t.Fatalf("no refusal: %v", err)
-	}
-	if diff := cmp.Diff(want, *got); diff != "" {
-		t.Error(diff)
-	}
+	pushtest.ExpectRefusal(t, carrier.Deliver(t.Context(), to(phone), m), pushtest.Means(push.Unfit, 400, "INVALID_ARGUMENT", 0))
 }
 
 // refusals are the answers of FCM that are no success, each with what it means.
@@ -136,40 +116,40 @@ var refusals = map[string]struct {
 	play pushtest.Play
 	want push.Refusal
 }{
-	"404 with UNREGISTERED":    {pushtest.FCMRefusal(404, "UNREGISTERED"), means(push.Gone, 404, "UNREGISTERED", 0)},
-	"404 bare":                 {pushtest.GoogleError(404), means(push.Setup, 404, "NOT_FOUND", 0)},
-	"404 of a web server":      {pushtest.Play{Status: 404, Body: "<html>"}, means(push.Setup, 404, "", 0)},
-	"UNREGISTERED without 404": {pushtest.FCMRefusal(400, "UNREGISTERED"), means(push.Mismatch, 400, "UNREGISTERED", 0)},
-	"403 SENDER_ID_MISMATCH":   {pushtest.FCMRefusal(403, "SENDER_ID_MISMATCH"), means(push.Mismatch, 403, "SENDER_ID_MISMATCH", 0)},
-	"403":                      {pushtest.GoogleError(403), means(push.Setup, 403, "PERMISSION_DENIED", 0)},
+	"404 with UNREGISTERED":    {pushtest.FCMRefusal(404, "UNREGISTERED"), pushtest.Means(push.Gone, 404, "UNREGISTERED", 0)},
+	"404 bare":                 {pushtest.GoogleError(404), pushtest.Means(push.Setup, 404, "NOT_FOUND", 0)},
+	"404 of a web server":      {pushtest.Play{Status: 404, Body: "<html>"}, pushtest.Means(push.Setup, 404, "", 0)},
+	"UNREGISTERED without 404": {pushtest.FCMRefusal(400, "UNREGISTERED"), pushtest.Means(push.Mismatch, 400, "UNREGISTERED", 0)},
+	"403 SENDER_ID_MISMATCH":   {pushtest.FCMRefusal(403, "SENDER_ID_MISMATCH"), pushtest.Means(push.Mismatch, 403, "SENDER_ID_MISMATCH", 0)},
+	"403":                      {pushtest.GoogleError(403), pushtest.Means(push.Setup, 403, "PERMISSION_DENIED", 0)},
 	"401 THIRD_PARTY_AUTH_ERROR": {
-		pushtest.FCMRefusal(401, "THIRD_PARTY_AUTH_ERROR"), means(push.Setup, 401, "THIRD_PARTY_AUTH_ERROR", 0),
+		pushtest.FCMRefusal(401, "THIRD_PARTY_AUTH_ERROR"), pushtest.Means(push.Setup, 401, "THIRD_PARTY_AUTH_ERROR", 0),
 	},
 	"400 about the token": {
 		pushtest.FCMRefusalOf(400, "INVALID_ARGUMENT", "The registration token is not a valid FCM registration token", ""),
-		means(push.Mismatch, 400, "INVALID_ARGUMENT", 0),
+		pushtest.Means(push.Mismatch, 400, "INVALID_ARGUMENT", 0),
 	},
 	"400 that names the token's field": {
-		pushtest.FCMRefusalOf(400, "INVALID_ARGUMENT", "no", "message.token"), means(push.Mismatch, 400, "INVALID_ARGUMENT", 0),
+		pushtest.FCMRefusalOf(400, "INVALID_ARGUMENT", "no", "message.token"), pushtest.Means(push.Mismatch, 400, "INVALID_ARGUMENT", 0),
 	},
 	"400 about the message": {
 		pushtest.FCMRefusalOf(400, "INVALID_ARGUMENT", "Android message is too big", "message"),
-		means(push.Unfit, 400, "INVALID_ARGUMENT", 0),
+		pushtest.Means(push.Unfit, 400, "INVALID_ARGUMENT", 0),
 	},
-	"400 without a code":       {pushtest.GoogleError(400), means(push.Unfit, 400, "INVALID_ARGUMENT", 0)},
-	"413":                      {pushtest.Play{Status: 413}, means(push.Unfit, 413, "", 0)},
-	"429 QUOTA_EXCEEDED":       {pushtest.FCMRefusal(429, "QUOTA_EXCEEDED").After("7"), means(push.Busy, 429, "QUOTA_EXCEEDED", 7*time.Second)},
-	"429 bare":                 {pushtest.Play{Status: 429}.After("3600"), means(push.Busy, 429, "", time.Hour)},
-	"429 for a thousand years": {pushtest.Play{Status: 429}.After("99999999999999999999"), means(push.Busy, 429, "", 24*time.Hour)},
-	"429 since yesterday":      {pushtest.Play{Status: 429}.AfterDate(time.Unix(0, 0)), means(push.Busy, 429, "", 0)},
-	"429 in no words":          {pushtest.Play{Status: 429}.After("soon"), means(push.Busy, 429, "", 0)},
-	"500":                      {pushtest.FCMRefusal(500, "INTERNAL"), means(push.Busy, 500, "INTERNAL", 0)},
-	"502 of a proxy":           {pushtest.Play{Status: 502, Body: "<html>"}, means(push.Busy, 502, "", 0)},
-	"503":                      {pushtest.FCMRefusal(503, "UNAVAILABLE").After("1"), means(push.Busy, 503, "UNAVAILABLE", time.Second)},
-	"503 bare":                 {pushtest.Play{Status: 503}, means(push.Busy, 503, "", 0)},
-	"a redirect":               {pushtest.Redirect("/v1/elsewhere"), means(push.Setup, 307, "", 0)},
-	"a redirect to a page":     {pushtest.Play{Status: 303, Header: map[string]string{"Location": "/v1/elsewhere"}}, means(push.Setup, 303, "", 0)},
-	"a hostile word":           {pushtest.FCMRefusal(403, "évil\n"+strings.Repeat("x", 99)), means(push.Setup, 403, ".vil."+strings.Repeat("x", 59), 0)},
+	"400 without a code":       {pushtest.GoogleError(400), pushtest.Means(push.Unfit, 400, "INVALID_ARGUMENT", 0)},
+	"413":                      {pushtest.Play{Status: 413}, pushtest.Means(push.Unfit, 413, "", 0)},
+	"429 QUOTA_EXCEEDED":       {pushtest.FCMRefusal(429, "QUOTA_EXCEEDED").After("7"), pushtest.Means(push.Busy, 429, "QUOTA_EXCEEDED", 7*time.Second)},
+	"429 bare":                 {pushtest.Play{Status: 429}.After("3600"), pushtest.Means(push.Busy, 429, "", time.Hour)},
+	"429 for a thousand years": {pushtest.Play{Status: 429}.After("99999999999999999999"), pushtest.Means(push.Busy, 429, "", 24*time.Hour)},
+	"429 since yesterday":      {pushtest.Play{Status: 429}.AfterDate(time.Unix(0, 0)), pushtest.Means(push.Busy, 429, "", 0)},
+	"429 in no words":          {pushtest.Play{Status: 429}.After("soon"), pushtest.Means(push.Busy, 429, "", 0)},
+	"500":                      {pushtest.FCMRefusal(500, "INTERNAL"), pushtest.Means(push.Busy, 500, "INTERNAL", 0)},
+	"502 of a proxy":           {pushtest.Play{Status: 502, Body: "<html>"}, pushtest.Means(push.Busy, 502, "", 0)},
+	"503":                      {pushtest.FCMRefusal(503, "UNAVAILABLE").After("1"), pushtest.Means(push.Busy, 503, "UNAVAILABLE", time.Second)},
+	"503 bare":                 {pushtest.Play{Status: 503}, pushtest.Means(push.Busy, 503, "", 0)},
+	"a redirect":               {pushtest.Redirect("/v1/elsewhere"), pushtest.Means(push.Setup, 307, "", 0)},
+	"a redirect to a page":     {pushtest.Play{Status: 303, Header: map[string]string{"Location": "/v1/elsewhere"}}, pushtest.Means(push.Setup, 303, "", 0)},
+	"a hostile word":           {pushtest.FCMRefusal(403, "évil\n"+strings.Repeat("x", 99)), pushtest.Means(push.Setup, 403, ".vil."+strings.Repeat("x", 59), 0)},
 }
 
 func TestDeliver_TellsWhatARefusalMeansAfterOneRequest(t *testing.T) {
@@ -180,7 +160,7 @@ func TestDeliver_TellsWhatARefusalMeansAfterOneRequest(t *testing.T) {
 			before := service.Requests()
 			service.Script(token, c.play)
 			err := carrier.Deliver(t.Context(), to(token), approval())
-			expectRefusal(t, err, c.want)
+			pushtest.ExpectRefusal(t, err, c.want)
 			if n := service.Requests() - before; n != 1 {
 				t.Errorf("%d requests", n)
 			}
@@ -337,7 +317,7 @@ func TestDeliver_NewAccessTokensAreNotAskedForWithoutEnd(t *testing.T) {
 	service, carrier := start(t)
 	service.Always(phone, pushtest.GoogleError(401))
 	for range 5 {
-		expectRefusal(t, carrier.Deliver(t.Context(), to(phone), approval()), means(push.Setup, 401, "UNAUTHENTICATED", 0))
+		pushtest.ExpectRefusal(t, carrier.Deliver(t.Context(), to(phone), approval()), pushtest.Means(push.Setup, 401, "UNAUTHENTICATED", 0))
 	}
 	if n := service.TokenRequests(); n != 2 {
 		t.Errorf("%d access tokens", n)
@@ -365,11 +345,11 @@ func TestDeliver_TellsWhatTheTokenEndpointSays(t *testing.T) {
 	}{
 		"the key was removed": {
 			pushtest.Play{Status: 400, Body: `{"error":"invalid_grant","error_description":"Invalid JWT Signature."}`},
-			means(push.Setup, 400, "invalid_grant", 0),
+			pushtest.Means(push.Setup, 400, "invalid_grant", 0),
 		},
-		"401":           {pushtest.Play{Status: 401, Body: `{"error":"invalid_client"}`}, means(push.Setup, 401, "invalid_client", 0)},
-		"503":           {pushtest.Play{Status: 503}.After("9"), means(push.Busy, 503, "", 9*time.Second)},
-		"a redirect":    {pushtest.Redirect("/token"), means(push.Setup, 307, "", 0)},
+		"401":           {pushtest.Play{Status: 401, Body: `{"error":"invalid_client"}`}, pushtest.Means(push.Setup, 401, "invalid_client", 0)},
+		"503":           {pushtest.Play{Status: 503}.After("9"), pushtest.Means(push.Busy, 503, "", 9*time.Second)},
+		"a redirect":    {pushtest.Redirect("/token"), pushtest.Means(push.Setup, 307, "", 0)},
 		"1 GiB":         {pushtest.Flood, push.Refusal{}},
 		"a cut answer":  {pushtest.Cut, push.Refusal{}},
 		"a page":        {pushtest.Play{Status: 200, Body: "<html>"}, push.Refusal{}},
@@ -381,7 +361,7 @@ func TestDeliver_TellsWhatTheTokenEndpointSays(t *testing.T) {
 			service.ScriptToken(c.play)
 			err := carrier.Deliver(t.Context(), to(phone), approval())
 			if c.want.Verdict != "" {
-				expectRefusal(t, err, c.want)
+				pushtest.ExpectRefusal(t, err, c.want)
 			} else if refused := new(push.Refusal); err == nil || errors.As(err, &refused) {
 				t.Errorf("%v", err)
 			}
