@@ -20,7 +20,7 @@ const otpName = "One-time code app"
 // long as that is kept, but for the recovery code: six digits are too few to show it for. A wrong code writes nothing and counts
 // nothing: whoever has the ticket can enrol anyway.
 //
-// Errors: otp.ErrTypo; ErrTicket; ErrWrongOTP; ErrTooMany.
+// Errors: otp.ErrTypo; ErrTicket; ErrFactorOff; ErrWrongOTP; ErrTooMany.
 func (s *Service) ConfirmOTP(ctx context.Context, ticket, typed string, actor audit.Actor) (enrolled *Enrolled, err error) {
 	code, typo := otp.Parse(typed)
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
@@ -47,6 +47,9 @@ func (s *Service) confirmOTP(tx *storage.Tx, t *foundTicket, code otp.Code, typo
 		return s.confirmedBefore(tx, t, code)
 	}
 	if err := s.mayEnroll(tx, t); err != nil {
+		return nil, nil, err
+	}
+	if err := RequireFactor(tx, FactorOTP); err != nil {
 		return nil, nil, err
 	}
 	if t.Record.Factor != "" {

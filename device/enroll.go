@@ -14,7 +14,7 @@ import (
 // Enroll spends a ticket and binds an installation to the ticket's user. The first reply may be lost: so a repeat with the
 // same ticket and the same key gets the same reply, as long as that is kept.
 //
-// Errors: ErrInstallation; ErrTicket; ErrKeyInUse; ErrTooMany.
+// Errors: ErrInstallation; ErrTicket; ErrFactorOff; ErrKeyInUse; ErrTooMany.
 func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, actor audit.Actor) (*Enrolled, error) {
 	if err := in.Validate(); err != nil {
 		return nil, err
@@ -30,6 +30,9 @@ func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, ac
 			return err
 		}
 		if err := s.mayEnroll(tx, t); err != nil {
+			return err
+		}
+		if err := RequireFactor(tx, FactorPush); err != nil {
 			return err
 		}
 		enrolled, err = s.enroll(tx, t, in, actor)

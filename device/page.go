@@ -27,11 +27,15 @@ type TicketPage struct {
 	Expires time.Time // until then the ticket can be used
 	Spent   bool
 	Started *StartedTicket // the ticket that this browser has started; nil: none
+	Factors []Factor       // what it can enrol
 
 	// Holding is what is known about the user's recovery code. Before the phone has enrolled, it decides whether a code will
 	// be shown. Afterwards, when no code can be shown, it decides what the page says about the existing one.
 	Holding recovery.Holding
 }
+
+// Takes reports whether the ticket can enrol a factor.
+func (p TicketPage) Takes(f Factor) bool { return slices.Contains(p.Factors, f) }
 
 // StartedTicket is a ticket as a browser has started it.
 type StartedTicket struct {
@@ -55,6 +59,10 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 			return err
 		}
 		page = TicketPage{Account: accountLabel(u), Expires: t.Record.Expires, Spent: t.spent()}
+		page.Factors, err = EnrollableBy(tx, t.Record.Factor)
+		if err != nil {
+			return err
+		}
 		page.Holding, err = recovery.HoldingOf(tx, t.UID)
 		if err != nil {
 			return err

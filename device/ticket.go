@@ -1,6 +1,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -68,14 +69,24 @@ var (
 	ErrFactor = storage.NewError(storage.Invalid, "this factor is not available here")
 )
 
-// CheckFactor returns an error unless a ticket can be for a factor; "" means any.
+// CheckFactor returns an error unless a ticket can be for a factor; "" means any that is switched on.
 //
 // Errors: ErrFactor.
-func CheckFactor(factor string) error {
-	if factor != "" && factor != "push-notification" {
+func CheckFactor(tx *storage.Tx, factor string) error {
+	if factor != "" && Factor(factor) != FactorPush {
 		return ErrFactor.With("this factor is not available here; push-notification is")
 	}
-	return nil
+	ways, err := EnrollableBy(tx, factor)
+	if err == nil && len(ways) == 0 {
+		err = ErrFactor.With("nothing can be enrolled: the factors for that are switched off here")
+	}
+	return err
+}
+
+// EnrollableBy returns the factors that a ticket for a factor, or "" for any, can enrol now.
+func EnrollableBy(tx *storage.Tx, factor string) ([]Factor, error) {
+	enabled, err := FactorsOn(tx, FactorPush, FactorOTP)
+	return slices.DeleteFunc(enabled, func(f Factor) bool { return !TicketTakes(factor, f) }), err
 }
 
 // TicketFor says what a ticket is made for.
@@ -280,6 +291,9 @@ func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
 	}
 	if u.Blocked {
 		return ErrTicket
+	}
+	if ways, err := EnrollableBy(tx, t.Record.Factor); err != nil || len(ways) == 0 {
+		return cmp.Or(err, error(ErrTicket.With("what the ticket enrols is switched off here: ask for another way in")))
 	}
 	if t.root.Replaces != "" {
 		_, err := replaceable(tx, t.UID, t.root.Replaces)

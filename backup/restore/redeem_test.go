@@ -494,3 +494,14 @@ func TestRestore_TakesNoOtherTokenThanItsOwn(t *testing.T) {
 		}
 	}
 }
+
+// The recovery code that is switched off is hidden at logins, and never from a restore.
+func TestRestoreWithCode_TakesTheCodeThatLoginsDoNotTake(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, h *house) {
+		old := h.enroll(t, "ada").backUp(t, "body")
+		h.Set("factor.recovery_code", "off")
+		s := h.start(t, old.handle)
+		s.expect(t, restore.StepRecoveryCode, restore.BackupFound)
+		s.restored(t, old.code)
+	})
+}

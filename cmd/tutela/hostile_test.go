@@ -514,7 +514,8 @@ func TestHostile_MethodsThatAPathHasNotAreRefused(t *testing.T) {
 			header := append(s.right(route{method: methods[0], path: path}), "Content-Type", jsonType)
 			r := s.call(method, s.fill(path), "{}", header...)
 			s.judge(fmt.Sprintf("%.40s %s", method, path), path, r, true)
-			if r.status != 405 {
+			noFactor := strings.HasPrefix(path, "/api/v2/guardian/factors/") && r.member("errorCode") == "method_not_available"
+			if r.status != 405 && !noFactor {
 				t.Errorf("%.40s %s: %d", method, path, r.status)
 			}
 		}

@@ -221,6 +221,7 @@ func (m *mounted) managing() []string {
 var scopes = []string{
 	"openid", "read:users", "create:users", "update:users", "delete:users", "reset:mfa", "reset:admin_mfa", "read:logs",
 	"create:guardian_enrollment_tickets", "read:guardian_enrollments", "delete:guardian_enrollments",
+	"read:guardian_factors", "update:guardian_factors",
 }
 
 // furnish makes a user with a phone, a backup, a pending login and an open restore, and holds a secret of each kind.
@@ -535,6 +536,8 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 	case "POST /api/v2/users/mfa-reset":
 		object["reason"] = "lost phones"
 		object["user_ids"] = []string{"maria"}
+	case "PUT /api/v2/guardian/factors/:name":
+		object["enabled"] = true
 	case "POST /api/v2/guardian/enrollments/ticket":
 		object["user_id"] = "maria"
 	}

@@ -225,6 +225,7 @@ var repeatedCalls = []repeated{
 		done:    answers(404, "enrollment_not_found"),
 		leaves:  []string{"receipt", "receipt_evidence"},
 	},
+	{name: "switch a factor", prepare: sent("PUT", "/api/v2/guardian/factors/otp", object("enabled", false), bearer(managed))},
 	{name: "unblock", prepare: sent("DELETE", "/api/v2/user-blocks/maria", object(), bearer(managed))},
 	{name: "undelete a backup", prepare: func(m *mounted) func() reply {
 		m.ok(m.call("DELETE", m.fill("/api/device-accounts/:id/backup"), "", "Authorization", "Bearer "+m.held["device_jwt"]))

@@ -137,6 +137,10 @@ func phonesOf(tx *storage.Tx, u *user.User) (device.Set, error) {
 		return nil, err
 	}
 	state, err := set.State(tx, u.UID)
+	if err != nil {
+		return nil, err
+	}
+	enabled, err := device.FactorOn(tx, device.FactorPush)
 	phones := set.Phones()
 	switch {
 	case err != nil:
@@ -145,6 +149,8 @@ func phonesOf(tx *storage.Tx, u *user.User) (device.Set, error) {
 		return nil, ErrUnknownUser.With("the user has nothing enrolled: ask for a ticket")
 	case state == user.RecoveryOnly:
 		return nil, ErrRecovery
+	case !enabled:
+		return nil, ErrNoPhone.With("approvals on phones are switched off here: offer another factor")
 	case len(phones) == 0:
 		return nil, ErrNoPhone
 	}

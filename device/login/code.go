@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"tutela/device"
 	"tutela/recovery"
@@ -35,15 +36,17 @@ type MFAStart struct {
 type MFAStarted struct {
 	Token   string // the mfa_token
 	State   user.State
-	Phones  bool // the user has a phone that answers approvals
-	OTP     bool // the user has an authenticator whose one-time codes count
-	Codes   bool // the user has a valid recovery code
-	Created bool // StartMFA has made the user
+	Phones  bool            // the user has a phone that answers approvals
+	OTP     bool            // the user has an authenticator whose one-time codes count
+	Codes   bool            // the user has a valid recovery code, and the code is no factor that is switched off
+	AskCode bool            // the recovery code is asked for: of whoever has one, and of whoever has nothing else
+	Created bool            // StartMFA has made the user
+	Enroll  []device.Factor // what a new user may enrol; nothing for any other
 }
 
 // StartMFA begins a login that a grant will satisfy. It makes the user when no user has that id.
 //
-// Errors: user.ErrID; ErrBlocked; ErrTooManyStarts; ErrTicketRequired.
+// Errors: user.ErrID; ErrBlocked; ErrTooManyStarts; ErrTicketRequired; ErrNoFactor.
 func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, error) {
 	random := storage.NewUID()
 	var started MFAStarted
@@ -61,12 +64,10 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 		if err != nil {
 			return err
 		}
-		started.Phones = len(set.Phones()) > 0
-		started.OTP = len(set.OTP()) > 0
 		if started.State, err = set.State(tx, u.UID); err != nil {
 			return err
 		}
-		if started.Codes, err = recovery.HasCode(tx, u.UID); err != nil {
+		if err := started.requirements(tx, u.UID, set); err != nil {
 			return err
 		}
 		ticket, err := s.devices.TicketKey(tx, u.UID, start.Ticket)
@@ -86,6 +87,35 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 		return err
 	})
 	return started, err
+}
+
+// requirements says what can satisfy the login of a user, or what a new user may enrol. Whoever has nothing else is asked for the
+// recovery code, with or without one.
+//
+// Errors: ErrNoFactor.
+func (m *MFAStarted) requirements(tx *storage.Tx, uid storage.UID, set device.Set) error {
+	enabled, err := device.FactorsOn(tx, device.FactorPush, device.FactorOTP, device.FactorCode)
+	if err != nil {
+		return err
+	}
+	isOn := func(f device.Factor) bool { return slices.Contains(enabled, f) }
+	if m.State == user.New {
+		m.Enroll = slices.DeleteFunc(enabled, func(f device.Factor) bool { return f == device.FactorCode })
+		if len(m.Enroll) == 0 {
+			return ErrNoFactor
+		}
+		return nil
+	}
+	m.Phones = isOn(device.FactorPush) && len(set.Phones()) > 0
+	m.OTP = isOn(device.FactorOTP) && len(set.OTP()) > 0
+	holds, err := recovery.HasCode(tx, uid)
+	m.Codes = isOn(device.FactorCode) && holds
+	nothingElse := !m.Phones && !m.OTP
+	m.AskCode = isOn(device.FactorCode) && (holds || nothingElse)
+	if err == nil && nothingElse && !m.AskCode {
+		err = ErrNoFactor
+	}
+	return err
 }
 
 // startMFA writes the login. ticket is the key of the ticket that the client has shown, or "".
@@ -138,7 +168,7 @@ type CodeOutcome struct {
 // answer may be lost: so a repeat of the call gets the same next code while the mfa_token lives.
 //
 // Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; recovery.ErrTypo, which counts nothing; recovery.ErrLimited;
-// recovery.ErrWrongCode (kept); ErrGrant when the login is decided already.
+// recovery.ErrWrongCode (kept); device.ErrFactorOff; ErrGrant when the login is decided already.
 func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string, actor audit.Actor) (CodeOutcome, error) {
 	id, err := s.readMFAToken(client, mfaToken)
 	if err != nil {
@@ -172,8 +202,11 @@ func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string
 
 // redeem satisfies a pending login with the recovery code, and keeps the code that replaces it for whoever repeats the call.
 //
-// Errors: recovery.ErrLimited; recovery.ErrWrongCode (kept).
+// Errors: device.ErrFactorOff; recovery.ErrLimited; recovery.ErrWrongCode (kept).
 func (s *Service) redeem(tx *storage.Tx, l row, code recovery.Code, actor audit.Actor) (recovery.Code, error) {
+	if err := device.RequireFactor(tx, device.FactorCode); err != nil {
+		return "", err
+	}
 	next, err := s.codes.Spend(tx, l.UID, recovery.LoginChannel, code, actor.WithClient(l.Record.Client))
 	if err != nil {
 		return "", err

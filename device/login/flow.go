@@ -49,6 +49,8 @@ type Flow struct {
 	Token   string        // the transaction token
 	Offer   *device.Offer // for a user who must enrol
 	Account Account       // for one who logs in
+	Enroll  []Way         // by which the user may enrol
+	LogIn   []Way         // by which she may log in, the default first
 }
 
 // Errors of flows.
@@ -60,7 +62,7 @@ var (
 // StartFlow starts a flow for the login of a request token, which is an mfa_token. A user who has nothing enrolled is offered an
 // enrolment; the same token gets the same offer again. For any other user StartFlow writes nothing.
 //
-// Errors: keyring.ErrToken; ErrFlow; ErrBlocked; ErrTicketRequired.
+// Errors: keyring.ErrToken; ErrFlow; ErrBlocked; ErrTicketRequired; ErrNoFactor.
 func (s *Service) StartFlow(ctx context.Context, requestToken string) (Flow, error) {
 	var t mfaClaims
 	if err := s.ring.VerifyToken(keyring.MFAToken, requestToken, &t); err != nil {
@@ -103,6 +105,10 @@ func (s *Service) startFlow(tx *storage.Tx, id string, mayOffer bool) (f Flow, i
 		f.Offer, err = s.offer(tx, l, u)
 	default:
 		f.Account, err = accountOf(tx, l, set)
+		f.LogIn = f.Account.Types
+	}
+	if err == nil {
+		err = f.addWays(tx)
 	}
 	if err == nil {
 		f.Token, err = s.flowToken(flowClaims{ID: id, Client: l.Record.Client}, l.Record.Expires)
@@ -112,7 +118,7 @@ func (s *Service) startFlow(tx *storage.Tx, id string, mayOffer bool) (f Flow, i
 
 // StartFlowByTicket starts a flow that can enrol the ticket's user, and cannot log in.
 //
-// Errors: device.ErrTicket.
+// Errors: device.ErrTicket; ErrNoFactor.
 func (s *Service) StartFlowByTicket(ctx context.Context, ticket string) (Flow, error) {
 	var f Flow
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
@@ -121,10 +127,42 @@ func (s *Service) StartFlowByTicket(ctx context.Context, ticket string) (Flow, e
 			return err
 		}
 		f.Offer = &offer
+		if err := f.addWays(tx); err != nil {
+			return err
+		}
 		f.Token, err = s.flowToken(flowClaims{ID: s.idOf(offerPrefix, uid, offer.Key)}, offer.Expires)
 		return err
 	})
 	return f, err
+}
+
+// waysOf are the ways of the factors.
+var waysOf = map[device.Factor]Way{
+	device.FactorPush: WayPush,
+	device.FactorOTP:  WayOTP,
+	device.FactorCode: WayRecovery,
+}
+
+// addWays adds by which ways the user may enrol, and, for one who has to, by which she may log in then.
+//
+// Errors: ErrNoFactor.
+func (f *Flow) addWays(tx *storage.Tx) error {
+	enabled, err := device.FactorsOn(tx, device.FactorPush, device.FactorOTP, device.FactorCode)
+	if err != nil {
+		return err
+	}
+	for _, factor := range enabled {
+		if factor != device.FactorCode && (f.Offer == nil || device.TicketTakes(f.Offer.Factor, factor)) {
+			f.Enroll = append(f.Enroll, waysOf[factor])
+		}
+		if f.Offer != nil {
+			f.LogIn = append(f.LogIn, waysOf[factor])
+		}
+	}
+	if f.Offer != nil && len(f.Enroll) == 0 || len(f.LogIn) == 0 {
+		return ErrNoFactor
+	}
+	return nil
 }
 
 // CheckRequestToken returns an error unless this server made the request token. It does not read the store.
@@ -221,11 +259,15 @@ func accountOf(tx *storage.Tx, l row, set device.Set) (Account, error) {
 	phones := set.Phones()
 	codes := set.OTP()
 	var a Account
-	if e := lastUsed(append(codes, phones...)); e != nil {
+	if e := lastUsed(append(slices.Clone(codes), phones...)); e != nil {
 		a.ID = e.ID
 		a.Name = e.Name
 	}
-	if len(phones) > 0 {
+	enabled, err := device.FactorsOn(tx, device.FactorPush, device.FactorOTP, device.FactorCode)
+	if err != nil {
+		return a, err
+	}
+	if len(phones) > 0 && slices.Contains(enabled, device.FactorPush) {
 		_, _, err := choose(tx, phones, l.Record.TapOnly)
 		switch {
 		case err == nil:
@@ -234,12 +276,12 @@ func accountOf(tx *storage.Tx, l row, set device.Set) (Account, error) {
 			return a, err
 		}
 	}
-	if len(codes) > 0 {
+	if len(codes) > 0 && slices.Contains(enabled, device.FactorOTP) {
 		a.Methods = append(a.Methods, WayOTP)
 	}
 	a.Types = slices.Clone(a.Methods)
 	holds, err := recovery.HasCode(tx, l.UID)
-	if holds || len(a.Methods) == 0 {
+	if slices.Contains(enabled, device.FactorCode) && (holds || len(a.Methods) == 0) {
 		a.Types = append(a.Types, WayRecovery)
 	}
 	return a, err

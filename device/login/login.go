@@ -163,6 +163,7 @@ var (
 	ErrNumber          = storage.NewError(storage.Denied, "the number is not the one that the login shows: the login was denied")
 	ErrMFAToken        = storage.NewError(storage.Denied, "the mfa_token is not valid for this client")
 	ErrMFATokenExpired = storage.NewError(storage.Expired, "the mfa_token has expired: start again")
+	ErrNoFactor        = storage.NewError(storage.Denied, "every factor that this user could use is switched off here")
 	ErrTicketRequired  = storage.NewError(storage.Denied, "a user with nothing enrolled needs a ticket to set up here")
 )
 

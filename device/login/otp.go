@@ -18,7 +18,7 @@ import (
 // service.
 //
 // Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; otp.ErrTypo, which counts nothing; recovery.ErrLimited, whatever the code;
-// device.ErrWrongOTP (kept); ErrGrant when the login is decided already; ErrDenied for a repeat when the authenticator is out of
+// device.ErrWrongOTP (kept); device.ErrFactorOff; ErrGrant when the login is decided already; ErrDenied for a repeat when the authenticator is out of
 // service.
 func (s *Service) RedeemOTP(ctx context.Context, client, mfaToken, typed string, actor audit.Actor) (Outcome, error) {
 	id, err := s.readMFAToken(client, mfaToken)
@@ -47,7 +47,12 @@ func (s *Service) RedeemOTP(ctx context.Context, client, mfaToken, typed string,
 }
 
 // redeemOTP spends the code and satisfies a pending login by grant. A wrong code leaves the login pending, and is an event.
+//
+// Errors: device.ErrFactorOff; those of device.SpendOTP.
 func (s *Service) redeemOTP(tx *storage.Tx, l row, code otp.Code, typo error, actor audit.Actor) error {
+	if err := device.RequireFactor(tx, device.FactorOTP); err != nil {
+		return err
+	}
 	e, err := device.SpendOTP(tx, l.UID, code, typo, actor.WithClient(l.Record.Client))
 	if errors.Is(err, device.ErrWrongOTP) {
 		facts := audit.Facts{audit.FactMethod: audit.Word(ByOTP), audit.FactWhy: audit.WhyCode}

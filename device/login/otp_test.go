@@ -188,14 +188,14 @@ func TestStartMFA_OffersOneTimeCodesWhereTheyCount(t *testing.T) {
 		h.codeApp("codes")
 		h.enroll("phone", "a")
 		for id, want := range map[string]login.MFAStarted{
-			"codes": {OTP: true, Codes: true, State: user.Enrolled},
-			"phone": {OTP: true, Codes: true, Phones: true, State: user.Enrolled},
-			"new":   {State: user.New, Created: true},
+			"codes": {OTP: true, Codes: true, AskCode: true, State: user.Enrolled},
+			"phone": {OTP: true, Codes: true, AskCode: true, Phones: true, State: user.Enrolled},
+			"new":   {State: user.New, Created: true, Enroll: []device.Factor{device.FactorPush, device.FactorOTP}},
 		} {
 			got := h.startMFA(id)
 			got.Token = ""
-			if got != want {
-				h.t.Errorf("%s: %+v, want %+v", id, got, want)
+			if diff := cmp.Diff(want, got); diff != "" {
+				h.t.Errorf("%s: %s", id, diff)
 			}
 		}
 		_, err := h.Begin(context.Background(), request("codes"))

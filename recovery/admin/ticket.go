@@ -30,11 +30,10 @@ var ErrEnrolled = storage.NewError(storage.Conflict,
 // Errors: device.ErrFactor; user.ErrID; ErrRefused; ErrEnrolled; device.ErrNoEnrollment, when the enrollment to be replaced is
 // not this user's, or is retired.
 func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.Actor) (secret string, err error) {
-	err = device.CheckFactor(req.Factor)
-	if err != nil {
-		return "", err
-	}
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		if err := device.CheckFactor(tx, req.Factor); err != nil {
+			return err
+		}
 		// A user who is made here is undone when the rest fails.
 		u, err := user.Ensure(tx, req.User)
 		if err != nil {

@@ -2,7 +2,8 @@ package access
 
 import (
 	"context"
-	"errors"
+	"maps"
+	"slices"
 
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -29,23 +30,47 @@ func (s *Service) Policy(ctx context.Context, name string) (info setting.Info, e
 	return info, err
 }
 
+// SetPolicies sets several policies at once: all of them, or none. It is a management call.
+//
+// Errors: setting.ErrUnknown; setting.ErrValue.
+func (s *Service) SetPolicies(ctx context.Context, actor audit.Actor, values map[string]string) error {
+	return s.store.Update(ctx, func(tx *storage.Tx) error {
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			if err := setPolicy(tx, actor, name, values[name]); err != nil {
+				return err
+			}
+		}
+		return audit.RecordCall(tx, actor, storage.House)
+	})
+}
+
+// setPolicy sets a policy, and records that when it changes something.
+func setPolicy(tx *storage.Tx, actor audit.Actor, name, value string) error {
+	before, err := setting.Get(tx, name)
+	if err != nil {
+		return err
+	}
+	if err := setting.Set(tx, name, value); err != nil || before.Value == value {
+		return err
+	}
+	facts := audit.Facts{
+		audit.FactChange: audit.ChangePolicy,
+		audit.FactPolicy: audit.Word(name),
+		audit.FactValue:  audit.Word(value),
+	}
+	return audit.Record(tx, actor, audit.Event{Type: audit.TenantUpdate, Facts: facts}, audit.Detail{})
+}
+
 // SetPolicy sets a policy and returns it with its new value. The package that declares a policy decides which values it takes.
 //
 // Errors: setting.ErrUnknown; setting.ErrValue.
 func (s *Service) SetPolicy(ctx context.Context, actor audit.Actor, name, value string) (info setting.Info, err error) {
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		if err := setting.Set(tx, name, value); err != nil {
+		if err := setPolicy(tx, actor, name, value); err != nil {
 			return err
 		}
-		facts := audit.Facts{
-			audit.FactChange: audit.ChangePolicy,
-			audit.FactPolicy: audit.Word(name),
-			audit.FactValue:  audit.Word(value),
-		}
-		e := audit.Event{Type: audit.TenantUpdate, Facts: facts}
-		var read error
-		info, read = setting.Get(tx, name)
-		return errors.Join(read, audit.Record(tx, actor, e, audit.Detail{}))
+		info, err = setting.Get(tx, name)
+		return err
 	})
 	return info, err
 }

@@ -124,13 +124,13 @@ func (a *api) startFlow(ctx context.Context, c *caller, in *startFlowInput) (*fl
 	}
 	out := &flowStarted{}
 	out.Body.Token = f.Token
+	out.Body.Enroll = wayNames(f.Enroll)
+	out.Body.Authenticate = wayNames(f.LogIn)
 	if f.Offer != nil {
 		out.offer(f.Offer)
 		return out, nil
 	}
 	out.Body.Account = confirmed(f.Account)
-	out.Body.Enroll = enrollable("")
-	out.Body.Authenticate = out.Body.Account.Types
 	return out, nil
 }
 
@@ -143,16 +143,6 @@ func (out *flowStarted) offer(o *device.Offer) {
 		RecoveryCode: string(o.Code),
 	}
 	out.Body.EnrollmentTxID = o.TxID
-	out.Body.Enroll = enrollable(o.Factor)
-	out.Body.Authenticate = []string{string(login.WayPush), string(login.WayOTP), string(login.WayRecovery)}
-}
-
-// enrollable are the methods by which a ticket for a factor enrols.
-func enrollable(factor string) []string {
-	if factor == "push-notification" {
-		return []string{string(login.WayPush)}
-	}
-	return []string{string(login.WayPush), string(login.WayOTP)}
 }
 
 // confirmed describes an enrolled user.

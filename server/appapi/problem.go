@@ -40,6 +40,8 @@ var table = []wire{
 	{errMethod, http.StatusBadRequest, "method_not_available"},
 	{login.ErrPresence, http.StatusBadRequest, "method_not_available"},
 	{login.ErrTapOnly, http.StatusBadRequest, "method_not_available"},
+	{login.ErrNoFactor, http.StatusBadRequest, "method_not_available"},
+	{device.ErrFactorOff, http.StatusBadRequest, "method_not_available"},
 
 	{errAuthorization, http.StatusUnauthorized, "invalid_token"},
 	{device.ErrClockSkew, http.StatusUnauthorized, "clock_skew"},

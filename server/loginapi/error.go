@@ -40,6 +40,8 @@ var wireErrors = []struct {
 	{login.ErrDenied, http.StatusBadRequest, "access_denied", ""},
 	{login.ErrMFAToken, http.StatusBadRequest, "invalid_grant", ""},
 	{login.ErrMFATokenExpired, http.StatusBadRequest, "expired_token", ""},
+	{login.ErrNoFactor, http.StatusForbidden, "access_denied", ""},
+	{device.ErrFactorOff, http.StatusForbidden, "access_denied", ""},
 	{login.ErrTicketRequired, http.StatusForbidden, "ticket_required", ""},
 	{otp.ErrTypo, http.StatusForbidden, "invalid_grant", ""},
 	{device.ErrWrongOTP, http.StatusForbidden, "invalid_grant", ""},

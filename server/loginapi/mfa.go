@@ -5,7 +5,6 @@ import (
 
 	"tutela/device"
 	"tutela/device/login"
-	"tutela/recovery/user"
 	"tutela/server/access"
 )
 
@@ -63,20 +62,20 @@ func (a *API) startMFA(c *fiber.Ctx) error {
 // required says what is asked of a user. Who is not new is always challenged: a recovery_only user with the recovery code
 // alone, with or without one, and never with first-time set-up.
 func required(s login.MFAStarted) requirements {
-	pushFactor := factor{"push-notification"}
-	otpFactor := factor{"otp"}
-	codeFactor := factor{"recovery-code"}
-	if s.State == user.New {
-		return requirements{Enroll: []factor{pushFactor, otpFactor}}
-	}
+	pushFactor := factor{string(device.FactorPush)}
+	otpFactor := factor{string(device.FactorOTP)}
+	codeFactor := factor{string(device.FactorCode)}
 	var r requirements
+	for _, f := range s.Enroll {
+		r.Enroll = append(r.Enroll, factor{string(f)})
+	}
 	if s.Phones {
 		r.Challenge = append(r.Challenge, pushFactor)
 	}
 	if s.OTP {
 		r.Challenge = append(r.Challenge, otpFactor)
 	}
-	if s.Codes || len(r.Challenge) == 0 {
+	if s.AskCode {
 		r.Challenge = append(r.Challenge, codeFactor)
 	}
 	return r

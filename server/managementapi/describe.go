@@ -53,6 +53,8 @@ var refusals = map[audit.Word][]error{
 	audit.CallResetSeveral:      {},
 	audit.CallGetBackups:        {user.ErrUnknown},
 	audit.CallUndeleteBackup:    {user.ErrUnknown, admin.ErrRefused, backup.ErrNone},
+	audit.CallListFactors:       {},
+	audit.CallSetFactor:         {device.ErrFactor},
 	audit.CallRegenerateCode:    {user.ErrUnknown, admin.ErrRefused},
 }
 

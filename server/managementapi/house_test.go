@@ -45,7 +45,7 @@ type house struct {
 // allScopes are those of every call, but the one for admins.
 var allScopes = []string{
 	"read:users", "create:users", "update:users", "delete:users", "read:guardian_enrollments", "delete:guardian_enrollments",
-	"create:guardian_enrollment_tickets", "read:logs", "reset:mfa",
+	"create:guardian_enrollment_tickets", "read:logs", "reset:mfa", "read:guardian_factors", "update:guardian_factors",
 }
 
 func newHouse(t *testing.T) *house {

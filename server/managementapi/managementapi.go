@@ -62,6 +62,8 @@ func Mount(s *server.Server, services Services) {
 	a.mountResets()
 	a.mountCodes()
 	a.mountBackups()
+	a.mountFactors()
+	a.mountNoFactors()
 }
 
 // call is one operation of the API.

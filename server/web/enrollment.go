@@ -165,6 +165,7 @@ func (w *web) showScan(c *fiber.Ctx, ticket string, shown scanning) (reply, erro
 		return reply{status: http.StatusOK, page: "old.html", data: e}, nil
 	}
 	shown.enrollment = e
+	shown.Codes = page.Takes(device.FactorOTP) && (shown.Codes || !page.Takes(device.FactorPush))
 	shown.URI = link(started.URI)
 	shown.Key = started.TxID
 	shown.QR, err = draw(started.URI)
@@ -196,6 +197,8 @@ func (w *web) confirmOTP(c *fiber.Ctx) (reply, error) {
 		return w.showScan(c, ticket, wrong)
 	case errors.Is(err, device.ErrTicket):
 		return w.show(c, ticket) // a phone was first, or it is too old
+	case errors.Is(err, device.ErrFactorOff):
+		return w.showScan(c, ticket, scanning{Again: soon})
 	}
 	return w.goTo(c, "enrollment", ticket), err
 }

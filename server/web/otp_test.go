@@ -70,3 +70,23 @@ func TestEnrollment_TakesACodeFromTheBrowserThatDrewItAlone(t *testing.T) {
 	b.shows(b.connect(ticket, h.codeApp(uri, 0)), 200, "Galaxy S26") // the phone was first
 	b.shows(b.connect("unknown", "123456"), 404, "works no longer")
 }
+
+// The page offers what the installation enrols, and no more.
+func TestEnrollment_OffersTheFactorsThatAreSwitchedOn(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "maria"})
+	uri := b.start(ticket).uri()
+	h.Set("factor.otp", "off")
+	if strings.Contains(b.scan(ticket, "").body, "only show codes") {
+		t.Error("apps that show codes are offered")
+	}
+	if strings.Contains(b.scan(ticket, "&codes=1").body, "Type the code that the app shows") {
+		t.Error("codes are asked for")
+	}
+	b.shows(b.connect(ticket, h.codeApp(uri, 0)), 200, "Scan the code with the app")
+	h.Set("factor.otp", "on")
+	h.Set("factor.push", "off")
+	b.shows(b.scan(ticket, ""), 200, "Type the code that the app shows")
+	b.shows(b.connect(ticket, h.codeApp(uri, 0)), 200, "Show my recovery code")
+}

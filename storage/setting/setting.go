@@ -161,6 +161,9 @@ func short(d time.Duration) string {
 	return s
 }
 
+// Name returns the name by which the setting is set.
+func (s *Setting[T]) Name() string { return s.name }
+
 // Get returns the setting's value, its default when it was never set. So it is when what was set is no longer a value
 // that it takes, since an earlier version had other bounds.
 func (s *Setting[T]) Get(tx *storage.Tx) (T, error) {
