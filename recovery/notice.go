@@ -34,6 +34,7 @@ const (
 	NoticeCodeGuessed         NoticeWord = "code_guessed"          // ten wrong recovery codes were tried in a row
 	NoticeCodeLost            NoticeWord = "code_lost"             // the recovery code was declared lost
 	NoticeDeviceAdded         NoticeWord = "device_added"          // another phone has enrolled
+	NoticeEmailChanged        NoticeWord = "email_changed"         // an admin has changed the user's email address
 	NoticeLeft                NoticeWord = "left"                  // the phone's enrollment was deleted by its device token alone
 	NoticeOTPGuessed          NoticeWord = "otp_guessed"           // ten, or a hundred, wrong one-time codes were tried in a row
 	NoticePushTokenChanged    NoticeWord = "push_token_changed"    // the phone's push token or identifier was changed
@@ -51,6 +52,7 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeCodeGuessed:         "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
 	NoticeCodeLost:            "Your recovery code was reported as lost. It works until you get another. Was it not you? Tell an admin.",
 	NoticeDeviceAdded:         "Another phone was added to your account. Was it not you? Tell an admin.",
+	NoticeEmailChanged:        "The email address of your account was changed by an admin. Did you not ask for that? Tell an admin.",
 	NoticeLeft:                "This phone was taken off your account. Was it not you? Open this app within 7 days: that keeps the phone.",
 	NoticeOTPGuessed:          "Many wrong one-time codes were tried for your account. Was it not you? Change your password, and tell an admin.",
 	NoticePushTokenChanged:    "Where this phone gets its messages was changed. Was it not you? Open this app, and tell an admin.",

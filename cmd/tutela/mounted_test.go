@@ -530,6 +530,8 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 	case "POST /api/v2/users":
 		object["user_id"] = "new"
 		object["email"] = "new@example.com"
+	case "PATCH /api/v2/users/:id":
+		object["name"] = "Maria"
 	case "POST /api/v2/users/:id/mfa-reset":
 		object["reason"] = "lost phone"
 		object["dry_run"] = true

@@ -30,6 +30,7 @@ var notOfPersons = map[string]string{
 	"fold_house":         "how often something happened; what it was with is a keyed hash",
 	"fold_key":           "the key of that hash",
 	"push_wave":          "that a push service says of many addresses that they are gone; of a host of Web Push a hash",
+	"user_count":         "how many users there are",
 	"user_index":         "which indexes hold all users",
 	"receipt_evidence":   "of a receipt its id, time, counts and digest",
 

@@ -214,6 +214,7 @@ var repeatedCalls = []repeated{
 	})},
 
 	{name: "create a user", prepare: sent("POST", "/api/v2/users", object("user_id", "new"), bearer(managed)), done: answers(409, "user_exists")},
+	{name: "change a user", prepare: sent("PATCH", "/api/v2/users/maria", object("name", "Maria", "app_metadata", map[string]any{"a": 1}), bearer(managed))},
 	{name: "delete a user", prepare: sent("DELETE", "/api/v2/users/maria", object(), bearer(managed))},
 	{name: "reset", prepare: sent("POST", "/api/v2/users/maria/mfa-reset", object("reason", "lost phone"), bearer(managed)), leaves: []string{"receipt", "receipt_evidence"}},
 	{name: "a ticket", prepare: sent("POST", "/api/v2/guardian/enrollments/ticket", object("user_id", "anna"), bearer(managed)), leaves: []string{"ticket"}},

@@ -52,6 +52,9 @@ func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Act
 		if err != nil {
 			return err
 		}
+		if err := keepsOwner(tx, actor, target); err != nil {
+			return err
+		}
 		_, err = user.Change(tx, target.UID, func(u *user.User) error {
 			change(u)
 			return nil
@@ -67,15 +70,17 @@ func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Act
 // Errors: ErrRefused.
 func (s *Service) Delete(ctx context.Context, userID string, actor audit.Actor) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		u, err := find(tx, actor, ChangeFactors, userID)
+		u, err := find(tx, actor, Remove, userID)
 		if errors.Is(err, user.ErrUnknown) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		_, err = storage.Purge(tx, u.UID, false, storage.MFA, storage.Account)
-		if err != nil {
+		if err := keepsOwner(tx, actor, u); err != nil {
+			return err
+		}
+		if err := user.Delete(tx, u.UID); err != nil {
 			return err
 		}
 		// Nothing of the user stays, so the events have no detail.

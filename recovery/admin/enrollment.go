@@ -97,7 +97,7 @@ func (s *Service) Resume(ctx context.Context, id string, actor audit.Actor) erro
 
 // setStatus gives an enrollment the status is, if its present status is one of from.
 func (s *Service) setStatus(ctx context.Context, id string, is device.Status, actor audit.Actor, from ...device.Status) error {
-	return s.changeEnrollment(ctx, id, actor, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
+	return s.changeEnrollment(ctx, id, actor, Suspend, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
 		if !slices.Contains(from, e.Status) {
 			return nil
 		}
@@ -117,32 +117,50 @@ func (s *Service) setStatus(ctx context.Context, id string, is device.Status, ac
 //
 // Errors: device.ErrNoEnrollment; ErrRefused.
 func (s *Service) RemoveEnrollment(ctx context.Context, id string, actor audit.Actor) error {
-	return s.changeEnrollment(ctx, id, actor, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
-		set, err := device.All(tx, u.UID)
-		if err != nil {
-			return err
-		}
-		// Without an authenticator the user would have no MFA, and no receipt would say who did that.
-		if len(set.Shown()) == 1 {
-			_, err = s.codes.Reset(ctx, tx, u, recovery.ResetRequest{Reason: "the last enrollment was removed"}, actor)
-			return err
-		}
+	return s.changeEnrollment(ctx, id, actor, Remove, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
+		return s.remove(ctx, tx, u, device.Set{e}, actor)
+	})
+}
+
+// remove retires enrollments of a user, of those that admins see. When no other is left, it resets her MFA, with a receipt.
+//
+// Errors: ErrRefused, for the last owner's last.
+func (s *Service) remove(ctx context.Context, tx *storage.Tx, u *user.User, gone device.Set, actor audit.Actor) error {
+	set, err := device.All(tx, u.UID)
+	if err != nil {
+		return err
+	}
+	// Without an authenticator the user would have no MFA, and no receipt would say who did that.
+	if len(set.Shown()) == len(gone) {
+		_, err = s.resetUser(ctx, tx, u, recovery.ResetRequest{Reason: lastRemoved}, actor)
+		return err
+	}
+	return errors.Join(retire(tx, u, gone, actor), audit.RecordCall(tx, actor, u.UID))
+}
+
+// lastRemoved is the reason of a reset that nobody has given one.
+const lastRemoved = "the last enrollment was removed"
+
+func retire(tx *storage.Tx, u *user.User, gone device.Set, actor audit.Actor) error {
+	var err error
+	for _, e := range gone {
 		event := audit.Event{
 			Type:  audit.Unenroll,
 			UID:   u.UID,
 			Facts: audit.Facts{audit.FactWhy: audit.WhyAdmin},
 		}
-		return errors.Join(device.Retire(tx, u.UID, e, nil),
-			audit.Record(tx, actor, event, e.Detail()),
-			audit.RecordCall(tx, actor, u.UID))
-	})
+		err = errors.Join(err,
+			device.Retire(tx, u.UID, e, nil),
+			audit.Record(tx, actor, event, e.Detail()))
+	}
+	return err
 }
 
 // changeEnrollment runs change on an enrollment that admins see, if the actor may act on its user.
 //
 // Errors: device.ErrNoEnrollment; ErrRefused; those of change.
 func (s *Service) changeEnrollment(
-	ctx context.Context, id string, actor audit.Actor, change func(*storage.Tx, *user.User, *device.Enrollment) error,
+	ctx context.Context, id string, actor audit.Actor, action Action, change func(*storage.Tx, *user.User, *device.Enrollment) error,
 ) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		uid, e, err := device.FindShown(tx, id)
@@ -153,7 +171,7 @@ func (s *Service) changeEnrollment(
 		if err != nil {
 			return err
 		}
-		err = May(tx, actor, ChangeFactors, u)
+		err = May(tx, actor, action, u)
 		if err != nil {
 			return err
 		}

@@ -14,10 +14,14 @@ type Action int
 
 // The actions.
 const (
-	ChangeFactors Action = iota + 1 // add, replace, suspend or remove an enrollment, a ticket, the recovery code, or the user
+	ChangeFactors Action = iota + 1 // add or replace an enrollment, a ticket, the recovery code; reset
+	Remove                          // remove an enrollment or another way to authenticate, or the user
+	Suspend                         // suspend an enrollment, or end that
 	Block                           // block the user, or take the block back
 	Unlock                          // end the waits after wrong codes: it removes nothing and gives nobody a way in
+	SetEmail                        // change the address by which the user is told and found
 	SetRole                         // make the user an admin of some kind, or none
+	Describe                        // change a name, a picture or metadata, which open nothing here
 )
 
 // ScopeResetAdminMFA lets a client act on users with role admin or owner. An owner's session has it only when the owner has
@@ -30,14 +34,15 @@ var ErrRefused = storage.NewError(storage.Denied, "the factors of this user are 
 // May is the only rule on who may act on whom.
 //
 //   - The operator may do everything.
-//   - A client may not act on the user for whom it acts. On a user with role admin or owner it may act only with the scope
-//     reset:admin_mfa, except for Unlock, which it may always do. SetRole it may never do.
+//   - A client may not act on the user for whom it acts, nor on a person whose session made it or who saw its secret. On a user
+//     with role admin or owner it may act only with the scope reset:admin_mfa. SetRole it may never do, and Describe always.
 //   - An admin who is signed in may act only on users with a lower role, so never on himself. On a user with role admin an
-//     owner may act only with the scope reset:admin_mfa, except for Unlock. Block needs an admin, SetRole an owner. The
-//     role comes from the user's record as tx reads it; a blocked user has none.
+//     owner may act only with the scope reset:admin_mfa. Remove, Block, SetEmail and Describe need an admin, SetRole an owner.
+//     The role comes from the user's record as tx reads it; a blocked user has none.
 //   - No other actor may do anything here. Users prove what they do to themselves.
 //
-// Before May, the scopes have decided which calls a client or a session may make at all.
+// What would leave no owner able to sign in is the operator's alone: see [keepsOwner]. Before May, the scopes have decided which
+// calls a client or a session may make at all.
 //
 // Errors: ErrRefused.
 func May(tx *storage.Tx, actor audit.Actor, action Action, u *user.User) error {
@@ -56,8 +61,8 @@ func May(tx *storage.Tx, actor audit.Actor, action Action, u *user.User) error {
 func clientMay(actor audit.Actor, action Action, u *user.User) error {
 	switch {
 	case action == SetRole:
-		return ErrRefused
-	case action == Unlock:
+		return ErrRefused.With("only owners give roles")
+	case action == Describe:
 		return nil
 	case actor.ActsFor(u.UID):
 		return ErrRefused.With("nobody changes his own factors by a management call")
@@ -69,8 +74,12 @@ func clientMay(actor audit.Actor, action Action, u *user.User) error {
 // least holds the lowest role that may take each action.
 var least = map[Action]user.Role{
 	ChangeFactors: user.Helpdesk,
+	Suspend:       user.Helpdesk,
 	Unlock:        user.Helpdesk,
+	Remove:        user.Admin,
 	Block:         user.Admin,
+	SetEmail:      user.Admin,
+	Describe:      user.Admin,
 	SetRole:       user.Owner,
 }
 
@@ -90,8 +99,6 @@ func adminMay(tx *storage.Tx, actor audit.Actor, action Action, u *user.User) er
 		return ErrRefused.With("nobody acts on himself as an admin")
 	case !who.Role.Above(u.Role):
 		return ErrRefused.With("an admin acts on users with a lower role only")
-	case action == Unlock:
-		return nil
 	default:
 		return guarded(actor, u)
 	}
@@ -103,6 +110,21 @@ func guarded(actor audit.Actor, u *user.User) error {
 		return nil
 	}
 	return ErrRefused.With("the factors of an admin are changed with scope %s only", ScopeResetAdminMFA)
+}
+
+// keepsOwner returns ErrRefused for what would take the last owner away who can sign in: his role, his MFA, or himself. The
+// operator may do that.
+//
+// Errors: ErrRefused.
+func keepsOwner(tx *storage.Tx, actor audit.Actor, u *user.User) error {
+	if actor.IsOperator() || u.Role != user.Owner || u.Blocked {
+		return nil
+	}
+	others, err := user.OwnersBut(tx, u.UID)
+	if err != nil || others {
+		return err
+	}
+	return ErrRefused.With("this would leave no owner who can sign in: that is for the operator of the machine to do")
 }
 
 // find returns the user with a login system's id, for an actor who may do action to that user.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -33,24 +34,25 @@ func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
 	strong := []string{admin.ScopeResetAdminMFA}
 	const (
 		never  = ""
-		unlock = "unlock"
-		desk   = "factors unlock"
-		noRole = "factors unlock block"
-		always = "factors unlock block role"
+		name   = "describe"
+		desk   = "factors suspend unlock"
+		noRole = "factors suspend unlock remove block email describe"
+		always = noRole + " role"
 	)
 	// What an actor may do: to a user without role and a viewer; to a helpdesk, an admin and an owner; and to the user for
 	// whom it acts, whatever the role.
-	for name, c := range map[string]struct {
+	for who, c := range map[string]struct {
 		actor                             audit.Actor
 		plain, helpdesk, admin, own, self string
 	}{
 		"nobody":                        {audit.Actor{}, never, never, never, never, never},
 		"the user":                      {audit.ByUser(), never, never, never, never, never},
 		"the user by a login system":    {audit.ByUser().WithClient("c"), never, never, never, never, never},
-		"a client":                      {audit.ByClient("c", []string{"reset:mfa"}, storage.House), noRole, noRole, unlock, unlock, noRole},
+		"a client":                      {audit.ByClient("c", []string{"reset:mfa"}, storage.House), noRole, noRole, name, name, noRole},
 		"a client with admins' scope":   {audit.ByClient("c", strong, storage.House), noRole, noRole, noRole, noRole, noRole},
-		"a client for a user":           {audit.ByClient("c", []string{"reset:mfa"}, self), noRole, noRole, unlock, unlock, unlock},
-		"one for a user, admins' scope": {audit.ByClient("c", strong, self), noRole, noRole, noRole, noRole, unlock},
+		"a client for a user":           {audit.ByClient("c", []string{"reset:mfa"}, self), noRole, noRole, name, name, name},
+		"one that a user has made":      {audit.ByClient("c", strong, storage.House).WithBehind(self), noRole, noRole, noRole, noRole, name},
+		"one for a user, admins' scope": {audit.ByClient("c", strong, self), noRole, noRole, noRole, noRole, name},
 
 		"a user without role signed in": {signedIn(user.NoRole, "reset:mfa"), never, never, never, never, never},
 		"a viewer":                      {signedIn(user.Viewer, "reset:mfa"), never, never, never, never, never},
@@ -58,7 +60,7 @@ func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
 		"a helpdesk":                    {signedIn(user.Helpdesk), desk, never, never, never, never},
 		"an admin":                      {signedIn(user.Admin), noRole, noRole, never, never, never},
 		"an admin with admins' scope":   {signedIn(user.Admin, strong...), noRole, noRole, never, never, never},
-		"an owner":                      {signedIn(user.Owner), always, always, unlock, never, never},
+		"an owner":                      {signedIn(user.Owner), always, always, never, never, never},
 		"an owner who has proven again": {signedIn(user.Owner, strong...), always, always, always, never, never},
 		"an owner who is blocked":       {audit.ByAdmin(h.person("blocked", user.Owner, true).UID, strong), never, never, never, never, never},
 		"an owner who was deleted":      {audit.ByAdmin(storage.NewUID(), strong), never, never, never, never, never},
@@ -69,7 +71,7 @@ func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
 	} {
 		check := func(uid storage.UID, role user.Role, may string) {
 			t.Helper()
-			h.expectMay(name, c.actor, &user.User{UID: uid, ID: "x", Role: role}, may)
+			h.expectMay(who, c.actor, &user.User{UID: uid, ID: "x", Role: role}, may)
 		}
 		for role, may := range map[user.Role]string{
 			user.NoRole: c.plain, user.Viewer: c.plain, user.Helpdesk: c.helpdesk, user.Admin: c.admin, user.Owner: c.own,
@@ -87,7 +89,7 @@ func TestMay_FollowsTheRuleForEveryActorTargetAndAction(t *testing.T) {
 	// Acting for oneself stays closed to an admin's program with every scope, and to an owner.
 	owner := signedIn(user.Owner, strong...)
 	h.expectMay("an owner himself", owner, &user.User{UID: owner.ActsAs(), Role: user.Owner}, never)
-	h.expectMay("a client for an owner", audit.ByClient("c", strong, self), &user.User{UID: self, Role: user.Owner}, unlock)
+	h.expectMay("a client for an owner", audit.ByClient("c", strong, self), &user.User{UID: self, Role: user.Owner}, name)
 }
 
 // expectMay fails the test unless the actor may do just these actions to a user.
@@ -95,9 +97,13 @@ func (h *house) expectMay(name string, actor audit.Actor, u *user.User, may stri
 	h.t.Helper()
 	actions := map[admin.Action]string{
 		admin.ChangeFactors: "factors",
+		admin.Remove:        "remove",
+		admin.Suspend:       "suspend",
 		admin.Block:         "block",
 		admin.Unlock:        "unlock",
+		admin.SetEmail:      "email",
 		admin.SetRole:       "role",
+		admin.Describe:      "describe",
 	}
 	for action, word := range actions {
 		err := h.may(actor, action, u)
@@ -152,5 +158,42 @@ func TestMay_GoesByTheRoleThatASignedInAdminHasNow(t *testing.T) {
 		must(h.t, h.Admins.SetRole(ctx, "otto", user.Admin, audit.ByOperator(0)))
 		must(h.t, h.Admins.SetBlocked(ctx, "otto", true, audit.ByOperator(0)))
 		expect(h.t, "when blocked", h.Admins.SetBlocked(ctx, "maria", false, session), admin.ErrRefused)
+	})
+}
+
+// No one but the operator takes the last owner away, in any of the ways there are.
+func TestLastOwner_IsTheOperatorsToTakeAway(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ctx := h.t.Context()
+		boss := h.person("boss", user.Owner, false)
+		other := h.person("other", user.Owner, true) // who is blocked does not count
+		phone := h.Enroll("boss", "app1")
+		strong := audit.ByClient("c", []string{admin.ScopeResetAdminMFA}, storage.House)
+		blocked := true
+		ways := map[string]func(audit.Actor) error{
+			"block": func(a audit.Actor) error { return h.Admins.SetBlocked(ctx, "boss", true, a) },
+			"change": func(a audit.Actor) error {
+				_, err := h.Admins.ChangeUser(ctx, "boss", admin.UserChange{Blocked: &blocked}, a)
+				return err
+			},
+			"reset": func(a audit.Actor) error {
+				_, err := h.Admins.Reset(ctx, "boss", recovery.ResetRequest{Reason: "x"}, a)
+				return err
+			},
+			"the last enrollment": func(a audit.Actor) error { return h.Admins.RemoveEnrollment(ctx, phone.Enrolled.ID, a) },
+			"delete":              func(a audit.Actor) error { return h.Admins.Delete(ctx, "boss", a) },
+		}
+		for way, take := range ways {
+			expect(h.t, way, take(strong), admin.ErrRefused)
+		}
+		must(h.t, h.Admins.SetBlocked(ctx, "other", false, audit.ByOperator(0)))
+		must(h.t, ways["block"](strong))
+		// Now the other is the last: a role is taken away by an owner's session alone, and never by his own.
+		expect(h.t, "role", h.Admins.SetRole(ctx, "other", user.NoRole, audit.ByAdmin(boss.UID, nil)), admin.ErrRefused)
+		expect(h.t, "his own", h.Admins.SetRole(ctx, "other", user.NoRole, audit.ByAdmin(other.UID, nil)), admin.ErrRefused)
+		for _, take := range []func(audit.Actor) error{ways["reset"], ways["delete"]} {
+			must(h.t, take(audit.ByOperator(0)))
+		}
+		must(h.t, h.Admins.SetRole(ctx, "other", user.NoRole, audit.ByOperator(0)))
 	})
 }

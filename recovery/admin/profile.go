@@ -1,9 +1,7 @@
 package admin
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"strings"
 
 	"tutela/device"
@@ -50,27 +48,27 @@ func (s *Service) ReadUser(ctx context.Context, userID string) (p Profile, err e
 
 // PageUsers returns users in the order of their ids, as [user.Page] does. It does not read their MFA state: [Service.Profiles]
 // does that, for the users who are shown.
-func (s *Service) PageUsers(ctx context.Context, after string, skip, take int) ([]user.User, error) {
-	return user.Page(ctx, s.store, after, skip, take)
+func (s *Service) PageUsers(ctx context.Context, after string, take int) ([]user.User, error) {
+	return user.Page(ctx, s.store, after, take)
 }
 
-// CountUsers returns the number of users, or most if there are more.
-func (s *Service) CountUsers(ctx context.Context, most int) (int, error) {
-	return user.Count(ctx, s.store, most)
+// SortedUsers returns users in an order, as [user.Sorted] does.
+func (s *Service) SortedUsers(ctx context.Context, o user.Order, skip, take int) ([]user.User, error) {
+	return user.Sorted(ctx, s.store, o, skip, take)
+}
+
+// CountUsers returns the number of users.
+func (s *Service) CountUsers(ctx context.Context) (int, error) {
+	return user.Count(ctx, s.store)
 }
 
 // SearchWords finds users by words, and returns them in the order of their ids. For each word of text, some word of the user's
-// id, email, username or name must begin with it. It reads at most most users, among those who match the longest word. The
-// first search after an update from a release without this index builds it.
+// id, email, username or name must begin with it. It returns at most most users; see [user.Search].
 func (s *Service) SearchWords(ctx context.Context, text string, most int) ([]user.User, error) {
 	words := strings.Fields(text)
-	slices.SortStableFunc(words, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	terms := make([]user.Term, 0, len(words))
 	for _, word := range words {
 		terms = append(terms, user.Term{Field: user.Words, Value: word})
-	}
-	if err := user.IndexWords(ctx, s.store); err != nil {
-		return nil, err
 	}
 	return user.Search(ctx, s.store, terms, most)
 }
@@ -78,6 +76,17 @@ func (s *Service) SearchWords(ctx context.Context, text string, most int) ([]use
 // SearchUsers returns the users who match all of the terms, as [user.Search] does.
 func (s *Service) SearchUsers(ctx context.Context, terms []user.Term, most int) ([]user.User, error) {
 	return user.Search(ctx, s.store, terms, most)
+}
+
+// SearchSorted returns a part of the users who match all of the terms in an order, and how many were found, as
+// [user.SearchSorted] does.
+func (s *Service) SearchSorted(ctx context.Context, terms []user.Term, o user.Order, part user.Part) ([]user.User, int, error) {
+	return user.SearchSorted(ctx, s.store, terms, o, part)
+}
+
+// WalkUsers goes on with a walk through all users who match the terms, as [user.Walk] does.
+func (s *Service) WalkUsers(ctx context.Context, terms []user.Term, from user.Place, take int) ([]user.User, *user.Place, error) {
+	return user.Walk(ctx, s.store, terms, from, take)
 }
 
 // Profiles adds the MFA state to users. It shows a user who was deleted meanwhile as new.

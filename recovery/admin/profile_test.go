@@ -18,7 +18,7 @@ func TestProfiles_ShowTheMFAStateOfEach(t *testing.T) {
 			_, err := h.Admins.AddUser(ctx, user.User{ID: id}, audit.ByUser())
 			must(h.t, err)
 		}
-		listed, err := h.Admins.PageUsers(ctx, "", 0, 10)
+		listed, err := h.Admins.PageUsers(ctx, "", 10)
 		must(h.t, err)
 		profiles, err := h.Admins.Profiles(ctx, listed)
 		must(h.t, err)

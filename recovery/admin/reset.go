@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"tutela/recovery"
+	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -22,8 +23,18 @@ func (s *Service) Reset(ctx context.Context, userID string, req recovery.ResetRe
 		if err != nil {
 			return err
 		}
-		receipt, err = s.codes.Reset(ctx, tx, u, req, actor)
+		receipt, err = s.resetUser(ctx, tx, u, req, actor)
 		return err
 	})
 	return receipt, err
+}
+
+// resetUser resets a user for an actor who may change her factors.
+//
+// Errors: ErrRefused, for the last owner.
+func (s *Service) resetUser(ctx context.Context, tx *storage.Tx, u *user.User, req recovery.ResetRequest, actor audit.Actor) (recovery.Receipt, error) {
+	if err := keepsOwner(tx, actor, u); err != nil {
+		return recovery.Receipt{}, err
+	}
+	return s.codes.Reset(ctx, tx, u, req, actor)
 }

@@ -6,7 +6,10 @@ import (
 	"tutela/storage"
 )
 
-// ForgetWords leaves a user without words, as an earlier release made them.
-func ForgetWords(tx *storage.Tx, uid storage.UID) error {
-	return errors.Join(wordsOf.Delete(tx, uid, record), builtIndexes.Delete(tx, storage.House, wordIndex))
+// Unlist leaves a user in no list and uncounted, as an earlier release made them.
+func Unlist(tx *storage.Tx, uid storage.UID) error {
+	return errors.Join(
+		unlist(tx, uid),
+		listedOf.Delete(tx, uid, record),
+		builtIndexes.Delete(tx, storage.House, lists))
 }

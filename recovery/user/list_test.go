@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -75,7 +76,7 @@ func TestCreate_RefusesAProfileThatCannotBe(t *testing.T) {
 			t.Errorf("%+v: %v", u, err)
 		}
 	}
-	if n, err := user.Count(t.Context(), s, 10); n != 0 || err != nil {
+	if n, err := user.Count(t.Context(), s); n != 0 || err != nil {
 		t.Errorf("%d users, %v", n, err)
 	}
 }
@@ -90,24 +91,123 @@ func TestPage_WalksAllInTheOrderOfTheirIDs(t *testing.T) {
 		must(t, err)
 	}
 	for _, c := range []struct {
-		after      string
-		skip, take int
-		want       []string
+		after string
+		take  int
+		want  []string
 	}{
-		{"", 0, 1000, all}, {"", 5, 3, all[5:8]}, {"u597", 0, 10, all[598:]}, {"u597", 1, 10, all[599:]}, {"u0", 0, 1, all[:1]},
-		{"", 700, 3, nil}, {"", 0, 0, nil},
+		{"", 1000, all}, {"", 3, all[:3]}, {"u597", 10, all[598:]}, {"u0", 1, all[:1]}, {"u599", 10, nil}, {"", 0, nil},
 	} {
-		page, err := user.Page(t.Context(), s, c.after, c.skip, c.take)
+		page, err := user.Page(t.Context(), s, c.after, c.take)
 		must(t, err)
 		if got := idsOf(page); !slices.Equal(got, c.want) {
-			t.Errorf("after %q, skip %d, take %d: %v", c.after, c.skip, c.take, got)
+			t.Errorf("after %q, take %d: %v", c.after, c.take, got)
 		}
 	}
-	for most, want := range map[int]int{1000: 600, 600: 600, 7: 7} {
-		if n, err := user.Count(t.Context(), s, most); n != want || err != nil {
-			t.Errorf("counting to %d: %d, %v", most, n, err)
+}
+
+func TestCount_IsExact(t *testing.T) {
+	s := newStore(t)
+	wantCount := func(want int) {
+		t.Helper()
+		if n, err := user.Count(t.Context(), s); n != want || err != nil {
+			t.Errorf("%d users, %v; there are %d", n, err, want)
 		}
 	}
+	wantCount(0)
+	var uids []storage.UID
+	for i := range 300 { // more than the rows that they are counted in
+		uid, err := create(s, user.User{ID: fmt.Sprintf("u%03d", i)})
+		must(t, err)
+		uids = append(uids, uid)
+	}
+	wantCount(300)
+	_, err := create(s, user.User{ID: "u000"})
+	if !errors.Is(err, user.ErrExists) {
+		t.Error(err)
+	}
+	for _, uid := range uids[:7] {
+		must(t, s.Update(t.Context(), func(tx *storage.Tx) error { return user.Delete(tx, uid) }))
+		err := s.Update(t.Context(), func(tx *storage.Tx) error { return user.Delete(tx, uid) })
+		if !errors.Is(err, user.ErrUnknown) {
+			t.Errorf("once more: %v", err)
+		}
+	}
+	must(t, s.Update(t.Context(), func(tx *storage.Tx) error {
+		_, err := user.Change(tx, uids[8], func(u *user.User) error {
+			u.Name = "Ada"
+			return nil
+		})
+		return err
+	}))
+	wantCount(293)
+}
+
+func TestSorted_PutsThoseWithoutTheMemberLast(t *testing.T) {
+	g := ground.Open(t, ground.Options{Clock: storage.NewFakeClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))})
+	for i, u := range []user.User{
+		{ID: "a", Name: "Zoe", Email: "b@example.com"},
+		{ID: "b", Name: "ada", Email: "C@example.com"},
+		{ID: "c"},
+		{ID: "d", Name: "Bob", Email: "a@example.com"},
+		{ID: "e", Name: "carl"},
+	} {
+		uid, err := create(g.Store, u)
+		must(t, err)
+		g.Clock.Advance(time.Second)
+		if i%2 == 1 {
+			continue
+		}
+		must(t, g.Store.Update(t.Context(), func(tx *storage.Tx) error {
+			_, err := user.Change(tx, uid, func(u *user.User) error {
+				u.LastLogin = tx.Now().Add(-time.Duration(i) * time.Hour)
+				return nil
+			})
+			return err
+		}))
+	}
+	for _, c := range []struct {
+		by   user.Field
+		up   string // the ids; those behind the bar have no such member, and come in an order of their own
+		down string
+	}{
+		{user.ID, "abcde", "edcba"},
+		{user.Email, "dab|ce", "bad|ce"},
+		{user.Name, "bdea|c", "aedb|c"},
+		{user.Created, "abcde", "edcba"},
+		{user.LastLogin, "eca|bd", "ace|bd"},
+	} {
+		for down, want := range map[bool]string{false: c.up, true: c.down} {
+			first, last, _ := strings.Cut(want, "|")
+			list, err := user.Sorted(t.Context(), g.Store, user.Order{By: c.by, Down: down}, 0, 10)
+			must(t, err)
+			got := strings.Join(idsOf(list), "")
+			if !strings.HasPrefix(got, first) || sortedText(got[len(first):]) != last {
+				t.Errorf("by %s, down %t: %s, want %s", c.by, down, got, want)
+			}
+			for skip := range 6 {
+				page, err := user.Sorted(t.Context(), g.Store, user.Order{By: c.by, Down: down}, skip, 2)
+				must(t, err)
+				if part := strings.Join(idsOf(page), ""); part != got[min(skip, 5):min(skip+2, 5)] {
+					t.Errorf("by %s, down %t, skip %d: %s of %s", c.by, down, skip, part, got)
+				}
+			}
+			// What a search finds is in the same order.
+			found, n, err := user.SearchSorted(t.Context(), g.Store, everybody, user.Order{By: c.by, Down: down}, user.Part{Take: 10, Most: 10})
+			must(t, err)
+			if searched := strings.Join(idsOf(found), ""); searched != got || n != 5 {
+				t.Errorf("searched by %s, down %t: %d, %s; listed: %s", c.by, down, n, searched, got)
+			}
+		}
+	}
+}
+
+// everybody is a condition that holds for all.
+var everybody = []user.Term{{Field: user.ID, Prefix: true}}
+
+func sortedText(text string) string {
+	letters := strings.Split(text, "")
+	slices.Sort(letters)
+	return strings.Join(letters, "")
 }
 
 func TestChange_KeepsTheIndexesInStep(t *testing.T) {
@@ -130,7 +230,7 @@ func TestChange_KeepsTheIndexesInStep(t *testing.T) {
 	}))
 	for term, want := range map[user.Term]int{
 		{Field: user.Username, Value: "old"}: 0, {Field: user.Username, Value: "new"}: 1, {Field: user.Name, Value: "old", Prefix: true}: 0,
-		{Field: user.Email, Value: "old@example.com"}: 0, {Field: user.Email, Value: "NEW@example.com"}: 1, {Value: "new"}: 1,
+		{Field: user.Email, Value: "old@example.com"}: 0, {Field: user.Email, Value: "NEW@example.com"}: 1, {Field: user.Words, Value: "new"}: 1,
 	} {
 		if found, err := user.Search(t.Context(), s, []user.Term{term}, 10); len(found) != want || err != nil {
 			t.Errorf("%+v: %v, %v", term, idsOf(found), err)
@@ -186,52 +286,111 @@ func TestSearch_LooksAtNoMoreThanItMay(t *testing.T) {
 	}
 }
 
-// A search by indexes finds what looking at every user would.
+// A search by indexes finds what looking at every user would, and so does a walk, which meets each once.
 func TestSearch_IsAsLookingAtEveryUser(t *testing.T) {
 	s := newStore(t)
-	word := rapid.StringMatching(`[aAbé]{0,3}`)
-	n := 0
+	word := rapid.StringMatching(`[aAbé]{0,3}( [ab]{1,2})?`)
+	var all []user.User
 	rapid.Check(t, func(rt *rapid.T) {
-		n++
-		u := user.User{ID: fmt.Sprintf("%s%d", word.Draw(rt, "id"), n), Name: word.Draw(rt, "name"), Username: word.Draw(rt, "username")}
+		u := user.User{
+			ID:       fmt.Sprintf("%s%d", strings.ReplaceAll(word.Draw(rt, "id"), " ", "|"), len(all)),
+			Name:     strings.TrimSpace(word.Draw(rt, "name")),
+			Username: strings.TrimSpace(word.Draw(rt, "username")),
+		}
 		if _, err := create(s, u); err != nil {
 			rt.Fatal(err)
 		}
-		term := user.Term{
-			Field: rapid.SampledFrom([]user.Field{user.ID, user.Name, user.Username, user.Any}).Draw(rt, "field"),
-			Value: rapid.StringMatching(`[aAbé]{1,2}`).Draw(rt, "value"), Prefix: rapid.Bool().Draw(rt, "prefix"),
+		all = append(all, u)
+		terms := rapid.SliceOfN(rapid.Custom(drawTerm), 1, 3).Draw(rt, "terms")
+		var want []string
+		for _, u := range all {
+			if !slices.ContainsFunc(terms, func(t user.Term) bool { return !meant(t, u) }) {
+				want = append(want, u.ID)
+			}
 		}
-		found, err := user.Search(context.Background(), s, []user.Term{term}, 10_000)
+		slices.Sort(want)
+		found, err := user.Search(context.Background(), s, terms, 10_000)
 		if err != nil {
 			rt.Fatal(err)
 		}
-		all, err := user.Page(context.Background(), s, "", 0, 10_000)
-		if err != nil {
-			rt.Fatal(err)
-		}
-		want := idsOf(slices.DeleteFunc(all, func(u user.User) bool { return !meant(term, u) }))
 		if got := idsOf(found); !slices.Equal(got, want) {
-			rt.Errorf("%+v: %v, want %v", term, got, want)
+			rt.Errorf("%+v: %v, want %v", terms, got, want)
+		}
+		walked := walkAll(rt, s, terms, rapid.IntRange(1, 4).Draw(rt, "take"))
+		slices.Sort(walked)
+		if !slices.Equal(walked, want) {
+			rt.Errorf("%+v: walked %v, want %v", terms, walked, want)
 		}
 	})
 }
 
+func drawTerm(rt *rapid.T) user.Term {
+	return user.Term{
+		Field:  rapid.SampledFrom([]user.Field{user.ID, user.Name, user.Username, user.Words}).Draw(rt, "field"),
+		Value:  rapid.StringMatching(`[aAbé]{1,2}`).Draw(rt, "value"),
+		Prefix: rapid.Bool().Draw(rt, "prefix"),
+	}
+}
+
+// walkAll returns the ids that a walk meets.
+func walkAll(t interface{ Fatal(...any) }, s *storage.Store, terms []user.Term, take int) (ids []string) {
+	var from user.Place
+	for {
+		list, next, err := user.Walk(context.Background(), s, terms, from, take)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ids = append(ids, idsOf(list)...); next == nil {
+			return ids
+		}
+		from = *next
+	}
+}
+
 // meant says in the plainest words whether a term holds.
 func meant(t user.Term, u user.User) bool {
-	same := func(field user.Field, value string) bool {
-		wanted := t.Value
-		if field != user.ID {
-			value = strings.ToLower(value)
-			wanted = strings.ToLower(wanted)
+	if t.Field == user.Words {
+		for _, text := range []string{u.ID, u.Name, u.Username} {
+			for at := range text {
+				begins := at == 0 || strings.ContainsAny(text[at-1:at], " |")
+				if begins && strings.HasPrefix(strings.ToLower(text[at:]), strings.ToLower(t.Value)) {
+					return true
+				}
+			}
 		}
-		return value == wanted || (t.Prefix || t.Field == user.Any) && strings.HasPrefix(value, wanted)
+		return false
 	}
-	for field, value := range map[user.Field]string{user.ID: u.ID, user.Name: u.Name, user.Username: u.Username} {
-		if (t.Field == user.Any || t.Field == field) && same(field, value) {
-			return true
+	value := map[user.Field]string{user.ID: u.ID, user.Name: u.Name, user.Username: u.Username}[t.Field]
+	wanted := t.Value
+	if t.Field != user.ID {
+		value = strings.ToLower(value)
+		wanted = strings.ToLower(wanted)
+	}
+	return value == wanted || t.Prefix && strings.HasPrefix(value, wanted)
+}
+
+// A value that is longer than an index entry is compared whole.
+func TestSearch_ComparesWhatAnIndexHoldsOnlyTheBeginningOf(t *testing.T) {
+	s := newStore(t)
+	long := strings.Repeat("x", 200)
+	for _, end := range []string{"a", "b"} {
+		_, err := create(s, user.User{ID: end, Name: long + end})
+		must(t, err)
+	}
+	for term, want := range map[user.Term][]string{
+		{Field: user.Name, Value: long + "a"}:               {"a"},
+		{Field: user.Name, Value: long + "b", Prefix: true}: {"b"},
+		{Field: user.Name, Value: long, Prefix: true}:       {"a", "b"},
+		{Field: user.Name, Value: long}:                     nil,
+	} {
+		found, err := user.Search(t.Context(), s, []user.Term{term}, 10)
+		must(t, err)
+		walked := walkAll(t, s, []user.Term{term}, 10)
+		slices.Sort(walked)
+		if got := idsOf(found); !slices.Equal(got, want) || !slices.Equal(walked, want) {
+			t.Errorf("%.20s…, prefix %t: %v, walked %v, want %v", term.Value, term.Prefix, got, walked, want)
 		}
 	}
-	return false
 }
 
 var must = check.Must

@@ -3,9 +3,12 @@
 package user
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/mail"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -84,6 +87,8 @@ var (
 	byEmail    = users.Plain("email", func(u *User) []string { return indexed(u.Email) })
 	byUsername = users.Plain("username", func(u *User) []string { return indexed(u.Username) })
 	byName     = users.Plain("name", func(u *User) []string { return indexed(u.Name) })
+	byRole     = users.Plain("role", func(u *User) []string { return indexed(string(u.Role)) })
+	byLogin    = users.Plain("login", loginIndex)
 	_          = users.Unique("account", accountIndex)
 )
 
@@ -104,11 +109,23 @@ func indexed(text string) []string {
 // folded returns a text as indexes hold it: in lower case, and cut.
 func folded(text string) string { return cut(legible.Fold(text)) }
 
-// foldedBefore returns a text as rows of earlier data files may have it in their indexes, where a letter that is not ASCII
-// could become one that is. Such a row keeps its entries until it is written again.
-func foldedBefore(text string) string { return cut(strings.ToLower(text)) }
-
 func cut(text string) string { return text[:min(len(text), indexedBytes)] }
+
+// The beginnings of the values by which users are listed in the order of their last login: those without one lie apart.
+const (
+	hasLoggedIn = "1"
+	neverLogged = "0"
+)
+
+func loginIndex(u *User) []string {
+	if u.LastLogin.IsZero() {
+		return []string{neverLogged}
+	}
+	return []string{hasLoggedIn + sortable(u.LastLogin)}
+}
+
+// sortable returns an instant as a text that sorts as it, to the millisecond.
+func sortable(at time.Time) string { return fmt.Sprintf("%015d", max(at.UnixMilli(), 0)) }
 
 // accountIndex keeps an email unique in its connection.
 func accountIndex(u *User) []string {
@@ -185,6 +202,28 @@ func (u *User) validate(before User) error {
 			return ErrProfile.With("%v", err)
 		}
 	}
+	return errors.Join(
+		checkMetadata("app_metadata", u.AppMetadata, before.AppMetadata),
+		checkMetadata("user_metadata", u.UserMetadata, before.UserMetadata))
+}
+
+// maxMetadataBytes bounds each of a user's metadata, in JSON: a login reads them.
+const maxMetadataBytes = 16 << 10
+
+// checkMetadata looks at metadata that were changed, and at no others: every login writes the record.
+//
+// Errors: ErrProfile.
+func checkMetadata(name string, metadata, before map[string]any) error {
+	if reflect.ValueOf(metadata).Pointer() == reflect.ValueOf(before).Pointer() {
+		return nil
+	}
+	encoded, err := json.Marshal(metadata)
+	if err != nil {
+		return ErrProfile.With("%s is no JSON: %v", name, err)
+	}
+	if len(encoded) > maxMetadataBytes {
+		return ErrProfile.With("%s has %d bytes; at most %d fit", name, len(encoded), maxMetadataBytes)
+	}
 	return nil
 }
 
@@ -250,7 +289,21 @@ func Create(tx *storage.Tx, u User) (*User, error) {
 	if err := users.Insert(tx, u.UID, record, u.row()); err != nil {
 		return nil, taken(err)
 	}
-	return &u, errors.Join(putWords(tx, nil, &u), audit.EnsureKey(tx, u.UID))
+	return &u, errors.Join(listNew(tx, &u), audit.EnsureKey(tx, u.UID))
+}
+
+// Delete removes a user with all her rows except evidence.
+//
+// Errors: ErrUnknown.
+func Delete(tx *storage.Tx, uid storage.UID) error {
+	if _, err := Get(tx, uid); err != nil {
+		return err
+	}
+	if err := unlist(tx, uid); err != nil {
+		return err
+	}
+	_, err := storage.Purge(tx, uid, false, storage.MFA, storage.Account)
+	return err
 }
 
 // row is the record as it is stored.
@@ -301,7 +354,7 @@ func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, e
 	if err := users.Put(tx, uid, record, u.row()); err != nil {
 		return nil, taken(err)
 	}
-	return u, errors.Join(putWords(tx, &before, u), audit.EnsureKey(tx, uid))
+	return u, errors.Join(relist(tx, &before, u), audit.EnsureKey(tx, uid))
 }
 
 // Merge sets the members of change in metadata; null removes one. Only the first level is merged.

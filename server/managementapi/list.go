@@ -14,8 +14,12 @@ import (
 	"tutela/storage"
 )
 
-// maxListed bounds the items of a list that page reaches and totals count, and the users that a search looks at. Beyond it
-// from and take go on.
+// maxPaged is how far page reaches into a list, and how far the totals of a search count. Beyond it from and take go on.
+//
+// Source: Auth0 Management API v2, users, "page" and "include_totals".
+const maxPaged = 1000
+
+// maxListed bounds the events that a list by page looks at.
 const maxListed = 10_000
 
 // instant is a time as this API writes it: RFC 3339 with milliseconds and Z.
@@ -53,18 +57,12 @@ func (c Checkpoint) take() int {
 
 // skip returns the number of items before the page.
 //
-// Errors: errQuery, for a page past maxListed.
+// Errors: errPaging, for a page past maxPaged.
 func (p Paging) skip() (int, error) {
-	if p.Page > maxListed/p.PerPage {
-		return 0, errQuery.With("a page ends within the first %d items; go on with from and take", maxListed)
+	if p.Page > maxPaged/p.PerPage {
+		return 0, errPaging
 	}
 	return p.Page * p.PerPage, nil
-}
-
-// pageOf returns at most most of the items after the first skip.
-func pageOf[T any](all []T, skip, most int) []T {
-	skip = min(skip, len(all))
-	return all[skip:min(skip+most, len(all))]
 }
 
 // cursor encodes the last item's id for the caller to send back.

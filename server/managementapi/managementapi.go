@@ -57,6 +57,7 @@ func Mount(s *server.Server, services Services) {
 	a.mountTickets()
 	a.mountEnrollments()
 	a.mountUsers()
+	a.mountPatch()
 	a.mountBlocks()
 	a.mountLogs()
 	a.mountResets()

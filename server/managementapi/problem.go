@@ -37,15 +37,17 @@ var table = []said{
 	{device.ErrFactor, http.StatusBadRequest, "method_not_available", ""},
 	{audit.ErrNotFound, http.StatusNotFound, "inexistent_event", "The event does not exist."},
 	{errQuery, http.StatusBadRequest, "invalid_query_string", ""},
+	{errPaging, http.StatusBadRequest, "invalid_paging", ""},
 	{errPath, http.StatusBadRequest, "invalid_uri", ""},
 	{errBody, http.StatusBadRequest, "invalid_body", ""},
 }
 
 // Errors of this package: input that goes to no use case.
 var (
-	errQuery = storage.NewError(storage.Invalid, "the query is not valid")
-	errPath  = storage.NewError(storage.Invalid, "the path is not valid")
-	errBody  = storage.NewError(storage.Invalid, "the body is not valid")
+	errQuery  = storage.NewError(storage.Invalid, "the query is not valid")
+	errPaging = storage.NewError(storage.Invalid, "You can only page through the first 1000 records.")
+	errPath   = storage.NewError(storage.Invalid, "the path is not valid")
+	errBody   = storage.NewError(storage.Invalid, "the body is not valid")
 )
 
 func translate(err error) *server.Problem {

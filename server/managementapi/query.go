@@ -1,6 +1,7 @@
 package managementapi
 
 import (
+	"regexp"
 	"strings"
 )
 
@@ -13,6 +14,7 @@ const (
 type clause struct {
 	field     string
 	value     string
+	words     []string // of text without a field: each begins a word of what is sought; a quoted text is one
 	prefix    bool
 	low, high string // of a range; * is open
 	isRange   bool
@@ -47,6 +49,9 @@ func parseQuery(q string) ([]clause, error) {
 	return clauses, nil
 }
 
+// escaped is a character that is taken as it is.
+var escaped = regexp.MustCompile(`\\.`)
+
 // parser holds the unread rest of a query, without leading space.
 type parser struct{ rest string }
 
@@ -63,49 +68,73 @@ func (p *parser) keyword(word string) bool {
 }
 
 func (p *parser) clause() (clause, error) {
-	end := strings.IndexAny(p.rest, `:" `)
+	end := strings.IndexAny(p.rest, ":\" \t\\")
 	if end <= 0 || p.rest[end] != ':' {
 		return p.text()
 	}
 	c := clause{field: p.rest[:end]}
 	p.rest = p.rest[end+1:]
 	switch {
-	case p.rest == "" || p.rest[0] == ' ':
+	case p.rest == "" || p.rest[0] == ' ' || p.rest[0] == '\t':
 		return c, errQuery.With("%s has no value", c.field)
 	case p.rest[0] == '[':
 		return p.bounds(c)
 	case p.rest[0] == '"':
 		return p.quoted(c)
 	}
-	// A bare word goes to the next space.
-	end = strings.IndexByte(p.rest+" ", ' ')
-	c.value, c.prefix = strings.CutSuffix(p.rest[:end], "*")
-	p.skip(end)
+	c.value, c.prefix = p.bare()
 	return c, nil
+}
+
+// bare reads a word up to the next space, in which \ takes the next character as it is. A star at the end makes it a beginning.
+func (p *parser) bare() (word string, prefix bool) {
+	end := 0
+	var read strings.Builder
+	for end < len(p.rest) && p.rest[end] != ' ' && p.rest[end] != '\t' {
+		if p.rest[end] == '\\' && end+1 < len(p.rest) {
+			read.WriteByte(p.rest[end+1])
+			end += 2
+			prefix = false
+			continue
+		}
+		if prefix {
+			read.WriteByte('*') // it was not the end
+		}
+		if prefix = p.rest[end] == '*'; !prefix {
+			read.WriteByte(p.rest[end])
+		}
+		end++
+	}
+	p.skip(end)
+	return read.String(), prefix
 }
 
 // text reads free text, up to the next AND.
 func (p *parser) text() (clause, error) {
 	if p.rest[0] == '"' {
-		return p.quoted(clause{})
+		c, err := p.quoted(clause{})
+		c.words = []string{c.value}
+		return c, err
 	}
 	var words []string
 	for p.rest != "" {
-		word := p.rest[:strings.IndexByte(p.rest+" ", ' ')]
+		word := p.rest[:strings.IndexAny(p.rest+" ", " \t")]
 		if word == "AND" {
 			break
 		}
-		if word == "OR" || word == "NOT" || strings.ContainsAny(word, `:"()[]{}`) {
+		if word == "OR" || word == "NOT" || strings.ContainsAny(escaped.ReplaceAllString(word, ""), `:"()[]{}`) {
 			return clause{}, errQuery.With("%q is not understood: conditions are joined by AND", word)
 		}
-		words = append(words, word)
-		p.skip(len(word))
+		plain, _ := p.bare()
+		if plain == "" {
+			return clause{}, errQuery.With("a star stands behind a word")
+		}
+		words = append(words, plain)
 	}
 	if len(words) == 0 {
 		return clause{}, errQuery.With("there is no condition before AND")
 	}
-	value, _ := strings.CutSuffix(strings.Join(words, " "), "*")
-	return clause{value: value}, nil
+	return clause{value: strings.Join(words, " "), words: words}, nil
 }
 
 // quoted reads a value between quotes, in which \ takes the next character as it is.

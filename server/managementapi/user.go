@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/mail"
-	"slices"
 	"strings"
 
 	"tutela/recovery/admin"
@@ -35,6 +34,7 @@ type profile struct {
 	AppMetadata   map[string]any `json:"app_metadata,omitempty"`
 	UserMetadata  map[string]any `json:"user_metadata,omitempty"`
 	Blocked       bool           `json:"blocked,omitempty"`
+	Role          user.Role      `json:"role,omitempty" enum:"viewer,helpdesk,admin,owner"`
 	Multifactor   []string       `json:"multifactor,omitempty" doc:"guardian, when the user is enrolled."`
 	CreatedAt     instant        `json:"created_at"`
 	UpdatedAt     instant        `json:"updated_at"`
@@ -64,6 +64,7 @@ func profileOf(p admin.Profile) profile {
 		AppMetadata:   p.AppMetadata,
 		UserMetadata:  p.UserMetadata,
 		Blocked:       p.Blocked,
+		Role:          p.Role,
 		CreatedAt:     instant{p.Created},
 		UpdatedAt:     instant{p.Updated},
 		LastLogin:     instant{p.LastLogin},
@@ -162,7 +163,8 @@ func (a *api) mountUsers() {
 		Summary: "List or Search Users",
 		Scopes:  []string{"read:users"},
 		Description: "q takes conditions joined by AND on user_id, email, username and name, such as email:\"maria@example.com\" " +
-			"or name:Mar*, and free text. A search looks at 10000 users, and page ends there; from and take go on for ever.",
+			"or name:Mar*, and words with which words of these begin. By page the first 1000 can be reached, and with q total ends there; " +
+			"from and take go on for ever, and leave sort aside. sort takes user_id, email, name, created_at and last_login.",
 	}, a.listUsers)
 	register(a, call{
 		Word:    audit.CallGetUser,
@@ -229,173 +231,10 @@ func (a *api) usersByEmail(ctx context.Context, _ audit.Actor, in *struct {
 	if _, err := mail.ParseAddress(in.Email); err != nil {
 		return nil, errBody.With("email is no email address")
 	}
-	found, err := a.Admins.SearchUsers(ctx, []user.Term{{Field: user.Email, Value: in.Email}}, maxListed)
+	found, err := a.Admins.SearchUsers(ctx, []user.Term{{Field: user.Email, Value: in.Email}}, maxPaged)
 	if err != nil {
 		return nil, err
 	}
 	all, err := a.Admins.Profiles(ctx, found)
 	return &struct{ Body []picked[profile] }{profilesOf(all, in.Selection)}, err
-}
-
-// usersQuery asks for a list of users.
-type usersQuery struct {
-	Paging
-	Checkpoint
-	Selection
-	Q      string `query:"q"`
-	Engine string `query:"search_engine" doc:"v3 is the only one."`
-	Sort   string `query:"sort" doc:"field:1 or field:-1"`
-}
-
-func (a *api) listUsers(ctx context.Context, _ audit.Actor, in *usersQuery) (*usersOutput, error) {
-	terms, err := userTerms(in.Q)
-	if err != nil {
-		return nil, err
-	}
-	out := list[picked[profile]]{name: "users"}
-	var shown []user.User
-	if in.wins() {
-		shown, out.shape, err = a.continueUsers(ctx, terms, in.Checkpoint)
-	} else {
-		shown, out.shape, err = a.pageUsers(ctx, terms, in)
-	}
-	if err != nil {
-		return nil, err
-	}
-	all, err := a.Admins.Profiles(ctx, shown)
-	out.items = profilesOf(all, in.Selection)
-	return &usersOutput{out}, err
-}
-
-// continueUsers returns the users after a cursor.
-func (a *api) continueUsers(ctx context.Context, terms []user.Term, at Checkpoint) (shown []user.User, shape any, err error) {
-	after, err := readCursor(at.From)
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(terms) == 0 {
-		shown, err = a.Admins.PageUsers(ctx, after, 0, at.take()+1)
-	} else {
-		shown, err = a.Admins.SearchUsers(ctx, terms, maxListed)
-		shown = slices.DeleteFunc(shown, func(u user.User) bool { return u.ID <= after })
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	// What lies past take shows that the list goes on.
-	if len(shown) <= at.take() {
-		return shown, continued{}, nil
-	}
-	shown = shown[:at.take()]
-	return shown, continued{Next: cursor(shown[len(shown)-1].ID)}, nil
-}
-
-// pageUsers returns a page of the users.
-func (a *api) pageUsers(ctx context.Context, terms []user.Term, in *usersQuery) (shown []user.User, shape any, err error) {
-	skip, err := in.skip()
-	if err != nil {
-		return nil, nil, err
-	}
-	// All users in the order of their ids come from the index page by page. What is searched or sorted is read whole.
-	total := 0
-	if len(terms) == 0 && in.Sort == "" {
-		if shown, err = a.Admins.PageUsers(ctx, "", skip, in.PerPage); err == nil && in.IncludeTotals {
-			total, err = a.Admins.CountUsers(ctx, maxListed)
-		}
-	} else {
-		var all []user.User
-		all, err = a.searchUsers(ctx, terms, in.Sort)
-		shown = pageOf(all, skip, in.PerPage)
-		total = len(all)
-	}
-	if err != nil || !in.IncludeTotals {
-		return shown, nil, err
-	}
-	return shown, totals{
-		Start:  skip,
-		Limit:  in.PerPage,
-		Length: len(shown),
-		Total:  total,
-	}, nil
-}
-
-func (a *api) searchUsers(ctx context.Context, terms []user.Term, sort string) (all []user.User, err error) {
-	if len(terms) > 0 {
-		all, err = a.Admins.SearchUsers(ctx, terms, maxListed)
-	} else if all, err = a.Admins.PageUsers(ctx, "", 0, maxListed+1); len(all) > maxListed {
-		return nil, errQuery.With("more than %d users are too many to sort: narrow them by q", maxListed)
-	}
-	if err != nil || sort == "" {
-		return all, err
-	}
-	return all, sortUsers(all, sort)
-}
-
-// userTerms translates a query into terms, the narrowest first.
-func userTerms(q string) ([]user.Term, error) {
-	if q == "*" {
-		return nil, nil
-	}
-	clauses, err := parseQuery(q)
-	if err != nil {
-		return nil, err
-	}
-	terms := make([]user.Term, 0, len(clauses))
-	for _, c := range clauses {
-		t := user.Term{Field: user.Field(c.field), Value: c.value, Prefix: c.prefix}
-		switch t.Field {
-		case user.ID, user.Email, user.Username, user.Name, user.Any:
-		default:
-			return nil, errQuery.With("users are not searched by %q", c.field)
-		}
-		if c.isRange || c.value == "" {
-			return nil, errQuery.With("a condition on users is a text")
-		}
-		terms = append(terms, t)
-	}
-	// A search looks up the first term alone, so that should find the fewest: whole values first, then by field.
-	width := map[user.Field]int{user.ID: 0, user.Email: 1, user.Username: 2, user.Name: 3, user.Any: 4}
-	slices.SortStableFunc(terms, func(a, b user.Term) int {
-		if a.Prefix != b.Prefix {
-			if a.Prefix {
-				return 1
-			}
-			return -1
-		}
-		return cmp.Compare(width[a.Field], width[b.Field])
-	})
-	return terms, nil
-}
-
-// userOrders compare two users, by each member that a list can be sorted by.
-var userOrders = map[string]func(a, b user.User) int{
-	"user_id":      func(a, b user.User) int { return cmp.Compare(a.ID, b.ID) },
-	"email":        func(a, b user.User) int { return cmp.Compare(a.Email, b.Email) },
-	"name":         func(a, b user.User) int { return cmp.Compare(a.Name, b.Name) },
-	"nickname":     func(a, b user.User) int { return cmp.Compare(a.Nickname, b.Nickname) },
-	"username":     func(a, b user.User) int { return cmp.Compare(a.Username, b.Username) },
-	"given_name":   func(a, b user.User) int { return cmp.Compare(a.GivenName, b.GivenName) },
-	"family_name":  func(a, b user.User) int { return cmp.Compare(a.FamilyName, b.FamilyName) },
-	"created_at":   func(a, b user.User) int { return a.Created.Compare(b.Created) },
-	"updated_at":   func(a, b user.User) int { return a.Updated.Compare(b.Updated) },
-	"last_login":   func(a, b user.User) int { return a.LastLogin.Compare(b.LastLogin) },
-	"logins_count": func(a, b user.User) int { return cmp.Compare(a.Logins, b.Logins) },
-}
-
-func sortUsers(all []user.User, sort string) error {
-	field, down, err := direction(sort)
-	if err != nil {
-		return err
-	}
-	order, ok := userOrders[field]
-	if !ok {
-		return errQuery.With("users are not sorted by %q", field)
-	}
-	slices.SortStableFunc(all, func(a, b user.User) int {
-		if down {
-			return order(b, a)
-		}
-		return order(a, b)
-	})
-	return nil
 }

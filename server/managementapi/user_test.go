@@ -1,6 +1,7 @@
 package managementapi_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -198,13 +199,18 @@ func TestList_RefusesAQueryThatDoesNotParse(t *testing.T) {
 	h := newHouse(t)
 	for _, query := range []string{
 		"page=-1", "page=x", "per_page=101", "per_page=0", "take=101", "take=0&from=x", "from=%25", "sort=email", "sort=email:2", "sort=password:1",
-		"page=100000", "include_totals=maybe", "q=email:%22open", "q=a%20OR%20b", "q=nosuch:1", "q=%25", "q=user_id:", "q=AND", "q=a%20AND", "%zz",
+		"search_engine=v2", "sort=nickname:1", "take=2&q=a&from=e30x", "take=2&q=a&from=" + base64.RawURLEncoding.EncodeToString([]byte(`{"t":7}`)),
+		"include_totals=maybe", "q=email:%22open", "q=a%20OR%20b", "q=nosuch:1", "q=%25", "q=user_id:", "q=AND", "q=a%20AND", "%zz",
 	} {
 		if query == "q=%25" {
 			continue // text like any other
 		}
 		h.call("GET", "/users?"+query, "").refused(http.StatusBadRequest, "invalid_query_string")
 	}
+	for _, query := range []string{"page=100000", "page=11&per_page=100", "page=21", "page=1001&per_page=1"} {
+		h.call("GET", "/users?"+query, "").refused(http.StatusBadRequest, "invalid_paging")
+	}
+	h.call("GET", "/users?page=10&per_page=100", "").is(http.StatusOK)
 	h.call("GET", "/users-by-email", "").refused(http.StatusBadRequest, "invalid_query_string")
 	h.call("GET", "/users-by-email?email=none", "").refused(http.StatusBadRequest, "invalid_body")
 	h.call("GET", "/users-by-email?email=none@example.com", "").is(http.StatusOK)
@@ -233,6 +239,12 @@ func TestSearchUsers_FindsByEveryIndexAtOnce(t *testing.T) {
 		`name:mar*`:                                      {"auth0|1", "auth0|2"},
 		`name:"mario r"*`:                                {"auth0|2"},
 		`maria`:                                          {"auth0|1", `b\s`},
+		`MARIA lópez`:                                    {"auth0|1"},
+		`rossi	mario`:                                    {"auth0|2"},
+		`example.com mari*`:                              {"auth0|1", "auth0|2", `b\s`},
+		`"rossi mario"`:                                  nil,
+		`user_id:b\\s`:                                   {`b\s`},
+		`username:mari\*`:                                nil,
 		`"mario rossi"`:                                  {"auth0|2"},
 		`mario rossi`:                                    {"auth0|2"},
 		`mari AND user_id:"auth0|2"`:                     {"auth0|2"},

@@ -194,7 +194,7 @@ func (l *Local) listUsers(ctx context.Context, p Page) ([]admin.Profile, error) 
 	}
 	fitting := []admin.Profile{}
 	for after := p.After; ; {
-		listed, err := l.Admins.PageUsers(ctx, after, 0, p.Take)
+		listed, err := l.Admins.PageUsers(ctx, after, p.Take)
 		if err != nil {
 			return nil, err
 		}

@@ -18,14 +18,15 @@ import (
 // An Actor is a value: With… and In return a changed copy. It is safe to share between goroutines.
 type Actor struct {
 	kind    actorKind
-	osUser  int         // of the operator
-	sudo    string      // of the operator: the person behind sudo, at most MaxAgentBytes
-	client  string      // of a client; of a user, the login system through which the call came
-	scopes  []string    // of a client and of an admin; never changed
-	actsAs  storage.UID // of a client: the user for whom it acts; of an admin: who is signed in
-	address string      // IP address
-	agent   string      // at most MaxAgentBytes
-	call    Word        // the management call
+	osUser  int           // of the operator
+	sudo    string        // of the operator: the person behind sudo, at most MaxAgentBytes
+	client  string        // of a client; of a user, the login system through which the call came
+	scopes  []string      // of a client and of an admin; never changed
+	actsAs  storage.UID   // of a client: the user for whom it acts; of an admin: who is signed in
+	behind  []storage.UID // of a client: persons who can act as it; never changed
+	address string        // IP address
+	agent   string        // at most MaxAgentBytes
+	call    Word          // the management call
 }
 
 type actorKind uint8
@@ -53,6 +54,12 @@ func ByClient(id string, scopes []string, actsAs storage.UID) Actor {
 		scopes: slices.Clone(scopes),
 		actsAs: actsAs,
 	}
+}
+
+// WithBehind adds to a client the persons who can act as it: whose session made it, or who saw its secret.
+func (a Actor) WithBehind(uids ...storage.UID) Actor {
+	a.behind = slices.Concat(a.behind, uids)
+	return a
 }
 
 // ByAdmin is a person who is signed in as an admin, with the scopes of that session.
@@ -131,8 +138,10 @@ func (a Actor) IsAdmin() bool { return a.kind == admin }
 // nobody, and for every other actor.
 func (a Actor) ActsAs() storage.UID { return a.actsAs }
 
-// ActsFor reports whether a client acts for this user, or an admin is this user.
-func (a Actor) ActsFor(uid storage.UID) bool { return !a.actsAs.IsZero() && a.actsAs == uid }
+// ActsFor reports whether a client acts for this user or is in this user's hands, or an admin is this user.
+func (a Actor) ActsFor(uid storage.UID) bool {
+	return !a.actsAs.IsZero() && a.actsAs == uid || slices.Contains(a.behind, uid)
+}
 
 // Has reports whether the actor has a scope. The operator has every scope; a user and nobody have none.
 func (a Actor) Has(scope string) bool { return a.IsOperator() || slices.Contains(a.scopes, scope) }

@@ -14,6 +14,7 @@ const (
 	FactClock      Fact = "clock"        // how the clock was settled: a storage.Settlement
 	FactConsent    Fact = "consent"      // whether the phone that answered was shown the details of the login: one of the Consent words
 	FactDevice     Fact = "device"       // what a phone has changed of itself: one of the Device words
+	FactEmail      Fact = "email"        // EmailChanged, of a user
 	FactEarlier    Fact = "earlier"      // EarlierRevoked, when a backup's earlier handles were ended
 	FactFolded     Fact = "folded"       // FoldedOthers or FoldedOlder
 	FactIDTokenAlg Fact = "id_token_alg" // that signs a client's ID tokens
@@ -84,6 +85,9 @@ const (
 // CodeFresh says that the recovery code was replaced, since nobody can have got it.
 const CodeFresh Word = "fresh"
 
+// EmailChanged says that a user has another email address, or none any more.
+const EmailChanged Word = "changed"
+
 // FoldedOlder says that the event stands for the oldest of its type about a user, of whom there were too many.
 const FoldedOlder Word = "older"
 
@@ -151,4 +155,5 @@ const (
 	CallUnblock           Word = "unblock"
 	CallUnlock            Word = "user_blocks"
 	CallUnlockBy          Word = "user_blocks_by_identifier"
+	CallUpdateUser        Word = "update_user"
 )

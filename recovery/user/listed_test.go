@@ -72,28 +72,32 @@ func TestSearch_ByWordsFollowsAChangeAndADeletion(t *testing.T) {
 		t.Error("the old name is found, or the new one is not")
 	}
 	must(t, s.Update(t.Context(), func(tx *storage.Tx) error {
-		_, err := storage.Purge(tx, uid, false, storage.MFA, storage.Account)
-		return err
+		return user.Delete(tx, uid)
 	}))
 	if got := byWords(t, s, "otto"); got != nil {
 		t.Errorf("who was deleted is found: %v", got)
 	}
 }
 
-func TestIndexWords_FindsUsersOfAnEarlierRelease(t *testing.T) {
+func TestBuildLists_ListsAndCountsUsersOfAnEarlierRelease(t *testing.T) {
 	s := newStore(t)
 	for _, u := range people {
 		uid, err := create(s, u)
 		must(t, err)
-		must(t, s.Update(t.Context(), func(tx *storage.Tx) error { return user.ForgetWords(tx, uid) }))
-	}
-	if got := byWords(t, s, "keller"); got != nil {
-		t.Fatalf("the control: found %v", got)
+		must(t, s.Update(t.Context(), func(tx *storage.Tx) error { return user.Unlist(tx, uid) }))
 	}
 	for range 2 {
-		must(t, user.IndexWords(t.Context(), s))
+		must(t, user.BuildLists(t.Context(), s))
 		if got := byWords(t, s, "keller"); !slices.Equal(got, []string{"auth0|5f1"}) {
 			t.Errorf("found %v", got)
+		}
+		if n, err := user.Count(t.Context(), s); n != len(people) || err != nil {
+			t.Errorf("%d users, %v", n, err)
+		}
+		list, err := user.Sorted(t.Context(), s, user.Order{By: user.Created}, 0, 10)
+		must(t, err)
+		if len(list) != len(people) {
+			t.Errorf("listed %v", idsOf(list))
 		}
 	}
 }
