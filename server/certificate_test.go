@@ -96,6 +96,40 @@ func TestCertificate_IsReadAgainOnHangup(t *testing.T) {
 	}
 }
 
+// Whoever renews the certificate need not tell the server. The two files are never replaced at one instant: until both are there the
+// old pair is shown.
+func TestCertificate_IsReadAgainWhenTheFilesChange(t *testing.T) {
+	r, certFile, keyFile := startTLS(t, server.Limits{})
+	next := t.TempDir()
+	newCert := filepath.Join(next, "cert.pem")
+	newKey := filepath.Join(next, "key.pem")
+	writeCertificate(t, newCert, newKey, 2)
+	if got := r.serial(); got != 1 {
+		t.Fatalf("serial %d", got)
+	}
+	if err := os.Rename(newCert, certFile); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.serial(); got != 1 {
+		t.Errorf("with the new certificate and the old key: serial %d", got)
+	}
+	if !strings.Contains(r.log.String(), "the old one stays") {
+		t.Errorf("the log does not say so: %s", r.log.String())
+	}
+	if err := os.Rename(newKey, keyFile); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.serial(); got != 2 {
+		t.Errorf("with both: serial %d", got)
+	}
+	if err := os.Remove(certFile); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.serial(); got != 2 {
+		t.Errorf("without the file: serial %d", got)
+	}
+}
+
 func TestServe_GoesOnAfterAHangupWithoutTLS(t *testing.T) {
 	r := start(t, server.Config{}, nil)
 	r.ask("GET", "/healthz", "") // from here on it serves

@@ -37,7 +37,7 @@ type Config struct {
 	Listen         string                   // host:port; port 0 takes a free one
 	Listener       net.Listener             // taken instead of Listen
 	PublicURLs     []string                 // named in /openapi.json, first one first
-	CertFile       string                   // PEM; with KeyFile, serves TLS. Both are read again on SIGHUP
+	CertFile       string                   // PEM; with KeyFile, serves TLS. Both are read again when they change, and on SIGHUP
 	KeyFile        string                   // PEM
 	TrustedProxies []netip.Prefix           // whose X-Forwarded-For is believed
 	Origin         func(origin string) bool // whether a page from this origin may call /api and /mfa; nil: none may
@@ -99,7 +99,7 @@ func New(config Config) (*Server, error) {
 	}
 	if config.CertFile != "" || config.KeyFile != "" {
 		var err error
-		if s.certificate, err = loadCertificate(config.CertFile, config.KeyFile); err != nil {
+		if s.certificate, err = loadCertificate(config.CertFile, config.KeyFile, config.Log); err != nil {
 			return nil, err
 		}
 	}
@@ -241,10 +241,10 @@ func (s *Server) reloadOnHangup() (stop func()) {
 				continue
 			}
 			if err := s.certificate.load(); err != nil {
-				s.log.Error("the TLS certificate is not read again; the old one stays", "err", err)
+				s.log.Error(staysMessage, "err", err)
 				continue
 			}
-			s.log.Info("the TLS certificate was read again")
+			s.log.Info(readAgainMessage)
 		}
 	}()
 	return func() {

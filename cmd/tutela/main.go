@@ -25,6 +25,8 @@ type commands struct {
 	Phone phoneCmd `cmd:"" help:"Be a phone: a simulated authenticator app."`
 	Demo  demoCmd  `cmd:"" help:"Tell the whole story, with real processes."`
 
+	DevCert devCertCmd `cmd:"" name:"dev-cert" help:"Make a certificate for development, and say how to trust it."`
+
 	Client    clientCmd    `cmd:"" group:"Operate an installation" help:"Register, show and remove clients: login systems and admins' programs."`
 	Ticket    ticketCmd    `cmd:"" group:"Operate an installation" help:"Make a link, and a QR code, with which a user's phone enrols."`
 	User      userCmd      `cmd:"" group:"Operate an installation" help:"Find, show, block, reset and delete users, and give them roles and codes."`

@@ -47,6 +47,7 @@ type mounted struct {
 	log     *logLines
 	options houseOptions
 	road    *http.Client // of maria's phone; nil: its own
+	tls     *devTLS      // nil: it serves plain http
 
 	client  credentialPair    // may do everything
 	phone   *phone.Phone      // of maria: enrolled, and with a backup
@@ -124,19 +125,25 @@ func (m *mounted) serve(listener net.Listener) {
 	t := m.t
 	t.Helper()
 	var err error
-	m.server, err = server.New(server.Config{
+	config := server.Config{
 		Listener:   listener,
 		PublicURLs: m.options.PublicURLs,
 		Origin:     m.house.allowsOrigin,
 		Log:        m.options.Log,
 		Meter:      m.house.meter,
-	})
+	}
+	transport := &http.Transport{DisableCompression: true}
+	if m.tls != nil {
+		config.CertFile = m.tls.certFile
+		config.KeyFile = m.tls.keyFile
+		transport = m.tls.transport()
+	}
+	m.server, err = server.New(config)
 	m.must(err)
 	m.house.mount(m.server, m.options.Log)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- m.server.Serve(ctx) }()
-	transport := &http.Transport{DisableCompression: true}
 	m.caller = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()

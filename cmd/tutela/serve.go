@@ -37,7 +37,7 @@ type serveCmd struct {
 	PublicURL    []string     `name:"public-url" env:"TUTELA_PUBLIC_URL" placeholder:"URL" help:"URL under which apps and login systems reach this server; repeatable. The first is the one that is printed in links and tokens. Default: http://localhost and the port."`
 	Name         string       `default:"tutela" env:"TUTELA_NAME" placeholder:"TEXT" help:"The organisation's name, as apps show it."`
 	Dev          bool         `env:"TUTELA_DEV" help:"For development: push messages become files in DATA/push and lines of the log; Web Push is sent, also to this machine and over http. Only on a loopback address."`
-	TLSCert      file         `name:"tls-cert" env:"TUTELA_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain; read again on SIGHUP."`
+	TLSCert      file         `name:"tls-cert" env:"TUTELA_TLS_CERT" placeholder:"FILE" help:"PEM certificate chain; read again when the file changes, and on SIGHUP."`
 	TLSKey       file         `name:"tls-key" env:"TUTELA_TLS_KEY" placeholder:"FILE" help:"PEM key of the certificate."`
 	TrustedProxy []proxyRange `name:"trusted-proxy" env:"TUTELA_TRUSTED_PROXY" placeholder:"CIDR" help:"Address or address range of a reverse proxy whose X-Forwarded-For is believed; repeatable."`
 	Init         bool         `help:"Begin a new installation though the data folder holds a master key or files of others. For the first start alone."`
