@@ -23,6 +23,8 @@ type Service struct {
 	deliver  *push.Gateway
 	verified verified
 	traffic  traffic
+
+	knowsClient func(tx *storage.Tx, client string) (bool, error)
 }
 
 // Options says how the service presents itself.
@@ -30,6 +32,8 @@ type Options struct {
 	Bases   Bases
 	Issuer  string        // the organisation's name, as apps show it
 	Deliver *push.Gateway // nil without a push service: apps pull
+
+	KnowsClient func(tx *storage.Tx, client string) (bool, error) // reports whether a client is registered; nil: all are
 }
 
 // MaxIssuerCharacters bounds the organisation's name: it stands in the head of pages and twice in each QR code.
@@ -61,6 +65,8 @@ func New(store *storage.Store, ring *keyring.Ring, codes *recovery.Service, o Op
 		bases:    o.Bases,
 		issuer:   o.Issuer,
 		deliver:  o.Deliver,
+
+		knowsClient: o.KnowsClient,
 	}
 }
 

@@ -95,6 +95,8 @@ func (s *Service) complete(tx *storage.Tx, t *foundTicket, done enrolment) error
 	}
 	reply := recovery.Reply{Enrollment: done.made.ID, Code: done.code, Body: body}
 	return errors.Join(
+		endAssociations(tx, t),
+		succeedRemoved(tx, t, done.made),
 		recovery.KeepReply(tx, t.UID, t.replyKey(), reply, recovery.ReplyLife),
 		s.keepForPage(tx, t, done.reply.RecoveryCode),
 		s.spend(tx, t, done.key, done.made.ID))
@@ -129,6 +131,9 @@ func takePlace(tx *storage.Tx, uid storage.UID, id string, e *Enrollment, in Ins
 	}
 	old.dropAddress(in.Push) // the person who enrols sees it there
 	why := audit.Facts{audit.FactWhy: audit.WhyTicket}
+	if e.Via == ViaEnrolmentToken {
+		why[audit.FactWhy] = audit.WhyEnrolmentToken
+	}
 	gone := old.Detail()
 	gone.Successor = e.ID
 	old.SucceededBy(e.Via, e.ID, e.ID)

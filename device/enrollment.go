@@ -111,6 +111,8 @@ type Passkey struct {
 	SignCount      uint32   `json:"sign_count,omitempty"`
 	BackupEligible bool     `json:"backup_eligible,omitempty"`
 	BackedUp       bool     `json:"backed_up,omitempty"`
+
+	CountsFrom time.Time `json:"counts_from,omitzero"` // from then on it counts where nothing weaker lets another enrol; zero: at once
 }
 
 var (

@@ -69,36 +69,62 @@ const told = `{}`
 // flowsKept bounds the enrolments that logins of a user offer at a time. Beyond it the oldest goes.
 const flowsKept = 32
 
-// Offer offers an enrolment to the page of a login, until the login is over. key is the login's: the same login gets the same
-// offer again. root is the key of the ticket that the login system has shown for the user, as TicketKey returns it; "" when it
-// has shown none. With it the enrolment is the ticket's, and spends it; without it, it is refused once the user has an active
-// enrollment.
+// Offer offers an enrolment to a login, until it is over. The same key gets the same offer again, for what it replaces now. With a
+// root the enrolment is that ticket's, and spends it. Without one, and unless it is granted by a proof, it is refused once the user
+// has an active enrollment.
 //
-// Errors: ErrTicket, when the ticket can enrol nobody any more, or the offer was used.
-func (s *Service) Offer(tx *storage.Tx, uid storage.UID, key, root string, until time.Time) (Offer, error) {
-	before, err := tickets.Get(tx, uid, key)
+// Errors: ErrTicket, when the ticket can enrol nobody any more, or the offer was used; ErrNoEnrollment, when the enrollment to be
+// replaced is not the user's, or is retired.
+func (s *Service) Offer(tx *storage.Tx, uid storage.UID, f OfferFor) (Offer, error) {
+	if f.Replaces != "" {
+		if _, err := replaceable(tx, uid, f.Replaces); err != nil {
+			return Offer{}, err
+		}
+	}
+	before, err := tickets.Get(tx, uid, f.Key)
 	switch {
 	case err == nil && before.SpentBy == nil && tx.Now().Before(before.Expires):
-		return offerOf(key, before)
+		return offeredBefore(tx, uid, f, before)
 	case err == nil:
 		return Offer{}, ErrTicket
 	case !errors.Is(err, storage.ErrNotFound):
 		return Offer{}, err
 	}
-	if root == "" {
+	if f.Root == "" {
 		if err := forgetFlows(tx, uid); err != nil {
 			return Offer{}, err
 		}
-		return s.offer(tx, uid, key, &ticket{Plain: true, Expires: until})
+		return s.offer(tx, uid, f.Key, &ticket{
+			Plain:    f.Grant.Cause == "",
+			Replaces: f.Replaces,
+			Grant:    f.Grant,
+			Expires:  f.Until,
+		})
 	}
-	t, err := s.rootByKey(tx, uid, root)
+	t, err := s.rootByKey(tx, uid, f.Root)
 	if err != nil {
 		return Offer{}, err
 	}
 	if err := forgetStarts(tx, t); err != nil {
 		return Offer{}, err
 	}
-	return s.offer(tx, uid, key, &ticket{Root: root, Factor: t.Record.Factor, Expires: until})
+	return s.offer(tx, uid, f.Key, &ticket{
+		Root:    f.Root,
+		Factor:  t.Record.Factor,
+		Grant:   f.Grant,
+		Expires: f.Until,
+	})
+}
+
+// offeredBefore returns an offer again that is not used, for what it replaces now.
+func offeredBefore(tx *storage.Tx, uid storage.UID, f OfferFor, before *ticket) (Offer, error) {
+	if before.Replaces != f.Replaces && f.Grant.Cause != "" {
+		before.Replaces = f.Replaces
+		if err := tickets.Put(tx, uid, f.Key, before); err != nil {
+			return Offer{}, err
+		}
+	}
+	return offerOf(f.Key, before)
 }
 
 // OfferByTicket offers the enrolment of a ticket to a page that shows the ticket. Every page gets an offer of its own.

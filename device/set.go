@@ -56,6 +56,11 @@ func (s Set) Installations() Set {
 	return s.where(func(e *Enrollment) bool { return e.Type == TypePush && e.Status != Retired })
 }
 
+// Only returns the enrollment with an id; all of them for "".
+func (s Set) Only(id string) Set {
+	return s.where(func(e *Enrollment) bool { return id == "" || e.ID == id })
+}
+
 // leftLongestAgo returns the enrollments that have left, the earliest first.
 func (s Set) leftLongestAgo() Set {
 	left := s.where(func(e *Enrollment) bool { return e.Status == Left })

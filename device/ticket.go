@@ -40,6 +40,7 @@ type ticket struct {
 	Factor     string    `json:"factor,omitempty"`   // what it may enrol; empty: any
 	Plain      bool      `json:"plain,omitempty"`    // enrols only a user who has no active enrollment
 	Replaces   string    `json:"replaces,omitempty"` // id of the enrollment that the new one replaces
+	Grant      grantedBy `json:"grant,omitzero"`     // of one that a login system let: what it stands on
 	Enrollment string    `json:"enrollment"`         // id reserved for the future enrollment
 	Secret     []byte    `json:"secret"`             // one-time-code secret reserved for it; sealed
 	Created    time.Time `json:"created"`
@@ -295,6 +296,9 @@ func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
 	if ways, err := EnrollableBy(tx, t.Record.Factor); err != nil || len(ways) == 0 {
 		return cmp.Or(err, error(ErrTicket.With("what the ticket enrols is switched off here: ask for another way in")))
 	}
+	if err := s.standsFor(tx, t); err != nil {
+		return err
+	}
 	if t.root.Replaces != "" {
 		_, err := replaceable(tx, t.UID, t.root.Replaces)
 		if errors.Is(err, ErrNoEnrollment) {
@@ -376,13 +380,22 @@ func (s *Service) TicketURL(secret string) string {
 //
 // Source: guardian-wire.md §1.1.
 func (s *Service) EnrollmentURI(account, txID string, r Reserved) string {
-	pairs := [][2]string{
-		{"enrollment_tx_id", txID}, {"secret", otp.Secret(r.Secret).String()}, {"issuer", ""}, {"id", r.ID},
+	return s.appURI(account, txID, r.ID, otp.Secret(r.Secret).String())
+}
+
+// appURI is EnrollmentURI for a secret in base32.
+func (s *Service) appURI(account, txID, id, secret string) string {
+	return s.labelled(account, [][2]string{
+		{"enrollment_tx_id", txID}, {"secret", secret}, {"issuer", ""}, {"id", id},
 		{"base_url", s.bases.API()}, {"algorithm", otp.Algorithm}, {"digits", "6"}, {"counter", "0"}, {"period", "30"},
-	}
+	})
+}
+
+// labelled returns the text of a QR code with the organisation's name and an account. It puts the name into the pair issuer.
+func (s *Service) labelled(account string, pairs [][2]string) string {
 	room := max(qrBytes-len(enrollmentURI("", "", pairs)), leastLabelBytes)
 	issuer := clip(strings.Join(strings.Fields(strings.ReplaceAll(s.issuer, ":", " ")), " "), room/4)
-	pairs[2][1] = issuer
+	pairs[slices.IndexFunc(pairs, func(p [2]string) bool { return p[0] == "issuer" })][1] = issuer
 	return enrollmentURI(issuer, clip(account, room-2*len(escapePart(issuer))), pairs)
 }
 

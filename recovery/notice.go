@@ -35,6 +35,7 @@ const (
 	NoticeCodeLost            NoticeWord = "code_lost"             // the recovery code was declared lost
 	NoticeDeviceAdded         NoticeWord = "device_added"          // another phone has enrolled
 	NoticeEmailChanged        NoticeWord = "email_changed"         // an admin has changed the user's email address
+	NoticeDeviceRemoved       NoticeWord = "device_removed"        // one of the user's phones was removed, by somebody who had just proven a factor
 	NoticeLeft                NoticeWord = "left"                  // the phone's enrollment was deleted by its device token alone
 	NoticeOTPGuessed          NoticeWord = "otp_guessed"           // ten, or a hundred, wrong one-time codes were tried in a row
 	NoticePushTokenChanged    NoticeWord = "push_token_changed"    // the phone's push token or identifier was changed
@@ -53,6 +54,7 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeCodeLost:            "Your recovery code was reported as lost. It works until you get another. Was it not you? Tell an admin.",
 	NoticeDeviceAdded:         "Another phone was added to your account. Was it not you? Tell an admin.",
 	NoticeEmailChanged:        "The email address of your account was changed by an admin. Did you not ask for that? Tell an admin.",
+	NoticeDeviceRemoved:       "One of your phones was taken off your account. Was it not you? Tell an admin.",
 	NoticeLeft:                "This phone was taken off your account. Was it not you? Open this app within 7 days: that keeps the phone.",
 	NoticeOTPGuessed:          "Many wrong one-time codes were tried for your account. Was it not you? Change your password, and tell an admin.",
 	NoticePushTokenChanged:    "Where this phone gets its messages was changed. Was it not you? Open this app, and tell an admin.",

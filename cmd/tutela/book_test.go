@@ -245,7 +245,7 @@ func TestBook_VariablesOfTheEnvironmentThatAreNamedExist(t *testing.T) {
 
 var (
 	callInBook  = regexp.MustCompile("`(GET|POST|PUT|PATCH|DELETE) (/[^`? ]+)")
-	pathsOfAPIs = regexp.MustCompile(`^/(api/|rich-consents/|bc-authorize|oauth/|mfa/start|\.well-known/)`)
+	pathsOfAPIs = regexp.MustCompile(`^/(api/|rich-consents/|bc-authorize|oauth/|mfa/(start|challenge|associate|authenticators)|\.well-known/)`)
 	pathPart    = regexp.MustCompile(`:\w+|\{\w+\}`)
 )
 

@@ -161,7 +161,12 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.push.CountIn(h.meter)
 	bases := device.NewBases(o.PublicURLs)
 	h.codes = recovery.New(h.store, h.ring, h.access.SignReceipt)
-	h.devices = device.New(h.store, h.ring, h.codes, device.Options{Bases: bases, Issuer: o.Issuer, Deliver: h.push})
+	h.devices = device.New(h.store, h.ring, h.codes, device.Options{
+		Bases:       bases,
+		Issuer:      o.Issuer,
+		Deliver:     h.push,
+		KnowsClient: h.access.HasClient,
+	})
 	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, h.push)
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)

@@ -34,6 +34,9 @@ var bearing = []struct {
 	takes  []string
 }{
 	{"/api/v2/", []string{"management_token"}},
+	{"/mfa/authenticators/:id", []string{"enrolment_token"}},
+	{"/mfa/authenticators", []string{"enrolment_token", string(keyring.MFAToken)}},
+	{"/mfa/associate", []string{"enrolment_token"}}, // an mfa_token too, of a new user
 	{"/api/start-flow", []string{string(keyring.MFAToken)}},
 	{"/api/transaction-state", []string{string(keyring.FlowToken)}},
 	{"/api/verify-otp", []string{string(keyring.FlowToken)}},
@@ -192,6 +195,29 @@ var slots = []slot{
 		place: "otp", // it takes six digits, which are none of the kinds
 		offer: func(m *mounted, proof string) reply {
 			return m.form("/oauth/token", "grant_type", access.GrantOTP, "mfa_token", m.held[string(keyring.MFAToken)], "otp", proof)
+		},
+	},
+	{
+		route: "POST /oauth/token",
+		place: "oob_code",
+		takes: []string{"oob_code"},
+		offer: func(m *mounted, proof string) reply {
+			return m.form("/oauth/token", "grant_type", access.GrantOOB, "mfa_token", m.newcomer, "oob_code", proof)
+		},
+		wants: func(r reply) bool { return r.member("error") == "authorization_pending" },
+	},
+	{
+		route: "POST /mfa/challenge",
+		place: "mfa_token",
+		takes: []string{string(keyring.MFAToken)},
+		offer: func(m *mounted, proof string) reply { return m.form("/mfa/challenge", "mfa_token", proof) },
+	},
+	{
+		route: "POST /mfa/challenge",
+		place: "client_secret",
+		takes: []string{"client_secret"},
+		offer: func(m *mounted, proof string) reply {
+			return m.form("/mfa/challenge", "mfa_token", m.held[string(keyring.MFAToken)], "client_secret", proof)
 		},
 	},
 	{

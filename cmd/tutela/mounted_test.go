@@ -54,6 +54,8 @@ type mounted struct {
 	held    map[string]string // a secret of each kind that is good now
 	waiting phone.Approval    // what maria's phone is asked, with a message to show
 
+	newcomer string // the mfa_token of a new user, who has associated an app
+
 	restoreID string  // of the restore that is open
 	known     []route // the server's; see routes
 	spent     string  // a ticket by which a phone has enrolled whose recovery code waits on the page
@@ -280,6 +282,7 @@ func (m *mounted) furnishLogin() {
 	m.held[string(keyring.MFAToken)] = m.ok(m.form("/mfa/start", "user_id", "maria")).member("mfa_token")
 
 	m.furnishFlow()
+	m.furnishEnrolment()
 
 	m.held["auth_req_id"] = m.ok(m.form("/bc-authorize", "scope", "openid", "login_hint", "maria", "binding_message", "Sign in")).member("auth_req_id")
 	asked, err = m.phone.Approvals(ctx, 0, nil)
@@ -303,6 +306,23 @@ func (m *mounted) furnishFlow() {
 	m.must(m.phone.Approve(m.t.Context(), asked[0], number))
 	m.held["result_token"] = m.ok(m.call("POST", "/api/transaction-state", "", flow...)).member("token")
 	m.held[string(keyring.FlowToken)] = strings.TrimPrefix(m.startFlow(m.held[string(keyring.MFAToken)])[1], "Bearer ")
+}
+
+// furnishEnrolment lets maria log in for an enrolment token, and lets a new user associate an app that nobody confirms.
+func (m *mounted) furnishEnrolment() {
+	m.t.Helper()
+	token := m.ok(m.form("/mfa/start", "user_id", "maria")).member("mfa_token")
+	audience := []string{"mfa_token", token, "audience", m.url + "/mfa/"}
+	asked := m.ok(m.form("/mfa/challenge", append(audience, "challenge_type", "oob")...))
+	list, err := m.phone.Approvals(m.t.Context(), 0, nil)
+	m.must(err)
+	m.must(m.phone.Approve(m.t.Context(), list[0], asked.member("number")))
+	tokens := m.ok(m.form("/oauth/token", append(audience, "grant_type", access.GrantOOB, "oob_code", asked.member("oob_code"))...))
+	m.held["enrolment_token"] = tokens.member("access_token")
+
+	m.newcomer = m.ok(m.form("/mfa/start", "user_id", "newcomer")).member("mfa_token")
+	made := m.ok(m.json("POST", "/mfa/associate", map[string]any{"authenticator_types": []string{"oob"}}, "Authorization", "Bearer "+m.newcomer))
+	m.held["oob_code"] = made.member("oob_code")
 }
 
 // startFlow starts a flow by a request token, and returns the header of its calls.
@@ -497,6 +517,7 @@ func (m *mounted) fill(route string) string {
 	for prefix, id := range map[string]string{
 		"/api/device-accounts/:id": m.phone.Enrollment().ID, "/api/restores/:id": m.restoreID,
 		"/api/v2/guardian/enrollments/:id": m.phone.Enrollment().ID, "/api/v2/logs/:id": "1",
+		"/mfa/authenticators/:id": "push%7C" + m.phone.Enrollment().ID,
 	} {
 		if rest, found := strings.CutPrefix(route, prefix); found {
 			route = strings.TrimSuffix(prefix, ":id") + id + rest
@@ -528,6 +549,8 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 		object["challenge_response"] = m.held["challenge_response"]
 	case "POST /api/restores/:id/recovery-code", "POST /api/device-accounts/:id/recovery-code/check", "POST /api/recover-account":
 		object["recovery_code"] = m.held["recovery_code"]
+	case "POST /mfa/associate":
+		object["authenticator_types"] = []string{"oob"}
 	case "POST /api/enroll":
 		object = m.installation()
 	case "POST /api/restores":

@@ -209,6 +209,32 @@ var repeatedCalls = []repeated{
 	{name: "log in by a one-time code", prepare: formed("/oauth/token", func(m *mounted) []string {
 		return []string{"grant_type", access.GrantOTP, "mfa_token", m.held[string(keyring.MFAToken)], "otp", m.otp()}
 	})},
+	{name: "associate", leaves: nil, prepare: sent("POST", "/mfa/associate", object("authenticator_types", []string{"oob"}), bearer("enrolment_token"))},
+	{
+		name:    "remove an authenticator",
+		prepare: sent("DELETE", "/mfa/authenticators/:id", object(), bearer("enrolment_token")),
+		done:    answers(401, "invalid_token"), // it was the one that had proven the user
+	},
+	{name: "challenge", prepare: formed("/mfa/challenge", func(m *mounted) []string {
+		return []string{"mfa_token", m.held[string(keyring.MFAToken)], "challenge_type", "oob"}
+	})},
+	{name: "log in by an approval", prepare: func(m *mounted) func() reply {
+		token := m.ok(m.form("/mfa/start", "user_id", "maria")).member("mfa_token")
+		asked := m.ok(m.form("/mfa/challenge", "mfa_token", token, "challenge_type", "oob"))
+		approveNewest(m, asked.member("number"))
+		return func() reply {
+			return m.form("/oauth/token", "grant_type", access.GrantOOB, "mfa_token", token, "oob_code", asked.member("oob_code"))
+		}
+	}},
+	{name: "log in by an association", prepare: func(m *mounted) func() reply {
+		_, err := phoneOf(m).Enroll(m.t.Context(), m.newURI())
+		m.must(err)
+		return formed("/oauth/token", fixed("grant_type", access.GrantOOB, "mfa_token", m.newcomer, "oob_code", m.held["oob_code"]))(m)
+	}},
+	{name: "confirm an association by a code", prepare: func(m *mounted) func() reply {
+		code := codeOf(m.t, m.newURI())
+		return formed("/oauth/token", fixed("grant_type", access.GrantOTP, "mfa_token", m.newcomer, "otp", code))(m)
+	}},
 	{name: "a management token", prepare: formed("/oauth/token", func(m *mounted) []string {
 		return []string{"grant_type", access.GrantClientCredentials, "audience", m.url + "/api/v2/"}
 	})},

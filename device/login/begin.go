@@ -207,8 +207,9 @@ func (s *Service) idOf(prefix string, uid storage.UID, key string) string {
 
 // asking holds what decides who is asked.
 type asking struct {
-	tapOnly    bool // the client cannot show a number
-	concurrent bool // other logins of the user are pending
+	tapOnly    bool   // the client cannot show a number
+	concurrent bool   // other logins of the user are pending
+	only       string // of the phones that may answer, the one that is asked, by enrollment; "": all
 }
 
 // ask completes the approval: which phones are asked, with which number, and how they learn of it.
@@ -218,6 +219,7 @@ func (s *Service) ask(tx *storage.Tx, begun row, b *budget, phones device.Set, h
 	if err != nil {
 		return err
 	}
+	asked = asked.Only(how.only)
 	if matching {
 		if l.Number, err = newNumber(tx); err != nil {
 			return err

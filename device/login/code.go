@@ -169,15 +169,15 @@ type CodeOutcome struct {
 //
 // Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; recovery.ErrTypo, which counts nothing; recovery.ErrLimited;
 // recovery.ErrWrongCode (kept); device.ErrFactorOff; ErrGrant when the login is decided already.
-func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string, actor audit.Actor) (CodeOutcome, error) {
-	id, err := s.readMFAToken(client, mfaToken)
-	if err != nil {
-		return CodeOutcome{}, err
+func (s *Service) RedeemCode(ctx context.Context, g Grant, typed string) (CodeOutcome, error) {
+	if err := g.check(); err != nil || g.Pass.Enrols {
+		return CodeOutcome{}, ErrMFAToken
 	}
 	code, typo := recovery.ParseCode(typed)
 	var o CodeOutcome
-	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		l, err := s.byGrant(tx, id)
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		o = CodeOutcome{}
+		l, err := s.byGrant(tx, g.Pass.Login)
 		if err != nil {
 			return err
 		}
@@ -189,30 +189,43 @@ func (s *Service) RedeemCode(ctx context.Context, client, mfaToken, typed string
 			return typo
 		}
 		l.Record.Collected = tx.Now() // the grant itself collects it
-		next, err := s.redeem(tx, l, code, actor)
+		next, err := s.redeem(tx, l, code, redeeming{enrols: g.Enrols, actor: g.Actor})
 		if err != nil {
 			return err
 		}
 		o.Next = next
 		o.Outcome, err = completed(tx, l)
+		o.EnrolUntil = l.Record.EnrolUntil
 		return err
 	})
 	return o, err
 }
 
+// redeeming says how a code is spent.
+type redeeming struct {
+	enrols bool // whoever spends it may enrol another phone
+	actor  audit.Actor
+}
+
 // redeem satisfies a pending login with the recovery code, and keeps the code that replaces it for whoever repeats the call.
 //
 // Errors: device.ErrFactorOff; recovery.ErrLimited; recovery.ErrWrongCode (kept).
-func (s *Service) redeem(tx *storage.Tx, l row, code recovery.Code, actor audit.Actor) (recovery.Code, error) {
+func (s *Service) redeem(tx *storage.Tx, l row, code recovery.Code, how redeeming) (recovery.Code, error) {
 	if err := device.RequireFactor(tx, device.FactorCode); err != nil {
 		return "", err
 	}
-	next, err := s.codes.Spend(tx, l.UID, recovery.LoginChannel, code, actor.WithClient(l.Record.Client))
+	next, err := s.codes.Spend(tx, l.UID, recovery.LoginChannel, code, how.actor.WithClient(l.Record.Client))
 	if err != nil {
 		return "", err
 	}
+	if how.enrols {
+		l.Record.EnrolUntil = tx.Now().Add(enrolFor)
+		if l.Record.CodeMark, err = recovery.MarkOf(tx, l.UID); err != nil {
+			return "", err
+		}
+	}
 	d := decision{login: l}
-	if err := d.approve(tx, actor, ByRecoveryCode); err != nil {
+	if err := d.approve(tx, how.actor, ByRecoveryCode); err != nil {
 		return "", err
 	}
 	kept := recovery.Reply{Code: s.codes.HashForReply(l.UID, code), Body: []byte(next)}
@@ -225,7 +238,6 @@ func replyKey(l row) string { return "mfa:" + l.Key }
 // redeemedBefore returns the outcome of a login that this same code has satisfied.
 func (s *Service) redeemedBefore(tx *storage.Tx, found row, code recovery.Code) (CodeOutcome, error) {
 	uid := found.UID
-	l := found.Record
 	kept, err := recovery.KeptReply(tx, uid, replyKey(found))
 	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.RepliesTo(tx, kept, uid, code) {
 		return CodeOutcome{}, ErrGrant
@@ -237,5 +249,5 @@ func (s *Service) redeemedBefore(tx *storage.Tx, found row, code recovery.Code) 
 	if err != nil {
 		return CodeOutcome{}, err
 	}
-	return CodeOutcome{Outcome{UserID: u.ID, Login: *l, Decided: l.Decided}, recovery.Code(kept.Body)}, nil
+	return CodeOutcome{outcomeOf(u, found), recovery.Code(kept.Body)}, nil
 }

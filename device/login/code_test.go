@@ -29,7 +29,7 @@ import (
 const wrongCode = "0123456789ABCDEFGHJKMNPV"
 
 func (h *house) redeem(token, code string) (login.CodeOutcome, error) {
-	return h.RedeemCode(context.Background(), "bank", token, code, audit.ByUser().WithOrigin("192.0.2.1", ""))
+	return h.RedeemCode(context.Background(), h.by("bank", token), code)
 }
 
 func TestRedeemCode_LetsInAndReplacesTheCode(t *testing.T) {
@@ -138,7 +138,7 @@ func TestRedeemCode_TakesOnlyTheMFATokenOfItsClient(t *testing.T) {
 		code := p.Enrolled.RecoveryCode
 		token := h.startMFA("ada").Token
 		begun := h.begin(request("ada"))
-		_, err := h.RedeemCode(context.Background(), "another client", token, code, audit.ByUser())
+		_, err := h.RedeemCode(context.Background(), h.by("another client", token), code)
 		expect(h.t, "another client", err, login.ErrMFAToken)
 		for name, bad := range map[string]string{
 			"nothing": "", "a txtkn": p.one().TransactionToken, "an auth_req_id": begun.ID, "the device token": p.Enrolled.Token, "cut off": token[:len(token)-1],

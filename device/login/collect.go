@@ -13,6 +13,13 @@ type Outcome struct {
 	UserID  string
 	Login   Login
 	Decided time.Time // when it was decided, in the store's time
+
+	EnrolUntil time.Time // until when an enrolment token counts that comes with it, in the store's time; zero: none comes
+}
+
+// outcomeOf is the outcome of a user's login.
+func outcomeOf(u *user.User, l row) Outcome {
+	return Outcome{UserID: u.ID, Login: *l.Record, Decided: l.Record.Decided}
 }
 
 // Collect hands the outcome of a login to the client that began it, once, and does not wait for it; [Service.Exchange] does.
@@ -94,7 +101,7 @@ func completed(tx *storage.Tx, l row) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	return Outcome{UserID: u.ID, Login: *l.Record, Decided: l.Record.Decided}, nil
+	return outcomeOf(u, l), nil
 }
 
 // countLogin notes on a user's record that a login was completed.

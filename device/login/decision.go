@@ -78,7 +78,7 @@ func (d decision) write(tx *storage.Tx) error {
 		passOn(tx, l))
 	if d.by != nil {
 		err = errors.Join(err, device.Authenticated(tx, l.UID, d.by, device.Showing{
-			Signed:    l.Record.Method == ByKey || l.Record.State == Denied, // only a phone's signature can deny
+			Signed:    l.Record.Challenge != "", // an approval is decided by a signature, and by nothing else
 			Satisfied: l.Record.State == Approved,
 		}))
 	}

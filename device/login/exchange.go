@@ -78,7 +78,7 @@ func (s *Service) exchangeable(ctx context.Context, e Exchange) (seen exchangeab
 		if seen.kept, err = keptAnswer(tx, l, u, e.Client); err != nil || seen.kept != nil {
 			return err
 		}
-		seen.outcome = Outcome{UserID: u.ID, Login: *l.Record, Decided: l.Record.Decided}
+		seen.outcome = outcomeOf(u, l)
 		return l.Record.collectable(tx, u, e.Client)
 	})
 	return seen, left, err

@@ -7,7 +7,6 @@ import (
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/recovery/user"
-	"tutela/storage/audit"
 )
 
 // A factor that is switched off is neither offered nor asked. What is enrolled stays: switched on, it counts as before.
@@ -30,7 +29,7 @@ func TestFactor_ThatIsOffIsNeitherOfferedNorAsked(t *testing.T) {
 			h.t.Errorf("without push and codes: %+v", got)
 		}
 		h.set("factor.recovery_code", "off")
-		_, err = h.RedeemCode(ctx, "bank", token, p.Enrolled.RecoveryCode, audit.ByUser())
+		_, err = h.RedeemCode(ctx, h.by("bank", token), p.Enrolled.RecoveryCode)
 		expect(h.t, "the recovery code", err, device.ErrFactorOff)
 		for _, id := range []string{"ada", "somebody new"} {
 			_, err = h.StartMFA(ctx, login.MFAStart{Client: "bank", User: user.User{ID: id}})
@@ -47,7 +46,7 @@ func TestFactor_ThatIsOffIsNeitherOfferedNorAsked(t *testing.T) {
 		_, err = h.redeemOTP(token, p.OTP(0))
 		must(h.t, err)
 		h.set("factor.recovery_code", "on")
-		_, err = h.RedeemCode(ctx, "bank", h.startMFA("ada").Token, p.Enrolled.RecoveryCode, audit.ByUser())
+		_, err = h.RedeemCode(ctx, h.by("bank", h.startMFA("ada").Token), p.Enrolled.RecoveryCode)
 		must(h.t, err)
 	})
 }
@@ -61,5 +60,30 @@ func TestFactor_ThatIsOffIsNotOfferedToANewUser(t *testing.T) {
 			}
 			h.set(value, "on")
 		}
+	})
+}
+
+func TestChallenge_AsksForNoFactorThatIsOff(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ctx := context.Background()
+		h.enroll("ada", "a")
+		pass := h.by("bank", h.startMFA("ada").Token).Pass
+		fresh := h.by("bank", h.startMFA("new").Token).Pass
+		either := login.Challenge{Pass: pass, Push: true, OTP: true}
+		h.set("factor.push", "off")
+		if got, err := h.Challenge(ctx, either); err != nil || got.By != login.WayOTP {
+			h.t.Errorf("without push: %+v, %v", got, err)
+		}
+		h.set("factor.otp", "off")
+		_, err := h.Challenge(ctx, either)
+		expect(h.t, "without push and codes", err, login.ErrNoChallenge)
+		_, err = h.Associate(ctx, login.Association{Pass: fresh, Type: device.TypeOTP})
+		expect(h.t, "an association of codes", err, device.ErrFactorOff)
+		h.set("factor.push", "on")
+		if got, err := h.Challenge(ctx, either); err != nil || got.By != login.WayPush {
+			h.t.Errorf("with push again: %+v, %v", got, err)
+		}
+		_, err = h.Associate(ctx, login.Association{Pass: fresh, Type: device.TypePush})
+		must(h.t, err)
 	})
 }

@@ -247,7 +247,12 @@ func (s *Service) offer(tx *storage.Tx, l row, u *user.User) (*device.Offer, err
 	if err := maySetUp(tx, u, user.New, holds); err != nil {
 		return nil, err
 	}
-	o, err := s.devices.Offer(tx, l.UID, l.Key, ticket, l.Record.Expires)
+	o, err := s.devices.Offer(tx, l.UID, device.OfferFor{
+		Key:   l.Key,
+		Root:  ticket,
+		Until: l.Record.Expires,
+		Grant: device.GrantedBy{Client: l.Record.Client},
+	})
 	if errors.Is(err, device.ErrTicket) {
 		err = ErrFlow
 	}

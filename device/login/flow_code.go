@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"tutela/device"
 	"tutela/device/otp"
 	"tutela/recovery"
 	"tutela/storage"
@@ -38,7 +37,7 @@ func (s *Service) Recover(ctx context.Context, token, typed string, actor audit.
 		if typo != nil {
 			return typo
 		}
-		next, err = s.redeem(tx, l, code, actor)
+		next, err = s.redeem(tx, l, code, redeeming{actor: actor})
 		return err
 	})
 	return next, err
@@ -73,17 +72,6 @@ func (s *Service) VerifyOTP(ctx context.Context, token, typed string, actor audi
 			}
 			return err
 		}
-		taken, err := device.TakenOffer(tx, l.UID, l.Key)
-		if err != nil && !errors.Is(err, device.ErrTicket) {
-			return err
-		}
-		if !taken.Open {
-			return s.redeemOTP(tx, l, code, typo, actor)
-		}
-		e, err := s.devices.ConfirmOffer(tx, l.UID, l.Key, code, typo, actor.WithClient(l.Record.Client))
-		if err != nil {
-			return err
-		}
-		return s.satisfyByOTP(tx, l, e, code, actor)
+		return s.tryOTP(tx, l, code, typo, actor)
 	})
 }

@@ -39,21 +39,28 @@ func (s *Service) AskPhone(ctx context.Context, token string) (Asked, error) {
 		if err != nil {
 			return err
 		}
-		a, known, err := approvalOf(tx, l)
-		if err != nil {
-			return err
+		a, err := s.askFor(tx, l, phones, newApproval(tx, l, random, challenge), "")
+		if err == nil {
+			asked = Asked{Number: a.Record.Number, Delivery: a.Record.Delivery}
 		}
-		if again := stillAskedBy(a.Record, phones); known && a.Record.pending(tx.Now()) && len(again) > 0 {
-			err = s.askAgain(tx, l, a, again)
-		} else {
-			err = endApproval(tx, l)
-			a = newApproval(tx, l, random, challenge)
-			err = errors.Join(err, s.askFirst(tx, l, a, phones))
-		}
-		asked = Asked{Number: a.Record.Number, Delivery: a.Record.Delivery}
 		return err
 	})
 	return asked, err
+}
+
+// askFor asks phones for an approval that satisfies a login: again for the last one while that is pending and for the same purpose,
+// else for a fresh one. With only it asks that phone alone.
+func (s *Service) askFor(tx *storage.Tx, l row, phones device.Set, fresh row, only string) (row, error) {
+	a, known, err := approvalOf(tx, l)
+	if err != nil {
+		return row{}, err
+	}
+	if known && a.Record.pending(tx.Now()) && a.Record.Purpose == fresh.Record.Purpose {
+		if again := stillAskedBy(a.Record, phones.Only(only)); len(again) > 0 {
+			return a, s.askAgain(tx, l, a, again)
+		}
+	}
+	return fresh, errors.Join(endApproval(tx, l), s.askFirst(tx, l, fresh, phones, only))
 }
 
 // approvalOf reads the approval that the flow of a login has asked for last. known is false when there is none.
@@ -103,7 +110,7 @@ func approvalEnd(tx *storage.Tx, l row) time.Time {
 }
 
 // askFirst asks the phones for a new approval, and notes it in the login.
-func (s *Service) askFirst(tx *storage.Tx, l, a row, phones device.Set) error {
+func (s *Service) askFirst(tx *storage.Tx, l, a row, phones device.Set, only string) error {
 	b, err := budgetOf(tx, l.UID, l.Record.Client)
 	if err != nil {
 		return err
@@ -120,7 +127,12 @@ func (s *Service) askFirst(tx *storage.Tx, l, a row, phones device.Set) error {
 	if err := p.admit(tx.Now(), newRecent(a.Key, a.Record, place)); err != nil {
 		return err
 	}
-	if err := s.ask(tx, a, b, phones, asking{tapOnly: l.Record.TapOnly, concurrent: len(pending) > 0}); err != nil {
+	how := asking{
+		tapOnly:    l.Record.TapOnly,
+		concurrent: len(pending) > 0,
+		only:       only,
+	}
+	if err := s.ask(tx, a, b, phones, how); err != nil {
 		return err
 	}
 	l.Record.Approval = a.Key

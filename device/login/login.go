@@ -76,6 +76,12 @@ const (
 	mfaTokenLife = 10 * time.Minute
 )
 
+// Purpose is what an approval lets, beyond a login.
+type Purpose string
+
+// ToAddDevice is an approval after which another phone can be enrolled.
+const ToAddDevice Purpose = "add_device"
+
 // Delivery is how the phones of a user learn of an approval.
 type Delivery string
 
@@ -109,6 +115,7 @@ type Login struct {
 	Asked     []string `json:"asked,omitempty"`     // the phones that may answer, by enrollment
 	Delivery  Delivery `json:"delivery,omitempty"`
 	Flow      string   `json:"flow,omitempty"` // key of the login by grant that the approval satisfies
+	Purpose   Purpose  `json:"purpose,omitempty"`
 
 	Approval string `json:"approval,omitempty"` // of a login by grant: key of the approval that its page has asked for last
 
@@ -120,13 +127,24 @@ type Login struct {
 	Wrong     bool      `json:"wrong,omitempty"` // denied for a wrong number
 	Method    Method    `json:"method,omitempty"`
 	Collected time.Time `json:"collected,omitzero"`
+	ByOOB     bool      `json:"by_oob,omitempty"` // of a login by grant: its client has collected an approval or an enrolment by a grant
+
+	// Of a login by grant that has given an enrolment token.
+	EnrolUntil time.Time `json:"enrol_until,omitzero"` // when that is over
+	CodeMark   string    `json:"code_mark,omitempty"`  // of the recovery code that followed the one that has proven the user
 }
 
 var logins = storage.Declare(storage.Spec[Login]{
-	Name:    "login",
-	Class:   storage.MFA,
-	Most:    mostLogins,
-	Expires: func(l *Login) time.Time { return l.Expires.Add(collectFor) },
+	Name:  "login",
+	Class: storage.MFA,
+	Most:  mostLogins,
+	Expires: func(l *Login) time.Time {
+		collected := l.Expires.Add(collectFor)
+		if l.EnrolUntil.After(collected) {
+			return l.EnrolUntil
+		}
+		return collected
+	},
 	Lapsed: func(tx *storage.Tx, l *Login) {
 		if l.State == Pending {
 			l.count(tx, OutcomeExpired, methodNone)
@@ -164,15 +182,19 @@ var (
 	ErrMFAToken        = storage.NewError(storage.Denied, "the mfa_token is not valid for this client")
 	ErrMFATokenExpired = storage.NewError(storage.Expired, "the mfa_token has expired: start again")
 	ErrNoFactor        = storage.NewError(storage.Denied, "every factor that this user could use is switched off here")
+	ErrRejected        = storage.NewError(storage.Denied, "MFA Authorization rejected.")
 	ErrTicketRequired  = storage.NewError(storage.Denied, "a user with nothing enrolled needs a ticket to set up here")
 )
 
-// The prefixes of the ids of a login: the one that its client gets for an approval, the one that phones get, and the one in
-// the mfa_token of a login by grant.
+// The prefixes of the ids of a login: the one that its client gets for an approval, the one that phones get, the one in the
+// mfa_token of a login by grant, and those of what a grant polls.
 const (
 	requestPrefix     = "arq_"
 	transactionPrefix = "txn_"
 	mfaPrefix         = "mfa_"
+	approvalPrefix    = "oob_" // the oob_code of an approval
+	setUpPrefix       = "oos_" // of an association by the mfa_token of a new user
+	enrolmentPrefix   = "ooe_" // of one by an enrolment token; of the token itself it is the cause
 )
 
 // find reads the login with an id.

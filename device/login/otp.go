@@ -10,25 +10,32 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
-	"tutela/storage/keyring"
 )
 
 // RedeemOTP satisfies the login of an mfa_token with a one-time code of one of the user's authenticators. The first answer may be
 // lost: so a repeat of the call, with the same code, gets the same outcome while the mfa_token lives and the authenticator is in
 // service.
 //
-// Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; otp.ErrTypo, which counts nothing; recovery.ErrLimited, whatever the code;
+// While an association under the token is open, the code confirms that: by an enrolment token it confirms and does no more, with the
+// outcome of the proof before.
+//
+// Errors: ErrMFATokenExpired; ErrBlocked; otp.ErrTypo, which counts nothing; recovery.ErrLimited, whatever the code;
 // device.ErrWrongOTP (kept); device.ErrFactorOff; ErrGrant when the login is decided already; ErrDenied for a repeat when the authenticator is out of
-// service.
-func (s *Service) RedeemOTP(ctx context.Context, client, mfaToken, typed string, actor audit.Actor) (Outcome, error) {
-	id, err := s.readMFAToken(client, mfaToken)
-	if err != nil {
+// service; ErrWeakProof, which counts nothing; ErrEnrolment, when an enrolment token is over.
+func (s *Service) RedeemOTP(ctx context.Context, g Grant, typed string) (Outcome, error) {
+	if err := g.check(); err != nil {
 		return Outcome{}, err
 	}
 	code, typo := otp.Parse(typed)
 	var o Outcome
-	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		l, err := s.byGrant(tx, id)
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		o = Outcome{}
+		if g.Pass.Enrols {
+			var err error
+			o, err = s.confirmByOTP(tx, g, code, typo)
+			return err
+		}
+		l, err := s.byGrant(tx, g.Pass.Login)
 		if err != nil {
 			return err
 		}
@@ -37,13 +44,45 @@ func (s *Service) RedeemOTP(ctx context.Context, client, mfaToken, typed string,
 			return err
 		}
 		l.Record.Collected = tx.Now() // the grant itself collects it
-		if err := s.redeemOTP(tx, l, code, typo, actor); err != nil {
+		if err := s.letEnrolByOTP(tx, g, l); err != nil {
+			return err
+		}
+		if err := s.tryOTP(tx, l, code, typo, g.Actor); err != nil {
 			return err
 		}
 		o, err = completed(tx, l)
+		o.EnrolUntil = l.Record.EnrolUntil
 		return err
 	})
 	return o, err
+}
+
+// tryOTP satisfies a pending login by grant with a one-time code. While an enrolment that it was offered is open, the code confirms
+// that: it is the first that the new app shows, and it is spent for the login as well.
+func (s *Service) tryOTP(tx *storage.Tx, l row, code otp.Code, typo error, actor audit.Actor) error {
+	open, err := hasOpenOffer(tx, l)
+	if err != nil {
+		return err
+	}
+	if !open {
+		return s.redeemOTP(tx, l, code, typo, actor)
+	}
+	e, err := s.devices.ConfirmOffer(tx, l.UID, l.Key, code, typo, actor.WithClient(l.Record.Client))
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		device.SawTaken(tx, l.UID, l.Key), // who has the secret has the answer that the recovery code was in
+		s.satisfyByOTP(tx, l, e, code, actor))
+}
+
+// hasOpenOffer reports whether a login was offered an enrolment that nobody has confirmed.
+func hasOpenOffer(tx *storage.Tx, l row) (bool, error) {
+	taken, err := device.TakenOffer(tx, l.UID, l.Key)
+	if errors.Is(err, device.ErrTicket) {
+		return false, nil
+	}
+	return taken.Open, err
 }
 
 // redeemOTP spends the code and satisfies a pending login by grant. A wrong code leaves the login pending, and is an event.
@@ -92,18 +131,7 @@ func (s *Service) otpBefore(tx *storage.Tx, l row, code otp.Code) (Outcome, erro
 	if err != nil {
 		return Outcome{}, err
 	}
-	return Outcome{UserID: u.ID, Login: *l.Record, Decided: l.Record.Decided}, l.Record.stands(tx, u)
-}
-
-// readMFAToken returns the id of the login in an mfa_token of the client.
-//
-// Errors: ErrMFAToken.
-func (s *Service) readMFAToken(client, token string) (id string, err error) {
-	var t mfaClaims
-	if err := s.ring.VerifyToken(keyring.MFAToken, token, &t); err != nil || t.Client != client {
-		return "", ErrMFAToken
-	}
-	return t.ID, nil
+	return outcomeOf(u, l), l.Record.stands(tx, u)
 }
 
 // byGrant returns the login with the id in an mfa_token, which is not over and not of a blocked user.

@@ -23,7 +23,7 @@ import (
 )
 
 func (h *house) redeemOTP(token, code string) (login.Outcome, error) {
-	return h.RedeemOTP(context.Background(), "bank", token, code, audit.ByUser().WithOrigin("192.0.2.1", ""))
+	return h.RedeemOTP(context.Background(), h.by("bank", token), code)
 }
 
 // codeApp makes an app of a user that shows one-time codes and does no more.
@@ -166,7 +166,7 @@ func TestRedeemOTP_TakesOnlyTheMFATokenOfItsClient(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		token := h.startMFA("ada").Token
-		_, err := h.RedeemOTP(context.Background(), "another client", token, p.OTP(0), audit.ByUser())
+		_, err := h.RedeemOTP(context.Background(), h.by("another client", token), p.OTP(0))
 		expect(h.t, "another client", err, login.ErrMFAToken)
 		begun := h.begin(request("ada"))
 		for name, bad := range map[string]string{"nothing": "", "a txtkn": p.one().TransactionToken, "an auth_req_id": begun.ID} {

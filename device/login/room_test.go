@@ -8,7 +8,6 @@ import (
 
 	"tutela/device/login"
 	"tutela/recovery/user"
-	"tutela/storage/audit"
 )
 
 // logins is how many logins there are of a user's.
@@ -46,7 +45,7 @@ func TestBegin_AFloodThroughManyClientsForgetsItsOwn(t *testing.T) {
 		}
 		_, err = h.collect(hers)
 		must(h.t, err)
-		_, err = h.RedeemCode(context.Background(), "bank", abroad.Token, p.Enrolled.RecoveryCode, audit.ByUser())
+		_, err = h.RedeemCode(context.Background(), h.by("bank", abroad.Token), p.Enrolled.RecoveryCode)
 		must(h.t, err)
 	})
 }

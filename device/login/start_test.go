@@ -40,7 +40,7 @@ func TestBegin_AFloodFromElsewhereClosesNothingOfHers(t *testing.T) {
 		}
 		abroad, err := h.startFrom("198.18.0.1")
 		must(h.t, err)
-		_, err = h.RedeemCode(context.Background(), "bank", abroad.Token, p.Enrolled.RecoveryCode, audit.ByUser())
+		_, err = h.RedeemCode(context.Background(), h.by("bank", abroad.Token), p.Enrolled.RecoveryCode)
 		must(h.t, err)
 	})
 }
@@ -66,7 +66,7 @@ func TestStartMFA_SixtyFromANetworkInAny60Seconds(t *testing.T) {
 			expect(h.t, "from "+elsewhere, err, nil)
 		}
 		h.begin(request("ada"))
-		_, err = h.RedeemCode(context.Background(), "bank", first.Token, p.Enrolled.RecoveryCode, audit.ByUser())
+		_, err = h.RedeemCode(context.Background(), h.by("bank", first.Token), p.Enrolled.RecoveryCode)
 		expect(h.t, "a code during the flood", err, nil)
 		h.restart()
 		_, err = h.startFrom("203.0.113.200")
@@ -95,10 +95,10 @@ func TestStartMFA_AFloodForgetsItsOwn(t *testing.T) {
 		if rows != 256 {
 			h.t.Errorf("%d logins are kept", rows)
 		}
-		_, err = h.RedeemCode(context.Background(), "bank", floods[0].Token, p.Enrolled.RecoveryCode, audit.ByUser())
+		_, err = h.RedeemCode(context.Background(), h.by("bank", floods[0].Token), p.Enrolled.RecoveryCode)
 		expect(h.t, "the flood's first", err, login.ErrMFATokenExpired)
 		redeem := func() error {
-			_, err := h.RedeemCode(context.Background(), "bank", hers.Token, p.Enrolled.RecoveryCode, audit.ByUser())
+			_, err := h.RedeemCode(context.Background(), h.by("bank", hers.Token), p.Enrolled.RecoveryCode)
 			return err
 		}
 		must(h.t, redeem())

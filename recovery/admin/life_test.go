@@ -317,7 +317,11 @@ func (l *life) redeem(code string) (next string, err error) {
 	if err != nil {
 		return "", err
 	}
-	got, err := l.h.Logins.RedeemCode(ctx, "bank", started.Token, code, devicetest.ByPhone)
+	pass, err := l.h.Logins.ReadMFAToken(started.Token)
+	if err != nil {
+		return "", err
+	}
+	got, err := l.h.Logins.RedeemCode(ctx, login.Grant{Client: "bank", Pass: pass, Actor: devicetest.ByPhone}, code)
 	return string(got.Next), err
 }
 

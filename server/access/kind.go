@@ -22,6 +22,7 @@ var Kinds = append([]Kind{
 	{Name: "id_token", Typ: typID},
 	{Name: "access_token", Typ: typAccess},
 	{Name: "management_token", Typ: typAccess}, // its audience and gty tell it from an access token
+	{Name: "enrolment_token", Typ: typAccess},  // its audience and txid tell it from an access token
 	{Name: "receipt", Typ: typReceipt},
 	{Name: "result_token", Typ: typResult},
 	{Name: "client_secret"},
@@ -31,6 +32,7 @@ var Kinds = append([]Kind{
 	{Name: "restore_token"},
 	{Name: "restore_handle"},
 	{Name: "auth_req_id"},
+	{Name: "oob_code"},
 }, ringKinds()...)
 
 // ringKinds are the kinds of the keyring, named by their typ.

@@ -27,6 +27,14 @@ func (h *house) tokens(c Client, secret string) map[string]string {
 	must(h.t, err)
 	made["management_token"], _, err = h.ManagementToken(h.ctx(), c, h.ManagementAudience(), nil)
 	must(h.t, err)
+	made["enrolment_token"], err = h.EnrolmentToken(h.ctx(), login, Enrolment{
+		Audience: h.public[0] + enrollmentPath,
+		ClientID: c.ID,
+		TxID:     "mfa_1",
+		Scopes:   EnrolmentScopes(nil),
+		Until:    h.store.Wall().Add(time.Minute),
+	})
+	must(h.t, err)
 	made["receipt"], err = h.SignReceipt(h.ctx(), []byte("{}"))
 	must(h.t, err)
 	made["result_token"], err = h.ResultToken(h.ctx(), c, login, "mfa_1", time.Minute)
@@ -51,6 +59,10 @@ func (h *house) places(c Client) []place {
 		}},
 		{"management_token", func(token string) bool {
 			_, err := h.VerifyManagement(h.ctx(), token)
+			return err == nil
+		}},
+		{"enrolment_token", func(token string) bool {
+			_, err := h.VerifyEnrolment(h.ctx(), token)
 			return err == nil
 		}},
 		{"receipt", func(token string) bool {

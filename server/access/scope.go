@@ -39,7 +39,7 @@ var ErrScope = storage.NewError(storage.Denied, "Insufficient scope")
 // loginScopes say something about a login and open no management call. They are those of OpenID Connect Core 1.0 §5.4
 // and of the MFA API.
 var loginScopes = []string{
-	ScopeOpenID, "profile", "email", "address", "phone", "enroll", "read:authenticators", "remove:authenticators",
+	ScopeOpenID, "profile", "email", "address", "phone", ScopeEnroll, ScopeReadAuthenticators, ScopeRemoveAuthenticators,
 }
 
 // ourScopes are the management scopes that Auth0 does not have.

@@ -224,31 +224,42 @@ func (s *Service) VerifyManagement(ctx context.Context, token string) (audit.Act
 	return caller, err
 }
 
-// readManagement checks the signature of a token and decodes its claims. It compares the whole header with the headers that
-// our keys make, and so believes nothing in it.
+// readManagement checks the signature of a token and decodes its claims.
 func (s *Service) readManagement(ctx context.Context, token string) (managementClaims, error) {
 	var claims managementClaims
-	header, rest, ok := strings.Cut(token, ".")
-	payload, signature, ok2 := strings.Cut(rest, ".")
-	if !ok || !ok2 || len(token) > maxTokenBytes {
-		return claims, ErrToken
-	}
-	k, err := s.keyOfHeader(ctx, header)
+	payload, err := s.verified(ctx, token)
 	if err != nil {
 		return claims, err
-	}
-	id := sha256.Sum256([]byte(token))
-	if !k.verified.has(id) {
-		if !k.verifies(header+"."+payload, signature) {
-			return claims, ErrToken
-		}
-		k.verified.add(id)
 	}
 	decoded, err := base64.RawURLEncoding.Strict().DecodeString(payload)
 	if err != nil || json.Unmarshal(decoded, &claims) != nil {
 		return claims, ErrToken
 	}
 	return claims, nil
+}
+
+// verified checks the signature of a token of ours and returns its payload. It compares the whole header with the headers that our
+// keys make, and so believes nothing in it.
+//
+// Errors: ErrToken.
+func (s *Service) verified(ctx context.Context, token string) (payload string, err error) {
+	header, rest, ok := strings.Cut(token, ".")
+	payload, signature, ok2 := strings.Cut(rest, ".")
+	if !ok || !ok2 || len(token) > maxTokenBytes {
+		return "", ErrToken
+	}
+	k, err := s.keyOfHeader(ctx, header)
+	if err != nil {
+		return "", err
+	}
+	id := sha256.Sum256([]byte(token))
+	if !k.verified.has(id) {
+		if !k.verifies(header+"."+payload, signature) {
+			return "", ErrToken
+		}
+		k.verified.add(id)
+	}
+	return payload, nil
 }
 
 // keyOfHeader finds the ES256 key that makes access tokens with this header. For an unknown header it asks the store, but at

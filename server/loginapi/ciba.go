@@ -2,6 +2,7 @@ package loginapi
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -288,6 +289,8 @@ type tokenRequest struct {
 	authReqID string
 	scopes    []string
 	audience  string
+	enrols    []string // the scopes of the enrolment token that it may be
+	txID      string   // of the login, for that
 }
 
 // makeTokens makes the tokens of a login.
@@ -300,20 +303,45 @@ func (a *API) makeTokens(c *fiber.Ctx, client access.Client, o login.Outcome, re
 		// The house's time differs from the wall after a jump; how long ago it was does not.
 		At: a.store.Wall().Add(o.Decided.Sub(a.store.Now())),
 	}
-	token, err := a.access.AccessToken(ctx, client, l, req.audience, req.scopes)
-	if err != nil {
-		return tokenResponse{}, err
-	}
 	granted := client.Granted(req.scopes)
 	response := tokenResponse{
-		AccessToken: token,
-		TokenType:   "Bearer",
-		ExpiresIn:   int(access.TokenLife.Seconds()),
-		Scope:       joined(granted),
-		Details:     o.Login.Details,
+		TokenType: "Bearer",
+		ExpiresIn: int(access.TokenLife.Seconds()),
+		Scope:     joined(granted),
+		Details:   o.Login.Details,
+	}
+	err := a.accessToken(ctx, client, o, l, req, &response)
+	if err != nil {
+		return tokenResponse{}, err
 	}
 	if slices.Contains(granted, access.ScopeOpenID) {
 		response.IDToken, err = a.access.IDToken(ctx, client, l)
 	}
 	return response, err
+}
+
+// accessToken puts the access token of a login into the response: an enrolment token if the domain has given one, and else one about the
+// user, which is never for our own audience.
+func (a *API) accessToken(
+	ctx context.Context, client access.Client, o login.Outcome, l access.Login, req tokenRequest, response *tokenResponse,
+) (err error) {
+	if o.EnrolUntil.IsZero() {
+		if a.access.IsEnrolment(req.audience) { // of an answer that gives none
+			req.audience = ""
+		}
+		response.AccessToken, err = a.access.AccessToken(ctx, client, l, req.audience, req.scopes)
+		return err
+	}
+	left := o.EnrolUntil.Sub(a.store.Now())
+	response.ExpiresIn = seconds(left)
+	scopes := slices.DeleteFunc(strings.Fields(response.Scope), func(scope string) bool { return slices.Contains(req.enrols, scope) })
+	response.Scope = joined(append(scopes, req.enrols...))
+	response.AccessToken, err = a.access.EnrolmentToken(ctx, l, access.Enrolment{
+		Audience: req.audience,
+		ClientID: client.ID,
+		TxID:     req.txID,
+		Scopes:   req.enrols,
+		Until:    a.store.Wall().Add(left),
+	})
+	return err
 }

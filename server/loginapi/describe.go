@@ -1,6 +1,7 @@
 package loginapi
 
 import (
+	"cmp"
 	"net/http"
 	"reflect"
 	"strings"
@@ -16,15 +17,21 @@ import (
 	"tutela/server/access"
 )
 
-// schemeClient is how a client shows itself, unless it does in the body.
-const schemeClient = "clientBasic"
+// How a call is authorized: a client shows itself, unless it does in the body; or somebody has a token that a client was given.
+const (
+	schemeClient = "clientBasic"
+	schemeHolder = "mfaTokenOrEnrolmentToken"
+)
 
 // operation is an endpoint for /openapi.json. They are plain handlers, since they take forms as well as JSON, so they
 // are described by hand.
 type operation struct {
+	method                   string // POST when it is left out
 	path, id, summary, about string
-	parameters               []string // a leading * marks one that is required
-	answer                   reflect.Type
+	byHolder                 bool         // it wants a bearer token
+	inPath                   string       // the parameter of the path, if any
+	parameters               []string     // of the body; a leading * marks one that is required
+	answer                   reflect.Type // nil: 204, without a body
 	refuses                  []error
 	codes                    []server.Refusal // of those that are no error of the domain
 }
@@ -56,17 +63,18 @@ var operations = []operation{
 		id:      "token",
 		summary: "Get tokens",
 		about: "Grants: urn:openid:params:grant-type:ciba (auth_req_id, wait), client_credentials (audience), " +
-			"http://auth0.com/oauth/grant-type/mfa-otp (mfa_token, otp), " +
+			"http://auth0.com/oauth/grant-type/mfa-otp (mfa_token, otp), http://auth0.com/oauth/grant-type/mfa-oob (mfa_token, oob_code), " +
 			"http://auth0.com/oauth/grant-type/mfa-recovery-code (mfa_token, recovery_code).",
 		parameters: []string{
-			"*grant_type", "auth_req_id", "wait", "mfa_token", "otp", "recovery_code", "audience", "scope",
+			"*grant_type", "auth_req_id", "wait", "mfa_token", "otp", "oob_code", "binding_code", "recovery_code", "audience", "scope",
 			"client_id", "client_secret",
 		},
 		answer: reflect.TypeFor[tokenResponse](),
 		refuses: []error{
 			access.ErrGrant, access.ErrAudience, access.ErrManagementAudience, login.ErrGrant, login.ErrUndecided, login.ErrSlowDown,
 			login.ErrExpired, login.ErrDenied, login.ErrMFAToken, login.ErrMFATokenExpired, recovery.ErrWrongCode,
-			device.ErrWrongOTP, recovery.ErrLimited,
+			device.ErrWrongOTP, recovery.ErrLimited, login.ErrRejected, login.ErrWeakProof, login.ErrUnnamed, login.ErrEnrolment,
+			device.ErrTicket, device.ErrTooMany,
 		},
 		codes: []server.Refusal{
 			{Status: http.StatusBadRequest, Code: "unsupported_grant_type"},
@@ -81,6 +89,58 @@ var operations = []operation{
 		answer:     reflect.TypeFor[mfaStarted](),
 		refuses:    []error{user.ErrID, login.ErrBlocked, login.ErrTicketRequired},
 	},
+	{
+		path:       "/mfa/challenge",
+		id:         "challenge-mfa",
+		summary:    "Ask for one of a user's factors",
+		about:      "challenge_type has one or more of oob and otp. number is to be shown to the person. The client's secret may be left out.",
+		parameters: []string{"*mfa_token", "challenge_type", "authenticator_id", "audience", "client_id", "client_secret"},
+		answer:     reflect.TypeFor[challenged](),
+		refuses: []error{
+			login.ErrMFAToken, login.ErrMFATokenExpired, login.ErrGrant, login.ErrBlocked, login.ErrNoChallenge, login.ErrPresence,
+			login.ErrTapOnly, login.ErrTapEnrols, login.ErrWeakProof,
+		},
+	},
+	{
+		path:       "/mfa/associate",
+		id:         "associate-authenticator",
+		summary:    "Enrol an authenticator",
+		about:      "By the mfa_token of a new user, or by an enrolment token. The same token gets the same answer again.",
+		byHolder:   true,
+		parameters: []string{"*authenticator_types", "oob_channels", "replaces", "client_id", "client_secret"},
+		answer:     reflect.TypeFor[associated](),
+		refuses: []error{
+			login.ErrEnrolled, login.ErrTicketRequired, login.ErrBlocked, login.ErrFlow, device.ErrNoEnrollment, device.ErrFactor,
+		},
+		codes: byHolder,
+	},
+	{
+		method:   http.MethodGet,
+		path:     "/mfa/authenticators",
+		id:       "list-authenticators",
+		summary:  "List a user's authenticators",
+		byHolder: true,
+		answer:   reflect.TypeFor[[]authenticator](),
+		refuses:  []error{login.ErrBlocked},
+		codes:    byHolder,
+	},
+	{
+		method:   http.MethodDelete,
+		path:     "/mfa/authenticators/{id}",
+		id:       "delete-authenticator",
+		summary:  "Remove an authenticator",
+		about:    "By an enrolment token. The last way in stays.",
+		byHolder: true,
+		inPath:   "id",
+		refuses:  []error{login.ErrBlocked, device.ErrNoEnrollment, device.ErrLastFactor},
+		codes:    byHolder,
+	},
+}
+
+// byHolder is how a call with a bearer token is refused.
+var byHolder = []server.Refusal{
+	{Status: http.StatusUnauthorized, Code: "invalid_token"},
+	{Status: http.StatusForbidden, Code: "insufficient_scope"},
 }
 
 // describe adds the login API to the description of all APIs.
@@ -94,26 +154,14 @@ func (a *API) describe(s *server.Server) {
 		Scheme:      "basic",
 		Description: "The client's id and secret. They may be client_id and client_secret in the body instead.",
 	}
+	doc.Components.SecuritySchemes[schemeHolder] = &huma.SecurityScheme{
+		Type:         "http",
+		Scheme:       "bearer",
+		BearerFormat: "JWT",
+		Description:  "The mfa_token of POST /mfa/start, or an enrolment token: an access token for the audience {public URL}/mfa/.",
+	}
 	for _, op := range operations {
-		described := huma.Operation{
-			OperationID: op.id,
-			Method:      http.MethodPost,
-			Path:        op.path,
-			Summary:     op.summary,
-			Description: op.about,
-			Tags:        []string{server.GroupLogin},
-			Security:    []map[string][]string{{schemeClient: {}}, {}},
-			RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-				fiber.MIMEApplicationForm: {Schema: op.body(formTypes)},
-				fiber.MIMEApplicationJSON: {Schema: op.body(jsonTypes)},
-			}},
-			Responses: map[string]*huma.Response{"200": {
-				Description: http.StatusText(http.StatusOK),
-				Content: map[string]*huma.MediaType{
-					fiber.MIMEApplicationJSON: {Schema: doc.Components.Schemas.Schema(op.answer, true, op.id)},
-				},
-			}},
-		}
+		described := op.describe(doc.Components.Schemas)
 		server.Describe(s.API(), server.LoginAPI, &described, a.refusals(op)...)
 		doc.AddOperation(&described)
 	}
@@ -126,6 +174,46 @@ func (a *API) describe(s *server.Server) {
 			"keys": {Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeObject, Description: "A JWK (RFC 7517)."}},
 		},
 	})
+}
+
+// describe describes an operation, but for how it refuses.
+func (op operation) describe(schemas huma.Registry) huma.Operation {
+	described := huma.Operation{
+		OperationID: op.id,
+		Method:      cmp.Or(op.method, http.MethodPost),
+		Path:        op.path,
+		Summary:     op.summary,
+		Description: op.about,
+		Tags:        []string{server.GroupLogin},
+		Security:    []map[string][]string{{schemeClient: {}}, {}},
+		Responses:   map[string]*huma.Response{"204": {Description: http.StatusText(http.StatusNoContent)}},
+	}
+	if op.byHolder {
+		described.Security = []map[string][]string{{schemeHolder: {}}}
+	}
+	if op.inPath != "" {
+		described.Parameters = []*huma.Param{{
+			Name:     op.inPath,
+			In:       "path",
+			Required: true,
+			Schema:   &huma.Schema{Type: huma.TypeString},
+		}}
+	}
+	if len(op.parameters) > 0 {
+		described.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+			fiber.MIMEApplicationForm: {Schema: op.body(formTypes)},
+			fiber.MIMEApplicationJSON: {Schema: op.body(jsonTypes)},
+		}}
+	}
+	if op.answer != nil {
+		described.Responses = map[string]*huma.Response{"200": {
+			Description: http.StatusText(http.StatusOK),
+			Content: map[string]*huma.MediaType{
+				fiber.MIMEApplicationJSON: {Schema: schemas.Schema(op.answer, true, op.id)},
+			},
+		}}
+	}
+	return described
 }
 
 // refusals returns how an operation refuses, as its callers are told.
@@ -149,8 +237,11 @@ var (
 	jsonTypes = map[string]*huma.Schema{
 		"requested_expiry":      {OneOf: numberOrDigits, Description: "Seconds, from 1 to 300."},
 		"wait":                  {OneOf: numberOrDigits, Description: "Seconds, from 0 to 60."},
+		"authenticator_types":   {OneOf: textsOrText, Description: "One of otp and oob."},
+		"oob_channels":          {OneOf: textsOrText, Description: "auth0, for an app on a phone."},
 		"authorization_details": {OneOf: detailsOrText, Description: "An array of objects with a type (RFC 9396), or its JSON text."},
 	}
+	textsOrText    = []*huma.Schema{{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}}, {Type: huma.TypeString}}
 	numberOrDigits = []*huma.Schema{{Type: huma.TypeInteger}, {Type: huma.TypeString}}
 	detailsOrText  = []*huma.Schema{{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeObject}}, {Type: huma.TypeString}}
 )

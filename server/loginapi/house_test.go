@@ -274,6 +274,12 @@ func (h *house) ticket(userID string) string { return h.Ticket(user.User{ID: use
 // enroll enrols a phone for a user, who is made. The phone matches numbers, unless change says otherwise.
 func (h *house) enroll(userID string, change ...func(*device.Installation)) *phone {
 	h.t.Helper()
+	return h.enrollBy(userID, h.ticket(userID), change...)
+}
+
+// enrollBy is enroll with a ticket.
+func (h *house) enrollBy(userID, ticket string, change ...func(*device.Installation)) *phone {
+	h.t.Helper()
 	p := &phone{h: h}
 	var err error
 	p.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -291,7 +297,7 @@ func (h *house) enroll(userID string, change ...func(*device.Installation)) *pho
 	for _, f := range change {
 		f(&in)
 	}
-	enrolled, err := h.devices.Enroll(h.t.Context(), h.ticket(userID), in, audit.ByUser())
+	enrolled, err := h.devices.Enroll(h.t.Context(), ticket, in, audit.ByUser())
 	h.must(err)
 	p.Enrolled = *enrolled
 	token := p.sign(map[string]any{
@@ -403,4 +409,22 @@ func (h *house) unknown(userID string) {
 	if !errors.Is(err, user.ErrUnknown) {
 		h.t.Fatalf("user %s: %v", userID, err)
 	}
+}
+
+// installation is a phone that is not enrolled.
+func installation(t testing.TB) device.Installation {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwk, err := json.Marshal(jose.JSONWebKey{Key: key.Public()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := device.ParseKey(jwk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return device.Installation{Identifier: storage.NewID("app_", 8), Name: "Pixel 9", Key: parsed}
 }

@@ -38,6 +38,13 @@ func Mount(s *server.Server, store *storage.Store, a *access.Service, logins *lo
 	app := s.App()
 	app.Get("/.well-known/openid-configuration", api.discovery)
 	app.Get("/.well-known/jwks.json", api.jwks)
+	s.Door(http.MethodPost, "/mfa/associate", api.bearerDoor)
+	app.Post("/mfa/associate", api.associate)
+	app.Get("/mfa/authenticators", api.authenticators)
+	s.Door(http.MethodDelete, "/mfa/authenticators/{id}", api.bearerDoor)
+	app.Delete("/mfa/authenticators/:id", api.removeAuthenticator)
+	s.Door(http.MethodPost, "/mfa/challenge", api.door)
+	app.Post("/mfa/challenge", api.challenge)
 	for path, handle := range map[string]fiber.Handler{
 		"/bc-authorize": api.authorize,
 		"/oauth/token":  api.token,
@@ -84,6 +91,8 @@ func (a *API) token(c *fiber.Ctx) error {
 		return a.collect(c, p, client)
 	case access.GrantOTP:
 		return a.redeemOTP(c, p, client)
+	case access.GrantOOB:
+		return a.redeemOOB(c, p, client)
 	case access.GrantRecoveryCode:
 		return a.redeemCode(c, p, client)
 	case access.GrantClientCredentials:

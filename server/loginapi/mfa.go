@@ -81,30 +81,42 @@ func required(s login.MFAStarted) requirements {
 	return r
 }
 
-// mfaGrant is what the grants by code have in common.
+// mfaGrant is what the MFA grants have in common.
 type mfaGrant struct {
-	token   string // the mfa_token
-	code    string // as it was typed
+	grant   login.Grant
+	code    string // as it was typed, or an oob_code
 	request tokenRequest
 }
 
-// readMFAGrant reads the parameters of a grant by code, which is named by its parameter. A code must not be spent on a request
+// readMFAGrant reads the parameters of an MFA grant, whose code is named by its parameter. A code must not be spent on a request
 // that cannot be answered, so all that can be refused is refused here.
 func (a *API) readMFAGrant(c *fiber.Ctx, p params, client access.Client, codeParameter string) (g mfaGrant, err error) {
-	if g.token, err = p.required("mfa_token", maxLongBytes); err != nil {
+	token, err := p.required("mfa_token", maxLongBytes)
+	if err != nil {
 		return g, err
 	}
 	if g.code, err = p.required(codeParameter, maxLongBytes); err != nil {
 		return g, err
 	}
+	g.grant.Client = client.ID
+	g.grant.Actor = actorOf(c, client)
+	if g.grant.Pass, _, err = a.pass(c.UserContext(), token); err != nil {
+		return g, err
+	}
 	if g.request.scopes, err = p.scopes(); err != nil {
 		return g, err
 	}
+	g.request.enrols = access.EnrolmentScopes(g.request.scopes)
 	if len(g.request.scopes) == 0 {
 		g.request.scopes = []string{access.ScopeOpenID}
 	}
 	if g.request.audience, err = p.text("audience", maxLongBytes); err != nil {
 		return g, err
+	}
+	if a.access.IsEnrolment(g.request.audience) {
+		g.grant.Enrols = true
+		g.request.txID = g.grant.Pass.Login
+		return g, nil
 	}
 	return g, a.access.CheckAudience(c.UserContext(), client, g.request.audience)
 }
@@ -118,7 +130,7 @@ func (a *API) redeemCode(c *fiber.Ctx, p params, client access.Client) error {
 	if err != nil {
 		return err
 	}
-	o, err := a.logins.RedeemCode(c.UserContext(), client.ID, g.token, g.code, actorOf(c, client))
+	o, err := a.logins.RedeemCode(c.UserContext(), g.grant, g.code)
 	if err != nil {
 		return err
 	}
@@ -139,7 +151,7 @@ func (a *API) redeemOTP(c *fiber.Ctx, p params, client access.Client) error {
 	if err != nil {
 		return err
 	}
-	o, err := a.logins.RedeemOTP(c.UserContext(), client.ID, g.token, g.code, actorOf(c, client))
+	o, err := a.logins.RedeemOTP(c.UserContext(), g.grant, g.code)
 	if err != nil {
 		return err
 	}

@@ -311,7 +311,7 @@ func TestRecoveryCode_IsNotSpentOnARequestThatCannotBeAnswered(t *testing.T) {
 	other := h.client("openid")
 	denied := h.client("openid", func(c *access.Client) { c.Grants = []string{access.GrantCIBA} })
 	token := h.started(c, "maria")
-	for _, audience := range []string{public + "/api/v2/", public + "/mfa/", h.url + "/mfa", other.ID} {
+	for _, audience := range []string{public + "/api/v2/", public + "/mfa", "HTTPS" + public[5:] + "/mfa/", h.url + "/mfa", other.ID} {
 		wantError(t, h.redeem(c, token, p.RecoveryCode, "audience", audience), 400, "invalid_request", "a token about a user cannot have this audience")
 	}
 	want(t, h.redeem(c, token, p.RecoveryCode, "scope", strings.Repeat("x", 5000)), 400, "invalid_request")

@@ -85,6 +85,25 @@ func (a *API) read(c *fiber.Ctx) (params, access.Client, error) {
 	return p, client, a.charged(ctx, err)
 }
 
+// readAnyhow is read for a call that a client makes by a token of its own: it need not authenticate, but what it says must be right. The
+// client is zero when it has not authenticated by its Authorization field.
+func (a *API) readAnyhow(c *fiber.Ctx) (params, access.Client, error) {
+	ctx := c.UserContext()
+	if _, _, basic := basicCredentials(c.Get(fiber.HeaderAuthorization)); basic {
+		return a.read(c)
+	}
+	p, err := parse(c)
+	return p, access.Client{}, a.charged(ctx, err)
+}
+
+// chargedDomain is charged for an error of the domain that shows the caller to have no valid authorization.
+func (a *API) chargedDomain(ctx context.Context, err error) error {
+	if limited := a.limit.Charge(server.CallOf(ctx)); limited != nil {
+		return limited
+	}
+	return err
+}
+
 // charged counts a call that came to nothing against its address, unless that is our fault, and returns what the caller is
 // told.
 func (a *API) charged(ctx context.Context, err error) error {
@@ -204,6 +223,26 @@ func (p params) text(name string, limit int) (string, error) {
 		return "", badRequest(name + " is longer than " + strconv.Itoa(limit) + " bytes")
 	}
 	return s, nil
+}
+
+// texts returns a parameter that is a list of texts: an array, or in a form one text. It is empty when the parameter is not there.
+func (p params) texts(name string) ([]string, error) {
+	raw, ok := p[name]
+	if !ok {
+		return nil, nil
+	}
+	var list []string
+	if json.Unmarshal(raw, &list) == nil {
+		return list, nil
+	}
+	var text string
+	if json.Unmarshal(raw, &text) != nil || len(text) > maxShortBytes {
+		return nil, badRequest(name + " is no list of texts")
+	}
+	if json.Unmarshal([]byte(text), &list) == nil {
+		return list, nil
+	}
+	return []string{text}, nil
 }
 
 // required is text for a parameter that must be there.

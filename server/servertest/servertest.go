@@ -106,6 +106,7 @@ func (h *House) build(o Options) {
 	if o.Device != nil {
 		o.Device(&phones)
 	}
+	phones.KnowsClient = h.Access.HasClient
 	h.Devices = device.New(h.Store, h.Ring, h.Codes, phones)
 	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, bases, phones.Deliver)
 	h.Backups = backup.New(h.Store, h.Ring, h.Devices)

@@ -46,17 +46,18 @@ type Facts map[Fact]Word
 
 // Why something happened.
 const (
-	WhyAdmin    Word = "admin"    // an enrollment was removed by an admin
-	WhyBudget   Word = "budget"   // no push was sent: the client has used the user's push budget up
-	WhyCode     Word = "code"     // a login failed: the one-time code was wrong, or was spent
-	WhyDevice   Word = "device"   // an enrollment was removed by its own phone
-	WhyHack     Word = "hack"     // a login was denied: the person says that somebody attacks her
-	WhyMuted    Word = "muted"    // no push was sent: the person denied a login from this address
-	WhyNotMe    Word = "not_me"   // a login was denied: the person says that it was not she
-	WhyNumber   Word = "number"   // a login failed: the number was not the one that the login shows
-	WhyReplaced Word = "replaced" // an enrollment was removed: the same phone enrolled again
-	WhyRestored Word = "restored" // a backup was moved: its phone was restored
-	WhyTicket   Word = "ticket"   // an enrollment was removed, or its backup moved: a ticket let another phone take its place
+	WhyAdmin          Word = "admin"           // an enrollment was removed by an admin
+	WhyBudget         Word = "budget"          // no push was sent: the client has used the user's push budget up
+	WhyCode           Word = "code"            // a login failed: the one-time code was wrong, or was spent
+	WhyDevice         Word = "device"          // an enrollment was removed by its own phone
+	WhyEnrolmentToken Word = "enrolment_token" // an enrollment was removed, or its backup moved, by somebody who had just proven a factor
+	WhyHack           Word = "hack"            // a login was denied: the person says that somebody attacks her
+	WhyMuted          Word = "muted"           // no push was sent: the person denied a login from this address
+	WhyNotMe          Word = "not_me"          // a login was denied: the person says that it was not she
+	WhyNumber         Word = "number"          // a login failed: the number was not the one that the login shows
+	WhyReplaced       Word = "replaced"        // an enrollment was removed: the same phone enrolled again
+	WhyRestored       Word = "restored"        // a backup was moved: its phone was restored
+	WhyTicket         Word = "ticket"          // an enrollment was removed, or its backup moved: a ticket let another phone take its place
 )
 
 // Why a push was not taken.

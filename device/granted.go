@@ -1,0 +1,156 @@
+package device
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"tutela/device/otp"
+	"tutela/recovery"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// OfferFor says what an enrolment is offered for.
+type OfferFor struct {
+	Key      string    // of the offer, among the user's tickets
+	Root     string    // key of the ticket that the login system has shown for the user, as TicketKey returns it; "": none
+	Replaces string    // id of the enrollment that the new one replaces; only with a proof
+	Until    time.Time // when it is over
+	Grant    GrantedBy
+}
+
+// GrantedBy is what an enrolment stands on that a login system let: with all of it, it can be confirmed, and else no more. One by an
+// enrolment token stands on a proof, and has a Cause; any other only on the client.
+type GrantedBy struct {
+	Client     string `json:"client,omitempty"`     // it must still be registered
+	Cause      string `json:"cause,omitempty"`      // id of the enrolment token: phones that it retires dispute that by this id
+	Enrollment string `json:"enrollment,omitempty"` // the authenticator that has proven the user; it must still answer
+	CodeMark   string `json:"code_mark,omitempty"`  // of the recovery code that followed the one that has proven her; it must still be hers
+}
+
+type grantedBy = GrantedBy
+
+// ErrLastFactor refuses to remove the authenticator without which a user could not log in.
+var ErrLastFactor = storage.NewError(storage.Denied, "this is the user's last authenticator, and she has no recovery code: enrol another first")
+
+// Stands returns an error unless all is there that an enrolment stands on.
+//
+// Errors: ErrTicket.
+func (s *Service) Stands(tx *storage.Tx, uid storage.UID, g GrantedBy) error {
+	if g.Client != "" && s.knowsClient != nil {
+		known, err := s.knowsClient(tx, g.Client)
+		if err != nil {
+			return err
+		}
+		if !known {
+			return ErrTicket.With("the login system that let this phone enrol is gone")
+		}
+	}
+	if g.Enrollment != "" {
+		e, err := Get(tx, uid, g.Enrollment)
+		if errors.Is(err, ErrNoEnrollment) || err == nil && !e.Answers() {
+			return ErrTicket.With("the authenticator is gone that has let another enrol: log in again")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if g.CodeMark == "" {
+		return nil
+	}
+	mark, err := recovery.MarkOf(tx, uid)
+	if err == nil && mark != g.CodeMark {
+		err = ErrTicket.With("the recovery code was replaced since: log in again")
+	}
+	return err
+}
+
+// standsFor is Stands for what a ticket stands on.
+func (s *Service) standsFor(tx *storage.Tx, t *foundTicket) error {
+	return s.Stands(tx, t.UID, t.Record.Grant)
+}
+
+// association reports whether the ticket is one that a login system has let, and that no other ticket is the root of.
+func (t *ticket) association() bool { return t.ofFlow() && t.Root == "" }
+
+// endAssociations removes the other associations of the user that nobody has confirmed: the first that is confirmed ends them.
+func endAssociations(tx *storage.Tx, t *foundTicket) error {
+	rows, err := tickets.All(tx, t.UID)
+	for _, row := range rows {
+		if row.Key != t.Key && row.Record.association() && row.Record.SpentBy == nil {
+			err = errors.Join(err, tickets.Delete(tx, t.UID, row.Key))
+		}
+	}
+	return err
+}
+
+// succeedRemoved names the new enrollment as the successor of those that its enrolment token has removed before: their phones may
+// dispute that.
+func succeedRemoved(tx *storage.Tx, t *foundTicket, made *Enrollment) error {
+	cause := t.Record.Grant.Cause
+	if cause == "" {
+		return nil
+	}
+	set, err := All(tx, t.UID)
+	if err != nil {
+		return err
+	}
+	for _, e := range set {
+		if e.Status == Retired && e.Succession.Cause == cause && e.Succession.Successor == "" {
+			e.Succession.Successor = made.ID
+			err = errors.Join(err, Put(tx, t.UID, e))
+		}
+	}
+	return err
+}
+
+// RemoveBy retires an enrollment by an enrolment token, whose cause and own enrollment ("" when it has made none) are given. Its
+// phone is told, and may dispute that for a day. The last authenticator stays, unless the user has a recovery code.
+//
+// Errors: ErrNoEnrollment; ErrLastFactor.
+func RemoveBy(tx *storage.Tx, uid storage.UID, id, cause, made string, actor audit.Actor) error {
+	e, err := replaceable(tx, uid, id)
+	if err != nil {
+		return err
+	}
+	set, err := All(tx, uid)
+	if err != nil {
+		return err
+	}
+	others := slices.ContainsFunc(set, func(other *Enrollment) bool { return other.ID != id && other.Answers() })
+	holds, err := recovery.HasCode(tx, uid)
+	if err != nil {
+		return err
+	}
+	if !others && !holds {
+		return ErrLastFactor
+	}
+	e.SucceededBy(ViaEnrolmentToken, made, cause)
+	event := audit.Event{
+		Type:  audit.Unenroll,
+		UID:   uid,
+		Facts: audit.Facts{audit.FactWhy: audit.WhyEnrolmentToken},
+	}
+	return errors.Join(
+		Retire(tx, uid, e, &recovery.NoticePayload{Notice: recovery.NoticeReplaced, Restore: cause}),
+		recovery.Notify(tx, uid, recovery.NoticePayload{Notice: recovery.NoticeDeviceRemoved, About: id}),
+		audit.Record(tx, actor, event, e.Detail()))
+}
+
+// AssociationURI returns the text of an offer's QR code: for an app that enrols itself, or for one that shows one-time codes and does
+// no more.
+func (s *Service) AssociationURI(u *user.User, o Offer, t Type) string {
+	if t == TypePush {
+		return s.appURI(accountLabel(u), o.TxID, o.ID, o.Secret)
+	}
+	return s.codesURI(accountLabel(u), o.Secret)
+}
+
+// codesURI is the text of the QR code for an app that shows one-time codes and does no more.
+func (s *Service) codesURI(account, secret string) string {
+	return s.labelled(account, [][2]string{
+		{"secret", secret}, {"issuer", ""}, {"algorithm", otp.Algorithm}, {"digits", "6"}, {"period", "30"},
+	})
+}

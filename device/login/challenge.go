@@ -1,0 +1,147 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"tutela/device"
+	"tutela/recovery/user"
+	"tutela/storage"
+)
+
+// Challenge is what a client asks for to have a user prove herself.
+type Challenge struct {
+	Pass     Pass   // an mfa_token
+	Push     bool   // an approval will do
+	OTP      bool   // a one-time code will do
+	Only     string // id of the enrollment that is to prove it; "": any
+	ToEnroll bool   // an enrolment token is to come of it
+}
+
+// Challenged is what a user is asked.
+type Challenged struct {
+	By       Way      // push or otp
+	ID       string   // of push: the oob_code
+	Number   string   // of push: the digits to show; empty when the approval is tapped
+	Delivery Delivery // of push
+}
+
+// Errors of challenges.
+var (
+	ErrNoChallenge = storage.NewError(storage.Invalid, "the user has no authenticator of the challenge types that were asked for")
+	ErrTapEnrols   = storage.NewError(storage.Denied, "an approval that is tapped lets no other phone enrol: use the recovery code")
+)
+
+// Challenge asks for one of the user's factors: her phones for an approval if it may, by the same rules as Begin, else for a one-time
+// code. The same challenge again rings for the same approval, with the same number. An approval that is to let another phone enrol
+// says so, and is not asked for where it would only be tapped.
+//
+// Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; ErrGrant, when the login is decided; ErrNoChallenge; ErrPresence; ErrTapOnly;
+// ErrTooMany; ErrTapEnrols; ErrWeakProof.
+func (s *Service) Challenge(ctx context.Context, asks Challenge) (Challenged, error) {
+	c := asks
+	if c.Pass.Enrols {
+		return Challenged{}, ErrMFAToken
+	}
+	random := storage.NewUID()
+	nonce := newChallenge()
+	var asked Challenged
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		c = asks
+		l, err := s.byGrant(tx, c.Pass.Login)
+		if err == nil && l.Record.State != Pending {
+			err = ErrGrant
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.leaveOutWhatIsOff(tx); err != nil {
+			return err
+		}
+		set, err := device.All(tx, l.UID)
+		if err != nil {
+			return err
+		}
+		state, err := set.State(tx, l.UID)
+		if err == nil && state != user.Enrolled {
+			err = ErrNoChallenge
+		}
+		if err != nil {
+			return err
+		}
+		phones, err := c.phones(tx, l, set)
+		if err != nil {
+			return err
+		}
+		if len(phones) == 0 {
+			asked, err = c.byOTP(tx, l, set)
+			return err
+		}
+		fresh := newApproval(tx, l, random, nonce)
+		if c.ToEnroll {
+			fresh.Record.Purpose = ToAddDevice
+			fresh.Record.Message = addDeviceMessage
+		}
+		a, err := s.askFor(tx, l, phones, fresh, c.Only)
+		asked = Challenged{
+			By:       WayPush,
+			ID:       s.idOf(approvalPrefix, a.UID, a.Key),
+			Number:   a.Record.Number,
+			Delivery: a.Record.Delivery,
+		}
+		return err
+	})
+	return asked, err
+}
+
+// leaveOutWhatIsOff asks for no factor that is switched off.
+func (c *Challenge) leaveOutWhatIsOff(tx *storage.Tx) error {
+	enabled, err := device.FactorsOn(tx, device.FactorPush, device.FactorOTP)
+	c.Push = c.Push && slices.Contains(enabled, device.FactorPush)
+	c.OTP = c.OTP && slices.Contains(enabled, device.FactorOTP)
+	return err
+}
+
+// addDeviceMessage is what an app shows of an approval that lets another phone enrol, if it knows of no purposes.
+const addDeviceMessage = "Add a new phone to your account"
+
+// phones returns the user's phones, if an approval is to be asked of them; none when a one-time code is.
+//
+// Errors: ErrNoChallenge; ErrPresence; ErrTapOnly; ErrTapEnrols; ErrWeakProof.
+func (c Challenge) phones(tx *storage.Tx, l row, set device.Set) (device.Set, error) {
+	phones := set.Phones()
+	if !c.Push || len(phones) == 0 || len(phones.Only(c.Only)) == 0 {
+		return nil, nil
+	}
+	asked, matching, err := choose(tx, phones, l.Record.TapOnly)
+	mayDoWithout := c.OTP && c.Only == ""
+	switch {
+	case mayDoWithout && (errors.Is(err, ErrPresence) || errors.Is(err, ErrTapOnly)):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case len(asked.Only(c.Only)) == 0:
+		return nil, ErrNoChallenge.With("this phone is not asked while another matches numbers")
+	case c.ToEnroll && !matching:
+		return nil, ErrTapEnrols
+	case c.ToEnroll:
+		err = mayEnrolBy(tx, l.UID, ByKey)
+	}
+	return phones, err
+}
+
+// byOTP challenges the user for a one-time code.
+//
+// Errors: ErrNoChallenge; ErrWeakProof.
+func (c Challenge) byOTP(tx *storage.Tx, l row, set device.Set) (Challenged, error) {
+	if !c.OTP || len(set.OTP().Only(c.Only)) == 0 {
+		return Challenged{}, ErrNoChallenge
+	}
+	if c.ToEnroll {
+		if err := mayEnrolBy(tx, l.UID, ByOTP); err != nil {
+			return Challenged{}, err
+		}
+	}
+	return Challenged{By: WayOTP}, nil
+}

@@ -1,0 +1,174 @@
+package login
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"tutela/device"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/keyring"
+)
+
+// enrolFor is how long after a proof an enrolment token counts.
+const enrolFor = 20 * time.Minute
+
+// Pass is what lets its holder satisfy a login, or look after a user's authenticators: an mfa_token, or an enrolment token, which is a
+// JWT that the edge verifies.
+type Pass struct {
+	Login  string // id of the login that it is for
+	Client string // whose it is
+	Enrols bool   // it is an enrolment token
+}
+
+// Grant is what a client redeems at the token endpoint.
+type Grant struct {
+	Client string // that redeems it
+	Pass   Pass
+	Enrols bool // it asks for an enrolment token
+	Actor  audit.Actor
+}
+
+// check returns an error unless the pass is the client's own.
+//
+// Errors: ErrMFAToken.
+func (g Grant) check() error {
+	if g.Client != g.Pass.Client {
+		return ErrMFAToken
+	}
+	return nil
+}
+
+// Errors of enrolment tokens.
+var (
+	ErrEnrolment = storage.NewError(storage.Denied, "the enrolment token is over: log in again")
+	ErrWeakProof = storage.NewError(storage.Denied, "what was proven does not let another phone enrol: use a stronger factor, or the recovery code")
+	ErrUnnamed   = storage.NewError(storage.Invalid, "for an enrolment token the audience is named at /mfa/challenge too, so that the phone can say what it is for")
+	ErrEnrolled  = storage.NewError(storage.Denied, "the user is enrolled already: only an enrolment token adds another authenticator")
+)
+
+// ReadMFAToken returns the pass that an mfa_token is.
+//
+// Errors: ErrMFAToken.
+func (s *Service) ReadMFAToken(token string) (Pass, error) {
+	var t mfaClaims
+	if err := s.ring.VerifyToken(keyring.MFAToken, token, &t); err != nil {
+		return Pass{}, ErrMFAToken
+	}
+	return Pass{Login: t.ID, Client: t.Client}, nil
+}
+
+// mayEnrolBy returns an error unless a method gives an enrolment token. A number and a one-time code can be relayed by a page in the
+// middle, so they give none where the user has something that cannot.
+//
+// Errors: ErrWeakProof.
+func mayEnrolBy(tx *storage.Tx, uid storage.UID, method Method) error {
+	if method == ByRecoveryCode {
+		return nil
+	}
+	set, err := device.All(tx, uid)
+	if err != nil {
+		return err
+	}
+	counting, err := set.CountingPasskeys(tx)
+	if err != nil {
+		return err
+	}
+	if len(counting) > 0 {
+		return ErrWeakProof.With("the user has a passkey: only that, or the recovery code, lets another authenticator enrol")
+	}
+	if method != ByOTP {
+		return nil
+	}
+	matches, err := matchesNumbers(tx, set)
+	if err == nil && matches {
+		err = ErrWeakProof.With("the user has a phone that matches numbers: only that, or the recovery code, lets another authenticator enrol")
+	}
+	return err
+}
+
+// matchesNumbers reports whether the user has a phone that matches numbers here, and that is in use.
+func matchesNumbers(tx *storage.Tx, set device.Set) (bool, error) {
+	enabled, err := device.FactorOn(tx, device.FactorPush)
+	if err != nil || !enabled {
+		return false, err
+	}
+	policy, err := device.ReadPresencePolicy(tx)
+	if err != nil || policy == device.AlwaysTap {
+		return false, err
+	}
+	stale, err := device.Stale(tx)
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(set.Phones(), func(e *device.Enrollment) bool {
+		return e.Push.Can(device.NumberMatching) && e.SignedWithin(tx.Now(), stale)
+	}), nil
+}
+
+// letEnrolByOTP has a pending login give an enrolment token with the one-time code that satisfies it, if the grant asks for one. The
+// code that confirms an association gives none.
+//
+// Errors: ErrWeakProof.
+func (s *Service) letEnrolByOTP(tx *storage.Tx, g Grant, l row) error {
+	if !g.Enrols {
+		return nil
+	}
+	confirms, err := hasOpenOffer(tx, l)
+	if err != nil || confirms {
+		return err
+	}
+	l.Record.EnrolUntil = tx.Now().Add(enrolFor)
+	return mayEnrolBy(tx, l.UID, ByOTP)
+}
+
+// enrolling reads the login of an enrolment token that counts, and its user. A token ends with the client, with the user's block, and
+// with what has proven her.
+//
+// Errors: ErrEnrolment; ErrBlocked.
+func (s *Service) enrolling(tx *storage.Tx, p Pass) (row, *user.User, error) {
+	l, u, err := s.enrolment(tx, p)
+	if err != nil {
+		return row{}, nil, err
+	}
+	err = s.devices.Stands(tx, l.UID, s.proofOf(l))
+	if errors.Is(err, device.ErrTicket) {
+		err = ErrEnrolment
+	}
+	return l, u, err
+}
+
+// enrolment reads the login of an enrolment token that is not too old.
+//
+// Errors: ErrEnrolment; ErrBlocked.
+func (s *Service) enrolment(tx *storage.Tx, p Pass) (row, *user.User, error) {
+	l, err := s.find(tx, mfaPrefix, p.Login)
+	switch {
+	case errors.Is(err, ErrGrant), errors.Is(err, ErrExpired):
+		return row{}, nil, ErrEnrolment
+	case err != nil:
+		return row{}, nil, err
+	case l.Record.Client != p.Client || !tx.Now().Before(l.Record.EnrolUntil):
+		return row{}, nil, ErrEnrolment
+	}
+	u, err := user.Get(tx, l.UID)
+	if err == nil && u.Blocked {
+		err = ErrBlocked
+	}
+	return l, u, err
+}
+
+// proofOf returns what the enrolment token of a login stands on.
+func (s *Service) proofOf(l row) device.GrantedBy {
+	return device.GrantedBy{
+		Client:     l.Record.Client,
+		Cause:      s.idOf(enrolmentPrefix, l.UID, l.Key),
+		Enrollment: l.Record.By,
+		CodeMark:   l.Record.CodeMark,
+	}
+}
+
+// enrolmentKey returns the key of the one offer that an enrolment token can make.
+func enrolmentKey(l row) string { return "enrol:" + l.Key }
