@@ -37,6 +37,13 @@ type watch struct {
 	router routers.Router // of the document; made at the first call
 	err    error          // why there is no router
 	faults map[string]bool
+	seen   map[refusal]bool // hostile tests bring about the same refusal many thousand times
+}
+
+// refusal is an answer that took nothing, by what the description says of it.
+type refusal struct {
+	method, path, kind, body string
+	status                   int
 }
 
 // Watch compares every call that client makes with the description that document returns, and fails the test for each
@@ -46,7 +53,7 @@ func Watch(t testing.TB, client *http.Client, document func() ([]byte, error)) {
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	w := &watch{next: next, document: document, faults: map[string]bool{}}
+	w := &watch{next: next, document: document, faults: map[string]bool{}, seen: map[refusal]bool{}}
 	client.Transport = w
 	t.Cleanup(func() {
 		w.mu.Lock()
@@ -109,6 +116,13 @@ func (w *watch) compare(req *http.Request, sent []byte, resp *http.Response, got
 	defer w.mu.Unlock()
 	if w.router == nil && w.err == nil {
 		w.router, w.err = routerOf(w.document)
+	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		this := refusal{req.Method, path, resp.Header.Get("Content-Type"), string(got), resp.StatusCode}
+		if w.seen[this] {
+			return
+		}
+		w.seen[this] = true
 	}
 	err := w.err
 	if err == nil {
