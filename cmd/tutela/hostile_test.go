@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"tutela/storage/keyring"
+	"tutela/storage/storagetest/check"
 )
 
 // These tests send hostile input to every route of the server. It must never bring about a 5xx, a stack trace, an answer
@@ -260,6 +261,7 @@ var unreadable = map[string]string{
 var bodyless = map[string]bool{"/api/device-accounts/:id/backup/handle": true, "/api/start-flow": true}
 
 func TestHostile_BodiesThatCannotBeReadAreRefused(t *testing.T) {
+	check.WithoutRace(t)
 	if testing.Short() {
 		t.Skip("calls every route with every bad body: run it without -short")
 	}
@@ -416,6 +418,7 @@ func (m *mounted) bodyWith(r route, value string, path ...string) string {
 // Text of the right type that is not what anybody would send: it may be taken, but breaks nothing. Each call in a house
 // of its own, since it may be taken.
 func TestHostile_TextThatNobodyWouldSendBreaksNothing(t *testing.T) {
+	check.WithoutRace(t)
 	if testing.Short() {
 		t.Skip("calls every route with every odd text: run it without -short")
 	}
@@ -468,6 +471,7 @@ func TestHostile_CallsThatShowNothingOrGarbageAreRefused(t *testing.T) {
 }
 
 func TestHostile_OddPathsBreakNothing(t *testing.T) {
+	check.WithoutRace(t)
 	s := besiege(t)
 	odd := []string{
 		"%00", "%2F", "%2e%2e%2f%2e%2e", "..%2f", "%ff%fe", "%c0%af", "%25", "%252F", "a%20b", "+", "|", "%0d%0aX:%20y", "%F0%9F%98%80", "%E2%80%AE",
@@ -492,6 +496,7 @@ func TestHostile_OddPathsBreakNothing(t *testing.T) {
 }
 
 func TestHostile_OddQueriesBreakNothing(t *testing.T) {
+	check.WithoutRace(t)
 	s := besiege(t)
 	odd := []string{
 		"", "x", "-1", "1.5", "1e9", "0x10", "99999999999999999999999", "%00", "%FF%FE", "%2B", "true", "[]", "{}", "a,b,,c", ",", ":", "a:b:c", `"`, `type:"`, "date:[",

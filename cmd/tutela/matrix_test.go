@@ -10,6 +10,7 @@ import (
 
 	"tutela/server/access"
 	"tutela/storage/keyring"
+	"tutela/storage/storagetest/check"
 )
 
 // more are the kinds of proofs that access.Kinds does not list: what a phone signs, what a person types, what a
@@ -347,6 +348,7 @@ func slotsOf(method, path string) []slot {
 // the form of the API, with nothing written. Each place must also take its own kind, so that the refusals mean something.
 // Kinds and routes come from the code: a new kind without a secret here fails, and so does a new route without a place.
 func TestMatrix_NoKindOfTokenIsTakenForAnother(t *testing.T) {
+	check.WithoutRace(t)
 	if testing.Short() {
 		t.Skip("offers every kind of token in every place: run it without -short")
 	}

@@ -80,12 +80,15 @@ func TestServe_LoginsGoOnWhateverAPushServiceAnswers(t *testing.T) {
 			pushtest.APNsRefusal(403, "ExpiredProviderToken"),
 			wireCase{"gone before the phone named it", []pushtest.Play{pushtest.APNsGone("Unregistered", time.Now().Add(-time.Hour))}, 0, 1, "ok"})},
 	} {
-		for i, c := range one.cases {
-			t.Run(name+" "+c.name, func(t *testing.T) {
-				user := strings.ReplaceAll(name+"-"+c.name, " ", "-")
-				s.rings(t, one.desk, user, phone.PushCredentials{Service: one.service, Token: fmt.Sprintf("%064x", i+1)}, c)
-			})
-		}
+		t.Run(name, func(t *testing.T) {
+			for i, c := range one.cases {
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel() // a case is nearly all waiting
+					user := strings.ReplaceAll(name+"-"+c.name, " ", "-")
+					s.rings(t, one.desk, user, phone.PushCredentials{Service: one.service, Token: fmt.Sprintf("%064x", i+1)}, c)
+				})
+			}
+		})
 		if wrong := one.desk.Wrong(); len(wrong) != 0 {
 			t.Errorf("%s does not understand: %v", name, wrong)
 		}

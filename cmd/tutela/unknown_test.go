@@ -21,6 +21,7 @@ import (
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
 	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/check"
 )
 
 // repeated is a call that writes, and what its repeat may do when the outcome of the first is unknown.
@@ -323,6 +324,7 @@ func doubtful(t *testing.T) (*mounted, *storagetest.DoubtEngine) {
 // Each commit of each call that writes ends in doubt, kept or not. The caller is told that the outcome is unknown, and
 // never that nothing was done. The same request again has the effect of one call without a fault.
 func TestUnknownOutcome_TheSameRequestAgainHasOneOutcome(t *testing.T) {
+	check.WithoutRace(t)
 	if testing.Short() {
 		t.Skip("each call is repeated after each of its commits: half a minute")
 	}

@@ -19,6 +19,7 @@ import (
 	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -37,6 +38,7 @@ type busyYear struct {
 
 // TestYear_LeavesNoMoreOfAUserThanTheTablesDeclare counts, after a year, what is there of her, table by table.
 func TestYear_LeavesNoMoreOfAUserThanTheTablesDeclare(t *testing.T) {
+	check.WithoutRace(t)
 	if testing.Short() {
 		t.Skip("lives a year: run it without -short")
 	}

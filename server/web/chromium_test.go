@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tutela/storage/storagetest/check"
@@ -40,19 +42,25 @@ func openChromium(t *testing.T) *chromium {
 	check.Must(t, err)
 	out, toUs, err := os.Pipe()
 	check.Must(t, err)
-	home := t.TempDir()
+	home, err := os.MkdirTemp("", "chromium")
+	check.Must(t, err)
 	run := exec.CommandContext(t.Context(), path, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
 		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 		"--hide-scrollbars", "--remote-debugging-pipe", "--user-data-dir="+filepath.Join(home, "profile"))
 	run.Env = append(os.Environ(), "HOME="+home)
 	run.ExtraFiles = []*os.File{fromUs, toUs}
+	run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it has processes of its own, which write to its folder
 	check.Must(t, run.Start())
 	check.Must(t, fromUs.Close())
 	check.Must(t, toUs.Close())
 	t.Cleanup(func() {
 		_ = in.Close() // it ends with its pipe
 		_ = run.Wait()
+		_ = syscall.Kill(-run.Process.Pid, syscall.SIGKILL)
 		_ = out.Close()
+		for os.RemoveAll(home) != nil { // as long as one of them is dying
+			runtime.Gosched()
+		}
 	})
 	c := &chromium{t: t, in: in, out: bufio.NewReader(out)}
 	tab := c.call("Target.createTarget", `{"url":"about:blank"}`)

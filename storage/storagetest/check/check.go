@@ -22,3 +22,13 @@ func Is(t testing.TB, err, want error) {
 		t.Fatalf("error %v, want %v", err, want)
 	}
 }
+
+// WithoutRace leaves a test to a run without the race detector, which make test has for these. It is for a long test that
+// does one thing after another: the detector makes it ten times as slow and has nothing to find. It must be the first
+// statement of the test: make test finds it there.
+func WithoutRace(t testing.TB) {
+	t.Helper()
+	if underRace {
+		t.Skip("does one thing after another: make test runs it without the race detector")
+	}
+}
