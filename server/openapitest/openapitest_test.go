@@ -48,6 +48,7 @@ func TestWatch_SeesWhatIsNotDescribed(t *testing.T) {
 				next:     http.DefaultTransport,
 				document: func() ([]byte, error) { return []byte(document), nil },
 				faults:   map[string]bool{},
+				seen:     map[refusal]bool{},
 			}
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+c.path, strings.NewReader(c.body))
 			if err != nil {
