@@ -42,8 +42,11 @@ type watch struct {
 
 // refusal is an answer that took nothing, by what the description says of it.
 type refusal struct {
-	method, path, kind, body string
-	status                   int
+	method string
+	path   string
+	kind   string
+	body   string
+	status int
 }
 
 // Watch compares every call that client makes with the description that document returns, and fails the test for each
@@ -118,7 +121,13 @@ func (w *watch) compare(req *http.Request, sent []byte, resp *http.Response, got
 		w.router, w.err = routerOf(w.document)
 	}
 	if resp.StatusCode >= http.StatusBadRequest {
-		this := refusal{req.Method, path, resp.Header.Get("Content-Type"), string(got), resp.StatusCode}
+		this := refusal{
+			method: req.Method,
+			path:   path,
+			kind:   resp.Header.Get("Content-Type"),
+			body:   string(got),
+			status: resp.StatusCode,
+		}
 		if w.seen[this] {
 			return
 		}
