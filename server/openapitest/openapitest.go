@@ -56,7 +56,12 @@ func Watch(t testing.TB, client *http.Client, document func() ([]byte, error)) {
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	w := &watch{next: next, document: document, faults: map[string]bool{}, seen: map[refusal]bool{}}
+	w := &watch{
+		next:     next,
+		document: document,
+		faults:   map[string]bool{},
+		seen:     map[refusal]bool{},
+	}
 	client.Transport = w
 	t.Cleanup(func() {
 		w.mu.Lock()
