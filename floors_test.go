@@ -33,6 +33,7 @@ var rooms = map[string]string{
 	"device/push/webpush":   "Web Push, and the guard of its endpoints",
 	"device/push/apns":      "Apple's push service",
 	"device":                "tickets, enrollments, proofs, notices",
+	"device/passkey":        "passkeys: registered and checked",
 	"device/login":          "logins and approvals",
 	"backup":                "backups and their generations",
 	"backup/restore":        "how a reinstalled app comes back",

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "tutela/device/passkey"
 	_ "tutela/recovery/admin" // the packages that declare tables of users
 	"tutela/storage"
 )

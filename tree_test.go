@@ -26,6 +26,7 @@ var floors = [][]string{
 	{"device/push", "device/otp"},
 	{"device/push/wire"},
 	{"device"},
+	{"device/passkey"},
 	{"device/*"},
 	{"backup"},
 	{"backup/restore"},

@@ -205,7 +205,11 @@ func tellOthers(tx *storage.Tx, t *foundTicket, before Set, e *Enrollment) error
 	if len(before.Phones()) == 0 {
 		return err // nobody is there to be told
 	}
-	return errors.Join(err, recovery.Notify(tx, t.UID, recovery.NoticePayload{Notice: recovery.NoticeDeviceAdded, About: e.ID}))
+	notice := recovery.NoticeDeviceAdded
+	if e.Type.IsPasskey() {
+		notice = recovery.NoticePasskeyAdded
+	}
+	return errors.Join(err, recovery.Notify(tx, t.UID, recovery.NoticePayload{Notice: notice, About: e.ID}))
 }
 
 // enrolledBefore returns the kept reply of a spent ticket, for the key that spent it.

@@ -99,22 +99,6 @@ type PushBinding struct {
 // Can reports whether the app has a capability.
 func (b *PushBinding) Can(capability string) bool { return slices.Contains(b.Capabilities, capability) }
 
-// Passkey is the part of a WebAuthn enrollment: the credential as its authenticator registered it.
-//
-// Source: Web Authentication Level 3, §4 "Credential Record".
-type Passkey struct {
-	CredentialID   []byte   `json:"credential_id"`
-	PublicKey      []byte   `json:"public_key"` // a COSE key
-	RelyingParty   string   `json:"relying_party"`
-	AAGUID         []byte   `json:"aaguid,omitempty"` // the authenticator's model
-	Transports     []string `json:"transports,omitempty"`
-	SignCount      uint32   `json:"sign_count,omitempty"`
-	BackupEligible bool     `json:"backup_eligible,omitempty"`
-	BackedUp       bool     `json:"backed_up,omitempty"`
-
-	CountsFrom time.Time `json:"counts_from,omitzero"` // from then on it counts where nothing weaker lets another enrol; zero: at once
-}
-
 var (
 	enrollments = storage.Declare(storage.Spec[Enrollment]{
 		Name:  "enrollment",
@@ -130,7 +114,9 @@ var (
 		},
 		Upgrade: readFlat,
 	})
-	byID = enrollments.Unique("id", func(e *Enrollment) []string { return []string{e.ID} })
+	byID      = enrollments.Unique("id", func(e *Enrollment) []string { return []string{e.ID} })
+	_         = enrollments.Unique("credential", func(e *Enrollment) []string { return e.credentialIndex() })
+	byPasskey = enrollments.Plain("passkey", func(e *Enrollment) []string { return e.passkeyIndex() })
 )
 
 // Errors of enrollments.

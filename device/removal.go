@@ -15,8 +15,9 @@ func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.Not
 	e.Status = Retired
 	e.Changed = tx.Now()
 	e.endPush()
+	forgotten := e.endPasskey(tx, uid)
 	tx.Wake(uid)
-	return errors.Join(tellLast(tx, uid, e, notice), Put(tx, uid, e), forgetRetired(tx, uid), recovery.ForgetReplies(tx, uid))
+	return errors.Join(forgotten, tellLast(tx, uid, e, notice), Put(tx, uid, e), forgetRetired(tx, uid), recovery.ForgetReplies(tx, uid))
 }
 
 // tellLast sends the last notice, if any, to the phone of an enrollment that ends. The phone can read no notice that comes

@@ -38,8 +38,9 @@ func ofType(of device.Type, status device.Status) *device.Enrollment {
 	case device.TypeOTP:
 		e.OTP = device.OneTimeCodes{Secret: []byte("12345678901234567890")}
 	case device.TypeRoaming, device.TypePlatform:
+		id := storage.NewUID() // two users cannot have one passkey
 		e.WebAuthn = device.Passkey{
-			CredentialID:   []byte{1, 2},
+			CredentialID:   id[:],
 			PublicKey:      []byte{3},
 			RelyingParty:   "example.com",
 			AAGUID:         make([]byte, 16),
@@ -87,6 +88,8 @@ func TestSet_PicksByTypeAndStatus(t *testing.T) {
 		"phones":        {set.Phones(), []string{"push active", "push left"}},
 		"shown":         {set.Shown(), every(device.Active, device.Suspended, device.Left)},
 		"kept":          {set.Kept(), every(device.Active, device.Suspended, device.Left)},
+		"passkeys":      {set.Passkeys("example.com"), []string{"webauthn-roaming active", "webauthn-roaming left", "webauthn-platform active", "webauthn-platform left"}},
+		"elsewhere":     {set.Passkeys("example.org"), nil},
 		"installations": {set.Installations(), []string{"push active", "push suspended", "push left"}},
 	} {
 		var got []string

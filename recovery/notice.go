@@ -38,6 +38,8 @@ const (
 	NoticeDeviceRemoved       NoticeWord = "device_removed"        // one of the user's phones was removed, by somebody who had just proven a factor
 	NoticeLeft                NoticeWord = "left"                  // the phone's enrollment was deleted by its device token alone
 	NoticeOTPGuessed          NoticeWord = "otp_guessed"           // ten, or a hundred, wrong one-time codes were tried in a row
+	NoticePasskeyAdded        NoticeWord = "passkey_added"         // a passkey has enrolled
+	NoticePasskeyCopied       NoticeWord = "passkey_copied"        // a passkey's count did not advance: there may be a copy of it
 	NoticePushTokenChanged    NoticeWord = "push_token_changed"    // the phone's push token or identifier was changed
 	NoticeReplaced            NoticeWord = "replaced"              // the same phone, or its key, has enrolled anew, or a ticket has put another in its place
 	NoticeRestored            NoticeWord = "restored"              // another phone has taken over
@@ -57,6 +59,8 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeDeviceRemoved:       "One of your phones was taken off your account. Was it not you? Tell an admin.",
 	NoticeLeft:                "This phone was taken off your account. Was it not you? Open this app within 7 days: that keeps the phone.",
 	NoticeOTPGuessed:          "Many wrong one-time codes were tried for your account. Was it not you? Change your password, and tell an admin.",
+	NoticePasskeyAdded:        "A passkey was added to your account. Was it not you? Tell an admin.",
+	NoticePasskeyCopied:       "A passkey of yours was used in a way that a copy of it would be. Was it not you? Tell an admin.",
 	NoticePushTokenChanged:    "Where this phone gets its messages was changed. Was it not you? Open this app, and tell an admin.",
 	NoticeHandleChanged:       "The backup of one of your phones has a new restore handle. Was it not you? Tell an admin.",
 	NoticeReplaced:            "This phone is enrolled no longer: it enrolled anew, or another took its place. Was it not you? Tell an admin.",

@@ -12,6 +12,7 @@ import (
 	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/passkey"
 	"tutela/device/push"
 	"tutela/device/push/webpush"
 	"tutela/recovery"
@@ -35,6 +36,7 @@ type house struct {
 	access   *access.Service
 	codes    *recovery.Service
 	devices  *device.Service
+	passkeys *passkey.Service
 	logins   *login.Service
 	backups  *backup.Service
 	restores *restore.Service
@@ -167,6 +169,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 		Deliver:     h.push,
 		KnowsClient: h.access.HasClient,
 	})
+	h.passkeys = passkey.New(h.store, h.ring, passkey.Options{Bases: bases, Issuer: o.Issuer, Registered: access.HasWebOrigin})
 	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, h.push)
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)

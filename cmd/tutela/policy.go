@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"text/tabwriter"
 
+	"tutela/device/passkey"
 	"tutela/server/operator"
 	"tutela/storage/setting"
 )
@@ -73,6 +74,7 @@ type policySetCmd struct {
 	dataFlags
 	Name  string `arg:"" help:"The policy, as policy list shows it."`
 	Value string `arg:"" help:"What it is to be."`
+	Force bool   `help:"Also when that locks something out, as a new passkey.rp_id does with passkeys."`
 }
 
 // Help is the long help of "tutela policy set".
@@ -88,7 +90,7 @@ func (policySetCmd) Help() string {
 // Run sets the policy.
 func (c *policySetCmd) Run(ctx context.Context) error {
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
-		p, err := operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: c.Name, Value: c.Value})
+		p, err := operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: c.Name, Value: c.Value, Force: c.Force})
 		if err != nil {
 			return err
 		}
@@ -107,6 +109,9 @@ const fewestDigits = 6
 
 // warningOf returns what speaks against the value of a policy; "" when nothing does.
 func warningOf(p setting.Info) string {
+	if p.Name == "passkey.clone" && p.Value == passkey.CloneAccept {
+		return "passkey.clone is accept: somebody who has copied a passkey logs in with it, and its owner is only told"
+	}
 	digits, err := strconv.Atoi(p.Value)
 	if p.Name != "approval.digits" || err != nil || digits >= fewestDigits {
 		return ""

@@ -11,6 +11,7 @@ import (
 	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/passkey"
 	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/recovery/admin"
@@ -32,12 +33,14 @@ type House struct {
 	*ground.Ground
 	Codes    *recovery.Service
 	Devices  *device.Service
+	Passkeys *passkey.Service
 	Logins   *login.Service
 	Backups  *backup.Service
 	Restores *restore.Service
 	Admins   *admin.Service
 	Bases    device.Bases
 	Sent     *Pushes
+	Origins  map[string]bool // that clients have registered for their pages
 
 	t testing.TB
 }
@@ -46,10 +49,11 @@ type House struct {
 func Open(t testing.TB, o ground.Options) *House {
 	t.Helper()
 	h := &House{
-		Ground: ground.Open(t, o),
-		Bases:  device.NewBases([]string{PublicURL + "/", "https://mfa.example.com/base"}),
-		Sent:   &Pushes{},
-		t:      t,
+		Ground:  ground.Open(t, o),
+		Bases:   device.NewBases([]string{PublicURL + "/", "https://mfa.example.com/base"}),
+		Sent:    &Pushes{},
+		Origins: map[string]bool{},
+		t:       t,
 	}
 	h.build()
 	return h
@@ -59,6 +63,11 @@ func (h *House) build() {
 	h.Codes = recovery.New(h.Store, h.Ring, func(context.Context, []byte) (string, error) { return "signed", nil })
 	to := push.NewGateway(h.Sent)
 	h.Devices = device.New(h.Store, h.Ring, h.Codes, device.Options{Bases: h.Bases, Issuer: "Example & Söhne", Deliver: to})
+	h.Passkeys = passkey.New(h.Store, h.Ring, passkey.Options{
+		Bases:      h.Bases,
+		Issuer:     "Example & Söhne",
+		Registered: func(_ *storage.Tx, origin string) (bool, error) { return h.Origins[origin], nil },
+	})
 	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, h.Bases, to)
 	h.Backups = backup.New(h.Store, h.Ring, h.Devices)
 	h.Restores = restore.New(h.Store, h.Ring, h.Codes, h.Devices, h.Logins, h.Backups)

@@ -300,14 +300,19 @@ func clientFrom(from clientReader, tx *storage.Tx, id string) (*registered, erro
 	return c, err
 }
 
-// AllowedOrigin reports whether any client has origin among its web origins. origin is as the browser's header Origin says.
-func (s *Service) AllowedOrigin(ctx context.Context, origin string) (allowed bool, err error) {
+// HasWebOrigin reports whether any client has origin among its web origins, as [Service.AllowedOrigin] does, in the open transaction.
+func HasWebOrigin(tx *storage.Tx, origin string) (bool, error) {
 	if len(origin) > maxClientURLBytes {
 		return false, nil
 	}
+	rows, err := byOrigin.Find(tx, origin, 1)
+	return len(rows) > 0, err
+}
+
+// AllowedOrigin reports whether any client has origin among its web origins. origin is as the browser's header Origin says.
+func (s *Service) AllowedOrigin(ctx context.Context, origin string) (allowed bool, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		rows, err := byOrigin.Find(tx, origin, 1)
-		allowed = len(rows) > 0
+		allowed, err = HasWebOrigin(tx, origin)
 		return err
 	})
 	return allowed, err

@@ -32,11 +32,11 @@ func (s *Service) Policy(ctx context.Context, name string) (info setting.Info, e
 
 // SetPolicies sets several policies at once: all of them, or none. It is a management call.
 //
-// Errors: setting.ErrUnknown; setting.ErrValue.
+// Errors: setting.ErrUnknown; setting.ErrValue; those of a policy's guard.
 func (s *Service) SetPolicies(ctx context.Context, actor audit.Actor, values map[string]string) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		for _, name := range slices.Sorted(maps.Keys(values)) {
-			if err := setPolicy(tx, actor, name, values[name]); err != nil {
+			if err := setPolicy(tx, actor, name, values[name], setting.Set); err != nil {
 				return err
 			}
 		}
@@ -44,13 +44,16 @@ func (s *Service) SetPolicies(ctx context.Context, actor audit.Actor, values map
 	})
 }
 
+// setter sets a policy: setting.Set, or setting.Force.
+type setter func(tx *storage.Tx, name, to string) error
+
 // setPolicy sets a policy, and records that when it changes something.
-func setPolicy(tx *storage.Tx, actor audit.Actor, name, value string) error {
+func setPolicy(tx *storage.Tx, actor audit.Actor, name, value string, set setter) error {
 	before, err := setting.Get(tx, name)
 	if err != nil {
 		return err
 	}
-	if err := setting.Set(tx, name, value); err != nil || before.Value == value {
+	if err := set(tx, name, value); err != nil || before.Value == value {
 		return err
 	}
 	facts := audit.Facts{
@@ -63,10 +66,21 @@ func setPolicy(tx *storage.Tx, actor audit.Actor, name, value string) error {
 
 // SetPolicy sets a policy and returns it with its new value. The package that declares a policy decides which values it takes.
 //
+// Errors: setting.ErrUnknown; setting.ErrValue; those of the policy's guard.
+func (s *Service) SetPolicy(ctx context.Context, actor audit.Actor, name, value string) (setting.Info, error) {
+	return s.setPolicy(ctx, actor, name, value, setting.Set)
+}
+
+// ForcePolicy does what SetPolicy does, and asks no guard.
+//
 // Errors: setting.ErrUnknown; setting.ErrValue.
-func (s *Service) SetPolicy(ctx context.Context, actor audit.Actor, name, value string) (info setting.Info, err error) {
+func (s *Service) ForcePolicy(ctx context.Context, actor audit.Actor, name, value string) (setting.Info, error) {
+	return s.setPolicy(ctx, actor, name, value, setting.Force)
+}
+
+func (s *Service) setPolicy(ctx context.Context, actor audit.Actor, name, value string, set setter) (info setting.Info, err error) {
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		if err := setPolicy(tx, actor, name, value); err != nil {
+		if err := setPolicy(tx, actor, name, value, set); err != nil {
 			return err
 		}
 		info, err = setting.Get(tx, name)

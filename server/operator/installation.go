@@ -32,6 +32,7 @@ var (
 type PolicyChange struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
+	Force bool   `json:"force,omitempty"` // also when its guard would refuse
 }
 
 func (l *Local) listPolicies(ctx context.Context, _ None) ([]setting.Info, error) {
@@ -39,7 +40,11 @@ func (l *Local) listPolicies(ctx context.Context, _ None) ([]setting.Info, error
 }
 
 func (l *Local) setPolicy(ctx context.Context, c PolicyChange) (setting.Info, error) {
-	info, err := l.Access.SetPolicy(ctx, l.actor, c.Name, c.Value)
+	set := l.Access.SetPolicy
+	if c.Force {
+		set = l.Access.ForcePolicy
+	}
+	info, err := set(ctx, l.actor, c.Name, c.Value)
 	if errors.Is(err, setting.ErrUnknown) {
 		err = setting.ErrUnknown.With("there is no policy %q: see tutela policy list", c.Name)
 	}

@@ -66,6 +66,7 @@ const (
 	ClientAdded       Type = "td_client_added"
 	KeyRotated        Type = "td_key_rotated"
 	CodeLost          Type = "td_code_lost"
+	PasskeyChanged    Type = "td_passkey_changed"
 )
 
 // Damaged is the type under which a reader shows an event whose bytes cannot be read. No event is recorded with it.

@@ -21,6 +21,7 @@ const (
 	FactIdentifier Fact = "identifier"   // IdentifierChanged, when the phone that answered names itself otherwise than before
 	FactKid        Fact = "kid"          // of a signing key
 	FactMethod     Fact = "method"       // that satisfied a login, as its amr says (RFC 8176)
+	FactPasskey    Fact = "passkey"      // what is new about a passkey: one of the Passkey words
 	FactPolicy     Fact = "policy"       // its name
 	FactPresence   Fact = "presence"     // how a login shows that the person is there: one of the Presence words
 	FactProvider   Fact = "provider"     // that keeps a backup
@@ -111,6 +112,15 @@ const WayGrant Word = "grant"
 const (
 	DeviceAddress      Word = "address"      // its push token or identifier
 	DeviceCapabilities Word = "capabilities" // it has given some up
+)
+
+// What is new about a passkey.
+const (
+	PasskeyBound    Word = "bound"    // it says that it cannot be copied, after it said that it can: it is refused
+	PasskeyCopyable Word = "copyable" // it can be copied to other devices, after it said that it cannot
+	PasskeyCopied   Word = "copied"   // its count did not advance: there may be a copy of it
+	PasskeyRemoved  Word = "removed"  // that opens the dashboard: another has taken its place, or it was removed
+	PasskeyAdded    Word = "added"    // that opens the dashboard
 )
 
 // IdentifierChanged says that the phone that answered names itself otherwise than before.

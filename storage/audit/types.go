@@ -6,7 +6,7 @@ import "slices"
 var types = []Type{
 	StartEnroll, EnrollComplete, UpdateDevice, Unenroll,
 	StartAuth, SendPush, SendPushFailure, AuthSucceed, AuthFailed, AuthRejected, OTPRateLimit,
-	RecoverySucceed, RecoveryFailed, RecoveryRateLimit, CodeLost,
+	RecoverySucceed, RecoveryFailed, RecoveryRateLimit, CodeLost, PasskeyChanged,
 	UserDelete, TenantUpdate,
 	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,
 	BackupPut, BackupDeleted, BackupUndeleted, BackupHandle, RestoreStarted, RestoreDone, RestoreVetoed,

@@ -44,6 +44,7 @@ type Info struct {
 type entry struct {
 	Info
 	check func(string) error
+	guard func(tx *storage.Tx, to string) error // nil: none
 }
 
 var declared = struct {
@@ -134,6 +135,45 @@ func Duration(name, about string, fallback, low, high time.Duration) *Setting[ti
 	})
 }
 
+// Text declares a text that check accepts and completes. Empty is the default. accepts says in words what it takes.
+func Text(name, about, accepts string, check func(string) (string, error)) *Setting[string] {
+	return declare(Info{
+		Name:    name,
+		Accepts: accepts,
+		About:   about,
+	}, func(s string) (string, error) {
+		if s == "" {
+			return "", nil
+		}
+		t, err := check(s)
+		if err != nil {
+			return "", ErrValue.With("%s is %s, or empty: %v", name, accepts, err)
+		}
+		return t, nil
+	})
+}
+
+// Guard has check asked in the transaction that changes the setting from one value to another, unless whoever changes it forces
+// it. Guard is called where the setting is declared.
+func (s *Setting[T]) Guard(check func(tx *storage.Tx, from, to T) error) *Setting[T] {
+	declared.Lock()
+	defer declared.Unlock()
+	e := declared.byName[s.name]
+	e.guard = func(tx *storage.Tx, to string) error {
+		value, err := s.parse(to)
+		if err != nil {
+			return err
+		}
+		now, err := s.Get(tx)
+		if err != nil {
+			return err
+		}
+		return check(tx, now, value)
+	}
+	declared.byName[s.name] = e
+	return s
+}
+
 const day = 24 * time.Hour
 
 // parseSpan reads a span of time as time.ParseDuration does, or a whole number of days: "30d".
@@ -222,8 +262,15 @@ func get(tx *storage.Tx, name string) (Info, error) {
 
 // Set sets a setting by name.
 //
+// Errors: ErrUnknown; ErrValue; those of its guard.
+func Set(tx *storage.Tx, name, to string) error { return set(tx, name, to, false) }
+
+// Force does what Set does, and asks no guard.
+//
 // Errors: ErrUnknown; ErrValue.
-func Set(tx *storage.Tx, name, to string) error {
+func Force(tx *storage.Tx, name, to string) error { return set(tx, name, to, true) }
+
+func set(tx *storage.Tx, name, to string, forced bool) error {
 	declared.RLock()
 	e, ok := declared.byName[name]
 	declared.RUnlock()
@@ -232,6 +279,11 @@ func Set(tx *storage.Tx, name, to string) error {
 	}
 	if err := e.check(to); err != nil {
 		return err
+	}
+	if e.guard != nil && !forced {
+		if err := e.guard(tx, to); err != nil {
+			return err
+		}
 	}
 	return table.Put(tx, storage.House, name, &value{Value: to})
 }
