@@ -59,7 +59,7 @@ func (h *house) build() {
 	h.store = h.ground.Store
 	h.ring = h.ground.Ring
 	h.Service = recovery.New(h.store, h.ring, h.sign)
-	h.admins = admin.New(h.store, h.Service, nil, nil)
+	h.admins = admin.New(h.store, h.Service, nil, nil, nil)
 }
 
 // restart closes the store and opens it again, with the wall moved by jump in between.

@@ -33,6 +33,7 @@ const (
 	NoticeCodeChanged         NoticeWord = "code_changed"          // the recovery code was replaced
 	NoticeCodeGuessed         NoticeWord = "code_guessed"          // ten wrong recovery codes were tried in a row
 	NoticeCodeLost            NoticeWord = "code_lost"             // the recovery code was declared lost
+	NoticeCodeRemoved         NoticeWord = "code_removed"          // an admin has taken the recovery code away
 	NoticeDeviceAdded         NoticeWord = "device_added"          // another phone has enrolled
 	NoticeEmailChanged        NoticeWord = "email_changed"         // an admin has changed the user's email address
 	NoticeDeviceRemoved       NoticeWord = "device_removed"        // one of the user's phones was removed, by somebody who had just proven a factor
@@ -54,6 +55,7 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeCodeChanged:         "Your recovery code was replaced. Was it not you? Tell an admin.",
 	NoticeCodeGuessed:         "Somebody has tried ten wrong recovery codes for your account. Your code still works.",
 	NoticeCodeLost:            "Your recovery code was reported as lost. It works until you get another. Was it not you? Tell an admin.",
+	NoticeCodeRemoved:         "An admin has taken your recovery code away: it opens nothing any more. Did you not ask for that? Tell an admin.",
 	NoticeDeviceAdded:         "Another phone was added to your account. Was it not you? Tell an admin.",
 	NoticeEmailChanged:        "The email address of your account was changed by an admin. Did you not ask for that? Tell an admin.",
 	NoticeDeviceRemoved:       "One of your phones was taken off your account. Was it not you? Tell an admin.",

@@ -25,10 +25,11 @@ type saved struct {
 	Underway    bool      `json:"underway,omitempty"`  // nobody knows whether it has arrived; codes of earlier releases count as arrived
 	Carrier     string    `json:"carrier,omitempty"`   // id of the enrollment whose app shows it; with its first call the code has arrived
 	Lost        time.Time `json:"lost,omitzero"`       // when it was declared lost
+	Removed     bool      `json:"removed,omitempty"`   // by an admin; Hash is empty then
 }
 
 func (s *saved) valid(now time.Time) bool {
-	return s != nil && (!s.AdminIssued || now.Before(s.Issued.Add(adminIssuedLife)))
+	return s != nil && !s.Removed && (!s.AdminIssued || now.Before(s.Issued.Add(adminIssuedLife)))
 }
 
 var codes = storage.Declare(storage.Spec[saved]{Name: "recovery_code", Class: storage.MFA, Most: 1})
@@ -68,6 +69,28 @@ func MarkOf(tx *storage.Tx, uid storage.UID) (string, error) {
 		return "", err
 	}
 	return s.Hash, nil
+}
+
+// CodeIssuedAt returns when the user's valid code was issued; the zero time when she has none.
+func CodeIssuedAt(tx *storage.Tx, uid storage.UID) (time.Time, error) {
+	s, err := codeOf(tx, uid)
+	if err != nil || !s.valid(tx.Now()) {
+		return time.Time{}, err
+	}
+	return s.Issued, nil
+}
+
+// Remove takes the user's code away, and tells her phones. Its row stays: a user who had a code is not new. For a user without a
+// valid code it does nothing.
+func Remove(tx *storage.Tx, uid storage.UID) error {
+	s, err := codeOf(tx, uid)
+	if err != nil || !s.valid(tx.Now()) {
+		return err
+	}
+	return errors.Join(
+		codes.Put(tx, uid, theCode, &saved{Issued: s.Issued, Removed: true}),
+		ForgetReplies(tx, uid),
+		Notify(tx, uid, NoticePayload{Notice: NoticeCodeRemoved}))
 }
 
 // CodeIssued reports whether a code was issued since the last reset, whatever has become of it.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"tutela/recovery/user"
@@ -20,28 +22,36 @@ import (
 const MaxReasonBytes = 1000
 
 // CallerChecks are the ways to check the person who asks for a reset.
-var CallerChecks = []string{"device_answered", "no_answer", "document", "in_person", "other"}
+var CallerChecks = []string{DeviceAnswered, "no_answer", "document", "in_person", "other"}
+
+// DeviceAnswered says that the caller has answered on the user's phone.
+const DeviceAnswered = "device_answered"
 
 // ResetRequest is what an admin asks for.
 type ResetRequest struct {
 	Reason      string
 	CallerCheck string // one of CallerChecks, or empty
+	Check       string // with DeviceAnswered: the id of the caller check
 	DryRun      bool   // remove nothing; the receipt says what would go
 }
 
 // Receipt is the proof of a reset. The payload of Signature is the receipt without residue and signature, because residue
 // changes when the file is compacted.
 type Receipt struct {
+	V           int            `json:"v,omitempty"`       // the form: 1; 0 of an earlier release
+	Evidence    []string       `json:"evidence,omitzero"` // none yet
 	ID          string         `json:"id"`
 	UserID      string         `json:"user_id"`
 	UID         storage.UID    `json:"uid"`
 	By          string         `json:"by"`
 	Reason      string         `json:"reason"`
 	CallerCheck string         `json:"caller_check,omitempty"`
+	Check       string         `json:"check,omitempty"` // the id of the caller check that was approved
 	At          time.Time      `json:"at"`
 	DryRun      bool           `json:"dry_run"`
 	Removed     []RemovedCount `json:"removed"`
-	Digest      string         `json:"digest"` // "<ring version>.<base64url of HMAC-SHA-256>" over the sorted pairs of table and key
+	Summary     string         `json:"summary,omitempty"` // of Removed, in people's words
+	Digest      string         `json:"digest"`            // "<ring version>.<base64url of HMAC-SHA-256>" over the sorted pairs of table and key
 	Residue     bool           `json:"residue"`
 	Signature   string         `json:"signature,omitempty"` // compact JWS (EdDSA); none on a dry run, which proves nothing
 }
@@ -53,6 +63,27 @@ func (r Receipt) MarshalJSON() ([]byte, error) {
 		members
 		At string `json:"at"`
 	}{members(r), storage.FormatInstant(r.At)})
+}
+
+// receiptForm is the form of receipts.
+const receiptForm = 1
+
+// Summary says what people know by name of what was removed: "1 phone, 1 backup, 1 code". It is empty when there is nothing of
+// that.
+func Summary(removed []RemovedCount) string {
+	var parts []string
+	for _, known := range [][2]string{{"enrollment", "phone"}, {"backup", "backup"}, {"recovery_code", "code"}} {
+		for _, r := range removed {
+			switch {
+			case r.Table != known[0]:
+			case r.Rows == 1:
+				parts = append(parts, "1 "+known[1])
+			default:
+				parts = append(parts, fmt.Sprintf("%d %ss", r.Rows, known[1]))
+			}
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // RemovedCount is how many rows of a table a reset removed.
@@ -96,6 +127,9 @@ func (req ResetRequest) Validate() error {
 	if req.CallerCheck != "" && !slices.Contains(CallerChecks, req.CallerCheck) {
 		return ErrCallerCheck
 	}
+	if (req.CallerCheck == DeviceAnswered) != (req.Check != "") {
+		return ErrCallerCheck.With("check is the id of a caller check, and stands with caller_check device_answered")
+	}
 	return nil
 }
 
@@ -114,9 +148,13 @@ func (s *Service) Reset(ctx context.Context, tx *storage.Tx, u *user.User, req R
 		By:          actor.By(),
 		Reason:      req.Reason,
 		CallerCheck: req.CallerCheck,
+		Check:       req.Check,
 		At:          tx.Now().Truncate(time.Millisecond),
 		DryRun:      req.DryRun,
+		V:           receiptForm,
+		Evidence:    []string{},
 		Removed:     count(removed),
+		Summary:     Summary(count(removed)),
 		Digest:      s.digest(removed),
 	}
 	// A dry run writes nothing, so its receipt is not signed, and names only the residue of earlier resets.
@@ -139,7 +177,11 @@ func (s *Service) keepReceipt(ctx context.Context, tx *storage.Tx, uid storage.U
 		return fmt.Errorf("sign the receipt: %w", err)
 	}
 	tx.Count(Resets)
-	e := audit.Event{Type: audit.Reset, UID: uid, Facts: audit.Facts{audit.FactReceipt: audit.Word(r.ID)}}
+	sum := sha256.Sum256(payload)
+	e := audit.Event{Type: audit.Reset, UID: uid, Facts: audit.Facts{
+		audit.FactReceipt: audit.Word(r.ID),
+		audit.FactSHA256:  audit.Word(hex.EncodeToString(sum[:])),
+	}}
 	return errors.Join(
 		forgetReceipts(tx, uid),
 		receipts.Put(tx, uid, r.ID, r),

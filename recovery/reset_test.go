@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"os"
@@ -103,6 +106,34 @@ func (h *house) content() map[string]string {
 	all := map[string]string{}
 	h.scan(func(key, value string) { all[key] = value })
 	return all
+}
+
+// The receipt says in people's words what went, and the event of the reset has the hash of what is signed.
+func TestReset_SaysItInPeoplesWordsAndItsEventHasTheHashOfTheReceipt(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		h.newFullUser("ada")
+		r := h.reset("ada", false)
+		if r.V != 1 || r.Evidence == nil || len(r.Evidence) != 0 || r.Summary != "1 code" {
+			h.t.Errorf("receipt %+v", r)
+		}
+		if again := h.reset("ada", false); again.Summary != "" {
+			h.t.Errorf("again: %q", again.Summary)
+		}
+		parts := strings.Split(r.Signature, ".")
+		payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+		must(h.t, err)
+		for _, member := range []string{`"v":1`, `"evidence":[]`, `"summary":"1 code"`} {
+			if !strings.Contains(string(payload), member) {
+				h.t.Errorf("signed without %s: %s", member, payload)
+			}
+		}
+		sum := sha256.Sum256(payload)
+		entries, _, err := audit.List(context.Background(), h.store, audit.Query{Types: []audit.Type{audit.Reset}, Oldest: true}, false)
+		must(h.t, err)
+		if got := entries[0].Facts[audit.FactSHA256]; string(got) != hex.EncodeToString(sum[:]) {
+			h.t.Errorf("the event has %s", got)
+		}
+	})
 }
 
 func TestReset_SecondOneRemovesNothingAndSaysSo(t *testing.T) {
@@ -247,7 +278,7 @@ func TestReset_ThatCannotBeSignedRemovesNothing(t *testing.T) {
 	h.newFullUser("ada")
 	broken := recovery.New(h.store, h.ring, func(context.Context, []byte) (string, error) { return "", errors.New("no key") })
 	before := h.content()
-	_, err := admin.New(h.store, broken, nil, nil).Reset(context.Background(), "ada", recovery.ResetRequest{Reason: "x"}, audit.ByOperator(0))
+	_, err := admin.New(h.store, broken, nil, nil, nil).Reset(context.Background(), "ada", recovery.ResetRequest{Reason: "x"}, audit.ByOperator(0))
 	if err == nil {
 		t.Fatal("no error")
 	}

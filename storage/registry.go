@@ -24,6 +24,7 @@ type declared interface {
 	lapsed(tx *Tx, uid UID, key string, r row)
 	swept(tx *Tx, uid UID, key string) error
 	reseal(tx *Tx, uid UID, key string) error
+	dumped(r row) ([]byte, error)
 }
 
 func (r *registry) add(name string, t declared) {

@@ -173,7 +173,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, h.push)
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
-	h.admins = admin.New(h.store, h.codes, h.devices, h.restores)
+	h.admins = admin.New(h.store, h.codes, h.devices, h.restores, h.logins)
 	h.tally = tally.NewFolder(h.store, admin.KeptByDay()...)
 	h.outbox, err = outbox.NewSender(h.store, outbox.Options{
 		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler()},

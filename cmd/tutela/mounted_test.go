@@ -230,6 +230,7 @@ func (m *mounted) managing() []string {
 var scopes = []string{
 	"openid", "read:users", "create:users", "update:users", "delete:users", "reset:mfa", "reset:admin_mfa", "read:logs",
 	"create:guardian_enrollment_tickets", "read:guardian_enrollments", "delete:guardian_enrollments",
+	"read:authentication_methods", "create:authentication_methods", "update:authentication_methods", "delete:authentication_methods",
 	"read:guardian_factors", "update:guardian_factors",
 }
 
@@ -523,6 +524,7 @@ func (m *mounted) fill(route string) string {
 			route = strings.TrimSuffix(prefix, ":id") + id + rest
 		}
 	}
+	route = strings.NewReplacer(":mid", url.PathEscape("push|"+m.phone.Enrollment().ID), ":provider", "google-authenticator", ":cid", "chk_none").Replace(route)
 	if strings.Contains(route, ":bid") {
 		route = strings.ReplaceAll(route, ":bid", m.backupID())
 	}
@@ -560,7 +562,14 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 	case "POST /api/v2/users":
 		object["user_id"] = "new"
 		object["email"] = "new@example.com"
-	case "PATCH /api/v2/users/:id":
+	case "PUT /api/v2/users/:id/authentication-methods":
+		return "[]", jsonType
+	case "POST /api/v2/users/:id/authentication-methods":
+		object["type"] = "totp"
+		object["totp_secret"] = "JBSWY3DPEHPK3PXP"
+	case "POST /api/v2/users/:id/caller-check":
+		object["note"] = "new phone"
+	case "PATCH /api/v2/users/:id", "PATCH /api/v2/users/:id/authentication-methods/:mid":
 		object["name"] = "Maria"
 	case "POST /api/v2/users/:id/mfa-reset":
 		object["reason"] = "lost phone"

@@ -96,7 +96,15 @@ func (c *phoneCmd) showApproval(ctx context.Context, p *phone.Phone, a phone.App
 	if asks == "" {
 		asks = c.issuer(p)
 	}
-	c.say("\nIs this you, signing in to %s?\n\n", asks)
+	check := a.Purpose == phone.CallerCheck
+	switch a.Purpose {
+	case phone.CallerCheck:
+		c.say("\nHave you rung %s just now?\n\n", asks)
+	case phone.AddDevice:
+		c.say("\nIs this you, adding another phone at %s?\n\n", asks)
+	default:
+		c.say("\nIs this you, signing in to %s?\n\n", asks)
+	}
 	line := func(label, text string) {
 		if text != "" {
 			c.say("  %-6s %s\n", label, text)
@@ -120,9 +128,12 @@ func (c *phoneCmd) showApproval(ctx context.Context, p *phone.Phone, a phone.App
 	if named {
 		which = " " + a.Challenge[:min(8, len(a.Challenge))]
 	}
-	if a.NumberMatching {
+	switch {
+	case check:
+		c.say("\n  Type the number that the help desk tells you: type it only if you rang us,\n  for this may let somebody reset your MFA\n      tutela phone approve%s --number NUMBER\n", which)
+	case a.NumberMatching:
 		c.say("\n  Type the number that the other screen shows\n      tutela phone approve%s --number NUMBER\n", which)
-	} else {
+	default:
 		c.say("\n  Yes\n      tutela phone approve%s\n", which)
 	}
 	c.say("  Not you?\n      tutela phone deny%s --reason not_me\n", which)

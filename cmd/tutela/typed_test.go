@@ -26,6 +26,7 @@ type complaint struct {
 // complaints are the commands that work on an installation, each with something that it cannot do.
 var complaints = []complaint{
 	{[]string{"user", "show", "mria"}, 1, `there is no user "mria": see tutela user list`},
+	{[]string{"user", "export", "mria"}, 1, `there is no user "mria": see tutela user list`},
 	{[]string{"user", "role", "mria", "admin"}, 1, `there is no user "mria"`},
 	{[]string{"user", "role", "maria", "king"}, 2, `a role is none, viewer, helpdesk, admin or owner, not "king"`},
 	{[]string{"user", "block", "mria"}, 1, `there is no user "mria"`},
@@ -33,7 +34,7 @@ var complaints = []complaint{
 	{[]string{"user", "reset", "mria", "--reason", "x", "--yes"}, 1, `there is no user "mria"`},
 	{[]string{"user", "reset", "maria", "--reason", "", "--yes"}, 2, "the reason of a reset must be text of 1 to 1000 bytes"},
 	{[]string{"user", "reset", "maria", "--reason", "x"}, 2, "give --yes, or --dry-run to see what would go"},
-	{[]string{"user", "reset", "maria", "--reason", "x", "--caller-check", "guess"}, 2, `--caller-check must be one of "device_answered",`},
+	{[]string{"user", "reset", "maria", "--reason", "x", "--caller-check", "guess"}, 2, `--caller-check must be one of "no_answer",`},
 	{[]string{"ticket", ""}, 2, "the user id must be text of 1 to 255 bytes"},
 	{[]string{"events", "--user", "mria"}, 1, `there is no user "mria"`},
 	{[]string{"events", "--type", "nonsense"}, 2, `there is no type of event "nonsense": tutela events --help lists them`},

@@ -254,6 +254,24 @@ var repeatedCalls = []repeated{
 		leaves:  []string{"receipt", "receipt_evidence"},
 	},
 	{name: "switch a factor", prepare: sent("PUT", "/api/v2/guardian/factors/otp", object("enabled", false), bearer(managed))},
+	{name: "ask who rings", prepare: sent("POST", "/api/v2/users/maria/caller-check", object("note", "x"), bearer(managed)), leaves: []string{"login", "outbox"}},
+	{name: "import a method", prepare: sent("POST", "/api/v2/users/maria/authentication-methods", object("type", "totp", "totp_secret", "JBSWY3DPEHPK3PXP"), bearer(managed)), leaves: []string{"outbox", "notice"}},
+	{name: "rename a method", prepare: sent("PATCH", "/api/v2/users/maria/authentication-methods/:mid", object("name", "Work"), bearer(managed))},
+	{
+		name:    "delete a method",
+		prepare: sent("DELETE", "/api/v2/users/maria/authentication-methods/:mid", object(), bearer(managed)),
+		done:    answers(404, "inexistent_authentication_method"),
+		leaves:  []string{"receipt", "receipt_evidence"},
+	},
+	{name: "replace methods", prepare: func(m *mounted) func() reply {
+		wanted := []map[string]string{{"type": "totp", "totp_secret": "JBSWY3DPEHPK3PXP"}}
+		return func() reply {
+			return m.json("PUT", "/api/v2/users/maria/authentication-methods", wanted, bearer(managed)(m)...)
+		}
+	}},
+	{name: "delete all methods", prepare: sent("DELETE", "/api/v2/users/maria/authentication-methods", object(), bearer(managed)), leaves: []string{"receipt", "receipt_evidence"}},
+	{name: "delete all authenticators", prepare: sent("DELETE", "/api/v2/users/maria/authenticators", object(), bearer(managed)), leaves: []string{"receipt", "receipt_evidence"}},
+	{name: "delete a provider", prepare: sent("DELETE", "/api/v2/users/maria/multifactor/guardian", object(), bearer(managed)), leaves: []string{"receipt", "receipt_evidence"}},
 	{name: "unblock", prepare: sent("DELETE", "/api/v2/user-blocks/maria", object(), bearer(managed))},
 	{name: "undelete a backup", prepare: func(m *mounted) func() reply {
 		m.ok(m.call("DELETE", m.fill("/api/device-accounts/:id/backup"), "", "Authorization", "Bearer "+m.held["device_jwt"]))

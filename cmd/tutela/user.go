@@ -24,6 +24,7 @@ type userCmd struct {
 	Unlock   userUnlockCmd   `cmd:"" help:"Open what is closed for a user: by wrong codes, used-up pushes, mutes, vetoes on restores."`
 	Undelete userUndeleteCmd `cmd:"" help:"Give a user a backup back that her phone deleted in the last 7 days."`
 	Code     userCodeCmd     `cmd:"" help:"Make a new recovery code for a user."`
+	Export   userExportCmd   `cmd:"" help:"Print everything that is held about a user, as one JSON document."`
 	Reset    userResetCmd    `cmd:"" help:"Remove every record of a user's MFA; leaves a signed receipt."`
 	Delete   userDeleteCmd   `cmd:"" help:"Remove a user, with the profile."`
 }
@@ -222,7 +223,7 @@ type userResetCmd struct {
 	dataFlags
 	User        string `arg:"" help:"The login system's id of the user."`
 	Reason      string `required:"" placeholder:"TEXT" help:"Why; it stands in the receipt."`
-	CallerCheck string `name:"caller-check" default:"" enum:",device_answered,no_answer,document,in_person,other" placeholder:"HOW" help:"How the one who asked was checked: device_answered, no_answer, document, in_person or other."`
+	CallerCheck string `name:"caller-check" default:"" enum:",no_answer,document,in_person,other" placeholder:"HOW" help:"How the one who asked was checked: no_answer, document, in_person or other."`
 	DryRun      bool   `name:"dry-run" help:"Remove nothing; show what would go."`
 	sure
 }
@@ -296,24 +297,12 @@ func sayReceipt(w io.Writer, r recovery.Receipt) {
 	}
 }
 
-// inShort says what people know by name of what a receipt counts: "1 phone, 1 backup, 1 code; in all ". It is empty when
-// there is nothing of that.
+// inShort begins a line with what people know by name of what a receipt counts: "1 phone, 1 backup, 1 code; in all ". It is empty
+// when there is nothing of that.
 func inShort(r recovery.Receipt) string {
-	names := map[string]string{
-		"enrollment":    "phone",
-		"backup":        "backup",
-		"recovery_code": "code",
-	}
-	var parts []string
-	for _, table := range []string{"enrollment", "backup", "recovery_code"} {
-		for _, removed := range r.Removed {
-			if removed.Table == table {
-				parts = append(parts, plural(removed.Rows, names[table]))
-			}
-		}
-	}
-	if len(parts) == 0 {
+	summary := recovery.Summary(r.Removed)
+	if summary == "" {
 		return ""
 	}
-	return strings.Join(parts, ", ") + "; in all "
+	return summary + "; in all "
 }

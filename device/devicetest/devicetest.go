@@ -71,7 +71,7 @@ func (h *House) build() {
 	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, h.Bases, to)
 	h.Backups = backup.New(h.Store, h.Ring, h.Devices)
 	h.Restores = restore.New(h.Store, h.Ring, h.Codes, h.Devices, h.Logins, h.Backups)
-	h.Admins = admin.New(h.Store, h.Codes, h.Devices, h.Restores)
+	h.Admins = admin.New(h.Store, h.Codes, h.Devices, h.Restores, h.Logins)
 }
 
 // Restart closes the store and opens it again, with the wall moved by jump in between. What a test has built on the

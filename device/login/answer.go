@@ -206,6 +206,9 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, found row, e *device.En
 		detail: a.detail(e),
 	}
 	l.noteConsent(e, d.facts, &d.detail)
+	if l.Purpose == purposeCaller {
+		return s.decideCaller(tx, a, d, actor)
+	}
 	switch {
 	case l.Wrong:
 		d.facts[audit.FactWhy] = audit.WhyNumber

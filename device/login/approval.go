@@ -51,6 +51,7 @@ func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error)
 		BindingMessage:   l.Message,
 		ClientName:       l.ClientName,
 		ConsentID:        s.consentID(asked),
+		Purpose:          string(l.Purpose),
 		Life:             left,
 	}
 	if l.IP != "" {
@@ -184,7 +185,11 @@ func (s *Service) listed(ctx context.Context, p device.Proof, seen []string) (li
 			return err // nothing is asked of a blocked user
 		}
 		pending, err := pendingOf(tx, p.UID)
-		for _, l := range pending {
+		if err != nil {
+			return err
+		}
+		checks, err := pendingCallers(tx, p.UID)
+		for _, l := range slices.Concat(pending, checks) {
 			if slices.Contains(l.Record.Asked, e.ID) && !slices.Contains(seen, l.Record.Challenge) {
 				list = append(list, listed{l, e})
 			}

@@ -91,7 +91,7 @@ func openBench(b *testing.B, to *push.Gateway) *benchHouse {
 	devices := device.New(store, ring, codes, device.Options{Bases: bases, Issuer: "bench", Deliver: to})
 	return &benchHouse{
 		store:   store,
-		admins:  admin.New(store, codes, devices, nil), // for tickets alone
+		admins:  admin.New(store, codes, devices, nil, nil), // for tickets alone
 		devices: devices,
 		logins:  login.New(store, ring, devices, codes, bases, to),
 	}

@@ -139,6 +139,9 @@ var logins = storage.Declare(storage.Spec[Login]{
 	Class: storage.MFA,
 	Most:  mostLogins,
 	Expires: func(l *Login) time.Time {
+		if l.Purpose == purposeCaller {
+			return l.Expires.Add(callerCounts)
+		}
 		collected := l.Expires.Add(collectFor)
 		if l.EnrolUntil.After(collected) {
 			return l.EnrolUntil
@@ -146,7 +149,7 @@ var logins = storage.Declare(storage.Spec[Login]{
 		return collected
 	},
 	Lapsed: func(tx *storage.Tx, l *Login) {
-		if l.State == Pending {
+		if l.State == Pending && l.Purpose != purposeCaller {
 			l.count(tx, OutcomeExpired, methodNone)
 		}
 	},

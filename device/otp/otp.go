@@ -96,6 +96,30 @@ func NewSecret() Secret {
 	return secret
 }
 
+// The bounds of a secret that comes from elsewhere, in bytes. Google's apps have used ten.
+const (
+	leastSecretBytes = 10
+	mostSecretBytes  = 128
+)
+
+// ErrSecret reports a text that cannot be a secret from elsewhere.
+var ErrSecret = storage.NewError(storage.Invalid, "a one-time-code secret is base32, of 16 to 205 characters")
+
+// ParseSecret reads a secret as another system has kept it: base32 in either case, with or without padding and blanks.
+//
+// Errors: ErrSecret.
+func ParseSecret(text string) (Secret, error) {
+	if len(text) > 4*mostSecretBytes {
+		return nil, ErrSecret
+	}
+	plain := strings.TrimRight(strings.ToUpper(strings.Join(strings.Fields(text), "")), "=")
+	secret, err := base32Of.DecodeString(plain)
+	if err != nil || len(secret) < leastSecretBytes || len(secret) > mostSecretBytes {
+		return nil, ErrSecret
+	}
+	return secret, nil
+}
+
 var base32Of = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // String returns the secret in base32, as a QR code has it.

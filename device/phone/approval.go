@@ -25,7 +25,14 @@ type Approval struct {
 	NumberMatching bool      `json:"nm,omitempty"` // the answer must hold the digits of the login screen
 	ClientName     string    `json:"cn,omitempty"` // the login system that asks
 	BindingMessage string    `json:"bm,omitempty"` // what it asks for; the login screen shows the same
+	Purpose        string    `json:"pu,omitempty"` // CallerCheck, AddDevice, or "" for a login
 }
+
+// The purposes of approvals that ask something else than a login.
+const (
+	CallerCheck = "caller_check" // whether it is the person who rings the help desk
+	AddDevice   = "add_device"   // whether the person adds another phone
+)
 
 // Source is where the login was started.
 type Source struct {
@@ -66,6 +73,7 @@ func (a *Approval) UnmarshalJSON(data []byte) error {
 		Number    wrapped `json:"nm"`
 		Client    string  `json:"cn"`
 		Binding   string  `json:"bm"`
+		Purpose   string  `json:"pu"`
 	}
 	if err := json.Unmarshal(data, &wire); err != nil {
 		return fmt.Errorf("approval: %w", err)
@@ -83,6 +91,7 @@ func (a *Approval) UnmarshalJSON(data []byte) error {
 		ConsentID:      wire.Consent,
 		ClientName:     wire.Client,
 		BindingMessage: wire.Binding,
+		Purpose:        wire.Purpose,
 	}
 	return errors.Join(wire.Source.into(&a.Source), wire.Location.into(&a.Location), wire.Number.into(&a.NumberMatching))
 }

@@ -9,7 +9,7 @@ import (
 
 // Message is what a phone is told. Empty keys are left out.
 //
-// Source: guardian-wire.md §3; nm, notice, rst, name and text are tutela's.
+// Source: guardian-wire.md §3; nm, pu, notice, rst, name and text are tutela's.
 type Message struct {
 	TransactionToken string    // txtkn
 	Enrollment       string    // dai
@@ -22,6 +22,7 @@ type Message struct {
 	NumberMatching   bool      // nm
 	BindingMessage   string    // bm
 	ClientName       string    // cn
+	Purpose          string    // pu: "" of a login
 	Notice           string    // notice
 	Text             string    // text: of a notice, for an app that does not know the word
 	Restore          string    // rst
@@ -55,7 +56,7 @@ func (m Message) Object() map[string]any {
 	o := make(map[string]any, 12)
 	for key, value := range map[string]string{
 		"txtkn": m.TransactionToken, "dai": m.Enrollment, "c": m.Challenge, "d": m.Started, "sh": m.Server,
-		"txlnkid": m.ConsentID, "bm": m.BindingMessage, "cn": m.ClientName, "notice": m.Notice, "rst": m.Restore, "name": m.Phone, "text": m.Text,
+		"txlnkid": m.ConsentID, "bm": m.BindingMessage, "cn": m.ClientName, "pu": m.Purpose, "notice": m.Notice, "rst": m.Restore, "name": m.Phone, "text": m.Text,
 	} {
 		if value != "" {
 			o[key] = value

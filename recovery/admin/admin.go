@@ -3,9 +3,9 @@
 // actor may act on her, acts through the packages below, and records who did it. Only this package asks that question and
 // takes these steps.
 //
-//	who a user is      AddUser  SetRole  SetBlocked  Delete
-//	how she gets in    NewTicket  Suspend  Resume  RemoveEnrollment
-//	how she gets back  Regenerate  Unlock  Reset
+//	who a user is      AddUser  ChangeUser  SetRole  SetBlocked  Delete
+//	how she gets in    NewTicket  Suspend  Resume  RemoveEnrollment  ImportMethod  ReplaceMethods  RemoveMethod  …
+//	how she gets back  Regenerate  Unlock  CheckCaller  Reset
 //	what is known      ReadUser  PageUsers  SearchUsers  StandingOf  DetailOf  EnrollmentsOf  Backups  Restores  …
 //
 // Reads do not ask May: the scopes of the call, or access to the operator's socket, have allowed them.
@@ -14,6 +14,7 @@ package admin
 import (
 	"tutela/backup/restore"
 	"tutela/device"
+	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/storage"
 )
@@ -24,14 +25,16 @@ type Service struct {
 	codes    *recovery.Service
 	devices  *device.Service
 	restores *restore.Service
+	logins   *login.Service
 }
 
 // New makes the service.
-func New(store *storage.Store, codes *recovery.Service, devices *device.Service, restores *restore.Service) *Service {
+func New(store *storage.Store, codes *recovery.Service, devices *device.Service, restores *restore.Service, logins *login.Service) *Service {
 	return &Service{
 		store:    store,
 		codes:    codes,
 		devices:  devices,
 		restores: restores,
+		logins:   logins,
 	}
 }

@@ -68,7 +68,7 @@ func (s *Service) EnrollmentsOf(ctx context.Context, userID string) (list device
 //
 // Source: NIST SP 800-63B-4 §4.5.
 func (s *Service) Suspend(ctx context.Context, id string, actor audit.Actor) error {
-	return s.setStatus(ctx, id, device.Suspended, actor, device.Active, device.Left)
+	return s.setStatus(ctx, id, device.Suspended, actor, Suspend, device.Active, device.Left)
 }
 
 // VetoedBy returns the ids of the restores that a phone has vetoed and that stay closed by its word, though it is suspended:
@@ -92,12 +92,12 @@ func (s *Service) VetoedBy(ctx context.Context, id string) (vetoed []string, err
 //
 // Errors: device.ErrNoEnrollment; ErrRefused.
 func (s *Service) Resume(ctx context.Context, id string, actor audit.Actor) error {
-	return s.setStatus(ctx, id, device.Active, actor, device.Suspended, device.Left)
+	return s.setStatus(ctx, id, device.Active, actor, Resume, device.Suspended, device.Left)
 }
 
 // setStatus gives an enrollment the status is, if its present status is one of from.
-func (s *Service) setStatus(ctx context.Context, id string, is device.Status, actor audit.Actor, from ...device.Status) error {
-	return s.changeEnrollment(ctx, id, actor, Suspend, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
+func (s *Service) setStatus(ctx context.Context, id string, is device.Status, actor audit.Actor, action Action, from ...device.Status) error {
+	return s.changeEnrollment(ctx, id, actor, action, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
 		if !slices.Contains(from, e.Status) {
 			return nil
 		}

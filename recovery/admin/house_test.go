@@ -81,4 +81,7 @@ func expect(t testing.TB, what string, err, want error) {
 	}
 }
 
+// byOperator is the operator of the machine.
+var byOperator = audit.ByOperator(0)
+
 var must = check.Must

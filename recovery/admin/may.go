@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 
+	"tutela/device/login"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -16,7 +17,9 @@ type Action int
 const (
 	ChangeFactors Action = iota + 1 // add or replace an enrollment, a ticket, the recovery code; reset
 	Remove                          // remove an enrollment or another way to authenticate, or the user
-	Suspend                         // suspend an enrollment, or end that
+	Suspend                         // suspend an enrollment
+	Resume                          // end that
+	CheckCaller                     // ask the user's phones whether it is she who rings
 	Block                           // block the user, or take the block back
 	Unlock                          // end the waits after wrong codes: it removes nothing and gives nobody a way in
 	SetEmail                        // change the address by which the user is told and found
@@ -34,12 +37,18 @@ var ErrRefused = storage.NewError(storage.Denied, "the factors of this user are 
 // May is the only rule on who may act on whom.
 //
 //   - The operator may do everything.
+//
 //   - A client may not act on the user for whom it acts, nor on a person whose session made it or who saw its secret. On a user
 //     with role admin or owner it may act only with the scope reset:admin_mfa. SetRole it may never do, and Describe always.
+//
 //   - An admin who is signed in may act only on users with a lower role, so never on himself. On a user with role admin an
 //     owner may act only with the scope reset:admin_mfa. Remove, Block, SetEmail and Describe need an admin, SetRole an owner.
 //     The role comes from the user's record as tx reads it; a blocked user has none.
+//
 //   - No other actor may do anything here. Users prove what they do to themselves.
+//
+//   - For an hour after a phone of the user has denied a caller check, only an owner and the operator may do more than Suspend,
+//     CheckCaller and Describe. What a phone has denied that is suspended, or was since, counts for nothing.
 //
 // What would leave no owner able to sign in is the operator's alone: see [keepsOwner]. Before May, the scopes have decided which
 // calls a client or a session may make at all.
@@ -50,12 +59,25 @@ func May(tx *storage.Tx, actor audit.Actor, action Action, u *user.User) error {
 	case actor.IsOperator():
 		return nil
 	case actor.IsClient():
-		return clientMay(actor, action, u)
+		return errors.Join(clientMay(actor, action, u), undenied(tx, action, u))
 	case actor.IsAdmin():
 		return adminMay(tx, actor, action, u)
 	default:
 		return ErrRefused
 	}
+}
+
+// undenied returns ErrRefused while a denied caller check stops an action.
+func undenied(tx *storage.Tx, action Action, u *user.User) error {
+	if action == Suspend || action == CheckCaller || action == Describe {
+		return nil
+	}
+	until, err := login.CallerDeniedUntil(tx, u.UID)
+	if err != nil || until.IsZero() {
+		return err
+	}
+	return ErrRefused.With("a phone of this user has said that it is not she who rings: until %s only an owner may do this; "+
+		"if that phone is lost, suspend it", storage.FormatInstant(until))
 }
 
 func clientMay(actor audit.Actor, action Action, u *user.User) error {
@@ -75,6 +97,8 @@ func clientMay(actor audit.Actor, action Action, u *user.User) error {
 var least = map[Action]user.Role{
 	ChangeFactors: user.Helpdesk,
 	Suspend:       user.Helpdesk,
+	Resume:        user.Helpdesk,
+	CheckCaller:   user.Helpdesk,
 	Unlock:        user.Helpdesk,
 	Remove:        user.Admin,
 	Block:         user.Admin,
@@ -99,8 +123,10 @@ func adminMay(tx *storage.Tx, actor audit.Actor, action Action, u *user.User) er
 		return ErrRefused.With("nobody acts on himself as an admin")
 	case !who.Role.Above(u.Role):
 		return ErrRefused.With("an admin acts on users with a lower role only")
-	default:
+	case who.Role == user.Owner:
 		return guarded(actor, u)
+	default:
+		return errors.Join(guarded(actor, u), undenied(tx, action, u))
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // Reset removes every record of a user's MFA in one transaction and leaves a receipt. A second reset removes nothing and
 // its receipt says so.
 //
-// Errors: user.ErrUnknown; recovery.ErrReason; recovery.ErrCallerCheck; ErrRefused.
+// Errors: user.ErrUnknown; recovery.ErrReason; recovery.ErrCallerCheck; ErrRefused; login.ErrNoCallerCheck; login.ErrCallerUnsure.
 func (s *Service) Reset(ctx context.Context, userID string, req recovery.ResetRequest, actor audit.Actor) (receipt recovery.Receipt, err error) {
 	err = req.Validate()
 	if err != nil {
@@ -21,6 +21,9 @@ func (s *Service) Reset(ctx context.Context, userID string, req recovery.ResetRe
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		u, err := find(tx, actor, ChangeFactors, userID)
 		if err != nil {
+			return err
+		}
+		if err := s.callerAnswered(tx, u, req, actor); err != nil {
 			return err
 		}
 		receipt, err = s.resetUser(ctx, tx, u, req, actor)

@@ -100,6 +100,7 @@ type pulled struct {
 	Number   bool           `json:"nm,omitempty" doc:"The app asks for the number on the other screen."`
 	Message  string         `json:"bm,omitempty" doc:"The binding message."`
 	Client   string         `json:"cn,omitempty" doc:"Who asks."`
+	Purpose  string         `json:"pu,omitempty" doc:"caller_check: not a login, but whether it is the person who rings the help desk. add_device: whether she adds a phone. More may come: show cn and bm."`
 }
 
 func pulledOf(m push.Message) pulled {
@@ -115,5 +116,6 @@ func pulledOf(m push.Message) pulled {
 		Number:   m.NumberMatching,
 		Message:  m.BindingMessage,
 		Client:   m.ClientName,
+		Purpose:  m.Purpose,
 	}
 }

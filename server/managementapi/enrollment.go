@@ -17,6 +17,7 @@ type EnrollmentPath struct {
 type enrollment struct {
 	ID         string  `json:"id"`
 	Status     string  `json:"status" enum:"pending,confirmed,left"`
+	Suspended  bool    `json:"suspended,omitempty" doc:"By an admin: it is not asked."`
 	Name       string  `json:"name,omitempty"`
 	Identifier string  `json:"identifier,omitempty"`
 	EnrolledAt instant `json:"enrolled_at,omitzero"`
@@ -44,6 +45,7 @@ func enrollmentOf(e *device.Enrollment) enrollment {
 	return enrollment{
 		ID:         e.ID,
 		Status:     statusOf(e),
+		Suspended:  e.Status == device.Suspended,
 		Name:       e.Name,
 		Identifier: e.Push.Identifier,
 		EnrolledAt: instant{e.Enrolled},

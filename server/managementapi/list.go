@@ -94,6 +94,47 @@ type continued struct {
 	Next string `json:"next,omitempty"`
 }
 
+// listed makes the answer to a list call whose items are all at hand, in the order of the list. id names an item for a cursor.
+//
+// Errors: errPaging; errQuery, for a cursor that is none.
+func listed[T any](name string, all []T, p Paging, at Checkpoint, id func(T) string) (list[T], error) {
+	out := list[T]{name: name}
+	if at.wins() {
+		after, err := readCursor(at.From)
+		if err != nil {
+			return out, err
+		}
+		rest := all
+		if i := slices.IndexFunc(all, func(item T) bool { return id(item) == after }); i >= 0 {
+			rest = all[i+1:]
+		} else if after != "" {
+			rest = nil // it is gone: what came after it is not known
+		}
+		out.items = rest[:min(at.take(), len(rest))]
+		next := continued{}
+		if len(out.items) < len(rest) {
+			next.Next = cursor(id(out.items[len(out.items)-1]))
+		}
+		out.shape = next
+		return out, nil
+	}
+	skip, err := p.skip()
+	if err != nil {
+		return out, err
+	}
+	rest := all[min(skip, len(all)):]
+	out.items = rest[:min(p.PerPage, len(rest))]
+	if p.IncludeTotals {
+		out.shape = totals{
+			Start:  skip,
+			Limit:  p.PerPage,
+			Length: len(out.items),
+			Total:  len(all),
+		}
+	}
+	return out, nil
+}
+
 // MarshalJSON writes the list in its shape.
 func (l list[T]) MarshalJSON() ([]byte, error) {
 	if l.items == nil {

@@ -58,9 +58,12 @@ func Mount(s *server.Server, services Services) {
 	a.mountEnrollments()
 	a.mountUsers()
 	a.mountPatch()
+	a.mountMethods()
 	a.mountBlocks()
 	a.mountLogs()
 	a.mountResets()
+	a.mountCallers()
+	a.mountHeld()
 	a.mountCodes()
 	a.mountBackups()
 	a.mountFactors()
@@ -75,6 +78,7 @@ type call struct {
 	Summary     string // for people; the description of its events
 	Description string
 	Scopes      []string // any of them opens it
+	Beside      []string // when there are some, any of them is needed as well
 	Status      int      // of success; 200 when it is not set
 	OrNothing   string   // when success may also be 204: what that says
 }
@@ -141,7 +145,11 @@ func (a *api) admit(c call, asked server.Asked) (audit.Actor, error) {
 	if err != nil {
 		return who, err
 	}
-	if err := access.RequireScope(who, c.Scopes...); err != nil {
+	err = access.RequireScope(who, c.Scopes...)
+	if err == nil && len(c.Beside) > 0 {
+		err = access.RequireScope(who, c.Beside...)
+	}
+	if err != nil {
 		a.failed(asked.Context(), who, c, http.StatusForbidden)
 		return who, err
 	}

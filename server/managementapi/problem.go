@@ -6,6 +6,7 @@ import (
 
 	"tutela/backup"
 	"tutela/device"
+	"tutela/device/login"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/server"
@@ -33,7 +34,15 @@ var table = []said{
 	{user.ErrExists, http.StatusConflict, "user_exists", "The user already exists."},
 	{backup.ErrNone, http.StatusNotFound, "backup_not_found", ""},
 	{device.ErrNoEnrollment, http.StatusNotFound, "enrollment_not_found", "Enrollment not found"},
+	{admin.ErrNoMethod, http.StatusNotFound, "inexistent_authentication_method", ""},
+	{login.ErrNoCallerCheck, http.StatusNotFound, "inexistent_caller_check", ""},
+	{login.ErrCallerUnsure, http.StatusForbidden, "caller_check_not_approved", ""},
+	{login.ErrNoCallerPhone, http.StatusConflict, "no_phone", ""},
+	{login.ErrCallersOften, http.StatusTooManyRequests, "too_many_caller_checks", ""},
+	{login.ErrBlocked, http.StatusConflict, "user_blocked", ""},
+	{device.ErrTooMany, http.StatusConflict, "too_many_enrollments", ""},
 	{admin.ErrEnrolled, http.StatusConflict, "already_enrolled", ""},
+	{device.ErrFactorOff, http.StatusBadRequest, "method_not_available", ""},
 	{device.ErrFactor, http.StatusBadRequest, "method_not_available", ""},
 	{audit.ErrNotFound, http.StatusNotFound, "inexistent_event", "The event does not exist."},
 	{errQuery, http.StatusBadRequest, "invalid_query_string", ""},

@@ -17,6 +17,7 @@ import (
 type ResetBody struct {
 	Reason      string `json:"reason" minLength:"1" maxLength:"1000"`
 	CallerCheck string `json:"caller_check,omitempty" enum:"device_answered,no_answer,document,in_person,other" doc:"How the one who called was checked."`
+	Check       string `json:"check,omitempty" maxLength:"128" doc:"With device_answered: the id of the caller check."`
 	DryRun      bool   `json:"dry_run,omitempty" doc:"Remove nothing; the receipt says what would go."`
 }
 
@@ -24,6 +25,7 @@ func (b ResetBody) request() recovery.ResetRequest {
 	return recovery.ResetRequest{
 		Reason:      b.Reason,
 		CallerCheck: b.CallerCheck,
+		Check:       b.Check,
 		DryRun:      b.DryRun,
 	}
 }

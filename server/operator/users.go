@@ -24,6 +24,9 @@ var (
 	// ShowUser returns all that an operator sees of the user with an id.
 	ShowUser = declare("user/show", (*Local).showUser)
 
+	// ExportUser returns everything that is held about the user with an id.
+	ExportUser = declare("user/export", (*Local).exportUser)
+
 	// SetRole gives a user a role.
 	SetRole = declare("user/role", (*Local).setRole)
 
@@ -208,6 +211,11 @@ func (l *Local) listUsers(ctx context.Context, p Page) ([]admin.Profile, error) 
 		}
 		after = listed[len(listed)-1].ID
 	}
+}
+
+func (l *Local) exportUser(ctx context.Context, id string) (admin.Export, error) {
+	document, err := l.Admins.ExportUser(ctx, id)
+	return document, ofUser(id, err)
 }
 
 func (l *Local) searchUsers(ctx context.Context, p Page) ([]admin.Profile, error) {

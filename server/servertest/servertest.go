@@ -111,7 +111,7 @@ func (h *House) build(o Options) {
 	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, bases, phones.Deliver)
 	h.Backups = backup.New(h.Store, h.Ring, h.Devices)
 	h.Restores = restore.New(h.Store, h.Ring, h.Codes, h.Devices, h.Logins, h.Backups)
-	h.Admins = admin.New(h.Store, h.Codes, h.Devices, h.Restores)
+	h.Admins = admin.New(h.Store, h.Codes, h.Devices, h.Restores, h.Logins)
 }
 
 func (h *House) serve() {

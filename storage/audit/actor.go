@@ -134,6 +134,9 @@ func (a Actor) IsClient() bool { return a.kind == client }
 // IsAdmin reports whether a person acts who is signed in as an admin.
 func (a Actor) IsAdmin() bool { return a.kind == admin }
 
+// Client returns the id of a client that acts, or of the login system through which a user's call came.
+func (a Actor) Client() string { return a.client }
+
 // ActsAs returns the user who is signed in as an admin, or for whom a client acts; storage.House for a client that acts for
 // nobody, and for every other actor.
 func (a Actor) ActsAs() storage.UID { return a.actsAs }

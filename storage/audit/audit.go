@@ -66,6 +66,7 @@ const (
 	ClientAdded       Type = "td_client_added"
 	KeyRotated        Type = "td_key_rotated"
 	CodeLost          Type = "td_code_lost"
+	CallerChecked     Type = "td_caller_check"
 	PasskeyChanged    Type = "td_passkey_changed"
 )
 

@@ -29,6 +29,7 @@ const (
 	FactReceipt    Fact = "receipt"      // id of a reset's receipt
 	FactRing       Fact = "ring"         // version of the ring of keys
 	FactRole       Fact = "role"         // that a user was given; empty: none
+	FactSHA256     Fact = "sha256"       // of what the receipt of a reset has signed, in hex
 	FactScope      Fact = "scope"        // scopes of a client, with spaces between them
 	FactService    Fact = "service"      // the push service: FCM, APNS or WEBPUSH, which may be followed by a hash of its host
 	FactStatus     Fact = "status"       // that an enrollment, or its push address, now has; of a management call that failed, the answer's
@@ -90,6 +91,13 @@ const CodeFresh Word = "fresh"
 // EmailChanged says that a user has another email address, or none any more.
 const EmailChanged Word = "changed"
 
+// How a phone answered whether its person rings the help desk.
+const (
+	CallerApproved Word = "approved"
+	CallerDenied   Word = "denied"
+	CallerWrong    Word = "wrong_number"
+)
+
 // FoldedOlder says that the event stands for the oldest of its type about a user, of whom there were too many.
 const FoldedOlder Word = "older"
 
@@ -137,34 +145,47 @@ const (
 // The calls that admins and their programs make. Those of the Management API have the names of their operations there,
 // with underscores.
 const (
-	CallBlock             Word = "block"
-	CallCreateTicket      Word = "create_ticket"
-	CallCreateUser        Word = "create_user"
-	CallDeleteEnrollment  Word = "delete_enrollment"
-	CallDeleteUser        Word = "delete_user"
-	CallGetBackups        Word = "get_user_backups"
-	CallGetBlocks         Word = "get_user_blocks"
-	CallGetBlocksBy       Word = "get_user_blocks_by_identifier"
-	CallGetEnrollment     Word = "get_enrollment"
-	CallGetEnrollments    Word = "get_user_enrollments"
-	CallGetLog            Word = "get_log"
-	CallGetUser           Word = "get_user"
-	CallListFactors       Word = "get_factors"
-	CallListLogs          Word = "list_logs"
-	CallListUserLogs      Word = "list_user_logs"
-	CallListUsers         Word = "list_users"
-	CallListUsersByEmail  Word = "users_by_email"
-	CallOtherFactor       Word = "other_factor"
-	CallRegenerateCode    Word = "recovery_code_regeneration"
-	CallReset             Word = "mfa_reset"
-	CallResetSeveral      Word = "mfa_resets"
-	CallResumeEnrollment  Word = "resume_enrollment"
-	CallSetFactor         Word = "put_factor"
-	CallSetRole           Word = "role"
-	CallSuspendEnrollment Word = "suspend_enrollment"
-	CallUndeleteBackup    Word = "undelete_user_backup"
-	CallUnblock           Word = "unblock"
-	CallUnlock            Word = "user_blocks"
-	CallUnlockBy          Word = "user_blocks_by_identifier"
-	CallUpdateUser        Word = "update_user"
+	CallBlock                Word = "block"
+	CallCheckCaller          Word = "caller_check"
+	CallGetCallerCheck       Word = "get_caller_check"
+	CallExportUser           Word = "export_user"
+	CallGetRestores          Word = "get_user_restores"
+	CallCreateMethod         Word = "create_authentication_method"
+	CallCreateTicket         Word = "create_ticket"
+	CallCreateUser           Word = "create_user"
+	CallDeleteAuthenticators Word = "delete_authenticators"
+	CallDeleteEnrollment     Word = "delete_enrollment"
+	CallDeleteMethod         Word = "delete_authentication_method"
+	CallDeleteMethods        Word = "delete_authentication_methods"
+	CallDeleteProvider       Word = "delete_multifactor_provider"
+	CallDeleteUser           Word = "delete_user"
+	CallGetBackups           Word = "get_user_backups"
+	CallGetBlocks            Word = "get_user_blocks"
+	CallGetBlocksBy          Word = "get_user_blocks_by_identifier"
+	CallGetEnrollment        Word = "get_enrollment"
+	CallGetEnrollments       Word = "get_user_enrollments"
+	CallGetLog               Word = "get_log"
+	CallGetMethod            Word = "get_authentication_method"
+	CallGetUser              Word = "get_user"
+	CallListFactors          Word = "get_factors"
+	CallListLogs             Word = "list_logs"
+	CallListMethods          Word = "list_authentication_methods"
+	CallListUserLogs         Word = "list_user_logs"
+	CallListUsers            Word = "list_users"
+	CallListUsersByEmail     Word = "users_by_email"
+	CallOtherFactor          Word = "other_factor"
+	CallRegenerateCode       Word = "recovery_code_regeneration"
+	CallReplaceMethods       Word = "replace_authentication_methods"
+	CallReset                Word = "mfa_reset"
+	CallResetSeveral         Word = "mfa_resets"
+	CallResumeEnrollment     Word = "resume_enrollment"
+	CallSetFactor            Word = "put_factor"
+	CallSetRole              Word = "role"
+	CallSuspendEnrollment    Word = "suspend_enrollment"
+	CallUnblock              Word = "unblock"
+	CallUndeleteBackup       Word = "undelete_user_backup"
+	CallUnlock               Word = "user_blocks"
+	CallUnlockBy             Word = "user_blocks_by_identifier"
+	CallUpdateMethod         Word = "update_authentication_method"
+	CallUpdateUser           Word = "update_user"
 )

@@ -6,7 +6,7 @@ import "slices"
 var types = []Type{
 	StartEnroll, EnrollComplete, UpdateDevice, Unenroll,
 	StartAuth, SendPush, SendPushFailure, AuthSucceed, AuthFailed, AuthRejected, OTPRateLimit,
-	RecoverySucceed, RecoveryFailed, RecoveryRateLimit, CodeLost, PasskeyChanged,
+	RecoverySucceed, RecoveryFailed, RecoveryRateLimit, CodeLost, PasskeyChanged, CallerChecked,
 	UserDelete, TenantUpdate,
 	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,
 	BackupPut, BackupDeleted, BackupUndeleted, BackupHandle, RestoreStarted, RestoreDone, RestoreVetoed,

@@ -1,6 +1,7 @@
 package apns
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -61,10 +62,31 @@ func encode(m push.Message) ([]byte, error) {
 	return json.Marshal(p)
 }
 
+// The purposes of messages that ask something else than a login.
+//
+// Source: app-api.md "Answer an approval".
+const (
+	callerCheck = "caller_check" // whether the person rings the help desk
+	addDevice   = "add_device"   // whether the person adds a phone
+)
+
 // question is what a locked phone shows of an approval: who asks, and nothing of what for.
 func question(m push.Message) alert {
 	title := m.ClientName
-	if title == "" {
+	switch {
+	case m.Purpose == callerCheck:
+		return alert{
+			Title: cmp.Or(title, "Help desk"),
+			Body:  "Have you rung the help desk? Open the app to answer: this may let somebody reset your login.",
+		}
+	case m.Purpose == addDevice:
+		return alert{
+			Title: cmp.Or(title, "New phone"),
+			Body:  "Is it you who adds a phone to your account? Open the app to answer.",
+		}
+	case m.Purpose != "":
+		return alert{Title: title, Body: "You are asked for something. Open the app to answer."}
+	case title == "":
 		title = "Login"
 	}
 	return alert{Title: title, Body: "Is it you who is logging in? Open the app to answer."}
