@@ -46,7 +46,7 @@ quick: format vet ## while you work: format, vet and the shorter tests, which st
 
 book: go ## write anew what docs/ holds of the code: the picture of the floors, the list of tables, the test vectors, the stories of recovery, the metrics
 	@go test -count 1 -run '^TestBook' . -update
-	@go test -count 1 -run '^TestBook(Recovery|Metrics)' ./cmd/tutela -update
+	@go test -count 1 -run '^TestBook(Recovery|Metrics|Migration)' ./cmd/tutela -update
 
 demo: build ## the whole story, with real processes: enrol, approve, back up, reinstall, recover, reset
 	@exec $(TUTELA) demo $(ARGS)

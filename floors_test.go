@@ -32,6 +32,7 @@ var rooms = map[string]string{
 	"device/otp":            "one-time codes",
 	"device/push/webpush":   "Web Push, and the guard of its endpoints",
 	"device/push/apns":      "Apple's push service",
+	"device/push/provider":  "push credentials that are set by API",
 	"device":                "tickets, enrollments, proofs, notices",
 	"device/passkey":        "passkeys: registered and checked",
 	"device/login":          "logins and approvals",

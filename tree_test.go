@@ -28,6 +28,7 @@ var floors = [][]string{
 	{"device"},
 	{"device/passkey"},
 	{"device/*"},
+	{"device/push/provider"},
 	{"backup"},
 	{"backup/restore"},
 	{"recovery/admin"},

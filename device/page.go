@@ -28,6 +28,7 @@ type TicketPage struct {
 	Spent   bool
 	Started *StartedTicket // the ticket that this browser has started; nil: none
 	Factors []Factor       // what it can enrol
+	App     App            // the organisation's app
 
 	// Holding is what is known about the user's recovery code. Before the phone has enrolled, it decides whether a code will
 	// be shown. Afterwards, when no code can be shown, it decides what the page says about the existing one.
@@ -60,6 +61,10 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 		}
 		page = TicketPage{Account: accountLabel(u), Expires: t.Record.Expires, Spent: t.spent()}
 		page.Factors, err = EnrollableBy(tx, t.Record.Factor)
+		if err != nil {
+			return err
+		}
+		page.App, err = ReadApp(tx)
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"tutela/device"
 	"tutela/server/access"
@@ -17,6 +18,33 @@ type clientCmd struct {
 	Add    clientAddCmd    `cmd:"" help:"Register a client; its secret is shown once."`
 	List   clientListCmd   `cmd:"" help:"Show the clients."`
 	Remove clientRemoveCmd `cmd:"" help:"Remove a client; its secret and its tokens die."`
+
+	RotateSecret clientRotateCmd `cmd:"" name:"rotate-secret" help:"Give a client another secret, shown once."`
+}
+
+type clientRotateCmd struct {
+	dataFlags
+	ID      string        `arg:"" name:"client-id" help:"The client_id, as client list shows it."`
+	Overlap time.Duration `default:"0s" placeholder:"TIME" help:"For how long the secret before still counts, such as 24h; at most 168h. By default it ends at once, and so do the management tokens issued before."`
+}
+
+// Help is the long help of "tutela client rotate-secret".
+func (clientRotateCmd) Help() string {
+	return `Prints {"client_id","client_secret"}. The secret is kept as a hash: it cannot be shown again.
+
+  tutela client rotate-secret aOPa0RVkwcvcYtrEmMPPXSqpbi4MX3km                 it was stolen: all that it opened ends
+  tutela client rotate-secret aOPa0RVkwcvcYtrEmMPPXSqpbi4MX3km --overlap 24h   both count for a day`
+}
+
+// Run rotates the secret.
+func (c *clientRotateCmd) Run(ctx context.Context) error {
+	return c.operate(ctx, installation{}, func(s operator.Service) error {
+		credentials, err := operator.RotateSecret.Do(ctx, s, operator.Rotation{ClientID: c.ID, Overlap: c.Overlap})
+		if err != nil {
+			return err
+		}
+		return printLine(credentials)
+	})
 }
 
 type clientAddCmd struct {

@@ -14,6 +14,7 @@ import (
 	"tutela/device/login"
 	"tutela/device/passkey"
 	"tutela/device/push"
+	"tutela/device/push/provider"
 	"tutela/device/push/webpush"
 	"tutela/recovery"
 	"tutela/recovery/admin"
@@ -41,8 +42,9 @@ type house struct {
 	backups  *backup.Service
 	restores *restore.Service
 	admins   *admin.Service
-	push     *push.Gateway // carries nothing until a server gives it carriers
-	webPush  *webpush.Keys // by which Web Push services know this installation
+	push     *push.Gateway     // carries nothing until a server gives it carriers
+	direct   *provider.Service // the credentials for push services that are set by API
+	webPush  *webpush.Keys     // by which Web Push services know this installation
 	outbox   *outbox.Sender
 	tally    *tally.Folder
 }
@@ -161,6 +163,8 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	}
 	h.push = push.NewGateway(nil)
 	h.push.CountIn(h.meter)
+	h.direct = provider.New(h.store, provider.Options{Log: o.Log})
+	h.push.Prefer(h.direct)
 	bases := device.NewBases(o.PublicURLs)
 	h.codes = recovery.New(h.store, h.ring, h.access.SignReceipt)
 	h.devices = device.New(h.store, h.ring, h.codes, device.Options{

@@ -50,6 +50,7 @@ type mounted struct {
 	tls     *devTLS      // nil: it serves plain http
 
 	client  credentialPair    // may do everything
+	other   string            // another client's id
 	phone   *phone.Phone      // of maria: enrolled, and with a backup
 	held    map[string]string // a secret of each kind that is good now
 	waiting phone.Approval    // what maria's phone is asked, with a message to show
@@ -231,7 +232,8 @@ var scopes = []string{
 	"openid", "read:users", "create:users", "update:users", "delete:users", "reset:mfa", "reset:admin_mfa", "read:logs",
 	"create:guardian_enrollment_tickets", "read:guardian_enrollments", "delete:guardian_enrollments",
 	"read:authentication_methods", "create:authentication_methods", "update:authentication_methods", "delete:authentication_methods",
-	"read:guardian_factors", "update:guardian_factors",
+	"read:guardian_factors", "update:guardian_factors", "read:mfa_policies", "update:mfa_policies",
+	"read:prompts", "update:prompts", "manage:clients", "manage:policies",
 }
 
 // furnish makes a user with a phone, a backup, a pending login and an open restore, and holds a secret of each kind.
@@ -242,6 +244,9 @@ func (m *mounted) furnish() {
 	client, secret, err := m.house.access.AddClient(ctx, audit.ByOperator(0), access.Client{Name: "all", Scopes: scopes})
 	m.must(err)
 	m.client = credentialPair{client.ID, secret}
+	other, _, err := m.house.access.AddClient(ctx, audit.ByOperator(0), access.Client{Name: "other", Scopes: []string{"read:users"}})
+	m.must(err)
+	m.other = other.ID
 	m.held["client_secret"] = secret
 	m.held["management_token"] = m.ok(m.form("/oauth/token", "grant_type", access.GrantClientCredentials, "audience", m.url+"/api/v2/")).member("access_token")
 
@@ -517,7 +522,7 @@ func values(pairs ...string) string {
 func (m *mounted) fill(route string) string {
 	for prefix, id := range map[string]string{
 		"/api/device-accounts/:id": m.phone.Enrollment().ID, "/api/restores/:id": m.restoreID,
-		"/api/v2/guardian/enrollments/:id": m.phone.Enrollment().ID, "/api/v2/logs/:id": "1",
+		"/api/v2/guardian/enrollments/:id": m.phone.Enrollment().ID, "/api/v2/logs/:id": "1", "/api/v2/clients/:id": m.other,
 		"/mfa/authenticators/:id": "push%7C" + m.phone.Enrollment().ID,
 	} {
 		if rest, found := strings.CutPrefix(route, prefix); found {
@@ -577,6 +582,19 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 	case "POST /api/v2/users/mfa-reset":
 		object["reason"] = "lost phones"
 		object["user_ids"] = []string{"maria"}
+	case "PUT /api/v2/guardian/factors/push-notification/selected-provider":
+		object["provider"] = "direct"
+	case "PUT /api/v2/guardian/factors/webauthn-roaming/settings", "PUT /api/v2/guardian/factors/webauthn-platform/settings":
+		object["overrideRelyingParty"] = false
+	case "PATCH /api/v2/prompts/mfa-push":
+		object["app_name"] = "Hafenlicht"
+	case "POST /api/v2/clients":
+		object["name"] = "another"
+		object["scopes"] = []string{"read:users"}
+	case "PATCH /api/v2/clients/:id":
+		object["name"] = "renamed"
+	case "PUT /api/v2/guardian/policies":
+		return `["all-applications"]`, jsonType
 	case "PUT /api/v2/guardian/factors/:name":
 		object["enabled"] = true
 	case "POST /api/v2/guardian/enrollments/ticket":

@@ -782,3 +782,16 @@ func TestNextNight_IsTheNextThreeOClock(t *testing.T) {
 }
 
 var must = check.Must
+
+func TestClient_RotatesASecretWithAndWithoutAnOverlap(t *testing.T) {
+	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
+		added := decode(t, c.run("client", "add", "shop", "--scope", "openid"))
+		id := added["client_id"].(string)
+		rotated := decode(t, c.run("client", "rotate-secret", id, "--overlap", "24h"))
+		if secret, _ := rotated["client_secret"].(string); rotated["client_id"] != id || len(secret) != 48 || secret == added["client_secret"] {
+			t.Errorf("rotated %v", rotated)
+		}
+		c.try("client", "rotate-secret", id, "--overlap", "169h").notUnderstood("overlap is from 0 to 604800 seconds")
+		c.try("client", "rotate-secret", "nobody").refused(`no client with the id "nobody"`)
+	})
+}

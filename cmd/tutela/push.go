@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"os"
 
 	"tutela/device/push"
 	"tutela/device/push/fcm"
+	"tutela/device/push/wire"
 )
 
 // pushFlags are the credentials for the push services. A service without any gets no messages: its apps pull.
@@ -32,22 +34,44 @@ func (f pushFlags) readCarriers() (carriers, error) {
 	return c, f.apnsFlags.addTo(c)
 }
 
-// carry gives the gateway its carriers: those with credentials, with --dev the spool for all others, and says so in one line.
-func (c *serveCmd) carry(g *push.Gateway, log *slog.Logger) {
+// carry gives the gateway its carriers: those with credentials, with --dev the spool for all others, and says in one line which count:
+// these, or those of what is set by API.
+func (c *serveCmd) carry(h *house, log *slog.Logger) error {
+	h.direct.Reach(c.FCMEndpoint, c.APNsEndpoint)
+	direct, err := h.direct.Describe(context.Background())
+	if err != nil {
+		return err
+	}
 	spool := push.NewSpool(c.pushFolder(), log)
 	said := make([]any, 0, 6)
 	for _, service := range []push.Service{push.FCM, push.APNs, push.WebPush} {
 		how := "not carried: apps pull"
 		if carrier, ok := c.carriers.of[service]; ok {
 			how = c.carriers.setUp[service]
-			g.Use(service, carrier)
+			h.push.Use(service, carrier)
 		} else if c.Dev {
 			how = "files in " + c.pushFolder()
-			g.Use(service, spool)
+			h.push.Use(service, spool)
+		}
+		if set, rules := direct[service]; rules {
+			how = set
 		}
 		said = append(said, string(service), how)
 	}
 	log.Info("push services", said...)
+	return nil
+}
+
+// endpoint refuses a URL in the place of a push service that cannot be one. Without credentials on the command line it counts for
+// those that are set by API.
+func endpoint(flag, url string) error {
+	if url == "" {
+		return nil
+	}
+	if _, err := wire.ParseEndpoint(url); err != nil {
+		return notUnderstood("%s %s: %w", flag, url, err)
+	}
+	return nil
 }
 
 // fcmFlags are the credentials for Firebase Cloud Messaging.
@@ -59,10 +83,7 @@ type fcmFlags struct {
 // addTo adds the carrier for FCM, if there are credentials.
 func (f fcmFlags) addTo(c carriers) error {
 	if f.FCMCredentials == "" {
-		if f.FCMEndpoint != "" {
-			return notUnderstood("--fcm-endpoint needs --fcm-credentials FILE, the key file of a Firebase service account")
-		}
-		return nil
+		return endpoint("--fcm-endpoint", f.FCMEndpoint)
 	}
 	content, err := os.ReadFile(string(f.FCMCredentials))
 	if err != nil {

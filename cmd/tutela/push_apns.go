@@ -28,8 +28,11 @@ type apnsFlags struct {
 
 // addTo adds the carrier for APNs, if there are credentials.
 func (f apnsFlags) addTo(c carriers) error {
-	if err := f.check(); err != nil || f.APNsKey == "" && f.APNsCert == "" {
+	if err := f.check(); err != nil {
 		return err
+	}
+	if f.APNsKey == "" && f.APNsCert == "" {
+		return endpoint("--apns-endpoint", f.APNsEndpoint)
 	}
 	credentials, err := f.read()
 	if err != nil {
@@ -60,7 +63,7 @@ func (f apnsFlags) check() error {
 		return notUnderstood("APNs by key needs --apns-key FILE, --apns-key-id, --apns-team-id and --apns-topic")
 	case f.APNsCertPassword != "" && f.APNsCert == "":
 		return notUnderstood("--apns-cert-password-file is for a certificate: give --apns-cert FILE too")
-	case !byKey && !byCertificate && (f.APNsTopic != "" || f.APNsSandbox || f.APNsEndpoint != ""):
+	case !byKey && !byCertificate && (f.APNsTopic != "" || f.APNsSandbox):
 		return notUnderstood("APNs needs credentials: give --apns-key FILE with its ids, or --apns-cert FILE")
 	case f.APNsSandbox && f.APNsEndpoint != "":
 		return notUnderstood("--apns-sandbox and --apns-endpoint both say where APNs is: give one of them")

@@ -127,7 +127,8 @@ func TestServe_MakesNothingWhenThePushCredentialsAreNone(t *testing.T) {
 		"--fcm-credentials: open missing.json: no such file":                                                {"--fcm-credentials", "missing.json"},
 		"the FCM credentials are not valid: \"type\" is not \"service_account\"":                            {"--fcm-credentials", broken},
 		"--fcm-endpoint http://fcm.example.com: the FCM endpoint is not valid: it must begin with https://": {"--fcm-credentials", good, "--fcm-endpoint", "http://fcm.example.com"},
-		"--fcm-endpoint needs --fcm-credentials FILE, the key file of a Firebase service a":                 {"--fcm-endpoint", "https://fcm.example.com"},
+		"--fcm-endpoint http://fcm.example.org: it must begin with https://":                                {"--fcm-endpoint", "http://fcm.example.org"},
+		"--apns-endpoint http://apns.example.org: it must begin with https://":                              {"--apns-endpoint", "http://apns.example.org"},
 
 		"APNs by key needs --apns-key FILE, --apns-key-id, --apns-team-id and --apns-topic":      byKey,
 		"APNs takes a key or a certificate":                                                      append([]string{"--apns-cert", certificate}, byKey...),

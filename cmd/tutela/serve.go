@@ -127,7 +127,9 @@ func (c *serveCmd) server(h *house, listener net.Listener, public []string, log 
 		return nil, err
 	}
 	c.addWebPush(h.webPush, public[0])
-	c.carry(h.push, log)
+	if err := c.carry(h, log); err != nil {
+		return nil, err
+	}
 	h.mount(s, log)
 	return s, nil
 }
@@ -402,6 +404,7 @@ func (h *house) checks(dir string) []server.Check {
 		{Name: "clock_step", Advisory: true, Run: func(context.Context) error { return clockDoubted(h.store.ClockState()) }},
 		{Name: "outbox", Run: h.outbox.Trouble, Advisory: true},
 		{Name: "damage", Run: h.store.Damage, Advisory: true},
+		{Name: "push", Run: h.direct.Trouble, Advisory: true},
 	}
 }
 
@@ -421,6 +424,7 @@ func (h *house) mount(s *server.Server, log *slog.Logger) {
 		Access:  h.access,
 		Admins:  h.admins,
 		Devices: h.devices,
+		Push:    h.direct,
 		Store:   h.store,
 		Log:     log,
 	})

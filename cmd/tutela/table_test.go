@@ -21,6 +21,7 @@ var notOfPersons = map[string]string{
 	"compaction":         "when the data file was written anew",
 	"keyring":            "the wrapped keys",
 	"setting":            "policies",
+	"push_credential":    "the credentials for push services that were set by API",
 	"signing_key":        "the keys of tokens and receipts",
 	"web_push_key":       "the key by which push services know the installation",
 	"event":              "of a user's events their ids only",

@@ -253,6 +253,31 @@ var repeatedCalls = []repeated{
 		done:    answers(404, "enrollment_not_found"),
 		leaves:  []string{"receipt", "receipt_evidence"},
 	},
+	{name: "select the push provider", prepare: sent("PUT", "/api/v2/guardian/factors/push-notification/selected-provider", object("provider", "direct"), bearer(managed))},
+	{name: "set APNs", prepare: sent("PUT", "/api/v2/guardian/factors/push-notification/providers/apns", object("bundle_id", "com.example"), bearer(managed))},
+	{name: "change APNs", prepare: sent("PATCH", "/api/v2/guardian/factors/push-notification/providers/apns", object("sandbox", true), bearer(managed))},
+	{name: "set FCM", prepare: sent("PUT", "/api/v2/guardian/factors/push-notification/providers/fcmv1", object("server_credentials", "tutela"), bearer(managed))},
+	{name: "change FCM", prepare: sent("PATCH", "/api/v2/guardian/factors/push-notification/providers/fcmv1", object("server_credentials", "tutela"), bearer(managed))},
+	{name: "set security keys", prepare: sent("PUT", "/api/v2/guardian/factors/webauthn-roaming/settings", object("userVerification", "required"), bearer(managed))},
+	{name: "set passkeys", prepare: sent("PUT", "/api/v2/guardian/factors/webauthn-platform/settings", object("overrideRelyingParty", false), bearer(managed))},
+	{name: "name the app", prepare: sent("PATCH", "/api/v2/prompts/mfa-push", object("app_name", "Hafenlicht"), bearer(managed))},
+	{name: "add a client", leaves: []string{"client"}, prepare: sent("POST", "/api/v2/clients",
+		func(*mounted) any { return map[string]any{"name": "another", "scopes": []string{"read:users"}} }, bearer(managed))},
+	{name: "change a client", prepare: func(m *mounted) func() reply {
+		return sent("PATCH", "/api/v2/clients/"+m.other, object("name", "renamed"), bearer(managed))(m)
+	}},
+	{name: "rotate a client's secret", prepare: func(m *mounted) func() reply {
+		return sent("POST", "/api/v2/clients/"+m.other+"/rotate-secret", object("overlap", 60), bearer(managed))(m)
+	}},
+	{name: "remove a client", done: answers(404, "inexistent_client"), prepare: func(m *mounted) func() reply {
+		return sent("DELETE", "/api/v2/clients/"+m.other, object(), bearer(managed))(m)
+	}},
+	{name: "change policies", prepare: sent("PATCH", "/api/v2/policies", object("restore.wait", "5m"), bearer(managed))},
+	{name: "set the policies", prepare: func(m *mounted) func() reply {
+		return func() reply {
+			return m.json("PUT", "/api/v2/guardian/policies", []string{"all-applications"}, m.managing()...)
+		}
+	}},
 	{name: "switch a factor", prepare: sent("PUT", "/api/v2/guardian/factors/otp", object("enabled", false), bearer(managed))},
 	{name: "ask who rings", prepare: sent("POST", "/api/v2/users/maria/caller-check", object("note", "x"), bearer(managed)), leaves: []string{"login", "outbox"}},
 	{name: "import a method", prepare: sent("POST", "/api/v2/users/maria/authentication-methods", object("type", "totp", "totp_secret", "JBSWY3DPEHPK3PXP"), bearer(managed)), leaves: []string{"outbox", "notice"}},

@@ -64,7 +64,11 @@ func (s *Service) message(asked row, e *device.Enrollment) (push.Message, error)
 // phone gets a push twice, both have the same challenge.
 func (s *Service) queue(tx *storage.Tx, l row, e *device.Enrollment) (queued bool, err error) {
 	for _, r := range e.Routes() {
-		if !s.deliver.Carries(r.To) {
+		carries, err := s.deliver.Carries(tx, r.To)
+		if err != nil {
+			return queued, err
+		}
+		if !carries {
 			continue
 		}
 		what := sending{Login: l.Key, Enrollment: e.ID, Unproven: r.Unproven}

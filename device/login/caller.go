@@ -153,7 +153,11 @@ func (s *Service) AskCaller(tx *storage.Tx, u *user.User, q CallerQuestion) (Cal
 // queueProven adds the push of an approval to the phone's proven address, if it has one that is carried.
 func (s *Service) queueProven(tx *storage.Tx, l row, e *device.Enrollment) error {
 	for _, r := range e.Routes() {
-		if r.Unproven || !s.deliver.Carries(r.To) {
+		carries, err := s.deliver.Carries(tx, r.To)
+		if err != nil {
+			return err
+		}
+		if r.Unproven || !carries {
 			continue
 		}
 		l.Record.Delivery = Push

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tutela/storage"
 	"tutela/storage/meter"
 )
 
@@ -17,10 +18,20 @@ type Carrier interface {
 	Deliver(ctx context.Context, to Address, m Message) error
 }
 
+// Direct finds the carriers of credentials that lie in the store. Safe for concurrent use.
+type Direct interface {
+	// Carries reports whether the credentials of the store rule for a service, and then whether a message can go by them.
+	Carries(tx *storage.Tx, to Service) (carries, rules bool, err error)
+
+	// Carrier returns the carrier of the credentials of the store, when they rule for a service; nil when there are none.
+	Carrier(ctx context.Context, to Service) (c Carrier, rules bool, err error)
+}
+
 // Gateway brings messages to phones, by the push service that an address names. A service without a carrier gets no
 // messages: the apps with an address of it pull. Carriers can be changed while it is in use. A nil Gateway carries nothing.
 // Safe for concurrent use.
 type Gateway struct {
+	direct  Direct // nil: none
 	fcm     atomic.Pointer[Carrier]
 	apns    atomic.Pointer[Carrier]
 	webPush atomic.Pointer[Carrier]
@@ -53,21 +64,46 @@ func (g *Gateway) Use(s Service, c Carrier) {
 	slot.Store(&c)
 }
 
-// Carries reports whether messages to the address are carried.
-func (g *Gateway) Carries(to Address) bool { return g.carrier(to.Service) != nil }
+// Prefer has the gateway ask d first. Before the gateway is used.
+func (g *Gateway) Prefer(d Direct) { g.direct = d }
+
+// Carries reports whether messages to the address are carried, as it is in the open transaction.
+func (g *Gateway) Carries(tx *storage.Tx, to Address) (bool, error) {
+	if g != nil && g.direct != nil {
+		carries, rules, err := g.direct.Carries(tx, to.Service)
+		if err != nil || rules {
+			return carries, err
+		}
+	}
+	return g.carrier(to.Service) != nil, nil
+}
 
 // Deliver brings a message to a phone. No error's text has the phone's token or the path of its endpoint.
 //
 // Errors: ErrNotCarried; those of [Carrier].
 func (g *Gateway) Deliver(ctx context.Context, to Address, m Message) error {
-	c := g.carrier(to.Service)
+	c, err := g.ruling(ctx, to.Service)
+	if err != nil {
+		return err
+	}
 	if c == nil {
 		return ErrNotCarried
 	}
 	began := time.Now()
-	err := hush(c.Deliver(ctx, to, m), to)
+	err = hush(c.Deliver(ctx, to, m), to)
 	g.count(to, began, err)
 	return err
+}
+
+// ruling returns the carrier to a service as the store says now; nil for none.
+func (g *Gateway) ruling(ctx context.Context, s Service) (Carrier, error) {
+	if g != nil && g.direct != nil {
+		c, rules, err := g.direct.Carrier(ctx, s)
+		if err != nil || rules {
+			return c, err
+		}
+	}
+	return g.carrier(s), nil
 }
 
 func (g *Gateway) carrier(s Service) Carrier {

@@ -73,4 +73,5 @@ type managementClaims struct {
 	GrantType string `json:"gty"`
 	ID        string `json:"jti"`
 	Scope     string `json:"scope"`
+	Version   int    `json:"ver,omitempty"` // of the client's tokens, when it was issued
 }

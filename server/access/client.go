@@ -30,12 +30,17 @@ type Client struct {
 	Presence     device.Presence `json:"presence,omitempty"` // of its approvals: tap when it can show no number; empty: the policy decides
 	ActsAs       storage.UID     `json:"acts_as,omitzero"`   // the user for whom it makes management calls
 	Created      time.Time       `json:"created"`
+	Tokens       int             `json:"-"` // version of its management tokens, as Authenticate has read it
 }
 
 // registered is a client as it is stored.
 type registered struct {
 	Client
-	SecretHash string `json:"secret_hash"` // keyed, over id and secret
+	SecretHash   string    `json:"secret_hash"`             // keyed, over id and secret
+	Former       string    `json:"former,omitempty"`        // the hash before, while that secret still counts
+	FormerUntil  time.Time `json:"former_until,omitzero"`   // by the house's time
+	TokenVersion int       `json:"token_version,omitempty"` // of its management tokens: earlier ones are ended
+	LastUsed     time.Time `json:"last_used,omitzero"`      // when it was given a management token, to the hour
 }
 
 var (
@@ -84,6 +89,9 @@ func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (a
 	c.ID = storage.NewID("", clientIDLength)
 	secret = storage.NewID("", clientSecretLength)
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		if err := mayGive(tx, actor, c); err != nil {
+			return err
+		}
 		if !c.ActsAs.IsZero() {
 			if _, err := user.Get(tx, c.ActsAs); err != nil {
 				return err
@@ -94,6 +102,7 @@ func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (a
 		return errors.Join(
 			clients.Insert(tx, storage.House, c.ID, &registered{Client: c, SecretHash: hash}),
 			audit.Record(tx, actor, audit.Event{Type: audit.ClientAdded, Client: c.ID, Facts: c.facts()}, audit.Detail{}),
+			audit.RecordCall(tx, actor, storage.House),
 		)
 	})
 	if err != nil {
@@ -248,14 +257,17 @@ func (s *Service) ListClients(ctx context.Context) ([]Client, error) {
 
 // RemoveClient removes a client. Its secret and all its management tokens end at once.
 //
-// Errors: ErrNoClient.
+// Errors: ErrNoClient; ErrBeyondCaller.
 func (s *Service) RemoveClient(ctx context.Context, actor audit.Actor, id string) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		if _, err := client(tx, id); err != nil {
+		if _, err := ruledBy(tx, actor, id); err != nil {
 			return err
 		}
 		e := audit.Event{Type: audit.TenantUpdate, Client: id, Facts: audit.Facts{audit.FactChange: audit.ChangeClientRemoved}}
-		return errors.Join(clients.Delete(tx, storage.House, id), audit.Record(tx, actor, e, audit.Detail{}))
+		return errors.Join(
+			clients.Delete(tx, storage.House, id),
+			audit.Record(tx, actor, e, audit.Detail{}),
+			audit.RecordCall(tx, actor, storage.House))
 	})
 }
 
@@ -336,10 +348,12 @@ func (s *Service) Authenticate(ctx context.Context, id, secret string) (Client, 
 	if err != nil {
 		return Client{}, err
 	}
-	if !s.ring.Matches(found.SecretHash, secretPurpose, []byte(id), []byte(secret)) || !known {
+	if !s.matches(found, id, secret) || !known {
 		return Client{}, ErrClient
 	}
-	return found.Client, nil
+	authenticated := found.Client
+	authenticated.Tokens = found.TokenVersion
+	return authenticated, nil
 }
 
 // newDecoy makes a client that no store holds. For an unknown id Authenticate compares this client's hash.

@@ -272,11 +272,13 @@ func TestAddClient_TakesEveryScopeOfTheManagementAPI(t *testing.T) {
 func TestAddClient_ByAClientGivesNoMoreThanItHas(t *testing.T) {
 	h := newHouse(t)
 	boss := h.user("boss")
-	caller := audit.ByClient("c", []string{"manage:clients", "openid", "read:users"}, storage.House)
+	own, _ := h.client(Client{Scopes: []string{"manage:clients", "openid", "read:users"}})
+	caller := audit.ByClient(own.ID, own.Scopes, storage.House)
 	for name, c := range map[string]Client{
 		"a scope that it lacks": {Scopes: []string{"openid", "reset:mfa"}},
 		"acting for a user":     {Scopes: []string{"openid"}, ActsAs: boss},
 		"presence tap":          {Scopes: []string{"openid"}, Presence: device.PresenceTap},
+		"a grant that it lacks": {Scopes: []string{"openid"}, Grants: []string{GrantAuthorizationCode}},
 	} {
 		c.Name = name
 		_, _, err := h.AddClient(h.ctx(), caller, c)
@@ -284,7 +286,7 @@ func TestAddClient_ByAClientGivesNoMoreThanItHas(t *testing.T) {
 	}
 	c, _, err := h.AddClient(h.ctx(), caller, Client{Name: "fits", Scopes: []string{"openid", "read:users"}, Presence: device.PresenceNumber})
 	must(t, err)
-	if events := h.events(audit.ClientAdded); len(events) != 1 || events[0].By != "client:c" || events[0].Client != c.ID {
+	if events := h.events(audit.ClientAdded); len(events) != 2 || events[1].By != "client:"+own.ID || events[1].Client != c.ID {
 		t.Errorf("events %+v", events)
 	}
 }

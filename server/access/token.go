@@ -150,13 +150,20 @@ func (s *Service) ManagementToken(ctx context.Context, c Client, audience string
 		refused = ErrManagementAudience.With("the audience of a token for management calls is %s", s.ManagementAudience())
 	}
 	if refused == nil {
-		if token, err = s.signManagement(k, c.ID, audience, scopes); err != nil {
+		if token, err = s.signManagement(k, c.ID, audience, scopes, c.Tokens); err != nil {
 			return "", nil, err
 		}
 	}
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		if _, err := client(tx, c.ID); errors.Is(err, ErrNoClient) {
+		now, err := client(tx, c.ID)
+		if errors.Is(err, ErrNoClient) || err == nil && now.TokenVersion != c.Tokens {
 			return ErrClient
+		}
+		if err == nil {
+			err = used(tx, now)
+		}
+		if err != nil {
+			return err
 		}
 		e := audit.Event{Type: audit.TokenGiven}
 		if refused != nil {
@@ -173,7 +180,16 @@ func (s *Service) ManagementToken(ctx context.Context, c Client, audience string
 	return token, scopes, nil
 }
 
-func (s *Service) signManagement(k *key, clientID, audience string, scopes []string) (string, error) {
+// used notes that a client was given a token, once an hour.
+func used(tx *storage.Tx, c *registered) error {
+	if tx.Now().Sub(c.LastUsed) < time.Hour {
+		return nil
+	}
+	c.LastUsed = tx.Now().Truncate(time.Hour)
+	return clients.Put(tx, storage.House, c.ID, c)
+}
+
+func (s *Service) signManagement(k *key, clientID, audience string, scopes []string, version int) (string, error) {
 	claims := managementClaims{
 		claims:    s.claims(clientID+"@clients", audience, ManagementLife),
 		Party:     clientID,
@@ -181,6 +197,7 @@ func (s *Service) signManagement(k *key, clientID, audience string, scopes []str
 		GrantType: grantOfManagement,
 		ID:        tokenID(),
 		Scope:     strings.Join(scopes, " "),
+		Version:   version,
 	}
 	return k.signClaims(k.accessHeader, claims)
 }
@@ -210,6 +227,9 @@ func (s *Service) VerifyManagement(ctx context.Context, token string) (audit.Act
 		}
 		if err := c.MayUse(GrantClientCredentials); err != nil {
 			return err
+		}
+		if claims.Version != c.TokenVersion {
+			return ErrNoClient // of a secret that was ended
 		}
 		caller = audit.ByClient(c.ID, c.Granted(strings.Fields(claims.Scope)), c.ActsAs)
 		if c.ActsAs.IsZero() {

@@ -6,11 +6,13 @@ import (
 	"tutela/backup"
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/passkey"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/storage/audit"
+	"tutela/storage/setting"
 )
 
 // schemeToken is what every call is authorized by, as the description of the API names it.
@@ -71,6 +73,34 @@ var refusals = map[audit.Word][]error{
 	audit.CallListFactors:          {},
 	audit.CallSetFactor:            {device.ErrFactor},
 	audit.CallRegenerateCode:       {user.ErrUnknown, admin.ErrRefused},
+
+	audit.CallGetPushProvider: {},
+	audit.CallSetPushProvider: {device.ErrFactor},
+	audit.CallGetPushAPNs:     {},
+	audit.CallSetPushAPNs:     {},
+	audit.CallPatchPushAPNs:   {},
+	audit.CallSetPushFCM:      {},
+	audit.CallPatchPushFCM:    {},
+
+	audit.CallGetPasskeyRoaming:  {},
+	audit.CallSetPasskeyRoaming:  {passkey.ErrInUse},
+	audit.CallGetPasskeyPlatform: {},
+	audit.CallSetPasskeyPlatform: {passkey.ErrInUse},
+	audit.CallGetMFAPush:         {},
+	audit.CallPatchMFAPush:       {},
+
+	audit.CallListClients:        {},
+	audit.CallCreateClient:       {access.ErrBeyondCaller, user.ErrUnknown},
+	audit.CallGetClient:          {access.ErrNoClient},
+	audit.CallChangeClient:       {access.ErrNoClient, access.ErrBeyondCaller, user.ErrUnknown},
+	audit.CallDeleteClient:       {access.ErrNoClient, access.ErrBeyondCaller},
+	audit.CallRotateClientSecret: {access.ErrNoClient, access.ErrBeyondCaller},
+
+	audit.CallListPolicies:   {},
+	audit.CallChangePolicies: {setting.ErrUnknown, access.ErrWeakens, passkey.ErrInUse},
+
+	audit.CallGetGuardianPolicies: {},
+	audit.CallSetGuardianPolicies: {},
 }
 
 // refusalsOf returns how a call refuses, as its callers are told.

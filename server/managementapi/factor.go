@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 
 	"tutela/device"
 	"tutela/server"
@@ -91,9 +92,15 @@ func (a *api) mountNoFactors() {
 		if method != http.MethodGet && method != http.MethodHead {
 			a.failed(asked.Context(), who, c, http.StatusBadRequest)
 		}
+		if strings.HasSuffix(strings.TrimRight(server.CallOf(asked.Context()).Path(), "/"), "/push-notification/providers/fcm") {
+			return errOldFCM
+		}
 		return errNoMethod
 	})
 }
+
+// errOldFCM is what is said of FCM's API of before.
+var errOldFCM = device.ErrFactor.With("Google has ended the legacy FCM API and its server keys: set the key file of a service account at providers/fcmv1")
 
 // errNoMethod is what is said of the factors and providers of Auth0 that are not here.
 var errNoMethod = device.ErrFactor.With("this factor or provider is not available here; push-notification, otp, webauthn-roaming, " +

@@ -46,6 +46,9 @@ type house struct {
 var allScopes = []string{
 	"read:users", "create:users", "update:users", "delete:users", "read:guardian_enrollments", "delete:guardian_enrollments",
 	"create:guardian_enrollment_tickets", "read:logs", "reset:mfa", "read:guardian_factors", "update:guardian_factors",
+	"read:mfa_policies", "update:mfa_policies",
+	"manage:clients", "manage:policies",
+	"read:prompts", "update:prompts",
 }
 
 func newHouse(t *testing.T) *house {
@@ -59,6 +62,7 @@ func newHouse(t *testing.T) *house {
 				Access:  h.Access,
 				Admins:  h.Admins,
 				Devices: h.Devices,
+				Push:    h.Direct,
 				Store:   h.Store,
 				Log:     slog.New(slog.DiscardHandler),
 			})

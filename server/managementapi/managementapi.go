@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"tutela/device"
+	"tutela/device/push/provider"
 	"tutela/recovery/admin"
 	"tutela/server"
 	"tutela/server/access"
@@ -27,7 +28,8 @@ type Services struct {
 	Access  *access.Service
 	Admins  *admin.Service
 	Devices *device.Service // for the links of tickets alone
-	Store   *storage.Store  // for the event log alone
+	Push    *provider.Service
+	Store   *storage.Store // for the event log alone
 	Log     *slog.Logger
 }
 
@@ -67,6 +69,11 @@ func Mount(s *server.Server, services Services) {
 	a.mountCodes()
 	a.mountBackups()
 	a.mountFactors()
+	a.mountProviders()
+	a.mountGuardianPolicies()
+	a.mountSettings()
+	a.mountClients()
+	a.mountPolicies()
 	a.mountNoFactors()
 }
 

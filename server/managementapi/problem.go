@@ -7,12 +7,15 @@ import (
 	"tutela/backup"
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/passkey"
+	"tutela/device/push/provider"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/setting"
 )
 
 // said is how a caller sees an error. Without a message it has the error's own.
@@ -45,6 +48,15 @@ var table = []said{
 	{device.ErrFactorOff, http.StatusBadRequest, "method_not_available", ""},
 	{device.ErrFactor, http.StatusBadRequest, "method_not_available", ""},
 	{audit.ErrNotFound, http.StatusNotFound, "inexistent_event", "The event does not exist."},
+	{provider.ErrCertificate, http.StatusBadRequest, "invalid_body", ""},
+	{access.ErrNoClient, http.StatusNotFound, "inexistent_client", "The client does not exist."},
+	{access.ErrNewClient, http.StatusBadRequest, "invalid_body", ""},
+	{access.ErrOverlap, http.StatusBadRequest, "invalid_body", ""},
+	{access.ErrBeyondCaller, http.StatusForbidden, "client_beyond_caller", ""},
+	{access.ErrWeakens, http.StatusForbidden, "policy_weakened", ""},
+	{passkey.ErrInUse, http.StatusConflict, "passkeys_in_use", ""},
+	{setting.ErrUnknown, http.StatusNotFound, "inexistent_policy", ""},
+	{setting.ErrValue, http.StatusBadRequest, "invalid_body", ""},
 	{errQuery, http.StatusBadRequest, "invalid_query_string", ""},
 	{errPaging, http.StatusBadRequest, "invalid_paging", ""},
 	{errPath, http.StatusBadRequest, "invalid_uri", ""},

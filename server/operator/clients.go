@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"errors"
+	"time"
 
 	"tutela/device"
 	"tutela/server/access"
@@ -15,6 +16,9 @@ var (
 
 	// ListClients returns all clients, the oldest first.
 	ListClients = declare("client/list", (*Local).listClients)
+
+	// RotateSecret gives a client another secret. Errors: access.ErrNoClient; access.ErrOverlap.
+	RotateSecret = declare("client/rotate-secret", (*Local).rotateSecret)
 
 	// RemoveClient removes the client with an id. Errors: access.ErrNoClient.
 	RemoveClient = declare("client/remove", (*Local).removeClient)
@@ -61,6 +65,20 @@ func (l *Local) addClient(ctx context.Context, c NewClient) (Credentials, error)
 
 func (l *Local) listClients(ctx context.Context, _ None) ([]access.Client, error) {
 	return l.Access.ListClients(ctx)
+}
+
+// Rotation says whose secret is rotated, and for how long the secret before counts.
+type Rotation struct {
+	ClientID string        `json:"client_id"`
+	Overlap  time.Duration `json:"overlap"`
+}
+
+func (l *Local) rotateSecret(ctx context.Context, r Rotation) (Credentials, error) {
+	secret, err := l.Access.RotateSecret(ctx, l.actor, r.ClientID, r.Overlap)
+	if errors.Is(err, access.ErrNoClient) {
+		err = access.ErrNoClient.With("there is no client with the id %q: see tutela client list", r.ClientID)
+	}
+	return Credentials{ClientID: r.ClientID, ClientSecret: secret}, err
 }
 
 func (l *Local) removeClient(ctx context.Context, id string) (None, error) {

@@ -20,6 +20,7 @@ import (
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/device/push"
+	"tutela/device/push/provider"
 	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
@@ -56,6 +57,7 @@ type House struct {
 	Backups  *backup.Service
 	Restores *restore.Service
 	Admins   *admin.Service
+	Direct   *provider.Service // the credentials for push services that are set by API
 
 	// Stop ends the server as SIGTERM does.
 	Stop context.CancelFunc
@@ -103,6 +105,8 @@ func (h *House) build(o Options) {
 	bases := device.NewBases(urls)
 	phones := device.Options{Bases: bases, Issuer: "Hafenlicht", Deliver: push.NewGateway(o.Push)}
 	phones.Deliver.CountIn(h.Store.Meter())
+	h.Direct = provider.New(h.Store, provider.Options{})
+	phones.Deliver.Prefer(h.Direct)
 	if o.Device != nil {
 		o.Device(&phones)
 	}

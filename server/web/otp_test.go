@@ -90,3 +90,17 @@ func TestEnrollment_OffersTheFactorsThatAreSwitchedOn(t *testing.T) {
 	b.shows(b.scan(ticket, ""), 200, "Type the code that the app shows")
 	b.shows(b.connect(ticket, h.codeApp(uri, 0)), 200, "Show my recovery code")
 }
+
+func TestEnrollment_NamesTheAppAndLinksToIt(t *testing.T) {
+	h := newHouse(t)
+	b := h.browser()
+	ticket := h.ticket(user.User{ID: "maria"})
+	h.Set("app.name", "Hafenlicht <Login>")
+	h.Set("app.apple_link", "https://apps.apple.com/app/id1?x=1&y=2")
+	shown := b.open(ticket)
+	b.shows(shown, 200, "It is called Hafenlicht &lt;Login&gt;. Have it")
+	b.shows(shown, 200, `<a href="https://apps.apple.com/app/id1?x=1&amp;y=2" rel="noreferrer">Get it for iPhone</a>`)
+	if strings.Contains(shown.body, "for Android") {
+		t.Error("there is a link that leads nowhere")
+	}
+}

@@ -32,7 +32,7 @@ const (
 	FactSHA256     Fact = "sha256"       // of what the receipt of a reset has signed, in hex
 	FactScope      Fact = "scope"        // scopes of a client, with spaces between them
 	FactService    Fact = "service"      // the push service: FCM, APNS or WEBPUSH, which may be followed by a hash of its host
-	FactStatus     Fact = "status"       // that an enrollment, or its push address, now has; of a management call that failed, the answer's
+	FactStatus     Fact = "status"       // that an enrollment, its push address, or a push service's credentials now have; of a management call that failed, the answer's
 	FactStep       Fact = "step"         // that a restore began with
 	FactValue      Fact = "value"        // that a policy was set to
 	FactWas        Fact = "was"          // status that an enrollment had, when it was not active
@@ -136,10 +136,20 @@ const IdentifierChanged Word = "changed"
 
 // What was changed of the installation.
 const (
+	ChangeClient        Word = "client"
 	ChangeClientRemoved Word = "client_removed"
+	ChangeClientSecret  Word = "client_secret"
 	ChangeClock         Word = "clock"
 	ChangeDamage        Word = "damage_dropped"
 	ChangePolicy        Word = "policy"
+	ChangePush          Word = "push_credentials"
+)
+
+// The states of credentials for a push service.
+const (
+	CredentialsExpired  Word = "expired"
+	CredentialsOK       Word = "ok"
+	CredentialsUnusable Word = "unusable" // they are none, or something is missing: the service counts as not set up
 )
 
 // The calls that admins and their programs make. Those of the Management API have the names of their operations there,
@@ -188,4 +198,31 @@ const (
 	CallUnlockBy             Word = "user_blocks_by_identifier"
 	CallUpdateMethod         Word = "update_authentication_method"
 	CallUpdateUser           Word = "update_user"
+)
+
+// The calls by which admins' programs read and set what rules the whole installation, as the Call words of package audit are.
+const (
+	CallChangeClient        Word = "update_client"
+	CallChangePolicies      Word = "patch_policies"
+	CallCreateClient        Word = "create_client"
+	CallDeleteClient        Word = "delete_client"
+	CallGetClient           Word = "get_client"
+	CallGetGuardianPolicies Word = "get_policies"
+	CallGetMFAPush          Word = "get_prompts_mfa_push"
+	CallGetPasskeyPlatform  Word = "get_webauthn_platform"
+	CallGetPasskeyRoaming   Word = "get_webauthn_roaming"
+	CallGetPushAPNs         Word = "get_push_apns"
+	CallGetPushProvider     Word = "get_push_provider"
+	CallListClients         Word = "list_clients"
+	CallListPolicies        Word = "list_policies"
+	CallPatchMFAPush        Word = "patch_prompts_mfa_push"
+	CallPatchPushAPNs       Word = "patch_push_apns"
+	CallPatchPushFCM        Word = "patch_push_fcmv1"
+	CallRotateClientSecret  Word = "rotate_client_secret"
+	CallSetGuardianPolicies Word = "put_policies"
+	CallSetPasskeyPlatform  Word = "put_webauthn_platform"
+	CallSetPasskeyRoaming   Word = "put_webauthn_roaming"
+	CallSetPushAPNs         Word = "set_push_apns"
+	CallSetPushFCM          Word = "set_push_fcmv1"
+	CallSetPushProvider     Word = "put_push_provider"
 )

@@ -143,26 +143,35 @@ func (c Credentials) provider() (*provider, error) {
 
 // present has the carrier show a certificate when it connects.
 func (c *Carrier) present(from Credentials) error {
-	key, leaf, chain, err := pkcs12.DecodeChain(from.Certificate, from.Password)
-	switch {
-	case errors.Is(err, pkcs12.ErrIncorrectPassword):
-		return errors.New("the password of the certificate is wrong")
-	case err != nil:
-		return errors.New("the certificate is no PKCS#12 file with one private key")
-	}
-	certificate := tls.Certificate{PrivateKey: key, Leaf: leaf, Certificate: [][]byte{leaf.Raw}}
-	for _, issuer := range chain {
-		certificate.Certificate = append(certificate.Certificate, issuer.Raw)
+	certificate, err := ReadCertificate(from.Certificate, from.Password)
+	if err != nil {
+		return err
 	}
 	c.line.by.TLSClientConfig.Certificates = []tls.Certificate{certificate}
-	c.expires = leaf.NotAfter
+	c.expires = certificate.Leaf.NotAfter
 	if c.topic == "" {
-		c.topic = topicOf(leaf)
+		c.topic = topicOf(certificate.Leaf)
 	}
 	if c.topic == "" {
 		return errors.New("the certificate names no topic: give the app's bundle id")
 	}
 	return nil
+}
+
+// ReadCertificate reads a PKCS#12 file with one private key, in old or new encryption. It returns why it cannot.
+func ReadCertificate(file []byte, password string) (tls.Certificate, error) {
+	key, leaf, chain, err := pkcs12.DecodeChain(file, password)
+	switch {
+	case errors.Is(err, pkcs12.ErrIncorrectPassword):
+		return tls.Certificate{}, errors.New("the password of the certificate is wrong")
+	case err != nil:
+		return tls.Certificate{}, errors.New("the certificate is no PKCS#12 file with one private key")
+	}
+	certificate := tls.Certificate{PrivateKey: key, Leaf: leaf, Certificate: [][]byte{leaf.Raw}}
+	for _, issuer := range chain {
+		certificate.Certificate = append(certificate.Certificate, issuer.Raw)
+	}
+	return certificate, nil
 }
 
 // oidUserID is the attribute of a subject in which Apple writes the bundle id.

@@ -1,0 +1,199 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"tutela/device"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// MaxOverlap is how long the secret before may count beside a new one.
+const MaxOverlap = 7 * 24 * time.Hour
+
+// ErrOverlap reports an overlap that is out of bounds.
+var ErrOverlap = storage.NewError(storage.Invalid, "overlap is from 0 to 604800 seconds")
+
+// ClientChange changes a client. A nil field keeps what the client has.
+type ClientChange struct {
+	Name         *string
+	Scopes       *[]string
+	Grants       *[]string
+	RedirectURIs *[]string
+	WebOrigins   *[]string
+	IDTokenAlg   *string
+	Presence     *device.Presence
+	ActsAs       *storage.UID // zero: it acts for nobody
+}
+
+func (change ClientChange) apply(c *Client) {
+	for _, list := range []struct{ from, to *[]string }{
+		{change.Scopes, &c.Scopes}, {change.Grants, &c.Grants}, {change.RedirectURIs, &c.RedirectURIs}, {change.WebOrigins, &c.WebOrigins},
+	} {
+		if list.from != nil {
+			*list.to = slices.Clone(*list.from)
+		}
+	}
+	if change.Name != nil {
+		c.Name = *change.Name
+	}
+	if change.IDTokenAlg != nil {
+		c.IDTokenAlg = *change.IDTokenAlg
+	}
+	if change.Presence != nil {
+		c.Presence = *change.Presence
+	}
+	if change.ActsAs != nil {
+		c.ActsAs = *change.ActsAs
+	}
+}
+
+// Client returns the new client that has what the change sets, and the defaults for all else.
+func (change ClientChange) Client() (c Client) {
+	change.apply(&c)
+	return c
+}
+
+// LastUses returns when each client was given a management token last, to the hour, by its id. One that never was is left out.
+func (s *Service) LastUses(ctx context.Context) (at map[string]time.Time, err error) {
+	at = map[string]time.Time{}
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		rows, err := clients.All(tx, storage.House)
+		for _, row := range rows {
+			if !row.Record.LastUsed.IsZero() {
+				at[row.Record.ID] = row.Record.LastUsed
+			}
+		}
+		return err
+	})
+	return at, err
+}
+
+// ChangeClient changes a client and returns it. What it can do no more, its tokens cannot either, from the next call on.
+//
+// Errors: ErrNoClient; ErrNewClient, which says what is wrong; ErrBeyondCaller, when the caller could not give what the client has
+// before or after; user.ErrUnknown for ActsAs.
+func (s *Service) ChangeClient(ctx context.Context, actor audit.Actor, id string, change ClientChange) (changed Client, err error) {
+	if change.IDTokenAlg != nil && *change.IDTokenAlg == string(rs256) {
+		if err := s.ensureKeys(ctx, actor, rs256); err != nil {
+			return Client{}, err
+		}
+	}
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		c, err := ruledBy(tx, actor, id)
+		if err != nil {
+			return err
+		}
+		change.apply(&c.Client)
+		if err := c.complete(); err != nil {
+			return err
+		}
+		if err := mayGive(tx, actor, c.Client); err != nil {
+			return err
+		}
+		if change.ActsAs != nil && !c.ActsAs.IsZero() {
+			if _, err := user.Get(tx, c.ActsAs); err != nil {
+				return err
+			}
+		}
+		changed = c.Client
+		return putClient(tx, actor, c, audit.ChangeClient)
+	})
+	return changed, err
+}
+
+// RotateSecret gives a client another secret and returns it: nobody can read it again. The secret before counts for overlap longer.
+// Without an overlap it ends at once, and so does every management token that was issued before.
+//
+// Errors: ErrNoClient; ErrOverlap; ErrBeyondCaller.
+func (s *Service) RotateSecret(ctx context.Context, actor audit.Actor, id string, overlap time.Duration) (secret string, err error) {
+	if overlap < 0 || overlap > MaxOverlap {
+		return "", ErrOverlap
+	}
+	secret = storage.NewID("", clientSecretLength)
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		c, err := ruledBy(tx, actor, id)
+		if err != nil {
+			return err
+		}
+		if c.SecretHash == "" {
+			return ErrNewClient.With("the client authenticates by its keys, and has no secret")
+		}
+		c.Former = c.SecretHash
+		c.FormerUntil = tx.Now().Add(overlap)
+		if overlap == 0 {
+			c.Former = ""
+			c.FormerUntil = time.Time{}
+			c.TokenVersion++
+		}
+		c.SecretHash = s.ring.Hash(secretPurpose, []byte(c.ID), []byte(secret))
+		return putClient(tx, actor, c, audit.ChangeClientSecret)
+	})
+	if err != nil {
+		return "", err
+	}
+	return secret, nil
+}
+
+// ruledBy reads a client that the actor may change: he could give all that it has.
+//
+// Errors: ErrNoClient; ErrBeyondCaller.
+func ruledBy(tx *storage.Tx, actor audit.Actor, id string) (*registered, error) {
+	c, err := client(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	return c, mayGive(tx, actor, c.Client)
+}
+
+// mayGive is mayAdd, and looks at the grants too: a client gives none that it lacks.
+//
+// Errors: ErrBeyondCaller.
+func mayGive(tx *storage.Tx, actor audit.Actor, c Client) error {
+	if err := mayAdd(actor, c); err != nil {
+		return err
+	}
+	own, isClient := strings.CutPrefix(actor.By(), "client:")
+	if !isClient {
+		return nil
+	}
+	caller, err := client(tx, own)
+	if errors.Is(err, ErrNoClient) {
+		return ErrBeyondCaller
+	}
+	if err != nil {
+		return err
+	}
+	for _, grant := range c.Grants {
+		if !slices.Contains(caller.Grants, grant) {
+			return ErrBeyondCaller.With("a client gives other clients no grant that it lacks: %s", grant)
+		}
+	}
+	return nil
+}
+
+// putClient writes a client that was changed, and records what was changed.
+func putClient(tx *storage.Tx, actor audit.Actor, c *registered, what audit.Word) error {
+	facts := c.facts()
+	facts[audit.FactChange] = what
+	return errors.Join(
+		clients.Put(tx, storage.House, c.ID, c),
+		audit.Record(tx, actor, audit.Event{Type: audit.TenantUpdate, Client: c.ID, Facts: facts}, audit.Detail{}),
+		audit.RecordCall(tx, actor, storage.House))
+}
+
+// matches reports whether a secret is the client's, or the one before while that counts. It compares both in any case.
+func (s *Service) matches(c *registered, id, secret string) bool {
+	former := s.decoy.SecretHash
+	if c.Former != "" && s.store.Now().Before(c.FormerUntil) {
+		former = c.Former
+	}
+	current := s.ring.Matches(c.SecretHash, secretPurpose, []byte(id), []byte(secret))
+	before := s.ring.Matches(former, secretPurpose, []byte(id), []byte(secret))
+	return current || before
+}

@@ -1,0 +1,68 @@
+package access
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/setting"
+)
+
+// ErrWeakens reports a policy that would become weaker than the caller may make it.
+var ErrWeakens = storage.NewError(storage.Denied, "this policy is weakened by the operator only")
+
+// strongest lists the values of policies from the strongest to the weakest.
+var strongest = map[string][]string{
+	"approval.presence":         {"number", "prefer-number", "tap"},
+	"enrollment.after_reset":    {"ticket", "open"},
+	"passkey.clone":             {"refuse", "accept"},
+	"passkey.user_verification": {"required", "preferred", "discouraged"},
+	"restore.dispute":           {"suspend", "tell"},
+	"restore.veto":              {"on", "alive", "off"},
+}
+
+// fewestDigits is how many digits a login should show at least.
+//
+// Source: NIST SP 800-63B-4 §3.1.3 (at least six decimal digits).
+const fewestDigits = 6
+
+// Weakens reports whether a policy would let in whom it keeps out now.
+func Weakens(name, from, to string) bool {
+	if order, ranked := strongest[name]; ranked {
+		return slices.Index(order, to) > slices.Index(order, from)
+	}
+	if name == "approval.digits" {
+		before, err := strconv.Atoi(from)
+		after, err2 := strconv.Atoi(to)
+		return err == nil && err2 == nil && after < before && after < fewestDigits
+	}
+	return false
+}
+
+// ChangePolicies sets several policies at once, all of them or none, and returns all policies. What would weaken one takes the operator.
+//
+// Errors: setting.ErrUnknown; setting.ErrValue; ErrWeakens; those of a policy's guard.
+func (s *Service) ChangePolicies(ctx context.Context, actor audit.Actor, values map[string]string) (list []setting.Info, err error) {
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			before, err := setting.Get(tx, name)
+			if err != nil {
+				return err
+			}
+			if Weakens(name, before.Value, values[name]) && !actor.IsOperator() {
+				return ErrWeakens.With("%s is weakened to %s by the operator only: tutela policy set %s %s", name, values[name], name, values[name])
+			}
+			if err := setPolicy(tx, actor, name, values[name], setting.Set); err != nil {
+				return err
+			}
+		}
+		if list, err = setting.List(tx); err != nil {
+			return err
+		}
+		return audit.RecordCall(tx, actor, storage.House)
+	})
+	return list, err
+}

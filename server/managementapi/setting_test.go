@@ -1,0 +1,45 @@
+package managementapi_test
+
+import (
+	"net/http"
+	"testing"
+)
+
+func TestPasskeySettings_EchoWhatWasSentAndShowAll(t *testing.T) {
+	h := newHouse(t)
+	const roaming = "/guardian/factors/webauthn-roaming/settings"
+	const platform = "/guardian/factors/webauthn-platform/settings"
+	fresh := `{"userVerification":"preferred","overrideRelyingParty":false}`
+	h.echoes("GET", roaming, "", fresh)
+	h.echoes("PUT", roaming, fresh, fresh)
+	h.echoes("GET", platform, "", `{"overrideRelyingParty":false}`)
+	h.echoes("PUT", platform, `{"overrideRelyingParty":false}`, `{"overrideRelyingParty":false}`)
+	h.echoes("PUT", roaming, `{"userVerification":"required"}`, `{"userVerification":"required"}`)
+	h.echoes("GET", roaming, "", `{"userVerification":"required","overrideRelyingParty":false}`)
+	set := `{"overrideRelyingParty":true,"relyingPartyIdentifier":"example.com"}`
+	h.echoes("PUT", platform, set, set)
+	h.echoes("GET", platform, "", set)
+	h.echoes("GET", roaming, "", `{"userVerification":"required","overrideRelyingParty":true,"relyingPartyIdentifier":"example.com"}`)
+	h.echoes("PUT", roaming, `{"overrideRelyingParty":true}`, `{"overrideRelyingParty":true}`) // keeps the domain
+	h.echoes("GET", roaming, "", `{"userVerification":"preferred","overrideRelyingParty":true,"relyingPartyIdentifier":"example.com"}`)
+	h.echoes("PUT", platform, `{}`, `{}`)
+	h.echoes("GET", roaming, "", fresh)
+	for _, bad := range []string{`{"userVerification":"sometimes"}`, `{"overrideRelyingParty":true}`, `{"overrideRelyingParty":true,"relyingPartyIdentifier":"no domain"}`, `[]`} {
+		h.call("PUT", roaming, bad).refused(http.StatusBadRequest, "invalid_body")
+	}
+}
+
+func TestMFAPush_AlwaysHasThreeMembers(t *testing.T) {
+	h := newHouse(t)
+	const path = "/prompts/mfa-push"
+	fresh := `{"app_name":null,"apple_app_link":null,"google_app_link":null}`
+	h.echoes("GET", path, "", fresh)
+	h.echoes("PATCH", path, fresh, fresh)
+	h.echoes("PATCH", path, `{}`, fresh)
+	h.echoes("PATCH", path, `{"app_name":"Hafenlicht"}`, `{"app_name":"Hafenlicht","apple_app_link":null,"google_app_link":null}`)
+	h.echoes("PATCH", path, `{"apple_app_link":"https://apps.apple.com/app/id1"}`, `{"app_name":"Hafenlicht","apple_app_link":"https://apps.apple.com/app/id1","google_app_link":null}`)
+	h.echoes("PATCH", path, `{"app_name":""}`, `{"app_name":null,"apple_app_link":"https://apps.apple.com/app/id1","google_app_link":null}`)
+	for _, bad := range []string{`{"apple_app_link":"javascript:alert(1)"}`, `{"google_app_link":"http://play.example.com"}`, `{"app_name":7}`} {
+		h.call("PATCH", path, bad).refused(http.StatusBadRequest, "invalid_body")
+	}
+}
