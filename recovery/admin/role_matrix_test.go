@@ -1,0 +1,194 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"tutela/device"
+	"tutela/device/otp"
+	"tutela/recovery"
+	"tutela/recovery/admin"
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
+)
+
+// change is a use case that changes how a user gets in, or who she is.
+type change struct {
+	least user.Role // the lowest role whose session may do it to a lower role
+	do    func(h *house, id string, actor audit.Actor) error
+}
+
+// enrollmentOf returns an enrollment of a user, which is made when she has none.
+func (h *house) enrollmentOf(id string) string {
+	h.t.Helper()
+	list, err := h.Admins.EnrollmentsOf(context.Background(), id)
+	must(h.t, err)
+	if len(list) > 0 {
+		return list[0].ID
+	}
+	return h.Enroll(id, storage.NewID("app", 6)).Enrolled.ID
+}
+
+// changes are all use cases of admins that change something of a user: TestRoleMatrix_KnowsEveryChange holds that.
+var changes = map[string]change{
+	"SetRole": {user.Owner, func(h *house, id string, a audit.Actor) error {
+		return h.Admins.SetRole(context.Background(), id, user.Viewer, a)
+	}},
+	"SetBlocked": {user.Admin, func(h *house, id string, a audit.Actor) error {
+		return h.Admins.SetBlocked(context.Background(), id, true, a)
+	}},
+	"ChangeUser": {user.Admin, func(h *house, id string, a audit.Actor) error {
+		email := storage.NewID("", 6) + "@example.com"
+		_, err := h.Admins.ChangeUser(context.Background(), id, admin.UserChange{Email: &email}, a)
+		return err
+	}},
+	"Suspend": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
+		return h.Admins.Suspend(context.Background(), h.enrollmentOf(id), a)
+	}},
+	"Resume": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
+		return h.Admins.Resume(context.Background(), h.enrollmentOf(id), a)
+	}},
+	"Unlock": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
+		return h.Admins.Unlock(context.Background(), id, a)
+	}},
+	"Regenerate": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
+		_, err := h.Admins.Regenerate(context.Background(), id, a)
+		return err
+	}},
+	"NewTicket": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
+		_, err := h.Admins.NewTicket(context.Background(), admin.TicketRequest{User: user.User{ID: id}, AllowMultiple: true}, a)
+		return err
+	}},
+	"Undelete": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
+		return passed(h.Admins.Undelete(context.Background(), id, "bkp_none", a))
+	}},
+	"CheckCaller": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
+		_, err := h.Admins.CheckCaller(context.Background(), id, "Help desk", "", a)
+		return passed(err)
+	}},
+	"Reset": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
+		_, err := h.Admins.Reset(context.Background(), id, recovery.ResetRequest{Reason: "x", DryRun: true}, a)
+		return err
+	}},
+	"ImportMethod": {user.Admin, func(h *house, id string, a audit.Actor) error {
+		_, err := h.Admins.ImportMethod(context.Background(), id, device.Imported{Secret: otp.NewSecret()}, a)
+		return err
+	}},
+	"RenameMethod": {user.Admin, func(h *house, id string, a audit.Actor) error {
+		_, err := h.Admins.RenameMethod(context.Background(), id, "push|"+h.enrollmentOf(id), "Work", a)
+		return passed(err)
+	}},
+	"ReplaceMethods": {user.Admin, func(h *house, id string, a audit.Actor) error {
+		_, err := h.Admins.ReplaceMethods(context.Background(), id, []admin.WantedMethod{{Import: device.Imported{Secret: otp.NewSecret()}}}, a)
+		return err
+	}},
+	"RemoveMethod": {user.Admin, func(h *house, id string, a audit.Actor) error {
+		return passed(h.Admins.RemoveMethod(context.Background(), id, "push|"+h.enrollmentOf(id), a))
+	}},
+	"RemoveType": {user.Admin, func(h *house, id string, a audit.Actor) error {
+		return h.Admins.RemoveType(context.Background(), id, device.TypeOTP, a)
+	}},
+	"RemoveAll": {user.Admin, func(h *house, id string, a audit.Actor) error {
+		return h.Admins.RemoveAll(context.Background(), id, a)
+	}},
+	"RemoveEnrollment": {user.Admin, func(h *house, id string, a audit.Actor) error {
+		return h.Admins.RemoveEnrollment(context.Background(), h.enrollmentOf(id), a)
+	}},
+	"Delete": {user.Admin, func(h *house, id string, a audit.Actor) error {
+		return h.Admins.Delete(context.Background(), id, a)
+	}},
+}
+
+// passed is what a use case says that the rule has let go on: that there is nothing to work on is none of the rule's.
+func passed(err error) error {
+	if err == nil || errors.Is(err, admin.ErrRefused) {
+		return err
+	}
+	return nil
+}
+
+// ranks are the roles, the lowest first.
+var ranks = []user.Role{user.NoRole, user.Viewer, user.Helpdesk, user.Admin, user.Owner}
+
+// Each change is tried by each role, by the operator and by programs, on a user, an admin, an owner and oneself.
+func TestRoleMatrix_EachChangeByEachRoleOnEachTarget(t *testing.T) {
+	if testing.Short() {
+		t.Skip("tries every change by everybody on everybody: run it without -short")
+	}
+	h := newHouse(t, ground.Options{})
+	h.person("another owner", user.Owner, false) // so that none is the last
+	for name, c := range changes {
+		for _, target := range ranks {
+			for _, who := range ranks {
+				id := storage.NewID("target-", 8)
+				h.person(id, target, false)
+				by := audit.ByAdmin(h.person(storage.NewID("who-", 8), who, false).UID, []string{admin.ScopeResetAdminMFA})
+				want := !c.least.Above(who) && who.Above(target)
+				h.try(fmt.Sprintf("%s by %q on %q", name, who, target), c, id, by, want)
+			}
+			h.tryPrograms(name, c, target)
+		}
+		for _, who := range ranks {
+			id := storage.NewID("self-", 8)
+			self := h.person(id, who, false)
+			h.try(fmt.Sprintf("%s by %q on himself", name, who), c, id, audit.ByAdmin(self.UID, []string{admin.ScopeResetAdminMFA}), false)
+		}
+	}
+}
+
+// tryPrograms tries a change by the operator and by clients, of a user with a role.
+func (h *house) tryPrograms(name string, c change, target user.Role) {
+	h.t.Helper()
+	guarded := !user.Admin.Above(target)
+	for who, may := range map[string]bool{
+		"operator": true,
+		"client":   !guarded && name != "SetRole",
+		"strong":   name != "SetRole",
+		"own":      false,
+		"behind":   false,
+		"user":     false,
+		"nobody":   false,
+	} {
+		id := storage.NewID("target-", 8)
+		u := h.person(id, target, false)
+		strong := []string{admin.ScopeResetAdminMFA}
+		actor := map[string]audit.Actor{
+			"operator": audit.ByOperator(0),
+			"client":   audit.ByClient("c", nil, storage.House),
+			"strong":   audit.ByClient("c", strong, storage.House),
+			"own":      audit.ByClient("c", strong, u.UID),
+			"behind":   audit.ByClient("c", strong, storage.House).WithBehind(u.UID),
+			"user":     audit.ByUser(),
+			"nobody":   {},
+		}[who]
+		h.try(fmt.Sprintf("%s by %s on %q", name, who, target), c, id, actor, may)
+	}
+}
+
+func (h *house) try(what string, c change, id string, actor audit.Actor, may bool) {
+	h.t.Helper()
+	err := c.do(h, id, actor)
+	if refused := errors.Is(err, admin.ErrRefused); refused == may || err != nil && !refused {
+		h.t.Errorf("%s: %v, may: %t", what, err, may)
+	}
+}
+
+// Whoever adds a use case that takes an actor says here who may do it to whom.
+func TestRoleMatrix_KnowsEveryChange(t *testing.T) {
+	service := reflect.TypeFor[*admin.Service]()
+	for i := range service.NumMethod() {
+		method := service.Method(i)
+		takesActor := false
+		for n := range method.Type.NumIn() {
+			takesActor = takesActor || method.Type.In(n) == reflect.TypeFor[audit.Actor]()
+		}
+		if _, known := changes[method.Name]; takesActor && !known && method.Name != "AddUser" {
+			t.Errorf("%s takes an actor: who may do it to whom? Say so in changes", method.Name)
+		}
+	}
+}
