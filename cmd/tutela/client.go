@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"strings"
@@ -56,14 +57,16 @@ type clientAddCmd struct {
 	WebOrigin   []string `name:"web-origin" sep:"none" placeholder:"ORIGIN" help:"Origin of its pages that call from a browser; repeatable."`
 	IDTokenAlg  string   `name:"id-token-alg" default:"ES256" enum:"ES256,RS256" placeholder:"ALG" help:"What signs its users' tokens: ES256 or RS256."`
 	Presence    string   `default:"" enum:",number,tap" placeholder:"number|tap" help:"tap: for a login system that cannot show digits. By default as the policy says."`
+	JWKS        string   `name:"jwks" placeholder:"FILE|JSON" help:"Its public keys, a JWK Set or one JWK: it signs a JWT (private_key_jwt) in place of a secret."`
 	ActsAs      string   `name:"acts-as" placeholder:"USER" help:"Id of the user for whom it makes management calls: nobody changes his own factors."`
 }
 
 // Help is the long help of "tutela client add".
 func (clientAddCmd) Help() string {
-	return `Prints {"client_id","client_secret"}. The secret is kept as a hash: it cannot be shown again.
+	return `Prints {"client_id","client_secret"}, with --jwks the client_id alone. The secret is kept as a hash: it cannot be shown again.
 
   tutela client add shop --scope openid                                    a login system
+  tutela client add idp --scope openid --jwks public-keys.json             one that signs, and has no secret
   tutela client add vpn --scope openid --presence tap                      one that cannot show digits
   tutela client add helpdesk --scope "read:users reset:mfa read:logs"      an admin's program
   tutela client add jobs --scope delete:users --grant client_credentials`
@@ -80,6 +83,10 @@ func (c *clientAddCmd) Run(ctx context.Context) error {
 		Presence:     device.Presence(c.Presence),
 		ActsAs:       c.ActsAs,
 	}
+	var err error
+	if added.Keys, err = c.keys(); err != nil {
+		return err
+	}
 	for _, scopes := range c.Scope {
 		added.Scopes = append(added.Scopes, strings.Fields(scopes)...)
 	}
@@ -90,6 +97,25 @@ func (c *clientAddCmd) Run(ctx context.Context) error {
 		}
 		return printLine(credentials)
 	})
+}
+
+// keys are the client's public keys, as they were given or as the file has them.
+func (c *clientAddCmd) keys() (json.RawMessage, error) {
+	given := []byte(strings.TrimSpace(c.JWKS))
+	if len(given) == 0 {
+		return nil, nil
+	}
+	if given[0] != '{' {
+		var err error
+		if given, err = os.ReadFile(string(given)); err != nil {
+			return nil, usageError{fmt.Errorf("read the client's keys: %w", err)}
+		}
+	}
+	keys, err := access.ParseClientKeys(given)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return keys, nil
 }
 
 type clientListCmd struct {

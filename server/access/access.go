@@ -100,6 +100,10 @@ func (s *Service) ManagementAudience() string { return s.public[0] + managementP
 const (
 	managementPath = "/api/v2/"
 	enrollmentPath = "/mfa/" // of an enrolment token
+
+	// Of assertions of clients.
+	tokenPath       = "/oauth/token"
+	backchannelPath = "/bc-authorize"
 )
 
 // isManagement reports whether audience is exactly the management audience of one of the public URLs.

@@ -3,6 +3,7 @@ package access
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -29,6 +30,7 @@ type Client struct {
 	IDTokenAlg   string          `json:"id_token_alg"`       // ES256 or RS256: signs its ID tokens and the access tokens of its users
 	Presence     device.Presence `json:"presence,omitempty"` // of its approvals: tap when it can show no number; empty: the policy decides
 	ActsAs       storage.UID     `json:"acts_as,omitzero"`   // the user for whom it makes management calls
+	Keys         json.RawMessage `json:"jwks,omitempty"`     // a JWK Set: it authenticates by a JWT that one of them has signed, and has no secret
 	Created      time.Time       `json:"created"`
 	Tokens       int             `json:"-"` // version of its management tokens, as Authenticate has read it
 }
@@ -70,7 +72,8 @@ const (
 
 // AddClient registers a client, and returns it with its secret, which nobody can read again. c has no ID and no Created.
 // IDTokenAlg is ES256 by default; for the first client with RS256, AddClient makes an RS256 key. Without Grants, a client
-// with the scope openid gets CIBA and the three MFA grants, and a client with a management scope gets client_credentials.
+// with the scope openid gets CIBA and the three MFA grants, and a client with a management scope gets client_credentials. A client
+// with Keys has no secret.
 //
 // Errors: ErrNewClient, which says what is wrong; ErrBeyondCaller when a client gives a scope that it lacks, or
 // anybody but an operator sets ActsAs or presence tap; user.ErrUnknown for ActsAs.
@@ -87,7 +90,9 @@ func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (a
 		}
 	}
 	c.ID = storage.NewID("", clientIDLength)
-	secret = storage.NewID("", clientSecretLength)
+	if len(c.Keys) == 0 {
+		secret = storage.NewID("", clientSecretLength)
+	}
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		if err := mayGive(tx, actor, c); err != nil {
 			return err
@@ -98,7 +103,10 @@ func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (a
 			}
 		}
 		c.Created = tx.Now().Truncate(time.Millisecond)
-		hash := s.ring.Hash(secretPurpose, []byte(c.ID), []byte(secret))
+		hash := ""
+		if secret != "" {
+			hash = s.ring.Hash(secretPurpose, []byte(c.ID), []byte(secret))
+		}
 		return errors.Join(
 			clients.Insert(tx, storage.House, c.ID, &registered{Client: c, SecretHash: hash}),
 			audit.Record(tx, actor, audit.Event{Type: audit.ClientAdded, Client: c.ID, Facts: c.facts()}, audit.Detail{}),
@@ -143,6 +151,13 @@ func (c *Client) complete() error {
 	}
 	if c.Presence != "" && c.Presence != device.PresenceNumber && c.Presence != device.PresenceTap {
 		return ErrNewClient.With("presence is number or tap, not %q", c.Presence)
+	}
+	if len(c.Keys) > 0 {
+		keys, err := ParseClientKeys(c.Keys)
+		if err != nil {
+			return err
+		}
+		c.Keys = keys
 	}
 	return c.completeURLs()
 }
@@ -229,6 +244,9 @@ func (c Client) facts() audit.Facts {
 	facts := audit.Facts{
 		audit.FactScope:      audit.Word(strings.Join(c.Scopes, " ")),
 		audit.FactIDTokenAlg: audit.Word(c.IDTokenAlg),
+	}
+	if len(c.Keys) > 0 {
+		facts[audit.FactMethod] = audit.MethodPrivateKey
 	}
 	if c.Presence != "" {
 		facts[audit.FactPresence] = audit.Word(c.Presence)
@@ -340,8 +358,8 @@ func (s *Service) Authenticate(ctx context.Context, id, secret string) (Client, 
 		found, err = s.caller(tx, id)
 		return err
 	})
-	known := err == nil
-	if errors.Is(err, ErrNoClient) {
+	known := err == nil && found.SecretHash != ""
+	if errors.Is(err, ErrNoClient) || err == nil && !known {
 		found = s.decoy
 		err = nil
 	}

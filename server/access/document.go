@@ -46,6 +46,7 @@ type discovery struct {
 	SubjectTypes        []string `json:"subject_types_supported"`
 	IDTokenAlgs         []string `json:"id_token_signing_alg_values_supported"`
 	AuthMethods         []string `json:"token_endpoint_auth_methods_supported"`
+	AssertionAlgs       []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 	Claims              []string `json:"claims_supported"`
 	DeliveryModes       []string `json:"backchannel_token_delivery_modes_supported"`
 	UserCode            bool     `json:"backchannel_user_code_parameter_supported"`
@@ -57,15 +58,16 @@ type discovery struct {
 func discoveryOf(public string) discovery {
 	return discovery{
 		Issuer:              public + "/",
-		TokenEndpoint:       public + "/oauth/token",
-		BackchannelEndpoint: public + "/bc-authorize",
+		TokenEndpoint:       public + tokenPath,
+		BackchannelEndpoint: public + backchannelPath,
 		JWKSURI:             public + "/.well-known/jwks.json",
 		ScopesSupported:     []string{ScopeOpenID},
 		ResponseTypes:       []string{},
 		GrantTypes:          []string{GrantCIBA, GrantClientCredentials, GrantOTP, GrantOOB, GrantRecoveryCode},
 		SubjectTypes:        []string{"public"},
 		IDTokenAlgs:         []string{string(es256), string(rs256)},
-		AuthMethods:         []string{"client_secret_basic", "client_secret_post"},
+		AuthMethods:         []string{"client_secret_basic", "client_secret_post", "private_key_jwt"},
+		AssertionAlgs:       AssertionAlgs(),
 		Claims:              []string{"iss", "sub", "aud", "iat", "exp", "auth_time", "amr"},
 		DeliveryModes:       []string{"poll"},
 	}

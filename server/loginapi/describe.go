@@ -47,7 +47,7 @@ var operations = []operation{
 		about:   "CIBA Core 1.0 §7, poll mode. number is to be shown to the person; delivery is push, pull or silent.",
 		parameters: []string{
 			"*scope", "*login_hint", "binding_message", "requested_expiry", "audience", "authorization_details",
-			"ip", "user_agent", "login_id", "client_id", "client_secret",
+			"ip", "user_agent", "login_id", "client_id", "client_secret", "client_assertion", "client_assertion_type",
 		},
 		answer: reflect.TypeFor[authorized](),
 		refuses: []error{
@@ -67,7 +67,7 @@ var operations = []operation{
 			"http://auth0.com/oauth/grant-type/mfa-recovery-code (mfa_token, recovery_code).",
 		parameters: []string{
 			"*grant_type", "auth_req_id", "wait", "mfa_token", "otp", "oob_code", "binding_code", "recovery_code", "audience", "scope",
-			"client_id", "client_secret",
+			"client_id", "client_secret", "client_assertion", "client_assertion_type",
 		},
 		answer: reflect.TypeFor[tokenResponse](),
 		refuses: []error{
@@ -85,7 +85,7 @@ var operations = []operation{
 		id:         "start-mfa",
 		summary:    "Begin a login that a grant satisfies",
 		about:      "The mfa_token counts only for the client that asked for it, for ten minutes.",
-		parameters: []string{"*user_id", "email", "name", "ticket", "ip", "user_agent", "client_id", "client_secret"},
+		parameters: []string{"*user_id", "email", "name", "ticket", "ip", "user_agent", "client_id", "client_secret", "client_assertion", "client_assertion_type"},
 		answer:     reflect.TypeFor[mfaStarted](),
 		refuses:    []error{user.ErrID, login.ErrBlocked, login.ErrTicketRequired},
 	},
@@ -94,7 +94,7 @@ var operations = []operation{
 		id:         "challenge-mfa",
 		summary:    "Ask for one of a user's factors",
 		about:      "challenge_type has one or more of oob and otp. number is to be shown to the person. The client's secret may be left out.",
-		parameters: []string{"*mfa_token", "challenge_type", "authenticator_id", "audience", "client_id", "client_secret"},
+		parameters: []string{"*mfa_token", "challenge_type", "authenticator_id", "audience", "client_id", "client_secret", "client_assertion", "client_assertion_type"},
 		answer:     reflect.TypeFor[challenged](),
 		refuses: []error{
 			login.ErrMFAToken, login.ErrMFATokenExpired, login.ErrGrant, login.ErrBlocked, login.ErrNoChallenge, login.ErrPresence,

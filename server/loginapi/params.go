@@ -23,9 +23,10 @@ import (
 
 // The bounds of parameters, in bytes.
 const (
-	maxShortBytes = 512
-	maxLongBytes  = 4096
-	anyBytes      = math.MaxInt // of what is clipped: the body has a bound
+	maxShortBytes     = 512
+	maxLongBytes      = 4096
+	maxAssertionBytes = 8 << 10
+	anyBytes          = math.MaxInt // of what is clipped: the body has a bound
 )
 
 // maxParameters bounds the parameters of a call, most of which we may not know. It is looked at first: the client is not
@@ -73,8 +74,14 @@ func (a *API) read(c *fiber.Ctx) (params, access.Client, error) {
 		return nil, client, a.charged(ctx, err)
 	}
 	named, secret, err := p.credentials()
+	assertion, errAssertion := p.assertion()
+	err = cmp.Or(err, errAssertion)
 	switch {
 	case err != nil:
+	case assertion != "" && (basic || secret != ""):
+		err = badRequest("the client authenticates in two ways at once")
+	case assertion != "":
+		client, err = a.byAssertion(ctx, named, assertion)
 	case !basic:
 		client, err = a.client(ctx, named, secret, false)
 	case secret != "":
@@ -93,7 +100,13 @@ func (a *API) readAnyhow(c *fiber.Ctx) (params, access.Client, error) {
 		return a.read(c)
 	}
 	p, err := parse(c)
-	return p, access.Client{}, a.charged(ctx, err)
+	if err != nil {
+		return nil, access.Client{}, a.charged(ctx, err)
+	}
+	if _, asserts := p["client_assertion"]; asserts {
+		return a.read(c)
+	}
+	return p, access.Client{}, nil
 }
 
 // chargedDomain is charged for an error of the domain that shows the caller to have no valid authorization.
@@ -291,6 +304,34 @@ func (a *API) client(ctx context.Context, id, secret string, basic bool) (access
 		refused.Header = map[string]string{fiber.HeaderWWWAuthenticate: `Basic realm="tutela"`}
 	}
 	return access.Client{}, refused
+}
+
+// byAssertion returns the client that has signed an assertion.
+//
+// Source: RFC 7521 §4.2.1 (invalid_client).
+func (a *API) byAssertion(ctx context.Context, id, assertion string) (access.Client, error) {
+	client, err := a.access.AuthenticateByAssertion(ctx, id, assertion)
+	if errors.Is(err, access.ErrClient) {
+		err = &server.Problem{Status: http.StatusUnauthorized, Code: "invalid_client", Message: server.Message(err)}
+	}
+	return client, err
+}
+
+// assertion returns a client's assertion (private_key_jwt); "" when there is none.
+func (p params) assertion() (string, error) {
+	assertion, err := p.text("client_assertion", maxAssertionBytes)
+	kind, errKind := p.text("client_assertion_type", maxShortBytes)
+	switch {
+	case cmp.Or(err, errKind) != nil:
+		return "", cmp.Or(err, errKind)
+	case assertion == "" && kind == "":
+		return "", nil
+	case assertion == "":
+		return "", badRequest("client_assertion is missing")
+	case kind != access.AssertionType:
+		return "", badRequest("client_assertion_type is " + access.AssertionType)
+	}
+	return assertion, nil
 }
 
 // credentials returns a client's id and secret, as far as they are parameters.

@@ -205,7 +205,7 @@ func TestDiscovery_DescribesWhatIsServed(t *testing.T) {
 		"grant_types_supported":                      []any{access.GrantCIBA, access.GrantClientCredentials, access.GrantOTP, access.GrantOOB, access.GrantRecoveryCode},
 		"id_token_signing_alg_values_supported":      []any{"ES256", "RS256"},
 		"backchannel_token_delivery_modes_supported": []any{"poll"},
-		"token_endpoint_auth_methods_supported":      []any{"client_secret_basic", "client_secret_post"},
+		"token_endpoint_auth_methods_supported":      []any{"client_secret_basic", "client_secret_post", "private_key_jwt"},
 	} {
 		if diff := cmp.Diff(value, a.body[name]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

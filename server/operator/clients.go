@@ -2,6 +2,7 @@ package operator
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -34,12 +35,13 @@ type NewClient struct {
 	IDTokenAlg   string          `json:"id_token_alg,omitempty"`
 	Presence     device.Presence `json:"presence,omitempty"`
 	ActsAs       string          `json:"acts_as,omitempty"` // a user's id
+	Keys         json.RawMessage `json:"jwks,omitempty"`
 }
 
 // Credentials are a new client's. The secret is shown here and nowhere else.
 type Credentials struct {
 	ClientID     string `json:"client_id"`
-	ClientSecret string `json:"client_secret"`
+	ClientSecret string `json:"client_secret,omitempty"` // none of a client with keys
 }
 
 func (l *Local) addClient(ctx context.Context, c NewClient) (Credentials, error) {
@@ -51,6 +53,7 @@ func (l *Local) addClient(ctx context.Context, c NewClient) (Credentials, error)
 		WebOrigins:   c.WebOrigins,
 		IDTokenAlg:   c.IDTokenAlg,
 		Presence:     c.Presence,
+		Keys:         c.Keys,
 	}
 	if c.ActsAs != "" {
 		u, err := l.Admins.ReadUser(ctx, c.ActsAs)

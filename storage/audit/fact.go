@@ -46,6 +46,9 @@ type Word string
 // Facts are what an event says beside its type.
 type Facts map[Fact]Word
 
+// MethodPrivateKey is how a client authenticates that has keys and no secret.
+const MethodPrivateKey Word = "private_key_jwt"
+
 // Why something happened.
 const (
 	WhyAdmin          Word = "admin"           // an enrollment was removed by an admin
