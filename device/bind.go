@@ -126,7 +126,12 @@ const maxEnrollments = 50
 // replace checks the user's other installations. An installation with the same key is a conflict; one on the same phone is
 // replaced. An enrollment that Left and has the same key is replaced too, or else it could come back beside the new one.
 // When there are too many, those that left longest ago make room: so a thief of tokens cannot fill the list.
+//
+// Whatever is bound, the browsers that the user had remembered are forgotten: she proves herself otherwise now.
 func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, successor string, actor audit.Actor) error {
+	if _, err := recovery.ForgetBrowsers(tx, uid); err != nil {
+		return err
+	}
 	set, err := All(tx, uid)
 	if err != nil {
 		return err

@@ -17,7 +17,8 @@ func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.Not
 	e.endPush()
 	forgotten := e.endPasskey(tx, uid)
 	tx.Wake(uid)
-	return errors.Join(forgotten, tellLast(tx, uid, e, notice), Put(tx, uid, e), forgetRetired(tx, uid), recovery.ForgetReplies(tx, uid))
+	_, err := recovery.ForgetBrowsers(tx, uid)
+	return errors.Join(err, forgotten, tellLast(tx, uid, e, notice), Put(tx, uid, e), forgetRetired(tx, uid), recovery.ForgetReplies(tx, uid))
 }
 
 // tellLast sends the last notice, if any, to the phone of an enrollment that ends. The phone can read no notice that comes
@@ -50,7 +51,8 @@ func SetStatus(tx *storage.Tx, uid storage.UID, e *Enrollment, is Status) error 
 	case Active:
 		e.spendToken()
 	case Suspended:
-		forgotten = recovery.ForgetRepliesOf(tx, uid, e.ID)
+		_, forgotten = recovery.ForgetBrowsers(tx, uid)
+		forgotten = errors.Join(forgotten, recovery.ForgetRepliesOf(tx, uid, e.ID))
 	}
 	e.Status = is
 	e.Changed = tx.Now()

@@ -80,14 +80,14 @@ func Remembered(tx *storage.Tx, uid storage.UID, key string, matches func(b *Bro
 		return nil, storage.ErrNotFound
 	}
 	if !tx.Now().Before(b.Proved.Add(overall)) || !tx.Now().Before(b.Used.Add(inactivity)) {
-		return nil, errors.Join(storage.ErrNotFound, browsers.Delete(tx, uid, key))
+		return nil, storage.ErrNotFound
 	}
 	b.Used = tx.Now()
 	return b, browsers.Put(tx, uid, key, b)
 }
 
 // ForgetBrowsers forgets all remembered browsers of a user, and reports whether there were any.
-func ForgetBrowsers(tx *storage.Tx, uid storage.UID) (any bool, err error) {
+func ForgetBrowsers(tx *storage.Tx, uid storage.UID) (had bool, err error) {
 	rows, err := browsers.All(tx, uid)
 	for _, row := range rows {
 		err = errors.Join(err, browsers.Delete(tx, uid, row.Key))

@@ -131,6 +131,7 @@ func (s *Service) issueCode(tx *storage.Tx, uid storage.UID, code Code, row save
 	return errors.Join(
 		codes.Put(tx, uid, theCode, &row),
 		ForgetReplies(tx, uid),
+		forgetBrowsers(tx, uid),
 	)
 }
 

@@ -54,7 +54,9 @@ func (s *Service) Dispute(ctx context.Context, p device.Proof, id string, actor 
 		e.Succession.Disputed = tx.Now()
 		e.Succession.Against = against
 		tx.Wake(p.UID)
+		_, err = recovery.ForgetBrowsers(tx, p.UID)
 		return errors.Join(
+			err,
 			device.Put(tx, p.UID, e),
 			s.markDisputed(tx, p.UID, e),
 			s.actOn(tx, p.UID, e, last, actor),

@@ -238,6 +238,23 @@ var slots = []slot{
 			return m.form("/mfa/start", "user_id", "otto", "ticket", proof)
 		},
 	},
+	{
+		route: "POST /mfa/start",
+		place: "remember_token",
+		takes: []string{"remember_token"},
+		offer: func(m *mounted, proof string) reply {
+			return m.form("/mfa/start", "user_id", "maria", "remember_token", proof)
+		},
+		// Any other is no token: the person is asked, as without one.
+		said: func(t *testing.T, what string, r reply) {
+			t.Helper()
+			if r.status != 200 || r.member("mfa_token") == "" || strings.Contains(string(r.body), "remembered") {
+				t.Errorf("%s: %d %s", what, r.status, r.body)
+			}
+		},
+		wants: func(r reply) bool { return r.member("result_token") != "" && r.member("mfa_token") == "" },
+		keeps: func([]string) []string { return nil }, // it begins a login
+	},
 	pageSlot("GET /mfa/enrollment"),
 	pageSlot("POST /mfa/enrollment/start"),
 	pageSlot("POST /mfa/enrollment/code"),

@@ -323,8 +323,9 @@ func (m *mounted) furnishEnrolment() {
 	list, err := m.phone.Approvals(m.t.Context(), 0, nil)
 	m.must(err)
 	m.must(m.phone.Approve(m.t.Context(), list[0], asked.member("number")))
-	tokens := m.ok(m.form("/oauth/token", append(audience, "grant_type", access.GrantOOB, "oob_code", asked.member("oob_code"))...))
+	tokens := m.ok(m.form("/oauth/token", append(audience, "grant_type", access.GrantOOB, "oob_code", asked.member("oob_code"), "remember", "true")...))
 	m.held["enrolment_token"] = tokens.member("access_token")
+	m.held["remember_token"] = tokens.member("remember_token")
 
 	m.newcomer = m.ok(m.form("/mfa/start", "user_id", "newcomer")).member("mfa_token")
 	made := m.ok(m.json("POST", "/mfa/associate", map[string]any{"authenticator_types": []string{"oob"}}, "Authorization", "Bearer "+m.newcomer))

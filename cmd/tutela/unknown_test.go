@@ -236,6 +236,13 @@ var repeatedCalls = []repeated{
 		code := codeOf(m.t, m.newURI())
 		return formed("/oauth/token", fixed("grant_type", access.GrantOTP, "mfa_token", m.newcomer, "otp", code))(m)
 	}},
+	{name: "log in by a remembered browser", prepare: formed("/mfa/start", func(m *mounted) []string {
+		return []string{"user_id", "maria", "remember_token", m.held["remember_token"]}
+	})},
+	{
+		name:    "forget the browsers",
+		prepare: sent("POST", "/api/v2/users/maria/multifactor/actions/invalidate-remember-browser", object(), bearer(managed)),
+	},
 	{name: "a management token", prepare: formed("/oauth/token", func(m *mounted) []string {
 		return []string{"grant_type", access.GrantClientCredentials, "audience", m.url + "/api/v2/"}
 	})},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -81,8 +82,9 @@ func denied(tx *storage.Tx, uid storage.UID, l *Login, notMe bool) error {
 	b.bucketOf(tx.Now(), from).cost(tx.Now(), most)
 	if notMe {
 		b.mute(tx.Now(), from)
+		_, err = recovery.ForgetBrowsers(tx, uid)
 	}
-	return b.put(tx, uid, l.Client)
+	return errors.Join(err, b.put(tx, uid, l.Client))
 }
 
 func (b *budget) mute(now time.Time, from string) {

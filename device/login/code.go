@@ -29,6 +29,7 @@ type MFAStart struct {
 	IP      string    // of the browser that logs in; empty: unknown
 	Agent   string    // of that browser
 	Ticket  string    // lets a new user set up where the policy asks for one; her enrolment spends it
+	Browser string    // the token of a browser that is remembered, or ""
 	Actor   audit.Actor
 }
 
@@ -42,6 +43,8 @@ type MFAStarted struct {
 	AskCode bool            // the recovery code is asked for: of whoever has one, and of whoever has nothing else
 	Created bool            // StartMFA has made the user
 	Enroll  []device.Factor // what a new user may enrol; nothing for any other
+
+	Remembered *Remembered // a login that needs nothing: there is no mfa_token
 }
 
 // StartMFA begins a login that a grant will satisfy. It makes the user when no user has that id.
@@ -51,6 +54,7 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 	random := storage.NewUID()
 	var started MFAStarted
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		started = MFAStarted{}
 		_, err := user.Find(tx, start.User.ID)
 		started.Created = errors.Is(err, user.ErrUnknown)
 		u, err := user.Ensure(tx, start.User)
@@ -68,6 +72,9 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 			return err
 		}
 		if err := started.requirements(tx, u.UID, set); err != nil {
+			return err
+		}
+		if started.Remembered, err = s.remembered(tx, u, start, started.State); err != nil || started.Remembered != nil {
 			return err
 		}
 		ticket, err := s.devices.TicketKey(tx, u.UID, start.Ticket)

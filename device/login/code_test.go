@@ -253,6 +253,10 @@ func TestReset_LeavesNothingOfTheUsersMFA(t *testing.T) {
 		o, err := h.redeem(token, p.Enrolled.RecoveryCode)
 		must(h.t, err)
 		h.begin(req) // the code gave the push budget back
+		remembering := h.by("bank", h.startMFA("ada").Token)
+		remembering.Remember = true
+		_, err = h.RedeemOTP(ctx, remembering, p.OTP(0))
+		must(h.t, err)
 		named := p.enrollment().PushAddress()
 		h.update(func(tx *storage.Tx) error {
 			said := device.Said{Gone: true, AsOf: tx.Now(), Why: "Unregistered"}

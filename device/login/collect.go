@@ -14,6 +14,8 @@ type Outcome struct {
 	Login   Login
 	Decided time.Time // when it was decided, in the store's time
 
+	Remember string // the token of the browser, when it is to be remembered
+
 	EnrolUntil time.Time // until when an enrolment token counts that comes with it, in the store's time; zero: none comes
 }
 

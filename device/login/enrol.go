@@ -25,10 +25,11 @@ type Pass struct {
 
 // Grant is what a client redeems at the token endpoint.
 type Grant struct {
-	Client string // that redeems it
-	Pass   Pass
-	Enrols bool // it asks for an enrolment token
-	Actor  audit.Actor
+	Client   string // that redeems it
+	Pass     Pass
+	Enrols   bool // it asks for an enrolment token
+	Remember bool // it asks to remember the browser
+	Actor    audit.Actor
 }
 
 // check returns an error unless the pass is the client's own.

@@ -39,6 +39,9 @@ func (s *Service) RedeemOOB(ctx context.Context, g Grant, oobCode string) (Outco
 			return err
 		}
 		o, err = s.collectOOB(tx, g, found)
+		if err == nil && !g.Pass.Enrols {
+			o.Remember, err = s.remember(tx, g, found.login)
+		}
 		return err
 	})
 	return o, err

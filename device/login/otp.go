@@ -40,7 +40,9 @@ func (s *Service) RedeemOTP(ctx context.Context, g Grant, typed string) (Outcome
 			return err
 		}
 		if l.Record.State != Pending {
-			o, err = s.otpBefore(tx, l, code)
+			if o, err = s.otpBefore(tx, l, code); err == nil {
+				o.Remember, err = s.remember(tx, g, l)
+			}
 			return err
 		}
 		l.Record.Collected = tx.Now() // the grant itself collects it
@@ -50,8 +52,11 @@ func (s *Service) RedeemOTP(ctx context.Context, g Grant, typed string) (Outcome
 		if err := s.tryOTP(tx, l, code, typo, g.Actor); err != nil {
 			return err
 		}
-		o, err = completed(tx, l)
+		if o, err = completed(tx, l); err != nil {
+			return err
+		}
 		o.EnrolUntil = l.Record.EnrolUntil
+		o.Remember, err = s.remember(tx, g, l)
 		return err
 	})
 	return o, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -59,6 +60,10 @@ func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Act
 			change(u)
 			return nil
 		})
+		if action == Block {
+			_, forgotten := recovery.ForgetBrowsers(tx, target.UID)
+			err = errors.Join(err, forgotten)
+		}
 		tx.Wake(target.UID) // who waits for a login of the user looks again
 		e := audit.Event{Type: audit.ManagementCall, UID: target.UID, Facts: facts}
 		return errors.Join(err, audit.RecordAccount(tx, actor, e, audit.Detail{}))

@@ -144,5 +144,8 @@ func recordBlock(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 	if u.Blocked {
 		facts[audit.FactCall] = audit.CallBlock
 	}
+	if _, err := recovery.ForgetBrowsers(tx, u.UID); err != nil {
+		return err
+	}
 	return audit.RecordAccount(tx, actor, audit.Event{Type: audit.ManagementCall, UID: u.UID, Facts: facts}, audit.Detail{})
 }

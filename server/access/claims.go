@@ -57,7 +57,7 @@ type resultClaims struct {
 
 	AuthTime int64    `json:"auth_time"`
 	AMR      []string `json:"amr"`
-	TxID     string   `json:"txid"`
+	TxID     string   `json:"txid,omitempty"` // none of a login of a remembered browser
 	ID       string   `json:"jti"`
 }
 

@@ -33,6 +33,7 @@ var Kinds = append([]Kind{
 	{Name: "restore_handle"},
 	{Name: "auth_req_id"},
 	{Name: "oob_code"},
+	{Name: "remember_token"},
 }, ringKinds()...)
 
 // ringKinds are the kinds of the keyring, named by their typ.

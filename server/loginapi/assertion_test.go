@@ -68,7 +68,9 @@ func TestAssertion_IsRefusedAsAWrongSecretIs(t *testing.T) {
 	c, sign := h.signer("openid")
 	other := h.client("openid")
 	used := sign()
-	ask := func(pairs ...string) answer { return h.form("/bc-authorize", append(pairs, "scope", "openid", "login_hint", "maria")...) }
+	ask := func(pairs ...string) answer {
+		return h.form("/bc-authorize", append(pairs, "scope", "openid", "login_hint", "maria")...)
+	}
 	want(t, ask(asserted(used)...), 200, "")
 	wantError(t, ask(asserted(used)...), 401, "invalid_client", "the client assertion was used before: sign another, with a jti of its own")
 	wantError(t, ask(asserted("x")...), 401, "invalid_client", "the client is unknown, or its secret is wrong")

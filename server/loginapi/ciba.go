@@ -223,6 +223,7 @@ type tokenResponse struct {
 	Scope        string          `json:"scope"` // always there: left out it would mean what was requested (RFC 6749 §5.1)
 	Details      json.RawMessage `json:"authorization_details,omitempty"`
 	RecoveryCode string          `json:"recovery_code,omitempty"`
+	Remember     string          `json:"remember_token,omitempty"`
 }
 
 // collect is the CIBA grant. A call that waits is run again after each wake, so the client is known to be there still when
@@ -309,6 +310,7 @@ func (a *API) makeTokens(c *fiber.Ctx, client access.Client, o login.Outcome, re
 		ExpiresIn: int(access.TokenLife.Seconds()),
 		Scope:     joined(granted),
 		Details:   o.Login.Details,
+		Remember:  o.Remember,
 	}
 	err := a.accessToken(ctx, client, o, l, req, &response)
 	if err != nil {

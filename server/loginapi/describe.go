@@ -66,7 +66,7 @@ var operations = []operation{
 			"http://auth0.com/oauth/grant-type/mfa-otp (mfa_token, otp), http://auth0.com/oauth/grant-type/mfa-oob (mfa_token, oob_code), " +
 			"http://auth0.com/oauth/grant-type/mfa-recovery-code (mfa_token, recovery_code).",
 		parameters: []string{
-			"*grant_type", "auth_req_id", "wait", "mfa_token", "otp", "oob_code", "binding_code", "recovery_code", "audience", "scope",
+			"*grant_type", "auth_req_id", "wait", "mfa_token", "otp", "oob_code", "binding_code", "recovery_code", "audience", "scope", "remember",
 			"client_id", "client_secret", "client_assertion", "client_assertion_type",
 		},
 		answer: reflect.TypeFor[tokenResponse](),
@@ -85,7 +85,7 @@ var operations = []operation{
 		id:         "start-mfa",
 		summary:    "Begin a login that a grant satisfies",
 		about:      "The mfa_token counts only for the client that asked for it, for ten minutes.",
-		parameters: []string{"*user_id", "email", "name", "ticket", "ip", "user_agent", "client_id", "client_secret", "client_assertion", "client_assertion_type"},
+		parameters: []string{"*user_id", "email", "name", "ticket", "remember_token", "ip", "user_agent", "client_id", "client_secret", "client_assertion", "client_assertion_type"},
 		answer:     reflect.TypeFor[mfaStarted](),
 		refuses:    []error{user.ErrID, login.ErrBlocked, login.ErrTicketRequired},
 	},
@@ -232,15 +232,18 @@ var (
 	formTypes = map[string]*huma.Schema{
 		"requested_expiry":      {Type: huma.TypeString, Description: "Seconds, from 1 to 300."},
 		"wait":                  {Type: huma.TypeString, Description: "Seconds, from 0 to 60."},
+		"remember":              {Type: huma.TypeString, Enum: []any{"true", "false"}, Description: "Whether the browser is to be remembered."},
 		"authorization_details": {Type: huma.TypeString, Description: "JSON text: an array of objects with a type (RFC 9396)."},
 	}
 	jsonTypes = map[string]*huma.Schema{
 		"requested_expiry":      {OneOf: numberOrDigits, Description: "Seconds, from 1 to 300."},
 		"wait":                  {OneOf: numberOrDigits, Description: "Seconds, from 0 to 60."},
+		"remember":              {OneOf: trueOrText, Description: "Whether the browser is to be remembered."},
 		"authenticator_types":   {OneOf: textsOrText, Description: "One of otp and oob."},
 		"oob_channels":          {OneOf: textsOrText, Description: "auth0, for an app on a phone."},
 		"authorization_details": {OneOf: detailsOrText, Description: "An array of objects with a type (RFC 9396), or its JSON text."},
 	}
+	trueOrText     = []*huma.Schema{{Type: huma.TypeBoolean}, {Type: huma.TypeString, Enum: []any{"true", "false"}}}
 	textsOrText    = []*huma.Schema{{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}}, {Type: huma.TypeString}}
 	numberOrDigits = []*huma.Schema{{Type: huma.TypeInteger}, {Type: huma.TypeString}}
 	detailsOrText  = []*huma.Schema{{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeObject}}, {Type: huma.TypeString}}

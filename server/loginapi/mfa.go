@@ -20,9 +20,12 @@ type factor struct {
 
 // mfaStarted is the answer of POST /mfa/start.
 type mfaStarted struct {
-	Token        string       `json:"mfa_token"`
+	Token        string       `json:"mfa_token,omitempty"`
 	Requirements requirements `json:"mfa_requirements"`
 	Created      bool         `json:"created,omitempty"` // the user was not known: an id may be mistyped
+
+	Remembered bool   `json:"remembered,omitempty"` // the browser is: nothing is asked, and there is no mfa_token
+	Result     string `json:"result_token,omitempty"`
 }
 
 // startMFA begins a login that a grant is to satisfy. The client needs no grant of its own for it.
@@ -52,9 +55,15 @@ func (a *API) startMFA(c *fiber.Ctx) error {
 	if start.Ticket, err = p.text("ticket", maxShortBytes); err != nil {
 		return err
 	}
+	if start.Browser, err = p.text("remember_token", maxLongBytes); err != nil {
+		return err
+	}
 	started, err := a.logins.StartMFA(c.UserContext(), start)
 	if err != nil {
 		return err
+	}
+	if started.Remembered != nil {
+		return a.remembered(c, client, *started.Remembered)
 	}
 	return c.JSON(mfaStarted{Token: started.Token, Requirements: required(started), Created: started.Created})
 }
@@ -81,6 +90,20 @@ func required(s login.MFAStarted) requirements {
 	return r
 }
 
+// remembered answers a login of a remembered browser, with what was proven when it was remembered.
+func (a *API) remembered(c *fiber.Ctx, client access.Client, r login.Remembered) error {
+	l := access.Login{
+		UserID: r.UserID,
+		AMR:    []string{"mfa", string(r.Method)},
+		At:     a.store.Wall().Add(r.Proved.Sub(a.store.Now())),
+	}
+	token, err := a.access.ResultToken(c.UserContext(), client, l, "", login.ResultLife)
+	if err != nil {
+		return err
+	}
+	return c.JSON(mfaStarted{Remembered: true, Result: token})
+}
+
 // mfaGrant is what the MFA grants have in common.
 type mfaGrant struct {
 	grant   login.Grant
@@ -104,6 +127,9 @@ func (a *API) readMFAGrant(c *fiber.Ctx, p params, client access.Client, codePar
 		return g, err
 	}
 	if g.request.scopes, err = p.scopes(); err != nil {
+		return g, err
+	}
+	if g.grant.Remember, err = p.boolean("remember"); err != nil {
 		return g, err
 	}
 	g.request.enrols = access.EnrolmentScopes(g.request.scopes)

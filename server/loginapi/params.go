@@ -285,6 +285,17 @@ func (p params) number(name string, fallback, low, high int) (int, error) {
 	return int(n), nil
 }
 
+// boolean returns a parameter that is true or false, as JSON has it or as text; false when it is not there.
+func (p params) boolean(name string) (bool, error) {
+	switch string(p[name]) {
+	case "", "false", `"false"`:
+		return false, nil
+	case "true", `"true"`:
+		return true, nil
+	}
+	return false, badRequest(name + " is true or false")
+}
+
 // scopes returns the requested scopes; none when there is no scope parameter.
 func (p params) scopes() ([]string, error) {
 	s, err := p.text("scope", maxLongBytes)

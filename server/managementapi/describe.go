@@ -101,6 +101,7 @@ var refusals = map[audit.Word][]error{
 
 	audit.CallGetGuardianPolicies: {},
 	audit.CallSetGuardianPolicies: {},
+	audit.CallForgetBrowsers:      {user.ErrUnknown, admin.ErrRefused},
 }
 
 // refusalsOf returns how a call refuses, as its callers are told.

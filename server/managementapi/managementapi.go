@@ -67,6 +67,7 @@ func Mount(s *server.Server, services Services) {
 	a.mountCallers()
 	a.mountHeld()
 	a.mountCodes()
+	a.mountBrowsers()
 	a.mountBackups()
 	a.mountFactors()
 	a.mountProviders()

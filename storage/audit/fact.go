@@ -49,6 +49,9 @@ type Facts map[Fact]Word
 // MethodPrivateKey is how a client authenticates that has keys and no secret.
 const MethodPrivateKey Word = "private_key_jwt"
 
+// MethodRemembered is what has satisfied a login of a browser that was remembered.
+const MethodRemembered Word = "remembered"
+
 // Why something happened.
 const (
 	WhyAdmin          Word = "admin"           // an enrollment was removed by an admin
@@ -172,6 +175,7 @@ const (
 	CallDeleteMethods        Word = "delete_authentication_methods"
 	CallDeleteProvider       Word = "delete_multifactor_provider"
 	CallDeleteUser           Word = "delete_user"
+	CallForgetBrowsers       Word = "invalidate_remember_browser"
 	CallGetBackups           Word = "get_user_backups"
 	CallGetBlocks            Word = "get_user_blocks"
 	CallGetBlocksBy          Word = "get_user_blocks_by_identifier"
