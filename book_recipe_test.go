@@ -17,7 +17,7 @@ func TestBook_PagesQuoteTheProgramsThatAreRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := quoted.FindAllStringSubmatch(string(page), -1)
-	if len(found) != 2 {
+	if len(found) != 3 {
 		t.Errorf("the page quotes %d programs", len(found))
 	}
 	for _, quote := range found {

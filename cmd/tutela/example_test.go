@@ -197,6 +197,7 @@ func (e example) approved(m *mounted, p *phone.Phone, user string, yes bool) (ou
 	e.t.Helper()
 	run := exec.CommandContext(e.t.Context(), e.program[0], append(e.program[1:len(e.program):len(e.program)], user)...)
 	run.Dir = e.folder
+	run.Env = append(os.Environ(), e.env...)
 	out, err := run.StdoutPipe()
 	m.must(err)
 	var complaints strings.Builder

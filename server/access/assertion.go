@@ -253,7 +253,7 @@ func (s *Service) checkAssertion(c assertionClaims) (until time.Time, err error)
 //
 // Source: RFC 7519 §2.
 func instantOf(seconds float64) time.Time {
-	const most = 1e11                         // in the year 5138
+	const most = 1e11                      // in the year 5138
 	if seconds > -most && seconds < most { // so NaN is out of bounds too
 		return time.Unix(int64(seconds), 0)
 	}
