@@ -397,7 +397,7 @@ func TestEnrolmentToken_ByNumberIsNamedWhenThePhoneIsAsked(t *testing.T) {
 	if plain.text("oob_code") == named.text("oob_code") {
 		t.Fatal("the phone is asked for a login, and gives a token to enrol")
 	}
-	if asked := p.approvals(); len(asked) != 1 || asked[0].BindingMessage != "Add a new phone to your account" {
+	if asked := p.approvals(); len(asked) != 1 || asked[0].BindingMessage != "Add a new phone to your account" || asked[0].Purpose != "add_device" {
 		t.Errorf("the phone is asked %+v", asked)
 	}
 	p.approve(named)
