@@ -82,10 +82,15 @@ func TestLoginClients_WorkAsTheyAre(t *testing.T) {
 	private, public := clientKey(t)
 	tap := m.loginClient(access.Client{Name: "tap", Scopes: []string{"openid"}, Presence: device.PresenceTap})
 	config, err := json.Marshal(map[string]any{
-		"domain":       m.domain(),
-		"tap":          tap,
-		"number":       m.loginClient(access.Client{Name: "number", Scopes: []string{"openid"}}),
-		"signer":       m.loginClient(access.Client{Name: "signer", Scopes: []string{"openid"}, Presence: device.PresenceTap, Keys: public}),
+		"domain": m.domain(),
+		"tap":    tap,
+		"number": m.loginClient(access.Client{Name: "number", Scopes: []string{"openid"}}),
+		"signer": m.loginClient(access.Client{
+			Name:     "signer",
+			Scopes:   []string{"openid"},
+			Presence: device.PresenceTap,
+			Keys:     public,
+		}),
 		"admin":        map[string]string{"id": m.client.id, "secret": m.client.secret},
 		"pem":          private,
 		"user":         "zoe",

@@ -90,7 +90,12 @@ func (e *enrolling) byNumber(r *rapid.T) {
 		r.Skip("no phone answers")
 	}
 	g := e.start()
-	asked, err := e.h.Challenge(context.Background(), login.Challenge{Pass: g.Pass, Push: true, ToEnroll: true, Only: p.Enrolled.ID})
+	asked, err := e.h.Challenge(context.Background(), login.Challenge{
+		Pass:     g.Pass,
+		Push:     true,
+		ToEnroll: true,
+		Only:     p.Enrolled.ID,
+	})
 	if errors.Is(err, login.ErrTooMany) {
 		r.Skip("too many in a minute")
 	}

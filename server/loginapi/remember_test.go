@@ -116,7 +116,10 @@ func TestRemember_EndsWithItsTimes(t *testing.T) {
 
 func TestRemember_EndsWithWhateverChangesHowSheProvesHerself(t *testing.T) {
 	for name, end := range map[string]func(h *house, c client, p *phone){
-		"a reset": func(h *house, _ client, _ *phone) { h.Reset("maria"); h.enroll("maria") },
+		"a reset": func(h *house, _ client, _ *phone) {
+			h.Reset("maria")
+			h.enroll("maria")
+		},
 		"a recovery code": func(h *house, c client, p *phone) {
 			want(h.t, h.redeem(c, h.started(c, "maria"), p.RecoveryCode), 200, "")
 		},
@@ -131,8 +134,14 @@ func TestRemember_EndsWithWhateverChangesHowSheProvesHerself(t *testing.T) {
 			h.must(h.Admins.SetBlocked(h.t.Context(), "maria", true, audit.ByOperator(0)))
 			h.must(h.Admins.SetBlocked(h.t.Context(), "maria", false, audit.ByOperator(0)))
 		},
-		"it was not her": func(h *house, c client, p *phone) { h.asked(c); p.deny("not_me") },
-		"somebody hacks": func(h *house, c client, p *phone) { h.asked(c); p.deny("hack") },
+		"it was not her": func(h *house, c client, p *phone) {
+			h.asked(c)
+			p.deny("not_me")
+		},
+		"somebody hacks": func(h *house, c client, p *phone) {
+			h.asked(c)
+			p.deny("hack")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)
