@@ -1,0 +1,139 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"tutela/storage"
+)
+
+// commit sends what a transaction writes and its COMMIT in one journey.
+//
+// Errors: *againError, when nothing was kept; Unavailable; [storage.ErrOutcomeUnknown].
+func (e *Engine) commit(ctx context.Context, r *reader, ws *storage.WriteSet) error {
+	w := writing{number: rand.Int64()} //nolint:gosec // tells transactions apart, and guards nothing
+	_ = ws.Each(func(key string, value []byte) error {
+		if value == nil {
+			w.deleted = append(w.deleted, []byte(key))
+			return nil
+		}
+		w.keys = append(w.keys, []byte(key))
+		w.values = append(w.values, value)
+		return nil
+	})
+	if err := w.check(); err != nil {
+		return err
+	}
+	before := unsyncedOf(r.conn.PgConn()).n.Load()
+	err := w.send(ctx, r)
+	if err == nil && unsyncedOf(r.conn.PgConn()).n.Load() != before {
+		return unknown(errors.New("the synchronous standby has not confirmed it"))
+	}
+	if err == nil {
+		return nil
+	}
+	// An answer with an error that leaves the connection standing says that it was undone. Else nothing is known.
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) && !isLost(err) {
+		if isConflict(err) {
+			return &againError{err}
+		}
+		return unavailable(err)
+	}
+	return e.lookUp(r.conn, w, err)
+}
+
+// writing is what a transaction writes.
+type writing struct {
+	number  int64 // that its rows bear
+	keys    [][]byte
+	values  [][]byte
+	deleted [][]byte
+}
+
+// check refuses what no engine takes.
+func (w writing) check() error {
+	for _, keys := range [][][]byte{w.keys, w.deleted} {
+		for _, key := range keys {
+			if len(key) == 0 || len(key) > storage.MaxKeyBytes {
+				return fmt.Errorf("a key of %d bytes: keys have 1 to %d", len(key), storage.MaxKeyBytes)
+			}
+		}
+	}
+	return nil
+}
+
+func (w writing) send(ctx context.Context, r *reader) error {
+	batch := new(pgx.Batch)
+	if !r.begun {
+		batch.Queue(r.start)
+	}
+	if len(w.deleted) > 0 {
+		batch.Queue(deleteAll, w.deleted)
+	}
+	if len(w.keys) > 0 {
+		batch.Queue(putAll, w.keys, w.values, w.number)
+	}
+	batch.Queue(commit)
+	answers := r.conn.SendBatch(ctx, batch)
+	for range batch.Len() {
+		if _, err := answers.Exec(); err != nil {
+			_ = answers.Close()
+			return err
+		}
+	}
+	return answers.Close()
+}
+
+// unknown is [storage.ErrOutcomeUnknown] with its cause, which is for the log.
+func unknown(cause error) error { return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, cause) }
+
+// lookUp finds out what became of a COMMIT whose answer was lost: a row that bears the transaction's number is there only when
+// it was kept. It asks when the old connection's process is gone, or the server is another.
+//
+// Errors: [storage.ErrOutcomeUnknown], when no row bears it: later ones may have taken its place.
+func (e *Engine) lookUp(lost *pgx.Conn, w writing, cause error) error {
+	pid := lost.PgConn().PID()
+	ctx, cancel := context.WithTimeout(context.Background(), e.options.Patience)
+	defer cancel()
+	closing, stop := context.WithTimeout(ctx, time.Second)
+	_ = lost.Close(closing)
+	stop()
+	for attempt := 0; ; attempt++ {
+		kept, over, err := e.wasKept(ctx, pid, w)
+		if err == nil && kept {
+			return nil
+		}
+		if err == nil && over || !pause(ctx, attempt+5) {
+			return unknown(cause)
+		}
+	}
+}
+
+// wasKept looks for rows that bear the number. over says that it will not be kept any more.
+func (e *Engine) wasKept(ctx context.Context, pid uint32, w writing) (kept, over bool, err error) {
+	conn, err := e.pool.Acquire(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	defer release(conn)
+	var alive int
+	if err := conn.QueryRow(ctx, `select count(*) from pg_stat_activity where pid = $1 and application_name = current_setting('application_name')`, int64(pid)).Scan(&alive); err != nil {
+		return false, false, err
+	}
+	if alive > 0 {
+		_, err := conn.Exec(ctx, `select pg_terminate_backend($1)`, int32(pid)) //nolint:gosec // process numbers are small
+		return false, false, err
+	}
+	var n int
+	if err := conn.QueryRow(ctx, writtenBy, w.keys, w.number).Scan(&n); err != nil {
+		return false, false, err
+	}
+	return n > 0, true, nil
+}

@@ -1,0 +1,187 @@
+// Package postgres is the engine for installations that outgrow one machine: one table of keys and values in a PostgreSQL
+// database, which several servers share.
+//
+// What always holds, and who keeps it so:
+//
+//   - A transaction is alone: it runs at isolation level SERIALIZABLE, and is run again when the database finds that it was
+//     not ([Engine.Update]). An error of a closure counts only when what the closure has read was serializable: so its
+//     transaction is committed too, without its writes.
+//   - Acknowledged means committed, and on the synchronous standby where there is one: a COMMIT that did not wait for it
+//     is no success (commit.go).
+//   - Nothing is done twice. A transaction is run again only when it is certain that nothing of it was kept. Where the
+//     connection broke while COMMIT was on its way, the rows themselves are asked: each bears a number of the transaction
+//     that wrote it. What they cannot tell is [storage.ErrOutcomeUnknown].
+//   - An old primary that comes back is not written to: a server remembers the highest timeline that it has seen
+//     (connect.go).
+//
+// The SQL is of the part that CockroachDB and YugabyteDB document too: one table, found by its primary key alone.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"tutela/storage"
+	"tutela/storage/meter"
+)
+
+// Options says how to open a database. The zero value is right for production.
+type Options struct {
+	Logger *slog.Logger // default: slog.Default()
+	Meter  *meter.Set   // what is counted of this server; nil: nothing is
+
+	// Patience is how long a call tries before it is Unavailable: for a connection, and for a transaction that others
+	// are in the way of. Default: 10 s.
+	Patience time.Duration
+}
+
+// Engine is an open database: a [storage.Engine]. Safe for concurrent use.
+type Engine struct {
+	pool     *pgxpool.Pool
+	options  Options
+	timeline atomic.Int64 // the highest that was seen
+
+	// turn lets one that has failed often run alone among those of this server: it is held to write then, and to read by
+	// all others.
+	turn sync.RWMutex
+
+	mu      sync.Mutex
+	closed  bool           // guarded by mu
+	calls   sync.WaitGroup // those that were taken up; added to under mu
+	retries atomic.Int64   // transactions that were run again, since others were in the way
+}
+
+var errClosed = storage.ErrUnavailable.With("the store is closed")
+
+// Open connects to the database that url names, and makes the table in an empty one. url is a connection string of libpq, as a
+// URL or as words: postgres://user@host1,host2/tutela?target_session_attrs=read-write. What it leaves out comes from the
+// environment (PGHOST, PGPASSWORD, PGPASSFILE …).
+//
+// Errors: [ErrURL]; Unavailable, when no server answers.
+func Open(ctx context.Context, url string, o Options) (*Engine, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Patience == 0 {
+		o.Patience = 10 * time.Second
+	}
+	e := &Engine{options: o}
+	config, err := e.config(url)
+	if err != nil {
+		return nil, err
+	}
+	if e.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return nil, unavailable(err)
+	}
+	if err := e.prepare(ctx); err != nil {
+		e.pool.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// schema is run by each server that opens the database: it changes nothing where it is there.
+//
+// v is bytea, not jsonb, which takes no U+0000. w is the number of the transaction that wrote the row.
+var schema = []string{
+	`create table if not exists tutela_kv (k bytea primary key, v bytea not null, w bigint not null)`,
+	`create table if not exists tutela_engine (name text primary key, value bigint not null)`,
+	`insert into tutela_engine (name, value) values ('layout', 1) on conflict (name) do nothing`,
+	`insert into tutela_engine (name, value) values ('timeline', 0) on conflict (name) do nothing`,
+}
+
+// layout is the newest form of the tables that this program knows.
+const layout = 1
+
+// prepare makes the tables, and learns the highest timeline. Two servers may do it at once: PostgreSQL refuses one of them then,
+// which tries again.
+//
+// Errors: Invalid, when a newer program made the tables; Unavailable.
+func (e *Engine) prepare(ctx context.Context) error {
+	var err error
+	for attempt := range 10 {
+		if err = e.makeTables(ctx); err == nil || !isCollision(err) {
+			break
+		}
+		pause(ctx, attempt)
+	}
+	if err != nil {
+		return unavailable(err)
+	}
+	e.pool.Reset() // those that were there before the tables have no statements ready
+	var made int64
+	if err := e.pool.QueryRow(ctx, `select value from tutela_engine where name = 'layout'`).Scan(&made); err != nil {
+		return unavailable(err)
+	}
+	if made > layout {
+		return storage.ErrForeign.With("the database has tables of form %d, and this program knows them up to %d: start a newer one", made, layout)
+	}
+	return nil
+}
+
+func (e *Engine) makeTables(ctx context.Context) error {
+	for _, statement := range schema {
+		if _, err := e.pool.Exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shards spreads appended keys, so that two transactions that append seldom touch the same page of the index.
+const shards = 64
+
+// Shards is over how many places appended keys are spread.
+func (e *Engine) Shards() int { return shards }
+
+// Retries is how often a transaction was run again because others were in its way.
+func (e *Engine) Retries() int64 { return e.retries.Load() }
+
+// Healthy reports whether the database answers.
+//
+// Errors: Unavailable.
+func (e *Engine) Healthy() error {
+	done, err := e.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(context.Background(), e.options.Patience)
+	defer cancel()
+	return unavailable(e.pool.Ping(ctx))
+}
+
+// begin takes up a call. done ends it.
+//
+// Errors: Unavailable, when the engine is closed.
+func (e *Engine) begin() (done func(), err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return nil, errClosed
+	}
+	e.calls.Add(1)
+	return e.calls.Done, nil
+}
+
+// Close waits for what was taken up, and closes all connections.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
+	e.calls.Wait()
+	e.pool.Close()
+	return nil
+}
+
+// ErrURL is for a connection string that cannot be read.
+var ErrURL = errors.New("this names no database")
+
+func urlError(err error) error { return fmt.Errorf("%w: %w", ErrURL, err) }

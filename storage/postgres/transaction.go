@@ -1,0 +1,177 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"tutela/storage"
+)
+
+// patient is how often a transaction yields to others before it runs alone among those of this server.
+const patient = 3
+
+// Update runs fn in a serializable transaction, on the caller's goroutine, and again as long as the database undoes it for
+// others or is lost before anything was kept.
+//
+// Errors: those of fn; ctx's, when it ended before fn ran first; Unavailable, with nothing done, when the database is not
+// reached in time; [storage.ErrOutcomeUnknown], when its answer to COMMIT was lost and the rows do not tell.
+func (e *Engine) Update(ctx context.Context, fn func(storage.Reader) (*storage.WriteSet, error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	done, err := e.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	deadline := time.Now().Add(e.options.Patience)
+	for attempt := 0; ; attempt++ {
+		err := e.attempt(ctx, attempt >= patient, deadline, fn)
+		var again *againError
+		if !errors.As(err, &again) {
+			return err
+		}
+		ctx = context.WithoutCancel(ctx) // fn was taken up
+		if time.Now().After(deadline) {
+			return unavailable(again.cause)
+		}
+		if isConflict(again.cause) {
+			e.retries.Add(1)
+		}
+		pause(ctx, attempt)
+	}
+}
+
+// againError is for an attempt of which nothing was kept, and which may be made again.
+type againError struct{ cause error }
+
+func (a *againError) Error() string { return a.cause.Error() }
+func (a *againError) Unwrap() error { return a.cause }
+
+// attempt runs fn once. alone keeps the other transactions of this server away meanwhile.
+//
+// Errors: *againError, and those of Update.
+func (e *Engine) attempt(ctx context.Context, alone bool, deadline time.Time, fn func(storage.Reader) (*storage.WriteSet, error)) error {
+	if alone {
+		e.turn.Lock()
+		defer e.turn.Unlock()
+	} else {
+		e.turn.RLock()
+		defer e.turn.RUnlock()
+	}
+	conn, err := e.acquire(ctx, deadline)
+	if err != nil {
+		return err
+	}
+	defer release(conn)
+	// Once fn has begun its outcome counts, whether or not the caller still waits.
+	taken, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.options.Patience)
+	defer cancel()
+	r := &reader{
+		ctx:   taken,
+		conn:  conn.Conn(),
+		start: beginSerializable,
+	}
+	ws, failed := fn(r)
+	if r.err != nil {
+		return beforeCommit(r.err)
+	}
+	if failed != nil {
+		if err := r.validate(); err != nil {
+			return beforeCommit(err)
+		}
+		return failed
+	}
+	if ws == nil || ws.Len() == 0 {
+		if err := r.validate(); err != nil {
+			return beforeCommit(err)
+		}
+		return nil
+	}
+	return e.commit(taken, r, ws)
+}
+
+// beforeCommit turns an error of the database before COMMIT was sent: nothing was kept.
+func beforeCommit(err error) error {
+	if isConflict(err) || isLost(err) {
+		return &againError{err}
+	}
+	return unavailable(fmt.Errorf("before the commit: %w", err))
+}
+
+// validate commits a transaction that writes nothing. When it succeeds, what was read was serializable.
+func (r *reader) validate() error {
+	if !r.begun {
+		return nil
+	}
+	_, err := r.conn.Exec(r.ctx, commit)
+	return err
+}
+
+// acquire takes a connection.
+//
+// Errors: ctx's; *againError.
+func (e *Engine) acquire(ctx context.Context, deadline time.Time) (*pgxpool.Conn, error) {
+	bounded, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	conn, err := e.pool.Acquire(bounded)
+	switch {
+	case err == nil:
+		return conn, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	return nil, &againError{err}
+}
+
+// release gives a connection back, outside of any transaction.
+func release(conn *pgxpool.Conn) {
+	defer conn.Release()
+	if c := conn.Conn(); c.PgConn().TxStatus() != 'I' && !c.IsClosed() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, _ = c.Exec(ctx, "rollback") // else the pool closes it
+	}
+}
+
+// View runs fn on one state of the database, which holds every commit that was acknowledged before. It is a snapshot, and
+// no serializable transaction: what it shows is never wrong, but two views may see two transactions that did not meet in
+// an order that a third has not. Whoever acts on it does so in an Update, which looks again.
+//
+// Errors: those of fn; ctx's; Unavailable.
+func (e *Engine) View(ctx context.Context, fn func(storage.Reader) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	done, err := e.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	conn, err := e.acquire(ctx, time.Now().Add(e.options.Patience))
+	if err != nil {
+		var again *againError
+		if errors.As(err, &again) {
+			err = unavailable(again.cause)
+		}
+		return err
+	}
+	defer release(conn)
+	r := &reader{
+		ctx:   ctx,
+		conn:  conn.Conn(),
+		start: beginReading,
+	}
+	err = fn(r)
+	switch {
+	case r.err != nil && ctx.Err() != nil:
+		return ctx.Err()
+	case r.err != nil:
+		return unavailable(r.err)
+	}
+	return err
+}
