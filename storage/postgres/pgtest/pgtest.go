@@ -4,7 +4,11 @@ package pgtest
 
 import (
 	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -14,7 +18,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -40,7 +43,6 @@ type Options struct {
 var shared struct {
 	sync.Mutex
 	cluster *Cluster
-	n       atomic.Int64
 }
 
 // Main runs the tests of a package, and stops the cluster that they have shared. It is for TestMain.
@@ -49,28 +51,48 @@ func Main(m *testing.M) {
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.cluster != nil {
-		shared.cluster.kill()
+		shared.cluster.Kill()
 	}
 	os.Exit(code)
 }
 
-// Database returns the connection string of an empty database of the cluster that the tests of this process share. In truth
-// it is a schema, which is made in a moment. Without PostgreSQL on the machine the test is skipped, and in CI it fails.
+// Variable names the environment's variable with the connection string of a server that runs for a whole run of tests: the
+// command with sets it. Where it is set the tests of the domain have PostgreSQL under them, and not bolt.
+const Variable = "TUTELA_TEST_POSTGRES"
+
+// Database returns the connection string of an empty database: of the server that [Variable] names, or else of a cluster that
+// the tests of this process share. In truth it is a schema, which is made in a moment. Without PostgreSQL on the machine the
+// test is skipped, and in CI it fails.
 func Database(t testing.TB) string {
 	t.Helper()
+	if url := os.Getenv(Variable); url != "" {
+		return schemaIn(t, url)
+	}
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.cluster == nil {
-		shared.cluster = start(t, Options{})
+		var err error
+		shared.cluster, err = New(Options{})
+		gate(t, err)
 	}
-	return shared.cluster.Database(t)
+	return schemaIn(t, shared.cluster.URL())
+}
+
+// gate skips a test on a machine without PostgreSQL, and fails it in CI.
+func gate(t testing.TB, err error) {
+	t.Helper()
+	if errors.Is(err, ErrMissing) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	check.Must(t, err)
 }
 
 // Start starts a cluster of a test's own, and stops it when the test ends.
 func Start(t testing.TB, o Options) *Cluster {
 	t.Helper()
-	c := start(t, o)
-	t.Cleanup(c.kill)
+	c, err := New(o)
+	gate(t, err)
+	t.Cleanup(c.Kill)
 	return c
 }
 
@@ -92,58 +114,93 @@ func major(path string) int {
 	return n
 }
 
-func start(t testing.TB, o Options) *Cluster {
-	t.Helper()
+// ErrMissing is for a machine without PostgreSQL.
+var ErrMissing = errors.New("there is no PostgreSQL here: apt-get install postgresql")
+
+// New makes a cluster and starts it. Its caller kills it.
+//
+// Errors: [ErrMissing]; those of PostgreSQL's programs, with what they said.
+func New(o Options) (*Cluster, error) {
 	bin := folderOfPrograms()
-	switch {
-	case bin == "" && os.Getenv("CI") != "":
-		t.Fatal("there is no PostgreSQL, which CI needs: make test installs it")
-	case bin == "":
-		t.Skip("there is no PostgreSQL here: apt-get install postgresql")
+	if bin == "" {
+		return nil, ErrMissing
 	}
-	parent := os.TempDir()
-	folder, err := os.MkdirTemp(parent, "pg")
-	check.Must(t, err)
+	folder, err := os.MkdirTemp("", "pg")
+	if err != nil {
+		return nil, err
+	}
 	c := &Cluster{Folder: folder, bin: bin}
-	if os.Geteuid() == 0 {
-		c.as = nobody(t)
-		check.Must(t, os.Chown(folder, int(c.as.Uid), int(c.as.Gid)))
-		check.Must(t, os.Chmod(folder, 0o700)) //nolint:gosec // a folder
+	if err := errors.Join(c.owned(), c.findPort()); err != nil {
+		return nil, err
 	}
-	c.port = check.FreePort(t)
-	c.must(t, "initdb", "-D", c.data(), "-A", "trust", "-U", "tutela", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale", "C")
-	settings := append([]string{
-		fmt.Sprintf("port = %d", c.port), "listen_addresses = '127.0.0.1'", fmt.Sprintf("unix_socket_directories = '%s'", folder),
-		"max_connections = 300", "shared_buffers = 64MB", "max_pred_locks_per_transaction = 1024", "max_pred_locks_per_page = 64", "max_pred_locks_per_relation = 100000",
-	}, o.Settings...)
+	if err := c.do("initdb", "-D", c.data(), "-A", "trust", "-U", "tutela", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale", "C"); err != nil {
+		return nil, err
+	}
+	if err := c.configure(o); err != nil {
+		return nil, err
+	}
+	return c, c.start()
+}
+
+// configure writes the settings. Those of predicate locks are what docs/operating.md asks for.
+func (c *Cluster) configure(o Options) error {
+	settings := []string{
+		fmt.Sprintf("port = %d", c.port),
+		"listen_addresses = '127.0.0.1'",
+		fmt.Sprintf("unix_socket_directories = '%s'", c.Folder),
+		"max_connections = 400",
+		"shared_buffers = 64MB",
+		"max_pred_locks_per_transaction = 1024",
+		"max_pred_locks_per_page = 64",
+		"max_pred_locks_per_relation = 100000",
+	}
 	if !o.Durable {
 		settings = append(settings, "fsync = off", "full_page_writes = off")
 	}
+	settings = append(settings, o.Settings...)
 	conf, err := os.OpenFile(filepath.Join(c.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
-	check.Must(t, err)
+	if err != nil {
+		return err
+	}
 	_, err = conf.WriteString(strings.Join(settings, "\n") + "\n")
-	check.Must(t, err)
-	check.Must(t, conf.Close())
-	c.Up(t)
-	return c
+	return errors.Join(err, conf.Close())
 }
 
-// nobody is who runs the server in the place of root, which PostgreSQL refuses to run as.
-func nobody(t testing.TB) *syscall.Credential {
-	t.Helper()
-	for _, name := range []string{"postgres", "nobody"} {
-		who, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, err := strconv.ParseUint(who.Uid, 10, 32)
-		check.Must(t, err)
-		gid, err := strconv.ParseUint(who.Gid, 10, 32)
-		check.Must(t, err)
-		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+// owned gives the folder to a user that is not root, as whom the server then runs: PostgreSQL refuses to run as root.
+func (c *Cluster) owned() error {
+	if os.Geteuid() != 0 {
+		return nil
 	}
-	t.Fatal("there is no user postgres or nobody, and PostgreSQL does not run as root")
-	return nil
+	who, err := user.Lookup("postgres")
+	if err != nil {
+		if who, err = user.Lookup("nobody"); err != nil {
+			return err
+		}
+	}
+	uid, err := strconv.ParseUint(who.Uid, 10, 32)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.ParseUint(who.Gid, 10, 32)
+	if err != nil {
+		return err
+	}
+	c.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	return os.Chown(c.Folder, int(uid), int(gid)) //nolint:gosec // both are small
+}
+
+// findPort takes a port of this machine that nobody has.
+func (c *Cluster) findPort() error {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	c.port, err = strconv.Atoi(port)
+	return errors.Join(err, listener.Close())
 }
 
 func (c *Cluster) data() string { return filepath.Join(c.Folder, "data") }
@@ -157,31 +214,38 @@ func (c *Cluster) command(program string, args ...string) *exec.Cmd {
 	return run
 }
 
-func (c *Cluster) must(t testing.TB, program string, args ...string) {
-	t.Helper()
+// do runs one of PostgreSQL's programs.
+func (c *Cluster) do(program string, args ...string) error {
 	var said bytes.Buffer
 	run := c.command(program, args...)
 	run.Stdout = &said
 	run.Stderr = &said
 	if err := run.Run(); err != nil {
-		t.Fatalf("%s: %v\n%s", program, err, said.String())
+		return fmt.Errorf("%s: %w\n%s", program, err, said.String())
 	}
+	return nil
 }
 
-// Up starts the server, and waits until it answers.
+// start starts the server, and waits until it answers.
+func (c *Cluster) start() error {
+	return c.do("pg_ctl", "-D", c.data(), "-l", filepath.Join(c.Folder, "log"), "-w", "-t", "120", "start")
+}
+
+// Up starts the server again.
 func (c *Cluster) Up(t testing.TB) {
 	t.Helper()
-	c.must(t, "pg_ctl", "-D", c.data(), "-l", filepath.Join(c.Folder, "log"), "-w", "-t", "120", "start")
+	check.Must(t, c.start())
 }
 
 // Stop stops the server: fast, or immediate, as after a crash.
 func (c *Cluster) Stop(t testing.TB, mode string) {
 	t.Helper()
-	c.must(t, "pg_ctl", "-D", c.data(), "-w", "-t", "120", "-m", mode, "stop")
+	check.Must(t, c.do("pg_ctl", "-D", c.data(), "-w", "-t", "120", "-m", mode, "stop"))
 }
 
-func (c *Cluster) kill() {
-	_ = c.command("pg_ctl", "-D", c.data(), "-w", "-m", "immediate", "stop").Run()
+// Kill stops the server and removes its folder.
+func (c *Cluster) Kill() {
+	_ = c.do("pg_ctl", "-D", c.data(), "-w", "-m", "immediate", "stop")
 	_ = os.RemoveAll(c.Folder)
 }
 
@@ -193,17 +257,28 @@ func (c *Cluster) URL() string {
 // Run runs SQL.
 func (c *Cluster) Run(t testing.TB, sql string) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), c.URL())
+	run(t, c.URL(), sql)
+}
+
+func run(t testing.TB, url, sql string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
 	check.Must(t, err)
 	_, err = conn.Exec(t.Context(), sql)
 	check.Must(t, err)
 	check.Must(t, conn.Close(t.Context()))
 }
 
-// Database returns the connection string of an empty schema.
+// Database returns the connection string of an empty database.
 func (c *Cluster) Database(t testing.TB) string {
 	t.Helper()
-	name := fmt.Sprintf("t%d", shared.n.Add(1))
-	c.Run(t, "create schema "+name)
-	return c.URL() + "&options=" + url.QueryEscape("-csearch_path="+name)
+	return schemaIn(t, c.URL())
+}
+
+// schemaIn makes an empty schema in a database, and removes it when the test ends.
+func schemaIn(t testing.TB, server string) string {
+	t.Helper()
+	name := "t_" + strings.ToLower(rand.Text())
+	run(t, server, "create schema "+name)
+	return server + "&options=" + url.QueryEscape("-csearch_path="+name)
 }

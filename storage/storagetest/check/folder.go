@@ -1,7 +1,6 @@
 package check
 
 import (
-	"net"
 	"os"
 	"testing"
 )
@@ -22,13 +21,4 @@ func ShortFolder(t testing.TB) string {
 	Must(t, err)
 	t.Cleanup(func() { Must(t, os.RemoveAll(folder)) })
 	return folder
-}
-
-// FreePort returns a port of this machine that nobody has.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	Must(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // of a TCP listener
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,6 +15,8 @@ import (
 	"tutela/storage/bolt"
 	"tutela/storage/keyring"
 	"tutela/storage/outbox"
+	"tutela/storage/postgres"
+	"tutela/storage/postgres/pgtest"
 	"tutela/storage/storagetest"
 	"tutela/storage/storagetest/check"
 )
@@ -39,6 +42,8 @@ type Ground struct {
 	t      testing.TB
 	o      Options
 	master []byte
+
+	database string // its connection string, when it is no file
 }
 
 // OnEveryEngine runs a test on the bolt engine, bare and, unless the run is a short one, with closures that are run again.
@@ -95,17 +100,33 @@ func (g *Ground) Drain(handlers ...outbox.Handler) {
 func (g *Ground) open() {
 	g.t.Helper()
 	ctx := context.Background()
-	file, err := bolt.Open(ctx, g.Path, bolt.Options{Logger: g.o.Log})
-	check.Must(g.t, err)
-	engine := storagetest.Watch(g.t, file)
+	bare := g.engine(ctx)
+	engine := storagetest.Watch(g.t, bare)
 	if g.o.Chaos {
-		engine = storagetest.Chaos(g.t, file)
+		engine = storagetest.Chaos(g.t, bare)
 	}
 	if g.o.Wrap != nil {
 		engine = g.o.Wrap(engine)
 	}
+	var err error
 	g.Store, err = storage.Open(ctx, engine, storage.Options{Clock: g.Clock, Logger: g.o.Log})
 	check.Must(g.t, err)
 	g.Ring, err = keyring.Open(ctx, g.Store, g.master)
 	check.Must(g.t, err)
+}
+
+// engine opens the data file, or where the tests run beside a PostgreSQL, the database.
+func (g *Ground) engine(ctx context.Context) storage.Engine {
+	g.t.Helper()
+	if os.Getenv(pgtest.Variable) == "" {
+		file, err := bolt.Open(ctx, g.Path, bolt.Options{Logger: g.o.Log})
+		check.Must(g.t, err)
+		return file
+	}
+	if g.database == "" {
+		g.database = pgtest.Database(g.t)
+	}
+	database, err := postgres.Open(ctx, g.database, postgres.Options{Logger: g.o.Log})
+	check.Must(g.t, err)
+	return database
 }
