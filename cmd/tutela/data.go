@@ -18,6 +18,7 @@ import (
 type dataFlags struct {
 	Data          folder `default:"./data" env:"TUTELA_DATA" placeholder:"DIR" help:"Folder of the data file, the master key and the admin socket."`
 	MasterKeyFile file   `env:"TUTELA_MASTER_KEY_FILE" placeholder:"FILE" help:"File of the master key, by default master.key in the data folder. TUTELA_MASTER_KEY (base64) goes before it."`
+	Store         string `env:"TUTELA_STORE" placeholder:"URL" help:"A PostgreSQL database in the place of the data file: postgres://USER@HOST,HOST/NAME. Several servers may share it. The password: by TUTELA_STORE, PGPASSWORD or PGPASSFILE."`
 }
 
 // masterKeyVariable names the environment's variable that may hold the master key itself.

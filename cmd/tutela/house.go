@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -31,7 +32,8 @@ import (
 // house is an opened installation: the store and the services over it.
 type house struct {
 	meter    *meter.Set
-	engine   *bolt.Engine
+	engine   engine
+	wakes    io.Closer // the link to the other servers; nil: there are none
 	store    *storage.Store
 	ring     *keyring.Ring
 	access   *access.Service
@@ -42,6 +44,7 @@ type house struct {
 	backups  *backup.Service
 	restores *restore.Service
 	admins   *admin.Service
+	begun    bool              // the installation was begun by this opening
 	push     *push.Gateway     // carries nothing until a server gives it carriers
 	direct   *provider.Service // the credentials for push services that are set by API
 	webPush  *webpush.Keys     // by which Web Push services know this installation
@@ -53,6 +56,7 @@ type house struct {
 type houseOptions struct {
 	dataFlags
 	Begin      bool     // make the data file when there is none
+	Init       bool     // begin in an empty database though there is a master key
 	PublicURLs []string // the first is the one that we print
 	Issuer     string   // the organisation's name, as apps show it
 	Log        *slog.Logger
@@ -106,18 +110,12 @@ func openHouse(ctx context.Context, o houseOptions) (*house, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if o.Store != "" {
+		return openShared(ctx, o)
+	}
 	isNew := !o.hasDataFile()
-	switch {
-	case isNew && !o.Begin:
-		return nil, o.noInstallation()
-	case isNew:
-		if err := o.makeFolder(); err != nil {
-			return nil, err
-		}
-	default:
-		if err := operator.CheckFolder(o.Data.path); err != nil {
-			return nil, err
-		}
+	if err := o.readyFolder(isNew); err != nil {
+		return nil, err
 	}
 	// The key comes first: no data file is made that cannot be read, and one that is there is not touched without it.
 	master, err := keyring.MasterKey(os.Getenv(masterKeyVariable), o.masterKeyFile(), isNew)
@@ -125,7 +123,7 @@ func openHouse(ctx context.Context, o houseOptions) (*house, error) {
 		return nil, err
 	}
 	o.warnOfMasterKey()
-	h := &house{meter: meter.NewSet()}
+	h := &house{meter: meter.NewSet(), begun: isNew}
 	if h.engine, err = bolt.Open(ctx, o.file(), bolt.Options{Logger: cmp.Or(o.EngineLog, o.Log), Meter: h.meter}); err != nil {
 		return nil, err
 	}
@@ -133,6 +131,19 @@ func openHouse(ctx context.Context, o houseOptions) (*house, error) {
 		return nil, errors.Join(err, h.engine.Close())
 	}
 	return h, nil
+}
+
+// readyFolder makes the data folder of a new installation, and looks at that of one that is there.
+//
+// Errors: errNoInstallation, when there is none and none is to begin; those of the file system.
+func (o houseOptions) readyFolder(isNew bool) error {
+	switch {
+	case isNew && !o.Begin:
+		return o.noInstallation()
+	case isNew:
+		return o.makeFolder()
+	}
+	return operator.CheckFolder(o.Data.path)
 }
 
 // warnOfMasterKey logs a warning when others on this machine may read the file of the master key.
@@ -202,5 +213,8 @@ func (h *house) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closingFold)
 	defer cancel()
 	_ = h.tally.Fold(ctx) // what cannot be written now is lost; nothing else hangs on it
+	if h.wakes != nil {
+		_ = h.wakes.Close()
+	}
 	return h.store.Close()
 }

@@ -32,6 +32,9 @@ acts it says how old the copy is and what it undoes. Phones and logs see by the 
 
 // Run restores the copy.
 func (c *restoreDBCmd) Run(ctx context.Context) error {
+	if c.Store != "" {
+		return errors.New("nothing was restored: restore-db is for a data file. Bring a database back with PostgreSQL's own means (docs/operating.md)")
+	}
 	if client, err := operator.Dial(ctx, c.socket()); err == nil {
 		client.Close()
 		return fmt.Errorf("a server runs on %s: stop it first", c.Data)

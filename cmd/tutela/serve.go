@@ -99,7 +99,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, h.Close())
 	}
-	if begins {
+	if h.begun {
 		c.announce(os.Stdout)
 	}
 	identity := h.store.Identity()
@@ -139,6 +139,7 @@ func (c *serveCmd) open(ctx context.Context, begins bool, public []string, log *
 	h, err := openWhenFree(ctx, houseOptions{
 		dataFlags:  c.dataFlags,
 		Begin:      begins,
+		Init:       c.Init,
 		PublicURLs: public,
 		Issuer:     c.Name,
 		Log:        log,
@@ -246,6 +247,8 @@ func (c *serveCmd) publicURLs(addr net.Addr) []string {
 // Errors: errNoInstallation, when it may not.
 func (c *serveCmd) begins(log *slog.Logger) (bool, error) {
 	switch {
+	case c.Store != "":
+		return true, nil // the database says whether there is an installation
 	case c.hasDataFile():
 		if c.Init {
 			log.Warn("--init is for the first start alone: leave it away, so that a data file that is missing is noticed", "data", c.Data.path)
@@ -259,13 +262,13 @@ func (c *serveCmd) begins(log *slog.Logger) (bool, error) {
 
 // announce says that an installation has begun.
 func (c *serveCmd) announce(w io.Writer) {
-	say(w, "tutela begins a new installation in %s\n", c.Data.path)
+	say(w, "tutela begins a new installation in %s\n", c.place())
 	say(w, "  keep:  a copy of the master key (%s), apart from the data: without it the data cannot be read\n", c.masterKeyPlace())
 }
 
 // greet says what to open and do next.
 func (c *serveCmd) greet(w io.Writer, public string, ops net.Listener) {
-	say(w, "tutela serves on %s  (data in %s)\n", public, c.Data.path)
+	say(w, "tutela serves on %s  (data in %s)\n", public, c.place())
 	program := nameToCall()
 	data := shellWord(c.Data.path)
 	say(w, "  next, in another terminal:\n")
@@ -395,11 +398,15 @@ var errNotReady = storage.NewError(storage.Unavailable, "not ready")
 
 // checks returns the checks of /readyz.
 func (h *house) checks(dir string) []server.Check {
+	disk := server.Check{Name: "disk", Run: func(context.Context) error { return disksWritable(dir, dir) }}
+	if file, ok := h.engine.(*bolt.Engine); ok {
+		disk.Run = func(context.Context) error { return disksWritable(dir, file.Folder()) }
+	}
 	return []server.Check{
 		{Name: "store", Run: func(ctx context.Context) error {
 			return errors.Join(h.engine.Healthy(), h.store.View(ctx, func(*storage.Tx) error { return nil }))
 		}},
-		{Name: "disk", Run: func(context.Context) error { return disksWritable(dir, h.engine.Folder()) }},
+		disk,
 		{Name: "clock", Run: func(context.Context) error { return clockJumped(h.store.ClockState()) }},
 		{Name: "clock_step", Advisory: true, Run: func(context.Context) error { return clockDoubted(h.store.ClockState()) }},
 		{Name: "outbox", Run: h.outbox.Trouble, Advisory: true},

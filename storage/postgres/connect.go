@@ -78,6 +78,15 @@ func (e *Engine) config(url string) (*pgxpool.Config, error) {
 	return config, nil
 }
 
+// Describe names the database of a connection string for people, without password.
+func Describe(url string) string {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return "a database"
+	}
+	return fmt.Sprintf("the database %s at %s:%d", config.Database, config.Host, config.Port)
+}
+
 // connected makes a new connection ready.
 //
 // Errors: errOldPrimary; the database's.
