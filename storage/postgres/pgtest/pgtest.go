@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -157,12 +158,16 @@ func (c *Cluster) configure(o Options) error {
 	if !o.Durable {
 		settings = append(settings, "fsync = off", "full_page_writes = off")
 	}
-	settings = append(settings, o.Settings...)
+	return c.set(append(settings, o.Settings...)...)
+}
+
+// set adds lines to the settings.
+func (c *Cluster) set(lines ...string) error {
 	conf, err := os.OpenFile(filepath.Join(c.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
-	_, err = conf.WriteString(strings.Join(settings, "\n") + "\n")
+	_, err = conf.WriteString(strings.Join(lines, "\n") + "\n")
 	return errors.Join(err, conf.Close())
 }
 
@@ -241,6 +246,49 @@ func (c *Cluster) Up(t testing.TB) {
 func (c *Cluster) Stop(t testing.TB, mode string) {
 	t.Helper()
 	check.Must(t, c.do("pg_ctl", "-D", c.data(), "-w", "-t", "120", "-m", mode, "stop"))
+}
+
+// Crash ends the server and all its processes by SIGKILL, as when a machine dies.
+func (c *Cluster) Crash(t testing.TB) {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(c.data(), "postmaster.pid"))
+	check.Must(t, err)
+	first, _, _ := strings.Cut(string(content), "\n")
+	pid, err := strconv.Atoi(first)
+	check.Must(t, err)
+	check.Must(t, syscall.Kill(-pid, syscall.SIGKILL)) // its process group: pg_ctl makes one
+	for syscall.Kill(pid, 0) == nil {
+		runtime.Gosched()
+	}
+}
+
+// Standby starts a synchronous standby of the cluster. From then on a commit waits for it.
+func (c *Cluster) Standby(t testing.TB) *Cluster {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "pg")
+	check.Must(t, err)
+	s := &Cluster{Folder: folder, bin: c.bin}
+	t.Cleanup(s.Kill)
+	check.Must(t, errors.Join(s.owned(), s.findPort()))
+	check.Must(t, s.do("pg_basebackup", "-h", "127.0.0.1", "-p", strconv.Itoa(c.port), "-U", "tutela", "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync"))
+	check.Must(t, s.set("port = "+strconv.Itoa(s.port), fmt.Sprintf("unix_socket_directories = '%s'", folder)))
+	check.Must(t, s.start())
+	c.Run(t, "alter system set synchronous_standby_names = '*'")
+	c.Run(t, "select pg_reload_conf()")
+	return s
+}
+
+// Promote makes a standby the primary. It has inherited that commits wait for a standby, and would wait for ever.
+func (c *Cluster) Promote(t testing.TB) {
+	t.Helper()
+	check.Must(t, c.do("pg_ctl", "-D", c.data(), "-w", "-t", "120", "promote"))
+	c.Run(t, "alter system set synchronous_standby_names = ''")
+	c.Run(t, "select pg_reload_conf()")
+}
+
+// Either is the connection string of whichever of two clusters is the primary.
+func (c *Cluster) Either(other *Cluster) string {
+	return fmt.Sprintf("postgres://tutela@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable&target_session_attrs=read-write", c.port, other.port)
 }
 
 // Kill stops the server and removes its folder.
