@@ -21,6 +21,9 @@ SOAK          ?= 10m
 BENCH         ?= .
 BENCHTIME     ?= 1s
 
+# The domain and the APIs once more, over PostgreSQL.
+ON_POSTGRES = go run ./storage/postgres/pgtest/with go test -short -p 2 -timeout 14m ./storage/audit ./storage/keyring ./recovery/... ./device ./device/login ./backup/... ./server/...
+
 help: ## this list
 	@echo "tutela: a backend for authenticator apps. make targets:"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -32,13 +35,14 @@ run: build ## build, and serve on http://localhost:8080 with the data in ./data
 install: build ## put tutela on the PATH: in /usr/local/bin, or with PREFIX=~/.local in ~/.local/bin
 	@install -D -m 0755 $(TUTELA) "$(DESTDIR)$(PREFIX)/bin/tutela" && echo "installed $(DESTDIR)$(PREFIX)/bin/tutela"
 
-test: check gcc node chromium ## check the format, vet, lint, and run every test with the race detector
+test: check gcc node chromium postgresql ## check the format, vet, lint, and run every test with the race detector
 	@command -v gcc >/dev/null || exec go test -p 2 -timeout 14m ./...; \
 	go test -race -p 2 -timeout 14m ./...; \
 	grep -r --include='*_test.go' -B 1 'check\.WithoutRace(t)' . | sed -nE 's/^(.*)-func (Test[A-Za-z0-9_]+)\(.*/\1 \2/p' | \
 	while read -r file test; do echo "$$(dirname "$$file") $$test"; done | \
 	awk '{ tests[$$1] = tests[$$1] (tests[$$1] ? "|" : "") $$2 } END { for (p in tests) print p, tests[p] }' | \
-	while read -r package tests; do go test -run "^($$tests)\$$" "$$package" </dev/null; done
+	while read -r package tests; do go test -run "^($$tests)\$$" "$$package" </dev/null; done; \
+	$(ON_POSTGRES)
 
 quick: format vet ## while you work: format, vet and the shorter tests, which start no process; no race detector, no lint
 	@begun=$$SECONDS; go test -short ./... | { grep -v 'no test files' || true; }; \

@@ -288,6 +288,7 @@ func TestReset_ThatCannotBeSignedRemovesNothing(t *testing.T) {
 }
 
 func TestReset_ResidueOfEachReceiptUntilTheFileWasWrittenAnew(t *testing.T) {
+	ground.NeedsFile(t)
 	h := newHouse(t, ground.Options{})
 	uid := h.newFullUser("ada")
 	h.reset("ada", false)
@@ -331,6 +332,7 @@ func (h *house) expectResidue(uid storage.UID, want ...bool) {
 
 // TestReset_FreedPagesKeepOldBytesUntilCompact shows what a receipt means by residue, on the raw file.
 func TestReset_FreedPagesKeepOldBytesUntilCompact(t *testing.T) {
+	ground.NeedsFile(t)
 	h := newHouse(t, ground.Options{})
 	uid := h.newFullUser("ada")
 	if !h.fileHolds(planted) {

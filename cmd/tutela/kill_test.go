@@ -179,6 +179,12 @@ func newLedger(t *testing.T, s *liveServer) *ledger {
 // acknowledged. Each of beside runs again and again meanwhile.
 func (l *ledger) loadAndKill(t *testing.T, beside ...func(context.Context) error) int {
 	t.Helper()
+	return l.loadUntil(t, func() { l.server.kill(syscall.SIGKILL) }, beside...)
+}
+
+// loadUntil lets all users do steps at once until what disaster does makes them fail, and returns how many steps were acknowledged.
+func (l *ledger) loadUntil(t *testing.T, disaster func(), beside ...func(context.Context) error) int {
+	t.Helper()
 	before := l.steps()
 	var group sync.WaitGroup
 	for _, a := range l.users {
@@ -196,7 +202,7 @@ func (l *ledger) loadAndKill(t *testing.T, beside ...func(context.Context) error
 	}
 	// The moment of the kill is the one thing here that no event can give.
 	<-time.After(time.Duration(100+rand.IntN(500)) * time.Millisecond)
-	l.server.kill(syscall.SIGKILL)
+	disaster()
 	group.Wait()
 	return l.steps() - before
 }

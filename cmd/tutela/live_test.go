@@ -21,6 +21,7 @@ import (
 
 	"tutela/device/phone"
 	"tutela/server/openapitest"
+	"tutela/storage/postgres/pgtest"
 	"tutela/storage/storagetest/check"
 )
 
@@ -34,6 +35,7 @@ type liveServer struct {
 	logLevel    string   // empty: warn
 	log         *os.File // nil: the standard error
 	environment []string // beside that of cleanEnvironment
+	store       []string // the variable that names the database; nil: a data file
 	http        *http.Client
 	phones      *http.Client // nil: that of package phone
 	cmd         *exec.Cmd
@@ -83,9 +85,19 @@ func newLive(tb testing.TB) *liveServer {
 	}
 	return &liveServer{
 		binary: binary,
+		store:  storeVariable(tb),
 		data:   filepath.Join(check.ShortFolder(tb), "data"),
 		http:   &http.Client{Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, DisableCompression: true}},
 	}
+}
+
+// storeVariable is the environment of a server that keeps its data in a database, where the tests run beside one.
+func storeVariable(tb testing.TB) []string {
+	tb.Helper()
+	if os.Getenv(pgtest.Variable) == "" {
+		return nil
+	}
+	return []string{"TUTELA_STORE=" + pgtest.Database(tb)}
 }
 
 // open starts the server, and makes its clients.
@@ -126,7 +138,7 @@ func (s *liveServer) start(tb testing.TB) {
 		listen = "127.0.0.1:" + u.Port()
 	}
 	s.cmd = exec.Command(s.binary, "serve", "--listen", listen, "--data", s.data, "--log-level", cmp.Or(s.logLevel, "warn"))
-	s.cmd.Env = append(cleanEnvironment(), s.environment...)
+	s.cmd.Env = append(append(cleanEnvironment(), s.environment...), s.store...)
 	s.cmd.Stderr = cmp.Or(s.log, os.Stderr)
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {

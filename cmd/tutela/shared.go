@@ -32,6 +32,9 @@ func openShared(ctx context.Context, o houseOptions) (h *house, err error) {
 	if err := o.checkFolder(); err != nil {
 		return nil, err
 	}
+	if o.storeHasPassword() {
+		o.Log.Warn("--store holds a password, which everybody on this machine sees in the list of processes: give it by TUTELA_STORE, PGPASSWORD or PGPASSFILE")
+	}
 	h = &house{meter: meter.NewSet()}
 	database, err := postgres.Open(ctx, o.Store, postgres.Options{Logger: cmp.Or(o.EngineLog, o.Log), Meter: h.meter})
 	if err != nil {

@@ -181,6 +181,7 @@ func TestShared_TwoServersSendEachPushOnce(t *testing.T) {
 }
 
 func TestShared_WhatADeadServerHadInHandIsSentByTheOther(t *testing.T) {
+	ground.NeedsFile(t)
 	for name, c := range map[string]struct {
 		sent  bool // before it died
 		times int

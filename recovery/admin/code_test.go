@@ -30,6 +30,7 @@ func TestRegenerate_AsksWhetherTheCallerMayAndFindsNobody(t *testing.T) {
 }
 
 func TestCompactionDue_AfterAResetOrADeletionAlone(t *testing.T) {
+	ground.NeedsFile(t)
 	h := newHouse(t, ground.Options{})
 	ctx := context.Background()
 	due := func(want bool, when string) {

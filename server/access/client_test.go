@@ -13,6 +13,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestAddClient_GivesASecretThatAuthenticates(t *testing.T) {
@@ -91,6 +92,7 @@ func TestAuthenticate_OutlivesARotationOfTheRing(t *testing.T) {
 }
 
 func TestStore_HoldsNoSecretOfAClientOrKey(t *testing.T) {
+	ground.NeedsFile(t)
 	h := newHouse(t)
 	c, secret := h.client(Client{Name: "planted-name", Scopes: []string{"openid"}, IDTokenAlg: "RS256"})
 	secrets := [][]byte{[]byte(secret)}

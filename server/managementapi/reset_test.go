@@ -14,9 +14,11 @@ import (
 
 	"tutela/recovery/user"
 	"tutela/server/access"
+	"tutela/storage/storagetest/ground"
 )
 
 func TestReset_AnswersASignedReceiptAndRemovesNothingTwice(t *testing.T) {
+	ground.NeedsFile(t)
 	h := newHouse(t)
 	id := h.enroll("u1")
 	dry := h.call("POST", "/users/u1/mfa-reset", `{"reason":"lost","dry_run":true}`).is(http.StatusOK).object()

@@ -128,7 +128,7 @@ func (e *Engine) wasKept(ctx context.Context, pid uint32, w writing) (kept, over
 		return false, false, err
 	}
 	if alive > 0 {
-		_, err := conn.Exec(ctx, `select pg_terminate_backend($1)`, int32(pid)) //nolint:gosec // process numbers are small
+		_, err := conn.Exec(ctx, `select pg_terminate_backend($1)`, int32(pid))
 		return false, false, err
 	}
 	var n int

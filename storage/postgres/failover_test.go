@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -98,7 +99,7 @@ func (l *ledger) count() (acknowledged, unknown, refused int) {
 // await waits until so many more were acknowledged.
 func (l *ledger) await(t *testing.T, more int64) {
 	t.Helper()
-	for until := l.written.Load() + more; l.written.Load() < until; time.Sleep(time.Millisecond) {
+	for until := l.written.Load() + more; l.written.Load() < until; runtime.Gosched() {
 		if t.Context().Err() != nil {
 			t.Fatal("nothing more is acknowledged")
 		}

@@ -54,6 +54,7 @@ func TestKeys_ServersThatStartAtOnceAgree(t *testing.T) {
 }
 
 func TestKeys_ArePrivateInTheFileAndTheSameAfterARotation(t *testing.T) {
+	ground.NeedsFile(t)
 	g := ground.Open(t, ground.Options{})
 	keys, err := OpenKeys(t.Context(), g.Store)
 	check.Must(t, err)

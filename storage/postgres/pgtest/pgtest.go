@@ -50,7 +50,6 @@ var shared struct {
 func Main(m *testing.M) {
 	code := m.Run()
 	shared.Lock()
-	defer shared.Unlock()
 	if shared.cluster != nil {
 		shared.cluster.Kill()
 	}
@@ -140,7 +139,8 @@ func New(o Options) (*Cluster, error) {
 	if err := c.configure(o); err != nil {
 		return nil, err
 	}
-	return c, c.start()
+	err = c.start()
+	return c, err
 }
 
 // configure writes the settings. Those of predicate locks are what docs/operating.md asks for.
@@ -191,7 +191,7 @@ func (c *Cluster) owned() error {
 		return err
 	}
 	c.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-	return os.Chown(c.Folder, int(uid), int(gid)) //nolint:gosec // both are small
+	return os.Chown(c.Folder, int(uid), int(gid))
 }
 
 // findPort takes a port of this machine that nobody has.

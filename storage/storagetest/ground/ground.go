@@ -32,6 +32,15 @@ type Options struct {
 	Log   *slog.Logger                               // default: none
 }
 
+// NeedsFile skips a test of what only a data file has, or that owns all time and so waits for no database, where the tests run
+// beside a PostgreSQL.
+func NeedsFile(t testing.TB) {
+	t.Helper()
+	if os.Getenv(pgtest.Variable) != "" {
+		t.Skip("is about a data file")
+	}
+}
+
 // Ground is an open store. It is closed when its test ends.
 type Ground struct {
 	Path  string

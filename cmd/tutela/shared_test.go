@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"tutela/device/phone"
+	"tutela/server/access"
+	"tutela/storage/postgres/pgtest"
+)
+
+// freeAddress is a port of this machine that nobody has.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
+}
+
+// twoServers starts two servers over one database, which has the master key of the first.
+func twoServers(t *testing.T, store string) (a, b *liveServer) {
+	t.Helper()
+	a = newLive(t)
+	b = newLive(t)
+	a.public = "http://" + freeAddress(t)
+	b.public = "http://" + freeAddress(t)
+	own := b.public
+	public := "TUTELA_PUBLIC_URL=" + a.public + "," + b.public
+	a.store = []string{"TUTELA_STORE=" + store}
+	b.store = a.store
+	a.environment = []string{public}
+	b.environment = []string{public, "TUTELA_MASTER_KEY_FILE=" + filepath.Join(a.data, "master.key")}
+	a.open(t)
+	must(t, os.Mkdir(b.data, 0o700))
+	b.restart(t, own)
+	t.Cleanup(func() { b.kill(syscall.SIGTERM) })
+	b.bank = a.bank
+	b.admin = a.admin
+	b.login(t)
+	return a, b
+}
+
+// restart starts a server whose own URL is not the first of the public ones.
+func (s *liveServer) restart(t *testing.T, own string) {
+	t.Helper()
+	s.start(t)
+	s.public = own
+}
+
+func TestTwoServers_WhatOneDoesTheOtherKnows(t *testing.T) {
+	a, b := twoServers(t, pgtest.Database(t))
+	p, _, err := b.enroll(t.Context(), "ada")
+	must(t, err)
+	// Asked at one, awaited there, answered at the other.
+	asked, err := a.ask(t.Context(), "ada")
+	must(t, err)
+	collected := make(chan error, 1)
+	go func() {
+		collected <- a.form(t.Context(), a.bank, "/oauth/token", nil, "grant_type", access.GrantCIBA, "auth_req_id", asked.ID, "wait", "60")
+	}()
+	must(t, answerOne(t.Context(), p, asked.Number))
+	must(t, <-collected)
+	// A token of one opens the other, and what is set at one rules the other.
+	token := a.token
+	a.token, b.token = b.token, token
+	must(t, a.manage(t.Context(), http.MethodGet, "/users/ada", nil, nil))
+	must(t, b.manage(t.Context(), http.MethodGet, "/users/ada", nil, nil))
+	a.setPolicy(t, "approval.digits", "3")
+	asked, err = b.ask(t.Context(), "ada")
+	must(t, err)
+	if len(asked.Number) != 3 {
+		t.Errorf("the number is %q", asked.Number)
+	}
+	// One goes, the other goes on.
+	a.kill(syscall.SIGKILL)
+	must(t, answerOne(t.Context(), p, asked.Number))
+	must(t, collectOne(t.Context(), b, asked))
+}
+
+func TestTwoServers_OneOfManyCallersGetsTheTicket(t *testing.T) {
+	a, b := twoServers(t, pgtest.Database(t))
+	var ticket struct {
+		ID string `json:"ticket_id"`
+	}
+	must(t, a.manage(t.Context(), http.MethodPost, "/guardian/enrollments/ticket", map[string]string{"user_id": "ada"}, &ticket))
+	var won atomic.Int64
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			p, err := phone.New(phone.Options{BaseURL: []*liveServer{a, b}[i%2].public, Name: fmt.Sprint("phone ", i), Identifier: fmt.Sprint("phone-", i)})
+			if err == nil {
+				_, err = p.Enroll(t.Context(), ticket.ID)
+			}
+			switch {
+			case err == nil:
+				won.Add(1)
+			case phone.CodeOf(err) == "":
+				t.Errorf("caller %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d callers got the ticket", won.Load())
+	}
+}
+
+func TestTwoServers_AnotherMasterKeyIsRefused(t *testing.T) {
+	store := pgtest.Database(t)
+	s := newLive(t)
+	s.store = []string{"TUTELA_STORE=" + store}
+	s.open(t)
+	other := newLive(t)
+	for _, c := range []struct{ key, want string }{
+		{"", "is missing"},
+		{"TUTELA_MASTER_KEY=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "is not the one that this data was written with"},
+	} {
+		refused := exec.CommandContext(t.Context(), other.binary, "serve", "--listen", "127.0.0.1:0", "--data", other.data)
+		refused.Env = append(cleanEnvironment(), "TUTELA_STORE="+store, c.key)
+		var said bytes.Buffer
+		refused.Stderr = &said
+		var ended *exec.ExitError
+		if err := refused.Run(); !errors.As(err, &ended) || !strings.Contains(said.String(), c.want) || strings.Count(said.String(), "\n") != 1 {
+			t.Errorf("%q: %v: %s", c.key, err, said.String())
+		}
+	}
+}
+
+// The primary dies under load, and the standby takes its place: what was acknowledged is there, and the server goes on by itself.
+func TestFailover_TheServerGoesOnByItselfAndNothingAcknowledgedIsLost(t *testing.T) {
+	skipWhenShort(t)
+	primary := pgtest.Start(t, pgtest.Options{Durable: true})
+	standby := primary.Standby(t)
+	s := newLive(t)
+	s.store = []string{"TUTELA_STORE=" + primary.Either(standby)}
+	s.logLevel = "error"
+	s.open(t)
+	l := newLedger(t, s)
+	acknowledged := l.loadUntil(t, func() {
+		<-time.After(2 * time.Second) // in the middle of the load, whenever that is
+		primary.Crash(t)
+	})
+	standby.Promote(t)
+	for status, body := s.readyz(t); status != http.StatusOK; status, body = s.readyz(t) {
+		if t.Context().Err() != nil {
+			t.Fatalf("the server is not ready again: %s", body)
+		}
+	}
+	must(t, l.verify(t.Context()))
+	if acknowledged == 0 {
+		t.Fatal("nothing was acknowledged: that shows nothing")
+	}
+	t.Logf("%d acknowledged steps before the primary died, none lost", acknowledged)
+}
