@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run install test quick book check format vet lint demo bench fuzz soak build go gcc node chromium clean
+.PHONY: help run install test quick book check format vet lint demo bench fuzz soak build go gcc node chromium postgresql clean
 
 # Where the official tarball puts Go, and where Debian does not look.
 export PATH := $(PATH):/usr/local/go/bin
@@ -116,6 +116,12 @@ node:
 	} || { echo "cannot install node and npm, for which the examples of docs/ are written: they are not tested, in CI not at all"; [ -z "$${CI:-}" ]; }
 
 # The browser client is tested in a real browser. That is large: only CI installs it, elsewhere the tests say that they miss it.
+postgresql:
+	@[ -z "$${CI:-}" ] || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+		as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
+		{ $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends postgresql; } >/dev/null 2>&1; \
+	} || { echo "cannot install postgresql, over which the domain is tested too"; exit 1; }
+
 chromium:
 	@[ -z "$${CI:-}" ] || command -v chromium >/dev/null || { \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
