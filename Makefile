@@ -22,7 +22,7 @@ BENCH         ?= .
 BENCHTIME     ?= 1s
 
 # The domain and the APIs once more, over PostgreSQL.
-ON_POSTGRES = go run ./storage/postgres/pgtest/with go test -short -p 2 -timeout 14m ./storage/audit ./storage/keyring ./recovery/... ./device ./device/login ./backup/... ./server/...
+ON_POSTGRES = go run ./storage/storagetest/pgtest/with go test -short -p 2 -timeout 14m ./storage/audit ./storage/keyring ./recovery/... ./device ./device/login ./backup/... ./server/...
 
 help: ## this list
 	@echo "tutela: a backend for authenticator apps. make targets:"

@@ -17,6 +17,7 @@ var rooms = map[string]string{
 	"storage":               "typed tables in serializable transactions",
 	"storage/audit":         "the event log",
 	"storage/bolt":          "the engine: one file, group commit",
+	"storage/postgres":      "the engine for several servers: PostgreSQL",
 	"storage/bolt/boltfile": "reads the pages of a bbolt file",
 	"storage/legible":       "texts that people see",
 	"storage/meter":         "what is counted of a server",

@@ -21,8 +21,8 @@ import (
 
 	"tutela/device/phone"
 	"tutela/server/openapitest"
-	"tutela/storage/postgres/pgtest"
 	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/pgtest"
 )
 
 // liveServer is a process of the real binary with a data folder of its own. Tests and benchmarks call it over

@@ -18,7 +18,7 @@ import (
 
 	"tutela/device/phone"
 	"tutela/server/access"
-	"tutela/storage/postgres/pgtest"
+	"tutela/storage/storagetest/pgtest"
 )
 
 // freeAddress is a port of this machine that nobody has.
@@ -75,7 +75,8 @@ func TestTwoServers_WhatOneDoesTheOtherKnows(t *testing.T) {
 	must(t, <-collected)
 	// A token of one opens the other, and what is set at one rules the other.
 	token := a.token
-	a.token, b.token = b.token, token
+	a.token = b.token
+	b.token = token
 	must(t, a.manage(t.Context(), http.MethodGet, "/users/ada", nil, nil))
 	must(t, b.manage(t.Context(), http.MethodGet, "/users/ada", nil, nil))
 	a.setPolicy(t, "approval.digits", "3")

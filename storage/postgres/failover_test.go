@@ -13,8 +13,8 @@ import (
 
 	"tutela/storage"
 	"tutela/storage/postgres"
-	"tutela/storage/postgres/pgtest"
 	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/pgtest"
 )
 
 // ledger is what writers were told of the rows that they wrote, each of its own key.

@@ -6,9 +6,9 @@ import (
 
 	"tutela/storage"
 	"tutela/storage/postgres"
-	"tutela/storage/postgres/pgtest"
 	"tutela/storage/storagetest"
 	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/pgtest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"tutela/storage"
-	"tutela/storage/postgres/pgtest"
+	"tutela/storage/storagetest/pgtest"
 )
 
 func TestWakes_ReachTheOtherServerAlsoAfterItsLinkBroke(t *testing.T) {

@@ -16,9 +16,9 @@ import (
 	"tutela/storage/keyring"
 	"tutela/storage/outbox"
 	"tutela/storage/postgres"
-	"tutela/storage/postgres/pgtest"
 	"tutela/storage/storagetest"
 	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/pgtest"
 )
 
 // Start is what the clock shows in the beginning. Its fraction shows who cuts times off.

@@ -1,6 +1,6 @@
 // Command with runs a command, such as go test, beside a PostgreSQL that lives as long as it does:
 //
-//	go run ./storage/postgres/pgtest/with go test ./device/...
+//	go run ./storage/storagetest/pgtest/with go test ./device/...
 //
 // The command finds it by the variable TUTELA_TEST_POSTGRES.
 package main
@@ -12,7 +12,7 @@ import (
 	"os"
 	"os/exec"
 
-	"tutela/storage/postgres/pgtest"
+	"tutela/storage/storagetest/pgtest"
 )
 
 func main() {
