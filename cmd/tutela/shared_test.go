@@ -74,11 +74,10 @@ func TestTwoServers_WhatOneDoesTheOtherKnows(t *testing.T) {
 	must(t, answerOne(t.Context(), p, asked.Number))
 	must(t, <-collected)
 	// A token of one opens the other, and what is set at one rules the other.
-	token := a.token
-	a.token = b.token
-	b.token = token
-	must(t, a.manage(t.Context(), http.MethodGet, "/users/ada", nil, nil))
+	own := b.token
+	b.token = a.token
 	must(t, b.manage(t.Context(), http.MethodGet, "/users/ada", nil, nil))
+	b.token = own
 	a.setPolicy(t, "approval.digits", "3")
 	asked, err = b.ask(t.Context(), "ada")
 	must(t, err)
