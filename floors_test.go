@@ -26,6 +26,7 @@ var rooms = map[string]string{
 	"storage/setting":       "policies",
 	"storage/tally":         "figures by day",
 	"recovery/user":         "who a user is; the MFA state",
+	"recovery/ways":         "who would get back in, and how",
 	"recovery":              "codes, limits, kept replies, the reset and its receipt",
 	"device/push":           "getting a message to a phone",
 	"device/push/wire":      "HTTP to push services",

@@ -22,6 +22,7 @@ var floors = [][]string{
 	{"storage/storagetest", "storage/storagetest/pgtest"},
 	{"storage/storagetest/ground", "storage/storagetest/pgtest/with"},
 	{"recovery/user"},
+	{"recovery/ways"},
 	{"recovery"},
 	{"device/push", "device/otp"},
 	{"device/push/wire"},

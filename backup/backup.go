@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"tutela/device"
+	"tutela/recovery/ways"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
@@ -67,6 +68,12 @@ var (
 		Most:    MostBackups,
 		Expires: (*Backup).over,
 		Swept:   dropVersions,
+		Changed: func(tx *storage.Tx, uid storage.UID, id string, before, after *Backup) error {
+			if before.putOn().Equal(after.putOn()) {
+				return nil
+			}
+			return ways.NoteBackup(tx, uid, id, after.putOn())
+		},
 	})
 	byHash = backups.Unique("handle", (*Backup).hashes)
 )

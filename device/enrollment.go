@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tutela/device/push"
+	"tutela/recovery/ways"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -113,6 +114,12 @@ var (
 			}
 		},
 		Upgrade: readFlat,
+		Changed: func(tx *storage.Tx, uid storage.UID, id string, before, after *Enrollment) error {
+			if before.goodFor() == after.goodFor() {
+				return nil
+			}
+			return ways.NoteDevice(tx, uid, id, after.goodFor())
+		},
 	})
 	byID      = enrollments.Unique("id", func(e *Enrollment) []string { return []string{e.ID} })
 	_         = enrollments.Unique("credential", func(e *Enrollment) []string { return e.credentialIndex() })

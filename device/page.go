@@ -332,7 +332,8 @@ func (s *Service) ConfirmCode(ctx context.Context, secret, session, typed string
 		if !code.Ends(typed) {
 			return ErrCodeEnd
 		}
-		return recovery.ForgetReply(tx, t.UID, t.pageKey())
+		// The copy goes with a rotation, so it is the code that counts.
+		return errors.Join(recovery.ForgetReply(tx, t.UID, t.pageKey()), recovery.Confirm(tx, t.UID))
 	})
 }
 

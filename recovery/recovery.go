@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"tutela/recovery/ways"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
@@ -32,7 +33,40 @@ func (s *saved) valid(now time.Time) bool {
 	return s != nil && !s.Removed && (!s.AdminIssued || now.Before(s.Issued.Add(adminIssuedLife)))
 }
 
-var codes = storage.Declare(storage.Spec[saved]{Name: "recovery_code", Class: storage.MFA, Most: 1})
+var codes = storage.Declare(storage.Spec[saved]{
+	Name:  "recovery_code",
+	Class: storage.MFA,
+	Most:  1,
+	Changed: func(tx *storage.Tx, uid storage.UID, _ string, before, after *saved) error {
+		is, until := after.standing()
+		if was, wasUntil := before.standing(); was == is && wasUntil.Equal(until) {
+			return nil
+		}
+		return ways.NoteCode(tx, uid, is, until)
+	},
+})
+
+// standing returns how the code stands as a way back, and until when. A code that was declared lost still opens, but is none to count
+// on.
+func (s *saved) standing() (is ways.Code, until time.Time) {
+	switch {
+	case s == nil, s.Removed:
+		return ways.CodeNone, until
+	case s.AdminIssued:
+		until = s.Issued.Add(adminIssuedLife)
+	}
+	if s.Confirmed && s.Lost.IsZero() {
+		return ways.CodeConfirmed, until
+	}
+	return ways.CodeUnconfirmed, until
+}
+
+// CodeStanding returns how the user's recovery code stands as a way back, and until when; zero is for ever.
+func CodeStanding(tx *storage.Tx, uid storage.UID) (is ways.Code, until time.Time, err error) {
+	s, err := codeOf(tx, uid)
+	is, until = s.standing()
+	return is, until, err
+}
 
 // theCode is the key of a user's only row in the table.
 const theCode = ""
@@ -224,14 +258,19 @@ func (s *Service) Practise(tx *storage.Tx, uid storage.UID, typed string, actor 
 	if err != nil {
 		return false, err
 	}
+	return true, Confirm(tx, uid)
+}
+
+// Confirm notes that the person has shown that she has saved her recovery code. It has arrived, too.
+func Confirm(tx *storage.Tx, uid storage.UID) error {
 	row, err := codeOf(tx, uid)
 	if err != nil || row == nil || row.Confirmed {
-		return err == nil, err
+		return err
 	}
 	row.Confirmed = true
 	row.Underway = false
 	row.Carrier = ""
-	return true, codes.Put(tx, uid, theCode, row)
+	return codes.Put(tx, uid, theCode, row)
 }
 
 func codeOf(tx *storage.Tx, uid storage.UID) (*saved, error) {

@@ -95,6 +95,26 @@ func (p *Plain[T]) Peek(ctx context.Context, s *Store, from string, fn func(valu
 	return peekIndex(ctx, s, p.name, from, fn)
 }
 
+// PeekAfter calls fn for the rows that have value, by owner and key, until it returns false: those after the row of uid under key. A
+// zero uid has none before it. It is no transaction: look at the row again in one before acting.
+func (p *Plain[T]) PeekAfter(ctx context.Context, s *Store, value string, uid UID, key string, fn func(uid UID, key string) bool) error {
+	prefix := indexKey(p.name, value, nil)
+	r := Prefix(prefix)
+	if !uid.IsZero() {
+		r.From = append(indexKey(p.name, value, rowKey(uid, p.table.spec.Name, key)), 0)
+	}
+	var failed error
+	err := s.engine.Peek(ctx, r, func(_, row []byte) bool {
+		uid, _, key, err := splitRowKey(row)
+		if err != nil {
+			failed = fmt.Errorf("index %s: %w", p.name, err)
+			return false
+		}
+		return fn(uid, key)
+	})
+	return errors.Join(err, failed)
+}
+
 // key is the entry of an index for a row.
 func (ix index[T]) key(value string, row []byte) []byte {
 	if ix.unique {

@@ -29,6 +29,9 @@ func Purge(tx *Tx, uid UID, dry bool, classes ...Class) ([]Removed, error) {
 		return nil, fmt.Errorf("purge %s: %w", uid, err)
 	}
 	if !dry {
+		if err := tx.tellPurged(uid, rows); err != nil {
+			return nil, fmt.Errorf("purge %s: %w", uid, err)
+		}
 		if err := tx.removeAll(rows); err != nil {
 			return nil, fmt.Errorf("purge %s: %w", uid, err)
 		}
@@ -42,6 +45,20 @@ func Purge(tx *Tx, uid UID, dry bool, classes ...Class) ([]Removed, error) {
 		return cmp.Or(strings.Compare(a.Table, b.Table), strings.Compare(a.Key, b.Key))
 	})
 	return removed, nil
+}
+
+// tellPurged tells the owners of tables of the rows that are to be removed. A row that was set aside is in no table.
+func (tx *Tx) tellPurged(uid UID, rows []purged) error {
+	for _, p := range rows {
+		t, err := tables.named(p.Table)
+		if err != nil {
+			continue
+		}
+		if err := t.purged(tx, uid, p.Key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // purged is what a purge removes.

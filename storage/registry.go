@@ -23,6 +23,7 @@ type declared interface {
 	sealed() bool
 	lapsed(tx *Tx, uid UID, key string, r row)
 	swept(tx *Tx, uid UID, key string) error
+	purged(tx *Tx, uid UID, key string) error
 	reseal(tx *Tx, uid UID, key string) error
 	dumped(r row) ([]byte, error)
 }

@@ -39,6 +39,14 @@ type Spec[T any] struct {
 	// Lapsed is told of a record that is past its expiry, before its row is removed for that. It may count, and nothing else.
 	Lapsed func(tx *Tx, record *T)
 
+	// Changed is told of each change of a row, in the transaction that makes it: before is nil for one that is new, after for
+	// one that is deleted. What is sealed in before is sealed. A purge and the sweeper tell it nothing.
+	Changed func(tx *Tx, uid UID, key string, before, after *T) error
+
+	// Purged is told of each record that a purge is about to remove, in the purge's transaction. It may write rows of the house. One
+	// that cannot be read, or is past its expiry, is not told of.
+	Purged func(tx *Tx, uid UID, record *T) error
+
 	// Sealed names the fields that are kept encrypted. They lie in the record itself, not behind a pointer, and
 	// are []byte, which hold the plain value in memory. In a raw table the one field is the record.
 	Sealed func(*T) []Field
@@ -124,6 +132,20 @@ func (t *Table[T]) lapsed(tx *Tx, uid UID, key string, r row) {
 	if record, err := t.decode(tx, uid, key, r); err == nil {
 		t.spec.Lapsed(tx, record)
 	}
+}
+
+func (t *Table[T]) purged(tx *Tx, uid UID, key string) error {
+	if t.spec.Purged == nil {
+		return nil
+	}
+	record, err := t.Get(tx, uid, key)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrDamaged) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return t.spec.Purged(tx, uid, record)
 }
 
 func (t *Table[T]) swept(tx *Tx, uid UID, key string) error {
@@ -246,7 +268,10 @@ func (t *Table[T]) Delete(tx *Tx, uid UID, key string) error {
 	if err != nil || stored == nil {
 		return err
 	}
-	return tx.removeRow(k, stored)
+	if err := tx.removeRow(k, stored); err != nil {
+		return err
+	}
+	return t.changed(tx, uid, key, stored, nil)
 }
 
 // DeletePrefixed removes the records of uid whose keys begin with prefix. It reads none of them: one that is damaged goes as
@@ -377,7 +402,25 @@ func (t *Table[T]) write(tx *Tx, uid UID, key string, k, old []byte, record *T) 
 	if err := tx.moveEntries(k, old, r, unique); err != nil {
 		return err
 	}
-	return tx.put(k, r.encode())
+	if err := tx.put(k, r.encode()); err != nil {
+		return err
+	}
+	return t.changed(tx, uid, key, old, record)
+}
+
+// changed tells the table's owner of a change. A row before that cannot be read is none.
+func (t *Table[T]) changed(tx *Tx, uid UID, key string, old []byte, after *T) error {
+	if t.spec.Changed == nil {
+		return nil
+	}
+	var before *T
+	if r, err := decodeRow(old); err == nil && !r.expired(tx.now) {
+		before = new(T)
+		if t.unmarshal(r.record, before) != nil || t.spec.Upgrade != nil && t.spec.Upgrade(before, r.record) != nil {
+			before = nil
+		}
+	}
+	return t.spec.Changed(tx, uid, key, before, after)
 }
 
 // expiry is when the record is over, as a row holds it.

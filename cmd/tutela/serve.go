@@ -330,6 +330,7 @@ func (h *house) run(ctx context.Context, s *server.Server, also listeningFor, lo
 	group.Go(func() { audit.RunFolds(work, h.store, log) })
 	group.Go(func() { h.compactNightly(work, log) })
 	group.Go(func() { h.tally.Run(work, log) })
+	group.Go(func() { h.countEveryone(work, log) })
 	group.Go(func() {
 		if err := operator.Serve(work, also.admin, h.operators(), log); err != nil {
 			log.Error("the operator's commands are not served any more", "err", err)
@@ -343,6 +344,13 @@ func (h *house) run(ctx context.Context, s *server.Server, also listeningFor, lo
 	stop()
 	group.Wait()
 	return err
+}
+
+// countEveryone notes how the users of an earlier release would get back in, once.
+func (h *house) countEveryone(ctx context.Context, log *slog.Logger) {
+	if err := h.admins.CountEveryone(ctx); err != nil && ctx.Err() == nil {
+		log.Warn("count who would get back in: the next start tries again", "err", err)
+	}
 }
 
 // lastSending bounds how long a server that stops sends what its last calls have added to the outbox.

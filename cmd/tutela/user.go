@@ -12,6 +12,7 @@ import (
 
 	"tutela/recovery"
 	"tutela/recovery/user"
+	back "tutela/recovery/ways"
 	"tutela/server/operator"
 )
 
@@ -36,15 +37,17 @@ type userListCmd struct {
 	dataFlags
 	State  string `default:"" enum:",new,enrolled,recovery_only" placeholder:"STATE" help:"Only those with this MFA state: new, enrolled or recovery_only."`
 	Search string `placeholder:"TEXT" help:"Only those of whom a word of id, email, username or name begins with each word of TEXT."`
+	Risk   string `default:"" enum:",no_recovery_code,unconfirmed_code,no_backup,stale_backup,one_device" placeholder:"RISK" help:"Only those whose way back is thin: no_recovery_code, unconfirmed_code, no_backup, stale_backup or one_device."`
 	JSON   bool   `name:"json" help:"Print JSON, one user a line, for scripts."`
 }
 
 // Help is the long help of "tutela user list".
 func (userListCmd) Help() string {
-	return `In the order of their ids. Case does not matter to a search.
+	return `In the order of their ids; those of a risk in another that stays. Case does not matter to a search.
 
   tutela user list --search "mar kel"       Maria Keller, and mark.kelso@example.com
-  tutela user list --state recovery_only    who has lost the phone`
+  tutela user list --state recovery_only    who has lost the phone
+  tutela user list --risk no_recovery_code  who would need you, if the phone is lost`
 }
 
 // Run shows the users, in the order of their ids.
@@ -52,18 +55,21 @@ func (c *userListCmd) Run(ctx context.Context) error {
 	if c.Search != "" && strings.TrimSpace(c.Search) == "" {
 		return notUnderstood("--search %q names no word", c.Search)
 	}
+	if c.Risk != "" && (c.Search != "" || c.State != "") {
+		return notUnderstood("--risk goes without --search and --state")
+	}
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 		if !c.JSON {
 			say(table, "USER\tNAME\tMFA\tROLE\tLAST LOGIN\t\n")
 		}
-		for after := ""; ; {
-			page := operator.Page{
-				After:  after,
-				Take:   usersAtOnce,
-				State:  user.State(c.State),
-				Search: c.Search,
-			}
+		page := operator.Page{
+			Take:   usersAtOnce,
+			State:  user.State(c.State),
+			Search: c.Search,
+			Risk:   back.Risk(c.Risk),
+		}
+		for {
 			users, err := operator.ListUsers.Do(ctx, s, page)
 			if err != nil {
 				return err
@@ -80,10 +86,11 @@ func (c *userListCmd) Run(ctx context.Context) error {
 				return err
 			}
 			if len(users) < usersAtOnce {
-				c.sayNobody(after == "" && len(users) == 0)
+				c.sayNobody(page.After == "" && len(users) == 0)
 				return nil
 			}
-			after = users[len(users)-1].ID
+			page.After = users[len(users)-1].ID
+			page.AfterUID = users[len(users)-1].UID
 		}
 	})
 }
@@ -92,7 +99,7 @@ func (c *userListCmd) Run(ctx context.Context) error {
 func (c *userListCmd) sayNobody(nobody bool) {
 	switch {
 	case !nobody || c.JSON:
-	case c.Search != "" || c.State != "":
+	case c.Search != "" || c.State != "" || c.Risk != "":
 		fmt.Fprintln(os.Stderr, "Nobody fits.")
 	default:
 		fmt.Fprintln(os.Stderr, "There is no user yet: tutela ticket USER makes one, and a link with which the phone enrols")

@@ -20,6 +20,7 @@ func showUser(w io.Writer, u operator.UserDetail) error {
 	for _, line := range [][2]string{
 		{"user", u.ID}, {"uid", u.UID.String()}, {"name", u.Name}, {"email", u.Email}, {"role", string(u.Role)},
 		{"", blockedMark(u.Blocked)}, {"MFA", string(u.State)}, {"recovery code", codeInWords(u.Code)},
+		{"way back", backInWords(u)},
 		{"created", shortTime(u.Created)}, {"last login", shortTime(u.LastLogin)},
 	} {
 		if line[1] != "" && line[1] != "-" {
@@ -60,9 +61,36 @@ func codeInWords(code recovery.Holding) string {
 	}
 }
 
+// backInWords says how the user would get back in without an admin, if the phone that she used last is lost, and what makes that thin.
+func backInWords(u operator.UserDetail) string {
+	var words, thin []string
+	for _, way := range u.Ways {
+		words = append(words, string(way))
+	}
+	for _, risk := range u.Risks {
+		thin = append(thin, string(risk))
+	}
+	if len(words)+len(thin) == 0 {
+		return ""
+	}
+	said := strings.Join(words, ", ")
+	if len(words) == 0 {
+		said = "none: an admin"
+	}
+	if len(thin) > 0 {
+		said += "; thin: " + strings.Join(thin, ", ")
+	}
+	return said
+}
+
 // showHoldings prints what the user has: phones, backups, tickets.
 func showHoldings(w io.Writer, u operator.UserDetail) {
 	for _, e := range u.Enrollments {
+		if t := device.Type(e.Type); t.IsPasskey() {
+			say(w, "passkey\t%s  %s (%s), %s, enrolled %s%s, last used %s%s\n", e.ID, named(e), t, e.Status,
+				shortTime(e.Enrolled), ways[device.Via(e.Via)], shortTime(e.LastAuth), copiesInWords(e))
+			continue
+		}
 		if device.Type(e.Type) == device.TypeOTP {
 			say(w, "codes\t%s  %s, %s, enrolled %s%s, last used %s\n", e.ID, named(e), e.Status,
 				shortTime(e.Enrolled), ways[device.Via(e.Via)], shortTime(e.LastAuth))
@@ -85,6 +113,14 @@ func showHoldings(w io.Writer, u operator.UserDetail) {
 	for _, t := range u.Tickets {
 		say(w, "ticket\topen until %s, made %s%s\n", shortTime(t.Expires), shortTime(t.Created), ticketNote(t))
 	}
+}
+
+// copiesInWords says whether a passkey lies on other devices too.
+func copiesInWords(e operator.Enrollment) string {
+	if e.BackedUp {
+		return ", copied to other devices"
+	}
+	return ""
 }
 
 // ways say how an enrollment came about.

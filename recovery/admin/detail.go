@@ -9,6 +9,7 @@ import (
 	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/recovery/user"
+	"tutela/recovery/ways"
 	"tutela/storage"
 )
 
@@ -18,6 +19,7 @@ type Detail struct {
 	Enrollments device.Set
 	HasCode     bool             // the user has a valid recovery code
 	Code        recovery.Holding // what is known about who holds it
+	Back        ways.Standing    // how she would get back in
 	Blocks      []recovery.Block // channels that are closed or waiting by the limits on guessing
 	Receipts    []recovery.Receipt
 	Backups     []backup.Tracked
@@ -56,6 +58,9 @@ func (s *Service) fill(tx *storage.Tx, uid storage.UID, d *Detail) error {
 		return err
 	}
 	d.HasCode = d.Code.Counts
+	if d.Back, err = ways.Of(tx, uid); err != nil {
+		return err
+	}
 	if d.Blocks, err = recovery.Blocks(tx, uid); err != nil {
 		return err
 	}

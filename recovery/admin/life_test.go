@@ -79,6 +79,7 @@ func (l *life) live(r *rapid.T) {
 		"the thief deletes":    l.thiefDeletes,
 		"time passes":          l.passes,
 	})
+	l.h.compareTotals(r)
 	l.getsIn(r)
 }
 
@@ -161,6 +162,7 @@ func (l *life) compare(r *rapid.T) {
 		if has != (l.code != "") {
 			r.Fatalf("has a code: %t", has)
 		}
+		compareStanding(r, tx, uid)
 		return err
 	})
 	for _, t := range l.tries {

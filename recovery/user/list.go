@@ -134,3 +134,12 @@ func read(ctx context.Context, s *storage.Store, uids []storage.UID) (list []Use
 	}
 	return list, nil
 }
+
+// UIDs returns the uids of all users, in the order of their ids. It is for work that is done once, and is no transaction.
+func UIDs(ctx context.Context, s *storage.Store) (uids []storage.UID, err error) {
+	err = byID.Peek(ctx, s, "", func(_ string, uid storage.UID, _ string) bool {
+		uids = append(uids, uid)
+		return true
+	})
+	return uids, err
+}

@@ -59,7 +59,7 @@ func TestEveryCall_IsRefusedBeforeItsBodyIsReadOrAnythingIsLookedUp(t *testing.T
 	}
 	for op, scopes := range operations {
 		// A client with every scope but those of this call.
-		without := []string{"openid", "read:stats"}
+		without := []string{"openid", "read:branding"}
 		for _, scope := range allScopes {
 			if !strings.Contains(strings.Join(scopes, " "), scope) {
 				without = append(without, scope)

@@ -47,6 +47,7 @@ var refusals = map[audit.Word][]error{
 	audit.CallUnlock:               {user.ErrUnknown, admin.ErrRefused},
 	audit.CallUnlockBy:             {user.ErrUnknown, admin.ErrRefused},
 	audit.CallListUsers:            {errPaging},
+	audit.CallListUsersAtRisk:      {errPaging},
 	audit.CallCreateUser:           {user.ErrExists},
 	audit.CallListUsersByEmail:     {},
 	audit.CallGetUser:              {user.ErrUnknown},

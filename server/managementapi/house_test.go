@@ -49,6 +49,7 @@ var allScopes = []string{
 	"read:mfa_policies", "update:mfa_policies",
 	"manage:clients", "manage:policies",
 	"read:prompts", "update:prompts",
+	"read:recoverability", "read:stats",
 }
 
 func newHouse(t *testing.T) *house {
@@ -82,6 +83,7 @@ func newHouse(t *testing.T) *house {
 	h.devices = h.Devices
 	h.url = h.URL
 	h.token = h.tokenFor(allScopes...)
+	must(t, h.Admins.CountEveryone(t.Context()))
 	return h
 }
 

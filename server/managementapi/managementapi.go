@@ -69,6 +69,7 @@ func Mount(s *server.Server, services Services) {
 	a.mountCodes()
 	a.mountBrowsers()
 	a.mountBackups()
+	a.mountRecoverability()
 	a.mountFactors()
 	a.mountProviders()
 	a.mountGuardianPolicies()

@@ -13,6 +13,8 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
+	"tutela/recovery/ways"
+	"tutela/storage"
 )
 
 // The calls about users. They take the login system's id of a user. For an unknown user they return user.ErrUnknown; only
@@ -55,10 +57,12 @@ var (
 
 // Page says which users to list: at most Take users after the id After who fit State and Search.
 type Page struct {
-	After  string     `json:"after,omitempty"`
-	Take   int        `json:"take"`
-	State  user.State `json:"state,omitempty"`  // only users with this MFA state
-	Search string     `json:"search,omitempty"` // only users who, for each word here, have a word that begins with it; see admin.Service.SearchWords
+	After    string      `json:"after,omitempty"`
+	AfterUID storage.UID `json:"after_uid,omitzero"` // with Risk, in the place of After
+	Take     int         `json:"take"`
+	State    user.State  `json:"state,omitempty"`  // only users with this MFA state
+	Risk     ways.Risk   `json:"risk,omitempty"`   // only users whose way back has this risk, in the order of their uids, after AfterUID
+	Search   string      `json:"search,omitempty"` // only users who, for each word here, have a word that begins with it; see admin.Service.SearchWords
 }
 
 // MostFound is how many users a search looks at.
@@ -82,6 +86,8 @@ type UserDetail struct {
 	Enrollments []Enrollment       `json:"enrollments"`
 	HasCode     bool               `json:"has_recovery_code"`
 	Code        recovery.Holding   `json:"recovery_code"`
+	Ways        []ways.Way         `json:"ways_back"` // in without an admin, if the phone that was used last is lost
+	Risks       []ways.Risk        `json:"risks"`     // what makes that thin
 	Backups     []Backup           `json:"backups"`
 	Tickets     []OpenTicket       `json:"tickets"`
 	Blocks      []recovery.Block   `json:"blocks"`
@@ -150,9 +156,10 @@ type Enrollment struct {
 	Status   string    `json:"status"` // active, suspended or left
 	Enrolled time.Time `json:"enrolled_at"`
 	LastAuth time.Time `json:"last_auth,omitzero"`
-	Via      string    `json:"via,omitempty"`      // how it came about
-	Platform string    `json:"platform,omitempty"` // what the app says that it runs on
-	Push     string    `json:"push,omitempty"`     // of an app: ok, lost or none
+	Via      string    `json:"via,omitempty"`       // how it came about
+	BackedUp bool      `json:"backed_up,omitempty"` // a passkey that is copied to other devices
+	Platform string    `json:"platform,omitempty"`  // what the app says that it runs on
+	Push     string    `json:"push,omitempty"`      // of an app: ok, lost or none
 	Lost     time.Time `json:"push_lost_at,omitzero"`
 	LostWhy  string    `json:"push_lost_reason,omitempty"` // the push service's own word
 }
@@ -192,7 +199,10 @@ func ofUser(id string, err error) error {
 }
 
 func (l *Local) listUsers(ctx context.Context, p Page) ([]admin.Profile, error) {
-	if p.Search != "" {
+	switch {
+	case p.Risk != "":
+		return l.usersAtRisk(ctx, p)
+	case p.Search != "":
 		return l.searchUsers(ctx, p)
 	}
 	fitting := []admin.Profile{}
@@ -229,6 +239,18 @@ func (l *Local) searchUsers(ctx context.Context, p Page) ([]admin.Profile, error
 	return fitting[:min(len(fitting), p.Take)], err
 }
 
+// usersAtRisk lists the users of a risk. Those of an earlier release are counted first.
+func (l *Local) usersAtRisk(ctx context.Context, p Page) ([]admin.Profile, error) {
+	if err := l.Admins.CountEveryone(ctx); err != nil {
+		return nil, err
+	}
+	found, err := l.Admins.UsersAtRisk(ctx, p.Risk, p.AfterUID, p.Take)
+	if err != nil {
+		return nil, err
+	}
+	return l.Admins.Profiles(ctx, each(found, func(u admin.AtRisk) user.User { return u.User }))
+}
+
 // fit returns the profiles with the state that the page asks for.
 func (p Page) fit(profiles []admin.Profile) []admin.Profile {
 	return slices.DeleteFunc(profiles, func(u admin.Profile) bool { return p.State != "" && u.State != p.State })
@@ -244,6 +266,8 @@ func (l *Local) showUser(ctx context.Context, id string) (UserDetail, error) {
 		Enrollments: each(d.Enrollments, enrollmentOf),
 		HasCode:     d.HasCode,
 		Code:        d.Code,
+		Ways:        append([]ways.Way{}, d.Back.Ways...),
+		Risks:       append([]ways.Risk{}, d.Back.Risks...),
 		Backups:     each(d.Backups, backupOf),
 		Tickets:     each(d.Tickets, func(t device.OpenTicket) OpenTicket { return OpenTicket(t) }),
 		Blocks:      d.Blocks,
@@ -272,6 +296,7 @@ func enrollmentOf(e *device.Enrollment) Enrollment {
 		ID:       e.ID,
 		Type:     string(e.Type),
 		Name:     e.Name,
+		BackedUp: e.WebAuthn.BackedUp,
 		Status:   string(e.Status),
 		Enrolled: e.Enrolled,
 		LastAuth: e.LastAuth,

@@ -1,0 +1,31 @@
+package device
+
+import (
+	"tutela/recovery/ways"
+	"tutela/storage"
+)
+
+// goodFor returns what the enrollment is good for when another is lost. One that left is in use only until its phone says otherwise,
+// or does not.
+func (e *Enrollment) goodFor() ways.Device {
+	switch {
+	case e == nil, e.Status != Active:
+		return ways.NotInUse
+	case e.Type == TypePush:
+		return ways.Phone
+	case e.Survives():
+		return ways.Survivor
+	default:
+		return ways.Bound
+	}
+}
+
+// GoodFor returns what each of the user's enrollments in use is good for when another is lost, by their ids.
+func GoodFor(tx *storage.Tx, uid storage.UID) (map[string]ways.Device, error) {
+	set, err := All(tx, uid)
+	good := make(map[string]ways.Device, len(set))
+	for _, e := range set.Active() {
+		good[e.ID] = e.goodFor()
+	}
+	return good, err
+}
