@@ -117,6 +117,7 @@ func mountWith(t testing.TB, change func(*mounted)) *mounted {
 	change(m)
 	m.house, err = openHouse(t.Context(), m.options)
 	m.must(err)
+	m.must(m.house.admins.CountEveryone(t.Context()))
 	t.Cleanup(func() { m.must(m.house.Close()) })
 	m.serve(listener)
 	m.furnish()
@@ -229,7 +230,7 @@ func (m *mounted) managing() []string {
 
 // scopes are the scopes of the client: enough for every call.
 var scopes = []string{
-	"openid", "read:users", "create:users", "update:users", "delete:users", "reset:mfa", "reset:admin_mfa", "read:logs",
+	"openid", "read:recoverability", "read:stats", "read:users", "create:users", "update:users", "delete:users", "reset:mfa", "reset:admin_mfa", "read:logs",
 	"create:guardian_enrollment_tickets", "read:guardian_enrollments", "delete:guardian_enrollments",
 	"read:authentication_methods", "create:authentication_methods", "update:authentication_methods", "delete:authentication_methods",
 	"read:guardian_factors", "update:guardian_factors", "read:mfa_policies", "update:mfa_policies",
