@@ -154,7 +154,7 @@ func (m *mounted) right(r route) []string {
 		return bearer("device_jwt")
 	case strings.HasPrefix(r.path, "/api/restores/"):
 		return bearer("restore_token")
-	case r.path == "/mfa/associate", strings.HasPrefix(r.path, "/mfa/authenticators"):
+	case strings.HasPrefix(r.path, "/mfa/associate"), strings.HasPrefix(r.path, "/mfa/authenticators"):
 		return bearer("enrolment_token")
 	case slices.Contains([]string{"/bc-authorize", "/oauth/token", "/mfa/start", "/mfa/challenge"}, r.path):
 		return []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(m.client.id+":"+m.client.secret))}

@@ -185,7 +185,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 		KnowsClient: h.access.HasClient,
 	})
 	h.passkeys = passkey.New(h.store, h.ring, passkey.Options{Bases: bases, Issuer: o.Issuer, Registered: access.HasWebOrigin})
-	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, h.push)
+	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, h.push).WithPasskeys(h.passkeys)
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
 	h.admins = admin.New(h.store, h.codes, h.devices, h.restores, h.logins)

@@ -55,7 +55,7 @@ var bearing = []struct {
 
 // open are the routes that take no proof.
 var open = []string{
-	"/", "/openapi.json", "/docs", "/docs/docs.js", "/docs/rapidoc.js", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json",
+	"/", "/openapi.json", "/docs", "/docs/docs.js", "/docs/rapidoc.js", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json", "/.well-known/webauthn",
 	"/api/push/web", "/mfa/help", "/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg",
 }
 

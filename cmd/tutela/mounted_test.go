@@ -109,7 +109,7 @@ func mountWith(t testing.TB, change func(*mounted)) *mounted {
 	m.options = houseOptions{
 		dataFlags:  data,
 		Begin:      true,
-		PublicURLs: []string{m.url},
+		PublicURLs: []string{m.url, strings.Replace(m.url, "127.0.0.1", "localhost", 1)}, // browsers have no passkeys for an address
 		Issuer:     "Hafenlicht",
 		Log:        log,
 		wrap:       func(engine storage.Engine) storage.Engine { return storagetest.Watch(t, engine) },

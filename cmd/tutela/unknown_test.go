@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"tutela/device/devicetest"
 	"tutela/device/otp"
 	"tutela/device/phone"
 	"tutela/recovery/user"
@@ -211,6 +212,24 @@ var repeatedCalls = []repeated{
 		return []string{"grant_type", access.GrantOTP, "mfa_token", m.held[string(keyring.MFAToken)], "otp", m.otp()}
 	})},
 	{name: "associate", leaves: nil, prepare: sent("POST", "/mfa/associate", object("authenticator_types", []string{"oob"}), bearer("enrolment_token"))},
+	{name: "confirm a passkey", prepare: func(m *mounted) func() reply {
+		token, code, credential := newPasskey(m, devicetest.NewAuthenticator(m.t))
+		return func() reply { return verifyPasskey(m, token, code, credential) }
+	}},
+	{name: "challenge for a passkey", prepare: func(m *mounted) func() reply {
+		passkeyOf(m)
+		token := m.ok(m.form("/mfa/start", "user_id", "key")).member("mfa_token")
+		return func() reply { return m.form("/mfa/challenge", "mfa_token", token, "challenge_type", "webauthn") }
+	}},
+	{name: "log in by a passkey", prepare: func(m *mounted) func() reply {
+		a := passkeyOf(m)
+		token := m.ok(m.form("/mfa/start", "user_id", "key")).member("mfa_token")
+		asked := m.ok(m.form("/mfa/challenge", "mfa_token", token, "challenge_type", "webauthn"))
+		signed := a.Get(optionsIn(m, asked))
+		return func() reply {
+			return m.form("/oauth/token", "grant_type", access.GrantPasskey, "mfa_token", token, "credential", string(signed))
+		}
+	}},
 	{
 		name:    "remove an authenticator",
 		prepare: sent("DELETE", "/mfa/authenticators/:id", object(), bearer("enrolment_token")),

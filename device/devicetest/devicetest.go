@@ -68,7 +68,7 @@ func (h *House) build() {
 		Issuer:     "Example & Söhne",
 		Registered: func(_ *storage.Tx, origin string) (bool, error) { return h.Origins[origin], nil },
 	})
-	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, h.Bases, to)
+	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, h.Bases, to).WithPasskeys(h.Passkeys)
 	h.Backups = backup.New(h.Store, h.Ring, h.Devices)
 	h.Restores = restore.New(h.Store, h.Ring, h.Codes, h.Devices, h.Logins, h.Backups)
 	h.Admins = admin.New(h.Store, h.Codes, h.Devices, h.Restores, h.Logins)

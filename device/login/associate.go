@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 
@@ -16,17 +17,18 @@ import (
 // Association is what a client asks for to enrol an authenticator.
 type Association struct {
 	Pass     Pass        // an mfa_token of a new user, or an enrolment token
-	Type     device.Type // push or otp
+	Type     device.Type // of the enrollment
 	Replaces string      // id of the enrollment that the new one replaces; only with an enrolment token
 	Actor    audit.Actor
 }
 
 // Associated is an authenticator that is to be confirmed.
 type Associated struct {
-	ID     string        // oob_code
-	Secret string        // of one-time codes, in base32
-	URI    string        // the text of the QR code
-	Code   recovery.Code // the user's recovery code from the moment of the confirmation; "" when she keeps the one that she has
+	ID      string          // oob_code
+	Secret  string          // of one-time codes, in base32
+	URI     string          // the text of the QR code
+	Options json.RawMessage // of a passkey: the creation options for the browser
+	Code    recovery.Code   // the user's recovery code from the moment of the confirmation; "" when she keeps the one that she has
 }
 
 // Associate offers the enrolment of an authenticator to whoever holds a pass, and to nobody else. The same pass gets the same offer
@@ -50,6 +52,11 @@ func (s *Service) Associate(ctx context.Context, a Association) (Associated, err
 		prefix := setUpPrefix
 		if a.Pass.Enrols {
 			prefix = enrolmentPrefix
+		}
+		if a.Type.IsPasskey() {
+			options, err := s.beginPasskey(tx, l, o, a.Type)
+			made = Associated{ID: s.idOf(prefix, l.UID, l.Key), Options: options, Code: o.Code}
+			return err
 		}
 		made = Associated{
 			ID:     s.idOf(prefix, l.UID, l.Key),
@@ -179,7 +186,7 @@ func (s *Service) Authenticators(ctx context.Context, p Pass) (list []Authentica
 
 // factorsOf returns an enrollment as factors.
 func factorsOf(tx *storage.Tx, e *device.Enrollment) (list []Authenticator, err error) {
-	enabled, err := device.FactorsOn(tx, device.FactorPush, device.FactorOTP)
+	enabled, err := device.FactorsOn(tx, device.FactorPush, device.FactorOTP, device.FactorRoaming, device.FactorPlatform)
 	if err != nil {
 		return nil, err
 	}
@@ -191,8 +198,8 @@ func factorsOf(tx *storage.Tx, e *device.Enrollment) (list []Authenticator, err 
 			Name:   e.Name,
 		})
 	}
-	if e.Type == device.TypePush {
-		add(device.FactorPush)
+	if e.Type == device.TypePush || e.Type.IsPasskey() {
+		add(device.FactorOf(e.Type))
 	}
 	if len(e.OTP.Secret) > 0 {
 		add(device.FactorOTP)

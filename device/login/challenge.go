@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 
@@ -15,16 +16,18 @@ type Challenge struct {
 	Pass     Pass   // an mfa_token
 	Push     bool   // an approval will do
 	OTP      bool   // a one-time code will do
+	Passkey  bool   // a passkey will do; it comes before the others
 	Only     string // id of the enrollment that is to prove it; "": any
 	ToEnroll bool   // an enrolment token is to come of it
 }
 
 // Challenged is what a user is asked.
 type Challenged struct {
-	By       Way      // push or otp
-	ID       string   // of push: the oob_code
-	Number   string   // of push: the digits to show; empty when the approval is tapped
-	Delivery Delivery // of push
+	By       Way             // push, otp or webauthn
+	ID       string          // of push: the oob_code
+	Number   string          // of push: the digits to show; empty when the approval is tapped
+	Delivery Delivery        // of push
+	Options  json.RawMessage // of a passkey: the request options for the browser
 }
 
 // Errors of challenges.
@@ -68,6 +71,10 @@ func (s *Service) Challenge(ctx context.Context, asks Challenge) (Challenged, er
 			err = ErrNoChallenge
 		}
 		if err != nil {
+			return err
+		}
+		if made, is, err := c.byPasskey(tx, s, l, set); err != nil || is {
+			asked = made
 			return err
 		}
 		phones, err := c.phones(tx, l, set)

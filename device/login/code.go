@@ -35,14 +35,15 @@ type MFAStart struct {
 
 // MFAStarted is a login that a grant will satisfy.
 type MFAStarted struct {
-	Token   string // the mfa_token
-	State   user.State
-	Phones  bool            // the user has a phone that answers approvals
-	OTP     bool            // the user has an authenticator whose one-time codes count
-	Codes   bool            // the user has a valid recovery code, and the code is no factor that is switched off
-	AskCode bool            // the recovery code is asked for: of whoever has one, and of whoever has nothing else
-	Created bool            // StartMFA has made the user
-	Enroll  []device.Factor // what a new user may enrol; nothing for any other
+	Token    string // the mfa_token
+	State    user.State
+	Phones   bool            // the user has a phone that answers approvals
+	Passkeys []device.Factor // of the user's passkeys that let her in here, each once
+	OTP      bool            // the user has an authenticator whose one-time codes count
+	Codes    bool            // the user has a valid recovery code, and the code is no factor that is switched off
+	AskCode  bool            // the recovery code is asked for: of whoever has one, and of whoever has nothing else
+	Created  bool            // StartMFA has made the user
+	Enroll   []device.Factor // what a new user may enrol; nothing for any other
 
 	Remembered *Remembered // a login that needs nothing: there is no mfa_token
 }
@@ -71,6 +72,11 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 		if started.State, err = set.State(tx, u.UID); err != nil {
 			return err
 		}
+		usable, err := s.usablePasskeys(tx, set)
+		if err != nil {
+			return err
+		}
+		started.Passkeys = factorsIn(usable)
 		if err := started.requirements(tx, u.UID, set); err != nil {
 			return err
 		}
@@ -117,12 +123,23 @@ func (m *MFAStarted) requirements(tx *storage.Tx, uid storage.UID, set device.Se
 	m.OTP = isOn(device.FactorOTP) && len(set.OTP()) > 0
 	holds, err := recovery.HasCode(tx, uid)
 	m.Codes = isOn(device.FactorCode) && holds
-	nothingElse := !m.Phones && !m.OTP
+	nothingElse := !m.Phones && !m.OTP && len(m.Passkeys) == 0
 	m.AskCode = isOn(device.FactorCode) && (holds || nothingElse)
 	if err == nil && nothingElse && !m.AskCode {
 		err = ErrNoFactor
 	}
 	return err
+}
+
+// factorsIn returns the factors of enrollments, each once, in their order.
+func factorsIn(set device.Set) (list []device.Factor) {
+	for _, e := range set {
+		if f := device.FactorOf(e.Type); !slices.Contains(list, f) {
+			list = append(list, f)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // startMFA writes the login. ticket is the key of the ticket that the client has shown, or "".

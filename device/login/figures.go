@@ -21,7 +21,7 @@ var (
 	LoginsEnded = meter.NewCounter("tutela_logins_total",
 		"Logins that ended, by outcome and by what satisfied them, as amr says it. Those that expire are counted a minute later.",
 		meter.Words("outcome", string(Approved), string(Denied), OutcomeWrong, OutcomeExpired),
-		meter.Words("method", string(ByKey), string(ByOTP), string(ByRecoveryCode), methodNone))
+		meter.Words("method", string(ByKey), string(ByOTP), string(ByRecoveryCode), string(ByPasskey), methodNone))
 	approvalsEnded = meter.NewCounter("tutela_approvals_total",
 		"Approvals that ended, by outcome and by how the phones learned of them.",
 		meter.Words("outcome", string(Approved), string(Denied), OutcomeWrong, OutcomeExpired),

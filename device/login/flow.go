@@ -34,6 +34,9 @@ const (
 	WayPush     Way = "push"
 	WayOTP      Way = "otp"
 	WayRecovery Way = "recovery-code"
+	WayPasskey  Way = "webauthn"
+	WayRoaming  Way = "webauthn-roaming"  // of an authenticator: a security key
+	WayPlatform Way = "webauthn-platform" // of an authenticator: a passkey of a phone or computer
 )
 
 // Account is what a page of the browser client is told of an enrolled user.
@@ -141,6 +144,9 @@ var waysOf = map[device.Factor]Way{
 	device.FactorPush: WayPush,
 	device.FactorOTP:  WayOTP,
 	device.FactorCode: WayRecovery,
+
+	device.FactorRoaming:  WayRoaming,
+	device.FactorPlatform: WayPlatform,
 }
 
 // addWays adds by which ways the user may enrol, and, for one who has to, by which she may log in then.

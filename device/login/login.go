@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tutela/device"
+	"tutela/device/passkey"
 	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/storage"
@@ -25,6 +26,8 @@ type Service struct {
 	bases   device.Bases
 	deliver *push.Gateway
 	polls   *polls
+
+	passkeys *passkey.Service // nil: logins take none
 
 	flowPolls *flowPolls
 }
@@ -69,6 +72,7 @@ const (
 	ByKey          Method = "swk" // a signature of the key on the phone
 	ByOTP          Method = "otp" // a one-time code
 	ByRecoveryCode Method = "rc"
+	ByPasskey      Method = "pop" // a signature of a passkey's key
 )
 
 const (

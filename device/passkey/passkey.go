@@ -26,8 +26,8 @@ type Service struct {
 	store      *storage.Store
 	ring       *keyring.Ring
 	issuer     string
-	origins    []string // of the public URLs, the first of which names the host
-	host       string   // of the first public URL; empty when it is an address and no domain
+	origins    []string // of the public URLs
+	host       string   // of the first public URL that has a domain and no address; empty when none has
 	registered func(tx *storage.Tx, origin string) (bool, error)
 }
 
@@ -50,7 +50,7 @@ func New(store *storage.Store, ring *keyring.Ring, o Options) *Service {
 	}
 	for _, base := range o.Bases {
 		origin, host := originOf(base)
-		if len(s.origins) == 0 && isDomain(host) {
+		if s.host == "" && isDomain(host) {
 			s.host = host
 		}
 		s.origins = append(s.origins, origin)

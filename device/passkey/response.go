@@ -1,6 +1,8 @@
 package passkey
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"slices"
 
 	"github.com/go-webauthn/webauthn/protocol"
@@ -26,6 +28,21 @@ var transports = []protocol.AuthenticatorTransport{
 
 // Response is what a browser has sent for a challenge, in the form of PublicKeyCredential.toJSON.
 type Response []byte
+
+// CredentialID returns the id of the passkey that the response says it comes from; nil when it says none. Nothing of it is verified.
+func (r Response) CredentialID() []byte {
+	var said struct {
+		ID string `json:"id"`
+	}
+	if len(r) > MaxResponseBytes || json.Unmarshal(r, &said) != nil {
+		return nil
+	}
+	id, err := base64.RawURLEncoding.DecodeString(said.ID)
+	if err != nil {
+		return nil
+	}
+	return id
+}
 
 // registration reads a response to creation options.
 //

@@ -408,8 +408,11 @@ func (h *house) put(p *devicetest.Phone) error {
 	req := backup.PutRequest{Body: []byte("ciphertext"), Precondition: backup.Precondition{None: true}}
 	h.View(func(tx *storage.Tx) error {
 		_, latest, err := backup.Of(tx, proof.UID, p.Enrollment())
-		if err != nil {
+		if errors.Is(err, backup.ErrNone) {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 		generation = int(latest.Generation) + 1
 		parent = hexOf(latest.Manifest)

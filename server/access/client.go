@@ -339,6 +339,17 @@ func HasWebOrigin(tx *storage.Tx, origin string) (bool, error) {
 	return len(rows) > 0, err
 }
 
+// WebOrigins returns the origins that clients have registered for their pages, each once, in their order.
+func (s *Service) WebOrigins(ctx context.Context) (origins []string, err error) {
+	err = byOrigin.Peek(ctx, s.store, "", func(origin string, _ storage.UID, _ string) bool {
+		if len(origins) == 0 || origins[len(origins)-1] != origin {
+			origins = append(origins, origin)
+		}
+		return true
+	})
+	return origins, err
+}
+
 // AllowedOrigin reports whether any client has origin among its web origins. origin is as the browser's header Origin says.
 func (s *Service) AllowedOrigin(ctx context.Context, origin string) (allowed bool, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {

@@ -63,7 +63,7 @@ func discoveryOf(public string) discovery {
 		JWKSURI:             public + "/.well-known/jwks.json",
 		ScopesSupported:     []string{ScopeOpenID},
 		ResponseTypes:       []string{},
-		GrantTypes:          []string{GrantCIBA, GrantClientCredentials, GrantOTP, GrantOOB, GrantRecoveryCode},
+		GrantTypes:          []string{GrantCIBA, GrantClientCredentials, GrantOTP, GrantOOB, GrantRecoveryCode, GrantPasskey},
 		SubjectTypes:        []string{"public"},
 		IDTokenAlgs:         []string{string(es256), string(rs256)},
 		AuthMethods:         []string{"client_secret_basic", "client_secret_post", "private_key_jwt"},

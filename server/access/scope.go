@@ -17,10 +17,11 @@ const (
 	GrantOTP               = "http://auth0.com/oauth/grant-type/mfa-otp"           // a one-time code
 	GrantOOB               = "http://auth0.com/oauth/grant-type/mfa-oob"           // an approval
 	GrantRecoveryCode      = "http://auth0.com/oauth/grant-type/mfa-recovery-code" // the recovery code
+	GrantPasskey           = "urn:tutela:params:grant-type:mfa-webauthn"           // a passkey
 )
 
 var grants = []string{
-	GrantCIBA, GrantClientCredentials, GrantAuthorizationCode, GrantOTP, GrantOOB, GrantRecoveryCode,
+	GrantCIBA, GrantClientCredentials, GrantAuthorizationCode, GrantOTP, GrantOOB, GrantRecoveryCode, GrantPasskey,
 }
 
 // ScopeOpenID is the scope of every login. Source: OpenID Connect Core 1.0 §3.1.2.1.
@@ -85,7 +86,7 @@ func knownScope(scope string) bool {
 func defaultGrants(scopes []string) []string {
 	var granted []string
 	if slices.Contains(scopes, ScopeOpenID) {
-		granted = append(granted, GrantCIBA, GrantOTP, GrantOOB, GrantRecoveryCode)
+		granted = append(granted, GrantCIBA, GrantOTP, GrantOOB, GrantRecoveryCode, GrantPasskey)
 	}
 	if slices.ContainsFunc(scopes, func(scope string) bool { return !slices.Contains(loginScopes, scope) }) {
 		granted = append(granted, GrantClientCredentials)

@@ -2,6 +2,7 @@ package loginapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -119,7 +120,13 @@ type authenticator struct {
 const channelPush = "auth0"
 
 // The kinds of authenticators, as the MFA API of Auth0 writes them before an id.
-var idPrefixes = map[login.Way]string{login.WayPush: "push", login.WayOTP: "totp", login.WayRecovery: "recovery-code"}
+var idPrefixes = map[login.Way]string{
+	login.WayPush:     "push",
+	login.WayOTP:      "totp",
+	login.WayRecovery: "recovery-code",
+	login.WayRoaming:  "webauthn-roaming",
+	login.WayPlatform: "webauthn-platform",
+}
 
 func (a *API) authenticators(c *fiber.Ctx) error {
 	h, err := a.holderOf(c, access.ScopeReadAuthenticators)
@@ -143,6 +150,9 @@ func shownAuthenticator(one login.Authenticator) authenticator {
 		Type:   string(one.Kind),
 		Kind:   string(one.Kind),
 		Active: one.Active,
+	}
+	if one.Kind == login.WayRoaming || one.Kind == login.WayPlatform {
+		shown.Name = one.Name
 	}
 	if one.Kind == login.WayPush {
 		shown.Type = "push-notification"
@@ -195,8 +205,10 @@ type associated struct {
 	Channel string   `json:"oob_channel,omitempty"`
 	Code    string   `json:"oob_code,omitempty"`
 	Secret  string   `json:"secret,omitempty"`
-	URI     string   `json:"barcode_uri"`
+	URI     string   `json:"barcode_uri,omitempty"`
 	Codes   []string `json:"recovery_codes,omitempty"`
+
+	PublicKey json.RawMessage `json:"publicKey,omitempty"` // of a passkey: the creation options
 }
 
 func (a *API) associate(c *fiber.Ctx) error {
@@ -226,6 +238,9 @@ func (a *API) associate(c *fiber.Ctx) error {
 		return overBearer(err)
 	}
 	answer := associated{Kind: "otp", Secret: made.Secret, URI: made.URI}
+	if asked.Type.IsPasskey() {
+		answer = associated{Kind: string(asked.Type), Code: made.ID, PublicKey: made.Options}
+	}
 	if asked.Type == device.TypePush {
 		answer = associated{
 			Kind:    "oob",
@@ -256,8 +271,10 @@ func associationType(p params) (device.Type, error) {
 		return device.TypeOTP, nil
 	case slices.Equal(types, []string{"oob"}) && (!names || slices.Equal(channels, []string{channelPush})):
 		return device.TypePush, nil
+	case len(types) == 1 && device.Type(types[0]).IsPasskey() && len(channels) == 0:
+		return device.Type(types[0]), nil
 	}
-	return "", badRequest(`authenticator_types is ["otp"], or ["oob"] with oob_channels ["auth0"]`)
+	return "", badRequest(`authenticator_types is ["otp"], ["webauthn-roaming"], ["webauthn-platform"], or ["oob"] with oob_channels ["auth0"]`)
 }
 
 // checkHolder checks what a call with a token says of its client beside it: it need say nothing, and nothing else.
@@ -284,6 +301,8 @@ type challenged struct {
 	Code     string         `json:"oob_code,omitempty"`
 	Number   string         `json:"number,omitempty"`
 	Delivery login.Delivery `json:"delivery,omitempty"`
+
+	PublicKey json.RawMessage `json:"publicKey,omitempty"` // of a passkey: the request options
 }
 
 // challenge asks for one of the user's factors. Whoever has the mfa_token may: a browser that cannot keep a secret gives its client's
@@ -322,6 +341,9 @@ func (a *API) challenge(c *fiber.Ctx) error {
 		return err
 	}
 	answer := challenged{Type: "otp"}
+	if made.By == login.WayPasskey {
+		answer = challenged{Type: string(login.WayPasskey), PublicKey: made.Options}
+	}
 	if made.By == login.WayPush {
 		answer = challenged{
 			Type:     "oob",
@@ -343,6 +365,7 @@ func readChallenge(p params, pass login.Pass) (login.Challenge, error) {
 	named := strings.Fields(types)
 	asked.Push = len(named) == 0 || slices.Contains(named, "oob")
 	asked.OTP = len(named) == 0 || slices.Contains(named, "otp")
+	asked.Passkey = slices.Contains(named, string(login.WayPasskey))
 	id, err := p.text("authenticator_id", maxShortBytes)
 	if err != nil || id == "" {
 		return asked, err
@@ -351,6 +374,7 @@ func readChallenge(p params, pass login.Pass) (login.Challenge, error) {
 	asked.Only = enrollment
 	asked.Push = asked.Push && kind == login.WayPush
 	asked.OTP = asked.OTP && kind == login.WayOTP
+	asked.Passkey = asked.Passkey && (kind == login.WayRoaming || kind == login.WayPlatform)
 	if enrollment == "" {
 		return asked, login.ErrNoChallenge
 	}

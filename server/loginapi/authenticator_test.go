@@ -152,7 +152,7 @@ func TestAssociate_RefusesWhatItCannot(t *testing.T) {
 	h := newHouse(t)
 	c := h.client("openid")
 	token := h.started(c, "maria")
-	const types = "authenticator_types is ['otp'], or ['oob'] with oob_channels ['auth0']"
+	const types = "authenticator_types is ['otp'], ['webauthn-roaming'], ['webauthn-platform'], or ['oob'] with oob_channels ['auth0']"
 	for _, body := range []string{
 		`{}`, `{"authenticator_types":[]}`, `{"authenticator_types":["otp","oob"]}`, `{"authenticator_types":["oob"],"oob_channels":["sms"],"phone_number":"+49"}`,
 		`{"authenticator_types":["email"]}`, `{"authenticator_types":["otp"],"oob_channels":["auth0"]}`,

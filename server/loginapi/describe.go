@@ -11,6 +11,7 @@ import (
 
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/passkey"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server"
@@ -64,9 +65,10 @@ var operations = []operation{
 		summary: "Get tokens",
 		about: "Grants: urn:openid:params:grant-type:ciba (auth_req_id, wait), client_credentials (audience), " +
 			"http://auth0.com/oauth/grant-type/mfa-otp (mfa_token, otp), http://auth0.com/oauth/grant-type/mfa-oob (mfa_token, oob_code), " +
-			"http://auth0.com/oauth/grant-type/mfa-recovery-code (mfa_token, recovery_code).",
+			"http://auth0.com/oauth/grant-type/mfa-recovery-code (mfa_token, recovery_code), " +
+			"urn:tutela:params:grant-type:mfa-webauthn (mfa_token, credential).",
 		parameters: []string{
-			"*grant_type", "auth_req_id", "wait", "mfa_token", "otp", "oob_code", "binding_code", "recovery_code", "audience", "scope", "remember",
+			"*grant_type", "auth_req_id", "wait", "mfa_token", "otp", "oob_code", "binding_code", "recovery_code", "credential", "audience", "scope", "remember",
 			"client_id", "client_secret", "client_assertion", "client_assertion_type",
 		},
 		answer: reflect.TypeFor[tokenResponse](),
@@ -74,7 +76,7 @@ var operations = []operation{
 			access.ErrGrant, access.ErrAudience, access.ErrManagementAudience, login.ErrGrant, login.ErrUndecided, login.ErrSlowDown,
 			login.ErrExpired, login.ErrDenied, login.ErrMFAToken, login.ErrMFATokenExpired, recovery.ErrWrongCode,
 			device.ErrWrongOTP, recovery.ErrLimited, login.ErrRejected, login.ErrWeakProof, login.ErrUnnamed, login.ErrEnrolment,
-			device.ErrTicket, device.ErrTooMany,
+			device.ErrTicket, device.ErrTooMany, passkey.ErrResponse, passkey.ErrCeremony, passkey.ErrRefused, passkey.ErrTooOften,
 		},
 		codes: []server.Refusal{
 			{Status: http.StatusBadRequest, Code: "unsupported_grant_type"},
@@ -93,12 +95,12 @@ var operations = []operation{
 		path:       "/mfa/challenge",
 		id:         "challenge-mfa",
 		summary:    "Ask for one of a user's factors",
-		about:      "challenge_type has one or more of oob and otp. number is to be shown to the person. The client's secret may be left out.",
+		about:      "challenge_type has one or more of oob, otp and webauthn, of which a passkey comes first. publicKey is for navigator.credentials.get. number is to be shown to the person. The client's secret may be left out.",
 		parameters: []string{"*mfa_token", "challenge_type", "authenticator_id", "audience", "client_id", "client_secret", "client_assertion", "client_assertion_type"},
 		answer:     reflect.TypeFor[challenged](),
 		refuses: []error{
 			login.ErrMFAToken, login.ErrMFATokenExpired, login.ErrGrant, login.ErrBlocked, login.ErrNoChallenge, login.ErrPresence,
-			login.ErrTapOnly, login.ErrTapEnrols, login.ErrWeakProof,
+			login.ErrTapOnly, login.ErrTapEnrols, login.ErrWeakProof, passkey.ErrTooOften,
 		},
 	},
 	{
@@ -111,6 +113,21 @@ var operations = []operation{
 		answer:     reflect.TypeFor[associated](),
 		refuses: []error{
 			login.ErrEnrolled, login.ErrTicketRequired, login.ErrBlocked, login.ErrFlow, device.ErrNoEnrollment, device.ErrFactor,
+			passkey.ErrNoDomain, passkey.ErrTooOften,
+		},
+		codes: byHolder,
+	},
+	{
+		path:       "/mfa/associate/verify",
+		id:         "verify-association",
+		summary:    "Confirm the association of a passkey",
+		about:      "credential is what navigator.credentials.create has made, as toJSON writes it. The same credential gets the same answer again, without recovery codes.",
+		byHolder:   true,
+		parameters: []string{"*oob_code", "*credential", "client_id", "client_secret"},
+		answer:     reflect.TypeFor[verified](),
+		refuses: []error{
+			login.ErrBlocked, login.ErrGrant, device.ErrTicket, device.ErrTooMany, device.ErrRegistered, device.ErrFactorOff,
+			passkey.ErrResponse, passkey.ErrCeremony, passkey.ErrRefused,
 		},
 		codes: byHolder,
 	},
@@ -167,6 +184,11 @@ func (a *API) describe(s *server.Server) {
 	}
 	s.DescribeDocument("/.well-known/openid-configuration", "get-openid-configuration", "What this server can do",
 		doc.Components.Schemas.Schema(access.DiscoveryType, true, "Discovery"))
+	s.DescribeDocument("/.well-known/webauthn", "get-related-origins", "The origins whose pages may use the installation's passkeys", &huma.Schema{
+		Type:       huma.TypeObject,
+		Required:   []string{"origins"},
+		Properties: map[string]*huma.Schema{"origins": {Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}}},
+	})
 	s.DescribeDocument("/.well-known/jwks.json", "get-keys", "The public keys that tokens are verified by", &huma.Schema{
 		Type:     huma.TypeObject,
 		Required: []string{"keys"},
@@ -239,12 +261,14 @@ var (
 		"requested_expiry":      {OneOf: numberOrDigits, Description: "Seconds, from 1 to 300."},
 		"wait":                  {OneOf: numberOrDigits, Description: "Seconds, from 0 to 60."},
 		"remember":              {OneOf: trueOrText, Description: "Whether the browser is to be remembered."},
-		"authenticator_types":   {OneOf: textsOrText, Description: "One of otp and oob."},
+		"authenticator_types":   {OneOf: textsOrText, Description: "One of otp, oob, webauthn-roaming and webauthn-platform."},
+		"credential":            {OneOf: objectOrText, Description: "What the browser has made, as PublicKeyCredential.toJSON writes it."},
 		"oob_channels":          {OneOf: textsOrText, Description: "auth0, for an app on a phone."},
 		"authorization_details": {OneOf: detailsOrText, Description: "An array of objects with a type (RFC 9396), or its JSON text."},
 	}
 	trueOrText     = []*huma.Schema{{Type: huma.TypeBoolean}, {Type: huma.TypeString, Enum: []any{"true", "false"}}}
 	textsOrText    = []*huma.Schema{{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}}, {Type: huma.TypeString}}
+	objectOrText   = []*huma.Schema{{Type: huma.TypeObject}, {Type: huma.TypeString}}
 	numberOrDigits = []*huma.Schema{{Type: huma.TypeInteger}, {Type: huma.TypeString}}
 	detailsOrText  = []*huma.Schema{{Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeObject}}, {Type: huma.TypeString}}
 )

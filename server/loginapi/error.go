@@ -9,6 +9,7 @@ import (
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/device/otp"
+	"tutela/device/passkey"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/server"
@@ -51,6 +52,14 @@ var wireErrors = []struct {
 	{device.ErrNoEnrollment, http.StatusNotFound, "not_found", "the user has no such authenticator"},
 	{device.ErrLastFactor, http.StatusForbidden, "access_denied", ""},
 	{device.ErrTooMany, http.StatusForbidden, "access_denied", ""},
+	{passkey.ErrResponse, http.StatusBadRequest, "invalid_request", ""},
+	{passkey.ErrCeremony, http.StatusForbidden, "invalid_grant", ""},
+	{passkey.ErrRefused, http.StatusForbidden, "invalid_grant", ""},
+	{passkey.ErrCopied, http.StatusForbidden, "invalid_grant", ""},
+	{passkey.ErrBound, http.StatusForbidden, "invalid_grant", ""},
+	{passkey.ErrNoDomain, http.StatusBadRequest, "invalid_request", ""},
+	{passkey.ErrTooOften, http.StatusTooManyRequests, "too_many_attempts", ""},
+	{device.ErrRegistered, http.StatusConflict, "invalid_request", ""},
 	{login.ErrMFAToken, http.StatusBadRequest, "invalid_grant", ""},
 	{login.ErrMFATokenExpired, http.StatusBadRequest, "expired_token", ""},
 	{login.ErrNoFactor, http.StatusForbidden, "access_denied", ""},

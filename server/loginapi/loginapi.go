@@ -38,8 +38,11 @@ func Mount(s *server.Server, store *storage.Store, a *access.Service, logins *lo
 	app := s.App()
 	app.Get("/.well-known/openid-configuration", api.discovery)
 	app.Get("/.well-known/jwks.json", api.jwks)
+	app.Get("/.well-known/webauthn", api.relatedOrigins)
 	s.Door(http.MethodPost, "/mfa/associate", api.bearerDoor)
 	app.Post("/mfa/associate", api.associate)
+	s.Door(http.MethodPost, "/mfa/associate/verify", api.bearerDoor)
+	app.Post("/mfa/associate/verify", api.verifyPasskey)
 	app.Get("/mfa/authenticators", api.authenticators)
 	s.Door(http.MethodDelete, "/mfa/authenticators/{id}", api.bearerDoor)
 	app.Delete("/mfa/authenticators/:id", api.removeAuthenticator)
@@ -93,6 +96,8 @@ func (a *API) token(c *fiber.Ctx) error {
 		return a.redeemOTP(c, p, client)
 	case access.GrantOOB:
 		return a.redeemOOB(c, p, client)
+	case access.GrantPasskey:
+		return a.redeemPasskey(c, p, client)
 	case access.GrantRecoveryCode:
 		return a.redeemCode(c, p, client)
 	case access.GrantClientCredentials:

@@ -84,6 +84,9 @@ func required(s login.MFAStarted) requirements {
 	if s.OTP {
 		r.Challenge = append(r.Challenge, otpFactor)
 	}
+	for _, f := range s.Passkeys {
+		r.Challenge = append(r.Challenge, factor{string(f)})
+	}
 	if s.AskCode {
 		r.Challenge = append(r.Challenge, codeFactor)
 	}
@@ -111,15 +114,17 @@ type mfaGrant struct {
 	request tokenRequest
 }
 
-// readMFAGrant reads the parameters of an MFA grant, whose code is named by its parameter. A code must not be spent on a request
+// readMFAGrant reads the parameters of an MFA grant, whose code is named by its parameter, if it has one. A code must not be spent on a request
 // that cannot be answered, so all that can be refused is refused here.
 func (a *API) readMFAGrant(c *fiber.Ctx, p params, client access.Client, codeParameter string) (g mfaGrant, err error) {
 	token, err := p.required("mfa_token", maxLongBytes)
 	if err != nil {
 		return g, err
 	}
-	if g.code, err = p.required(codeParameter, maxLongBytes); err != nil {
-		return g, err
+	if codeParameter != "" {
+		if g.code, err = p.required(codeParameter, maxLongBytes); err != nil {
+			return g, err
+		}
 	}
 	g.grant.Client = client.ID
 	g.grant.Actor = actorOf(c, client)

@@ -19,6 +19,7 @@ import (
 	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/passkey"
 	"tutela/device/push"
 	"tutela/device/push/provider"
 	"tutela/recovery"
@@ -53,6 +54,7 @@ type House struct {
 	Access   *access.Service
 	Codes    *recovery.Service
 	Devices  *device.Service
+	Passkeys *passkey.Service
 	Logins   *login.Service
 	Backups  *backup.Service
 	Restores *restore.Service
@@ -112,7 +114,12 @@ func (h *House) build(o Options) {
 	}
 	phones.KnowsClient = h.Access.HasClient
 	h.Devices = device.New(h.Store, h.Ring, h.Codes, phones)
-	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, bases, phones.Deliver)
+	h.Passkeys = passkey.New(h.Store, h.Ring, passkey.Options{
+		Bases:      bases,
+		Issuer:     "Hafenlicht",
+		Registered: access.HasWebOrigin,
+	})
+	h.Logins = login.New(h.Store, h.Ring, h.Devices, h.Codes, bases, phones.Deliver).WithPasskeys(h.Passkeys)
 	h.Backups = backup.New(h.Store, h.Ring, h.Devices)
 	h.Restores = restore.New(h.Store, h.Ring, h.Codes, h.Devices, h.Logins, h.Backups)
 	h.Admins = admin.New(h.Store, h.Codes, h.Devices, h.Restores, h.Logins)

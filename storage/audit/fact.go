@@ -63,6 +63,7 @@ const (
 	WhyMuted          Word = "muted"           // no push was sent: the person denied a login from this address
 	WhyNotMe          Word = "not_me"          // a login was denied: the person says that it was not she
 	WhyNumber         Word = "number"          // a login failed: the number was not the one that the login shows
+	WhyPasskey        Word = "passkey"         // a login failed: the passkey may have a copy, or is another kind than was registered
 	WhyReplaced       Word = "replaced"        // an enrollment was removed: the same phone enrolled again
 	WhyRestored       Word = "restored"        // a backup was moved: its phone was restored
 	WhyTicket         Word = "ticket"          // an enrollment was removed, or its backup moved: a ticket let another phone take its place

@@ -1,0 +1,89 @@
+package device
+
+import (
+	"bytes"
+	"errors"
+
+	"tutela/recovery"
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// NewPasskey is a passkey that confirms an enrolment.
+type NewPasskey struct {
+	Type    Type
+	Passkey Passkey
+}
+
+// ConfirmOfferByPasskey confirms the user's offer with a key by a passkey whose registration was just spent, and returns its
+// enrollment.
+//
+// Errors: ErrTicket; ErrFactorOff; ErrRegistered; ErrTooMany.
+func (s *Service) ConfirmOfferByPasskey(tx *storage.Tx, uid storage.UID, key string, made NewPasskey, actor audit.Actor) (*Enrollment, error) {
+	record, err := tickets.Get(tx, uid, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, ErrTicket
+	}
+	if err != nil {
+		return nil, err
+	}
+	t, err := withRoot(tx, storage.Row[ticket]{UID: uid, Key: key, Record: record})
+	if err != nil {
+		return nil, err
+	}
+	if t.spent() || !TicketTakes(t.Record.Factor, FactorOf(made.Type)) {
+		return nil, ErrTicket
+	}
+	if err := s.mayEnroll(tx, t); err != nil {
+		return nil, err
+	}
+	before, err := All(tx, uid)
+	if err != nil {
+		return nil, err
+	}
+	b := Binding{Reserved: t.reserved(), Retiring: t.root.Replaces, Via: t.via()}
+	e, err := s.BindPasskey(tx, uid, made.Type, "", made.Passkey, b, actor)
+	if err != nil {
+		return nil, err
+	}
+	if b.Retiring != "" {
+		if err := takePlace(tx, uid, b.Retiring, e, Installation{}, actor); err != nil {
+			return nil, err
+		}
+	}
+	return e, s.complete(tx, t, enrolment{
+		before: before,
+		made:   e,
+		reply:  &Enrolled{ID: e.ID, Issuer: s.issuer},
+		code:   s.recovery.HashForReply(uid, recovery.Code(CredentialKey(made.Passkey.CredentialID))),
+	})
+}
+
+// ConfirmedBy returns the enrollment of the passkey that has confirmed the user's offer with a key, if it is the one with this id: its
+// answer may have been lost.
+//
+// Errors: ErrTicket.
+func ConfirmedBy(tx *storage.Tx, uid storage.UID, key string, credentialID []byte) (*Enrollment, error) {
+	taken, err := TakenOffer(tx, uid, key)
+	if err != nil {
+		return nil, err
+	}
+	if e := taken.Enrollment; e != nil && len(credentialID) > 0 && bytes.Equal(e.WebAuthn.CredentialID, credentialID) {
+		return e, nil
+	}
+	return nil, ErrTicket
+}
+
+// WaitingOffer returns the user's offer with a key, which nobody has confirmed.
+//
+// Errors: ErrTicket.
+func WaitingOffer(tx *storage.Tx, uid storage.UID, key string) (Offer, error) {
+	t, err := tickets.Get(tx, uid, key)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && t.SpentBy != nil {
+		return Offer{}, ErrTicket
+	}
+	if err != nil {
+		return Offer{}, err
+	}
+	return offerOf(key, t)
+}
