@@ -76,7 +76,7 @@ clean: ## remove what make built (never ./data)
 
 build: go
 	@[ -x $(TUTELA) ] || echo "building tutela: the first time Go fetches what it needs and compiles it, which takes a minute or two"
-	@CGO_ENABLED=0 go build -trimpath -o $(TUTELA) ./cmd/tutela
+	@CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o $(TUTELA) ./cmd/tutela
 
 check: format vet lint
 

@@ -18,6 +18,7 @@ import (
 // named here holds data of users: its class must be one that a reset or a deletion removes.
 var notOfPersons = map[string]string{
 	"client":               "programs with credentials",
+	"client_assertion":     "that a client's assertion was used, as a keyed hash, until it expires",
 	"compaction":           "when the data file was written anew",
 	"keyring":              "the wrapped keys",
 	"setting":              "policies",

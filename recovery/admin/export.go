@@ -53,6 +53,8 @@ var exports = map[string]exported{
 	"device_call":          {},
 	"ticket":               {leaves: []string{"hash", "page", "mark", "grant.code_mark"}},
 	"recovery_code":        {leaves: []string{"hash"}},
+	"recoverability":       {},
+	"recoverability_due":   {not: true}, // when to look at it again
 	"remembered_browser":   {leaves: []string{"hash"}},
 	"limit":                {},
 	"passkey_admin":        {},

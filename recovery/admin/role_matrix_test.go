@@ -56,6 +56,9 @@ var changes = map[string]change{
 	"Unlock": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
 		return h.Admins.Unlock(context.Background(), id, a)
 	}},
+	"ForgetBrowsers": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
+		return h.Admins.ForgetBrowsers(context.Background(), id, a)
+	}},
 	"Regenerate": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
 		_, err := h.Admins.Regenerate(context.Background(), id, a)
 		return err

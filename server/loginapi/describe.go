@@ -123,7 +123,7 @@ var operations = []operation{
 		summary:    "Confirm the association of a passkey",
 		about:      "credential is what navigator.credentials.create has made, as toJSON writes it. The same credential gets the same answer again, without recovery codes.",
 		byHolder:   true,
-		parameters: []string{"*oob_code", "*credential", "client_id", "client_secret"},
+		parameters: []string{"*oob_code", "*credential", "client_id", "client_secret", "client_assertion", "client_assertion_type"},
 		answer:     reflect.TypeFor[verified](),
 		refuses: []error{
 			login.ErrBlocked, login.ErrGrant, device.ErrTicket, device.ErrTooMany, device.ErrRegistered, device.ErrFactorOff,
