@@ -28,7 +28,7 @@ func TestAddClient_GivesASecretThatAuthenticates(t *testing.T) {
 		ID:           c.ID,
 		Name:         "Bank",
 		Scopes:       []string{"openid"},
-		Grants:       []string{GrantCIBA, GrantOTP, GrantOOB, GrantRecoveryCode},
+		Grants:       []string{GrantCIBA, GrantOTP, GrantOOB, GrantRecoveryCode, GrantPasskey},
 		RedirectURIs: []string{"https://bank.example/cb"},
 		IDTokenAlg:   "ES256",
 		Created:      noon,
@@ -186,7 +186,7 @@ func TestAddClient_IsAnEvent(t *testing.T) {
 
 func TestAddClient_GivesGrantsByScope(t *testing.T) {
 	h := newHouse(t)
-	login := []string{GrantCIBA, GrantOTP, GrantOOB, GrantRecoveryCode}
+	login := []string{GrantCIBA, GrantOTP, GrantOOB, GrantRecoveryCode, GrantPasskey}
 	for _, c := range []struct {
 		name          string
 		scopes, given []string

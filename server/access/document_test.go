@@ -18,7 +18,7 @@ func TestDiscovery_DescribesTheLoginAPI(t *testing.T) {
 		"jwks_uri":                              public + "/.well-known/jwks.json",
 		"scopes_supported":                      []any{"openid"},
 		"response_types_supported":              []any{},
-		"grant_types_supported":                 []any{GrantCIBA, GrantClientCredentials, GrantOTP, GrantOOB, GrantRecoveryCode},
+		"grant_types_supported":                 []any{GrantCIBA, GrantClientCredentials, GrantOTP, GrantOOB, GrantRecoveryCode, GrantPasskey},
 		"subject_types_supported":               []any{"public"},
 		"id_token_signing_alg_values_supported": []any{"ES256", "RS256"},
 		"token_endpoint_auth_methods_supported": []any{"client_secret_basic", "client_secret_post", "private_key_jwt"},
