@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run install test quick book check format vet lint demo bench fuzz soak build go gcc node chromium postgresql clean
+.PHONY: help run install test postgres quick book check format vet lint demo bench fuzz soak build go gcc node chromium postgresql clean
 
 # Where the official tarball puts Go, and where Debian does not look.
 export PATH := $(PATH):/usr/local/go/bin
@@ -21,12 +21,13 @@ SOAK          ?= 10m
 BENCH         ?= .
 BENCHTIME     ?= 1s
 
-# The domain and the APIs once more, over PostgreSQL.
-ON_POSTGRES = go run ./storage/storagetest/pgtest/with go test -short -p 2 -timeout 14m ./storage/audit ./storage/keyring ./recovery/... ./device ./device/login ./backup/... ./server/...
+# Packages whose tests run once more over PostgreSQL: in make test a few that do most with the store, in make postgres all.
+ON_POSTGRES = go run ./storage/storagetest/pgtest/with go test -short -p 2 -timeout 14m
+MOST_STORED = ./storage/audit ./recovery ./device/login ./backup ./server/access ./server/loginapi
 
 help: ## this list
 	@echo "tutela: a backend for authenticator apps. make targets:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo 'Flags for the server: make run ARGS="--dev --listen 127.0.0.1:9090"'
 
 run: build ## build, and serve on http://localhost:8080 with the data in ./data
@@ -42,7 +43,10 @@ test: check gcc node chromium postgresql ## check the format, vet, lint, and run
 	while read -r file test; do echo "$$(dirname "$$file") $$test"; done | \
 	awk '{ tests[$$1] = tests[$$1] (tests[$$1] ? "|" : "") $$2 } END { for (p in tests) print p, tests[p] }' | \
 	while read -r package tests; do go test -run "^($$tests)\$$" "$$package" </dev/null; done; \
-	$(ON_POSTGRES)
+	$(ON_POSTGRES) $(MOST_STORED)
+
+postgres: go postgresql ## run the tests of the domain and the APIs over PostgreSQL
+	@$(ON_POSTGRES) ./storage/audit ./storage/keyring ./recovery/... ./device ./device/login ./backup/... ./server/...
 
 quick: format vet ## while you work: format, vet and the shorter tests, which start no process; no race detector, no lint
 	@begun=$$SECONDS; go test -short ./... | { grep -v 'no test files' || true; }; \

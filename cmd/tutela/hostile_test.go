@@ -258,7 +258,14 @@ var unreadable = map[string]string{
 }
 
 // bodyless are the routes whose callers may send a body or none.
-var bodyless = map[string]bool{"/api/device-accounts/:id/backup/handle": true, "/api/start-flow": true}
+var bodyless = map[string]bool{
+	"/api/device-accounts/:id/backup/handle": true,
+	"/api/start-flow":                        true,
+	"/api/v2/clients/:id/rotate-secret":      true,
+}
+
+// arrays are the routes whose body is an array: an empty one is right.
+var arrays = map[string]bool{"/api/v2/users/:id/authentication-methods": true, "/api/v2/guardian/policies": true}
 
 func TestHostile_BodiesThatCannotBeReadAreRefused(t *testing.T) {
 	check.WithoutRace(t)
@@ -302,6 +309,9 @@ func (s *siege) readers() (list []route) {
 // offer sends a body that cannot be read, and judges the answer.
 func (s *siege) offer(r route, name, body, kind string) {
 	s.t.Helper()
+	if body == "[]" && arrays[r.path] {
+		return
+	}
 	a, err := s.try(r.method, s.fill(r.path), strings.NewReader(body), append(s.right(r), "Content-Type", kind)...)
 	if err != nil {
 		s.t.Errorf("%s, %s: %v", r, name, err)

@@ -212,7 +212,7 @@ func (c *Cluster) data() string { return filepath.Join(c.Folder, "data") }
 
 // command is one of PostgreSQL's programs, run as the cluster's user.
 func (c *Cluster) command(program string, args ...string) *exec.Cmd {
-	run := exec.Command(filepath.Join(c.bin, program), args...) //nolint:noctx // it is ended by Kill
+	run := exec.Command(filepath.Join(c.bin, program), args...)
 	run.Dir = c.Folder
 	run.Env = append(os.Environ(), "LC_ALL=C")
 	run.SysProcAttr = &syscall.SysProcAttr{Credential: c.as}
