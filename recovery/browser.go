@@ -18,7 +18,15 @@ var (
 		"how long after the login that a browser was remembered by it is asked again", MaxRemembered, time.Minute, MaxRemembered)
 	rememberInactivity = setting.Duration("remember.inactivity",
 		"how long a remembered browser that nobody uses is remembered", 3*24*time.Hour, time.Minute, MaxRemembered)
+	rememberOffer = setting.OneOf("remember.offer", "whether a login page offers to remember the browser", "on", "off")
+	rememberTick  = setting.OneOf("remember.ticked", "whether that offer is ticked before the person has looked at it", "off", "on")
 )
+
+// RememberSettings are the names of the settings of remembered browsers: how long they are remembered in all and unused, whether a
+// page offers it, and whether the offer is ticked.
+func RememberSettings() (overall, inactivity, offer, ticked string) {
+	return rememberOverall.Name(), rememberInactivity.Name(), rememberOffer.Name(), rememberTick.Name()
+}
 
 // mostBrowsers bounds the browsers that are remembered of a user. Past it the one goes that was used longest ago.
 const mostBrowsers = 64

@@ -588,6 +588,8 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 		object["provider"] = "direct"
 	case "PUT /api/v2/guardian/factors/webauthn-roaming/settings", "PUT /api/v2/guardian/factors/webauthn-platform/settings":
 		object["overrideRelyingParty"] = false
+	case "PUT /api/v2/guardian/settings":
+		object["remember_me_default_value"] = true
 	case "PATCH /api/v2/prompts/mfa-push":
 		object["app_name"] = "Hafenlicht"
 	case "POST /api/v2/clients":

@@ -286,6 +286,7 @@ var repeatedCalls = []repeated{
 	{name: "change FCM", prepare: sent("PATCH", "/api/v2/guardian/factors/push-notification/providers/fcmv1", object("server_credentials", "tutela"), bearer(managed))},
 	{name: "set security keys", prepare: sent("PUT", "/api/v2/guardian/factors/webauthn-roaming/settings", object("userVerification", "required"), bearer(managed))},
 	{name: "set passkeys", prepare: sent("PUT", "/api/v2/guardian/factors/webauthn-platform/settings", object("overrideRelyingParty", false), bearer(managed))},
+	{name: "set remembered browsers", prepare: sent("PUT", "/api/v2/guardian/settings", object("remember_me_default_value", true), bearer(managed))},
 	{name: "name the app", prepare: sent("PATCH", "/api/v2/prompts/mfa-push", object("app_name", "Hafenlicht"), bearer(managed))},
 	{name: "add a client", leaves: []string{"client"}, prepare: sent("POST", "/api/v2/clients",
 		func(*mounted) any { return map[string]any{"name": "another", "scopes": []string{"read:users"}} }, bearer(managed))},

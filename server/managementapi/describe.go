@@ -83,12 +83,15 @@ var refusals = map[audit.Word][]error{
 	audit.CallSetPushFCM:      {},
 	audit.CallPatchPushFCM:    {},
 
-	audit.CallGetPasskeyRoaming:  {},
-	audit.CallSetPasskeyRoaming:  {passkey.ErrInUse},
-	audit.CallGetPasskeyPlatform: {},
-	audit.CallSetPasskeyPlatform: {passkey.ErrInUse},
-	audit.CallGetMFAPush:         {},
-	audit.CallPatchMFAPush:       {},
+	audit.CallGetPasskeyRoaming:   {},
+	audit.CallSetPasskeyRoaming:   {passkey.ErrInUse},
+	audit.CallGetPasskeyPlatform:  {},
+	audit.CallSetPasskeyPlatform:  {passkey.ErrInUse},
+	audit.CallGetGuardianSettings: {},
+	audit.CallSetGuardianSettings: {},
+
+	audit.CallGetMFAPush:   {},
+	audit.CallPatchMFAPush: {},
 
 	audit.CallListClients:        {},
 	audit.CallCreateClient:       {access.ErrBeyondCaller, user.ErrUnknown},

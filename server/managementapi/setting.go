@@ -3,10 +3,14 @@ package managementapi
 import (
 	"context"
 	"net/http"
+	"strconv"
+	"time"
 
 	"tutela/device"
 	"tutela/device/passkey"
+	"tutela/recovery"
 	"tutela/storage/audit"
+	"tutela/storage/setting"
 )
 
 // passkeySettings are the settings of passkeys, as Auth0 has them. Both kinds have one relying party.
@@ -26,6 +30,16 @@ type platformSettings struct {
 
 type platformSettingsBody struct{ Body platformSettings }
 
+// guardianSettings are those of remembered browsers. Times are in seconds.
+type guardianSettings struct {
+	Offer      *bool  `json:"display_remember_me_checkbox,omitempty" nullable:"true" doc:"Whether a login page offers to remember the browser."`
+	Ticked     *bool  `json:"remember_me_default_value,omitempty" nullable:"true" doc:"Whether that offer is ticked to begin with."`
+	Inactivity *int64 `json:"mfa_session_inactivity_timeout,omitempty" nullable:"true" minimum:"60" maximum:"2592000" doc:"Seconds that a remembered browser may be unused."`
+	Overall    *int64 `json:"mfa_session_overall_timeout,omitempty" nullable:"true" minimum:"60" maximum:"2592000" doc:"Seconds from the login to the next question, at most."`
+}
+
+type guardianSettingsBody struct{ Body guardianSettings }
+
 // mfaPush is what the enrolment page says of the app.
 type mfaPush struct {
 	Name   *string `json:"app_name" doc:"null until it is set."`
@@ -42,6 +56,9 @@ type mfaPushChange struct {
 		Google *string `json:"google_app_link,omitempty" nullable:"true"`
 	}
 }
+
+// onWord is the value of a policy that is on or off.
+const onWord = "on"
 
 func (a *api) mountSettings() {
 	const roaming = factorsPath + "/webauthn-roaming/settings"
@@ -74,6 +91,20 @@ func (a *api) mountSettings() {
 		Summary: "Update the Settings of Passkeys",
 		Scopes:  updateFactors,
 	}, a.setPlatform)
+	register(a, call{
+		Word:    audit.CallGetGuardianSettings,
+		Method:  http.MethodGet,
+		Path:    "/guardian/settings",
+		Summary: "Retrieve the Settings of Remembered Browsers",
+		Scopes:  readFactors,
+	}, a.readGuardianSettings)
+	register(a, call{
+		Word:    audit.CallSetGuardianSettings,
+		Method:  http.MethodPut,
+		Path:    "/guardian/settings",
+		Summary: "Update the Settings of Remembered Browsers",
+		Scopes:  updateFactors,
+	}, a.setGuardianSettings)
 	register(a, call{
 		Word:    audit.CallGetMFAPush,
 		Method:  http.MethodGet,
@@ -154,6 +185,59 @@ func (a *api) relyingPartyOf(ctx context.Context, override *bool, party *string)
 		err = errBody.With("overrideRelyingParty needs relyingPartyIdentifier, a domain such as example.com")
 	}
 	return map[string]string{name: set.Value}, err
+}
+
+func (a *api) readGuardianSettings(ctx context.Context, _ audit.Actor, _ *struct{}) (*guardianSettingsBody, error) {
+	out := &guardianSettingsBody{}
+	overall, inactivity, offer, ticked := recovery.RememberSettings()
+	for setBy, to := range map[string]**int64{overall: &out.Body.Overall, inactivity: &out.Body.Inactivity} {
+		set, err := a.Access.Policy(ctx, setBy)
+		if err != nil {
+			return nil, err
+		}
+		span, err := setting.ParseSpan(set.Value)
+		if err != nil {
+			return nil, err
+		}
+		seconds := int64(span / time.Second)
+		*to = &seconds
+	}
+	for setBy, to := range map[string]**bool{offer: &out.Body.Offer, ticked: &out.Body.Ticked} {
+		set, err := a.Access.Policy(ctx, setBy)
+		if err != nil {
+			return nil, err
+		}
+		on := set.Value == onWord
+		*to = &on
+	}
+	return out, nil
+}
+
+// setGuardianSettings sets what is named, and the rest back to its default.
+func (a *api) setGuardianSettings(ctx context.Context, actor audit.Actor, in *guardianSettingsBody) (*guardianSettingsBody, error) {
+	values := map[string]string{}
+	overall, inactivity, offer, ticked := recovery.RememberSettings()
+	for setBy, seconds := range map[string]*int64{overall: in.Body.Overall, inactivity: in.Body.Inactivity} {
+		set, err := a.Access.Policy(ctx, setBy)
+		if err != nil {
+			return nil, err
+		}
+		values[setBy] = set.Default
+		if seconds != nil {
+			values[setBy] = strconv.FormatInt(*seconds, 10) + "s"
+		}
+	}
+	for setBy, on := range map[string]*bool{offer: in.Body.Offer, ticked: in.Body.Ticked} {
+		set, err := a.Access.Policy(ctx, setBy)
+		if err != nil {
+			return nil, err
+		}
+		values[setBy] = set.Default
+		if on != nil {
+			values[setBy] = map[bool]string{true: onWord, false: "off"}[*on]
+		}
+	}
+	return in, a.Access.SetPolicies(ctx, actor, values)
 }
 
 func (a *api) readMFAPush(ctx context.Context, _ audit.Actor, _ *struct{}) (*mfaPushOutput, error) {

@@ -29,6 +29,21 @@ func TestPasskeySettings_EchoWhatWasSentAndShowAll(t *testing.T) {
 	}
 }
 
+func TestGuardianSettings_EchoWhatWasSentAndShowAll(t *testing.T) {
+	h := newHouse(t)
+	const path = "/guardian/settings"
+	fresh := `{"display_remember_me_checkbox":true,"remember_me_default_value":false,"mfa_session_inactivity_timeout":259200,"mfa_session_overall_timeout":2592000}`
+	h.echoes("GET", path, "", fresh)
+	h.echoes("PUT", path, fresh, fresh)
+	h.echoes("PUT", path, `{"mfa_session_overall_timeout":3600,"remember_me_default_value":true}`, `{"remember_me_default_value":true,"mfa_session_overall_timeout":3600}`)
+	h.echoes("GET", path, "", `{"display_remember_me_checkbox":true,"remember_me_default_value":true,"mfa_session_inactivity_timeout":259200,"mfa_session_overall_timeout":3600}`)
+	h.echoes("PUT", path, `{}`, `{}`)
+	h.echoes("GET", path, "", fresh)
+	for _, bad := range []string{`{"mfa_session_overall_timeout":-1}`, `{"mfa_session_inactivity_timeout":0}`, `{"mfa_session_overall_timeout":2592001}`, `{"remember_me_default_value":"yes"}`} {
+		h.call("PUT", path, bad).refused(http.StatusBadRequest, "invalid_body")
+	}
+}
+
 func TestMFAPush_AlwaysHasThreeMembers(t *testing.T) {
 	h := newHouse(t)
 	const path = "/prompts/mfa-push"

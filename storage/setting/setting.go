@@ -127,7 +127,7 @@ func Duration(name, about string, fallback, low, high time.Duration) *Setting[ti
 		Accepts: accepts,
 		About:   about,
 	}, func(s string) (time.Duration, error) {
-		d, err := parseSpan(s)
+		d, err := ParseSpan(s)
 		if err != nil || d < low || d > high {
 			return 0, ErrValue.With("%s is a time from %s, such as %s, not %q", name, accepts, such, s)
 		}
@@ -176,8 +176,8 @@ func (s *Setting[T]) Guard(check func(tx *storage.Tx, from, to T) error) *Settin
 
 const day = 24 * time.Hour
 
-// parseSpan reads a span of time as time.ParseDuration does, or a whole number of days: "30d".
-func parseSpan(s string) (time.Duration, error) {
+// ParseSpan reads a span of time as time.ParseDuration does, or a whole number of days: "30d".
+func ParseSpan(s string) (time.Duration, error) {
 	digits, inDays := strings.CutSuffix(s, "d")
 	if !inDays {
 		return time.ParseDuration(s)
