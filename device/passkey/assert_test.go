@@ -338,11 +338,12 @@ func TestPasskeys_WorkOverTwoHouses(t *testing.T) {
 		response := a.Get(h.request(uid))
 		errs := make([]error, 2)
 		var done sync.WaitGroup
-		for i, at := range []*house{h, there} {
-			verified, err := at.Verify(context.Background(), uid, "a", response)
-			check.Must(h.t, err)
-			done.Go(func() { _, errs[i] = at.accept(verified) })
-		}
+		here, err := h.Verify(context.Background(), uid, "a", response)
+		check.Must(h.t, err)
+		elsewhere, err := there.Verify(context.Background(), uid, "a", response)
+		check.Must(h.t, err)
+		done.Go(func() { _, errs[0] = h.accept(here) })
+		done.Go(func() { _, errs[1] = there.accept(elsewhere) })
 		done.Wait()
 		if (errs[0] == nil) == (errs[1] == nil) {
 			h.t.Errorf("one answer at two houses: %v", errs)
