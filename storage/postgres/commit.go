@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -33,7 +32,7 @@ func (e *Engine) commit(ctx context.Context, r *reader, ws *storage.WriteSet) er
 	before := unsyncedOf(r.conn.PgConn()).n.Load()
 	err := w.send(ctx, r)
 	if err == nil && unsyncedOf(r.conn.PgConn()).n.Load() != before {
-		return unknown(errors.New("the synchronous standby has not confirmed it"))
+		return unknown(errUnsynced)
 	}
 	if err == nil {
 		return nil
@@ -42,12 +41,15 @@ func (e *Engine) commit(ctx context.Context, r *reader, ws *storage.WriteSet) er
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) && !isLost(err) {
 		if isConflict(err) {
-			return &againError{err}
+			return &againError{cause: err, taken: true}
 		}
 		return unavailable(err)
 	}
 	return e.lookUp(r.conn, w, err)
 }
+
+// errUnsynced is for a commit that did not wait for the synchronous standby.
+var errUnsynced = errors.New("the synchronous standby has not confirmed it")
 
 // writing is what a transaction writes.
 type writing struct {
@@ -102,15 +104,13 @@ func (e *Engine) lookUp(lost *pgx.Conn, w writing, cause error) error {
 	pid := lost.PgConn().PID()
 	ctx, cancel := context.WithTimeout(context.Background(), e.options.Patience)
 	defer cancel()
-	closing, stop := context.WithTimeout(ctx, time.Second)
-	_ = lost.Close(closing)
-	stop()
+	drop(lost)
 	for attempt := 0; ; attempt++ {
 		kept, over, err := e.wasKept(ctx, pid, w)
 		if err == nil && kept {
 			return nil
 		}
-		if err == nil && over || !pause(ctx, attempt+5) {
+		if errors.Is(err, errUnsynced) || err == nil && over || !pause(ctx, attempt+5) {
 			return unknown(cause)
 		}
 	}
@@ -132,8 +132,23 @@ func (e *Engine) wasKept(ctx context.Context, pid uint32, w writing) (kept, over
 		return false, false, err
 	}
 	var n int
-	if err := conn.QueryRow(ctx, writtenBy, w.keys, w.number).Scan(&n); err != nil {
-		return false, false, err
+	if err := conn.QueryRow(ctx, writtenBy, w.keys, w.number).Scan(&n); err != nil || n == 0 {
+		return false, err == nil, err
 	}
-	return n > 0, true, nil
+	return true, true, synced(ctx, conn.Conn())
+}
+
+// synced waits until everything that was committed so far is on the synchronous standby too: what a row tells is that it was
+// committed here, perhaps by a process that was ended while it waited for the standby. A commit of its own waits for all before it.
+//
+// Errors: the database's; one that says that this commit did not wait either.
+func synced(ctx context.Context, c *pgx.Conn) error {
+	before := unsyncedOf(c.PgConn()).n.Load()
+	if _, err := c.Exec(ctx, `update tutela_engine set value = value where name = 'layout'`); err != nil {
+		return err
+	}
+	if unsyncedOf(c.PgConn()).n.Load() != before {
+		return errUnsynced
+	}
+	return nil
 }

@@ -138,3 +138,30 @@ func failOver(t *testing.T, round int) {
 	t.Logf("round %d: %d acknowledged, %d unknown, %d refused; 300 more were acknowledged %v after the crash", round, acknowledged, unknown, refused, recovered.Round(time.Millisecond))
 	check.Must(t, e.Close())
 }
+
+// A commit that is ended while it waits for the standby is in the rows of the primary, and may be lost with it.
+func TestUpdate_WhatTheStandbyHasNotConfirmedIsNotAcknowledged(t *testing.T) {
+	cluster := pgtest.Start(t, pgtest.Options{})
+	e, err := postgres.Open(t.Context(), cluster.Database(t), postgres.Options{Logger: slog.New(slog.DiscardHandler), Patience: 2 * time.Second})
+	check.Must(t, err)
+	t.Cleanup(func() { check.Must(t, e.Close()) })
+	cluster.RunUnsynced(t, `alter system set synchronous_standby_names = 'nobody'`)
+	cluster.RunUnsynced(t, `select pg_reload_conf()`)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- e.Update(context.Background(), func(storage.Reader) (*storage.WriteSet, error) {
+			ws := storage.NewWriteSet()
+			ws.Put([]byte("k"), []byte("v"))
+			return ws, nil
+		})
+	}()
+	for {
+		select {
+		case err := <-ended:
+			check.Is(t, err, storage.ErrOutcomeUnknown)
+			return
+		default:
+			cluster.RunUnsynced(t, `select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'`)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"tutela/storage"
@@ -63,21 +64,29 @@ func unavailable(err error) error {
 	if strings.HasPrefix(codeOf(err), "42") || strings.HasPrefix(codeOf(err), "22") { // our SQL is wrong, or the role may not
 		return err
 	}
-	return &unavailableError{ErrCause: err}
+	return &unavailableError{cause: err}
 }
 
 // unavailableError is [storage.ErrUnavailable] with what the database said, which is for the log.
-type unavailableError struct{ ErrCause error }
+type unavailableError struct{ cause error }
 
 func (u *unavailableError) Error() string {
-	return storage.ErrUnavailable.Error() + ": " + u.ErrCause.Error()
+	return storage.ErrUnavailable.Error() + ": " + u.cause.Error()
 }
-func (u *unavailableError) Unwrap() []error { return []error{storage.ErrUnavailable, u.ErrCause} }
+func (u *unavailableError) Unwrap() []error { return []error{storage.ErrUnavailable, u.cause} }
 
 const (
 	firstPause   = time.Millisecond
 	longestPause = 250 * time.Millisecond
 )
+
+// drop gives up a connection that is of no more use, so that the pool makes another: to a server that can be written, where
+// there are several.
+func drop(c *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = c.Close(ctx)
+}
 
 // pause waits before another attempt: anything up to a time that doubles with each, so that those who collided do not
 // collide again. It reports whether ctx has not ended.

@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -14,16 +12,7 @@ import (
 //
 // Errors: ctx's; Unavailable.
 func (e *Engine) Peek(ctx context.Context, in storage.Range, fn func(key, value []byte) bool) error {
-	stopped := false
-	return scan(in, func(name string, args []any, take func(pgx.Rows) error) error {
-		if stopped {
-			return nil
-		}
-		return e.peek(ctx, name, args, take)
-	}, func(key, value []byte) bool {
-		stopped = !fn(key, value)
-		return !stopped
-	})
+	return scan(in, func(name string, args []any, take func(pgx.Rows) error) error { return e.peek(ctx, name, args, take) }, fn)
 }
 
 // peek fetches a part, and holds no connection afterwards: fn may call the engine.
@@ -36,12 +25,8 @@ func (e *Engine) peek(ctx context.Context, name string, args []any, take func(pg
 		return err
 	}
 	defer done()
-	conn, err := e.acquire(ctx, time.Now().Add(e.options.Patience))
+	conn, err := e.connect(ctx)
 	if err != nil {
-		var again *againError
-		if errors.As(err, &again) {
-			return unavailable(again.cause)
-		}
 		return err
 	}
 	defer release(conn)

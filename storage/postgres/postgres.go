@@ -52,10 +52,9 @@ type Engine struct {
 	// all others.
 	turn sync.RWMutex
 
-	mu      sync.Mutex
-	closed  bool           // guarded by mu
-	calls   sync.WaitGroup // those that were taken up; added to under mu
-	retries atomic.Int64   // transactions that were run again, since others were in the way
+	mu     sync.Mutex
+	closed bool           // guarded by mu
+	calls  sync.WaitGroup // those that were taken up; added to under mu
 }
 
 var errClosed = storage.ErrUnavailable.With("the store is closed")
@@ -94,7 +93,6 @@ var schema = []string{
 	`create table if not exists tutela_kv (k bytea primary key, v bytea not null, w bigint not null)`,
 	`create table if not exists tutela_engine (name text primary key, value bigint not null)`,
 	`insert into tutela_engine (name, value) values ('layout', 1) on conflict (name) do nothing`,
-	`insert into tutela_engine (name, value) values ('timeline', 0) on conflict (name) do nothing`,
 }
 
 // layout is the newest form of the tables that this program knows.
@@ -140,9 +138,6 @@ const shards = 64
 
 // Shards is over how many places appended keys are spread.
 func (e *Engine) Shards() int { return shards }
-
-// Retries is how often a transaction was run again because others were in its way.
-func (e *Engine) Retries() int64 { return e.retries.Load() }
 
 // Healthy reports whether the database answers.
 //

@@ -108,7 +108,7 @@ const (
 
 // Scan calls fn for the keys of in, in order.
 func (r *reader) Scan(in storage.Range, fn func(key, value []byte) bool) error {
-	return scan(in, func(name string, args []any, take func(pgx.Rows) error) error { return r.ask(name, args, take) }, fn)
+	return scan(in, r.ask, fn)
 }
 
 // scan fetches a range part by part.

@@ -35,19 +35,26 @@ func (e *Engine) Update(ctx context.Context, fn func(storage.Reader) (*storage.W
 		if !errors.As(err, &again) {
 			return err
 		}
-		ctx = context.WithoutCancel(ctx) // fn was taken up
+		if again.taken {
+			ctx = context.WithoutCancel(ctx)
+		}
 		if time.Now().After(deadline) {
 			return unavailable(again.cause)
 		}
 		if isConflict(again.cause) {
-			e.retries.Add(1)
+			conflicts.Add(e.options.Meter, 1)
 		}
-		pause(ctx, attempt)
+		if !pause(ctx, attempt) {
+			return ctx.Err()
+		}
 	}
 }
 
 // againError is for an attempt of which nothing was kept, and which may be made again.
-type againError struct{ cause error }
+type againError struct {
+	cause error
+	taken bool // fn has run: whoever called it waits for the outcome
+}
 
 func (a *againError) Error() string { return a.cause.Error() }
 func (a *againError) Unwrap() error { return a.cause }
@@ -78,27 +85,27 @@ func (e *Engine) attempt(ctx context.Context, alone bool, deadline time.Time, fn
 	}
 	ws, failed := fn(r)
 	if r.err != nil {
-		return beforeCommit(r.err)
+		return r.beforeCommit(r.err)
 	}
-	if failed != nil {
+	if failed != nil || ws == nil || ws.Len() == 0 {
 		if err := r.validate(); err != nil {
-			return beforeCommit(err)
+			return r.beforeCommit(err)
 		}
 		return failed
 	}
-	if ws == nil || ws.Len() == 0 {
-		if err := r.validate(); err != nil {
-			return beforeCommit(err)
-		}
-		return nil
-	}
-	return e.commit(taken, r, ws)
+	began := time.Now()
+	err = e.commit(taken, r, ws)
+	e.count(began, err)
+	return err
 }
 
 // beforeCommit turns an error of the database before COMMIT was sent: nothing was kept.
-func beforeCommit(err error) error {
+func (r *reader) beforeCommit(err error) error {
+	if isLost(err) {
+		drop(r.conn)
+	}
 	if isConflict(err) || isLost(err) {
-		return &againError{err}
+		return &againError{cause: err, taken: true}
 	}
 	return unavailable(fmt.Errorf("before the commit: %w", err))
 }
@@ -125,7 +132,19 @@ func (e *Engine) acquire(ctx context.Context, deadline time.Time) (*pgxpool.Conn
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	}
-	return nil, &againError{err}
+	return nil, &againError{cause: err}
+}
+
+// connect takes a connection for a call that is not made again.
+//
+// Errors: ctx's; Unavailable.
+func (e *Engine) connect(ctx context.Context) (*pgxpool.Conn, error) {
+	conn, err := e.acquire(ctx, time.Now().Add(e.options.Patience))
+	var again *againError
+	if errors.As(err, &again) {
+		return nil, unavailable(again.cause)
+	}
+	return conn, err
 }
 
 // release gives a connection back, outside of any transaction.
@@ -152,12 +171,8 @@ func (e *Engine) View(ctx context.Context, fn func(storage.Reader) error) error 
 		return err
 	}
 	defer done()
-	conn, err := e.acquire(ctx, time.Now().Add(e.options.Patience))
+	conn, err := e.connect(ctx)
 	if err != nil {
-		var again *againError
-		if errors.As(err, &again) {
-			err = unavailable(again.cause)
-		}
 		return err
 	}
 	defer release(conn)

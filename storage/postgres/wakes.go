@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"tutela/storage"
 )
@@ -35,11 +34,11 @@ const (
 type Wakes struct {
 	storage.Wakes // of this process
 
-	pool *pgxpool.Pool
-	log  *slog.Logger
-	stop context.CancelFunc
-	done sync.WaitGroup
-	kick chan struct{} // holds one: there is something to tell
+	engine *Engine
+	log    *slog.Logger
+	stop   context.CancelFunc
+	done   sync.WaitGroup
+	kick   chan struct{} // holds one: there is something to tell
 
 	mu      sync.Mutex
 	pending map[storage.UID]bool // to be told to the other servers
@@ -51,7 +50,7 @@ func (e *Engine) Wakes() *Wakes {
 	ctx, stop := context.WithCancel(context.Background())
 	w := &Wakes{
 		Wakes:   storage.NewWakes(),
-		pool:    e.pool,
+		engine:  e,
 		log:     e.options.Logger,
 		stop:    stop,
 		kick:    make(chan struct{}, 1),
@@ -176,7 +175,7 @@ func (w *Wakes) notify(ctx context.Context, uids []storage.UID) error {
 		}
 		batch.Queue(`select pg_notify('`+channel+`', $1)`, names.String())
 	}
-	return w.pool.SendBatch(bounded, batch).Close()
+	return w.engine.pool.SendBatch(bounded, batch).Close()
 }
 
 // listen hears of users until ctx ends, and looks after the link.
@@ -205,11 +204,14 @@ func (w *Wakes) listen(ctx context.Context) {
 func (w *Wakes) hear(ctx context.Context, stands func()) error {
 	bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(bounded, w.pool.Config().ConnConfig)
+	conn, err := pgx.ConnectConfig(bounded, w.engine.pool.Config().ConnConfig)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if err := w.engine.fence(bounded, conn); err != nil {
+		return err // nobody tells anything there
+	}
 	if _, err := conn.Exec(bounded, `listen `+channel); err != nil {
 		return err
 	}

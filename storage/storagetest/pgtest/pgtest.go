@@ -308,6 +308,12 @@ func (c *Cluster) Run(t testing.TB, sql string) {
 	run(t, c.URL(), sql)
 }
 
+// RunUnsynced runs SQL that waits for no standby.
+func (c *Cluster) RunUnsynced(t testing.TB, sql string) {
+	t.Helper()
+	run(t, c.URL()+"&options="+url.QueryEscape("-csynchronous_commit=local"), sql)
+}
+
 func run(t testing.TB, url, sql string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
