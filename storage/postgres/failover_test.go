@@ -141,12 +141,13 @@ func failOver(t *testing.T, round int) {
 
 // A commit that is ended while it waits for the standby is in the rows of the primary, and may be lost with it.
 func TestUpdate_WhatTheStandbyHasNotConfirmedIsNotAcknowledged(t *testing.T) {
-	cluster := pgtest.Start(t, pgtest.Options{})
-	e, err := postgres.Open(t.Context(), cluster.Database(t), postgres.Options{Logger: slog.New(slog.DiscardHandler), Patience: 2 * time.Second})
+	cluster := pgtest.Start(t, pgtest.Options{Settings: []string{"synchronous_standby_names = 'nobody'", "synchronous_commit = local"}})
+	database := cluster.Database(t)
+	check.Must(t, open(t, database).Close()) // makes the tables, and waits for no standby
+	waiting := database + "&synchronous_commit=on"
+	e, err := postgres.Open(t.Context(), waiting, postgres.Options{Logger: slog.New(slog.DiscardHandler), Patience: 2 * time.Second})
 	check.Must(t, err)
 	t.Cleanup(func() { check.Must(t, e.Close()) })
-	cluster.RunUnsynced(t, `alter system set synchronous_standby_names = 'nobody'`)
-	cluster.RunUnsynced(t, `select pg_reload_conf()`)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- e.Update(context.Background(), func(storage.Reader) (*storage.WriteSet, error) {
@@ -161,7 +162,7 @@ func TestUpdate_WhatTheStandbyHasNotConfirmedIsNotAcknowledged(t *testing.T) {
 			check.Is(t, err, storage.ErrOutcomeUnknown)
 			return
 		default:
-			cluster.RunUnsynced(t, `select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'`)
+			cluster.Run(t, `select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'`)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"syscall"
 	"testing"
 
 	"tutela/storage"
@@ -41,7 +42,7 @@ func TestWakes_WhoeverWaitsLooksAgainWhileTheDatabaseIsAway(t *testing.T) {
 	t.Cleanup(wakes.Close)
 	woken, stop := wakes.Watch(storage.UID{7})
 	defer stop()
-	cluster.Stop(t, "immediate")
+	cluster.Stop(t, syscall.SIGQUIT)
 	for range 5 {
 		<-woken
 	}

@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -31,8 +30,9 @@ import (
 type Cluster struct {
 	Folder string // of its data, its log and its socket
 	bin    string
-	port   int
 	as     *syscall.Credential // nil: as whoever runs the test
+	pid    int                 // of the server
+	ended  chan struct{}       // closed when the server has ended; nil: it was never started
 }
 
 // Options says how a cluster is made. The zero value is one that forgets all when the machine stops, for tests that stop none.
@@ -130,7 +130,7 @@ func New(o Options) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{Folder: folder, bin: bin}
-	if err := errors.Join(c.owned(), c.findPort()); err != nil {
+	if err := c.owned(); err != nil {
 		return nil, err
 	}
 	if err := c.do("initdb", "-D", c.data(), "-A", "trust", "-U", "tutela", "--no-sync", "--no-instructions", "-E", "UTF8", "--locale", "C"); err != nil {
@@ -146,8 +146,7 @@ func New(o Options) (*Cluster, error) {
 // configure writes the settings. Those of predicate locks are what docs/operating.md asks for.
 func (c *Cluster) configure(o Options) error {
 	settings := []string{
-		fmt.Sprintf("port = %d", c.port),
-		"listen_addresses = '127.0.0.1'",
+		"listen_addresses = ''", // a free port may be taken before it is used
 		fmt.Sprintf("unix_socket_directories = '%s'", c.Folder),
 		"max_connections = 400",
 		"shared_buffers = 64MB",
@@ -194,20 +193,6 @@ func (c *Cluster) owned() error {
 	return os.Chown(c.Folder, int(uid), int(gid))
 }
 
-// findPort takes a port of this machine that nobody has.
-func (c *Cluster) findPort() error {
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		return err
-	}
-	c.port, err = strconv.Atoi(port)
-	return errors.Join(err, listener.Close())
-}
-
 func (c *Cluster) data() string { return filepath.Join(c.Folder, "data") }
 
 // command is one of PostgreSQL's programs, run as the cluster's user.
@@ -231,9 +216,54 @@ func (c *Cluster) do(program string, args ...string) error {
 	return nil
 }
 
-// start starts the server, and waits until it answers.
+// start starts the server, and waits until it answers. It is a child of this process, and dies with it however that ends.
 func (c *Cluster) start() error {
-	return c.do("pg_ctl", "-D", c.data(), "-l", filepath.Join(c.Folder, "log"), "-w", "-t", "120", "start")
+	log, err := os.OpenFile(filepath.Join(c.Folder, "log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	server := c.command("postgres", "-D", c.data())
+	server.Stdout = log
+	server.Stderr = log
+	server.SysProcAttr.Setpgid = true
+	server.SysProcAttr.Pdeathsig = syscall.SIGQUIT
+	ended := make(chan struct{})
+	began := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // the signal comes when the thread ends that has started it
+		err := server.Start()
+		began <- err
+		if err == nil {
+			_ = server.Wait()
+		}
+		_ = log.Close()
+		close(ended)
+	}()
+	if err := <-began; err != nil {
+		return err
+	}
+	c.pid = server.Process.Pid
+	c.ended = ended
+	return c.awaitAnswer()
+}
+
+// awaitAnswer waits until the server answers.
+//
+// Errors: what the server has logged, when it has ended.
+func (c *Cluster) awaitAnswer() error {
+	for {
+		conn, err := pgx.Connect(context.Background(), c.URL())
+		if err == nil {
+			return conn.Close(context.Background())
+		}
+		select {
+		case <-c.ended:
+			said, err := os.ReadFile(filepath.Join(c.Folder, "log"))
+			return errors.Join(fmt.Errorf("PostgreSQL has ended:\n%s", said), err)
+		default:
+			runtime.Gosched()
+		}
+	}
 }
 
 // Up starts the server again.
@@ -242,24 +272,19 @@ func (c *Cluster) Up(t testing.TB) {
 	check.Must(t, c.start())
 }
 
-// Stop stops the server: fast, or immediate, as after a crash.
-func (c *Cluster) Stop(t testing.TB, mode string) {
+// Stop ends the server by a signal: SIGINT is a fast stop, SIGQUIT an immediate one. Source: PostgreSQL, "Shutting Down the
+// Server".
+func (c *Cluster) Stop(t testing.TB, by syscall.Signal) {
 	t.Helper()
-	check.Must(t, c.do("pg_ctl", "-D", c.data(), "-w", "-t", "120", "-m", mode, "stop"))
+	check.Must(t, syscall.Kill(c.pid, by))
+	<-c.ended
 }
 
 // Crash ends the server and all its processes by SIGKILL, as when a machine dies.
 func (c *Cluster) Crash(t testing.TB) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(c.data(), "postmaster.pid"))
-	check.Must(t, err)
-	first, _, _ := strings.Cut(string(content), "\n")
-	pid, err := strconv.Atoi(first)
-	check.Must(t, err)
-	check.Must(t, syscall.Kill(-pid, syscall.SIGKILL)) // its process group: pg_ctl makes one
-	for syscall.Kill(pid, 0) == nil {
-		runtime.Gosched()
-	}
+	check.Must(t, syscall.Kill(-c.pid, syscall.SIGKILL))
+	<-c.ended
 }
 
 // Standby starts a synchronous standby of the cluster. From then on a commit waits for it.
@@ -269,9 +294,9 @@ func (c *Cluster) Standby(t testing.TB) *Cluster {
 	check.Must(t, err)
 	s := &Cluster{Folder: folder, bin: c.bin}
 	t.Cleanup(s.Kill)
-	check.Must(t, errors.Join(s.owned(), s.findPort()))
-	check.Must(t, s.do("pg_basebackup", "-h", "127.0.0.1", "-p", strconv.Itoa(c.port), "-U", "tutela", "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync"))
-	check.Must(t, s.set("port = "+strconv.Itoa(s.port), fmt.Sprintf("unix_socket_directories = '%s'", folder)))
+	check.Must(t, s.owned())
+	check.Must(t, s.do("pg_basebackup", "-h", c.Folder, "-U", "tutela", "-D", s.data(), "-R", "-X", "stream", "-c", "fast", "--no-sync"))
+	check.Must(t, s.set(fmt.Sprintf("unix_socket_directories = '%s'", folder)))
 	check.Must(t, s.start())
 	c.Run(t, "alter system set synchronous_standby_names = '*'")
 	c.Run(t, "select pg_reload_conf()")
@@ -288,30 +313,31 @@ func (c *Cluster) Promote(t testing.TB) {
 
 // Either is the connection string of whichever of two clusters is the primary.
 func (c *Cluster) Either(other *Cluster) string {
-	return fmt.Sprintf("postgres://tutela@127.0.0.1:%d,127.0.0.1:%d/postgres?sslmode=disable&target_session_attrs=read-write", c.port, other.port)
+	return "postgres://tutela@/postgres?target_session_attrs=read-write&host=" + url.QueryEscape(c.Folder+","+other.Folder)
 }
 
 // Kill stops the server and removes its folder.
 func (c *Cluster) Kill() {
-	_ = c.do("pg_ctl", "-D", c.data(), "-w", "-m", "immediate", "stop")
+	if c.ended != nil {
+		select {
+		case <-c.ended: // its number may be another's by now
+		default:
+			_ = syscall.Kill(c.pid, syscall.SIGQUIT)
+			<-c.ended
+		}
+	}
 	_ = os.RemoveAll(c.Folder)
 }
 
 // URL is the connection string of the cluster's own database.
 func (c *Cluster) URL() string {
-	return fmt.Sprintf("postgres://tutela@127.0.0.1:%d/postgres?sslmode=disable", c.port)
+	return "postgres://tutela@/postgres?host=" + url.QueryEscape(c.Folder)
 }
 
 // Run runs SQL.
 func (c *Cluster) Run(t testing.TB, sql string) {
 	t.Helper()
 	run(t, c.URL(), sql)
-}
-
-// RunUnsynced runs SQL that waits for no standby.
-func (c *Cluster) RunUnsynced(t testing.TB, sql string) {
-	t.Helper()
-	run(t, c.URL()+"&options="+url.QueryEscape("-csynchronous_commit=local"), sql)
 }
 
 func run(t testing.TB, url, sql string) {
@@ -329,7 +355,7 @@ func (c *Cluster) Database(t testing.TB) string {
 	return schemaIn(t, c.URL())
 }
 
-// schemaIn makes an empty schema in a database, and removes it when the test ends.
+// schemaIn makes an empty schema in a database.
 func schemaIn(t testing.TB, server string) string {
 	t.Helper()
 	name := "t_" + strings.ToLower(rand.Text())
