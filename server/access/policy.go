@@ -30,18 +30,41 @@ func (s *Service) Policy(ctx context.Context, name string) (info setting.Info, e
 	return info, err
 }
 
-// SetPolicies sets several policies at once: all of them, or none. It is a management call.
+// SetPolicies sets several policies at once: all of them, or none. It is a management call. What would weaken one takes the operator.
 //
-// Errors: setting.ErrUnknown; setting.ErrValue; those of a policy's guard.
+// Errors: setting.ErrUnknown; setting.ErrValue; ErrWeakens; those of a policy's guard.
 func (s *Service) SetPolicies(ctx context.Context, actor audit.Actor, values map[string]string) error {
-	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		for _, name := range slices.Sorted(maps.Keys(values)) {
-			if err := setPolicy(tx, actor, name, values[name], setting.Set); err != nil {
-				return err
-			}
+	return s.store.Update(ctx, func(tx *storage.Tx) error { return setPolicies(tx, actor, values) })
+}
+
+// ChangePolicies does what SetPolicies does, and returns all policies.
+//
+// Errors: those of SetPolicies.
+func (s *Service) ChangePolicies(ctx context.Context, actor audit.Actor, values map[string]string) (list []setting.Info, err error) {
+	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		if err := setPolicies(tx, actor, values); err != nil {
+			return err
 		}
-		return audit.RecordCall(tx, actor, storage.House)
+		list, err = setting.List(tx)
+		return err
 	})
+	return list, err
+}
+
+func setPolicies(tx *storage.Tx, actor audit.Actor, values map[string]string) error {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		before, err := setting.Get(tx, name)
+		if err != nil {
+			return err
+		}
+		if Weakens(name, before.Value, values[name]) && !actor.IsOperator() {
+			return ErrWeakens.With("%s is weakened to %s by the operator only: tutela policy set %s %s", name, values[name], name, values[name])
+		}
+		if err := setPolicy(tx, actor, name, values[name], setting.Set); err != nil {
+			return err
+		}
+	}
+	return audit.RecordCall(tx, actor, storage.House)
 }
 
 // setter sets a policy: setting.Set, or setting.Force.

@@ -1,14 +1,10 @@
 package access
 
 import (
-	"context"
-	"maps"
 	"slices"
 	"strconv"
 
 	"tutela/storage"
-	"tutela/storage/audit"
-	"tutela/storage/setting"
 )
 
 // ErrWeakens reports a policy that would become weaker than the caller may make it.
@@ -40,29 +36,4 @@ func Weakens(name, from, to string) bool {
 		return err == nil && err2 == nil && after < before && after < fewestDigits
 	}
 	return false
-}
-
-// ChangePolicies sets several policies at once, all of them or none, and returns all policies. What would weaken one takes the operator.
-//
-// Errors: setting.ErrUnknown; setting.ErrValue; ErrWeakens; those of a policy's guard.
-func (s *Service) ChangePolicies(ctx context.Context, actor audit.Actor, values map[string]string) (list []setting.Info, err error) {
-	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		for _, name := range slices.Sorted(maps.Keys(values)) {
-			before, err := setting.Get(tx, name)
-			if err != nil {
-				return err
-			}
-			if Weakens(name, before.Value, values[name]) && !actor.IsOperator() {
-				return ErrWeakens.With("%s is weakened to %s by the operator only: tutela policy set %s %s", name, values[name], name, values[name])
-			}
-			if err := setPolicy(tx, actor, name, values[name], setting.Set); err != nil {
-				return err
-			}
-		}
-		if list, err = setting.List(tx); err != nil {
-			return err
-		}
-		return audit.RecordCall(tx, actor, storage.House)
-	})
-	return list, err
 }

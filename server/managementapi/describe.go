@@ -84,7 +84,7 @@ var refusals = map[audit.Word][]error{
 	audit.CallPatchPushFCM:    {},
 
 	audit.CallGetPasskeyRoaming:   {},
-	audit.CallSetPasskeyRoaming:   {passkey.ErrInUse},
+	audit.CallSetPasskeyRoaming:   {access.ErrWeakens, passkey.ErrInUse},
 	audit.CallGetPasskeyPlatform:  {},
 	audit.CallSetPasskeyPlatform:  {passkey.ErrInUse},
 	audit.CallGetGuardianSettings: {},

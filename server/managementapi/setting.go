@@ -15,7 +15,7 @@ import (
 
 // passkeySettings are the settings of passkeys, as Auth0 has them. Both kinds have one relying party.
 type passkeySettings struct {
-	Verification *string `json:"userVerification,omitempty" nullable:"true" enum:"discouraged,preferred,required" doc:"Of security keys."`
+	Verification *string `json:"userVerification,omitempty" nullable:"true" enum:"discouraged,preferred,required" doc:"Of security keys. What would weaken it is refused; left out it stays as it is."`
 	Override     *bool   `json:"overrideRelyingParty,omitempty" nullable:"true"`
 	RelyingParty *string `json:"relyingPartyIdentifier,omitempty" nullable:"true" maxLength:"253" doc:"A domain; with overrideRelyingParty. Changing it is refused while there are passkeys."`
 }
@@ -149,12 +149,12 @@ func (a *api) relyingParty(ctx context.Context) (platformSettings, error) {
 	return platformSettings{Override: &overrides, RelyingParty: known(set.Value)}, err
 }
 
+// setRoaming leaves verification as it is when nobody names it: the default could be weaker, which takes the operator.
 func (a *api) setRoaming(ctx context.Context, actor audit.Actor, in *passkeySettingsBody) (*passkeySettingsBody, error) {
 	values, err := a.relyingPartyOf(ctx, in.Body.Override, in.Body.RelyingParty)
 	if err != nil {
 		return nil, err
 	}
-	values[passkey.VerificationSetting()] = "preferred"
 	if in.Body.Verification != nil {
 		values[passkey.VerificationSetting()] = *in.Body.Verification
 	}

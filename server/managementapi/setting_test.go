@@ -21,12 +21,26 @@ func TestPasskeySettings_EchoWhatWasSentAndShowAll(t *testing.T) {
 	h.echoes("GET", platform, "", set)
 	h.echoes("GET", roaming, "", `{"userVerification":"required","overrideRelyingParty":true,"relyingPartyIdentifier":"example.com"}`)
 	h.echoes("PUT", roaming, `{"overrideRelyingParty":true}`, `{"overrideRelyingParty":true}`) // keeps the domain
-	h.echoes("GET", roaming, "", `{"userVerification":"preferred","overrideRelyingParty":true,"relyingPartyIdentifier":"example.com"}`)
+	h.echoes("GET", roaming, "", `{"userVerification":"required","overrideRelyingParty":true,"relyingPartyIdentifier":"example.com"}`)
 	h.echoes("PUT", platform, `{}`, `{}`)
-	h.echoes("GET", roaming, "", fresh)
+	h.echoes("GET", roaming, "", `{"userVerification":"required","overrideRelyingParty":false}`)
 	for _, bad := range []string{`{"userVerification":"sometimes"}`, `{"overrideRelyingParty":true}`, `{"overrideRelyingParty":true,"relyingPartyIdentifier":"no domain"}`, `[]`} {
 		h.call("PUT", roaming, bad).refused(http.StatusBadRequest, "invalid_body")
 	}
+}
+
+func TestPasskeySettings_AreWeakenedByNoClient(t *testing.T) {
+	h := newHouse(t)
+	const roaming = "/guardian/factors/webauthn-roaming/settings"
+	h.echoes("PUT", roaming, `{"userVerification":"required"}`, `{"userVerification":"required"}`)
+	for _, weaker := range []string{"preferred", "discouraged"} {
+		h.call("PUT", roaming, `{"userVerification":"`+weaker+`","overrideRelyingParty":true,"relyingPartyIdentifier":"example.com"}`).
+			refused(http.StatusForbidden, "policy_weakened")
+	}
+	h.echoes("GET", roaming, "", `{"userVerification":"required","overrideRelyingParty":false}`)
+	h.echoes("PUT", roaming, `{}`, `{}`)
+	h.echoes("PUT", roaming, `{"userVerification":null}`, `{}`)
+	h.echoes("GET", roaming, "", `{"userVerification":"required","overrideRelyingParty":false}`)
 }
 
 func TestGuardianSettings_EchoWhatWasSentAndShowAll(t *testing.T) {
