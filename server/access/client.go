@@ -75,13 +75,15 @@ const (
 // with the scope openid gets CIBA and the three MFA grants, and a client with a management scope gets client_credentials. A client
 // with Keys has no secret.
 //
-// Errors: ErrNewClient, which says what is wrong; ErrBeyondCaller when a client gives a scope that it lacks, or
-// anybody but an operator sets ActsAs or presence tap; user.ErrUnknown for ActsAs.
+// Errors: ErrNewClient, which says what is wrong; ErrBeyondCaller when a client gives a scope that it lacks or acts for a user, or
+// anybody but an operator sets ActsAs or presence tap; ErrToken when the caller's token was ended meanwhile; user.ErrUnknown for
+// ActsAs.
 func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (added Client, secret string, err error) {
 	if err := c.complete(); err != nil {
 		return Client{}, "", err
 	}
-	if err := mayAdd(actor, c); err != nil {
+	// A client that is refused makes no key.
+	if err := s.store.View(ctx, func(tx *storage.Tx) error { return mayBe(tx, actor, c) }); err != nil {
 		return Client{}, "", err
 	}
 	if c.IDTokenAlg == string(rs256) {
@@ -94,13 +96,8 @@ func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (a
 		secret = storage.NewID("", clientSecretLength)
 	}
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		if err := mayGive(tx, actor, c); err != nil {
+		if err := mayBe(tx, actor, c); err != nil {
 			return err
-		}
-		if !c.ActsAs.IsZero() {
-			if _, err := user.Get(tx, c.ActsAs); err != nil {
-				return err
-			}
 		}
 		c.Created = tx.Now().Truncate(time.Millisecond)
 		hash := ""
@@ -117,6 +114,17 @@ func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (a
 		return Client{}, "", fmt.Errorf("add client: %w", err)
 	}
 	return c, secret, nil
+}
+
+// mayBe returns an error unless the actor may make a client like this one.
+//
+// Errors: those of mayGive; user.ErrUnknown for ActsAs.
+func mayBe(tx *storage.Tx, actor audit.Actor, c Client) error {
+	if err := mayGive(tx, actor, c); err != nil || c.ActsAs.IsZero() {
+		return err
+	}
+	_, err := user.Get(tx, c.ActsAs)
+	return err
 }
 
 // complete checks a new client and sets the fields that were left out.
@@ -223,10 +231,16 @@ func distinct(values []string) []string {
 	return once
 }
 
+// errOfAUser refuses a client that acts for a user: another client, which acts for nobody, would act on that user.
+var errOfAUser = ErrBeyondCaller.With("a client that acts for a user gives nothing to other clients: let the operator do it, or a client that acts for nobody")
+
 // mayAdd returns ErrBeyondCaller if the client would exceed what the actor has.
 func mayAdd(actor audit.Actor, added Client) error {
 	if actor.IsOperator() {
 		return nil
+	}
+	if actor.IsClient() && !actor.ActsAs().IsZero() {
+		return errOfAUser
 	}
 	for _, scope := range added.Scopes {
 		if !actor.Has(scope) {
@@ -275,7 +289,7 @@ func (s *Service) ListClients(ctx context.Context) ([]Client, error) {
 
 // RemoveClient removes a client. Its secret and all its management tokens end at once.
 //
-// Errors: ErrNoClient; ErrBeyondCaller.
+// Errors: ErrNoClient; ErrBeyondCaller; ErrToken, when the caller's token was ended meanwhile.
 func (s *Service) RemoveClient(ctx context.Context, actor audit.Actor, id string) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		if _, err := ruledBy(tx, actor, id); err != nil {

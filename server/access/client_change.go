@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -77,40 +78,85 @@ func (s *Service) LastUses(ctx context.Context) (at map[string]time.Time, err er
 // ChangeClient changes a client and returns it. What it can do no more, its tokens cannot either, from the next call on.
 //
 // Errors: ErrNoClient; ErrNewClient, which says what is wrong; ErrBeyondCaller, when the caller could not give what the client has
-// before or after; user.ErrUnknown for ActsAs.
+// before or after; ErrToken, when the caller's token was ended meanwhile; user.ErrUnknown for ActsAs.
 func (s *Service) ChangeClient(ctx context.Context, actor audit.Actor, id string, change ClientChange) (changed Client, err error) {
 	if change.IDTokenAlg != nil && *change.IDTokenAlg == string(rs256) {
+		// A change that is refused makes no key.
+		err := s.store.View(ctx, func(tx *storage.Tx) error {
+			_, _, err := change.of(tx, actor, id)
+			return err
+		})
+		if err != nil {
+			return Client{}, err
+		}
 		if err := s.ensureKeys(ctx, actor, rs256); err != nil {
 			return Client{}, err
 		}
 	}
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		c, err := ruledBy(tx, actor, id)
+		c, members, err := change.of(tx, actor, id)
 		if err != nil {
 			return err
 		}
-		change.apply(&c.Client)
-		if err := c.complete(); err != nil {
-			return err
-		}
-		if err := mayGive(tx, actor, c.Client); err != nil {
-			return err
-		}
-		if change.ActsAs != nil && !c.ActsAs.IsZero() {
-			if _, err := user.Get(tx, c.ActsAs); err != nil {
-				return err
-			}
-		}
 		changed = c.Client
-		return putClient(tx, actor, c, audit.ChangeClient)
+		return putClient(tx, actor, c, audit.ChangeClient, members...)
 	})
 	return changed, err
+}
+
+// of returns a client as the change makes it, and the names of the members that become others. It writes nothing.
+//
+// Errors: those of ChangeClient.
+func (change ClientChange) of(tx *storage.Tx, actor audit.Actor, id string) (c *registered, members []string, err error) {
+	if c, err = ruledBy(tx, actor, id); err != nil {
+		return nil, nil, err
+	}
+	before := c.Client
+	change.apply(&c.Client)
+	if change.Grants != nil && len(c.Grants) == 0 {
+		return nil, nil, ErrNewClient.With("a client keeps at least one grant")
+	}
+	if err := c.complete(); err != nil {
+		return nil, nil, err
+	}
+	if err := mayGive(tx, actor, c.Client); err != nil {
+		return nil, nil, err
+	}
+	if change.ActsAs != nil && !c.ActsAs.IsZero() {
+		if _, err := user.Get(tx, c.ActsAs); err != nil {
+			return nil, nil, err
+		}
+	}
+	return c, before.differsIn(c.Client), nil
+}
+
+// differsIn returns the names of the members in which two clients differ.
+func (c Client) differsIn(other Client) (members []string) {
+	for _, member := range []struct {
+		name string
+		same bool
+	}{
+		{"name", c.Name == other.Name},
+		{"scopes", slices.Equal(c.Scopes, other.Scopes)},
+		{"grants", slices.Equal(c.Grants, other.Grants)},
+		{"redirect_uris", slices.Equal(c.RedirectURIs, other.RedirectURIs)},
+		{"web_origins", slices.Equal(c.WebOrigins, other.WebOrigins)},
+		{"id_token_alg", c.IDTokenAlg == other.IDTokenAlg},
+		{"presence", c.Presence == other.Presence},
+		{"acts_as", c.ActsAs == other.ActsAs},
+		{"jwks", bytes.Equal(c.Keys, other.Keys)},
+	} {
+		if !member.same {
+			members = append(members, member.name)
+		}
+	}
+	return members
 }
 
 // RotateSecret gives a client another secret and returns it: nobody can read it again. The secret before counts for overlap longer.
 // Without an overlap it ends at once, and so does every management token that was issued before.
 //
-// Errors: ErrNoClient; ErrOverlap; ErrBeyondCaller.
+// Errors: ErrNoClient; ErrOverlap; ErrBeyondCaller; ErrToken, when the caller's token was ended meanwhile.
 func (s *Service) RotateSecret(ctx context.Context, actor audit.Actor, id string, overlap time.Duration) (secret string, err error) {
 	if overlap < 0 || overlap > MaxOverlap {
 		return "", ErrOverlap
@@ -142,7 +188,7 @@ func (s *Service) RotateSecret(ctx context.Context, actor audit.Actor, id string
 
 // ruledBy reads a client that the actor may change: he could give all that it has.
 //
-// Errors: ErrNoClient; ErrBeyondCaller.
+// Errors: ErrNoClient; those of mayGive.
 func ruledBy(tx *storage.Tx, actor audit.Actor, id string) (*registered, error) {
 	c, err := client(tx, id)
 	if err != nil {
@@ -151,9 +197,10 @@ func ruledBy(tx *storage.Tx, actor audit.Actor, id string) (*registered, error) 
 	return c, mayGive(tx, actor, c.Client)
 }
 
-// mayGive is mayAdd, and looks at the grants too: a client gives none that it lacks.
+// mayGive is mayAdd, and holds a client against what it is in tx: its call may have been let in long ago. It looks at the grants
+// too: a client gives none that it lacks.
 //
-// Errors: ErrBeyondCaller.
+// Errors: ErrBeyondCaller; ErrToken, when the token of the call was ended meanwhile.
 func mayGive(tx *storage.Tx, actor audit.Actor, c Client) error {
 	if err := mayAdd(actor, c); err != nil {
 		return err
@@ -169,6 +216,17 @@ func mayGive(tx *storage.Tx, actor audit.Actor, c Client) error {
 	if err != nil {
 		return err
 	}
+	if caller.TokenVersion != actor.Tokens() {
+		return ErrToken
+	}
+	if !caller.ActsAs.IsZero() {
+		return errOfAUser
+	}
+	for _, scope := range append([]string{ScopeManageClients}, c.Scopes...) {
+		if !slices.Contains(caller.Scopes, scope) {
+			return ErrBeyondCaller.With("a client gives other clients no scope that it lacks: %s", scope)
+		}
+	}
 	for _, grant := range c.Grants {
 		if !slices.Contains(caller.Grants, grant) {
 			return ErrBeyondCaller.With("a client gives other clients no grant that it lacks: %s", grant)
@@ -177,10 +235,13 @@ func mayGive(tx *storage.Tx, actor audit.Actor, c Client) error {
 	return nil
 }
 
-// putClient writes a client that was changed, and records what was changed.
-func putClient(tx *storage.Tx, actor audit.Actor, c *registered, what audit.Word) error {
+// putClient writes a client that was changed, and records what was changed: of a change of its members, their names.
+func putClient(tx *storage.Tx, actor audit.Actor, c *registered, what audit.Word, members ...string) error {
 	facts := c.facts()
 	facts[audit.FactChange] = what
+	if len(members) > 0 {
+		facts[audit.FactMembers] = audit.Word(strings.Join(members, " "))
+	}
 	return errors.Join(
 		clients.Put(tx, storage.House, c.ID, c),
 		audit.Record(tx, actor, audit.Event{Type: audit.TenantUpdate, Client: c.ID, Facts: facts}, audit.Detail{}),

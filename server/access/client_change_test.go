@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tutela/device"
+	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/setting"
@@ -48,12 +49,130 @@ func TestChangeClient_ByAClientIsOfWhatItCouldGiveBeforeAndAfter(t *testing.T) {
 		})
 	}
 	equal, _ := h.client(Client{Scopes: []string{"openid", "read:users"}})
-	changed, err := h.ChangeClient(h.ctx(), caller, equal.ID, ClientChange{Scopes: &[]string{"read:users"}, Grants: &[]string{}})
+	changed, err := h.ChangeClient(h.ctx(), caller, equal.ID, ClientChange{Scopes: &[]string{"read:users"}, Grants: &[]string{GrantClientCredentials}})
 	must(t, err)
 	if changed.Name != equal.Name || len(changed.Scopes) != 1 || len(changed.Grants) != 1 || changed.Grants[0] != GrantClientCredentials {
 		t.Errorf("changed to %+v", changed)
 	}
 	must(t, h.RemoveClient(h.ctx(), caller, equal.ID))
+}
+
+// A client that acts for a user would otherwise get around that by another one, which acts for nobody.
+func TestClientsOfAUser_GiveNothingToOthers(t *testing.T) {
+	h := newHouse(t)
+	boss := h.user("boss")
+	own, _ := h.client(Client{Scopes: []string{"manage:clients", "reset:mfa"}, ActsAs: boss})
+	caller := audit.ByClient(own.ID, own.Scopes, boss)
+	lesser, _ := h.client(Client{Scopes: []string{"reset:mfa"}})
+	_, _, err := h.AddClient(h.ctx(), caller, Client{Name: "mine", Scopes: []string{"reset:mfa"}})
+	wantErr(t, err, ErrBeyondCaller)
+	_, err = h.ChangeClient(h.ctx(), caller, lesser.ID, ClientChange{Name: ptr("mine")})
+	wantErr(t, err, ErrBeyondCaller)
+	_, err = h.RotateSecret(h.ctx(), caller, lesser.ID, 0)
+	wantErr(t, err, ErrBeyondCaller)
+	wantErr(t, h.RemoveClient(h.ctx(), caller, lesser.ID), ErrBeyondCaller)
+	// Nor one that has come to act for a user since its call was let in.
+	_, err = h.RotateSecret(h.ctx(), audit.ByClient(own.ID, own.Scopes, storage.House), lesser.ID, 0)
+	wantErr(t, err, ErrBeyondCaller)
+}
+
+// A body may come long after its call was let in: what the caller can give is read with the change.
+func TestClientsOfACaller_GiveOnlyWhatTheyHaveAtThatMoment(t *testing.T) {
+	h := newHouse(t)
+	operator := audit.ByOperator(1)
+	own, secret := h.client(Client{Scopes: []string{"manage:clients", "reset:mfa"}})
+	authenticated, err := h.Authenticate(h.ctx(), own.ID, secret)
+	must(t, err)
+	token, _, err := h.ManagementToken(h.ctx(), authenticated, h.ManagementAudience(), nil)
+	must(t, err)
+	caller, err := h.VerifyManagement(h.ctx(), token)
+	must(t, err)
+	other, _ := h.client(Client{Scopes: []string{"reset:mfa"}})
+	tries := map[string]func() error{
+		"add": func() error {
+			_, _, err := h.AddClient(h.ctx(), caller, Client{Name: "mine", Scopes: []string{"reset:mfa"}})
+			return err
+		},
+		"change": func() error {
+			_, err := h.ChangeClient(h.ctx(), caller, other.ID, ClientChange{Name: ptr("mine")})
+			return err
+		},
+		"rotate": func() error {
+			_, err := h.RotateSecret(h.ctx(), caller, other.ID, 0)
+			return err
+		},
+		"remove": func() error { return h.RemoveClient(h.ctx(), caller, other.ID) },
+	}
+	for _, left := range []string{"manage:clients", "reset:mfa"} {
+		_, err := h.ChangeClient(h.ctx(), operator, own.ID, ClientChange{Scopes: &[]string{left}})
+		must(t, err)
+		for name, try := range tries {
+			t.Run(name+" with "+left, func(t *testing.T) { wantErr(t, try(), ErrBeyondCaller) })
+		}
+	}
+	_, err = h.ChangeClient(h.ctx(), operator, own.ID, ClientChange{Scopes: &own.Scopes})
+	must(t, err)
+	must(t, tries["change"]())
+	_, err = h.RotateSecret(h.ctx(), operator, own.ID, 0)
+	must(t, err)
+	for name, try := range tries {
+		t.Run(name+" with an ended token", func(t *testing.T) { wantErr(t, try(), ErrToken) })
+	}
+}
+
+func TestChangeClient_KeepsOneGrantAtLeast(t *testing.T) {
+	h := newHouse(t)
+	c, _ := h.client(Client{Scopes: []string{"openid"}, Grants: []string{GrantCIBA}})
+	_, err := h.ChangeClient(h.ctx(), audit.ByOperator(1), c.ID, ClientChange{Grants: &[]string{}})
+	wantErr(t, err, ErrNewClient)
+	kept, err := h.Client(h.ctx(), c.ID)
+	must(t, err)
+	if len(kept.Grants) != 1 || kept.Grants[0] != GrantCIBA {
+		t.Errorf("grants %v", kept.Grants)
+	}
+}
+
+func TestClients_ThatAreRefusedMakeNoKey(t *testing.T) {
+	h := newHouse(t)
+	own, _ := h.client(Client{Scopes: []string{"manage:clients", "openid"}, Grants: []string{GrantClientCredentials}})
+	caller := audit.ByClient(own.ID, own.Scopes, storage.House)
+	better, _ := h.client(Client{Scopes: []string{"reset:mfa"}})
+	_, err := h.ChangeClient(h.ctx(), caller, better.ID, ClientChange{IDTokenAlg: ptr("RS256")})
+	wantErr(t, err, ErrBeyondCaller)
+	_, err = h.ChangeClient(h.ctx(), caller, "nosuch", ClientChange{IDTokenAlg: ptr("RS256")})
+	wantErr(t, err, ErrNoClient)
+	_, _, err = h.AddClient(h.ctx(), caller, Client{Name: "mine", Scopes: []string{"openid"}, IDTokenAlg: "RS256"})
+	wantErr(t, err, ErrBeyondCaller) // it lacks the grants
+	forNobody := Client{Name: "n", Scopes: []string{"openid"}, IDTokenAlg: "RS256"}
+	forNobody.ActsAs = storage.NewUID()
+	_, _, err = h.AddClient(h.ctx(), audit.ByOperator(1), forNobody)
+	wantErr(t, err, user.ErrUnknown)
+	if h.keys.Load().signing(rs256, h.store.Now()) != nil {
+		t.Error("a key was made")
+	}
+	_, err = h.ChangeClient(h.ctx(), audit.ByOperator(1), better.ID, ClientChange{IDTokenAlg: ptr("RS256")})
+	must(t, err)
+	if h.keys.Load().signing(rs256, h.store.Now()) == nil {
+		t.Error("no key was made")
+	}
+}
+
+// The event names the members that have become others, and not those that were named as they are.
+func TestChangeClient_RecordsWhichMembersItChanged(t *testing.T) {
+	h := newHouse(t)
+	c, _ := h.client(Client{Name: "Bank", Scopes: []string{"openid"}})
+	_, err := h.ChangeClient(h.ctx(), audit.ByOperator(1), c.ID, ClientChange{
+		Name:         ptr("Bank"),
+		RedirectURIs: &[]string{"https://bank.example/cb"},
+		WebOrigins:   &[]string{"https://bank.example"},
+		Scopes:       &[]string{"openid", "openid"},
+	})
+	must(t, err)
+	events := h.events(audit.TenantUpdate)
+	last := events[len(events)-1]
+	if got := last.Facts[audit.FactMembers]; got != "redirect_uris web_origins" {
+		t.Errorf("members %q of %+v", got, last)
+	}
 }
 
 // Without an overlap the secret before ends at once, and so do the tokens that were issued by it.

@@ -23,6 +23,7 @@ type Actor struct {
 	client  string        // of a client; of a user, the login system through which the call came
 	scopes  []string      // of a client and of an admin; never changed
 	actsAs  storage.UID   // of a client: the user for whom it acts; of an admin: who is signed in
+	tokens  int           // of a client: the version of its management tokens
 	behind  []storage.UID // of a client: persons who can act as it; never changed
 	address string        // IP address
 	agent   string        // at most MaxAgentBytes
@@ -54,6 +55,12 @@ func ByClient(id string, scopes []string, actsAs storage.UID) Actor {
 		scopes: slices.Clone(scopes),
 		actsAs: actsAs,
 	}
+}
+
+// WithTokens adds to a client the version of its management tokens: another one is stored once the token of the call is ended.
+func (a Actor) WithTokens(version int) Actor {
+	a.tokens = version
+	return a
 }
 
 // WithBehind adds to a client the persons who can act as it: whose session made it, or who saw its secret.
@@ -140,6 +147,9 @@ func (a Actor) Client() string { return a.client }
 // ActsAs returns the user who is signed in as an admin, or for whom a client acts; storage.House for a client that acts for
 // nobody, and for every other actor.
 func (a Actor) ActsAs() storage.UID { return a.actsAs }
+
+// Tokens returns the version of a client's management tokens when its call was let in.
+func (a Actor) Tokens() int { return a.tokens }
 
 // ActsFor reports whether a client acts for this user or is in this user's hands, or an admin is this user.
 func (a Actor) ActsFor(uid storage.UID) bool {

@@ -20,6 +20,7 @@ const (
 	FactIDTokenAlg Fact = "id_token_alg" // that signs a client's ID tokens
 	FactIdentifier Fact = "identifier"   // IdentifierChanged, when the phone that answered names itself otherwise than before
 	FactKid        Fact = "kid"          // of a signing key
+	FactMembers    Fact = "members"      // of a client that became others: their names, with spaces between them
 	FactMethod     Fact = "method"       // that satisfied a login, as its amr says (RFC 8176)
 	FactPasskey    Fact = "passkey"      // what is new about a passkey: one of the Passkey words
 	FactPolicy     Fact = "policy"       // its name
