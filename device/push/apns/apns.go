@@ -29,8 +29,9 @@ type Credentials struct {
 	KeyID  string
 	TeamID string
 
-	Certificate []byte // PKCS#12, with its private key
-	Password    string // of the PKCS#12 file
+	Certificate []byte           // PKCS#12, with its private key
+	Password    string           // of the PKCS#12 file
+	Read        *tls.Certificate // what ReadCertificate has read of such a file, in place of it
 
 	Topic    string         // the app's bundle id; "" with a certificate: the one that the certificate names
 	Sandbox  bool           // for apps that are installed by Xcode
@@ -72,7 +73,7 @@ func New(c Credentials) (*Carrier, error) {
 		err = errors.New("give a key or a certificate, not both")
 	case len(c.Key) > 0:
 		sender.provider, err = c.provider()
-	case len(c.Certificate) > 0:
+	case len(c.Certificate) > 0 || c.Read != nil:
 		err = carrier.present(c)
 	default:
 		err = errors.New("give a key or a certificate")
@@ -143,11 +144,14 @@ func (c Credentials) provider() (*provider, error) {
 
 // present has the carrier show a certificate when it connects.
 func (c *Carrier) present(from Credentials) error {
-	certificate, err := ReadCertificate(from.Certificate, from.Password)
-	if err != nil {
-		return err
+	certificate := from.Read
+	if certificate == nil {
+		var err error
+		if certificate, err = ReadCertificate(from.Certificate, from.Password); err != nil {
+			return err
+		}
 	}
-	c.line.by.TLSClientConfig.Certificates = []tls.Certificate{certificate}
+	c.line.by.TLSClientConfig.Certificates = []tls.Certificate{*certificate}
 	c.expires = certificate.Leaf.NotAfter
 	if c.topic == "" {
 		c.topic = topicOf(certificate.Leaf)
@@ -158,16 +162,26 @@ func (c *Carrier) present(from Credentials) error {
 	return nil
 }
 
-// ReadCertificate reads a PKCS#12 file with one private key, in old or new encryption. It returns why it cannot.
-func ReadCertificate(file []byte, password string) (tls.Certificate, error) {
+// ReadCertificate reads a PKCS#12 file with one private key, in old or new encryption. It may take some seconds: whoever writes the file
+// chooses how many, within a bound. It returns why it cannot.
+//
+// Errors: ErrIterations; others, which say what is wrong.
+func ReadCertificate(file []byte, password string) (*tls.Certificate, error) {
+	errFile := errors.New("the certificate is no PKCS#12 file with one private key")
+	switch err := checkIterations(file, password); {
+	case errors.Is(err, ErrIterations):
+		return nil, err
+	case err != nil:
+		return nil, errFile
+	}
 	key, leaf, chain, err := pkcs12.DecodeChain(file, password)
 	switch {
 	case errors.Is(err, pkcs12.ErrIncorrectPassword):
-		return tls.Certificate{}, errors.New("the password of the certificate is wrong")
+		return nil, errors.New("the password of the certificate is wrong")
 	case err != nil:
-		return tls.Certificate{}, errors.New("the certificate is no PKCS#12 file with one private key")
+		return nil, errFile
 	}
-	certificate := tls.Certificate{PrivateKey: key, Leaf: leaf, Certificate: [][]byte{leaf.Raw}}
+	certificate := &tls.Certificate{PrivateKey: key, Leaf: leaf, Certificate: [][]byte{leaf.Raw}}
 	for _, issuer := range chain {
 		certificate.Certificate = append(certificate.Certificate, issuer.Raw)
 	}

@@ -1,7 +1,10 @@
 package provider
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
+	"errors"
 
 	"tutela/device/push"
 	"tutela/device/push/apns"
@@ -47,11 +50,38 @@ func shown(c *credential) APNs {
 // SetAPNs changes what is set for APNs, and returns it. A certificate that has expired is taken: an event, the log and /readyz tell it.
 //
 // Errors: ErrCertificate.
-func (s *Service) SetAPNs(ctx context.Context, actor audit.Actor, change APNsChange) (of APNs, err error) {
-	if change.P12 != nil {
-		if _, err := apns.ReadCertificate(change.P12, ""); err != nil {
-			return APNs{}, ErrCertificate
+func (s *Service) SetAPNs(ctx context.Context, actor audit.Actor, change APNsChange) (APNs, error) {
+	for {
+		of, err := s.trySetAPNs(ctx, actor, change)
+		if !errors.Is(err, errMoved) {
+			return of, err
 		}
+	}
+}
+
+// errMoved reports that somebody has set another certificate since it was read.
+var errMoved = errors.New("another certificate was set meanwhile")
+
+// trySetAPNs opens the certificate that will be set before the transaction, of which there is one at a time: it may take seconds.
+//
+// Errors: ErrCertificate; errMoved.
+func (s *Service) trySetAPNs(ctx context.Context, actor audit.Actor, change APNsChange) (of APNs, err error) {
+	file := change.P12
+	if file == nil {
+		if file, err = s.certificate(ctx); err != nil {
+			return APNs{}, err
+		}
+	}
+	var opened *tls.Certificate
+	var fault error
+	if change.P12 != nil || len(file) > 0 {
+		opened, fault = apns.ReadCertificate(file, "")
+	}
+	if change.P12 != nil && fault != nil {
+		if errors.Is(fault, apns.ErrIterations) {
+			return APNs{}, ErrCertificate.With("p12: %v", fault)
+		}
+		return APNs{}, ErrCertificate
 	}
 	var c *credential
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
@@ -63,6 +93,10 @@ func (s *Service) SetAPNs(ctx context.Context, actor audit.Actor, change APNsCha
 			c = &credential{}
 		}
 		c.apply(change)
+		if !bytes.Equal(c.P12, file) {
+			return errMoved
+		}
+		c.use(opened, fault)
 		of = shown(c)
 		return put(tx, actor, push.APNs, c)
 	})
@@ -70,6 +104,18 @@ func (s *Service) SetAPNs(ctx context.Context, actor audit.Actor, change APNsCha
 		s.tell(push.APNs, c)
 	}
 	return of, err
+}
+
+// certificate returns the PKCS#12 file that is set; nil for none.
+func (s *Service) certificate(ctx context.Context) (file []byte, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		c, err := read(tx, push.APNs)
+		if c != nil {
+			file = c.P12
+		}
+		return err
+	})
+	return file, err
 }
 
 func (c *credential) apply(change APNsChange) {
@@ -86,13 +132,20 @@ func (c *credential) apply(change APNsChange) {
 	if change.P12 != nil {
 		c.P12 = change.P12
 	}
+}
+
+// use notes what is known of the credentials' certificate, once it was opened; nil when there is none, or it does not open.
+func (c *credential) use(opened *tls.Certificate, fault error) {
 	c.Fault = ""
 	if len(c.P12) == 0 {
 		return
 	}
-	carrier, err := apns.New(apns.Credentials{Certificate: c.P12, Topic: c.Bundle, Sandbox: c.Sandbox})
-	if err != nil {
-		c.Fault = err.Error()
+	var carrier *apns.Carrier
+	if fault == nil {
+		carrier, fault = apns.New(apns.Credentials{Read: opened, Topic: c.Bundle, Sandbox: c.Sandbox})
+	}
+	if fault != nil {
+		c.Fault = fault.Error()
 		return
 	}
 	c.Expires = carrier.Expires()

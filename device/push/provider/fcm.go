@@ -34,6 +34,10 @@ var errNoKeyFile = errors.New("server_credentials is no key file of a service ac
 // SetFCM keeps a service account's key file, whatever it is: one that cannot be used is told by an event, the log and /readyz, and FCM
 // counts as not set up. nil keeps what was set.
 func (s *Service) SetFCM(ctx context.Context, actor audit.Actor, file *string) error {
+	var given *credential
+	if file != nil {
+		given = s.readKeyFile(*file)
+	}
 	var c *credential
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
 		before, err := read(tx, push.FCM)
@@ -42,8 +46,8 @@ func (s *Service) SetFCM(ctx context.Context, actor audit.Actor, file *string) e
 		}
 		c = before
 		switch {
-		case file != nil:
-			c = s.readKeyFile(*file)
+		case given != nil:
+			c = given
 		case c == nil:
 			return audit.RecordCall(tx, actor, storage.House)
 		}

@@ -73,14 +73,19 @@ type Service struct {
 
 	mu    sync.Mutex // guards what is below
 	at    Options
-	built map[push.Service]made
+	built map[push.Service]*made
 }
 
-// made is the carrier of a version of credentials.
+// made is the carrier of a version of credentials. Whoever asks first makes it, while others may wait: to open a certificate may take
+// seconds, and nobody waits for that of another service.
 type made struct {
 	version string
-	carrier push.Carrier
-	close   func()
+	once    func() (built, error)
+}
+
+type built struct {
+	push.Carrier
+	close func()
 }
 
 // New makes the service.
@@ -92,7 +97,7 @@ func New(store *storage.Store, o Options) *Service {
 		store: store,
 		log:   o.Log,
 		at:    o,
-		built: map[push.Service]made{},
+		built: map[push.Service]*made{},
 	}
 }
 
@@ -156,31 +161,51 @@ func (s *Service) Carrier(ctx context.Context, to push.Service) (carrier push.Ca
 
 // carrierOf returns the carrier of a version of credentials. It makes it once, and closes what the version before has left open.
 func (s *Service) carrierOf(to push.Service, c *credential) (push.Carrier, error) {
+	mine, before := s.version(to, c)
+	b, err := mine.once()
+	if err != nil {
+		s.forget(to, mine)
+		err = fmt.Errorf("the credentials for %s that are set: %w", to, err)
+	}
+	if before != nil {
+		if old, err := before.once(); err == nil {
+			old.close()
+		}
+	}
+	return b.Carrier, err
+}
+
+// version returns what is made of a version of credentials, and what it is the first to replace; nil for nothing.
+func (s *Service) version(to push.Service, c *credential) (mine, before *made) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, known := s.built[to]
-	if known && before.version == c.Version {
-		return before.carrier, nil
+	before = s.built[to]
+	if before != nil && before.version == c.Version {
+		return before, nil
 	}
-	carrier, closeIt, err := build(c, s.at)
-	if err != nil {
-		return nil, fmt.Errorf("the credentials for %s that are set: %w", to, err)
+	at := s.at
+	mine = &made{version: c.Version, once: sync.OnceValues(func() (built, error) { return build(c, at) })}
+	s.built[to] = mine
+	return mine, before
+}
+
+// forget has a carrier that could not be made tried again.
+func (s *Service) forget(to push.Service, failed *made) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.built[to] == failed {
+		delete(s.built, to)
 	}
-	if known {
-		before.close()
-	}
-	s.built[to] = made{c.Version, carrier, closeIt}
-	return carrier, nil
 }
 
 // build makes a carrier of credentials.
-func build(c *credential, at Options) (push.Carrier, func(), error) {
+func build(c *credential, at Options) (built, error) {
 	if len(c.Account) > 0 {
 		carrier, err := fcm.New(fcm.Credentials{JSON: c.Account, Endpoint: at.FCMEndpoint})
 		if err != nil {
-			return nil, nil, err
+			return built{}, err
 		}
-		return carrier, carrier.Close, nil
+		return built{carrier, carrier.Close}, nil
 	}
 	carrier, err := apns.New(apns.Credentials{
 		Certificate: c.P12,
@@ -190,9 +215,9 @@ func build(c *credential, at Options) (push.Carrier, func(), error) {
 		Roots:       at.APNsRoots,
 	})
 	if err != nil {
-		return nil, nil, err
+		return built{}, err
 	}
-	return carrier, carrier.Close, nil
+	return built{carrier, carrier.Close}, nil
 }
 
 // put writes credentials that were changed, and records what is wrong with them.

@@ -230,6 +230,10 @@ func TestAPNs_KeepsOrSetsBackWhatIsLeftOut(t *testing.T) {
 		if !errors.Is(err, provider.ErrCertificate) {
 			h.t.Errorf("one with a password: %v", err)
 		}
+		_, err = h.a.SetAPNs(ctx, byOperator, provider.APNsChange{P12: h.apple.Certificate(pkcs12.Modern.WithIterations(500_001), "", "")})
+		if !errors.Is(err, provider.ErrCertificate) || !strings.Contains(err.Error(), "too many iterations") {
+			h.t.Errorf("one that takes long to open: %v", err)
+		}
 	})
 }
 
