@@ -20,7 +20,8 @@ type certificate struct {
 	current           atomic.Pointer[tls.Certificate]
 
 	mu   sync.Mutex     // guards what is below
-	read [2]os.FileInfo // of the files when they were read last; nil: there was none
+	read [2]os.FileInfo // of the files whose content was read last; nil: there was none
+	told string         // what the log has said of them since
 }
 
 // loadCertificate reads a certificate chain and its key from two PEM files.
@@ -51,18 +52,30 @@ func (c *certificate) load() error {
 	return c.loadLocked()
 }
 
-// loadLocked looks at the files before it reads them: a change that comes meanwhile is seen at the next look.
+// loadLocked looks at the files before it reads them: a change that comes meanwhile is seen at the next look. Files that it could not
+// read count as not read, for what keeps it from that (their mode, or too many open files) need not show on them when it is over.
 func (c *certificate) loadLocked() error {
-	c.read = c.look()
-	pair, err := readPair(c.certFile, c.keyFile)
+	seen := c.look()
+	content, err := readFiles(c.certFile, c.keyFile)
 	if err != nil {
-		return fmt.Errorf("read the TLS certificate %s and key %s: %w", c.certFile, c.keyFile, err)
+		c.read = [2]os.FileInfo{}
+		return c.unusable(err)
+	}
+	c.read = seen
+	c.told = ""
+	pair, err := tls.X509KeyPair(content[0], content[1])
+	if err != nil {
+		return c.unusable(err)
 	}
 	if end := pair.Leaf.NotAfter; time.Now().After(end) {
 		c.log.Warn("the TLS certificate has expired: callers will refuse it", "file", c.certFile, "expired", end)
 	}
 	c.current.Store(&pair)
 	return nil
+}
+
+func (c *certificate) unusable(err error) error {
+	return fmt.Errorf("read the TLS certificate %s and key %s: %w", c.certFile, c.keyFile, err)
 }
 
 // look returns what can be seen of the files without reading them.
@@ -76,7 +89,8 @@ func (c *certificate) look() (files [2]os.FileInfo) {
 }
 
 // refresh reads the files again if they have changed since they were read. Two files are never replaced at one instant: while they do
-// not fit together the old certificate stays, and the next change is read again. A handshake that finds another one at it goes on.
+// not fit together the old certificate stays, and the next change is read again. Files that cannot be read are tried again with each
+// handshake, and told of once. A handshake that finds another one at it goes on.
 func (c *certificate) refresh() {
 	if !c.mu.TryLock() {
 		return
@@ -86,11 +100,14 @@ func (c *certificate) refresh() {
 	if isSameContent(now[0], c.read[0]) && isSameContent(now[1], c.read[1]) {
 		return
 	}
-	if err := c.loadLocked(); err != nil {
+	err := c.loadLocked()
+	switch {
+	case err == nil:
+		c.log.Info(readAgainMessage)
+	case err.Error() != c.told:
+		c.told = err.Error()
 		c.log.Error(staysMessage, "err", err)
-		return
 	}
-	c.log.Info(readAgainMessage)
 }
 
 // What the log says of a certificate that is read again.
@@ -107,17 +124,16 @@ func isSameContent(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// readPair reads a certificate chain and its key. It skips a byte order mark before either, behind which the decoder would
+// readFiles reads a certificate chain and its key. It skips a byte order mark before either, behind which the decoder would
 // not find the PEM.
-func readPair(certFile, keyFile string) (pair tls.Certificate, err error) {
-	var content [2][]byte
+func readFiles(certFile, keyFile string) (content [2][]byte, err error) {
 	for i, file := range []string{certFile, keyFile} {
 		if content[i], err = os.ReadFile(file); err != nil {
-			return pair, err
+			return content, err
 		}
 		content[i] = bytes.TrimPrefix(content[i], []byte("\uFEFF"))
 	}
-	return tls.X509KeyPair(content[0], content[1])
+	return content, nil
 }
 
 // suites are the cipher suites of TLS 1.2 that have forward secrecy and authenticated encryption. Those of TLS 1.3 all do.

@@ -21,6 +21,13 @@ import (
 	"tutela/server"
 )
 
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // writeCertificate makes a certificate with the serial number for 127.0.0.1 and writes it over the files.
 func writeCertificate(t *testing.T, certFile, keyFile string, serial int64) {
 	t.Helper()
@@ -128,6 +135,48 @@ func TestCertificate_IsReadAgainWhenTheFilesChange(t *testing.T) {
 	if got := r.serial(); got != 2 {
 		t.Errorf("without the file: serial %d", got)
 	}
+}
+
+// TestCertificate_ThatCouldNotBeReadIsTriedAgain has files that are sound while nothing can be opened. Nothing shows on them when that
+// is over.
+func TestCertificate_ThatCouldNotBeReadIsTriedAgain(t *testing.T) {
+	r, certFile, keyFile := startTLS(t, server.Limits{})
+	writeCertificate(t, certFile, keyFile, 2)
+	var waiting []net.Conn
+	for range 3 {
+		waiting = append(waiting, r.dial())
+	}
+	last := r.dial()
+	_, err := io.WriteString(last, "no TLS\r\n")
+	must(t, err)
+	_, _ = io.ReadAll(last) // refused: so the server has accepted those that were there before
+
+	var limit syscall.Rlimit
+	must(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	none := limit
+	none.Cur = 0
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &none))
+	t.Cleanup(func() { _ = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) })
+	for _, c := range waiting {
+		if got := r.serialOn(c); got != 1 {
+			t.Errorf("while nothing can be opened: serial %d", got)
+		}
+	}
+	must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit))
+	if told := strings.Count(r.log.String(), "the old one stays"); told != 1 {
+		t.Errorf("the log says so %d times:\n%s", told, r.log.String())
+	}
+	if got := r.serial(); got != 2 {
+		t.Errorf("afterwards: serial %d", got)
+	}
+}
+
+// serialOn is the serial number of the certificate that the server shows on a connection.
+func (r *running) serialOn(c net.Conn) int64 {
+	r.t.Helper()
+	secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+	must(r.t, secure.Handshake())
+	return secure.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
 }
 
 func TestServe_GoesOnAfterAHangupWithoutTLS(t *testing.T) {
