@@ -78,7 +78,8 @@ func (e *Enrollment) Survives() bool {
 }
 
 // countsFrom returns from when on a passkey that is added now counts where nothing weaker lets another authenticator enrol: after its
-// probation, or at once when what has added it cannot be relayed.
+// probation, or at once when what has added it cannot be relayed. One that a passkey has added counts from when that does, which
+// BindPasskey is told.
 //
 // Source: login-api.md §2 "An enrolment token".
 func countsFrom(by AddedBy, now time.Time) time.Time {
@@ -154,7 +155,8 @@ func (e *Enrollment) endPasskey(tx *storage.Tx, uid storage.UID) error {
 var ErrRegistered = storage.NewError(storage.Conflict, "this passkey is registered already")
 
 // BindPasskey makes an enrollment of a passkey for a user, and returns it with the answer for whoever asked. Its caller has
-// checked, in the same transaction, that the passkey may be added. An empty name gets one by the type.
+// checked, in the same transaction, that the passkey may be added. An empty name gets one by the type. Its CountsFrom is the earliest
+// time; probation may make it later.
 //
 // Errors: ErrRegistered; ErrTooMany.
 func (s *Service) BindPasskey(tx *storage.Tx, uid storage.UID, typ Type, name string, p Passkey, b Binding, actor audit.Actor) (*Enrollment, error) {
@@ -167,7 +169,9 @@ func (s *Service) BindPasskey(tx *storage.Tx, uid storage.UID, typ Type, name st
 	if name == "" {
 		name = passkeyNames[typ]
 	}
-	p.CountsFrom = countsFrom(p.AddedBy, tx.Now())
+	if from := countsFrom(p.AddedBy, tx.Now()); from.After(p.CountsFrom) {
+		p.CountsFrom = from
+	}
 	e := &Enrollment{
 		ID:       r.ID,
 		Type:     typ,

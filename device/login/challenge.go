@@ -77,12 +77,12 @@ func (s *Service) Challenge(ctx context.Context, asks Challenge) (Challenged, er
 			asked = made
 			return err
 		}
-		phones, err := c.phones(tx, l, set)
+		phones, err := c.phones(tx, s, l, set)
 		if err != nil {
 			return err
 		}
 		if len(phones) == 0 {
-			asked, err = c.byOTP(tx, l, set)
+			asked, err = c.byOTP(tx, s, l, set)
 			return err
 		}
 		fresh := newApproval(tx, l, random, nonce)
@@ -116,7 +116,7 @@ const addDeviceMessage = "Add a new phone to your account"
 // phones returns the user's phones, if an approval is to be asked of them; none when a one-time code is.
 //
 // Errors: ErrNoChallenge; ErrPresence; ErrTapOnly; ErrTapEnrols; ErrWeakProof.
-func (c Challenge) phones(tx *storage.Tx, l row, set device.Set) (device.Set, error) {
+func (c Challenge) phones(tx *storage.Tx, s *Service, l row, set device.Set) (device.Set, error) {
 	phones := set.Phones()
 	if !c.Push || len(phones) == 0 || len(phones.Only(c.Only)) == 0 {
 		return nil, nil
@@ -133,7 +133,7 @@ func (c Challenge) phones(tx *storage.Tx, l row, set device.Set) (device.Set, er
 	case c.ToEnroll && !matching:
 		return nil, ErrTapEnrols
 	case c.ToEnroll:
-		err = mayEnrolBy(tx, l.UID, ByKey)
+		err = s.mayEnrolBy(tx, l.UID, ByKey)
 	}
 	return phones, err
 }
@@ -141,12 +141,12 @@ func (c Challenge) phones(tx *storage.Tx, l row, set device.Set) (device.Set, er
 // byOTP challenges the user for a one-time code.
 //
 // Errors: ErrNoChallenge; ErrWeakProof.
-func (c Challenge) byOTP(tx *storage.Tx, l row, set device.Set) (Challenged, error) {
+func (c Challenge) byOTP(tx *storage.Tx, s *Service, l row, set device.Set) (Challenged, error) {
 	if !c.OTP || len(set.OTP().Only(c.Only)) == 0 {
 		return Challenged{}, ErrNoChallenge
 	}
 	if c.ToEnroll {
-		if err := mayEnrolBy(tx, l.UID, ByOTP); err != nil {
+		if err := s.mayEnrolBy(tx, l.UID, ByOTP); err != nil {
 			return Challenged{}, err
 		}
 	}

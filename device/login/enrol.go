@@ -65,7 +65,7 @@ func (s *Service) ReadMFAToken(token string) (Pass, error) {
 // middle, so they give none where the user has something that cannot.
 //
 // Errors: ErrWeakProof.
-func mayEnrolBy(tx *storage.Tx, uid storage.UID, method Method) error {
+func (s *Service) mayEnrolBy(tx *storage.Tx, uid storage.UID, method Method) error {
 	if method == ByRecoveryCode {
 		return nil
 	}
@@ -73,7 +73,11 @@ func mayEnrolBy(tx *storage.Tx, uid storage.UID, method Method) error {
 	if err != nil {
 		return err
 	}
-	counting, err := set.CountingPasskeys(tx)
+	usable, err := s.usablePasskeys(tx, set)
+	if err != nil {
+		return err
+	}
+	counting, err := usable.CountingPasskeys(tx)
 	if err != nil {
 		return err
 	}
@@ -88,6 +92,20 @@ func mayEnrolBy(tx *storage.Tx, uid storage.UID, method Method) error {
 		err = ErrWeakProof.With("the user has a phone that matches numbers: only that, or the recovery code, lets another authenticator enrol")
 	}
 	return err
+}
+
+// mayEnrolByPasskey returns an error unless a passkey that has just signed gives an enrolment token. While it is on probation it stands
+// for no more than what has added it.
+//
+// Errors: ErrWeakProof.
+func (s *Service) mayEnrolByPasskey(tx *storage.Tx, uid storage.UID, p device.Passkey) error {
+	if !tx.Now().Before(p.CountsFrom) {
+		return nil
+	}
+	if p.AddedBy == device.AddedByNumber {
+		return s.mayEnrolBy(tx, uid, ByKey)
+	}
+	return s.mayEnrolBy(tx, uid, ByOTP)
 }
 
 // matchesNumbers reports whether the user has a phone that matches numbers here, and that is in use.
@@ -122,7 +140,7 @@ func (s *Service) letEnrolByOTP(tx *storage.Tx, g Grant, l row) error {
 		return err
 	}
 	l.Record.EnrolUntil = tx.Now().Add(enrolFor)
-	return mayEnrolBy(tx, l.UID, ByOTP)
+	return s.mayEnrolBy(tx, l.UID, ByOTP)
 }
 
 // enrolling reads the login of an enrolment token that counts, and its user. A token ends with the client, with the user's block, and

@@ -210,7 +210,7 @@ func (s *Service) collectOOB(tx *storage.Tx, g Grant, found foundOOB) (Outcome, 
 		return completed(tx, l)
 	}
 	if g.Enrols {
-		if err := mayEnrolBy(tx, l.UID, ByKey); err != nil {
+		if err := s.mayEnrolBy(tx, l.UID, ByKey); err != nil {
 			return Outcome{}, err
 		}
 		l.Record.EnrolUntil = l.Record.Decided.Add(enrolFor)

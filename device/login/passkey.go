@@ -132,6 +132,13 @@ func (s *Service) confirmPasskey(tx *storage.Tx, c PasskeyConfirmation, made *pa
 	}
 	p := made.Passkey
 	p.AddedBy = addedBy(c.Pass, l.Record)
+	if p.AddedBy == device.AddedByPasskey {
+		by, err := device.Get(tx, l.UID, l.Record.By)
+		if err != nil {
+			return PasskeyConfirmed{}, err
+		}
+		p.CountsFrom = by.WebAuthn.CountsFrom // a probation is not left by adding another
+	}
 	e, err := s.devices.ConfirmOfferByPasskey(tx, l.UID, key, device.NewPasskey{Type: made.Type, Passkey: p}, c.Actor.WithClient(l.Record.Client))
 	return PasskeyConfirmed{Enrollment: e, Code: o.Code}, err
 }
@@ -164,7 +171,7 @@ func (s *Service) associated(tx *storage.Tx, p Pass, oobCode string) (l row, key
 // service.
 //
 // Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; ErrGrant, when the login is decided already; ErrDenied for a repeat when the passkey
-// is out of service; passkey.ErrResponse; passkey.ErrCeremony; passkey.ErrRefused; passkey.ErrCopied (kept); passkey.ErrBound (kept).
+// is out of service; passkey.ErrResponse; passkey.ErrCeremony; passkey.ErrRefused; passkey.ErrCopied (kept); passkey.ErrBound (kept); ErrWeakProof, which spends nothing.
 func (s *Service) RedeemPasskey(ctx context.Context, g Grant, r passkey.Response) (Outcome, error) {
 	if err := g.check(); err != nil || g.Pass.Enrols || s.passkeys == nil {
 		return Outcome{}, ErrMFAToken
@@ -211,6 +218,9 @@ func (s *Service) redeemPasskey(tx *storage.Tx, g Grant, signed *passkey.Asserti
 	}
 	l.Record.Collected = tx.Now() // the grant itself collects it
 	if g.Enrols {
+		if err := s.mayEnrolByPasskey(tx, l.UID, e.WebAuthn); err != nil {
+			return Outcome{}, err
+		}
 		l.Record.EnrolUntil = tx.Now().Add(enrolFor)
 	}
 	d := decision{login: l, by: e, detail: e.Detail()}

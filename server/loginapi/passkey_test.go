@@ -4,13 +4,16 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/descope/virtualwebauthn"
 	"github.com/google/go-cmp/cmp"
 
 	"tutela/device/devicetest"
 	"tutela/server/access"
+	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/setting"
 )
 
 // authenticator makes an authenticator whose browser shows a page of the public URL.
@@ -205,5 +208,82 @@ func TestRelatedOrigins_AreThePublicURLsAndPagesUnderTheDomain(t *testing.T) {
 	want(t, got, 200, "")
 	if diff := cmp.Diff([]any{public, h.url, "https://shop.mfa.example.org"}, got.body["origins"]); diff != "" {
 		t.Error(diff)
+	}
+}
+
+const passkeySaid = "the user has a passkey: only that, or the recovery code, lets another authenticator enrol"
+
+// adds enrols a passkey by an enrolment token. codes are the recovery codes that came with it.
+func (h *house) adds(token string) (a *devicetest.Authenticator, codes []string) {
+	h.t.Helper()
+	made := h.associate(token, associatePasskey)
+	a = h.authenticator()
+	want(h.t, h.confirm(token, made.text("oob_code"), a.Create(made.publicKey(h.t))), 200, "")
+	return a, made.codes()
+}
+
+// enrolsByNumber returns an enrolment token that an approval by number has given.
+func (h *house) enrolsByNumber(c client, p *phone) string {
+	h.t.Helper()
+	token := h.started(c, "maria")
+	asked := h.asksPhone(c, token, "audience", public+"/mfa/")
+	p.approve(asked)
+	got := h.redeemOOB(c, token, asked.text("oob_code"), "audience", public+"/mfa/")
+	want(h.t, got, 200, "")
+	return got.text("access_token")
+}
+
+// enrolsByPasskey asks for an enrolment token by a passkey.
+func (h *house) enrolsByPasskey(c client, a *devicetest.Authenticator) answer {
+	h.t.Helper()
+	audience := public + "/mfa/"
+	token := h.started(c, "maria")
+	return h.redeemPasskey(c, token, a.Get(h.asksPasskey(c, token, "audience", audience)), "audience", audience)
+}
+
+func TestPasskey_OnProbationPassesItOnToTheOneThatItAdds(t *testing.T) {
+	h := newHouse(t)
+	p := h.enroll("maria")
+	c := h.client("openid")
+	a, _ := h.adds(h.enrolsByNumber(c, p)) // a page in the middle has relayed the number
+	by := h.enrolsByPasskey(c, a)
+	want(t, by, 200, "")
+	b, _ := h.adds(by.text("access_token"))
+	h.enrolsByNumber(c, p) // the owner is not disarmed
+	wantError(t, h.enrolsByPasskey(c, b), 400, "access_denied",
+		"the user has a phone that matches numbers: only that, or the recovery code, lets another authenticator enrol")
+	h.clock.Advance(7 * 24 * time.Hour)
+	wantError(t, h.challenge(c, h.started(c, "maria"), "challenge_type", "oob", "audience", public+"/mfa/"), 400, "access_denied", passkeySaid)
+}
+
+func TestPasskey_OnProbationEnrolsNothingWhereWhatAddedItDoesNot(t *testing.T) {
+	h := newHouse(t)
+	p := h.enroll("maria")
+	c := h.client("openid")
+	audience := public + "/mfa/"
+	a, codes := h.adds(h.enrolsByNumber(c, p))
+	byCode := h.redeem(c, h.started(c, "maria"), codes[0], "audience", audience)
+	want(t, byCode, 200, "")
+	owners, _ := h.adds(byCode.text("access_token"))
+	token := h.started(c, "maria")
+	signed := a.Get(h.asksPasskey(c, token, "audience", audience))
+	wantError(t, h.redeemPasskey(c, token, signed, "audience", audience), 400, "access_denied", passkeySaid)
+	want(t, h.redeemPasskey(c, token, signed), 200, "") // it has spent nothing
+	want(t, h.enrolsByPasskey(c, owners), 200, "")
+	h.clock.Advance(100 * 24 * time.Hour) // a passkey that nobody has used for long has just signed
+	want(t, h.enrolsByPasskey(c, a), 200, "")
+}
+
+func TestPasskey_OfAnotherDomainOrAFactorThatIsOffLeavesTheNumber(t *testing.T) {
+	for name, value := range map[string]string{"passkey.rp_id": "example.org", "factor.webauthn_platform": "off"} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			c := h.client("openid")
+			h.passkeyOf(c, "maria")
+			p := h.enroll("maria")
+			wantError(t, h.challenge(c, h.started(c, "maria"), "challenge_type", "oob", "audience", public+"/mfa/"), 400, "access_denied", passkeySaid)
+			h.must(h.store.Update(t.Context(), func(tx *storage.Tx) error { return setting.Force(tx, name, value) }))
+			h.enrolsByNumber(c, p)
+		})
 	}
 }
