@@ -33,7 +33,7 @@ type GrantedBy struct {
 type grantedBy = GrantedBy
 
 // ErrLastFactor refuses to remove the authenticator without which a user could not log in.
-var ErrLastFactor = storage.NewError(storage.Denied, "this is the user's last authenticator, and she has no recovery code: enrol another first")
+var ErrLastFactor = storage.NewError(storage.Denied, "this is the user's last authenticator that opens a login, and no recovery code of hers does: enrol another first")
 
 // Stands returns an error unless all is there that an enrolment stands on.
 //
@@ -107,10 +107,11 @@ func succeedRemoved(tx *storage.Tx, t *foundTicket, made *Enrollment) error {
 }
 
 // RemoveBy retires an enrollment by an enrolment token, whose cause and own enrollment ("" when it has made none) are given. Its
-// phone is told, and may dispute that for a day. The last authenticator stays, unless the user has a recovery code.
+// phone is told, and may dispute that for a day. The last authenticator that opens a login now stays, unless the user has a recovery code
+// that does. passkeys are those of the user's that let her in here.
 //
 // Errors: ErrNoEnrollment; ErrLastFactor.
-func RemoveBy(tx *storage.Tx, uid storage.UID, id, cause, made string, actor audit.Actor) error {
+func RemoveBy(tx *storage.Tx, uid storage.UID, id, cause, made string, passkeys Set, actor audit.Actor) error {
 	e, err := replaceable(tx, uid, id)
 	if err != nil {
 		return err
@@ -119,13 +120,8 @@ func RemoveBy(tx *storage.Tx, uid storage.UID, id, cause, made string, actor aud
 	if err != nil {
 		return err
 	}
-	others := slices.ContainsFunc(set, func(other *Enrollment) bool { return other.ID != id && other.Answers() })
-	holds, err := recovery.HasCode(tx, uid)
-	if err != nil {
+	if err := mayLose(tx, uid, set, id, passkeys); err != nil {
 		return err
-	}
-	if !others && !holds {
-		return ErrLastFactor
 	}
 	e.SucceededBy(ViaEnrolmentToken, made, cause)
 	event := audit.Event{
@@ -137,6 +133,32 @@ func RemoveBy(tx *storage.Tx, uid storage.UID, id, cause, made string, actor aud
 		Retire(tx, uid, e, &recovery.NoticePayload{Notice: recovery.NoticeReplaced, Restore: cause}),
 		recovery.Notify(tx, uid, recovery.NoticePayload{Notice: recovery.NoticeDeviceRemoved, About: id}),
 		audit.Record(tx, actor, event, e.Detail()))
+}
+
+// mayLose returns an error unless something opens a login when an enrollment is gone: another that is active and of a factor that is on, or
+// the recovery code. One that has left is none: its phone may never come back.
+//
+// Errors: ErrLastFactor.
+func mayLose(tx *storage.Tx, uid storage.UID, set Set, id string, passkeys Set) error {
+	enabled, err := FactorsOn(tx, FactorPush, FactorOTP, FactorCode)
+	if err != nil {
+		return err
+	}
+	isOn := func(f Factor) bool { return slices.Contains(enabled, f) }
+	for _, other := range set.Active() {
+		switch {
+		case other.ID == id:
+		case other.Type == TypePush && isOn(FactorPush),
+			len(other.OTP.Secret) > 0 && isOn(FactorOTP),
+			len(passkeys.Only(other.ID)) > 0:
+			return nil
+		}
+	}
+	holds, err := recovery.HasCode(tx, uid)
+	if err == nil && (!holds || !isOn(FactorCode)) {
+		err = ErrLastFactor
+	}
+	return err
 }
 
 // AssociationURI returns the text of an offer's QR code: for an app that enrols itself, or for one that shows one-time codes and does

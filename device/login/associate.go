@@ -237,7 +237,15 @@ func (s *Service) RemoveAuthenticator(ctx context.Context, p Pass, id string, ac
 		if taken.Enrollment != nil {
 			made = taken.Enrollment.ID
 		}
+		set, err := device.All(tx, l.UID)
+		if err != nil {
+			return err
+		}
+		usable, err := s.usablePasskeys(tx, set)
+		if err != nil {
+			return err
+		}
 		cause := s.idOf(enrolmentPrefix, l.UID, l.Key)
-		return device.RemoveBy(tx, l.UID, id, cause, made, actor.WithClient(l.Record.Client))
+		return device.RemoveBy(tx, l.UID, id, cause, made, usable, actor.WithClient(l.Record.Client))
 	})
 }

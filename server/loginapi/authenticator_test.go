@@ -14,6 +14,7 @@ import (
 	"tutela/server/access"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/setting"
 )
 
 // with makes a call with a bearer token and a JSON body.
@@ -501,6 +502,66 @@ func TestEnrolmentToken_RemovesAuthenticatorsButNotTheLastWay(t *testing.T) {
 	narrow := h.redeemScope(c, h.started(c, "codes2"), h.giveCodes("codes2")(0), "read:authenticators")
 	want(t, h.with(narrow, "POST", "/mfa/associate", associateApp), 403, "insufficient_scope")
 	want(t, h.with(narrow, "DELETE", "/mfa/authenticators/x", ""), 403, "insufficient_scope")
+}
+
+// What opens no login now is no reason to let the last way go that does.
+func TestEnrolmentToken_KeepsTheLastAuthenticatorThatOpensALogin(t *testing.T) {
+	off := func(names ...string) func(h *house, p *phone) {
+		return func(h *house, _ *phone) {
+			for _, name := range names {
+				h.Set(name, "off")
+			}
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(h *house, other *phone)
+		want   int
+	}{
+		"another phone":                   {off("factor.recovery_code"), 204},
+		"another phone's codes":           {off("factor.recovery_code", "factor.push"), 204},
+		"a recovery code":                 {off("factor.push", "factor.otp"), 204},
+		"a phone of factors that are off": {off("factor.recovery_code", "factor.push", "factor.otp"), 403},
+		"a phone that is gone": {func(h *house, p *phone) {
+			h.Set("factor.recovery_code", "off")
+			p.leave()
+		}, 403},
+		"a phone that its token took away": {func(h *house, p *phone) {
+			h.Set("factor.recovery_code", "off")
+			p.leaveByToken()
+		}, 403},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			p := h.enroll("maria")
+			other := h.enroll("maria")
+			client := h.client("openid")
+			token := h.byCode(client, "maria", p.RecoveryCode)
+			c.change(h, other)
+			if a := h.with(token, "DELETE", "/mfa/authenticators/push|"+p.ID, ""); a.status != c.want {
+				t.Errorf("%d %s", a.status, a.raw)
+			}
+		})
+	}
+}
+
+// leaveByToken deletes the phone by its device token alone: for seven days its key brings it back.
+func (p *phone) leaveByToken() {
+	p.h.t.Helper()
+	proof, err := p.h.devices.Prove(p.h.t.Context(), p.ID, p.Token, false)
+	p.h.must(err)
+	p.h.must(p.h.devices.Leave(p.h.t.Context(), proof, audit.ByUser()))
+}
+
+// A passkey of another domain lets nobody in.
+func TestEnrolmentToken_KeepsTheLastAuthenticatorBesideAPasskeyOfAnotherDomain(t *testing.T) {
+	h := newHouse(t)
+	c := h.client("openid")
+	h.passkeyOf(c, "maria")
+	p := h.enroll("maria")
+	h.must(h.store.Update(t.Context(), func(tx *storage.Tx) error { return setting.Force(tx, "passkey.rp_id", "example.org") }))
+	token := h.enrolsByNumber(c, p)
+	h.Set("factor.recovery_code", "off")
+	want(t, h.with(token, "DELETE", "/mfa/authenticators/push|"+p.ID, ""), 403, "access_denied")
 }
 
 // redeemScope returns the enrolment token, with a scope, of a login by one-time code.
