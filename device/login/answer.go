@@ -50,7 +50,7 @@ type signedAnswer struct {
 // the times in the claims are compared only with each other.
 //
 // Errors: keyring.ErrToken, for a txtkn that this server did not make; ErrAnswer, device.ErrSignature, device.ErrClaims;
-// ErrNoLogin; ErrNumberMissing, which decides nothing; ErrNumber, which denies (kept).
+// ErrNoLogin; ErrNumberMissing, which decides nothing; ErrNumber, which denies (kept); device.ErrFactorOff.
 func (s *Service) Answer(ctx context.Context, txtkn, challengeResponse string, actor audit.Actor) error {
 	a, err := s.verify(ctx, txtkn, challengeResponse)
 	if err != nil {
@@ -191,7 +191,9 @@ func (l *Login) wrongNumber(a signedAnswer) bool {
 
 // decide writes the phone's decision.
 //
-// Errors: ErrNumberMissing, which decides nothing; ErrNumber (kept).
+// A yes is none while phones are switched off; a no counts.
+//
+// Errors: ErrNumberMissing and device.ErrFactorOff, which decide nothing; ErrNumber (kept).
 func (s *Service) decide(tx *storage.Tx, a signedAnswer, found row, e *device.Enrollment, actor audit.Actor) error {
 	l := found.Record
 	accepted := *a.claims.Accepted
@@ -206,6 +208,11 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, found row, e *device.En
 		detail: a.detail(e),
 	}
 	l.noteConsent(e, d.facts, &d.detail)
+	if accepted && !l.Wrong {
+		if err := device.RequireFactor(tx, device.FactorPush); err != nil {
+			return err
+		}
+	}
 	if l.Purpose == purposeCaller {
 		return s.decideCaller(tx, a, d, actor)
 	}

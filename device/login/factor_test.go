@@ -87,3 +87,28 @@ func TestChallenge_AsksForNoFactorThatIsOff(t *testing.T) {
 		must(h.t, err)
 	})
 }
+
+// What was asked before phones were switched off is not approved after. A no counts at any time.
+func TestAnswer_WhilePhonesAreOffApprovesNothing(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.used("ada", "a")
+		begun := h.begin(request("ada"))
+		asked := p.one()
+		h.set("factor.push", "off")
+		expect(h.t, "a yes", p.approve(asked, begun.Number), device.ErrFactorOff)
+		h.set("factor.push", "on")
+		must(h.t, p.approve(asked, begun.Number))
+
+		check := h.rings("ada")
+		asked = p.one()
+		h.set("factor.push", "off")
+		expect(h.t, "a yes to a caller check", p.approve(asked, check.Number), device.ErrFactorOff)
+		if got := h.caller("ada", check.ID); got != login.CallerPending {
+			h.t.Errorf("the caller check is %s", got)
+		}
+		must(h.t, p.deny(asked, ""))
+		if got := h.caller("ada", check.ID); got != login.CallerDenied {
+			h.t.Errorf("after a no the caller check is %s", got)
+		}
+	})
+}
