@@ -654,6 +654,47 @@ func TestCountEveryone_CountsUsersOfAnEarlierRelease(t *testing.T) {
 	})
 }
 
+func TestCountEveryone_StepsPastUsersWithADamagedRow(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		for _, id := range []string{"ada", "bob", "eve"} {
+			h.Enroll(id, "a").Proof()
+		}
+		h.forgetWays()
+		h.Enroll("eve", "another") // so there is a row of hers again
+		h.damage("ada", "enrollment")
+		h.damage("eve", "recoverability")
+		must(h.t, h.Admins.CountEveryone(ctx))
+		totals, err := h.Admins.Recoverability(ctx)
+		must(h.t, err)
+		if totals.Users != 2 { // bob, and eve with her other phone
+			h.t.Errorf("%+v", totals)
+		}
+	})
+}
+
+// damage has nobody read what a table holds of a user.
+func (h *house) damage(id, table string) {
+	h.t.Helper()
+	uid := h.UID(id)
+	prefix := "u" + string(uid[:]) + table + "\x00"
+	var keys []string
+	h.Scan(func(key, _ string) {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	})
+	if len(keys) == 0 {
+		h.t.Fatalf("no %s of %s", table, id)
+	}
+	must(h.t, h.Store.Engine().Update(ctx, func(storage.Reader) (*storage.WriteSet, error) {
+		ws := storage.NewWriteSet()
+		for _, key := range keys {
+			ws.Put([]byte(key), []byte("damaged"))
+		}
+		return ws, nil
+	}))
+}
+
 // forgetWays takes all that is kept of recoverability out of the store, as an earlier release has it.
 func (h *house) forgetWays() {
 	h.t.Helper()

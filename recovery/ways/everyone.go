@@ -19,7 +19,8 @@ func EveryoneCounted(tx *storage.Tx) (bool, error) {
 }
 
 // CountEveryone writes down what is known of all users, once. known returns that for one of them, nil when she is new. A user who is new
-// has nothing to count, so a store without users is done at once.
+// has nothing to count, so a store without users is done at once. A user with a row that is damaged is stepped past, and is not counted
+// until something of her changes that can be read; damage to what is kept of all users ends it.
 func CountEveryone(ctx context.Context, s *storage.Store, known func(tx *storage.Tx, uid storage.UID) (*All, error)) error {
 	done := false
 	err := s.View(ctx, func(tx *storage.Tx) (err error) {
@@ -35,7 +36,10 @@ func CountEveryone(ctx context.Context, s *storage.Store, known func(tx *storage
 	}
 	err = s.UpdateEach(ctx, len(uids), func(tx *storage.Tx, i int) error {
 		all, err := known(tx, uids[i])
-		if errors.Is(err, user.ErrUnknown) || err == nil && all == nil {
+		if err == nil && all != nil {
+			err = checkReadable(tx, uids[i])
+		}
+		if errors.Is(err, user.ErrUnknown) || errors.Is(err, storage.ErrDamaged) || err == nil && all == nil {
 			return nil
 		}
 		if err != nil {
@@ -47,4 +51,19 @@ func CountEveryone(ctx context.Context, s *storage.Store, known func(tx *storage
 		return err
 	}
 	return s.Update(ctx, func(tx *storage.Tx) error { return everyones.Put(tx, storage.House, record, &everyone{}) })
+}
+
+// checkReadable reads what Write changes of a user alone: so damage that Write meets is not hers.
+//
+// Errors: storage.ErrDamaged.
+func checkReadable(tx *storage.Tx, uid storage.UID) error {
+	_, _, err := read(tx, uid)
+	if err != nil {
+		return err
+	}
+	_, err = dues.Get(tx, uid, record)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	return err
 }
