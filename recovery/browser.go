@@ -68,6 +68,15 @@ func Remember(tx *storage.Tx, uid storage.UID, key string, b Browser) error {
 	return errors.Join(err, browsers.Put(tx, uid, key, &b))
 }
 
+// RememberAgain is Remember for a repeat: it replaces the browser under a key, and remembers none where that was forgotten since.
+func RememberAgain(tx *storage.Tx, uid storage.UID, key string, b Browser) (done bool, err error) {
+	there, err := browsers.Has(tx, uid, key)
+	if err != nil || !there {
+		return false, err
+	}
+	return true, Remember(tx, uid, key, b)
+}
+
 // Remembered returns the browser under a key, if it is remembered still, and notes that it was used.
 //
 // Errors: storage.ErrNotFound.

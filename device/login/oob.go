@@ -39,7 +39,11 @@ func (s *Service) RedeemOOB(ctx context.Context, g Grant, oobCode string) (Outco
 			return err
 		}
 		o, err = s.collectOOB(tx, g, found)
-		if err == nil && !g.Pass.Enrols {
+		switch {
+		case err != nil || g.Pass.Enrols:
+		case found.again:
+			o.Remember, err = s.rememberAgain(tx, g, found.login)
+		default:
 			o.Remember, err = s.remember(tx, g, found.login)
 		}
 		return err
@@ -203,8 +207,12 @@ func (s *Service) collectOOB(tx *storage.Tx, g Grant, found foundOOB) (Outcome, 
 	l.Record.ByOOB = true
 	l.Record.Collected = tx.Now()
 	if found.enrolled != nil {
+		method := ByKey
+		if found.enrolled.Type.IsPasskey() {
+			method = ByPasskey
+		}
 		d := decision{login: l, by: found.enrolled, detail: found.enrolled.Detail()}
-		if err := d.approve(tx, g.Actor, ByKey); err != nil {
+		if err := d.approve(tx, g.Actor, method); err != nil {
 			return Outcome{}, err
 		}
 		return completed(tx, l)

@@ -41,7 +41,7 @@ func (s *Service) RedeemOTP(ctx context.Context, g Grant, typed string) (Outcome
 		}
 		if l.Record.State != Pending {
 			if o, err = s.otpBefore(tx, l, code); err == nil {
-				o.Remember, err = s.remember(tx, g, l)
+				o.Remember, err = s.rememberAgain(tx, g, l)
 			}
 			return err
 		}

@@ -177,21 +177,28 @@ func (s *Service) RedeemPasskey(ctx context.Context, g Grant, r passkey.Response
 		return Outcome{}, ErrMFAToken
 	}
 	var l row
-	var again Outcome
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
-		if l, err = s.byGrant(tx, g.Pass.Login); err == nil && l.Record.State != Pending {
-			again, err = s.passkeyBefore(tx, l, r)
-		}
+		l, err = s.byGrant(tx, g.Pass.Login)
 		return err
 	})
-	if err != nil || again.UserID != "" {
-		return again, err
+	if err != nil {
+		return Outcome{}, err
+	}
+	var o Outcome
+	if l.Record.State != Pending {
+		err = s.store.Update(ctx, func(tx *storage.Tx) error {
+			now, err := s.byGrant(tx, g.Pass.Login)
+			if err == nil {
+				o, err = s.passkeyAgain(tx, g, now, r)
+			}
+			return err
+		})
+		return o, err
 	}
 	signed, err := s.passkeys.Verify(ctx, l.UID, l.Key, r)
 	if err != nil {
 		return Outcome{}, err
 	}
-	var o Outcome
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		o, err = s.redeemPasskey(tx, g, signed, r)
 		return err
@@ -205,7 +212,7 @@ func (s *Service) redeemPasskey(tx *storage.Tx, g Grant, signed *passkey.Asserti
 		return Outcome{}, err
 	}
 	if l.Record.State != Pending {
-		return s.passkeyBefore(tx, l, r)
+		return s.passkeyAgain(tx, g, l, r)
 	}
 	actor := g.Actor.WithClient(l.Record.Client)
 	e, err := s.passkeys.Accept(tx, signed, actor)
@@ -232,7 +239,22 @@ func (s *Service) redeemPasskey(tx *storage.Tx, g Grant, signed *passkey.Asserti
 		return Outcome{}, err
 	}
 	o, err := completed(tx, l)
+	if err != nil {
+		return o, err
+	}
 	o.EnrolUntil = l.Record.EnrolUntil
+	o.Remember, err = s.remember(tx, g, l)
+	return o, err
+}
+
+// passkeyAgain is passkeyBefore with the browser's next token, if it is remembered.
+//
+// Errors: ErrGrant; ErrDenied.
+func (s *Service) passkeyAgain(tx *storage.Tx, g Grant, l row, r passkey.Response) (Outcome, error) {
+	o, err := s.passkeyBefore(tx, l, r)
+	if err == nil {
+		o.Remember, err = s.rememberAgain(tx, g, l)
+	}
 	return o, err
 }
 

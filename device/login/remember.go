@@ -27,19 +27,38 @@ type Remembered struct {
 }
 
 // remember has a browser remembered by the login that a grant has satisfied, if it asks for that, and returns its token. The same login
-// remembers one browser: a repeat gets another token, which replaces the first.
+// remembers one browser.
 func (s *Service) remember(tx *storage.Tx, g Grant, l row) (token string, err error) {
 	if !g.Remember {
 		return "", nil
 	}
+	token, b := s.browser(l)
+	return token, recovery.Remember(tx, l.UID, l.Key, b)
+}
+
+// rememberAgain is remember for a repeat of the grant, whose token replaces the first. What was forgotten since stays forgotten.
+func (s *Service) rememberAgain(tx *storage.Tx, g Grant, l row) (token string, err error) {
+	if !g.Remember {
+		return "", nil
+	}
+	token, b := s.browser(l)
+	done, err := recovery.RememberAgain(tx, l.UID, l.Key, b)
+	if !done {
+		token = ""
+	}
+	return token, err
+}
+
+// browser draws the token of a browser that a login is to have remembered.
+func (s *Service) browser(l row) (token string, b recovery.Browser) {
 	secret := storage.NewID("", browserSecretLength)
-	b := recovery.Browser{
+	b = recovery.Browser{
 		Client: l.Record.Client,
 		Hash:   s.hashBrowser(l.UID, l.Record.Client, secret),
 		Method: string(l.Record.Method),
 		Proved: l.Record.Decided,
 	}
-	return s.idOf(browserPrefix, l.UID, l.Key) + "." + secret, recovery.Remember(tx, l.UID, l.Key, b)
+	return s.idOf(browserPrefix, l.UID, l.Key) + "." + secret, b
 }
 
 func (s *Service) hashBrowser(uid storage.UID, client, secret string) string {

@@ -99,7 +99,11 @@ func TestPasskey_OfANewUserEnrolsAndLetsHerIn(t *testing.T) {
 	if again.text("id") != confirmed.text("id") || len(again.codes()) != 0 {
 		t.Errorf("the second answer %s", again.raw)
 	}
-	want(t, h.redeemOOB(c, token, code), 200, "")
+	set := h.redeemOOB(c, token, code)
+	want(t, set, 200, "")
+	if _, claims := h.verified(set.text("id_token"), "ES256"); !cmp.Equal([]any{"mfa", "pop"}, claims["amr"]) {
+		t.Errorf("at set-up: %v", claims["amr"])
+	}
 
 	started := h.start(c, "maria")
 	offered, err := json.Marshal(started.body["mfa_requirements"])

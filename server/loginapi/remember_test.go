@@ -86,6 +86,68 @@ func TestRemember_OfAnApprovalAndNotOfARecoveryCode(t *testing.T) {
 	}
 }
 
+func TestRemember_OfAPasskey(t *testing.T) {
+	h := newHouse(t)
+	c := h.client("openid")
+	a := h.passkeyOf(c, "maria")
+	token := h.started(c, "maria")
+	signed := a.Get(h.asksPasskey(c, token))
+	first := h.redeemPasskey(c, token, signed, "remember", "true")
+	want(t, first, 200, "")
+	again := h.redeemPasskey(c, token, signed, "remember", "true")
+	if h.asks(c, again.text("remember_token")) || !h.asks(c, first.text("remember_token")) {
+		t.Error("a login remembers more than the browser that was answered last")
+	}
+	got := h.start(c, "maria", "remember_token", again.text("remember_token"))
+	_, claims := h.verified(got.text("result_token"), "ES256")
+	if diff := cmp.Diff([]any{"mfa", "pop"}, claims["amr"]); diff != "" {
+		t.Errorf("amr (-want +got):\n%s", diff)
+	}
+	if plain := h.redeemPasskey(c, token, signed); plain.text("remember_token") != "" {
+		t.Errorf("nobody has asked for it: %s", plain.raw)
+	}
+}
+
+// Whoever holds a grant that was answered brings nothing back that the person has ended since.
+func TestRemember_ARepeatBringsNothingBackThatWasForgotten(t *testing.T) {
+	h := newHouse(t)
+	p := h.enroll("maria")
+	c := h.client("openid")
+	byOTP := h.started(c, "maria")
+	code := h.showOTP(p.TOTP.Secret, 0)
+	asked := h.started(c, "maria")
+	approval := h.asksPhone(c, asked)
+	p.approve(approval)
+	owners := newOwner(h, c)
+	for name, redeem := range map[string]func() answer{
+		"a one-time code": func() answer { return h.redeemOTP(c, byOTP, code, "remember", "true") },
+		"an approval":     func() answer { return h.redeemOOB(c, asked, approval.text("oob_code"), "remember", "true") },
+		"a passkey":       owners,
+	} {
+		first := redeem()
+		want(t, first, 200, "")
+		if first.text("remember_token") == "" {
+			t.Fatalf("%s: %s", name, first.raw)
+		}
+		for _, id := range []string{"maria", "otto"} {
+			h.must(h.Admins.ForgetBrowsers(t.Context(), id, audit.ByOperator(0)))
+		}
+		again := redeem()
+		want(t, again, 200, "")
+		if again.text("remember_token") != "" {
+			t.Errorf("%s: it is remembered again", name)
+		}
+	}
+}
+
+// newOwner makes otto, who has a passkey, and returns what redeems one login of his.
+func newOwner(h *house, c client) func() answer {
+	a := h.passkeyOf(c, "otto")
+	token := h.started(c, "otto")
+	signed := a.Get(h.asksPasskey(c, token))
+	return func() answer { return h.redeemPasskey(c, token, signed, "remember", "true") }
+}
+
 func TestRemember_EndsWithItsTimes(t *testing.T) {
 	h := newHouse(t)
 	p := h.enroll("maria")
