@@ -33,8 +33,12 @@ func (s *Service) Compact(ctx context.Context) (storage.Compaction, error) {
 	return sizes, s.store.Update(ctx, func(tx *storage.Tx) error { return Compacted(tx, began) })
 }
 
-// CompactionDue reports whether a user was reset or deleted since the file was last written anew.
+// CompactionDue reports whether a user was reset or deleted since the file was last written anew. In a store without a file it
+// is never due.
 func (s *Service) CompactionDue(ctx context.Context) (bool, error) {
+	if _, ok := s.store.Engine().(storage.Compacter); !ok {
+		return false, nil
+	}
 	var since time.Time
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
 		since, err = lastCompaction(tx)

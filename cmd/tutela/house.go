@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -26,6 +25,7 @@ import (
 	"tutela/storage/keyring"
 	"tutela/storage/meter"
 	"tutela/storage/outbox"
+	"tutela/storage/postgres"
 	"tutela/storage/tally"
 )
 
@@ -33,7 +33,7 @@ import (
 type house struct {
 	meter    *meter.Set
 	engine   engine
-	wakes    io.Closer // the link to the other servers; nil: there are none
+	links    *postgres.Wakes // to the other servers; nil: there are none
 	store    *storage.Store
 	ring     *keyring.Ring
 	access   *access.Service
@@ -213,8 +213,8 @@ func (h *house) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closingFold)
 	defer cancel()
 	_ = h.tally.Fold(ctx) // what cannot be written now is lost; nothing else hangs on it
-	if h.wakes != nil {
-		_ = h.wakes.Close()
+	if h.links != nil {
+		h.links.Close()
 	}
 	return h.store.Close()
 }

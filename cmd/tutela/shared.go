@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 
@@ -65,7 +64,7 @@ func openShared(ctx context.Context, o houseOptions) (h *house, err error) {
 	o.warnOfMasterKey()
 	o.share = true
 	links := database.Wakes()
-	h.wakes = closing(links.Close)
+	h.links = links
 	if o.wakes == nil {
 		o.wakes = links
 	}
@@ -83,17 +82,6 @@ func (o houseOptions) checkFolder() error {
 	}
 	return operator.CheckFolder(o.Data.path)
 }
-
-// closing is an io.Closer that cannot fail.
-type closing func()
-
-// Close calls the function.
-func (c closing) Close() error {
-	c()
-	return nil
-}
-
-var _ io.Closer = closing(nil)
 
 // isEmpty reports whether an engine holds nothing.
 func isEmpty(ctx context.Context, e storage.Engine) (empty bool, err error) {
