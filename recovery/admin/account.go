@@ -33,7 +33,7 @@ func (s *Service) SetRole(ctx context.Context, userID string, role user.Role, ac
 		audit.FactCall: audit.CallSetRole,
 		audit.FactRole: audit.Word(role),
 	}
-	return s.changeUser(ctx, userID, actor, SetRole, facts, func(u *user.User) { u.Role = role })
+	return s.changeUser(ctx, userID, actor, SetRole, facts, UserChange{Role: &role})
 }
 
 // SetBlocked blocks or unblocks a user. A blocked user is asked for nothing and let in nowhere.
@@ -44,20 +44,20 @@ func (s *Service) SetBlocked(ctx context.Context, userID string, blocked bool, a
 	if blocked {
 		facts[audit.FactCall] = audit.CallBlock
 	}
-	return s.changeUser(ctx, userID, actor, Block, facts, func(u *user.User) { u.Blocked = blocked })
+	return s.changeUser(ctx, userID, actor, Block, facts, UserChange{Blocked: &blocked})
 }
 
-func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Actor, action Action, facts audit.Facts, change func(*user.User)) error {
+func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Actor, action Action, facts audit.Facts, c UserChange) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		target, err := find(tx, actor, action, userID)
 		if err != nil {
 			return err
 		}
-		if err := keepsOwner(tx, actor, target); err != nil {
+		if err := c.keepsOwner(tx, actor, target); err != nil {
 			return err
 		}
 		_, err = user.Change(tx, target.UID, func(u *user.User) error {
-			change(u)
+			c.apply(u)
 			return nil
 		})
 		if action == Block {

@@ -70,12 +70,22 @@ func (c UserChange) may(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 		err = errors.Join(err, May(tx, actor, SetEmail, u))
 	}
 	if c.Blocked != nil && *c.Blocked != u.Blocked {
-		err = errors.Join(err, May(tx, actor, Block, u), keepsOwner(tx, actor, u))
+		err = errors.Join(err, May(tx, actor, Block, u))
 	}
 	if c.Role != nil && *c.Role != u.Role {
-		err = errors.Join(err, May(tx, actor, SetRole, u), keepsOwner(tx, actor, u))
+		err = errors.Join(err, May(tx, actor, SetRole, u))
 	}
-	return err
+	return errors.Join(err, c.keepsOwner(tx, actor, u))
+}
+
+// keepsOwner asks [keepsOwner] for a change that makes the user somebody else than an owner who is not blocked.
+//
+// Errors: ErrRefused.
+func (c UserChange) keepsOwner(tx *storage.Tx, actor audit.Actor, u *user.User) error {
+	if (c.Blocked == nil || *c.Blocked == u.Blocked) && (c.Role == nil || *c.Role == u.Role) {
+		return nil
+	}
+	return keepsOwner(tx, actor, u)
 }
 
 func (c UserChange) apply(u *user.User) {

@@ -101,6 +101,11 @@ func (s *Service) setStatus(ctx context.Context, id string, is device.Status, ac
 		if !slices.Contains(from, e.Status) {
 			return nil
 		}
+		if is == device.Suspended {
+			if err := keepsWayIn(tx, actor, u, device.Set{e}); err != nil {
+				return err
+			}
+		}
 		event := audit.Event{
 			Type:  audit.UpdateDevice,
 			UID:   u.UID,
@@ -124,10 +129,13 @@ func (s *Service) RemoveEnrollment(ctx context.Context, id string, actor audit.A
 
 // remove retires enrollments of a user, of those that admins see. When no other is left, it resets her MFA, with a receipt.
 //
-// Errors: ErrRefused, for the last owner's last.
+// Errors: ErrRefused, for the last owner's last that is active.
 func (s *Service) remove(ctx context.Context, tx *storage.Tx, u *user.User, gone device.Set, actor audit.Actor) error {
 	set, err := device.All(tx, u.UID)
 	if err != nil {
+		return err
+	}
+	if err := keepsWayIn(tx, actor, u, gone); err != nil {
 		return err
 	}
 	// Without an authenticator the user would have no MFA, and no receipt would say who did that.

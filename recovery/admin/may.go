@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 
+	"tutela/device"
 	"tutela/device/login"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -48,7 +49,8 @@ var ErrRefused = storage.NewError(storage.Denied, "the factors of this user are 
 //   - No other actor may do anything here. Users prove what they do to themselves.
 //
 //   - For an hour after a phone of the user has denied a caller check, only an owner and the operator may do more than Suspend,
-//     CheckCaller and Describe. What a phone has denied that is suspended, or was since, counts for nothing.
+//     CheckCaller and Describe. What a phone has denied counts for nothing while it is suspended, and never again when it is
+//     taken away as that.
 //
 // What would leave no owner able to sign in is the operator's alone: see [keepsOwner]. Before May, the scopes have decided which
 // calls a client or a session may make at all.
@@ -138,8 +140,8 @@ func guarded(actor audit.Actor, u *user.User) error {
 	return ErrRefused.With("the factors of an admin are changed with scope %s only", ScopeResetAdminMFA)
 }
 
-// keepsOwner returns ErrRefused for what would take the last owner away who can sign in: his role, his MFA, or himself. The
-// operator may do that.
+// keepsOwner returns ErrRefused for what would take the last owner away who can sign in: his role, his MFA, or himself. Another
+// owner can who is not blocked and has an active enrollment. The operator may do that.
 //
 // Errors: ErrRefused.
 func keepsOwner(tx *storage.Tx, actor audit.Actor, u *user.User) error {
@@ -147,10 +149,32 @@ func keepsOwner(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 		return nil
 	}
 	others, err := user.OwnersBut(tx, u.UID)
-	if err != nil || others {
+	if err != nil {
 		return err
 	}
+	for _, uid := range others {
+		set, err := device.All(tx, uid)
+		if err != nil || len(set.Active()) > 0 {
+			return err
+		}
+	}
 	return ErrRefused.With("this would leave no owner who can sign in: that is for the operator of the machine to do")
+}
+
+// keepsWayIn is keepsOwner for what takes enrollments of a user away, for a time or for good, when no other one is active.
+//
+// Errors: ErrRefused.
+func keepsWayIn(tx *storage.Tx, actor audit.Actor, u *user.User, gone device.Set) error {
+	set, err := device.All(tx, u.UID)
+	if err != nil {
+		return err
+	}
+	for _, e := range set.Active() {
+		if len(gone.Only(e.ID)) == 0 {
+			return nil
+		}
+	}
+	return keepsOwner(tx, actor, u)
 }
 
 // find returns the user with a login system's id, for an actor who may do action to that user.

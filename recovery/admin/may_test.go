@@ -180,6 +180,7 @@ func TestLastOwner_IsTheOperatorsToTakeAway(t *testing.T) {
 				_, err := h.Admins.Reset(ctx, "boss", recovery.ResetRequest{Reason: "x"}, a)
 				return err
 			},
+			"suspend":             func(a audit.Actor) error { return h.Admins.Suspend(ctx, phone.Enrolled.ID, a) },
 			"the last enrollment": func(a audit.Actor) error { return h.Admins.RemoveEnrollment(ctx, phone.Enrolled.ID, a) },
 			"delete":              func(a audit.Actor) error { return h.Admins.Delete(ctx, "boss", a) },
 		}
@@ -187,6 +188,10 @@ func TestLastOwner_IsTheOperatorsToTakeAway(t *testing.T) {
 			expect(h.t, way, take(strong), admin.ErrRefused)
 		}
 		must(h.t, h.Admins.SetBlocked(ctx, "other", false, audit.ByOperator(0)))
+		for way, take := range ways {
+			expect(h.t, way+", beside one who has nothing enrolled", take(strong), admin.ErrRefused)
+		}
+		h.Enroll("other", "app2")
 		must(h.t, ways["block"](strong))
 		// Now the other is the last: a role is taken away by an owner's session alone, and never by his own.
 		expect(h.t, "role", h.Admins.SetRole(ctx, "other", user.NoRole, audit.ByAdmin(boss.UID, nil)), admin.ErrRefused)
@@ -195,5 +200,65 @@ func TestLastOwner_IsTheOperatorsToTakeAway(t *testing.T) {
 			must(h.t, take(audit.ByOperator(0)))
 		}
 		must(h.t, h.Admins.SetRole(ctx, "other", user.NoRole, audit.ByOperator(0)))
+	})
+}
+
+// A suspended phone lets nobody in: the last that is active is the operator's to take, however it goes.
+func TestLastOwner_KeepsAnActiveEnrollment(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ctx := h.t.Context()
+		h.person("boss", user.Owner, false)
+		lost := h.Enroll("boss", "app1").Enrolled.ID
+		used := h.Enroll("boss", "app2").Enrolled.ID
+		strong := audit.ByClient("c", []string{admin.ScopeResetAdminMFA}, storage.House)
+		must(h.t, h.Admins.Suspend(ctx, lost, strong))
+		for way, take := range map[string]func(audit.Actor) error{
+			"suspend": func(a audit.Actor) error { return h.Admins.Suspend(ctx, used, a) },
+			"remove":  func(a audit.Actor) error { return h.Admins.RemoveEnrollment(ctx, used, a) },
+			"method":  func(a audit.Actor) error { return h.Admins.RemoveMethod(ctx, "boss", "push|"+used, a) },
+			"replace": func(a audit.Actor) error {
+				_, err := h.Admins.ReplaceMethods(ctx, "boss", []admin.WantedMethod{{ID: "push|" + lost}}, a)
+				return err
+			},
+		} {
+			expect(h.t, way, take(strong), admin.ErrRefused)
+		}
+		must(h.t, h.Admins.RemoveEnrollment(ctx, lost, strong))
+		must(h.t, h.Admins.Suspend(ctx, used, audit.ByOperator(0)))
+		must(h.t, h.Admins.Resume(ctx, used, strong))
+	})
+}
+
+// Who resets one owner after the other would leave none.
+func TestLastOwner_IsNotAnotherWhoHasNothing(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ctx := h.t.Context()
+		for _, id := range []string{"ada", "bob"} {
+			h.person(id, user.Owner, false)
+			h.Enroll(id, "of "+id)
+		}
+		strong := audit.ByClient("c", []string{admin.ScopeResetAdminMFA}, storage.House)
+		_, err := h.Admins.Reset(ctx, "ada", recovery.ResetRequest{Reason: "x"}, strong)
+		must(h.t, err)
+		_, err = h.Admins.Reset(ctx, "bob", recovery.ResetRequest{Reason: "x"}, strong)
+		expect(h.t, "the second", err, admin.ErrRefused)
+	})
+}
+
+// What leaves the last owner as he is takes nobody away, by whichever call.
+func TestLastOwner_MayBeNamedAsHeIs(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ctx := h.t.Context()
+		h.person("boss", user.Owner, false)
+		h.Enroll("boss", "app1")
+		strong := audit.ByClient("c", []string{admin.ScopeResetAdminMFA}, storage.House)
+		must(h.t, h.Admins.SetBlocked(ctx, "boss", false, strong))
+		no := false
+		owner := user.Owner
+		_, err := h.Admins.ChangeUser(ctx, "boss", admin.UserChange{Blocked: &no, Role: &owner}, strong)
+		must(h.t, err)
+		no = true
+		_, err = h.Admins.ChangeUser(ctx, "boss", admin.UserChange{Blocked: &no}, strong)
+		expect(h.t, "block", err, admin.ErrRefused)
 	})
 }

@@ -296,7 +296,7 @@ func keptOf(before []Method, wanted []WantedMethod) (map[string]Method, error) {
 
 // takeAway removes those methods that are not kept.
 //
-// Errors: ErrRefused, when the last owner would lose all.
+// Errors: ErrRefused, when the last owner would lose all that are active.
 func takeAway(tx *storage.Tx, u *user.User, before []Method, kept map[string]Method, actor audit.Actor) error {
 	var gone device.Set
 	var err error
@@ -310,8 +310,8 @@ func takeAway(tx *storage.Tx, u *user.User, before []Method, kept map[string]Met
 		}
 		gone = append(gone, m.Enrollment)
 	}
-	if len(gone) > 0 && len(kept) == 0 {
-		err = errors.Join(err, keepsOwner(tx, actor, u))
+	if len(gone) > 0 {
+		err = errors.Join(err, keepsWayIn(tx, actor, u, gone))
 	}
 	return errors.Join(err, retire(tx, u, gone, actor))
 }

@@ -89,15 +89,15 @@ func Sorted(ctx context.Context, s *storage.Store, o Order, skip, take int) ([]U
 	return read(ctx, s, uids)
 }
 
-// OwnersBut reports whether a user with role owner who is not blocked is there beside uid.
-func OwnersBut(tx *storage.Tx, uid storage.UID) (bool, error) {
+// OwnersBut returns the users with role owner who are not blocked, but uid.
+func OwnersBut(tx *storage.Tx, uid storage.UID) (others []storage.UID, err error) {
 	rows, err := byRole.Find(tx, string(Owner), 0)
 	for _, row := range rows {
 		if row.UID != uid && !row.Record.Blocked {
-			return true, err
+			others = append(others, row.UID)
 		}
 	}
-	return false, err
+	return others, err
 }
 
 // ByUID returns those of the uids that are users, by uid.
