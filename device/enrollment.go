@@ -67,6 +67,7 @@ type Enrollment struct {
 	Name     string    `json:"name"`
 	Status   Status    `json:"status"`
 	Enrolled time.Time `json:"enrolled"`
+	Was      Status    `json:"was,omitempty"`      // Suspended, when it was that before it was retired
 	Changed  time.Time `json:"changed"`            // of Status
 	LastAuth time.Time `json:"last_auth,omitzero"` // of the last login that it satisfied
 	Via      Via       `json:"via,omitempty"`      // how it was made; "" for a row of an earlier release

@@ -12,6 +12,9 @@ import (
 // replies, and wakes waiting calls. It sends notice to the enrollment's phone, unless notice is nil.
 func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
 	tx.Count(EnrollmentsEnded, endedForAll)
+	if e.Status == Suspended {
+		e.Was = Suspended
+	}
 	e.Status = Retired
 	e.Changed = tx.Now()
 	e.endPush()

@@ -286,7 +286,7 @@ func denyCaller(tx *storage.Tx, uid storage.UID, enrollment string) error {
 }
 
 // CallerDeniedUntil returns until when a denied caller check stops what an admin does to the user; the zero time when none
-// does. What a suspended phone has said counts for nothing, whenever it was suspended.
+// does. What a phone has said counts for nothing while it is suspended, and never again when it was taken away as that.
 func CallerDeniedUntil(tx *storage.Tx, uid storage.UID) (last time.Time, err error) {
 	c, err := callersOf(tx, uid)
 	if err != nil || len(c.Denied) == 0 {
@@ -297,7 +297,7 @@ func CallerDeniedUntil(tx *storage.Tx, uid storage.UID) (last time.Time, err err
 		if err != nil && !errors.Is(err, device.ErrNoEnrollment) {
 			return last, err
 		}
-		if err == nil && e.Status == device.Suspended || !tx.Now().Before(until) {
+		if err == nil && (e.Status == device.Suspended || e.Was == device.Suspended) || !tx.Now().Before(until) {
 			continue
 		}
 		last = later(last, until)

@@ -183,6 +183,48 @@ func TestCallerCheck_ADenialFreezesWhatAdminsDo(t *testing.T) {
 	})
 }
 
+// The stolen phone has denied; it is suspended, and then taken away for good: its word does not come back.
+func TestCallerCheck_ADenialGoesWithASuspendedPhone(t *testing.T) {
+	for way, remove := range map[string]func(*house, string) error{
+		"removed": func(h *house, id string) error {
+			return h.home.Admins.RemoveEnrollment(context.Background(), id, desk)
+		},
+		"replaced": func(h *house, id string) error {
+			ticket, err := h.home.Admins.NewTicket(context.Background(), admin.TicketRequest{User: user.User{ID: "ada"}, Replaces: id}, desk)
+			if err != nil {
+				return err
+			}
+			return h.home.NewPhone("c").Enroll(ticket)
+		},
+	} {
+		t.Run(way, func(t *testing.T) {
+			onEveryEngine(t, func(h *house) {
+				p := h.used("ada", "a")
+				h.used("ada", "b")
+				h.rings("ada")
+				must(h.t, p.deny(p.one(), "not_me"))
+				must(h.t, h.home.Admins.Suspend(context.Background(), p.Enrolled.ID, desk))
+				must(h.t, remove(h, p.Enrolled.ID))
+				_, err := h.home.Admins.Regenerate(context.Background(), "ada", desk)
+				must(h.t, err)
+			})
+		})
+	}
+}
+
+// What a phone has denied that was not suspended stays said when that phone is removed.
+func TestCallerCheck_ADenialOutlivesAPhoneThatWasNotSuspended(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		p := h.used("ada", "a")
+		h.used("ada", "b")
+		h.rings("ada")
+		must(h.t, p.deny(p.one(), "not_me"))
+		must(h.t, h.home.Admins.RemoveEnrollment(context.Background(), p.Enrolled.ID, audit.ByOperator(0)))
+		_, err := h.home.Admins.Regenerate(context.Background(), "ada", desk)
+		expect(h.t, "a code", err, admin.ErrRefused)
+	})
+}
+
 func (h *house) withRole(id string, role user.Role) (uid storage.UID) {
 	h.t.Helper()
 	h.update(func(tx *storage.Tx) error {
