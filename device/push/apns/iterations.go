@@ -254,7 +254,12 @@ func dataOf(b []byte) (content, error) {
 }
 
 func explicit(b []byte) asn1.RawValue {
-	return asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: b}
+	return asn1.RawValue{
+		Class:      asn1.ClassContextSpecific,
+		Tag:        0,
+		IsCompound: true,
+		Bytes:      b,
+	}
 }
 
 // macOf returns the MAC of a file whose key is derived in one iteration.
