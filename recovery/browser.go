@@ -117,3 +117,9 @@ func forgetBrowsers(tx *storage.Tx, uid storage.UID) error {
 	_, err := ForgetBrowsers(tx, uid)
 	return err
 }
+
+// CountBrowsers returns how many browsers of a user are remembered.
+func CountBrowsers(tx *storage.Tx, uid storage.UID) (n int, err error) {
+	rows, err := browsers.All(tx, uid)
+	return len(rows), err
+}

@@ -8,7 +8,10 @@
 //	how she gets back  Regenerate  Unlock  CheckCaller  Reset
 //	what is known      ReadUser  PageUsers  SearchUsers  StandingOf  DetailOf  EnrollmentsOf  Backups  Restores  …
 //
-// Reads do not ask May: the scopes of the call, or access to the operator's socket, have allowed them.
+//	what an admin sees who is signed in      ListUsers  CountedUsers  SeenBy  WhoMay  HistoryOf  ReceiptOf  LatestCallerCheck
+//
+// Reads do not ask May: the scopes of the call, or access to the operator's socket, have allowed them. Those of an admin who is signed
+// in ask whether he is one still.
 package admin
 
 import (

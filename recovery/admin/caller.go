@@ -62,3 +62,18 @@ func (s *Service) callerAnswered(tx *storage.Tx, u *user.User, req recovery.Rese
 
 // repeatedWithin is how long after a reset the same request may come again.
 const repeatedWithin = 15 * time.Minute
+
+// LatestCallerCheck returns the latest caller check of a user that the actor has asked; there is false when none is kept.
+//
+// Errors: user.ErrUnknown; ErrRefused, for whoever is no admin any more.
+func (s *Service) LatestCallerCheck(ctx context.Context, userID string, actor audit.Actor) (shown login.CallerShown, there bool, err error) {
+	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		u, err := look(tx, actor, userID)
+		if err != nil {
+			return err
+		}
+		shown, there, err = s.logins.LatestCaller(tx, actor.By(), u.UID)
+		return err
+	})
+	return shown, there, err
+}

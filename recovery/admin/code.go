@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 
 	"tutela/recovery"
@@ -9,18 +11,58 @@ import (
 	"tutela/storage/audit"
 )
 
+// ErrCodeChanged reports a code that was to take the place of one that another code has taken already.
+var ErrCodeChanged = storage.NewError(storage.Conflict, "the user has another recovery code since you looked; a code is shown once")
+
 // Regenerate gives the user a new recovery code that an admin sees, and notifies her phones. The code is marked as seen by an
-// admin, and is valid for 24 hours. The old code opens nothing any more.
+// admin, and is valid for 24 hours. The old code opens nothing any more. An admin who is signed in needs the scope
+// issue:recovery_codes.
 //
 // Errors: user.ErrUnknown; ErrRefused.
 func (s *Service) Regenerate(ctx context.Context, userID string, actor audit.Actor) (code recovery.Code, err error) {
+	return s.regenerate(ctx, userID, actor, func(*storage.Tx, storage.UID) error { return nil })
+}
+
+// RegenerateOnce is Regenerate in the place of the code that CodeMark marks as mark. A page that is sent again does it once.
+//
+// Errors: user.ErrUnknown; ErrRefused; ErrCodeChanged.
+func (s *Service) RegenerateOnce(ctx context.Context, userID, mark string, actor audit.Actor) (code recovery.Code, err error) {
+	return s.regenerate(ctx, userID, actor, func(tx *storage.Tx, uid storage.UID) error {
+		is, err := codeMark(tx, uid)
+		if err == nil && is != mark {
+			err = ErrCodeChanged
+		}
+		return err
+	})
+}
+
+func (s *Service) regenerate(
+	ctx context.Context, userID string, actor audit.Actor, before func(*storage.Tx, storage.UID) error,
+) (code recovery.Code, err error) {
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		u, err := find(tx, actor, ChangeFactors, userID)
 		if err != nil {
+			return err
+		}
+		if actor.IsAdmin() && !actor.Has(ScopeIssueCodes) {
+			return refusals[NoCodeScope]
+		}
+		if err := before(tx, u.UID); err != nil {
 			return err
 		}
 		code, err = s.codes.IssueByAdmin(tx, u.UID)
 		return errors.Join(err, audit.RecordCall(tx, actor, u.UID))
 	})
 	return code, err
+}
+
+// codeMark returns what tells the user's present code from any other of hers, and opens nothing; "" when she has no valid one.
+func codeMark(tx *storage.Tx, uid storage.UID) (string, error) {
+	mark, err := recovery.MarkOf(tx, uid)
+	if err != nil || mark == "" {
+		return "", err
+	}
+	// The mark is a keyed hash; what is shown of it opens nothing.
+	shown := sha256.Sum256([]byte(mark))
+	return hex.EncodeToString(shown[:8]), nil
 }

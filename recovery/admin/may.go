@@ -71,7 +71,7 @@ func May(tx *storage.Tx, actor audit.Actor, action Action, u *user.User) error {
 
 // undenied returns ErrRefused while a denied caller check stops an action.
 func undenied(tx *storage.Tx, action Action, u *user.User) error {
-	if action == Suspend || action == CheckCaller || action == Describe {
+	if !stoppedByDenial(action) {
 		return nil
 	}
 	until, err := login.CallerDeniedUntil(tx, u.UID)
@@ -110,26 +110,14 @@ var least = map[Action]user.Role{
 }
 
 func adminMay(tx *storage.Tx, actor audit.Actor, action Action, u *user.User) error {
-	// The session is older than this call: its person may have been blocked, deleted or given another role.
-	who, err := user.Get(tx, actor.ActsAs())
-	if errors.Is(err, user.ErrUnknown) {
-		return ErrRefused
-	}
-	if err != nil {
+	why, err := refusalOf(tx, actor, action, u)
+	if err != nil || why == "" {
 		return err
 	}
-	switch {
-	case who.Blocked, least[action].Above(who.Role):
-		return ErrRefused
-	case actor.ActsFor(u.UID):
-		return ErrRefused.With("nobody acts on himself as an admin")
-	case !who.Role.Above(u.Role):
-		return ErrRefused.With("an admin acts on users with a lower role only")
-	case who.Role == user.Owner:
-		return guarded(actor, u)
-	default:
-		return errors.Join(guarded(actor, u), undenied(tx, action, u))
+	if why == CallerDenied {
+		return undenied(tx, action, u)
 	}
+	return refusals[why]
 }
 
 // guarded returns ErrRefused for a user with role admin or owner, unless the actor has the scope for them.

@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -66,15 +64,13 @@ func methodsOf(tx *storage.Tx, uid storage.UID) ([]Method, error) {
 	for _, e := range set.Shown() {
 		list = append(list, methodOf(e))
 	}
-	mark, err := recovery.MarkOf(tx, uid)
+	mark, err := codeMark(tx, uid)
 	if err != nil || mark == "" {
 		return list, err
 	}
-	// The mark is a keyed hash; what is shown of it opens nothing.
-	shown := sha256.Sum256([]byte(mark))
 	issued, err := recovery.CodeIssuedAt(tx, uid)
 	return append(list, Method{
-		ID:     string(MethodCode) + "|" + hex.EncodeToString(shown[:8]),
+		ID:     string(MethodCode) + "|" + mark,
 		Type:   MethodCode,
 		Issued: issued,
 	}), err

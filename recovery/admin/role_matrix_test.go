@@ -63,6 +63,10 @@ var changes = map[string]change{
 		_, err := h.Admins.Regenerate(context.Background(), id, a)
 		return err
 	}},
+	"RegenerateOnce": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
+		_, err := h.Admins.RegenerateOnce(context.Background(), id, "", a)
+		return passed(err)
+	}},
 	"NewTicket": {user.Helpdesk, func(h *house, id string, a audit.Actor) error {
 		_, err := h.Admins.NewTicket(context.Background(), admin.TicketRequest{User: user.User{ID: id}, AllowMultiple: true}, a)
 		return err
@@ -107,6 +111,41 @@ var changes = map[string]change{
 	}},
 }
 
+// dashboard are the scopes of a session whose admin has just shown who he is.
+var dashboard = []string{"reset:mfa", admin.ScopeResetAdminMFA, admin.ScopeIssueCodes}
+
+// reads are the use cases by which a person who is signed in as an admin looks at users.
+var reads = map[string]func(h *house, id string, actor audit.Actor) error{
+	"ListUsers": func(h *house, _ string, a audit.Actor) error {
+		_, err := h.Admins.ListUsers(context.Background(), admin.UserQuery{Take: 1}, a)
+		return err
+	},
+	"CountedUsers": func(h *house, _ string, a audit.Actor) error {
+		_, err := h.Admins.CountedUsers(context.Background(), a)
+		return err
+	},
+	"SeenBy": func(h *house, id string, a audit.Actor) error {
+		_, err := h.Admins.SeenBy(context.Background(), id, a)
+		return err
+	},
+	"WhoMay": func(h *house, id string, a audit.Actor) error {
+		_, err := h.Admins.WhoMay(context.Background(), id, admin.ChangeFactors, a)
+		return err
+	},
+	"HistoryOf": func(h *house, id string, a audit.Actor) error {
+		_, err := h.Admins.HistoryOf(context.Background(), id, 0, 1, a)
+		return err
+	},
+	"ReceiptOf": func(h *house, id string, a audit.Actor) error {
+		_, _, err := h.Admins.ReceiptOf(context.Background(), id, "rcp_none", a)
+		return passed(err)
+	},
+	"LatestCallerCheck": func(h *house, id string, a audit.Actor) error {
+		_, _, err := h.Admins.LatestCallerCheck(context.Background(), id, a)
+		return err
+	},
+}
+
 // passed is what a use case says that the rule has let go on: that there is nothing to work on is none of the rule's.
 func passed(err error) error {
 	if err == nil || errors.Is(err, admin.ErrRefused) {
@@ -130,7 +169,7 @@ func TestRoleMatrix_EachChangeByEachRoleOnEachTarget(t *testing.T) {
 			for _, who := range ranks {
 				id := storage.NewID("target-", 8)
 				h.person(id, target, false)
-				by := audit.ByAdmin(h.person(storage.NewID("who-", 8), who, false).UID, []string{admin.ScopeResetAdminMFA})
+				by := audit.ByAdmin(h.person(storage.NewID("who-", 8), who, false).UID, dashboard)
 				want := !c.least.Above(who) && who.Above(target)
 				h.try(fmt.Sprintf("%s by %q on %q", name, who, target), c, id, by, want)
 			}
@@ -139,7 +178,7 @@ func TestRoleMatrix_EachChangeByEachRoleOnEachTarget(t *testing.T) {
 		for _, who := range ranks {
 			id := storage.NewID("self-", 8)
 			self := h.person(id, who, false)
-			h.try(fmt.Sprintf("%s by %q on himself", name, who), c, id, audit.ByAdmin(self.UID, []string{admin.ScopeResetAdminMFA}), false)
+			h.try(fmt.Sprintf("%s by %q on himself", name, who), c, id, audit.ByAdmin(self.UID, dashboard), false)
 		}
 	}
 }
@@ -190,8 +229,54 @@ func TestRoleMatrix_KnowsEveryChange(t *testing.T) {
 		for n := range method.Type.NumIn() {
 			takesActor = takesActor || method.Type.In(n) == reflect.TypeFor[audit.Actor]()
 		}
-		if _, known := changes[method.Name]; takesActor && !known && method.Name != "AddUser" {
-			t.Errorf("%s takes an actor: who may do it to whom? Say so in changes", method.Name)
+		_, changing := changes[method.Name]
+		_, reading := reads[method.Name]
+		if takesActor && !changing && !reading && method.Name != "AddUser" {
+			t.Errorf("%s takes an actor: who may do it to whom? Say so in changes or reads", method.Name)
+		}
+	}
+}
+
+// Each read is tried by each role, by one who is blocked or gone, and by whom no session let in.
+func TestRoleMatrix_WhoIsNoAdminAnyMoreReadsNothing(t *testing.T) {
+	h := newHouse(t, ground.Options{})
+	h.person("target", user.Owner, false)
+	for name, do := range reads {
+		for _, who := range ranks {
+			by := audit.ByAdmin(h.person(storage.NewID("who-", 8), who, false).UID, nil)
+			h.try(fmt.Sprintf("%s by %q", name, who), change{do: do}, "target", by, who != user.NoRole)
+			by = audit.ByAdmin(h.person(storage.NewID("who-", 8), who, true).UID, dashboard)
+			h.try(fmt.Sprintf("%s by %q, blocked", name, who), change{do: do}, "target", by, false)
+		}
+		for what, by := range map[string]audit.Actor{"gone": audit.ByAdmin(storage.NewUID(), dashboard), "a user": audit.ByUser(), "nobody": {}} {
+			h.try(name+" by "+what, change{do: do}, "target", by, false)
+		}
+		h.try(name+" by the operator", change{do: do}, "target", audit.ByOperator(0), true)
+	}
+}
+
+// Whatever an admin changes who is signed in, an event says that it was he.
+func TestRoleMatrix_EachChangeIsAnEventWithTheAdminsUID(t *testing.T) {
+	h := newHouse(t, ground.Options{})
+	h.person("another owner", user.Owner, false)
+	boss := audit.ByAdmin(h.person("boss", user.Owner, false).UID, dashboard).In("test")
+	for name, c := range changes {
+		id := storage.NewID("target-", 8)
+		uid := h.person(id, user.NoRole, false).UID
+		h.enrollmentOf(id)
+		if err := c.do(h, id, boss); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		mine := 0
+		for _, e := range h.eventsAbout(uid) {
+			if e.By == boss.By() {
+				mine++
+			}
+		}
+		// A dry run changes nothing, nor does what finds nothing to work on.
+		nothing := map[string]bool{"Reset": true, "Undelete": true, "CheckCaller": true, "RegenerateOnce": true, "Resume": true}
+		if (mine > 0) == nothing[name] {
+			t.Errorf("%s left %d events of the admin", name, mine)
 		}
 	}
 }

@@ -100,6 +100,21 @@ func OwnersBut(tx *storage.Tx, uid storage.UID) (others []storage.UID, err error
 	return others, err
 }
 
+// SomeWithRole returns users with a role who are not blocked, at most most of them, in an order that stays.
+func SomeWithRole(tx *storage.Tx, role Role, most int) (list []User, err error) {
+	rows, err := byRole.Find(tx, string(role), most+mostBlockedPassed)
+	for _, row := range rows {
+		if !row.Record.Blocked && len(list) < most {
+			row.Record.UID = row.UID
+			list = append(list, *row.Record)
+		}
+	}
+	return list, err
+}
+
+// mostBlockedPassed is how many blocked users SomeWithRole passes over: it is for naming some, and not all.
+const mostBlockedPassed = 100
+
 // ByUID returns those of the uids that are users, by uid.
 func ByUID(ctx context.Context, s *storage.Store, uids []storage.UID) (map[storage.UID]User, error) {
 	list, err := read(ctx, s, uids)

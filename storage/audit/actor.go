@@ -3,6 +3,7 @@ package audit
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"tutela/storage"
 	"tutela/storage/legible"
@@ -123,10 +124,19 @@ func (a Actor) By() string {
 	case client:
 		return "client:" + a.client
 	case admin:
-		return "user:" + a.actsAs.String()
+		return byAdmin + a.actsAs.String()
 	default:
 		return ""
 	}
+}
+
+// byAdmin begins the name of an admin who is signed in.
+const byAdmin = "user:"
+
+// AdminOf returns the admin whom By names; is is false when it names another kind of actor, or nobody.
+func AdminOf(by string) (uid storage.UID, is bool) {
+	text, is := strings.CutPrefix(by, byAdmin)
+	return uid, is && uid.UnmarshalText([]byte(text)) == nil
 }
 
 // IsNobody reports whether the house acts by itself.

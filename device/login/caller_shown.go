@@ -1,0 +1,51 @@
+package login
+
+import (
+	"errors"
+	"time"
+
+	"tutela/storage"
+)
+
+// CallerShown is a caller check as a page shows it to the actor who has asked.
+type CallerShown struct {
+	CallerAsked // Expires is from now on, and zero once it is over
+	State       CallerState
+	Asked       time.Time
+	Note        string
+	Counts      bool // a reset may name it
+}
+
+// LatestCaller returns the latest caller check of a user that an actor has asked, while it is kept: that is for as long as it may be
+// answered and, approved, as long as it counts. there is false without any.
+func (s *Service) LatestCaller(tx *storage.Tx, by string, uid storage.UID) (shown CallerShown, there bool, err error) {
+	c, err := callersOf(tx, uid)
+	if err != nil {
+		return shown, false, err
+	}
+	for i := len(c.Asked) - 1; i >= 0; i-- {
+		l, err := read(tx, uid, c.Asked[i].Key)
+		if errors.Is(err, storage.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return shown, false, err
+		}
+		if l.Record.Purpose != purposeCaller || l.Record.Client != by {
+			continue
+		}
+		shown = CallerShown{
+			CallerAsked: CallerAsked{
+				ID:      s.idOf(callerPrefix, l.UID, l.Key),
+				Number:  l.Record.Number,
+				Expires: max(l.Record.Expires.Sub(tx.Now()), 0),
+			},
+			State: l.Record.callerState(tx.Now()),
+			Asked: l.Record.Created,
+			Note:  l.Record.Message,
+		}
+		shown.Counts = shown.State == CallerApproved && tx.Now().Before(l.Record.Decided.Add(callerCounts))
+		return shown, true, nil
+	}
+	return shown, false, nil
+}
