@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run install test postgres quick book check format vet lint demo bench fuzz soak build go gcc node chromium postgresql clean
+.PHONY: help run install test assets postgres quick book check format vet lint demo bench fuzz soak build go gcc node chromium postgresql clean
 
 # Where the official tarball puts Go, and where Debian does not look.
 export PATH := $(PATH):/usr/local/go/bin
@@ -55,6 +55,9 @@ quick: format vet ## while you work: format, vet and the shorter tests, which st
 book: go ## write anew what docs/ holds of the code: the picture of the floors, the list of tables, the test vectors, the stories of recovery, the metrics
 	@go test -count 1 -run '^TestBook' . -update
 	@go test -count 1 -run '^TestBook(Recovery|Metrics|Migration)' ./cmd/tutela -update
+
+assets: ## fetch anew what pages load of others, pinned in server/web/page/assets/PINNED, from the npm registry
+	@server/web/page/fetch-assets.sh
 
 demo: build ## the whole story, with real processes: enrol, approve, back up, reinstall, recover, reset
 	@exec $(TUTELA) demo $(ARGS)

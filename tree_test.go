@@ -19,6 +19,7 @@ var floors = [][]string{
 	{"storage/meter"},
 	{"storage", "storage/bolt/boltfile", "storage/legible"},
 	{"storage/*"},
+	{"storage/setting/brand"},
 	{"storage/storagetest", "storage/storagetest/pgtest"},
 	{"storage/storagetest/ground", "storage/storagetest/pgtest/with"},
 	{"recovery/user"},
@@ -38,7 +39,10 @@ var floors = [][]string{
 	{"server/access"},
 	{"server/openapitest"},
 	{"server/servertest"},
+	{"server/web/page"},
+	{"server/web/webtest"},
 	{"server/*"},
+	{"server/web"},
 	{"device/phone"}, // a foreign client: see TestFloors_ThePhoneSharesNoCode
 	{"cmd/*"},
 }

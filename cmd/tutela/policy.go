@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"tutela/device/passkey"
 	"tutela/server/operator"
 	"tutela/storage/setting"
+	"tutela/storage/setting/brand"
 )
 
 // policyCmd is "tutela policy".
@@ -42,7 +44,7 @@ func (c *policyListCmd) Run(ctx context.Context) error {
 			if p.Value != p.Default {
 				mark = " *"
 			}
-			say(table, "%s\t%s%s\t%s\t%s\n", p.Name, p.Value, mark, p.Accepts, p.About)
+			say(table, "%s\t%s%s\t%s\t%s\n", p.Name, cut(p.Value), mark, p.Accepts, p.About)
 		}
 		return table.Flush()
 	})
@@ -73,7 +75,7 @@ func (c *policyGetCmd) Run(ctx context.Context) error {
 type policySetCmd struct {
 	dataFlags
 	Name  string `arg:"" help:"The policy, as policy list shows it."`
-	Value string `arg:"" help:"What it is to be."`
+	Value string `arg:"" help:"What it is to be. @FILE: what is in a file, for brand.logo."`
 	Force bool   `help:"Also when that locks something out, as a new passkey.rp_id does with passkeys."`
 }
 
@@ -84,22 +86,43 @@ func (policySetCmd) Help() string {
   tutela policy set approval.presence number       only apps that match numbers are asked, or may enrol
   tutela policy set restore.veto on                a restore waits while the old phone still calls
   tutela policy set restore.wait 5m                so long, 1m to 14m
-  tutela policy set enrollment.after_reset ticket  a user who was reset needs a ticket to enrol again`
+  tutela policy set enrollment.after_reset ticket  a user who was reset needs a ticket to enrol again
+  tutela policy set brand.logo @logo.svg           your logo on every page of people`
 }
 
 // Run sets the policy.
 func (c *policySetCmd) Run(ctx context.Context) error {
+	if file, is := strings.CutPrefix(c.Value, "@"); is && c.Name == "brand.logo" {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if c.Value, err = brand.DataURL(content); err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+	}
 	return c.operate(ctx, installation{}, func(s operator.Service) error {
 		p, err := operator.SetPolicy.Do(ctx, s, operator.PolicyChange{Name: c.Name, Value: c.Value, Force: c.Force})
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(os.Stderr, "%s is %s.\n", p.Name, p.Value)
+		fmt.Fprintf(os.Stderr, "%s is %s.\n", p.Name, cut(p.Value))
 		if warning := warningOf(p); warning != "" {
 			fmt.Fprintln(os.Stderr, "Warning: "+warning)
 		}
 		return nil
 	})
+}
+
+// mostShown is how much of a value is shown to people: a logo has many thousand characters.
+const mostShown = 64
+
+// cut cuts a value that is too long for a line.
+func cut(value string) string {
+	if len(value) <= mostShown {
+		return value
+	}
+	return value[:mostShown] + "…"
 }
 
 // fewestDigits is how many digits an approval should show at least.

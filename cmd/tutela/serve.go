@@ -23,6 +23,7 @@ import (
 	"tutela/storage/audit"
 	"tutela/storage/bolt"
 	"tutela/storage/setting"
+	"tutela/storage/setting/brand"
 )
 
 // version is what the server says it is; a release sets it with -ldflags "-X main.version=…".
@@ -443,5 +444,5 @@ func (h *house) mount(s *server.Server, log *slog.Logger) {
 		Store:   h.store,
 		Log:     log,
 	})
-	web.Mount(s, web.Services{Devices: h.devices, Now: h.store.Now})
+	web.Mount(s, web.Services{Devices: h.devices, Brand: brand.New(h.store), Now: h.store.Now})
 }

@@ -26,7 +26,7 @@ import (
 // mount is the second path below which everything is served. pages are for people, and no part of the description.
 const mount = "/appliance-mfa"
 
-var pages = []string{"/", "/docs", "/mfa/enrollment", "/mfa/help", "/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg"}
+var pages = []string{"/", "/docs", "/mfa/enrollment", "/mfa/help", "/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg", "/mfa/trust.js", "/mfa/htmx.js", "/mfa/webauthn.js", "/mfa/passkey.js", "/mfa/logo", "/mfa/brand.css"}
 
 // watch is a transport that compares what goes through it.
 type watch struct {
