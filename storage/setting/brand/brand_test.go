@@ -51,8 +51,8 @@ func TestBrand_IsAsItWasSet(t *testing.T) {
 func TestColour_ThatCannotBeReadIsRefusedWithOneThatCan(t *testing.T) {
 	g := ground.Open(t, ground.Options{})
 	for given, says := range map[string][]string{
-		"#ff8800": {"2.4:1", "4.5:1", "#"},
-		"#ffffff": {"1.0:1", "#767676"},
+		"#ff8800": {"2.3:1", "#b35f00"},
+		"#ffffff": {"1.0:1", "#757575"},
 		"red":     {"no colour"},
 		"#12345":  {"no colour"},
 		"#gggggg": {"no colour"},

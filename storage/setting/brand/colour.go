@@ -58,11 +58,9 @@ func parse(s string) (c colour, err error) {
 //
 // Source: WCAG 2.2, "contrast ratio", "relative luminance".
 func contrast(a, b colour) float64 {
-	light, dark := luminance(a), luminance(b)
-	if light < dark {
-		light, dark = dark, light
-	}
-	return (light + 0.05) / (dark + 0.05)
+	one := luminance(a)
+	other := luminance(b)
+	return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 }
 
 func luminance(c colour) float64 {
