@@ -106,6 +106,8 @@ func (s *Service) complete(tx *storage.Tx, t *foundTicket, done enrolment) error
 // login system let it.
 func (t *foundTicket) via() Via {
 	switch {
+	case t.Record.Grant.Cause != "":
+		return ViaEnrolmentToken
 	case t.Record.Root != "":
 		return ViaPage
 	case t.Record.ofFlow():

@@ -73,13 +73,13 @@ func (s *Service) standsFor(tx *storage.Tx, t *foundTicket) error {
 }
 
 // association reports whether the ticket is one that a login system has let, and that no other ticket is the root of.
-func (t *ticket) association() bool { return t.ofFlow() && t.Root == "" }
+func (t *ticket) association() bool { return (t.ofFlow() || t.ofHosted()) && t.Root == "" }
 
 // endAssociations removes the other associations of the user that nobody has confirmed: the first that is confirmed ends them.
 func endAssociations(tx *storage.Tx, t *foundTicket) error {
 	rows, err := tickets.All(tx, t.UID)
 	for _, row := range rows {
-		if row.Key != t.Key && row.Record.association() && row.Record.SpentBy == nil {
+		if row.Key != t.Key && row.Key != t.Record.Root && row.Record.association() && row.Record.SpentBy == nil {
 			err = errors.Join(err, tickets.Delete(tx, t.UID, row.Key))
 		}
 	}
@@ -165,9 +165,9 @@ func mayLose(tx *storage.Tx, uid storage.UID, set Set, id string, passkeys Set) 
 // no more.
 func (s *Service) AssociationURI(u *user.User, o Offer, t Type) string {
 	if t == TypePush {
-		return s.appURI(accountLabel(u), o.TxID, o.ID, o.Secret)
+		return s.appURI(AccountLabel(u), o.TxID, o.ID, o.Secret)
 	}
-	return s.codesURI(accountLabel(u), o.Secret)
+	return s.codesURI(AccountLabel(u), o.Secret)
 }
 
 // codesURI is the text of the QR code for an app that shows one-time codes and does no more.

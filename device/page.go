@@ -29,6 +29,7 @@ type TicketPage struct {
 	Started *StartedTicket // the ticket that this browser has started; nil: none
 	Factors []Factor       // what it can enrol
 	App     App            // the organisation's app
+	Hosted  string         // id of the request of a hosted page that goes on when the ticket has enrolled; "": none
 
 	// Holding is what is known about the user's recovery code. Before the phone has enrolled, it decides whether a code will
 	// be shown. Afterwards, when no code can be shown, it decides what the page says about the existing one.
@@ -59,7 +60,8 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 		if err != nil {
 			return err
 		}
-		page = TicketPage{Account: accountLabel(u), Expires: t.Record.Expires, Spent: t.spent()}
+		page = TicketPage{Account: AccountLabel(u), Expires: t.Record.Expires, Spent: t.spent()}
+		page.Hosted = s.hostedID(t)
 		page.Factors, err = EnrollableBy(tx, t.Record.Factor)
 		if err != nil {
 			return err
@@ -195,12 +197,16 @@ func (s *Service) StartTicket(ctx context.Context, secret, before, session strin
 			Root:       t.Key,
 			Factor:     t.Record.Factor,
 			Page:       s.pageHash(t.UID, session),
+			Grant:      t.Record.Grant,
 			Enrollment: r.ID,
 			Secret:     r.Secret,
 			Created:    tx.Now(),
 			Expires:    tx.Now().Add(startedLife),
 		}
-		started = StartedTicket{URI: s.EnrollmentURI(accountLabel(u), txID, r), TxID: txID, Expires: child.Expires}
+		if t.Record.ofHosted() && t.Record.Expires.Before(child.Expires) {
+			child.Expires = t.Record.Expires // with the login that it is for
+		}
+		started = StartedTicket{URI: s.EnrollmentURI(AccountLabel(u), txID, r), TxID: txID, Expires: child.Expires}
 		return errors.Join(forgetStarts(tx, t), s.moveStarts(tx, t, before, session),
 			tickets.Insert(tx, t.UID, storage.NewUID().String(), child))
 	})

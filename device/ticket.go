@@ -38,6 +38,8 @@ type ticket struct {
 	Flow       []byte    `json:"flow,omitempty"`     // what a page of the browser client was told of its offer; sealed
 	Mark       string    `json:"mark,omitempty"`     // of the recovery code that the page was told of, once that counts
 	Factor     string    `json:"factor,omitempty"`   // what it may enrol; empty: any
+	Hosted     string    `json:"hosted,omitempty"`   // key of the login by a hosted page that goes on when it has enrolled
+	HandedOut  bool      `json:"handed,omitempty"`   // with Hosted: it was not made for that login
 	Plain      bool      `json:"plain,omitempty"`    // enrols only a user who has no active enrollment
 	Replaces   string    `json:"replaces,omitempty"` // id of the enrollment that the new one replaces
 	Grant      grantedBy `json:"grant,omitzero"`     // of one that a login system let: what it stands on
@@ -53,7 +55,7 @@ var (
 	tickets = storage.Declare(storage.Spec[ticket]{
 		Name:  "ticket",
 		Class: storage.MFA,
-		Most:  ticketsKept*(1+startsKept) + flowsKept,
+		Most:  (ticketsKept+hostedKept)*(1+startsKept) + flowsKept,
 		// The row outlives the ticket: a page may have started another from it at the last moment, and a spent ticket
 		// still repeats its answer.
 		Expires: func(t *ticket) time.Time { return t.Expires.Add(startedLife + recovery.ReplyLife) },
@@ -148,13 +150,21 @@ func forgetTickets(tx *storage.Tx, uid storage.UID) error {
 	if err != nil {
 		return err
 	}
-	roots := slices.DeleteFunc(slices.Clone(all), func(row storage.Row[ticket]) bool { return row.Record.started() })
-	if len(roots) < ticketsKept {
+	roots := slices.DeleteFunc(slices.Clone(all), func(row storage.Row[ticket]) bool {
+		return row.Record.started() || row.Record.ofHosted()
+	})
+	return forgetOldest(tx, uid, all, roots, ticketsKept)
+}
+
+// forgetOldest makes room for one more among roots, of which keep are kept. It removes the oldest, with those of all that were started
+// from them.
+func forgetOldest(tx *storage.Tx, uid storage.UID, all, roots []storage.Row[ticket], keep int) (err error) {
+	if len(roots) < keep {
 		return nil
 	}
 	slices.SortFunc(roots, func(a, b storage.Row[ticket]) int { return a.Record.Created.Compare(b.Record.Created) })
 	gone := make(map[string]bool, 1)
-	for _, row := range roots[:len(roots)-ticketsKept+1] {
+	for _, row := range roots[:len(roots)-keep+1] {
 		gone[row.Key] = true
 	}
 	for _, row := range all {
@@ -189,7 +199,7 @@ func OpenTickets(tx *storage.Tx, uid storage.UID) ([]OpenTicket, error) {
 	var list []OpenTicket
 	for _, row := range rows {
 		t := row.Record
-		if t.started() || t.SpentBy != nil || !tx.Now().Before(t.Expires) {
+		if t.started() || t.ofHosted() || t.SpentBy != nil || !tx.Now().Before(t.Expires) {
 			continue
 		}
 		open := OpenTicket{
@@ -446,14 +456,15 @@ func (s *Service) TicketURI(ctx context.Context, secret string) (uri string, err
 		}
 		u, err := user.Get(tx, t.UID)
 		if err == nil {
-			uri = s.EnrollmentURI(accountLabel(u), secret, Reserved{ID: t.Record.Enrollment, Secret: t.Record.Secret})
+			uri = s.EnrollmentURI(AccountLabel(u), secret, Reserved{ID: t.Record.Enrollment, Secret: t.Record.Secret})
 		}
 		return err
 	})
 	return uri, err
 }
 
-func accountLabel(u *user.User) string {
+// AccountLabel returns an account as people write it: the address, else the name, else the id.
+func AccountLabel(u *user.User) string {
 	for _, label := range []string{u.Email, u.Name, u.ID} {
 		if label != "" {
 			return label

@@ -28,6 +28,16 @@ func RememberSettings() (overall, inactivity, offer, ticked string) {
 	return rememberOverall.Name(), rememberInactivity.Name(), rememberOffer.Name(), rememberTick.Name()
 }
 
+// OfferToRemember returns whether a login page offers to remember the browser, and whether that offer is ticked to begin with.
+func OfferToRemember(tx *storage.Tx) (offer, ticked bool, err error) {
+	offered, err := rememberOffer.Get(tx)
+	if err != nil {
+		return false, false, err
+	}
+	tick, err := rememberTick.Get(tx)
+	return offered == "on", offered == "on" && tick == "on", err
+}
+
 // mostBrowsers bounds the browsers that are remembered of a user. Past it the one goes that was used longest ago.
 const mostBrowsers = 64
 

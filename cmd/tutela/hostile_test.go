@@ -156,7 +156,7 @@ func (m *mounted) right(r route) []string {
 		return bearer("restore_token")
 	case strings.HasPrefix(r.path, "/mfa/associate"), strings.HasPrefix(r.path, "/mfa/authenticators"):
 		return bearer("enrolment_token")
-	case slices.Contains([]string{"/bc-authorize", "/oauth/token", "/mfa/start", "/mfa/challenge"}, r.path):
+	case slices.Contains([]string{"/bc-authorize", "/oauth/token", "/mfa/start", "/mfa/requests", "/mfa/challenge"}, r.path):
 		return []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(m.client.id+":"+m.client.secret))}
 	}
 	m.t.Fatalf("%s: with what is a call let in?", r)

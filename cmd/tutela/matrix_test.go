@@ -230,6 +230,22 @@ var slots = []slot{
 		},
 	},
 	{
+		route: "POST /oauth/token",
+		place: "code", // it lives a minute, and is none of the kinds
+		offer: func(m *mounted, proof string) reply {
+			return m.form("/oauth/token", "grant_type", access.GrantAuthorizationCode, "code", proof, "redirect_uri", shopURL, "code_verifier", pageVerifier)
+		},
+	},
+	{
+		route: "POST /mfa/requests",
+		place: "ticket",
+		takes: []string{"ticket", "enrollment_tx_id"},
+		offer: func(m *mounted, proof string) reply {
+			m.policy("enrollment.after_reset", "ticket")
+			return m.form("/mfa/requests", pageOf("otto", "ticket", proof)...)
+		},
+	},
+	{
 		route: "POST /mfa/start",
 		place: "ticket",
 		takes: []string{"ticket", "enrollment_tx_id"},
@@ -291,6 +307,8 @@ var slots = []slot{
 	{route: "GET /mfa/enrollment/otp", place: "none", offer: func(m *mounted, _ string) reply { return m.call("GET", "/mfa/enrollment/otp", "") }},
 	secretSlot("POST /bc-authorize", false, "scope", "openid", "login_hint", "maria"),
 	secretSlot("POST /bc-authorize", true, "scope", "openid", "login_hint", "maria"),
+	secretSlot("POST /mfa/requests", false, pageOf("maria")...),
+	secretSlot("POST /mfa/requests", true, pageOf("maria")...),
 	secretSlot("POST /mfa/start", false, "user_id", "maria"),
 	secretSlot("POST /mfa/start", true, "user_id", "maria"),
 	secretSlot("POST /oauth/token", false, "grant_type", access.GrantRecoveryCode),

@@ -228,6 +228,9 @@ func (m *mounted) managing() []string {
 	return []string{"Authorization", "Bearer " + m.held["management_token"]}
 }
 
+// shopURL is where the client has browsers come back from hosted pages.
+const shopURL = "https://shop.example/back"
+
 // scopes are the scopes of the client: enough for every call.
 var scopes = []string{
 	"openid", "read:recoverability", "read:stats", "read:users", "create:users", "update:users", "delete:users", "reset:mfa", "reset:admin_mfa", "read:logs",
@@ -242,7 +245,11 @@ var scopes = []string{
 func (m *mounted) furnish() {
 	m.t.Helper()
 	ctx := m.t.Context()
-	client, secret, err := m.house.access.AddClient(ctx, audit.ByOperator(0), access.Client{Name: "all", Scopes: scopes})
+	client, secret, err := m.house.access.AddClient(ctx, audit.ByOperator(0), access.Client{
+		Name:         "all",
+		Scopes:       scopes,
+		RedirectURIs: []string{shopURL},
+	})
 	m.must(err)
 	m.client = credentialPair{client.ID, secret}
 	other, _, err := m.house.access.AddClient(ctx, audit.ByOperator(0), access.Client{Name: "other", Scopes: []string{"read:users"}})

@@ -102,6 +102,8 @@ func (c *phoneCmd) showApproval(ctx context.Context, p *phone.Phone, a phone.App
 		c.say("\nHave you rung %s just now?\n\n", asks)
 	case phone.AddDevice:
 		c.say("\nIs this you, adding another phone at %s?\n\n", asks)
+	case phone.Manage:
+		c.say("\nIs this you, opening your own page at %s, where phones are added and removed?\n\n", asks)
 	default:
 		c.say("\nIs this you, signing in to %s?\n\n", asks)
 	}

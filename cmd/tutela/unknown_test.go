@@ -205,6 +205,13 @@ var repeatedCalls = []repeated{
 		}
 	}},
 	{name: "start a login by code", leaves: []string{"login", "pace"}, prepare: formed("/mfa/start", fixed("user_id", "maria"))},
+	{name: "ask for a hosted page", leaves: []string{"login", "pace"}, prepare: formed("/mfa/requests", fixed(pageOf("maria")...))},
+	{name: "collect from a hosted page", done: answers(400, "invalid_grant"), prepare: func(m *mounted) func() reply {
+		code := m.leavePage(m.ok(m.form("/mfa/requests", pageOf("maria")...)))
+		return func() reply {
+			return m.form("/oauth/token", "grant_type", access.GrantAuthorizationCode, "code", code, "redirect_uri", shopURL, "code_verifier", pageVerifier)
+		}
+	}},
 	{name: "log in by code", prepare: formed("/oauth/token", func(m *mounted) []string {
 		return []string{"grant_type", access.GrantRecoveryCode, "mfa_token", m.held[string(keyring.MFAToken)], "recovery_code", m.held["recovery_code"]}
 	})},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"tutela/device"
 	"tutela/recovery"
@@ -56,28 +57,8 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 	var started MFAStarted
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
 		started = MFAStarted{}
-		_, err := user.Find(tx, start.User.ID)
-		started.Created = errors.Is(err, user.ErrUnknown)
-		u, err := user.Ensure(tx, start.User)
+		u, err := s.starting(tx, start, &started)
 		if err != nil {
-			return err
-		}
-		if u.Blocked {
-			return ErrBlocked
-		}
-		set, err := device.All(tx, u.UID)
-		if err != nil {
-			return err
-		}
-		if started.State, err = set.State(tx, u.UID); err != nil {
-			return err
-		}
-		usable, err := s.usablePasskeys(tx, set)
-		if err != nil {
-			return err
-		}
-		started.Passkeys = factorsIn(usable)
-		if err := started.requirements(tx, u.UID, set); err != nil {
 			return err
 		}
 		if started.Remembered, err = s.remembered(tx, u, start, started.State); err != nil || started.Remembered != nil {
@@ -90,7 +71,7 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 		if err := maySetUp(tx, u, started.State, ticket != ""); err != nil {
 			return err
 		}
-		if err := s.startMFA(tx, u.UID, random, start, ticket); err != nil {
+		if err := startMFA(tx, row{UID: u.UID, Key: random.String(), Record: start.login(tx.Now(), ticket)}, start); err != nil {
 			return err
 		}
 		started.Token, err = s.ring.SignToken(keyring.MFAToken, mfaClaims{
@@ -100,6 +81,41 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 		return err
 	})
 	return started, err
+}
+
+// starting finds the user of a login by grant, or makes her, and says what can satisfy it.
+//
+// Errors: user.ErrID; ErrBlocked; ErrNoFactor.
+func (s *Service) starting(tx *storage.Tx, start MFAStart, started *MFAStarted) (*user.User, error) {
+	_, err := user.Find(tx, start.User.ID)
+	started.Created = errors.Is(err, user.ErrUnknown)
+	u, err := user.Ensure(tx, start.User)
+	if err != nil {
+		return nil, err
+	}
+	if u.Blocked {
+		return nil, ErrBlocked
+	}
+	return u, s.waysIn(tx, u.UID, started)
+}
+
+// waysIn says what can satisfy the login of a user.
+//
+// Errors: ErrNoFactor.
+func (s *Service) waysIn(tx *storage.Tx, uid storage.UID, m *MFAStarted) error {
+	set, err := device.All(tx, uid)
+	if err != nil {
+		return err
+	}
+	if m.State, err = set.State(tx, uid); err != nil {
+		return err
+	}
+	usable, err := s.usablePasskeys(tx, set)
+	if err != nil {
+		return err
+	}
+	m.Passkeys = factorsIn(usable)
+	return m.requirements(tx, uid, set)
 }
 
 // requirements says what can satisfy the login of a user, or what a new user may enrol. Whoever has nothing else is asked for the
@@ -142,20 +158,26 @@ func factorsIn(set device.Set) (list []device.Factor) {
 	return list
 }
 
-// startMFA writes the login. ticket is the key of the ticket that the client has shown, or "".
-func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFAStart, ticket string) error {
-	l := &Login{
+// login returns the login that is started. ticket is the key of the ticket that the client has shown, or "".
+func (start MFAStart) login(now time.Time, ticket string) *Login {
+	return &Login{
 		Client:     start.Client,
 		ClientName: start.Name,
 		TapOnly:    start.TapOnly,
 		IP:         start.IP,
 		Agent:      start.Agent,
-		Created:    tx.Now(),
-		Expires:    tx.Now().Add(mfaTokenLife),
+		Created:    now,
+		Expires:    now.Add(mfaTokenLife),
 		Ticket:     ticket,
 		State:      Pending,
 	}
-	often, err := admitStart(tx, uid, random.String(), l)
+}
+
+// startMFA writes the login that is started.
+//
+// Errors: ErrTooManyStarts.
+func startMFA(tx *storage.Tx, l row, start MFAStart) error {
+	often, err := admitStart(tx, l.UID, l.Key, l.Record)
 	if err != nil {
 		return err
 	}
@@ -164,10 +186,10 @@ func (s *Service) startMFA(tx *storage.Tx, uid, random storage.UID, start MFASta
 	if start.IP != "" || start.Agent != "" {
 		actor = actor.WithOrigin(start.IP, start.Agent)
 	}
-	event := eventOf(row{UID: uid, Record: l}, audit.StartAuth, audit.Facts{audit.FactWay: audit.WayGrant})
+	event := eventOf(l, audit.StartAuth, audit.Facts{audit.FactWay: audit.WayGrant})
 	return errors.Join(
-		add(tx, uid, random.String(), l),
-		note(tx, actor, event, l.IP, often))
+		add(tx, l.UID, l.Key, l.Record),
+		note(tx, actor, event, l.Record.IP, often))
 }
 
 // maySetUp returns an error unless a new user may set up here. She may if she holds a ticket; without one she may if the policy
@@ -253,7 +275,7 @@ func (s *Service) redeem(tx *storage.Tx, l row, code recovery.Code, how redeemin
 		return "", err
 	}
 	kept := recovery.Reply{Code: s.codes.HashForReply(l.UID, code), Body: []byte(next)}
-	return next, recovery.KeepReply(tx, l.UID, replyKey(l), kept, l.Record.Expires.Sub(tx.Now()))
+	return next, recovery.KeepReply(tx, l.UID, replyKey(l), kept, l.Record.replyLife(tx.Now()))
 }
 
 // replyKey returns the key under which the reply to a redeemed code is kept.

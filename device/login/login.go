@@ -83,8 +83,11 @@ const (
 // Purpose is what an approval lets, beyond a login.
 type Purpose string
 
-// ToAddDevice is an approval after which another phone can be enrolled.
-const ToAddDevice Purpose = "add_device"
+// The purposes.
+const (
+	ToAddDevice Purpose = "add_device" // after it another phone can be enrolled
+	ToManage    Purpose = "manage"     // after it a person's own page opens
+)
 
 // Delivery is how the phones of a user learn of an approval.
 type Delivery string
@@ -133,6 +136,9 @@ type Login struct {
 	Collected time.Time `json:"collected,omitzero"`
 	ByOOB     bool      `json:"by_oob,omitempty"` // of a login by grant: its client has collected an approval or an enrolment by a grant
 
+	Page       *page  `json:"page,omitempty"`        // of a login by a hosted page: how that stands
+	PageSealed []byte `json:"page_sealed,omitempty"` // what of it is secret, as pageSecrets; sealed
+
 	// Of a login by grant that has given an enrolment token.
 	EnrolUntil time.Time `json:"enrol_until,omitzero"` // when that is over
 	CodeMark   string    `json:"code_mark,omitempty"`  // of the recovery code that followed the one that has proven the user
@@ -146,12 +152,13 @@ var logins = storage.Declare(storage.Spec[Login]{
 		if l.Purpose == purposeCaller {
 			return l.Expires.Add(callerCounts)
 		}
-		collected := l.Expires.Add(collectFor)
-		if l.EnrolUntil.After(collected) {
-			return l.EnrolUntil
+		over := later(l.Expires.Add(collectFor), l.EnrolUntil)
+		if l.Page != nil {
+			over = later(over, l.Page.Until)
 		}
-		return collected
+		return over
 	},
+	Sealed: func(l *Login) []storage.Field { return []storage.Field{{Name: "page_sealed", Value: &l.PageSealed}} },
 	Lapsed: func(tx *storage.Tx, l *Login) {
 		if l.State == Pending && l.Purpose != purposeCaller {
 			l.count(tx, OutcomeExpired, methodNone)

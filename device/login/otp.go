@@ -115,7 +115,7 @@ func (s *Service) satisfyByOTP(tx *storage.Tx, l row, e *device.Enrollment, code
 		return err
 	}
 	kept := recovery.Reply{Code: s.codes.HashForReply(l.UID, recovery.Code(code))}
-	return recovery.KeepReply(tx, l.UID, replyKey(l), kept, l.Record.Expires.Sub(tx.Now()))
+	return recovery.KeepReply(tx, l.UID, replyKey(l), kept, l.Record.replyLife(tx.Now()))
 }
 
 // otpBefore returns the outcome of a login that this same code has satisfied.

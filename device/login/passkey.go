@@ -235,7 +235,7 @@ func (s *Service) redeemPasskey(tx *storage.Tx, g Grant, signed *passkey.Asserti
 		return Outcome{}, err
 	}
 	kept := recovery.Reply{Code: s.hashOf(l.UID, r)}
-	if err := recovery.KeepReply(tx, l.UID, replyKey(l), kept, l.Record.Expires.Sub(tx.Now())); err != nil {
+	if err := recovery.KeepReply(tx, l.UID, replyKey(l), kept, l.Record.replyLife(tx.Now())); err != nil {
 		return Outcome{}, err
 	}
 	o, err := completed(tx, l)

@@ -25,13 +25,14 @@ type Approval struct {
 	NumberMatching bool      `json:"nm,omitempty"` // the answer must hold the digits of the login screen
 	ClientName     string    `json:"cn,omitempty"` // the login system that asks
 	BindingMessage string    `json:"bm,omitempty"` // what it asks for; the login screen shows the same
-	Purpose        string    `json:"pu,omitempty"` // CallerCheck, AddDevice, or "" for a login
+	Purpose        string    `json:"pu,omitempty"` // CallerCheck, AddDevice, Manage, or "" for a login
 }
 
 // The purposes of approvals that ask something else than a login.
 const (
 	CallerCheck = "caller_check" // whether it is the person who rings the help desk
 	AddDevice   = "add_device"   // whether the person adds another phone
+	Manage      = "manage"       // whether the person opens her own page
 )
 
 // Source is where the login was started.

@@ -72,7 +72,7 @@ const (
 
 // AddClient registers a client, and returns it with its secret, which nobody can read again. c has no ID and no Created.
 // IDTokenAlg is ES256 by default; for the first client with RS256, AddClient makes an RS256 key. Without Grants, a client
-// with the scope openid gets CIBA and the three MFA grants, and a client with a management scope gets client_credentials. A client
+// with the scope openid gets CIBA and the MFA grants, with a redirect URI also authorization_code, and a client with a management scope gets client_credentials. A client
 // with Keys has no secret.
 //
 // Errors: ErrNewClient, which says what is wrong; ErrBeyondCaller when a client gives a scope that it lacks or acts for a user, or
@@ -146,6 +146,9 @@ func (c *Client) complete() error {
 	c.Grants = distinct(c.Grants)
 	if len(c.Grants) == 0 {
 		c.Grants = defaultGrants(c.Scopes)
+		if slices.Contains(c.Scopes, ScopeOpenID) && len(c.RedirectURIs) > 0 {
+			c.Grants = append(c.Grants, GrantAuthorizationCode)
+		}
 	}
 	if len(c.Grants) == 0 {
 		return ErrNewClient.With("a client with no scope and no grant could do nothing: give it a scope")

@@ -28,7 +28,7 @@ func TestAddClient_GivesASecretThatAuthenticates(t *testing.T) {
 		ID:           c.ID,
 		Name:         "Bank",
 		Scopes:       []string{"openid"},
-		Grants:       []string{GrantCIBA, GrantOTP, GrantOOB, GrantRecoveryCode, GrantPasskey},
+		Grants:       []string{GrantCIBA, GrantOTP, GrantOOB, GrantRecoveryCode, GrantPasskey, GrantAuthorizationCode},
 		RedirectURIs: []string{"https://bank.example/cb"},
 		IDTokenAlg:   "ES256",
 		Created:      noon,

@@ -41,7 +41,9 @@ type discovery struct {
 	BackchannelEndpoint string   `json:"backchannel_authentication_endpoint"`
 	JWKSURI             string   `json:"jwks_uri"`
 	ScopesSupported     []string `json:"scopes_supported"`
-	ResponseTypes       []string `json:"response_types_supported"` // required; empty, since no login begins at an authorization endpoint
+	ResponseTypes       []string `json:"response_types_supported"` // of hosted pages, which a client opens by POST /mfa/requests
+	ChallengeMethods    []string `json:"code_challenge_methods_supported"`
+	IssInResponse       bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 §3
 	GrantTypes          []string `json:"grant_types_supported"`
 	SubjectTypes        []string `json:"subject_types_supported"`
 	IDTokenAlgs         []string `json:"id_token_signing_alg_values_supported"`
@@ -62,8 +64,10 @@ func discoveryOf(public string) discovery {
 		BackchannelEndpoint: public + backchannelPath,
 		JWKSURI:             public + "/.well-known/jwks.json",
 		ScopesSupported:     []string{ScopeOpenID},
-		ResponseTypes:       []string{},
-		GrantTypes:          []string{GrantCIBA, GrantClientCredentials, GrantOTP, GrantOOB, GrantRecoveryCode, GrantPasskey},
+		ResponseTypes:       []string{"code"},
+		ChallengeMethods:    []string{"S256"},
+		IssInResponse:       true,
+		GrantTypes:          []string{GrantCIBA, GrantAuthorizationCode, GrantClientCredentials, GrantOTP, GrantOOB, GrantRecoveryCode, GrantPasskey},
 		SubjectTypes:        []string{"public"},
 		IDTokenAlgs:         []string{string(es256), string(rs256)},
 		AuthMethods:         []string{"client_secret_basic", "client_secret_post", "private_key_jwt"},

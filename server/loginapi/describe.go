@@ -63,13 +63,13 @@ var operations = []operation{
 		path:    "/oauth/token",
 		id:      "token",
 		summary: "Get tokens",
-		about: "Grants: urn:openid:params:grant-type:ciba (auth_req_id, wait), client_credentials (audience), " +
+		about: "Grants: urn:openid:params:grant-type:ciba (auth_req_id, wait), authorization_code (code, redirect_uri, code_verifier), client_credentials (audience), " +
 			"http://auth0.com/oauth/grant-type/mfa-otp (mfa_token, otp), http://auth0.com/oauth/grant-type/mfa-oob (mfa_token, oob_code), " +
 			"http://auth0.com/oauth/grant-type/mfa-recovery-code (mfa_token, recovery_code), " +
 			"urn:tutela:params:grant-type:mfa-webauthn (mfa_token, credential).",
 		parameters: []string{
 			"*grant_type", "auth_req_id", "wait", "mfa_token", "otp", "oob_code", "binding_code", "recovery_code", "credential", "audience", "scope", "remember",
-			"client_id", "client_secret", "client_assertion", "client_assertion_type",
+			"code", "redirect_uri", "code_verifier", "client_id", "client_secret", "client_assertion", "client_assertion_type",
 		},
 		answer: reflect.TypeFor[tokenResponse](),
 		refuses: []error{
@@ -90,6 +90,22 @@ var operations = []operation{
 		parameters: []string{"*user_id", "email", "name", "ticket", "remember_token", "ip", "user_agent", "client_id", "client_secret", "client_assertion", "client_assertion_type"},
 		answer:     reflect.TypeFor[mfaStarted](),
 		refuses:    []error{user.ErrID, login.ErrBlocked, login.ErrTicketRequired},
+	},
+	{
+		path:    "/mfa/requests",
+		id:      "request-page",
+		summary: "Begin a login that a hosted page satisfies",
+		about: "url is for the browser: single use, ten minutes, of the first browser that opens it. It comes back to redirect_uri with code, state and iss " +
+			"(RFC 9207), or with error=access_denied. code_challenge_method is S256.",
+		parameters: []string{
+			"*user_id", "*redirect_uri", "*code_challenge", "code_challenge_method", "state", "purpose", "email", "name", "ticket", "binding_message",
+			"ip", "user_agent", "client_id", "client_secret", "client_assertion", "client_assertion_type",
+		},
+		answer: reflect.TypeFor[pageRequested](),
+		refuses: []error{
+			access.ErrGrant, user.ErrID, login.ErrPageRequest, login.ErrBlocked, login.ErrTicketRequired, login.ErrNoFactor, login.ErrTooManyStarts,
+		},
+		codes: []server.Refusal{{Status: http.StatusBadRequest, Code: "invalid_binding_message"}},
 	},
 	{
 		path:       "/mfa/challenge",

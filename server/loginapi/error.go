@@ -60,6 +60,7 @@ var wireErrors = []struct {
 	{passkey.ErrNoDomain, http.StatusBadRequest, "invalid_request", ""},
 	{passkey.ErrTooOften, http.StatusTooManyRequests, "too_many_attempts", ""},
 	{device.ErrRegistered, http.StatusConflict, "invalid_request", ""},
+	{login.ErrPageRequest, http.StatusBadRequest, "invalid_request", ""},
 	{login.ErrMFAToken, http.StatusBadRequest, "invalid_grant", ""},
 	{login.ErrMFATokenExpired, http.StatusBadRequest, "expired_token", ""},
 	{login.ErrNoFactor, http.StatusForbidden, "access_denied", ""},

@@ -52,6 +52,7 @@ func Mount(s *server.Server, store *storage.Store, a *access.Service, logins *lo
 		"/bc-authorize": api.authorize,
 		"/oauth/token":  api.token,
 		"/mfa/start":    api.startMFA,
+		"/mfa/requests": api.requestPage,
 	} {
 		s.Door(http.MethodPost, path, api.door)
 		app.Post(path, handle)
@@ -100,6 +101,8 @@ func (a *API) token(c *fiber.Ctx) error {
 		return a.redeemPasskey(c, p, client)
 	case access.GrantRecoveryCode:
 		return a.redeemCode(c, p, client)
+	case access.GrantAuthorizationCode:
+		return a.exchangePage(c, p, client)
 	case access.GrantClientCredentials:
 		return a.managementToken(c, p, client)
 	default:
