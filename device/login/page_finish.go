@@ -229,6 +229,7 @@ func (s *Service) ExchangePage(ctx context.Context, e PageExchange) (o Outcome, 
 type Managed struct {
 	UID        storage.UID
 	UserID     string
+	Login      string           // key of the login that she has satisfied
 	Method     Method           // that has proven her
 	Proved     time.Time        // when, in the store's time
 	Proof      device.GrantedBy // what the proof stands on
@@ -238,7 +239,8 @@ type Managed struct {
 	State      string // that it brings there
 }
 
-// TakeManaged hands over a finished request for a person's own page, once, to the browser that it belongs to.
+// TakeManaged hands over a finished request for a person's own page to the browser that it belongs to. The answer may be lost: so for a
+// minute after the page was finished the same browser gets the same again.
 //
 // Errors: ErrPage; ErrPageTaken; ErrBlocked; ErrDenied, when the authenticator that has proven her is out of service.
 func (s *Service) TakeManaged(tx *storage.Tx, v Visit) (Managed, error) {
@@ -247,7 +249,7 @@ func (s *Service) TakeManaged(tx *storage.Tx, v Visit) (Managed, error) {
 		return Managed{}, err
 	}
 	p := l.Record.Page
-	if p.Purpose != PageManage || p.Finished.IsZero() || !p.Taken.IsZero() || !tx.Now().Before(p.CodeUntil) {
+	if p.Purpose != PageManage || p.Finished.IsZero() || !tx.Now().Before(p.CodeUntil) {
 		return Managed{}, ErrPage
 	}
 	if u.Blocked {
@@ -264,6 +266,7 @@ func (s *Service) TakeManaged(tx *storage.Tx, v Visit) (Managed, error) {
 	return Managed{
 		UID:        l.UID,
 		UserID:     u.ID,
+		Login:      l.Key,
 		Method:     l.Record.Method,
 		Proved:     l.Record.Decided,
 		Proof:      s.proofOf(l),

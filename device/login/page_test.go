@@ -640,7 +640,7 @@ func TestPage_OffersToRememberAsSet(t *testing.T) {
 	})
 }
 
-func TestPage_ManagedIsToldToThePhoneAndHandedOverOnce(t *testing.T) {
+func TestPage_ManagedIsToldToThePhoneAndHandedOver(t *testing.T) {
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		v := h.visit(h.pageOf("ada", manages), "firefox")
@@ -670,8 +670,14 @@ func TestPage_ManagedIsToldToThePhoneAndHandedOverOnce(t *testing.T) {
 			h.t.Errorf("%+v", got)
 		}
 		h.view(func(tx *storage.Tx) error { return h.MayEnrolBy(tx, got.UID, got.Method, got.Proof.Enrollment) })
+		again, err := take(v.Visit) // the answer was lost
+		must(h.t, err)
+		if again != got {
+			h.t.Errorf("%+v, and then %+v", got, again)
+		}
+		h.clock.Advance(login.PageCodeLife)
 		_, err = take(v.Visit)
-		expect(h.t, "again", err, login.ErrPage)
+		expect(h.t, "after a minute", err, login.ErrPage)
 		other := h.visit(h.pageOf("ada"), "firefox")
 		other.approvedBy(p)
 		other.finish()
