@@ -329,8 +329,8 @@ func TestPage_TakesAOneTimeCodeAndAPasskey(t *testing.T) {
 		if o.Login.Method != login.ByOTP {
 			h.t.Errorf("%+v", o)
 		}
-		expect(h.t, "the page's login by a grant of the client",
-			func() error { _, err := h.Collect(context.Background(), "bank", v.Request); return err }(), login.ErrGrant)
+		_, err = h.Collect(context.Background(), "bank", v.Request)
+		expect(h.t, "the page's login by a grant of the client", err, login.ErrGrant)
 	})
 }
 
