@@ -27,6 +27,26 @@ func All(tx *storage.Tx, uid storage.UID) (Set, error) {
 	return set, nil
 }
 
+// Named returns how many authenticators of each kind the user has, those that are retired among them, by the names that people know.
+func Named(tx *storage.Tx, uid storage.UID) (list []recovery.Named, err error) {
+	set, err := All(tx, uid)
+	for _, kind := range []struct {
+		of   Type
+		name string
+	}{{TypePush, "phone"}, {TypeOTP, "code app"}, {TypeRoaming, "security key"}, {TypePlatform, "passkey"}} {
+		named := recovery.Named{Name: kind.name}
+		for _, e := range set {
+			if e.Type == kind.of {
+				named.N++
+			}
+		}
+		if named.N > 0 {
+			list = append(list, named)
+		}
+	}
+	return list, err
+}
+
 // Active returns the enrollments in use, of every type, without those that have left. A user who has none may set up a phone
 // with any ticket.
 func (s Set) Active() Set {

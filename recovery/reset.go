@@ -68,19 +68,29 @@ func (r Receipt) MarshalJSON() ([]byte, error) {
 // receiptForm is the form of receipts.
 const receiptForm = 1
 
-// Summary says what people know by name of what was removed: "1 phone, 1 backup, 1 code". It is empty when there is nothing of
-// that.
-func Summary(removed []RemovedCount) string {
+// Named is how many there are of what people know by a name.
+type Named struct {
+	Name string // of one: "phone"
+	N    int
+}
+
+// summary says what people know by name of what was removed: "1 phone, 2 passkeys, 1 backup, 1 code". It is empty when there is nothing of
+// that. authenticators are the rows of enrollments; none when they cannot be read.
+func summary(removed []RemovedCount, authenticators []Named) string {
+	rows := map[string]int{}
+	for _, r := range removed {
+		rows[r.Table] = r.Rows
+	}
+	if len(authenticators) == 0 {
+		authenticators = []Named{{"authenticator", rows["enrollment"]}}
+	}
 	var parts []string
-	for _, known := range [][2]string{{"enrollment", "phone"}, {"backup", "backup"}, {"recovery_code", "code"}} {
-		for _, r := range removed {
-			switch {
-			case r.Table != known[0]:
-			case r.Rows == 1:
-				parts = append(parts, "1 "+known[1])
-			default:
-				parts = append(parts, fmt.Sprintf("%d %ss", r.Rows, known[1]))
-			}
+	for _, known := range append(authenticators, Named{"backup", rows["backup"]}, Named{"code", rows["recovery_code"]}) {
+		switch {
+		case known.N == 1:
+			parts = append(parts, "1 "+known.Name)
+		case known.N > 1:
+			parts = append(parts, fmt.Sprintf("%d %ss", known.N, known.Name))
 		}
 	}
 	return strings.Join(parts, ", ")
@@ -134,8 +144,11 @@ func (req ResetRequest) Validate() error {
 }
 
 // Reset removes every record of the user's MFA and leaves a receipt. A second reset removes nothing and its receipt says
-// so. The caller has found that the request is valid, and that the actor may.
-func (s *Service) Reset(ctx context.Context, tx *storage.Tx, u *user.User, req ResetRequest, actor audit.Actor) (Receipt, error) {
+// so. The caller has found that the request is valid, and that the actor may, and says by which names people know the user's
+// authenticators.
+func (s *Service) Reset(
+	ctx context.Context, tx *storage.Tx, u *user.User, req ResetRequest, authenticators []Named, actor audit.Actor,
+) (Receipt, error) {
 	removed, err := storage.Purge(tx, u.UID, req.DryRun, storage.MFA)
 	if err != nil {
 		return Receipt{}, err
@@ -154,7 +167,7 @@ func (s *Service) Reset(ctx context.Context, tx *storage.Tx, u *user.User, req R
 		V:           receiptForm,
 		Evidence:    []string{},
 		Removed:     count(removed),
-		Summary:     Summary(count(removed)),
+		Summary:     summary(count(removed), authenticators),
 		Digest:      s.digest(removed),
 	}
 	// A dry run writes nothing, so its receipt is not signed, and names only the residue of earlier resets.

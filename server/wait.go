@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"tutela/storage"
 )
@@ -62,6 +63,26 @@ func (w *Waits) Enter(ctx context.Context, key string, perKey int) (waiting cont
 	}
 	call.place = p
 	return p, call.leaveUnlessHeld, true
+}
+
+// Hold runs ask as the only long poll for key: a newer one or the server's shutdown makes it answer at once, and so does a server on which
+// too many wait. ask may wait as long as it is told to.
+//
+// Errors: those of ask; storage.ErrHeld.
+func (w *Waits) Hold(ctx context.Context, key string, wait time.Duration, ask func(context.Context, time.Duration) error) error {
+	if wait <= 0 {
+		return ask(ctx, 0)
+	}
+	waiting, leave, ok := w.Enter(ctx, key, 1)
+	if !ok {
+		return ask(ctx, 0)
+	}
+	defer leave()
+	err := ask(waiting, wait)
+	if err != nil && !errors.Is(err, storage.ErrHeld) && Cut(waiting) {
+		return ask(ctx, 0) // cut before it had looked
+	}
+	return err
 }
 
 // enter makes a place; nil when there is no room.

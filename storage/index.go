@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 )
 
@@ -95,26 +94,6 @@ func (p *Plain[T]) Peek(ctx context.Context, s *Store, from string, fn func(valu
 	return peekIndex(ctx, s, p.name, from, fn)
 }
 
-// PeekAfter calls fn for the rows that have value, by owner and key, until it returns false: those after the row of uid under key. A
-// zero uid has none before it. It is no transaction: look at the row again in one before acting.
-func (p *Plain[T]) PeekAfter(ctx context.Context, s *Store, value string, uid UID, key string, fn func(uid UID, key string) bool) error {
-	prefix := indexKey(p.name, value, nil)
-	r := Prefix(prefix)
-	if !uid.IsZero() {
-		r.From = append(indexKey(p.name, value, rowKey(uid, p.table.spec.Name, key)), 0)
-	}
-	var failed error
-	err := s.engine.Peek(ctx, r, func(_, row []byte) bool {
-		uid, _, key, err := splitRowKey(row)
-		if err != nil {
-			failed = fmt.Errorf("index %s: %w", p.name, err)
-			return false
-		}
-		return fn(uid, key)
-	})
-	return errors.Join(err, failed)
-}
-
 // key is the entry of an index for a row.
 func (ix index[T]) key(value string, row []byte) []byte {
 	if ix.unique {
@@ -141,21 +120,7 @@ func peekIndex(ctx context.Context, s *Store, name, from string, fn func(value s
 	r := Prefix(prefix)
 	first := escape(from)
 	r.From = append(slices.Clip(prefix), first[:len(first)-len(escapeEnd)]...)
-	var failed error
-	err := s.engine.Peek(ctx, r, func(entry, row []byte) bool {
-		uid, _, key, err := splitRowKey(row)
-		if err != nil {
-			failed = fmt.Errorf("index %s: %w", name, err)
-			return false
-		}
-		value, ok := unescape(entry[len(prefix):])
-		if !ok {
-			failed = fmt.Errorf("index %s: entry %x has no end", name, entry)
-			return false
-		}
-		return fn(value, uid, key)
-	})
-	return errors.Join(err, failed)
+	return peekEntries(ctx, s, name, r, func(at Place) bool { return fn(at.Value, at.UID, at.Key) })
 }
 
 // unescape reads back what escape made; ok is false for anything else. What comes after the end is not looked at.

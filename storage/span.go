@@ -60,6 +60,12 @@ func peekSpan(ctx context.Context, s *Store, name string, span Span, after []byt
 	if r.To != nil && string(r.From) >= string(r.To) {
 		return nil // the entry lies outside of the span
 	}
+	return peekEntries(ctx, s, name, r, fn)
+}
+
+// peekEntries calls fn for the entries of an index in a range of keys, until it returns false.
+func peekEntries(ctx context.Context, s *Store, name string, r Range, fn func(Place) bool) error {
+	prefix := indexPrefix(name)
 	var failed error
 	err := s.engine.Peek(ctx, r, func(entry, row []byte) bool {
 		uid, _, key, err := splitRowKey(row)

@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"testing"
 
+	"tutela/device/devicetest"
 	"tutela/device/login"
+	"tutela/server/access"
 )
 
 // A page whose calls go to one house and the other logs in as at one. Its polls are counted by each house for itself.
@@ -51,5 +53,37 @@ func pollsUntilRefused(t *testing.T, m *mounted, token string) int {
 			return admitted
 		}
 		m.ok(r)
+	}
+}
+
+// What a ceremony needs lies in the store: it begins at one server and ends at the other, once.
+func TestTwoHouses_APasskeyIsAddedAndUsedAcrossBoth(t *testing.T) {
+	n := mountNeighbours(t)
+	authenticator := devicetest.NewAuthenticator(t)
+	token, code, credential := newPasskey(n.a, authenticator)
+	n.b.ok(verifyPasskey(n.b, token, code, credential))
+	tokens := n.a.ok(n.a.form("/oauth/token", "grant_type", access.GrantOOB, "mfa_token", token, "oob_code", code))
+	if tokens.member("id_token") == "" {
+		t.Errorf("the association lets nobody in: %s", tokens.body)
+	}
+
+	started := n.b.ok(n.b.form("/mfa/start", "user_id", "key")).member("mfa_token")
+	challenged := n.a.ok(n.a.form("/mfa/challenge", "mfa_token", started, "challenge_type", "webauthn"))
+	signed := authenticator.Get(optionsIn(n.a, challenged))
+	redeem := func(m *mounted, token string) reply {
+		return m.form("/oauth/token", "grant_type", access.GrantPasskey, "mfa_token", token, "credential", string(signed))
+	}
+	first := n.b.ok(redeem(n.b, started))
+	again := n.a.ok(redeem(n.a, started)) // an answer can be lost
+	if first.member("id_token") == "" || again.member("id_token") == "" {
+		t.Errorf("%s, %s", first.body, again.body)
+	}
+	// What has opened one login opens no other, at either.
+	other := n.a.ok(n.a.form("/mfa/start", "user_id", "key")).member("mfa_token")
+	n.a.ok(n.a.form("/mfa/challenge", "mfa_token", other, "challenge_type", "webauthn"))
+	for _, m := range []*mounted{n.a, n.b} {
+		if r := redeem(m, other); r.status != 403 {
+			t.Errorf("%d %s", r.status, r.body)
+		}
 	}
 }

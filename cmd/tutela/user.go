@@ -307,9 +307,8 @@ func sayReceipt(w io.Writer, r recovery.Receipt) {
 // inShort begins a line with what people know by name of what a receipt counts: "1 phone, 1 backup, 1 code; in all ". It is empty
 // when there is nothing of that.
 func inShort(r recovery.Receipt) string {
-	summary := recovery.Summary(r.Removed)
-	if summary == "" {
+	if r.Summary == "" {
 		return ""
 	}
-	return summary + "; in all "
+	return plain(r.Summary) + "; in all "
 }

@@ -112,6 +112,53 @@ func TestUserShow_TellsWhatThereIsAndWhatToDoNext(t *testing.T) {
 
 // A person who says that it was not her is not rung again by logins from there, nor by those past the budget; the help desk
 // sees both, and takes both away.
+// Who would need an admin if the phone were lost is listed by what makes the way back thin, and shown with each user.
+func TestUserList_ByRiskAndUserShowSayWhoWouldGetBackIn(t *testing.T) {
+	c := newCommandLine(t)
+	s := c.serve()
+	c.run("ticket", "newcomer") // is new: has nothing to lose
+	c.enrolled("kim")
+	c.enrolled("two")
+	c.enrolled("two")
+	check := func() {
+		t.Helper()
+		for risk, want := range map[string][]string{
+			"unconfirmed_code": {"kim", "two"}, "no_backup": {"kim", "two"}, "one_device": {"kim"}, "no_recovery_code": nil, "stale_backup": nil,
+		} {
+			ids := c.listed("--risk", risk)
+			slices.Sort(ids)
+			if !slices.Equal(ids, want) {
+				t.Errorf("%s: %v, want %v", risk, ids, want)
+			}
+		}
+		for id, want := range map[string][]string{
+			"kim": {"unconfirmed_code", "no_backup", "one_device"}, "two": {"device", "unconfirmed_code", "no_backup"},
+		} {
+			var line string
+			for shown := range strings.Lines(c.run("user", "show", id)) {
+				if strings.HasPrefix(shown, "way back") {
+					line = shown
+				}
+			}
+			for _, word := range want {
+				if !strings.Contains(line, word) {
+					t.Errorf("%s: %q does not say %s", id, line, word)
+				}
+			}
+			if id == "two" && strings.Contains(line, "one_device") {
+				t.Errorf("%s: %q", id, line)
+			}
+		}
+	}
+	check()
+	s.kill(syscall.SIGTERM)
+	check()
+	c.try("user", "list", "--risk", "one_device", "--state", "new").notUnderstood("--risk goes without --search and --state")
+	if r := c.try("user", "list", "--risk", "stale_backup"); r.status != 0 || r.stderr != "Nobody fits.\n" {
+		t.Errorf("status %d: %s%s", r.status, r.stdout, r.stderr)
+	}
+}
+
 func TestUserShow_TellsOfMutesAndUsedUpPushesAndUnlockEndsThem(t *testing.T) {
 	s := startLive(t)
 	c := &commandLine{t, s.binary, s.data}

@@ -125,8 +125,15 @@ func (s *Service) otpBefore(tx *storage.Tx, l row, code otp.Code) (Outcome, erro
 	if l.Record.Method != ByOTP {
 		return Outcome{}, ErrGrant
 	}
+	return s.outcomeBefore(tx, l, recovery.Code(code))
+}
+
+// outcomeBefore returns the outcome of a login that was satisfied by what shown stands for.
+//
+// Errors: ErrGrant; ErrDenied.
+func (s *Service) outcomeBefore(tx *storage.Tx, l row, shown recovery.Code) (Outcome, error) {
 	kept, err := recovery.KeptReply(tx, l.UID, replyKey(l))
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.RepliesTo(tx, kept, l.UID, recovery.Code(code)) {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.RepliesTo(tx, kept, l.UID, shown) {
 		return Outcome{}, ErrGrant
 	}
 	if err != nil {

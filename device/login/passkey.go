@@ -8,7 +8,6 @@ import (
 	"tutela/device"
 	"tutela/device/passkey"
 	"tutela/recovery"
-	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -270,18 +269,7 @@ func (s *Service) passkeyBefore(tx *storage.Tx, l row, r passkey.Response) (Outc
 	if l.Record.Method != ByPasskey {
 		return Outcome{}, ErrGrant
 	}
-	kept, err := recovery.KeptReply(tx, l.UID, replyKey(l))
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !s.codes.RepliesTo(tx, kept, l.UID, recovery.Code(device.CredentialKey(r))) {
-		return Outcome{}, ErrGrant
-	}
-	if err != nil {
-		return Outcome{}, err
-	}
-	u, err := user.Get(tx, l.UID)
-	if err != nil {
-		return Outcome{}, err
-	}
-	return outcomeOf(u, l), l.Record.stands(tx, u)
+	return s.outcomeBefore(tx, l, recovery.Code(device.CredentialKey(r)))
 }
 
 // RelatedOrigins returns the origins whose pages may use the installation's passkeys, of the public URLs and of registered ones.

@@ -46,20 +46,29 @@ type AtRisk struct {
 	ways.Standing
 }
 
-// UsersAtRisk returns the users who have a risk: at most take of those after the uid after (zero: from the first), in an order that stays.
-// It is no transaction: users who change meanwhile may or may not be among them.
+// UsersAtRisk returns the users who have a risk: take of those after the uid after (zero: from the first), in an order that stays, and
+// fewer only at its end. It is no transaction: users who change meanwhile may or may not be among them.
 //
 // Errors: ErrCounting.
 func (s *Service) UsersAtRisk(ctx context.Context, risk ways.Risk, after storage.UID, take int) ([]AtRisk, error) {
 	if err := s.store.View(ctx, everyoneCounted); err != nil {
 		return nil, err
 	}
-	uids, err := ways.Page(ctx, s.store, risk, after, take)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]AtRisk, 0, len(uids))
+	return user.Fill(take, func(take int) (page []AtRisk, ended bool, err error) {
+		uids, err := ways.Page(ctx, s.store, risk, after, take)
+		if err != nil || len(uids) == 0 {
+			return nil, true, err
+		}
+		after = uids[len(uids)-1]
+		page, err = s.standings(ctx, uids)
+		return page, len(uids) < take, err
+	})
+}
+
+// standings reads how users would get back in, but for those who were deleted meanwhile.
+func (s *Service) standings(ctx context.Context, uids []storage.UID) (list []AtRisk, err error) {
 	err = s.store.View(ctx, func(tx *storage.Tx) error {
+		list = list[:0]
 		for _, uid := range uids {
 			u, err := user.Get(tx, uid)
 			if errors.Is(err, user.ErrUnknown) {

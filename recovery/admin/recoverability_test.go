@@ -22,6 +22,7 @@ import (
 	"tutela/recovery/ways"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -723,4 +724,33 @@ func TestRecoverability_ANewInstallationIsCountedAtOnce(t *testing.T) {
 	}
 	_, err = ways.ParseRisk("boredom")
 	expect(t, "no risk", err, ways.ErrRisk)
+}
+
+// A user who is deleted between the index and her record leaves no gap that looks like the end of the list.
+func TestUsersAtRisk_AreFewerOnlyAtTheEnd(t *testing.T) {
+	var engine storagetest.Meanwhile
+	h := newHouse(t, ground.Options{Wrap: func(e storage.Engine) storage.Engine {
+		engine.Engine = e
+		return &engine
+	}})
+	for i := range 8 {
+		h.Enroll(fmt.Sprintf("u%d", i), "phone")
+	}
+	must(t, h.Admins.CountEveryone(ctx))
+	all, err := h.Admins.UsersAtRisk(ctx, ways.NoBackup, storage.UID{}, 10)
+	must(t, err)
+	engine.After(func() {
+		for _, u := range all[1:3] {
+			must(t, h.Admins.Delete(ctx, u.ID, devicetest.Admin))
+		}
+	})
+	page, err := h.Admins.UsersAtRisk(ctx, ways.NoBackup, storage.UID{}, 4)
+	must(t, err)
+	var got []string
+	for _, u := range page {
+		got = append(got, u.ID)
+	}
+	if want := []string{all[0].ID, all[3].ID, all[4].ID, all[5].ID}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
 }

@@ -2,7 +2,9 @@ package admin
 
 import (
 	"context"
+	"errors"
 
+	"tutela/device"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -39,5 +41,9 @@ func (s *Service) resetUser(ctx context.Context, tx *storage.Tx, u *user.User, r
 	if err := keepsOwner(tx, actor, u); err != nil {
 		return recovery.Receipt{}, err
 	}
-	return s.codes.Reset(ctx, tx, u, req, actor)
+	named, err := device.Named(tx, u.UID)
+	if err != nil && !errors.Is(err, storage.ErrDamaged) { // what cannot be read is removed all the same
+		return recovery.Receipt{}, err
+	}
+	return s.codes.Reset(ctx, tx, u, req, named, actor)
 }

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"tutela/device"
+	"tutela/device/devicetest"
+	"tutela/device/otp"
 	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
@@ -36,4 +39,24 @@ func TestReset_RefusesBadRequestsAndWritesNothing(t *testing.T) {
 			expect(t, name, err, c.want)
 		})
 	}
+}
+
+// What people know by name is called by that name: a security key is no phone.
+func TestReset_NamesEachKindOfAuthenticator(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		h.Enroll("ada", "phone")
+		s := story{h, "ada"}
+		s.passkey(device.TypeRoaming, nil)
+		s.passkey(device.TypePlatform, nil)
+		s.passkey(device.TypePlatform, nil)
+		_, err := h.Admins.ImportMethod(ctx, "ada", device.Imported{Secret: otp.NewSecret()}, devicetest.Admin)
+		must(h.t, err)
+		for _, dry := range []bool{true, false} {
+			r, err := h.Admins.Reset(ctx, "ada", recovery.ResetRequest{Reason: "lost", DryRun: dry}, devicetest.Admin)
+			must(h.t, err)
+			if want := "1 phone, 1 code app, 1 security key, 2 passkeys, 1 code"; r.Summary != want {
+				h.t.Errorf("dry run %v: %q, want %q", dry, r.Summary, want)
+			}
+		}
+	})
 }

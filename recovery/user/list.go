@@ -11,26 +11,43 @@ import (
 // readBatch is how many users are read in one view.
 const readBatch = 256
 
-// Page returns users in the order of their ids: at most take of those after the id after ("": from the first). It is no
-// transaction: users who are made or deleted meanwhile may or may not be among them.
-func Page(ctx context.Context, s *storage.Store, after string, take int) ([]User, error) {
-	// The index gives the uids; the records are read once it is left.
-	var uids []storage.UID
-	if take == 0 {
-		return nil, nil
-	}
+// Page returns users in the order of their ids: take of those after the id after ("": from the first), and fewer only at the end of the
+// list. It is no transaction: users who are made or deleted meanwhile may or may not be among them.
+func Page(ctx context.Context, s *storage.Store, after string, take int) (list []User, err error) {
 	span := storage.Span{}
 	if after != "" {
 		span.After = storage.Place{Value: after}
 	}
-	err := byID.PeekSpan(ctx, s, span, func(at storage.Place) bool {
-		uids = append(uids, at.UID)
-		return len(uids) < take
+	return Fill(take, func(take int) (page []User, ended bool, err error) {
+		// The index gives the uids; the records are read once it is left.
+		var uids []storage.UID
+		err = byID.PeekSpan(ctx, s, span, func(at storage.Place) bool {
+			uids = append(uids, at.UID)
+			span.After = at
+			return len(uids) < take
+		})
+		if err != nil {
+			return nil, false, err
+		}
+		page, err = read(ctx, s, uids)
+		return page, len(uids) < take, err
 	})
-	if err != nil {
-		return nil, err
+}
+
+// Fill calls next for what is still missing of take, until the list has ended. An index names some who are gone when they are read, so
+// that a page which is short does not show the end of the list.
+func Fill[T any](take int, next func(take int) (page []T, ended bool, err error)) (list []T, err error) {
+	for len(list) < take {
+		page, ended, err := next(take - len(list))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, page...)
+		if ended {
+			break
+		}
 	}
-	return read(ctx, s, uids)
+	return list, nil
 }
 
 // Order is an order in which users are listed: by a member of the record. Who does not have it comes last.

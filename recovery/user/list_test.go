@@ -13,6 +13,7 @@ import (
 
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/storagetest"
 	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
@@ -102,6 +103,32 @@ func TestPage_WalksAllInTheOrderOfTheirIDs(t *testing.T) {
 		if got := idsOf(page); !slices.Equal(got, c.want) {
 			t.Errorf("after %q, take %d: %v", c.after, c.take, got)
 		}
+	}
+}
+
+// Users who are deleted between the index and their records leave no gap that looks like the end of the list.
+func TestPage_IsShortOnlyAtTheEnd(t *testing.T) {
+	var engine storagetest.Meanwhile
+	s := ground.Open(t, ground.Options{Wrap: func(e storage.Engine) storage.Engine {
+		engine.Engine = e
+		return &engine
+	}}).Store
+	var uids []storage.UID
+	for i := range 20 {
+		uid, err := create(s, user.User{ID: fmt.Sprintf("u%02d", i)})
+		must(t, err)
+		uids = append(uids, uid)
+	}
+	engine.After(func() {
+		for _, uid := range uids[2:5] {
+			must(t, s.Update(t.Context(), func(tx *storage.Tx) error { return user.Delete(tx, uid) }))
+		}
+	})
+	page, err := user.Page(t.Context(), s, "u00", 6)
+	must(t, err)
+	want := []string{"u01", "u05", "u06", "u07", "u08", "u09"}
+	if got := idsOf(page); !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

@@ -198,11 +198,7 @@ func BuildLists(ctx context.Context, s *storage.Store) error {
 	if err != nil || built {
 		return err
 	}
-	var uids []storage.UID
-	err = byID.Peek(ctx, s, "", func(_ string, uid storage.UID, _ string) bool {
-		uids = append(uids, uid)
-		return true
-	})
+	uids, err := UIDs(ctx, s)
 	if err != nil {
 		return err
 	}

@@ -104,8 +104,12 @@ func ReadTotals(tx *storage.Tx) (Totals, error) {
 // Page returns the users who have a risk, in the order of their uids: at most take of those after the uid after (zero: from the first).
 // It is no transaction: users who change meanwhile may or may not be among them.
 func Page(ctx context.Context, s *storage.Store, risk Risk, after storage.UID, take int) (uids []storage.UID, err error) {
-	err = byRisk.PeekAfter(ctx, s, string(risk), after, record, func(uid storage.UID, _ string) bool {
-		uids = append(uids, uid)
+	span := storage.Span{Prefix: string(risk), Exact: true}
+	if !after.IsZero() {
+		span.After = storage.Place{Value: span.Prefix, UID: after, Key: record}
+	}
+	err = byRisk.PeekSpan(ctx, s, span, func(at storage.Place) bool {
+		uids = append(uids, at.UID)
 		return len(uids) < take
 	})
 	return uids, err

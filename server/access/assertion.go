@@ -1,7 +1,9 @@
 package access
 
 import (
+	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -27,6 +29,7 @@ const AssertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 const (
 	assertionLife      = time.Hour // its exp is no later, since its jti is kept until then
 	assertionSkew      = time.Minute
+	assertionReserve   = assertionLife // its jti is kept so much longer: the wall may be set back meanwhile, and the house's time is not
 	maxAssertionBytes  = 8 << 10
 	maxJTIBytes        = 255
 	maxClientKeys      = 20
@@ -168,14 +171,7 @@ func (s *Service) AuthenticateByAssertion(ctx context.Context, id, assertion str
 	if json.Unmarshal(signed.UnsafePayloadWithoutVerification(), &named) != nil || id != "" && id != named.Issuer {
 		return Client{}, ErrClient
 	}
-	var found Client
-	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		c, err := s.caller(tx, named.Issuer)
-		if err == nil {
-			found = c.Client
-		}
-		return err
-	})
+	found, err := s.Client(ctx, named.Issuer)
 	if errors.Is(err, ErrNoClient) || err == nil && !found.hasSigned(signed) {
 		return Client{}, ErrClient
 	}
@@ -186,7 +182,7 @@ func (s *Service) AuthenticateByAssertion(ctx context.Context, id, assertion str
 	if err != nil {
 		return Client{}, err
 	}
-	return found, s.useAssertion(ctx, found.ID, named.ID, until)
+	return s.useAssertion(ctx, found, signed, named.ID, until)
 }
 
 // isAssertion reports whether the header says nothing that an assertion cannot be: a JWT of another kind by the same key is none.
@@ -246,7 +242,7 @@ func (s *Service) checkAssertion(c assertionClaims) (until time.Time, err error)
 	case c.NotBefore != nil && instantOf(*c.NotBefore).After(now.Add(assertionSkew)):
 		return refuse("nbf is in the future: set the clock")
 	}
-	return s.store.Now().Add(expires.Sub(now) + assertionSkew), nil
+	return s.store.Now().Add(expires.Sub(now) + assertionSkew + assertionReserve), nil
 }
 
 // instantOf returns a NumericDate as an instant; one that no clock shows becomes one that is out of every bound.
@@ -275,13 +271,24 @@ func (s *Service) isForUs(raw json.RawMessage) bool {
 	})
 }
 
-// useAssertion notes the jti of a client's assertion until it is too old to count.
+// useAssertion notes the jti of a client's assertion until it is too old to count, and returns the client as it is then: it may have been
+// removed since found was read, or have lost the key.
 //
-// Errors: ErrClient, when it was used before.
-func (s *Service) useAssertion(ctx context.Context, client, jti string, until time.Time) error {
-	sum := sha256.Sum256([]byte(client + "\x00" + jti))
+// Errors: ErrClient.
+func (s *Service) useAssertion(ctx context.Context, found Client, signed *jose.JSONWebSignature, jti string, until time.Time) (Client, error) {
+	sum := sha256.Sum256([]byte(found.ID + "\x00" + jti))
 	key := base64.RawURLEncoding.EncodeToString(sum[:])
-	return s.store.Update(ctx, func(tx *storage.Tx) error {
+	var authenticated Client
+	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		now, err := client(tx, found.ID)
+		if errors.Is(err, ErrNoClient) || err == nil && !bytes.Equal(now.Keys, found.Keys) && !now.hasSigned(signed) {
+			err = ErrClient
+		}
+		if err != nil {
+			return err
+		}
+		authenticated = now.Client
+		authenticated.Tokens = now.TokenVersion
 		used, err := usedAssertions.Has(tx, storage.House, key)
 		if err == nil && used {
 			err = ErrClient.With("the client assertion was used before: sign another, with a jti of its own")
@@ -291,6 +298,33 @@ func (s *Service) useAssertion(ctx context.Context, client, jti string, until ti
 		}
 		return usedAssertions.Insert(tx, storage.House, key, &usedAssertion{Until: until})
 	})
+	if err != nil {
+		return Client{}, err
+	}
+	return authenticated, nil
+}
+
+// lacksKeyOf reports whether one of the keys before is not among those now.
+func lacksKeyOf(now, before json.RawMessage) bool {
+	kept := thumbprints(now)
+	return slices.ContainsFunc(thumbprints(before), func(print string) bool { return !slices.Contains(kept, print) })
+}
+
+// thumbprints returns what each key of a client is known by, whatever it is called.
+//
+// Source: RFC 7638 §3.
+func thumbprints(keys json.RawMessage) (prints []string) {
+	var set jose.JSONWebKeySet
+	if len(keys) == 0 || json.Unmarshal(keys, &set) != nil {
+		return nil
+	}
+	for _, key := range set.Keys {
+		print, err := key.Thumbprint(crypto.SHA256)
+		if err == nil {
+			prints = append(prints, string(print))
+		}
+	}
+	return prints
 }
 
 // AssertionAlgs returns the names of the algorithms of assertions.

@@ -198,6 +198,12 @@ func TestAssertion_IsRememberedUntilItExpires(t *testing.T) {
 		wantErr(t, err, ErrClient)
 		h.clock.Advance(time.Minute)
 	}
+	// A wall that is set back opens it no more.
+	h.clock.Jump(-time.Hour)
+	_, err = h.AuthenticateByAssertion(h.ctx(), "", one)
+	wantErr(t, err, ErrClient)
+	h.clock.Jump(time.Hour)
+	h.clock.Advance(assertionReserve)
 	_, err = h.store.Sweep(h.ctx())
 	must(t, err)
 	must(t, h.store.View(h.ctx(), func(tx *storage.Tx) error {
@@ -207,6 +213,33 @@ func TestAssertion_IsRememberedUntilItExpires(t *testing.T) {
 		}
 		return err
 	}))
+}
+
+// A client may be removed, or lose the key, between the check of the signature and the note that the assertion was used.
+func TestAssertion_CountsOnlyWhileItsClientHasTheKey(t *testing.T) {
+	h := newHouse(t)
+	operator := audit.ByOperator(1)
+	s := newSigning(t, jose.ES256, "one")
+	other := newSigning(t, jose.ES256, "two")
+	c, _ := h.client(Client{Scopes: []string{"openid", "read:users"}, Keys: keysOf(t, s)})
+	found, err := h.Client(h.ctx(), c.ID)
+	must(t, err)
+	signed, err := jose.ParseSignedCompact(h.assertion(s, c.ID, nil), assertionAlgs)
+	must(t, err)
+	use := func(jti string) (Client, error) {
+		return h.useAssertion(h.ctx(), found, signed, jti, h.store.Now().Add(time.Hour))
+	}
+	_, err = h.ChangeClient(h.ctx(), operator, c.ID, ClientChange{Keys: ptr(keysOf(t, other, s))})
+	must(t, err)
+	_, err = use("a key beside it")
+	must(t, err)
+	_, err = h.ChangeClient(h.ctx(), operator, c.ID, ClientChange{Keys: ptr(keysOf(t, other))})
+	must(t, err)
+	_, err = use("another key")
+	wantErr(t, err, ErrClient)
+	must(t, h.RemoveClient(h.ctx(), operator, c.ID))
+	_, err = use("no client")
+	wantErr(t, err, ErrClient)
 }
 
 func TestParseClientKeys_TakesPublicKeysAlone(t *testing.T) {

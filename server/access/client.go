@@ -39,10 +39,15 @@ type Client struct {
 type registered struct {
 	Client
 	SecretHash   string    `json:"secret_hash"`             // keyed, over id and secret
-	Former       string    `json:"former,omitempty"`        // the hash before, while that secret still counts
-	FormerUntil  time.Time `json:"former_until,omitzero"`   // by the house's time
+	Formers      []former  `json:"formers,omitempty"`       // secrets before, the oldest first; at most maxFormers
 	TokenVersion int       `json:"token_version,omitempty"` // of its management tokens: earlier ones are ended
 	LastUsed     time.Time `json:"last_used,omitzero"`      // when it was given a management token, to the hour
+}
+
+// former is a secret before, which still counts.
+type former struct {
+	Hash  string    `json:"hash"`
+	Until time.Time `json:"until"` // by the house's time
 }
 
 var (

@@ -3,6 +3,7 @@ package access
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -20,6 +21,13 @@ const MaxOverlap = 7 * 24 * time.Hour
 // ErrOverlap reports an overlap that is out of bounds.
 var ErrOverlap = storage.NewError(storage.Invalid, "overlap is from 0 to 604800 seconds")
 
+// maxFormers is how many secrets before may count beside the client's.
+const maxFormers = 3
+
+// ErrSecrets reports that as many secrets of a client count as may.
+var ErrSecrets = storage.NewError(storage.Conflict,
+	"three secrets before still count beside the client's: wait until one ends, or end them all by a rotation without an overlap")
+
 // ClientChange changes a client. A nil field keeps what the client has.
 type ClientChange struct {
 	Name         *string
@@ -29,7 +37,8 @@ type ClientChange struct {
 	WebOrigins   *[]string
 	IDTokenAlg   *string
 	Presence     *device.Presence
-	ActsAs       *storage.UID // zero: it acts for nobody
+	ActsAs       *storage.UID     // zero: it acts for nobody
+	Keys         *json.RawMessage // a JWK Set or one JWK: its secret ends, if it has one
 }
 
 func (change ClientChange) apply(c *Client) {
@@ -51,6 +60,9 @@ func (change ClientChange) apply(c *Client) {
 	}
 	if change.ActsAs != nil {
 		c.ActsAs = *change.ActsAs
+	}
+	if change.Keys != nil {
+		c.Keys = *change.Keys
 	}
 }
 
@@ -75,7 +87,8 @@ func (s *Service) LastUses(ctx context.Context) (at map[string]time.Time, err er
 	return at, err
 }
 
-// ChangeClient changes a client and returns it. What it can do no more, its tokens cannot either, from the next call on.
+// ChangeClient changes a client and returns it. What it can do no more, its tokens cannot either, from the next call on; and the tokens
+// that were issued before end when one of its keys is taken away, or its secret.
 //
 // Errors: ErrNoClient; ErrNewClient, which says what is wrong; ErrBeyondCaller, when the caller could not give what the client has
 // before or after; ErrToken, when the caller's token was ended meanwhile; user.ErrUnknown for ActsAs.
@@ -116,8 +129,16 @@ func (change ClientChange) of(tx *storage.Tx, actor audit.Actor, id string) (c *
 	if change.Grants != nil && len(c.Grants) == 0 {
 		return nil, nil, ErrNewClient.With("a client keeps at least one grant")
 	}
+	if change.Keys != nil && len(c.Keys) == 0 {
+		return nil, nil, ErrNewClient.With("a client keeps at least one key")
+	}
 	if err := c.complete(); err != nil {
 		return nil, nil, err
+	}
+	if lacksKeyOf(c.Keys, before.Keys) || len(c.Keys) > 0 && c.SecretHash != "" {
+		c.SecretHash = ""
+		c.Formers = nil
+		c.TokenVersion++
 	}
 	if err := mayGive(tx, actor, c.Client); err != nil {
 		return nil, nil, err
@@ -153,10 +174,11 @@ func (c Client) differsIn(other Client) (members []string) {
 	return members
 }
 
-// RotateSecret gives a client another secret and returns it: nobody can read it again. The secret before counts for overlap longer.
-// Without an overlap it ends at once, and so does every management token that was issued before.
+// RotateSecret gives a client another secret and returns it: nobody can read it again. The secret before counts for overlap longer, and
+// those before that one as long as they were to: the answer may be lost, and the call made again, while the first is what is deployed.
+// Without an overlap they all end at once, and so does every management token that was issued before.
 //
-// Errors: ErrNoClient; ErrOverlap; ErrBeyondCaller; ErrToken, when the caller's token was ended meanwhile.
+// Errors: ErrNoClient; ErrOverlap; ErrSecrets; ErrBeyondCaller; ErrToken, when the caller's token was ended meanwhile.
 func (s *Service) RotateSecret(ctx context.Context, actor audit.Actor, id string, overlap time.Duration) (secret string, err error) {
 	if overlap < 0 || overlap > MaxOverlap {
 		return "", ErrOverlap
@@ -170,12 +192,8 @@ func (s *Service) RotateSecret(ctx context.Context, actor audit.Actor, id string
 		if c.SecretHash == "" {
 			return ErrNewClient.With("the client authenticates by its keys, and has no secret")
 		}
-		c.Former = c.SecretHash
-		c.FormerUntil = tx.Now().Add(overlap)
-		if overlap == 0 {
-			c.Former = ""
-			c.FormerUntil = time.Time{}
-			c.TokenVersion++
+		if err := c.keepSecret(tx.Now(), overlap); err != nil {
+			return err
 		}
 		c.SecretHash = s.ring.Hash(secretPurpose, []byte(c.ID), []byte(secret))
 		return putClient(tx, actor, c, audit.ChangeClientSecret)
@@ -184,6 +202,23 @@ func (s *Service) RotateSecret(ctx context.Context, actor audit.Actor, id string
 		return "", err
 	}
 	return secret, nil
+}
+
+// keepSecret has the client's secret count for overlap longer; without an overlap all that was ends.
+//
+// Errors: ErrSecrets.
+func (c *registered) keepSecret(now time.Time, overlap time.Duration) error {
+	if overlap == 0 {
+		c.Formers = nil
+		c.TokenVersion++
+		return nil
+	}
+	c.Formers = slices.DeleteFunc(c.Formers, func(f former) bool { return !now.Before(f.Until) })
+	if len(c.Formers) == maxFormers {
+		return ErrSecrets
+	}
+	c.Formers = append(c.Formers, former{c.SecretHash, now.Add(overlap)})
+	return nil
 }
 
 // ruledBy reads a client that the actor may change: he could give all that it has.
@@ -248,13 +283,21 @@ func putClient(tx *storage.Tx, actor audit.Actor, c *registered, what audit.Word
 		audit.RecordCall(tx, actor, storage.House))
 }
 
-// matches reports whether a secret is the client's, or the one before while that counts. It compares both in any case.
-func (s *Service) matches(c *registered, id, secret string) bool {
-	former := s.decoy.SecretHash
-	if c.Former != "" && s.store.Now().Before(c.FormerUntil) {
-		former = c.Former
+// matches reports whether a secret is the client's, or one before that still counts. It compares as many hashes for every client.
+func (s *Service) matches(c *registered, id, secret string) (matches bool) {
+	hashes := []string{c.SecretHash}
+	for _, before := range c.Formers {
+		if s.store.Now().Before(before.Until) {
+			hashes = append(hashes, before.Hash)
+		}
 	}
-	current := s.ring.Matches(c.SecretHash, secretPurpose, []byte(id), []byte(secret))
-	before := s.ring.Matches(former, secretPurpose, []byte(id), []byte(secret))
-	return current || before
+	for i := range 1 + maxFormers {
+		hash := s.decoy.SecretHash
+		if i < len(hashes) {
+			hash = hashes[i]
+		}
+		matched := s.ring.Matches(hash, secretPurpose, []byte(id), []byte(secret))
+		matches = matches || matched && i < len(hashes)
+	}
+	return matches
 }

@@ -1,8 +1,11 @@
 package access
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"tutela/device"
 	"tutela/recovery/user"
@@ -228,6 +231,108 @@ func TestRotateSecret_LetsTheSecretBeforeCountForItsOverlap(t *testing.T) {
 		_, err := h.RotateSecret(h.ctx(), operator, c.ID, overlap)
 		wantErr(t, err, ErrOverlap)
 	}
+}
+
+// A call whose answer was lost is made again. What is deployed meanwhile is the first secret.
+func TestRotateSecret_RepeatedKeepsTheSecretThatIsDeployed(t *testing.T) {
+	h := newHouse(t)
+	operator := audit.ByOperator(1)
+	c, deployed := h.client(Client{Scopes: []string{"read:users"}})
+	secrets := []string{deployed}
+	for range maxFormers {
+		next, err := h.RotateSecret(h.ctx(), operator, c.ID, time.Hour)
+		must(t, err)
+		secrets = append(secrets, next)
+		h.clock.Advance(10 * time.Minute)
+	}
+	counts := func(want int) {
+		t.Helper()
+		for i, secret := range secrets {
+			_, err := h.Authenticate(h.ctx(), c.ID, secret)
+			if got := err == nil; got != (i >= want) {
+				t.Errorf("secret %d: %v", i, err)
+			}
+		}
+	}
+	counts(0)
+	_, err := h.RotateSecret(h.ctx(), operator, c.ID, time.Hour)
+	wantErr(t, err, ErrSecrets)
+	counts(0)
+	h.clock.Advance(30 * time.Minute)
+	counts(1)
+	next, err := h.RotateSecret(h.ctx(), operator, c.ID, time.Minute)
+	must(t, err)
+	secrets = append(secrets, next)
+	counts(1)
+	h.clock.Advance(time.Minute)
+	_, err = h.Authenticate(h.ctx(), c.ID, secrets[3])
+	wantErr(t, err, ErrClient)
+	last, err := h.RotateSecret(h.ctx(), operator, c.ID, 0)
+	must(t, err)
+	secrets = append(secrets, last)
+	counts(len(secrets) - 1)
+}
+
+// A key that is added ends nothing. One that is taken away ends the tokens that it may have opened.
+func TestChangeClient_ChangesItsKeys(t *testing.T) {
+	h := newHouse(t)
+	operator := audit.ByOperator(1)
+	one := newSigning(t, jose.ES256, "one")
+	two := newSigning(t, jose.EdDSA, "two")
+	c, _ := h.client(Client{Scopes: []string{"read:users"}, Keys: keysOf(t, one)})
+	tokenBy := func(s signing) string {
+		t.Helper()
+		authenticated, err := h.AuthenticateByAssertion(h.ctx(), "", h.assertion(s, c.ID, nil))
+		must(t, err)
+		token, _, err := h.ManagementToken(h.ctx(), authenticated, h.ManagementAudience(), nil)
+		must(t, err)
+		return token
+	}
+	change := func(keys json.RawMessage) error {
+		_, err := h.ChangeClient(h.ctx(), operator, c.ID, ClientChange{Keys: &keys})
+		return err
+	}
+	token := tokenBy(one)
+	must(t, change(keysOf(t, one, two)))
+	_, err := h.VerifyManagement(h.ctx(), token)
+	must(t, err)
+	must(t, change(keysOf(t, two)))
+	_, err = h.VerifyManagement(h.ctx(), token)
+	wantErr(t, err, ErrToken)
+	_, err = h.AuthenticateByAssertion(h.ctx(), "", h.assertion(one, c.ID, nil))
+	wantErr(t, err, ErrClient)
+	_, err = h.VerifyManagement(h.ctx(), tokenBy(two))
+	must(t, err)
+	wantErr(t, change(nil), ErrNewClient)
+	wantErr(t, change(json.RawMessage(`{"keys":[]}`)), ErrNewClient)
+	events := h.events(audit.TenantUpdate)
+	if got := events[len(events)-1].Facts[audit.FactMembers]; got != "jwks" {
+		t.Errorf("members %q", got)
+	}
+}
+
+// A client that comes to sign has no secret from then on.
+func TestChangeClient_ToKeysEndsItsSecret(t *testing.T) {
+	h := newHouse(t)
+	operator := audit.ByOperator(1)
+	s := newSigning(t, jose.ES256, "")
+	c, first := h.client(Client{Scopes: []string{"read:users"}})
+	second, err := h.RotateSecret(h.ctx(), operator, c.ID, time.Hour)
+	must(t, err)
+	authenticated, err := h.Authenticate(h.ctx(), c.ID, second)
+	must(t, err)
+	token, _, err := h.ManagementToken(h.ctx(), authenticated, h.ManagementAudience(), nil)
+	must(t, err)
+	_, err = h.ChangeClient(h.ctx(), operator, c.ID, ClientChange{Keys: ptr(keysOf(t, s))})
+	must(t, err)
+	for _, secret := range []string{first, second, ""} {
+		_, err := h.Authenticate(h.ctx(), c.ID, secret)
+		wantErr(t, err, ErrClient)
+	}
+	_, err = h.VerifyManagement(h.ctx(), token)
+	wantErr(t, err, ErrToken)
+	_, err = h.AuthenticateByAssertion(h.ctx(), "", h.assertion(s, c.ID, nil))
+	must(t, err)
 }
 
 func TestChangePolicies_AreAllOrNoneAndWeakenNothingForAClient(t *testing.T) {

@@ -2,14 +2,10 @@ package appapi
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-
-	"tutela/server"
-	"tutela/storage"
 )
 
 func (a *api) mountApprovals() {
@@ -63,7 +59,7 @@ type messages struct {
 
 func (a *api) approvals(ctx context.Context, c *caller, in *approvalsInput) (*messages, error) {
 	out := &messages{Body: []pulled{}}
-	err := a.held(ctx, "approvals:"+c.proof.ID, in.duration(), func(ctx context.Context, wait time.Duration) error {
+	err := a.server.Waits().Hold(ctx, "approvals:"+c.proof.ID, in.duration(), func(ctx context.Context, wait time.Duration) error {
 		list, err := a.Logins.Approvals(ctx, c.proof, in.Seen, wait)
 		for _, m := range list {
 			out.Body = append(out.Body, pulledOf(m))
@@ -71,24 +67,4 @@ func (a *api) approvals(ctx context.Context, c *caller, in *approvalsInput) (*me
 		return err
 	})
 	return out, err
-}
-
-// held runs ask as the only long poll for key: a newer one or the server's shutdown makes it answer at once, and so does
-// a server on which too many wait. ask may wait as long as it is told to.
-//
-// Errors: those of ask; storage.ErrHeld.
-func (a *api) held(ctx context.Context, key string, wait time.Duration, ask func(context.Context, time.Duration) error) error {
-	if wait <= 0 {
-		return ask(ctx, 0)
-	}
-	waiting, leave, ok := a.server.Waits().Enter(ctx, key, 1)
-	if !ok {
-		return ask(ctx, 0)
-	}
-	defer leave()
-	err := ask(waiting, wait)
-	if err != nil && !errors.Is(err, storage.ErrHeld) && server.Cut(waiting) {
-		return ask(ctx, 0) // cut before it had looked
-	}
-	return err
 }

@@ -55,7 +55,7 @@ type noticesOutput struct {
 
 func (a *api) notices(ctx context.Context, c *caller, in *noticesInput) (*noticesOutput, error) {
 	out := &noticesOutput{Body: []pulledNotice{}}
-	err := a.held(ctx, "notices:"+c.proof.ID, in.duration(), func(ctx context.Context, wait time.Duration) error {
+	err := a.server.Waits().Hold(ctx, "notices:"+c.proof.ID, in.duration(), func(ctx context.Context, wait time.Duration) error {
 		list, err := a.Devices.Notices(ctx, c.proof, in.Since, wait)
 		for _, m := range list {
 			out.Body = append(out.Body, pulledNotice{

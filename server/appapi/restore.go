@@ -256,7 +256,7 @@ func (a *api) waitingRestores(ctx context.Context, c *caller, in *struct {
 },
 ) (*waitingOutput, error) {
 	out := &waitingOutput{Body: []waitingRestore{}}
-	err := a.held(ctx, "restores:"+c.proof.ID, in.duration(), func(ctx context.Context, wait time.Duration) error {
+	err := a.server.Waits().Hold(ctx, "restores:"+c.proof.ID, in.duration(), func(ctx context.Context, wait time.Duration) error {
 		list, err := a.Restores.Await(ctx, c.proof, wait)
 		for _, r := range list {
 			item := waitingRestore{

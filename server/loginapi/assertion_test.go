@@ -59,6 +59,14 @@ func TestAssertion_IsTakenByEveryCallOfAClient(t *testing.T) {
 	challenged := h.form("/mfa/challenge", asserted(sign(), "mfa_token", started.text("mfa_token"))...)
 	want(t, challenged, 200, "")
 	p.approve(challenged)
+	newcomer := h.form("/mfa/start", asserted(sign(), "user_id", "newcomer", "ticket", h.ticket("newcomer"))...)
+	want(t, newcomer, 200, "")
+	associate := func(assertion string) answer {
+		return h.send("POST", "/mfa/associate", values(asserted(assertion, "authenticator_types", "otp")...).Encode(),
+			"Content-Type", formType, "Authorization", "Bearer "+newcomer.text("mfa_token"))
+	}
+	want(t, associate(sign()), 200, "")
+	want(t, associate("x"), 401, "invalid_client")
 	want(t, h.form("/oauth/token", asserted(sign(), "grant_type", access.GrantOOB, "mfa_token", started.text("mfa_token"), "oob_code", challenged.text("oob_code"))...), 200, "")
 }
 

@@ -93,6 +93,17 @@ func (a *API) holderOf(c *fiber.Ctx, scope string) (holder, error) {
 	return h, nil
 }
 
+// readHeld reads the parameters of a call that is made with a token; see holderOf.
+func (a *API) readHeld(c *fiber.Ctx, scope string) (h holder, p params, err error) {
+	if h, err = a.holderOf(c, scope); err != nil {
+		return h, nil, err
+	}
+	if p, err = parse(c); err != nil {
+		return h, nil, err
+	}
+	return h, p, a.checkHolder(c, p, h.pass)
+}
+
 // overBearer words the end of what a bearer token is for as the end of the token.
 func overBearer(err error) error {
 	for _, over := range []error{login.ErrMFATokenExpired, login.ErrEnrolment, login.ErrGrant} {
@@ -212,15 +223,8 @@ type associated struct {
 }
 
 func (a *API) associate(c *fiber.Ctx) error {
-	h, err := a.holderOf(c, access.ScopeEnroll)
+	h, p, err := a.readHeld(c, access.ScopeEnroll)
 	if err != nil {
-		return err
-	}
-	p, err := parse(c)
-	if err != nil {
-		return err
-	}
-	if err := a.checkHolder(c, p, h.pass); err != nil {
 		return err
 	}
 	asked := login.Association{Pass: h.pass, Actor: actorOf(c, access.Client{ID: h.pass.Client})}
@@ -287,7 +291,14 @@ func (a *API) checkHolder(c *fiber.Ctx, p params, pass login.Pass) error {
 	if named != "" && named != pass.Client {
 		return a.charged(ctx, badRequest("client_id is not the client of the token"))
 	}
-	if secret != "" {
+	assertion, err := p.assertion()
+	switch {
+	case err != nil:
+	case assertion != "" && secret != "":
+		err = errTwoWays
+	case assertion != "":
+		_, err = a.byAssertion(ctx, pass.Client, assertion)
+	case secret != "":
 		_, err = a.client(ctx, pass.Client, secret, false)
 	}
 	return a.charged(ctx, err)
@@ -319,7 +330,7 @@ func (a *API) challenge(c *fiber.Ctx) error {
 	}
 	pass, _, err := a.pass(ctx, token)
 	if err != nil {
-		return a.chargedDomain(ctx, err)
+		return a.charged(ctx, err)
 	}
 	if client.ID != "" && client.ID != pass.Client {
 		return login.ErrMFAToken
@@ -379,24 +390,4 @@ func readChallenge(p params, pass login.Pass) (login.Challenge, error) {
 		return asked, login.ErrNoChallenge
 	}
 	return asked, nil
-}
-
-// redeemOOB is the grant mfa-oob. binding_code is of factors that we do not have, and is not looked at.
-func (a *API) redeemOOB(c *fiber.Ctx, p params, client access.Client) error {
-	if err := client.MayUse(access.GrantOOB); err != nil {
-		return err
-	}
-	g, err := a.readMFAGrant(c, p, client, "oob_code")
-	if err != nil {
-		return err
-	}
-	o, err := a.logins.RedeemOOB(c.UserContext(), g.grant, g.code)
-	if err != nil {
-		return err
-	}
-	response, err := a.makeTokens(c, client, o, g.request)
-	if err != nil {
-		return err
-	}
-	return c.JSON(response)
 }

@@ -125,7 +125,7 @@ var operations = []operation{
 		summary:    "Enrol an authenticator",
 		about:      "By the mfa_token of a new user, or by an enrolment token. The same token gets the same answer again.",
 		byHolder:   true,
-		parameters: []string{"*authenticator_types", "oob_channels", "replaces", "client_id", "client_secret"},
+		parameters: []string{"*authenticator_types", "oob_channels", "replaces", "client_id", "client_secret", "client_assertion", "client_assertion_type"},
 		answer:     reflect.TypeFor[associated](),
 		refuses: []error{
 			login.ErrEnrolled, login.ErrTicketRequired, login.ErrBlocked, login.ErrFlow, device.ErrNoEnrollment, device.ErrFactor,

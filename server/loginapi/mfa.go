@@ -1,6 +1,8 @@
 package loginapi
 
 import (
+	"context"
+
 	"github.com/gofiber/fiber/v2"
 
 	"tutela/device"
@@ -152,16 +154,21 @@ func (a *API) readMFAGrant(c *fiber.Ctx, p params, client access.Client, codePar
 	return g, a.access.CheckAudience(c.UserContext(), client, g.request.audience)
 }
 
-// redeemCode is the grant mfa-recovery-code.
-func (a *API) redeemCode(c *fiber.Ctx, p params, client access.Client) error {
-	if err := client.MayUse(access.GrantRecoveryCode); err != nil {
+// redeemed is what a grant comes to; only a recovery code has a next one.
+type redeemed = login.CodeOutcome
+
+// grantMFA serves an MFA grant, whose code is named by its parameter, if it has one.
+func (a *API) grantMFA(
+	c *fiber.Ctx, p params, client access.Client, grant, codeParameter string, redeem func(ctx context.Context, g mfaGrant) (redeemed, error),
+) error {
+	if err := client.MayUse(grant); err != nil {
 		return err
 	}
-	g, err := a.readMFAGrant(c, p, client, "recovery_code")
+	g, err := a.readMFAGrant(c, p, client, codeParameter)
 	if err != nil {
 		return err
 	}
-	o, err := a.logins.RedeemCode(c.UserContext(), g.grant, g.code)
+	o, err := redeem(c.UserContext(), g)
 	if err != nil {
 		return err
 	}
@@ -173,22 +180,37 @@ func (a *API) redeemCode(c *fiber.Ctx, p params, client access.Client) error {
 	return c.JSON(response)
 }
 
+// redeemCode is the grant mfa-recovery-code.
+func (a *API) redeemCode(c *fiber.Ctx, p params, client access.Client) error {
+	return a.grantMFA(c, p, client, access.GrantRecoveryCode, "recovery_code", func(ctx context.Context, g mfaGrant) (redeemed, error) {
+		return a.logins.RedeemCode(ctx, g.grant, g.code)
+	})
+}
+
 // redeemOTP is the grant mfa-otp.
 func (a *API) redeemOTP(c *fiber.Ctx, p params, client access.Client) error {
-	if err := client.MayUse(access.GrantOTP); err != nil {
-		return err
-	}
-	g, err := a.readMFAGrant(c, p, client, "otp")
-	if err != nil {
-		return err
-	}
-	o, err := a.logins.RedeemOTP(c.UserContext(), g.grant, g.code)
-	if err != nil {
-		return err
-	}
-	response, err := a.makeTokens(c, client, o, g.request)
-	if err != nil {
-		return err
-	}
-	return c.JSON(response)
+	return a.grantMFA(c, p, client, access.GrantOTP, "otp", func(ctx context.Context, g mfaGrant) (redeemed, error) {
+		o, err := a.logins.RedeemOTP(ctx, g.grant, g.code)
+		return redeemed{Outcome: o}, err
+	})
+}
+
+// redeemOOB is the grant mfa-oob. binding_code is of factors that we do not have, and is not looked at.
+func (a *API) redeemOOB(c *fiber.Ctx, p params, client access.Client) error {
+	return a.grantMFA(c, p, client, access.GrantOOB, "oob_code", func(ctx context.Context, g mfaGrant) (redeemed, error) {
+		o, err := a.logins.RedeemOOB(ctx, g.grant, g.code)
+		return redeemed{Outcome: o}, err
+	})
+}
+
+// redeemPasskey is the grant mfa-webauthn.
+func (a *API) redeemPasskey(c *fiber.Ctx, p params, client access.Client) error {
+	return a.grantMFA(c, p, client, access.GrantPasskey, "", func(ctx context.Context, g mfaGrant) (redeemed, error) {
+		response, err := p.credential()
+		if err != nil {
+			return redeemed{}, err
+		}
+		o, err := a.logins.RedeemPasskey(ctx, g.grant, response)
+		return redeemed{Outcome: o}, err
+	})
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"tutela/device/login"
 	"tutela/server"
 	"tutela/server/access"
 )
@@ -33,7 +34,10 @@ const (
 // known yet, and thousands take milliseconds to read.
 const maxParameters = 100
 
-var errParameters = badRequest("there are too many parameters")
+var (
+	errParameters = badRequest("there are too many parameters")
+	errTwoWays    = badRequest("the client authenticates in two ways at once")
+)
 
 // params are the parameters of a call: strings of a form, or members of a JSON object.
 type params map[string]json.RawMessage
@@ -79,13 +83,13 @@ func (a *API) read(c *fiber.Ctx) (params, access.Client, error) {
 	switch {
 	case err != nil:
 	case assertion != "" && (basic || secret != ""):
-		err = badRequest("the client authenticates in two ways at once")
+		err = errTwoWays
 	case assertion != "":
 		client, err = a.byAssertion(ctx, named, assertion)
 	case !basic:
 		client, err = a.client(ctx, named, secret, false)
 	case secret != "":
-		err = badRequest("the client authenticates in two ways at once")
+		err = errTwoWays
 	case named != "" && named != client.ID:
 		err = badRequest("client_id is not the client that authenticates")
 	}
@@ -103,24 +107,13 @@ func (a *API) readAnyhow(c *fiber.Ctx) (params, access.Client, error) {
 	if err != nil {
 		return nil, access.Client{}, a.charged(ctx, err)
 	}
-	if _, asserts := p["client_assertion"]; asserts {
-		return a.read(c)
-	}
 	return p, access.Client{}, nil
-}
-
-// chargedDomain is charged for an error of the domain that shows the caller to have no valid authorization.
-func (a *API) chargedDomain(ctx context.Context, err error) error {
-	if limited := a.limit.Charge(server.CallOf(ctx)); limited != nil {
-		return limited
-	}
-	return err
 }
 
 // charged counts a call that came to nothing against its address, unless that is our fault, and returns what the caller is
 // told.
 func (a *API) charged(ctx context.Context, err error) error {
-	if refused := (*server.Problem)(nil); errors.As(err, &refused) {
+	if refused := (*server.Problem)(nil); errors.As(err, &refused) || errors.Is(err, login.ErrMFAToken) {
 		if limited := a.limit.Charge(server.CallOf(ctx)); limited != nil {
 			return limited
 		}

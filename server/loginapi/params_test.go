@@ -231,3 +231,24 @@ func TestClient_CallsThatComeToNothingCountAgainstTheAddress(t *testing.T) {
 	// Who authenticates is never refused for others from the same address.
 	want(t, h.send("POST", "/mfa/start", values(c.credentials("user_id", "maria")...).Encode(), proxied...), 200, "")
 }
+
+// What a caller shows in vain counts against its address. What fails because of us does not.
+func TestChallenge_CountsWhatTheCallerShowsAndNotOurFaults(t *testing.T) {
+	h := newHouse(t, func(c *server.Config) { c.Limits.CallsPerAddress = 2 })
+	c := h.client("openid")
+	token := h.form("/mfa/start", c.credentials("user_id", "maria", "ticket", h.ticket("maria"))...).text("mfa_token")
+	h.must(h.store.Close())
+	challenge := func(token string) answer {
+		return h.send("POST", "/mfa/challenge", values("mfa_token", token).Encode(), "Content-Type", formType, "X-Forwarded-For", "192.0.2.1")
+	}
+	for range 4 {
+		if a := challenge(token); a.status < 500 {
+			t.Fatalf("%d %s", a.status, a.raw)
+		}
+	}
+	for i := range 4 {
+		if a := challenge("x"); (a.status == 429) != (i >= 2) {
+			t.Fatalf("%d: %d %s", i, a.status, a.raw)
+		}
+	}
+}

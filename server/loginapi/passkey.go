@@ -21,15 +21,8 @@ type verified struct {
 
 // verifyPasskey confirms an association by a passkey.
 func (a *API) verifyPasskey(c *fiber.Ctx) error {
-	h, err := a.holderOf(c, access.ScopeEnroll)
+	h, p, err := a.readHeld(c, access.ScopeEnroll)
 	if err != nil {
-		return err
-	}
-	p, err := parse(c)
-	if err != nil {
-		return err
-	}
-	if err := a.checkHolder(c, p, h.pass); err != nil {
 		return err
 	}
 	confirmation := login.PasskeyConfirmation{Pass: h.pass, Actor: actorOf(c, access.Client{ID: h.pass.Client})}
@@ -49,30 +42,6 @@ func (a *API) verifyPasskey(c *fiber.Ctx) error {
 		answer.Codes = []string{string(made.Code)}
 	}
 	return c.JSON(answer)
-}
-
-// redeemPasskey is the grant mfa-webauthn.
-func (a *API) redeemPasskey(c *fiber.Ctx, p params, client access.Client) error {
-	if err := client.MayUse(access.GrantPasskey); err != nil {
-		return err
-	}
-	g, err := a.readMFAGrant(c, p, client, "")
-	if err != nil {
-		return err
-	}
-	response, err := p.credential()
-	if err != nil {
-		return err
-	}
-	o, err := a.logins.RedeemPasskey(c.UserContext(), g.grant, response)
-	if err != nil {
-		return err
-	}
-	tokens, err := a.makeTokens(c, client, o, g.request)
-	if err != nil {
-		return err
-	}
-	return c.JSON(tokens)
 }
 
 // credential returns what a browser has made of a passkey: an object, or in a form its text.

@@ -7,9 +7,7 @@ import (
 	"time"
 
 	"tutela/device/login"
-	"tutela/server"
 	"tutela/server/access"
-	"tutela/storage"
 	"tutela/storage/audit"
 )
 
@@ -103,25 +101,5 @@ func (a *api) readCallerCheck(ctx context.Context, actor audit.Actor, in *struct
 		out.Body.Status, err = a.Admins.CallerCheckOf(ctx, actor.By(), in.ID, in.Check, wait)
 		return err
 	}
-	return out, a.held(ctx, "caller:"+in.Check, time.Duration(in.Wait)*time.Second, ask)
-}
-
-// held runs ask as the only long poll for key: a newer one or the server's shutdown makes it answer at once, and so does a
-// server on which too many wait.
-//
-// Errors: those of ask; storage.ErrHeld.
-func (a *api) held(ctx context.Context, key string, wait time.Duration, ask func(context.Context, time.Duration) error) error {
-	if wait <= 0 {
-		return ask(ctx, 0)
-	}
-	waiting, leave, ok := a.server.Waits().Enter(ctx, key, 1)
-	if !ok {
-		return ask(ctx, 0)
-	}
-	defer leave()
-	err := ask(waiting, wait)
-	if err != nil && !errors.Is(err, storage.ErrHeld) && server.Cut(waiting) {
-		return ask(ctx, 0) // cut before it had looked
-	}
-	return err
+	return out, a.server.Waits().Hold(ctx, "caller:"+in.Check, time.Duration(in.Wait)*time.Second, ask)
 }

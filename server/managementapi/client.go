@@ -2,6 +2,7 @@ package managementapi
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -25,6 +26,7 @@ type apiClient struct {
 	IDTokenAlg   string          `json:"id_token_alg" enum:"ES256,RS256"`
 	Presence     device.Presence `json:"presence,omitempty" enum:"number,tap" doc:"Left out: the policy decides."`
 	ActsAs       string          `json:"acts_as,omitempty" doc:"Id of the user for whom it makes management calls."`
+	Keys         json.RawMessage `json:"jwks,omitempty" doc:"A JWK Set: it authenticates by a JWT that one of them has signed, and has no secret."`
 	Created      instant         `json:"created_at"`
 	LastUsed     *instant        `json:"last_used,omitempty" doc:"When it was last given a management token, to the hour."`
 	Secret       string          `json:"client_secret,omitempty" doc:"Shown once: when the client is made, or its secret rotated."`
@@ -49,6 +51,7 @@ type clientFields struct {
 	IDTokenAlg   *string          `json:"id_token_alg,omitempty" nullable:"true"`
 	Presence     *device.Presence `json:"presence,omitempty" nullable:"true" doc:"tap is set by the operator."`
 	ActsAs       *string          `json:"acts_as,omitempty" nullable:"true" doc:"Set by the operator."`
+	Keys         *map[string]any  `json:"jwks,omitempty" nullable:"true" doc:"Its public keys, a JWK Set or one JWK. They end its secret, and a key that is taken away ends its tokens."`
 }
 
 type newClient struct{ Body clientFields }
@@ -171,6 +174,7 @@ func (a *api) showClients(ctx context.Context, clients []access.Client) ([]apiCl
 			IDTokenAlg:   c.IDTokenAlg,
 			Presence:     c.Presence,
 			ActsAs:       users[c.ActsAs].ID,
+			Keys:         c.Keys,
 			Created:      instant{c.Created},
 		}
 		if at := used[c.ID]; !at.IsZero() {
@@ -211,6 +215,13 @@ func (a *api) changeOf(ctx context.Context, in clientFields) (access.ClientChang
 		WebOrigins:   in.WebOrigins,
 		IDTokenAlg:   in.IDTokenAlg,
 		Presence:     in.Presence,
+	}
+	if in.Keys != nil {
+		keys, err := json.Marshal(*in.Keys)
+		if err != nil {
+			return change, err
+		}
+		change.Keys = (*json.RawMessage)(&keys)
 	}
 	if in.ActsAs == nil {
 		return change, nil

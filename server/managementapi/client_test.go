@@ -1,10 +1,16 @@
 package managementapi_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"tutela/server/access"
 	"tutela/storage/audit"
@@ -45,6 +51,42 @@ func TestClients_AreMadeShownChangedRotatedAndRemoved(t *testing.T) {
 	h.call("DELETE", path, "").is(http.StatusNoContent)
 	h.call("GET", path, "").refused(http.StatusNotFound, "inexistent_client")
 	h.call("DELETE", path, "").refused(http.StatusNotFound, "inexistent_client")
+}
+
+// The keys of a client that signs are changed by API; a client that has a secret comes to sign, and its secret ends.
+func TestClients_ChangeTheirKeys(t *testing.T) {
+	h := newHouse(t)
+	jwk := func() string {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		must(t, err)
+		text, err := json.Marshal(jose.JSONWebKey{Key: key.Public(), KeyID: "one"})
+		must(t, err)
+		return string(text)
+	}
+	made := h.call("POST", "/clients", `{"name":"idp","scopes":["read:users"],"jwks":{"keys":[`+jwk()+`]}}`).is(http.StatusCreated).object()
+	if made["client_secret"] != nil || made["jwks"] == nil {
+		t.Errorf("made %v", made)
+	}
+	path := "/clients/" + made["client_id"].(string)
+	changed := h.call("PATCH", path, `{"jwks":`+jwk()+`}`).is(http.StatusOK).object()
+	if keys, _ := changed["jwks"].(map[string]any)["keys"].([]any); len(keys) != 1 {
+		t.Errorf("changed %v", changed)
+	}
+	h.call("PATCH", path, `{"jwks":{"keys":[]}}`).refused(http.StatusBadRequest, "invalid_body")
+	h.call("PATCH", path, `{"jwks":7}`).refused(http.StatusBadRequest, "invalid_body")
+	h.call("POST", path+"/rotate-secret", "").refused(http.StatusBadRequest, "invalid_body")
+	h.call("PATCH", path, `{"grants":[]}`).refused(http.StatusBadRequest, "invalid_body")
+
+	secret := h.call("POST", "/clients", `{"name":"jobs","scopes":["read:users"]}`).is(http.StatusCreated).object()
+	id := secret["client_id"].(string)
+	for range 3 {
+		h.call("POST", "/clients/"+id+"/rotate-secret", `{"overlap":60}`).is(http.StatusOK)
+	}
+	h.call("POST", "/clients/"+id+"/rotate-secret", `{"overlap":60}`).refused(http.StatusConflict, "too_many_secrets")
+	h.call("PATCH", "/clients/"+id, `{"jwks":`+jwk()+`}`).is(http.StatusOK)
+	if _, err := h.access.Authenticate(t.Context(), id, secret["client_secret"].(string)); err == nil {
+		t.Error("the secret still counts")
+	}
 }
 
 func TestClients_OfTheOperatorAreNotForAProgramToChange(t *testing.T) {

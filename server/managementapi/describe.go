@@ -98,7 +98,7 @@ var refusals = map[audit.Word][]error{
 	audit.CallGetClient:          {access.ErrNoClient},
 	audit.CallChangeClient:       {access.ErrNoClient, access.ErrBeyondCaller, user.ErrUnknown},
 	audit.CallDeleteClient:       {access.ErrNoClient, access.ErrBeyondCaller},
-	audit.CallRotateClientSecret: {access.ErrNoClient, access.ErrBeyondCaller},
+	audit.CallRotateClientSecret: {access.ErrNoClient, access.ErrBeyondCaller, access.ErrSecrets},
 
 	audit.CallListPolicies:   {},
 	audit.CallChangePolicies: {setting.ErrUnknown, access.ErrWeakens, passkey.ErrInUse},

@@ -143,6 +143,7 @@ func TestPatchUser_FollowsTheRuleOnAdmins(t *testing.T) {
 	}
 	h.setRole("boss", user.Owner)
 	h.call("PATCH", "/users/boss", `{"blocked":false}`, strong).is(http.StatusOK)
+	h.enroll("boss")
 	h.call("PATCH", "/users/owner", `{"blocked":true}`, strong).is(http.StatusOK)
 	h.call("PATCH", "/users/boss", `{"blocked":true}`, strong).refused(http.StatusForbidden, "admin_reset_refused")
 }

@@ -52,6 +52,7 @@ var table = []said{
 	{access.ErrNoClient, http.StatusNotFound, "inexistent_client", "The client does not exist."},
 	{access.ErrNewClient, http.StatusBadRequest, "invalid_body", ""},
 	{access.ErrOverlap, http.StatusBadRequest, "invalid_body", ""},
+	{access.ErrSecrets, http.StatusConflict, "too_many_secrets", ""},
 	{access.ErrBeyondCaller, http.StatusForbidden, "client_beyond_caller", ""},
 	{access.ErrWeakens, http.StatusForbidden, "policy_weakened", ""},
 	{passkey.ErrInUse, http.StatusConflict, "passkeys_in_use", ""},

@@ -3,8 +3,11 @@ package managementapi_test
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"tutela/backup/restore"
 	"tutela/device"
@@ -72,4 +75,46 @@ func TestSuspend_SaysNothingOfAVetoThatIsOver(t *testing.T) {
 	id, _ := h.vetoing("u1")
 	h.clock.Advance(24 * time.Hour)
 	h.call("POST", "/guardian/enrollments/"+id+"/suspend", "", h.tokenFor(allScopes...)).is(http.StatusNoContent)
+}
+
+// Whoever looks after a user sees what became of each restore, and nothing that would open one.
+func TestRestores_OfAUserSayWhatBecameOfEach(t *testing.T) {
+	h := newHouse(t)
+	h.call("GET", "/users/nobody/restores", "").refused(http.StatusNotFound, "inexistent_user")
+	h.call("POST", "/users", `{"user_id":"u2"}`).is(http.StatusCreated)
+	if none := h.call("GET", "/users/u2/restores", "").is(http.StatusOK); strings.TrimSpace(none.body) != "[]" {
+		t.Errorf("of one who has none: %s", none.body)
+	}
+	enrollment, vetoed := h.vetoing("u1")
+	list := h.call("GET", "/users/u1/restores", "").is(http.StatusOK).array()
+	if len(list) != 1 {
+		t.Fatalf("%v", list)
+	}
+	got := list[0]
+	backup, _ := got["backup_id"].(string)
+	want := map[string]any{
+		"id":         vetoed,
+		"step":       got["step"],
+		"reason":     "vetoed",
+		"device":     "Pixel 10",
+		"started_at": got["started_at"],
+		"expires_at": got["expires_at"],
+		"wait_until": got["wait_until"],
+		"backup_id":  backup,
+		"vetoed":     true,
+	}
+	if got["wait_until"] == nil {
+		delete(want, "wait_until")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	backups := h.call("GET", "/users/u1/backups", "").is(http.StatusOK).body
+	if backup == "" || !strings.Contains(backups, backup) || !strings.Contains(backups, enrollment) {
+		t.Errorf("backup %q is not one of %s", backup, backups)
+	}
+	h.clock.Advance(24 * time.Hour)
+	if later := h.call("GET", "/users/u1/restores", "", h.tokenFor("read:users")).is(http.StatusOK).array(); len(later) != 1 || later[0]["vetoed"] != nil {
+		t.Errorf("when the veto is over: %v", later)
+	}
 }
