@@ -19,6 +19,12 @@ import (
 
 // eventsCmd is "tutela events".
 type eventsCmd struct {
+	Show   eventsShowCmd   `cmd:"" default:"withargs" help:"Show what happened; show may be left out."`
+	Export eventsExportCmd `cmd:"" help:"Print all events as JSON, one a line."`
+}
+
+// eventsShowCmd is "tutela events show".
+type eventsShowCmd struct {
 	dataFlags
 	Follow bool     `short:"f" help:"Go on with what happens."`
 	User   string   `placeholder:"USER" help:"Only of this user, by the login system's id."`
@@ -27,8 +33,8 @@ type eventsCmd struct {
 	JSON   bool     `name:"json" help:"Print JSON, one event a line, for scripts."`
 }
 
-// Help is the long help of "tutela events".
-func (eventsCmd) Help() string {
+// Help is the long help of "tutela events show".
+func (eventsShowCmd) Help() string {
 	return `Oldest first. An event holds ids alone; names, addresses and reasons are joined to it while the user's rows hold them.
 
   tutela events --follow
@@ -57,10 +63,12 @@ func typesInLines() string {
 const (
 	followInterval = 500 * time.Millisecond
 	eventsAtOnce   = 500
+
+	beforeAllEvents = "0" // is less than every id
 )
 
 // Run shows the events.
-func (c *eventsCmd) Run(ctx context.Context) error {
+func (c *eventsShowCmd) Run(ctx context.Context) error {
 	if c.Last < 1 {
 		return notUnderstood("--last %d: it is a number of events, from 1", c.Last)
 	}
@@ -81,7 +89,7 @@ func (c *eventsCmd) Run(ctx context.Context) error {
 
 // show prints the events that match q, and returns the id of the last one. With q.After it goes on until no more
 // come.
-func (c *eventsCmd) show(ctx context.Context, s operator.Service, q operator.EventQuery) (last string, err error) {
+func (c *eventsShowCmd) show(ctx context.Context, s operator.Service, q operator.EventQuery) (last string, err error) {
 	last = q.After
 	for {
 		events, err := operator.ListEvents.Do(ctx, s, q)
@@ -102,8 +110,8 @@ func (c *eventsCmd) show(ctx context.Context, s operator.Service, q operator.Eve
 }
 
 // follow prints the events after last until it is interrupted. While no server runs, it waits for one.
-func (c *eventsCmd) follow(ctx context.Context, q operator.EventQuery, last string) error {
-	q.After = cmp.Or(last, "0")
+func (c *eventsShowCmd) follow(ctx context.Context, q operator.EventQuery, last string) error {
+	q.After = cmp.Or(last, beforeAllEvents)
 	q.Take = eventsAtOnce
 	for {
 		select {
@@ -122,7 +130,7 @@ func (c *eventsCmd) follow(ctx context.Context, q operator.EventQuery, last stri
 	}
 }
 
-func (c *eventsCmd) print(e operator.Event) error {
+func (c *eventsShowCmd) print(e operator.Event) error {
 	if c.JSON {
 		return printLine(eventForScripts(e))
 	}

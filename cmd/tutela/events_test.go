@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,4 +130,54 @@ func TestEvents_CountWhatFailedThroughKills(t *testing.T) {
 	if count != 81 || len(events) > 20 {
 		t.Errorf("%d events of %d calls, of 81", len(events), count)
 	}
+}
+
+// An export goes through all pages, and goes on where one ended that broke off.
+func TestEventsExport_PrintsAllAndGoesOnAfterTheLast(t *testing.T) {
+	c := newCommandLine(t)
+	c.run("ticket", "maria")
+	c.edit(func(s *storage.Store) {
+		must(t, s.UpdateEach(t.Context(), 2*eventsAtOnce+1, func(tx *storage.Tx, _ int) error {
+			return audit.Record(tx, audit.ByOperator(0), audit.Event{Type: audit.TenantUpdate}, audit.Detail{})
+		}))
+	})
+	c.run("ticket", "otto")
+	idsOf := func(printed string) (ids []string) {
+		for line := range strings.Lines(printed) {
+			ids = append(ids, decode(t, line)["id"].(string))
+		}
+		return ids
+	}
+	check := func() {
+		t.Helper()
+		all := idsOf(c.run("events", "export"))
+		if len(all) < 2*eventsAtOnce+3 || !slices.IsSorted(all) || len(slices.Compact(slices.Clone(all))) != len(all) {
+			t.Fatalf("%d events, in order: %v", len(all), slices.IsSorted(all))
+		}
+		for _, broken := range []int{0, eventsAtOnce, len(all) - 1} {
+			if rest := idsOf(c.run("events", "export", "--after", all[broken])); !slices.Equal(rest, all[broken+1:]) {
+				t.Errorf("after %d: %d events, want %d", broken, len(rest), len(all)-broken-1)
+			}
+		}
+		for _, only := range [][]string{{"--user", "otto"}, {"--type", "gd_start_enroll", "--after", all[1]}} {
+			for line := range strings.Lines(c.run(append([]string{"events", "export"}, only...)...)) {
+				if e := decode(t, line); e["user_id"] != "otto" || e["type"] != "gd_start_enroll" {
+					t.Errorf("%v: %s", only, line)
+				}
+			}
+		}
+		for _, none := range [][]string{{"--to", "2020-01-01"}, {"--from", "2100-01-01T00:00:00Z"}, {"--client", "nobody"}} {
+			if printed := c.run(append([]string{"events", "export"}, none...)...); printed != "" {
+				t.Errorf("%v: %s", none, printed)
+			}
+		}
+		if within := idsOf(c.run("events", "export", "--from", "2020-01-01", "--to", "2100-01-01")); !slices.Equal(within, all) {
+			t.Errorf("within: %d events", len(within))
+		}
+	}
+	check()
+	c.serve()
+	check()
+	c.try("events", "export", "--from", "noon").notUnderstood(`--from "noon" is no time: write 2026-03-01, or 2026-03-01T08:00:00Z`)
+	c.try("events", "export", "--type", "gd_nothing").refused(`there is no type of event "gd_nothing"`)
 }

@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"slices"
+	"time"
 
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -19,6 +20,9 @@ type EventQuery struct {
 	After  string       `json:"after,omitempty"`
 	UserID string       `json:"user_id,omitempty"` // of this user only
 	Types  []audit.Type `json:"types,omitempty"`   // of these types only
+	Client string       `json:"client,omitempty"`  // of this client only
+	Since  time.Time    `json:"since,omitzero"`    // not older
+	Before time.Time    `json:"before,omitzero"`   // older
 	Take   int          `json:"take"`              // at most this many
 }
 
@@ -36,7 +40,16 @@ func (l *Local) listEvents(ctx context.Context, q EventQuery) ([]Event, error) {
 			return nil, ErrEventType.With("there is no type of event %q: tutela events --help lists them", t)
 		}
 	}
-	wanted := audit.Query{After: q.After, Types: q.Types, Take: q.Take}
+	wanted := audit.Query{
+		After:  q.After,
+		Types:  q.Types,
+		Client: q.Client,
+		Since:  q.Since,
+		Take:   q.Take,
+	}
+	if !q.Before.IsZero() {
+		wanted.Until = q.Before.Add(-1)
+	}
 	if q.UserID != "" {
 		u, err := l.Admins.ReadUser(ctx, q.UserID)
 		if err != nil {
