@@ -23,7 +23,7 @@ var floors = [][]string{
 	{"storage/storagetest", "storage/storagetest/pgtest"},
 	{"storage/storagetest/ground", "storage/storagetest/pgtest/with"},
 	{"recovery/user"},
-	{"recovery/ways"},
+	{"recovery/ways", "recovery/webhook"},
 	{"recovery"},
 	{"device/push", "device/otp"},
 	{"device/push/wire"},

@@ -15,6 +15,8 @@ type Tx struct {
 	wakes map[UID]struct{}
 	done  bool // the closure has returned; a Tx that was carried out of it is of no use
 
+	ahead map[string][]byte // what ReadAhead has fetched; what was written since lies in ws, and goes before it
+
 	expiring int        // rows that it gives an expiry: the sweeper will have as many to remove
 	damaged  []SetAside // what it has set aside
 	counts   counts
@@ -63,6 +65,9 @@ func (tx *Tx) get(key []byte) ([]byte, error) {
 		if value, known := tx.ws.Get(key); known {
 			return value, nil
 		}
+	}
+	if value, fetched := tx.ahead[string(key)]; fetched {
+		return value, nil
 	}
 	return tx.r.Get(key)
 }

@@ -68,6 +68,7 @@ const (
 	CodeLost          Type = "td_code_lost"
 	CallerChecked     Type = "td_caller_check"
 	PasskeyChanged    Type = "td_passkey_changed"
+	WebhookParked     Type = "td_webhook_parked"
 )
 
 // Damaged is the type under which a reader shows an event whose bytes cannot be read. No event is recorded with it.
@@ -175,17 +176,32 @@ func write(tx *storage.Tx, into storage.Log, e Event, d Detail, in *storage.Tabl
 	if into == events {
 		tx.Count(eventsRecorded, string(e.Type))
 	}
-	err := writeUncounted(tx, into, e, d, in)
-	if err != nil || e.UID.IsZero() {
+	if err := readAhead(tx, e.UID); err != nil {
 		return err
 	}
-	return count(tx, e.UID, into == passing)
-}
-
-func writeUncounted(tx *storage.Tx, into storage.Log, e Event, d Detail, in *storage.Table[[]byte]) error {
-	e.V = formVersion
 	e.ID = newID(tx)
 	e.Time = tx.Now()
+	err := writeUncounted(tx, into, e, d, in)
+	if err == nil && !e.UID.IsZero() {
+		err = count(tx, e.UID, into == passing)
+	}
+	if err == nil && into == events {
+		err = tellFollowers(tx, e)
+	}
+	return err
+}
+
+// readAhead fetches at once what each event about a user, or the house, reads.
+func readAhead(tx *storage.Tx, uid storage.UID) error {
+	if uid.IsZero() {
+		return nil
+	}
+	return tx.ReadAhead(logKeys.Ref(uid, ""), counts.Ref(uid, theCount), following.Ref(storage.House, ""))
+}
+
+// writeUncounted writes an event that has its ID and Time.
+func writeUncounted(tx *storage.Tx, into storage.Log, e Event, d Detail, in *storage.Table[[]byte]) error {
+	e.V = formVersion
 	// The detail comes first: the event holds its digest.
 	var detail []byte
 	var err error

@@ -115,6 +115,8 @@ func foldOldest(tx *storage.Tx, uid storage.UID) (left int, err error) {
 	left = len(all) - len(ids)
 	for _, t := range sortedTypes(folded) {
 		e := Event{
+			ID:     newID(tx),
+			Time:   tx.Now(),
 			Type:   t,
 			UID:    uid,
 			Facts:  Facts{FactFolded: FoldedOlder},

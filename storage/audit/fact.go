@@ -36,6 +36,7 @@ const (
 	FactStatus     Fact = "status"       // that an enrollment, its push address, or a push service's credentials now have; of a management call that failed, the answer's
 	FactStep       Fact = "step"         // that a restore began with
 	FactValue      Fact = "value"        // that a policy was set to
+	FactWebhook    Fact = "webhook"      // its id
 	FactWas        Fact = "was"          // status that an enrollment had, when it was not active
 	FactWay        Fact = "way"          // how a login is to be satisfied: WayGrant
 	FactWhy        Fact = "why"          // one of the Why words
@@ -78,6 +79,7 @@ const (
 	WhySetup       Word = "setup"       // the service takes nothing from this server as it is set up
 	WhyUnfit       Word = "unfit"       // the service will never take this message
 	WhyUnreachable Word = "unreachable" // the service does not answer
+	WhyBacklog     Word = "backlog"     // so much waits for a webhook that no more is kept
 	WhyWave        Word = "wave"        // the service says of too many addresses that they are gone, and is not believed
 )
 
@@ -151,6 +153,10 @@ const (
 	ChangeDamage        Word = "damage_dropped"
 	ChangePolicy        Word = "policy"
 	ChangePush          Word = "push_credentials"
+
+	ChangeWebhook        Word = "webhook"
+	ChangeWebhookRemoved Word = "webhook_removed"
+	ChangeWebhookSecret  Word = "webhook_secret"
 )
 
 // The states of credentials for a push service.
@@ -239,4 +245,17 @@ const (
 	CallSetPushAPNs         Word = "set_push_apns"
 	CallSetPushFCM          Word = "set_push_fcmv1"
 	CallSetPushProvider     Word = "put_push_provider"
+)
+
+// The calls about webhooks.
+const (
+	CallCreateWebhook  Word = "create_webhook"
+	CallDeleteWebhook  Word = "delete_webhook"
+	CallGetWebhook     Word = "get_webhook"
+	CallListDeliveries Word = "list_webhook_deliveries"
+	CallListWebhooks   Word = "list_webhooks"
+	CallRetryDelivery  Word = "retry_webhook_delivery"
+	CallRotateWebhook  Word = "rotate_webhook"
+	CallTestWebhook    Word = "test_webhook"
+	CallUpdateWebhook  Word = "update_webhook"
 )

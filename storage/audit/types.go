@@ -11,7 +11,7 @@ var types = []Type{
 	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,
 	BackupPut, BackupDeleted, BackupUndeleted, BackupHandle, RestoreStarted, RestoreDone, RestoreVetoed,
 	RestoreAllowed, RestoreGivenUp, RestoreRepeated, RestoreDisputed,
-	Reset, PushMuted, PushLost, PushSetup, PushWave, TapApproval, ConcurrentLogin, DeviceMoved, ClientAdded, KeyRotated,
+	Reset, PushMuted, PushLost, PushSetup, PushWave, TapApproval, ConcurrentLogin, DeviceMoved, ClientAdded, KeyRotated, WebhookParked,
 	Damaged,
 }
 

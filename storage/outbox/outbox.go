@@ -168,3 +168,13 @@ var (
 	evidencePayloads = storage.Declare(storage.Spec[stored]{Name: "outbox_evidence", Class: storage.Evidence, Most: MostWaiting})
 	housePayloads    = storage.Declare(storage.Spec[stored]{Name: "outbox_house", Class: storage.Settings})
 )
+
+// Waiting counts the entries of the kind that wait to go through a service or host, up to most. It is no transaction.
+func (k *Kind[P]) Waiting(ctx context.Context, store *storage.Store, where string, most int) (n int, err error) {
+	line := destinationName(k.name, where)
+	err = pointers.Peek(ctx, store, line+"\x00", afterLine(line), false, func(string, []byte) bool {
+		n++
+		return n < most
+	})
+	return n, err
+}

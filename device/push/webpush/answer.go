@@ -10,6 +10,7 @@ import (
 
 	"tutela/device/push"
 	"tutela/device/push/wire"
+	"tutela/storage/outbox/guard"
 )
 
 // errNonsense reports a status that is no answer to a message.
@@ -51,7 +52,7 @@ func verdict(answer *http.Response, now time.Time) error {
 	case status < 400, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
 		// A redirect too: it is not followed, for it could lead anywhere, and it is no word about the address.
 		r.Verdict = push.Busy
-		r.After = retryAfter(answer.Header, now)
+		r.After = guard.RetryAfter(answer.Header, now)
 	default:
 		r.Verdict = push.Unfit
 	}
@@ -67,13 +68,4 @@ func reasonIn(body []byte) string {
 		return ""
 	}
 	return known.Reason
-}
-
-// retryAfter returns how long the service asks to be left alone. A date is compared with the answer's own, if it has one: two
-// clocks need not agree.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	if sent, err := http.ParseTime(h.Get("Date")); err == nil {
-		now = sent
-	}
-	return wire.Answer{Header: h}.RetryAfter(now)
 }

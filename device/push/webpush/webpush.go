@@ -11,7 +11,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -23,12 +22,21 @@ import (
 	webpush "github.com/SherClockHolmes/webpush-go"
 
 	"tutela/device/push"
+	"tutela/storage/outbox/guard"
 )
 
 // Options say who sends, and where to.
 type Options struct {
 	Contact string         // of the operator, as CheckContact takes it
 	Allow   []netip.Prefix // addresses that are called though they are not of the internet, or though the endpoint is plain http
+}
+
+// ErrForbidden reports an endpoint that this server does not connect to; see [guard.ErrForbidden].
+var ErrForbidden = guard.ErrForbidden
+
+// guarded are the options of the guard of endpoints.
+func guarded(allow []netip.Prefix) guard.Options {
+	return guard.Options{What: "push endpoint", Flag: "--push-allow", Allow: allow}
 }
 
 // Carrier brings messages to endpoints of Web Push. Safe for concurrent use.
@@ -39,20 +47,24 @@ type Carrier struct {
 	secure  *http.Transport // https
 	plain   *http.Transport // http, to addresses that are allowed
 	now     func() time.Time
+	guard   *guard.Guard
 }
 
 // New returns a carrier that sends as the installation whose keys these are.
-func New(keys *Keys, o Options) *Carrier { return newCarrier(keys, o, newGuard(o.Allow), time.Now) }
+func New(keys *Keys, o Options) *Carrier {
+	return newCarrier(keys, o, guard.New(guarded(o.Allow)), time.Now)
+}
 
-func newCarrier(keys *Keys, o Options, g *guard, now func() time.Time) *Carrier {
+func newCarrier(keys *Keys, o Options, g *guard.Guard, now func() time.Time) *Carrier {
 	return &Carrier{
 		keys: keys,
 		// webpush-go writes mailto: before whatever is no https URL, also before mailto:.
 		contact: strings.TrimPrefix(o.Contact, "mailto:"),
 		tokens:  newTokens(now),
-		secure:  g.transport(false),
-		plain:   g.transport(true),
+		secure:  g.Transport(false),
+		plain:   g.Transport(true),
 		now:     now,
+		guard:   g,
 	}
 }
 
@@ -139,7 +151,7 @@ func (d *dispatch) Do(request *http.Request) (*http.Response, error) {
 	}
 	answer, err := transport.RoundTrip(request)
 	if err != nil {
-		d.failed = told(err)
+		d.failed = d.c.guard.Told(err)
 		return nil, d.failed
 	}
 	return answer, nil
@@ -180,10 +192,4 @@ func topic(m push.Message) string {
 	}
 	hash := sha256.Sum256([]byte(strings.Join(names, "\x00")))
 	return base64.RawURLEncoding.EncodeToString(hash[:24])
-}
-
-// isCertificate reports whether a TLS handshake failed by the other side's certificate.
-func isCertificate(err error) bool {
-	var bad *tls.CertificateVerificationError
-	return errors.As(err, &bad)
 }

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tutela/storage/outbox/guard"
 )
 
 // MaxAnswerBytes bounds what is read of the body and of the header of an answer. The services answer a few hundred bytes.
@@ -121,25 +123,9 @@ func Note(req *http.Request, answer Answer, err error) {
 	}
 }
 
-// longestAfter bounds what a service may ask for.
-const longestAfter = 24 * time.Hour
-
 // RetryAfter returns how long the service asks to be left alone: at least 0, at most a day.
-//
-// Source: RFC 9110 §10.2.3: seconds, or an HTTP date.
 func (a Answer) RetryAfter(now time.Time) time.Duration {
-	text := strings.TrimSpace(a.Header.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(text, 10, 63); err == nil || errors.Is(err, strconv.ErrRange) {
-		if seconds > uint64(longestAfter/time.Second) {
-			return longestAfter
-		}
-		return time.Duration(seconds) * time.Second
-	}
-	at, err := http.ParseTime(text)
-	if err != nil {
-		return 0
-	}
-	return min(max(at.Sub(now), 0), longestAfter)
+	return guard.After(a.Header.Get("Retry-After"), now)
 }
 
 // ParseEndpoint reads the URL of a service or of its stand-in: https, or http on this machine alone, with at most a path. It

@@ -1,35 +1,49 @@
-package webpush
+// Package guard connects to URLs that strangers chose: endpoints of Web Push, webhooks, streams of events. It connects to
+// addresses of the internet alone, over https, unless the operator allows others; it takes no proxy, and says nothing of an
+// answer. Who sends by its transports uses RoundTrip, which follows no redirect, bounds what it reads and for how long.
+package guard
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"tutela/storage"
 )
 
-// ErrForbidden reports an endpoint that this server does not connect to, since it lies where only the operator's own programs
-// should be reached. The message names its IP address and never the rest of the URL.
-var ErrForbidden = storage.NewError(storage.Denied, "this server does not connect to the push endpoint")
+// ErrForbidden reports a URL that this server does not connect to, since it lies where only the operator's own programs should be
+// reached. The message names its IP address and never the rest of the URL.
+var ErrForbidden = storage.NewError(storage.Denied, "this server does not connect there")
 
-// guard decides which addresses this server connects to. A stranger chose the URL: without the guard he could have the
-// server call programs that trust whoever is inside. It looks at the address of each attempt to connect, after the name was
-// resolved, so that a name which resolves to something else the next time gains nothing (DNS rebinding).
-type guard struct {
-	allow    []netip.Prefix               // what the operator allows; plain http is allowed there too
-	own      func() ([]netip.Addr, error) // the addresses of this machine
-	resolver *net.Resolver                // nil: the machine's
+// Options say what may be called, and in which words a refusal is told.
+type Options struct {
+	What     string         // what is called, for messages: "push endpoint"
+	Flag     string         // the flag of the command line that allows an address: "--push-allow"
+	Allow    []netip.Prefix // what the operator allows; plain http is allowed there too
+	Resolver *net.Resolver  // default: the machine's
 }
 
-func newGuard(allow []netip.Prefix) *guard { return &guard{allow: allow, own: ownAddresses} }
+// Guard decides which addresses this server connects to. A stranger chose the URL: without the guard he could have the
+// server call programs that trust whoever is inside. It looks at the address of each attempt to connect, after the name was
+// resolved, so that a name which resolves to something else the next time gains nothing (DNS rebinding).
+type Guard struct {
+	Options
+	own func() ([]netip.Addr, error) // the addresses of this machine
+}
 
-// closed is a range that no push service of the internet lies in.
+// New makes a guard. Safe for concurrent use.
+func New(o Options) *Guard { return &Guard{Options: o, own: ownAddresses} }
+
+// closed is a range that no server of the internet lies in.
 type closed struct {
 	netip.Prefix
 	name string
@@ -81,41 +95,41 @@ func whyClosed(a netip.Addr) string {
 // check returns nil when the server may connect to an address, over TLS or, if plain, without.
 //
 // Errors: ErrForbidden.
-func (g *guard) check(a netip.Addr, plain bool) error {
+func (g *Guard) check(a netip.Addr, plain bool) error {
 	if g.allows(a) {
 		return nil
 	}
 	if plain {
-		return ErrForbidden.With("a push endpoint over plain http is called at an allowed address alone: --push-allow %s allows this one", exactly(a))
+		return ErrForbidden.With("a %s over plain http is called at an allowed address alone: %s %s allows this one", g.What, g.Flag, exactly(a))
 	}
 	if why := whyClosed(a); why != "" {
-		return ErrForbidden.With("the push endpoint's address %s is %s: --push-allow %s allows it", a, why, exactly(a))
+		return ErrForbidden.With("the %s's address %s is %s: %s %s allows it", g.What, a, why, g.Flag, exactly(a))
 	}
 	// A port that a firewall closes to the world is open to a call that comes from the machine itself.
 	own, err := g.own()
 	if err == nil && slices.Contains(own, a.Unmap()) { // where the machine does not say, as without AF_NETLINK, the other rules hold
-		return ErrForbidden.With("the push endpoint's address %s is this machine's own: --push-allow %s allows it", a, exactly(a))
+		return ErrForbidden.With("the %s's address %s is this machine's own: %s %s allows it", g.What, a, g.Flag, exactly(a))
 	}
 	return nil
 }
 
 // allows reports whether the operator allows the address. A zone says more than a range can, so it is never allowed.
-func (g *guard) allows(a netip.Addr) bool {
-	return slices.ContainsFunc(g.allow, func(p netip.Prefix) bool { return p.Contains(a) })
+func (g *Guard) allows(a netip.Addr) bool {
+	return slices.ContainsFunc(g.Allow, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // exactly is the range of one address.
 func exactly(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a.WithZone(""), a.BitLen()) }
 
 // control is called with each address before a socket connects to it.
-func (g *guard) control(plain bool) func(context.Context, string, string, syscall.RawConn) error {
+func (g *Guard) control(plain bool) func(context.Context, string, string, syscall.RawConn) error {
 	return func(_ context.Context, network, address string, _ syscall.RawConn) error {
 		if network != "tcp4" && network != "tcp6" {
-			return ErrForbidden.With("push endpoints are called over TCP, not %s", network)
+			return ErrForbidden.With("a %s is called over TCP, not %s", g.What, network)
 		}
 		at, err := netip.ParseAddrPort(address)
 		if err != nil {
-			return ErrForbidden.With("the push endpoint's address cannot be read")
+			return ErrForbidden.With("the %s's address cannot be read", g.What)
 		}
 		return g.check(at.Addr(), plain)
 	}
@@ -149,10 +163,10 @@ const (
 	maxHeaderBytes = 16 << 10
 )
 
-// transport makes the guarded transport of endpoints over https or, if plain, over http. It takes no proxy, which would connect
+// Transport makes the guarded transport to URLs over https or, if plain, over http. It takes no proxy, which would connect
 // in our place and without the guard.
-func (g *guard) transport(plain bool) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTime, ControlContext: g.control(plain), Resolver: g.resolver}
+func (g *Guard) Transport(plain bool) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTime, ControlContext: g.control(plain), Resolver: g.Resolver}
 	return &http.Transport{
 		Proxy:                  nil,
 		DialContext:            dialer.DialContext,
@@ -167,9 +181,9 @@ func (g *guard) transport(plain bool) *http.Transport {
 	}
 }
 
-// told returns what may be said of a call that failed: never the URL, and nothing of what an answer held, for it may be the
+// Told returns what may be said of a call that failed: never the URL, and nothing of what an answer held, for it may be the
 // answer of a program that strangers must not hear.
-func told(err error) error {
+func (g *Guard) Told(err error) error {
 	var ours *storage.Error
 	var name *net.DNSError
 	var late net.Error
@@ -179,16 +193,49 @@ func told(err error) error {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("call the push endpoint: %w", context.DeadlineExceeded)
+		return fmt.Errorf("call the %s: %w", g.What, context.DeadlineExceeded)
 	case errors.As(err, &name):
-		return errors.New("the host of the push endpoint is not found")
+		return fmt.Errorf("the host of the %s is not found", g.What)
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return errors.New("the push endpoint refuses the connection")
+		return fmt.Errorf("the %s refuses the connection", g.What)
 	case errors.As(err, &late) && late.Timeout():
-		return errors.New("the push endpoint does not answer in time")
+		return fmt.Errorf("the %s does not answer in time", g.What)
 	case isCertificate(err):
-		return errors.New("the push endpoint shows a certificate that does not hold")
+		return fmt.Errorf("the %s shows a certificate that does not hold", g.What)
 	default:
-		return errors.New("the push endpoint breaks the connection, or does not speak HTTP")
+		return fmt.Errorf("the %s breaks the connection, or does not speak HTTP", g.What)
 	}
+}
+
+// isCertificate reports whether a TLS handshake failed by the other side's certificate.
+func isCertificate(err error) bool {
+	var bad *tls.CertificateVerificationError
+	return errors.As(err, &bad)
+}
+
+// longestAfter bounds what a server may ask for.
+const longestAfter = 24 * time.Hour
+
+// RetryAfter returns how long a server asks to be left alone: at least 0, at most a day. A date is compared with the answer's own,
+// if it has one: two clocks need not agree.
+func RetryAfter(h http.Header, now time.Time) time.Duration {
+	if sent, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = sent
+	}
+	return After(h.Get("Retry-After"), now)
+}
+
+// After reads the value of a header Retry-After: at least 0, at most a day.
+//
+// Source: RFC 9110 §10.2.3: seconds, or an HTTP date.
+func After(value string, now time.Time) time.Duration {
+	text := strings.TrimSpace(value)
+	if seconds, err := strconv.ParseUint(text, 10, 63); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, uint64(longestAfter/time.Second))) * time.Second
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(now), 0), longestAfter)
 }

@@ -1,0 +1,65 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"tutela/storage"
+	"tutela/storage/audit"
+)
+
+// mostWaiting is how much may wait for one webhook. Past it the webhook is parked: what waits would fill the disk.
+const mostWaiting = 100_000
+
+const backlogInterval = time.Minute
+
+// Run parks the webhooks for which too much waits, until ctx is done. Any number of servers may run it over one store.
+func (s *Service) Run(ctx context.Context, log *slog.Logger) {
+	ticker := time.NewTicker(backlogInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if err := s.ParkBacklogs(ctx, mostWaiting); err != nil && ctx.Err() == nil {
+			log.Warn("look at what waits for webhooks", "err", err)
+		}
+	}
+}
+
+// ParkBacklogs parks the webhooks for which more than most entries wait.
+func (s *Service) ParkBacklogs(ctx context.Context, most int) error {
+	list, err := s.Webhooks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range list {
+		if !w.active() {
+			continue
+		}
+		n, err := queued.Waiting(ctx, s.store, where(w.ID), most+1)
+		if err != nil {
+			return err
+		}
+		if n <= most {
+			continue
+		}
+		if err := s.store.Update(ctx, func(tx *storage.Tx) error {
+			there, err := get(tx, w.ID)
+			if errors.Is(err, ErrNone) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return park(tx, there, audit.WhyBacklog)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

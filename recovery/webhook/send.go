@@ -1,0 +1,241 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"tutela/recovery/user"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/outbox"
+	"tutela/storage/outbox/guard"
+)
+
+// Message is what is posted: the JSON that Standard Webhooks proposes.
+type Message struct {
+	Type string `json:"type"`
+	Time string `json:"timestamp"` // when it happened
+	Data any    `json:"data"`
+}
+
+// About is the data of a message that tells of an event. What more there is to know is read by GET /logs/{log_id}.
+type About struct {
+	Event  string `json:"log_id"`
+	User   string `json:"user_id,omitempty"` // the login system's; left out of what concerns nobody, or somebody who is no more
+	Client string `json:"client_id,omitempty"`
+}
+
+// TypeTest is the type of a message that is sent to try a webhook.
+const TypeTest = "webhook.test"
+
+// Handler returns the handler of what waits to be told.
+func (s *Service) Handler() outbox.Handler { return queued.Handler(s.tell) }
+
+// tell tells a webhook of an event. It looks first whether there is a webhook that wants it still.
+func (s *Service) tell(ctx context.Context, e outbox.Entry[telling]) (outbox.Then, error) {
+	var signer *signer
+	var message Message
+	err := s.store.View(ctx, func(tx *storage.Tx) error {
+		w, err := get(tx, e.Payload.Webhook)
+		if errors.Is(err, ErrNone) || err == nil && !w.wants(e.Payload.Type) {
+			return outbox.ErrGone
+		}
+		if err != nil {
+			return err
+		}
+		if signer, err = signerOf(tx, w); err != nil {
+			return err
+		}
+		message, err = messageOf(tx, e.Owner, e.Payload.Event)
+		if errors.Is(err, audit.ErrNotFound) { // it is older than events are kept
+			return outbox.ErrGone
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	r := s.post(ctx, signer, MessageID(e.Payload.Event), message)
+	then := func(tx *storage.Tx) error { return note(tx, e, r) }
+	return then, r.verdict(e.Attempts)
+}
+
+// MessageID is the webhook-id of what tells of an event: the same at each attempt and for each webhook, so that a receiver drops
+// what it has seen.
+func MessageID(event string) string { return "msg_" + event }
+
+// messageOf returns what is told of an event, as it may be told now.
+//
+// Errors: audit.ErrNotFound.
+func messageOf(tx *storage.Tx, uid storage.UID, id string) (Message, error) {
+	e, err := audit.ReadRecorded(tx, uid, id)
+	if err != nil {
+		return Message{}, err
+	}
+	about := About{Event: e.ID, Client: e.Client}
+	if !uid.IsZero() {
+		u, err := user.Get(tx, uid)
+		switch {
+		case err == nil:
+			about.User = u.ID
+		case !errors.Is(err, user.ErrUnknown):
+			return Message{}, err
+		}
+	}
+	return Message{Type: string(e.Type), Time: storage.FormatInstant(e.Time), Data: about}, nil
+}
+
+// signer is where a message goes, and with what it is signed.
+type signer struct {
+	url     string
+	secrets []string
+}
+
+// signerOf returns the signer of a webhook: while it has two secrets that count, both sign.
+func signerOf(tx *storage.Tx, w *Webhook) (*signer, error) {
+	c, err := secrets.Get(tx, storage.House, w.ID)
+	if err != nil {
+		return nil, err
+	}
+	s := &signer{url: w.URL, secrets: []string{string(c.Secret)}}
+	if len(c.Former) > 0 && tx.Now().Before(c.FormerUntil) {
+		s.secrets = append(s.secrets, string(c.Former))
+	}
+	return s, nil
+}
+
+// sign returns the signatures of a message, with a space between them.
+//
+// Source: Standard Webhooks, "Signature scheme", "Multiple signatures".
+func (s *signer) sign(id string, at time.Time, body []byte) (string, error) {
+	var signatures []string
+	for _, secret := range s.secrets {
+		by, err := standardwebhooks.NewWebhook(secret)
+		if err != nil {
+			return "", errors.New("the webhook's secret cannot be read")
+		}
+		signature, err := by.Sign(id, at, body)
+		if err != nil {
+			return "", err
+		}
+		signatures = append(signatures, signature)
+	}
+	return strings.Join(signatures, " "), nil
+}
+
+// result is what came of an attempt.
+type result struct {
+	status int        // of the answer; 0: there was none
+	word   audit.Word // why there was none
+	after  time.Duration
+	err    error // without an answer
+	at     time.Time
+}
+
+// maxAnswerBytes is how much of an answer's body is read, so that the connection can be used again. Nothing of it is kept.
+const maxAnswerBytes = 16 << 10
+
+// post posts a message.
+func (s *Service) post(ctx context.Context, to *signer, id string, m Message) (r result) {
+	r.at = s.store.Now()
+	body, err := json.Marshal(m)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	at := s.store.Wall() // the receiver compares it with its own clock
+	signature, err := to.sign(id, at, body)
+	if err != nil {
+		r.err = err
+		return r
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url, bytes.NewReader(body))
+	if err != nil {
+		r.err = errors.New("the webhook's url cannot be called")
+		return r
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("User-Agent", "tutela")
+	request.Header.Set(standardwebhooks.HeaderWebhookID, id)
+	request.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
+	request.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	answer, err := s.transport(request.URL).RoundTrip(request) // which follows no redirect
+	if err != nil {
+		r.err = s.guard.Told(err)
+		r.word = wordOf(r.err)
+		return r
+	}
+	defer func() { _ = answer.Body.Close() }()
+	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswerBytes) // its end may never come: the status has said it all
+	r.status = answer.StatusCode
+	r.after = guard.RetryAfter(answer.Header, s.store.Wall())
+	return r
+}
+
+func (s *Service) transport(u *url.URL) *http.Transport {
+	if u.Scheme == "https" {
+		return s.secure
+	}
+	return s.plain
+}
+
+func wordOf(err error) audit.Word {
+	switch {
+	case errors.Is(err, guard.ErrForbidden):
+		return WordForbidden
+	case errors.Is(err, context.DeadlineExceeded):
+		return WordTimeout
+	default:
+		return audit.WhyUnreachable
+	}
+}
+
+// Why a webhook has not answered, beside audit.WhyUnreachable.
+const (
+	WordForbidden audit.Word = "forbidden" // its address is not of the internet, and not allowed
+	WordTimeout   audit.Word = "timeout"
+)
+
+// taken reports whether the receiver has the message.
+func (r result) taken() bool { return r.status >= 200 && r.status < 300 }
+
+// verdict is what the outbox makes of an attempt: nothing more to do, this entry again later, or the whole webhook again later.
+// after is how many attempts failed before.
+func (r result) verdict(before int) error {
+	switch {
+	case r.taken():
+		return nil
+	case r.status == http.StatusGone:
+		return outbox.ErrGone
+	case r.status == 0 && r.word == "": // our own trouble
+		return r.err
+	case r.status == 0:
+		return outbox.UnreachableSaying(string(r.word), r.err)
+	case r.status < 400, r.status == http.StatusRequestTimeout, r.status == http.StatusTooManyRequests, r.status >= 500:
+		err := storage.NewError(storage.Unavailable, fmt.Sprintf("the webhook answers %d", r.status)).After(r.after)
+		return outbox.UnreachableSaying(strconv.Itoa(r.status), err)
+	default:
+		// The receiver refuses this message. It may take it later, and others now.
+		return storage.NewError(storage.Unavailable, fmt.Sprintf("the webhook answers %d", r.status)).After(max(r.after, refusedPause(before)))
+	}
+}
+
+// refusedPause is how long a message waits that was refused: 10 s, doubled each time up to an hour.
+func refusedPause(before int) time.Duration {
+	const (
+		first   = 10 * time.Second
+		longest = time.Hour
+	)
+	return min(first<<min(before, 10), longest)
+}

@@ -1,0 +1,104 @@
+package audit
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	"tutela/storage"
+)
+
+// Follower is told of an event, in the transaction that records it, with its id and time. What it writes is committed with the
+// event or not at all. It records no event.
+type Follower func(tx *storage.Tx, e Event) error
+
+// followed says which types of events each follower wants, by the follower's name.
+type followed struct {
+	Types map[string][]Type `json:"types"`
+}
+
+// following has one row, and none while nobody follows: then an event costs one read of a row that is not there.
+var following = storage.Declare(storage.Spec[followed]{Name: "event_follower", Class: storage.Settings})
+
+// EveryType stands for all types of events in what a follower wants.
+const EveryType Type = "*"
+
+var followers = struct {
+	sync.RWMutex
+	byName map[string]Follower
+}{byName: make(map[string]Follower)}
+
+// OnRecord makes f the follower of a name. It is called once for each, from the init of the package that declares it. f is told of
+// nothing until [SetFollowed] says what it wants.
+func OnRecord(name string, f Follower) {
+	followers.Lock()
+	defer followers.Unlock()
+	followers.byName[name] = f
+}
+
+// SetFollowed says which types of events a follower wants from now on; none: it is told of nothing.
+func SetFollowed(tx *storage.Tx, name string, types []Type) error {
+	row, err := following.Get(tx, storage.House, "")
+	if errors.Is(err, storage.ErrNotFound) {
+		row = &followed{}
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	if row.Types == nil {
+		row.Types = map[string][]Type{}
+	}
+	delete(row.Types, name)
+	if len(types) > 0 {
+		row.Types[name] = types
+	}
+	if len(row.Types) == 0 {
+		return following.Delete(tx, storage.House, "")
+	}
+	return following.Put(tx, storage.House, "", row)
+}
+
+// tellFollowers tells those who want events of this type. A row that is damaged tells nobody: no login hangs on it.
+func tellFollowers(tx *storage.Tx, e Event) error {
+	row, err := following.Get(tx, storage.House, "")
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrDamaged) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	followers.RLock()
+	defer followers.RUnlock()
+	for name, types := range row.Types {
+		f := followers.byName[name]
+		if f == nil || !slices.Contains(types, e.Type) && !slices.Contains(types, EveryType) {
+			continue
+		}
+		if err := f(tx, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReadRecorded returns an event about uid, or the house, as it was recorded, without its detail.
+//
+// Errors: ErrNotFound, also for one that cannot be read.
+func ReadRecorded(tx *storage.Tx, uid storage.UID, id string) (Event, error) {
+	if !validID(id) {
+		return Event{}, ErrNotFound
+	}
+	value, err := events.Get(tx, uid, id)
+	if err != nil {
+		return Event{}, err
+	}
+	if value == nil {
+		return Event{}, ErrNotFound
+	}
+	found := decode(uid, id, value)
+	if found.Type == Damaged {
+		return Event{}, ErrNotFound
+	}
+	return found.Event, nil
+}
