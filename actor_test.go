@@ -16,7 +16,10 @@ var byTheUser = []string{
 }
 
 // ofTheHouse are the use cases with an Actor that change the installation and no user.
-var ofTheHouse = []string{"device/push/provider.SetFCM", "device/push/provider.SetAPNs"}
+var ofTheHouse = []string{
+	"device/push/provider.SetFCM", "device/push/provider.SetAPNs",
+	"recovery/webhook.Add", "recovery/webhook.Change", "recovery/webhook.Remove", "recovery/webhook.Rotate", "recovery/webhook.Test", "recovery/webhook.Retry",
+}
 
 // A use case that takes an Actor, and no proof of the user, acts on a user for somebody else. All of them are in one
 // package.

@@ -12,13 +12,16 @@ var quoted = regexp.MustCompile(`(?s)<!-- (examples/[a-z.]+) -->\n(.*?)\n<!-- en
 
 // What a page quotes of a program is what stands in the program, which the suite runs.
 func TestBook_PagesQuoteTheProgramsThatAreRun(t *testing.T) {
-	page, err := os.ReadFile("docs/login-systems.md")
-	if err != nil {
-		t.Fatal(err)
+	var found [][]string
+	for _, name := range []string{"docs/login-systems.md", "docs/webhooks.md"} {
+		page, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, quoted.FindAllStringSubmatch(string(page), -1)...)
 	}
-	found := quoted.FindAllStringSubmatch(string(page), -1)
-	if len(found) != 3 {
-		t.Errorf("the page quotes %d programs", len(found))
+	if len(found) != 4 {
+		t.Errorf("the pages quote %d programs", len(found))
 	}
 	for _, quote := range found {
 		program, err := os.ReadFile(filepath.Join("docs", quote[1]))

@@ -15,7 +15,7 @@ type Tx struct {
 	wakes map[UID]struct{}
 	done  bool // the closure has returned; a Tx that was carried out of it is of no use
 
-	ahead map[string][]byte // what ReadAhead has fetched; what was written since lies in ws, and goes before it
+	ahead []fetched // what ReadAhead has fetched; what was written since lies in ws, and goes before it
 
 	expiring int        // rows that it gives an expiry: the sweeper will have as many to remove
 	damaged  []SetAside // what it has set aside
@@ -66,7 +66,7 @@ func (tx *Tx) get(key []byte) ([]byte, error) {
 			return value, nil
 		}
 	}
-	if value, fetched := tx.ahead[string(key)]; fetched {
+	if value, known := tx.fetched(key); known {
 		return value, nil
 	}
 	return tx.r.Get(key)

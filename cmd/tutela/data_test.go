@@ -27,6 +27,8 @@ func installationCommands(t *testing.T) [][]string {
 		{"outbox", "list"}, {"outbox", "forget", "x"}, {"stats"}, {"events"}, {"events", "export"}, {"backup-db", file}, {"compact"}, {"key", "rotate"},
 		{"user", "code", "maria"}, {"user", "undelete", "maria", "bkp_x"}, {"user", "delete", "maria", "--yes"}, {"device", "list", "maria"}, {"device", "suspend", "dev_x"},
 		{"device", "resume", "dev_x"}, {"device", "remove", "dev_x", "--yes"},
+		{"webhook", "add", "https://example.com/"}, {"webhook", "list"}, {"webhook", "set", "whk_x", "--enable", "off"}, {"webhook", "test", "whk_x"},
+		{"webhook", "rotate", "whk_x"}, {"webhook", "deliveries", "whk_x"}, {"webhook", "remove", "whk_x"},
 		{"damage", "list"}, {"damage", "drop", "--yes"}, {"clock"},
 	}
 }

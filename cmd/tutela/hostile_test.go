@@ -262,6 +262,7 @@ var bodyless = map[string]bool{
 	"/api/device-accounts/:id/backup/handle": true,
 	"/api/start-flow":                        true,
 	"/api/v2/clients/:id/rotate-secret":      true,
+	"/api/v2/webhooks/:id/rotate":            true,
 }
 
 // arrays are the routes whose body is an array: an empty one is right.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"tutela/device/push/webpush"
 	"tutela/recovery"
 	"tutela/recovery/admin"
+	"tutela/recovery/webhook"
 	"tutela/server/access"
 	"tutela/server/operator"
 	"tutela/storage"
@@ -47,7 +49,8 @@ type house struct {
 	begun    bool              // the installation was begun by this opening
 	push     *push.Gateway     // carries nothing until a server gives it carriers
 	direct   *provider.Service // the credentials for push services that are set by API
-	webPush  *webpush.Keys     // by which Web Push services know this installation
+	hooks    *webhook.Service
+	webPush  *webpush.Keys // by which Web Push services know this installation
 	outbox   *outbox.Sender
 	tally    *tally.Folder
 }
@@ -55,12 +58,13 @@ type house struct {
 // houseOptions says how to open an installation.
 type houseOptions struct {
 	dataFlags
-	Begin      bool     // make the data file when there is none
-	Init       bool     // begin in an empty database though there is a master key
-	PublicURLs []string // the first is the one that we print
-	Issuer     string   // the organisation's name, as apps show it
-	Log        *slog.Logger
-	EngineLog  *slog.Logger // default: Log
+	Begin        bool           // make the data file when there is none
+	Init         bool           // begin in an empty database though there is a master key
+	PublicURLs   []string       // the first is the one that we print
+	Issuer       string         // the organisation's name, as apps show it
+	WebhookAllow []netip.Prefix // addresses that webhooks may have though they are not of the internet
+	Log          *slog.Logger
+	EngineLog    *slog.Logger // default: Log
 
 	wrap  func(storage.Engine) storage.Engine // wraps the engine, in tests; else nil
 	wakes storage.Wakes                       // of houses over one store, in tests; else nil
@@ -189,9 +193,10 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
 	h.admins = admin.New(h.store, h.codes, h.devices, h.restores, h.logins)
+	h.hooks = webhook.New(h.store, webhook.Options{Allow: o.WebhookAllow})
 	h.tally = tally.NewFolder(h.store, admin.KeptByDay()...)
 	h.outbox, err = outbox.NewSender(h.store, outbox.Options{
-		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler()},
+		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler(), h.hooks.Handler()},
 		Log:       o.Log,
 		Shared:    o.share,
 		Pace:      lookPace,
@@ -216,5 +221,6 @@ func (h *house) Close() error {
 	if h.links != nil {
 		h.links.Close()
 	}
+	h.hooks.Close()
 	return h.store.Close()
 }

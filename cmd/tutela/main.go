@@ -31,6 +31,7 @@ type commands struct {
 	Ticket    ticketCmd    `cmd:"" group:"Operate an installation" help:"Make a link, and a QR code, with which a user's phone enrols."`
 	User      userCmd      `cmd:"" group:"Operate an installation" help:"Find, show, block, reset and delete users, and give them roles and codes."`
 	Device    deviceCmd    `cmd:"" group:"Operate an installation" help:"Show, suspend and remove users' phones."`
+	Webhook   webhookCmd   `cmd:"" group:"Operate an installation" help:"Register, try and remove webhooks: programs that are told what happens."`
 	Policy    policyCmd    `cmd:"" group:"Operate an installation" help:"Show and set policies."`
 	Events    eventsCmd    `cmd:"" group:"Operate an installation" help:"Show what happened."`
 	Stats     statsCmd     `cmd:"" group:"Operate an installation" help:"Show what happened, in numbers a day."`

@@ -21,6 +21,7 @@ import (
 
 	"tutela/device/phone"
 	"tutela/recovery"
+	"tutela/recovery/webhook"
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/server/openapitest"
@@ -51,6 +52,7 @@ type mounted struct {
 
 	client  credentialPair    // may do everything
 	other   string            // another client's id
+	hook    string            // a webhook's id, of an address that is not called
 	phone   *phone.Phone      // of maria: enrolled, and with a backup
 	held    map[string]string // a secret of each kind that is good now
 	waiting phone.Approval    // what maria's phone is asked, with a message to show
@@ -237,7 +239,7 @@ var scopes = []string{
 	"create:guardian_enrollment_tickets", "read:guardian_enrollments", "delete:guardian_enrollments",
 	"read:authentication_methods", "create:authentication_methods", "update:authentication_methods", "delete:authentication_methods",
 	"read:guardian_factors", "update:guardian_factors", "read:mfa_policies", "update:mfa_policies",
-	"read:prompts", "update:prompts", "manage:clients", "manage:policies",
+	"read:prompts", "update:prompts", "manage:clients", "manage:policies", "manage:webhooks",
 }
 
 // furnish makes a user with a phone, a backup, a pending login and an open restore, and holds a secret of each kind.
@@ -255,6 +257,11 @@ func (m *mounted) furnish() {
 	other, _, err := m.house.access.AddClient(ctx, audit.ByOperator(0), access.Client{Name: "other", Scopes: []string{"read:users"}})
 	m.must(err)
 	m.other = other.ID
+	url := "https://127.0.0.1/"
+	events := []audit.Type{audit.Reset}
+	hook, _, err := m.house.hooks.Add(ctx, audit.ByOperator(0), webhook.Change{URL: &url, Events: &events})
+	m.must(err)
+	m.hook = hook.ID
 	m.held["client_secret"] = secret
 	m.held["management_token"] = m.ok(m.form("/oauth/token", "grant_type", access.GrantClientCredentials, "audience", m.url+"/api/v2/")).member("access_token")
 
@@ -531,14 +538,14 @@ func values(pairs ...string) string {
 func (m *mounted) fill(route string) string {
 	for prefix, id := range map[string]string{
 		"/api/device-accounts/:id": m.phone.Enrollment().ID, "/api/restores/:id": m.restoreID,
-		"/api/v2/guardian/enrollments/:id": m.phone.Enrollment().ID, "/api/v2/logs/:id": "1", "/api/v2/clients/:id": m.other,
+		"/api/v2/guardian/enrollments/:id": m.phone.Enrollment().ID, "/api/v2/logs/:id": "1", "/api/v2/clients/:id": m.other, "/api/v2/webhooks/:id": m.hook,
 		"/mfa/authenticators/:id": "push%7C" + m.phone.Enrollment().ID,
 	} {
 		if rest, found := strings.CutPrefix(route, prefix); found {
 			route = strings.TrimSuffix(prefix, ":id") + id + rest
 		}
 	}
-	route = strings.NewReplacer(":mid", url.PathEscape("push|"+m.phone.Enrollment().ID), ":provider", "google-authenticator", ":cid", "chk_none").Replace(route)
+	route = strings.NewReplacer(":mid", url.PathEscape("push|"+m.phone.Enrollment().ID), ":provider", "google-authenticator", ":cid", "chk_none", ":did", "dlv_none").Replace(route)
 	if strings.Contains(route, ":bid") {
 		route = strings.ReplaceAll(route, ":bid", m.backupID())
 	}
@@ -602,6 +609,11 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 	case "POST /api/v2/clients":
 		object["name"] = "another"
 		object["scopes"] = []string{"read:users"}
+	case "POST /api/v2/webhooks":
+		object["url"] = "https://127.0.0.1/another"
+		object["events"] = []string{"td_reset"}
+	case "PATCH /api/v2/webhooks/:id":
+		object["enabled"] = false
 	case "PATCH /api/v2/clients/:id":
 		object["name"] = "renamed"
 	case "PUT /api/v2/guardian/policies":

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -32,6 +33,8 @@ const sudoUser = "SUDO_USER"
 type installation struct {
 	publicURL string // printed in links
 	name      string // the organisation's, in QR codes
+
+	webhookAllow []netip.Prefix
 }
 
 // operate runs do with the operator's calls on the installation in the data folder: in the server that runs there or,
@@ -89,11 +92,12 @@ func (f dataFlags) operateHere(ctx context.Context, i installation, do func(oper
 // such as that of a slow transaction, matters to a server whose callers wait.
 func (f dataFlags) quietly(i installation) houseOptions {
 	return houseOptions{
-		dataFlags:  f,
-		PublicURLs: []string{cmp.Or(i.publicURL, localServer)},
-		Issuer:     cmp.Or(i.name, "tutela"),
-		Log:        logAt(slog.LevelWarn),
-		EngineLog:  logAt(slog.LevelError),
+		dataFlags:    f,
+		PublicURLs:   []string{cmp.Or(i.publicURL, localServer)},
+		Issuer:       cmp.Or(i.name, "tutela"),
+		WebhookAllow: i.webhookAllow,
+		Log:          logAt(slog.LevelWarn),
+		EngineLog:    logAt(slog.LevelError),
 	}
 }
 
@@ -111,6 +115,8 @@ func (h *house) operators() operator.Services {
 		Devices: h.devices,
 		Tally:   h.tally,
 		Store:   h.store,
+
+		Webhooks: h.hooks,
 	}
 }
 

@@ -33,6 +33,7 @@ var version = "0.1.0-dev"
 type serveCmd struct {
 	dataFlags
 	webPushFlags
+	webhookFlags
 	Listen       string       `default:"localhost:8080" env:"TUTELA_LISTEN" placeholder:"HOST:PORT" help:"Where to listen; localhost is 127.0.0.1 and ::1."`
 	OpsListen    string       `name:"ops-listen" env:"TUTELA_OPS_LISTEN" placeholder:"HOST:PORT" help:"Where to show /metrics for Prometheus, with /healthz and /readyz; apart from the APIs. Default: nowhere."`
 	PublicURL    []string     `name:"public-url" env:"TUTELA_PUBLIC_URL" placeholder:"URL" help:"URL under which apps and login systems reach this server; repeatable. The first is the one that is printed in links and tokens. Default: http://localhost and the port."`
@@ -138,12 +139,13 @@ func (c *serveCmd) server(h *house, listener net.Listener, public []string, log 
 // open opens the data file, or begins an installation.
 func (c *serveCmd) open(ctx context.Context, begins bool, public []string, log *slog.Logger) (*house, error) {
 	h, err := openWhenFree(ctx, houseOptions{
-		dataFlags:  c.dataFlags,
-		Begin:      begins,
-		Init:       c.Init,
-		PublicURLs: public,
-		Issuer:     c.Name,
-		Log:        log,
+		dataFlags:    c.dataFlags,
+		Begin:        begins,
+		Init:         c.Init,
+		PublicURLs:   public,
+		Issuer:       c.Name,
+		WebhookAllow: c.webhookRanges(),
+		Log:          log,
 	})
 	if errors.Is(err, bolt.ErrInUse) {
 		err = fmt.Errorf("%w: stop that one first, or choose another --data", err)
@@ -331,6 +333,7 @@ func (h *house) run(ctx context.Context, s *server.Server, also listeningFor, lo
 	group.Go(func() { audit.RunFolds(work, h.store, log) })
 	group.Go(func() { h.compactNightly(work, log) })
 	group.Go(func() { h.tally.Run(work, log) })
+	group.Go(func() { h.hooks.Run(work, log) })
 	group.Go(func() { h.countEveryone(work, log) })
 	group.Go(func() {
 		if err := operator.Serve(work, also.admin, h.operators(), log); err != nil {
@@ -443,6 +446,8 @@ func (h *house) mount(s *server.Server, log *slog.Logger) {
 		Push:    h.direct,
 		Store:   h.store,
 		Log:     log,
+
+		Webhooks: h.hooks,
 	})
 	web.Mount(s, web.Services{Devices: h.devices, Brand: brand.New(h.store), Now: h.store.Now})
 }

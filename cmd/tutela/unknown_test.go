@@ -306,6 +306,15 @@ var repeatedCalls = []repeated{
 	{name: "remove a client", done: answers(404, "inexistent_client"), prepare: func(m *mounted) func() reply {
 		return sent("DELETE", "/api/v2/clients/"+m.other, object(), bearer(managed))(m)
 	}},
+	{name: "add a webhook", leaves: []string{"webhook", "webhook_secret"}, prepare: sent("POST", "/api/v2/webhooks",
+		object("url", "https://127.0.0.1/", "events", []string{"td_reset"}), bearer(managed))},
+	{name: "change a webhook", prepare: sent("PATCH", "/api/v2/webhooks/:id", object("enabled", false), bearer(managed))},
+	{name: "try a webhook", prepare: sent("POST", "/api/v2/webhooks/:id/test", object(), bearer(managed))},
+	{name: "rotate a webhook's secret", prepare: sent("POST", "/api/v2/webhooks/:id/rotate", object("overlap", 60), bearer(managed))},
+	{name: "send a delivery again", leaves: []string{"outbox_house", "outbox"}, prepare: func(m *mounted) func() reply {
+		return sent("POST", "/api/v2/webhooks/:id/deliveries/"+m.delivered()+"/retry", object(), bearer(managed))(m)
+	}},
+	{name: "remove a webhook", prepare: sent("DELETE", "/api/v2/webhooks/:id", object(), bearer(managed)), done: answers(404, "inexistent_webhook")},
 	{name: "change policies", prepare: sent("PATCH", "/api/v2/policies", object("restore.wait", "5m"), bearer(managed))},
 	{name: "set the policies", prepare: func(m *mounted) func() reply {
 		return func() reply {

@@ -291,10 +291,10 @@ func TestWebhook_IsNotCalledInside(t *testing.T) {
 	h.send()
 	trial, err := h.hooks.Test(t.Context(), operator, w.ID)
 	check.Must(t, err)
-	if list := h.deliveries(w.ID, webhook.Waiting); len(list) != 1 || list[0].Why != webhook.WordForbidden {
+	if list := h.deliveries(w.ID, webhook.Waiting); len(list) != 1 || list[0].Why != audit.WhyForbidden {
 		t.Errorf("delivered %+v", list)
 	}
-	if trial.Delivered || trial.Why != webhook.WordForbidden || !strings.Contains(trial.Said, "--webhook-allow 127.0.0.1/32") {
+	if trial.Delivered || trial.Why != audit.WhyForbidden || !strings.Contains(trial.Said, "--webhook-allow 127.0.0.1/32") {
 		t.Errorf("tried: %+v", trial)
 	}
 	if n := len(r.all()); n != 0 {

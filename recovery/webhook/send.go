@@ -193,19 +193,13 @@ func (s *Service) transport(u *url.URL) *http.Transport {
 func wordOf(err error) audit.Word {
 	switch {
 	case errors.Is(err, guard.ErrForbidden):
-		return WordForbidden
+		return audit.WhyForbidden
 	case errors.Is(err, context.DeadlineExceeded):
-		return WordTimeout
+		return audit.WhyTimeout
 	default:
 		return audit.WhyUnreachable
 	}
 }
-
-// Why a webhook has not answered, beside audit.WhyUnreachable.
-const (
-	WordForbidden audit.Word = "forbidden" // its address is not of the internet, and not allowed
-	WordTimeout   audit.Word = "timeout"
-)
 
 // taken reports whether the receiver has the message.
 func (r result) taken() bool { return r.status >= 200 && r.status < 300 }

@@ -4,7 +4,7 @@
 //
 // A URL is a stranger's. It is called through the guard of the outbox, and nothing of its answers is kept but the status.
 //
-// Sources: Standard Webhooks 1.0.0 (specification); management-api.md "Ours".
+// Sources: Standard Webhooks 1.0.0 (specification); management-api.md "Webhooks".
 package webhook
 
 import (

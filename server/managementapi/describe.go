@@ -9,6 +9,7 @@ import (
 	"tutela/device/passkey"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
+	"tutela/recovery/webhook"
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/storage/audit"
@@ -99,6 +100,16 @@ var refusals = map[audit.Word][]error{
 	audit.CallChangeClient:       {access.ErrNoClient, access.ErrBeyondCaller, user.ErrUnknown},
 	audit.CallDeleteClient:       {access.ErrNoClient, access.ErrBeyondCaller},
 	audit.CallRotateClientSecret: {access.ErrNoClient, access.ErrBeyondCaller, access.ErrSecrets},
+
+	audit.CallListWebhooks:   {},
+	audit.CallCreateWebhook:  {webhook.ErrRefused, webhook.ErrTooMany},
+	audit.CallGetWebhook:     {webhook.ErrNone},
+	audit.CallUpdateWebhook:  {webhook.ErrNone, webhook.ErrRefused},
+	audit.CallDeleteWebhook:  {webhook.ErrNone, webhook.ErrRefused},
+	audit.CallTestWebhook:    {webhook.ErrNone, webhook.ErrRefused},
+	audit.CallRotateWebhook:  {webhook.ErrNone, webhook.ErrRefused},
+	audit.CallListDeliveries: {webhook.ErrNone},
+	audit.CallRetryDelivery:  {webhook.ErrNone, webhook.ErrNoDelivery, webhook.ErrRefused},
 
 	audit.CallListPolicies:   {},
 	audit.CallChangePolicies: {setting.ErrUnknown, access.ErrWeakens, passkey.ErrInUse},

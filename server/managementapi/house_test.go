@@ -15,6 +15,7 @@ import (
 	"tutela/device"
 	"tutela/recovery"
 	"tutela/recovery/user"
+	"tutela/recovery/webhook"
 	"tutela/server/access"
 	"tutela/server/appapi"
 	"tutela/server/managementapi"
@@ -47,7 +48,7 @@ var allScopes = []string{
 	"read:users", "create:users", "update:users", "delete:users", "read:guardian_enrollments", "delete:guardian_enrollments",
 	"create:guardian_enrollment_tickets", "read:logs", "reset:mfa", "read:guardian_factors", "update:guardian_factors",
 	"read:mfa_policies", "update:mfa_policies",
-	"manage:clients", "manage:policies",
+	"manage:clients", "manage:policies", "manage:webhooks",
 	"read:prompts", "update:prompts",
 	"read:recoverability", "read:stats",
 }
@@ -66,6 +67,8 @@ func newHouse(t *testing.T) *house {
 				Push:    h.Direct,
 				Store:   h.Store,
 				Log:     slog.New(slog.DiscardHandler),
+
+				Webhooks: webhook.New(h.Store, webhook.Options{}),
 			})
 			appapi.Mount(h.Server, appapi.Services{
 				Devices:  h.Devices,

@@ -17,6 +17,7 @@ import (
 	"tutela/device"
 	"tutela/device/push/provider"
 	"tutela/recovery/admin"
+	"tutela/recovery/webhook"
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/storage"
@@ -31,6 +32,8 @@ type Services struct {
 	Push    *provider.Service
 	Store   *storage.Store // for the event log alone
 	Log     *slog.Logger
+
+	Webhooks *webhook.Service
 }
 
 // base is where the API lies under a public URL.
@@ -75,6 +78,7 @@ func Mount(s *server.Server, services Services) {
 	a.mountGuardianPolicies()
 	a.mountSettings()
 	a.mountClients()
+	a.mountWebhooks()
 	a.mountPolicies()
 	a.mountNoFactors()
 }

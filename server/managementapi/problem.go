@@ -11,6 +11,7 @@ import (
 	"tutela/device/push/provider"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
+	"tutela/recovery/webhook"
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/storage"
@@ -56,6 +57,11 @@ var table = []said{
 	{access.ErrBeyondCaller, http.StatusForbidden, "client_beyond_caller", ""},
 	{access.ErrWeakens, http.StatusForbidden, "policy_weakened", ""},
 	{passkey.ErrInUse, http.StatusConflict, "passkeys_in_use", ""},
+	{webhook.ErrNone, http.StatusNotFound, "inexistent_webhook", "The webhook does not exist."},
+	{webhook.ErrNoDelivery, http.StatusNotFound, "inexistent_delivery", ""},
+	{webhook.ErrInvalid, http.StatusBadRequest, "invalid_body", ""},
+	{webhook.ErrRefused, http.StatusForbidden, "webhook_beyond_caller", ""},
+	{webhook.ErrTooMany, http.StatusConflict, "too_many_webhooks", ""},
 	{setting.ErrUnknown, http.StatusNotFound, "inexistent_policy", ""},
 	{setting.ErrValue, http.StatusBadRequest, "invalid_body", ""},
 	{errQuery, http.StatusBadRequest, "invalid_query_string", ""},

@@ -7,6 +7,7 @@ import (
 	"tutela/device"
 	"tutela/recovery"
 	"tutela/recovery/admin"
+	"tutela/recovery/webhook"
 	"tutela/server/access"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -21,6 +22,8 @@ type Services struct {
 	Devices *device.Service   // only for the links of tickets
 	Tally   *tally.Folder     // only to have what was counted written down
 	Store   *storage.Store    // only for the event log, the clock and the copy
+
+	Webhooks *webhook.Service
 }
 
 // Local makes the operator's calls in this process. Safe for concurrent use.

@@ -74,6 +74,9 @@ const (
 // Damaged is the type under which a reader shows an event whose bytes cannot be read. No event is recorded with it.
 const Damaged Type = "td_damaged"
 
+// EveryType stands for all types of events in what a follower wants; see [OnRecord].
+const EveryType Type = "*"
+
 // Event is one line of the log.
 type Event struct {
 	V      int         `json:"v,omitempty"` // the form, see leaf.go; 0 for an event older than it

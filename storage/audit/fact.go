@@ -74,6 +74,8 @@ const (
 // Why a push was not taken.
 const (
 	WhyBusy        Word = "busy"        // the service cannot take it now
+	WhyForbidden   Word = "forbidden"   // a webhook's address is not of the internet, and not allowed
+	WhyTimeout     Word = "timeout"     // a webhook does not answer in time
 	WhyGone        Word = "gone"        // nobody uses the address any more
 	WhyMismatch    Word = "mismatch"    // the address does not fit this server's set-up
 	WhySetup       Word = "setup"       // the service takes nothing from this server as it is set up

@@ -20,9 +20,6 @@ type followed struct {
 // following has one row, and none while nobody follows: then an event costs one read of a row that is not there.
 var following = storage.Declare(storage.Spec[followed]{Name: "event_follower", Class: storage.Settings})
 
-// EveryType stands for all types of events in what a follower wants.
-const EveryType Type = "*"
-
 var followers = struct {
 	sync.RWMutex
 	byName map[string]Follower
