@@ -27,7 +27,6 @@ var rooms = map[string]string{
 	"storage/tally":         "figures by day",
 	"recovery/user":         "who a user is; the MFA state",
 	"recovery/webhook":      "telling other programs what happens",
-	"storage/outbox/guard":  "calling URLs that strangers chose",
 	"recovery/ways":         "who would get back in, and how",
 	"recovery":              "codes, limits, kept replies, the reset and its receipt",
 	"device/push":           "getting a message to a phone",

@@ -196,7 +196,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.hooks = webhook.New(h.store, webhook.Options{Allow: o.WebhookAllow})
 	h.tally = tally.NewFolder(h.store, admin.KeptByDay()...)
 	h.outbox, err = outbox.NewSender(h.store, outbox.Options{
-		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler(), h.hooks.Handler()},
+		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler(), h.hooks.Handler(), h.hooks.MailHandler()},
 		Log:       o.Log,
 		Shared:    o.share,
 		Pace:      lookPace,

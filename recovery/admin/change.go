@@ -6,6 +6,7 @@ import (
 
 	"tutela/recovery"
 	"tutela/recovery/user"
+	"tutela/recovery/webhook"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
@@ -134,7 +135,9 @@ func recordChange(tx *storage.Tx, actor audit.Actor, before, after *user.User) e
 		facts[audit.FactEmail] = audit.EmailChanged
 		detail.Text = before.Email
 		if before.Email != "" {
-			err = recovery.Notify(tx, after.UID, recovery.NoticePayload{Notice: recovery.NoticeEmailChanged})
+			err = errors.Join(
+				recovery.Notify(tx, after.UID, recovery.NoticePayload{Notice: recovery.NoticeEmailChanged}),
+				tellOldAddress(tx, before))
 		}
 	}
 	if after.Role != before.Role {
@@ -158,4 +161,13 @@ func recordBlock(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 		return err
 	}
 	return audit.RecordAccount(tx, actor, audit.Event{Type: audit.ManagementCall, UID: u.UID, Facts: facts}, audit.Detail{})
+}
+
+// tellOldAddress has a mail sent to the address that a user had until now, where some webhook mails.
+func tellOldAddress(tx *storage.Tx, before *user.User) error {
+	err := webhook.QueueMail(tx, before.UID, webhook.Mail{Type: webhook.MailEmailChanged, Address: before.Email})
+	if errors.Is(err, webhook.ErrNoMailer) {
+		return nil
+	}
+	return err
 }

@@ -62,6 +62,8 @@ var exports = map[string]exported{
 	"passkey_ceremony":     {not: true}, // challenges, for minutes
 	"passkey_handle":       {leaves: []string{"handle"}},
 	"notice":               {},
+	"webhook_letter":       {leaves: []string{"body"}},
+	"webhook_ticket":       {leaves: []string{"body"}},
 	"answer":               {leaves: []string{"code"}},
 	"login":                {leaves: []string{"number", "challenge", "shown", "params", "code_mark"}},
 	"mfa_start":            {},

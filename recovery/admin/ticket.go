@@ -1,24 +1,40 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"strings"
 
 	"tutela/device"
 	"tutela/recovery"
 	"tutela/recovery/user"
+	"tutela/recovery/webhook"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
 
 // TicketRequest says which ticket to make.
 type TicketRequest struct {
-	User          user.User // the id, and what is known about an unknown user
-	Factor        string    // see device.CheckFactor
-	AllowMultiple bool      // also for a user who is enrolled
-	Replaces      string    // id of the enrollment that the new one replaces; it needs no AllowMultiple
-	NewCode       bool      // the user's recovery code counts as lost: a new one is shown where the ticket enrols
+	User          user.User   // the id, and what is known about an unknown user
+	Factor        string      // see device.CheckFactor
+	AllowMultiple bool        // also for a user who is enrolled
+	Replaces      string      // id of the enrollment that the new one replaces; it needs no AllowMultiple
+	Mail          *TicketMail // nil: the caller sends the link himself
+	NewCode       bool        // the user's recovery code counts as lost: a new one is shown where the ticket enrols
 }
+
+// TicketMail says to whom the link of a ticket is mailed, by the webhooks that mail.
+type TicketMail struct {
+	Address string // "": the user's
+	Locale  string // of the text
+}
+
+// maxLocaleBytes bounds a locale (RFC 5646 §4.4.1 has tags of 35 characters).
+const maxLocaleBytes = 35
+
+// ErrMail reports mail that cannot be sent.
+var ErrMail = storage.NewError(storage.Invalid, "the link cannot be mailed")
 
 // ErrEnrolled reports a ticket for a user who is enrolled.
 var ErrEnrolled = storage.NewError(storage.Conflict,
@@ -27,7 +43,7 @@ var ErrEnrolled = storage.NewError(storage.Conflict,
 // NewTicket makes a ticket, and makes the user if she is unknown. The ticket is 32 characters of A–Z a–z 0–9, which nobody
 // can read again.
 //
-// Errors: device.ErrFactor; user.ErrID; ErrRefused; ErrEnrolled; device.ErrNoEnrollment, when the enrollment to be replaced is
+// Errors: ErrMail; webhook.ErrNoMailer; device.ErrFactor; user.ErrID; ErrRefused; ErrEnrolled; device.ErrNoEnrollment, when the enrollment to be replaced is
 // not this user's, or is retired.
 func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.Actor) (secret string, err error) {
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
@@ -55,6 +71,9 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.
 			Another:  req.AllowMultiple,
 			Replaces: req.Replaces,
 		})
+		if err == nil && req.Mail != nil {
+			err = s.mailTicket(tx, u, *req.Mail, secret)
+		}
 		if err == nil && req.NewCode {
 			err = recovery.DeclareLost(tx, u.UID, actor, audit.Detail{})
 		}
@@ -63,4 +82,26 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.
 			audit.RecordCall(tx, actor, u.UID))
 	})
 	return secret, err
+}
+
+// mailTicket has the link of a ticket mailed.
+//
+// Errors: ErrMail; webhook.ErrNoMailer.
+func (s *Service) mailTicket(tx *storage.Tx, u *user.User, m TicketMail, secret string) error {
+	address := cmp.Or(m.Address, u.Email)
+	if address == "" {
+		return ErrMail.With("the user has no email address: name one")
+	}
+	if err := user.ValidateEmail(address); err != nil {
+		return ErrMail.With("%v", err)
+	}
+	if len(m.Locale) > maxLocaleBytes || strings.Trim(m.Locale, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+		return ErrMail.With("email_locale is a language tag, such as de or en-GB")
+	}
+	return webhook.QueueMail(tx, u.UID, webhook.Mail{
+		Type:      webhook.MailTicket,
+		Address:   address,
+		Locale:    m.Locale,
+		TicketURL: s.devices.TicketURL(secret),
+	})
 }

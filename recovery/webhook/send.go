@@ -19,7 +19,6 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/outbox"
-	"tutela/storage/outbox/guard"
 )
 
 // Message is what is posted: the JSON that Standard Webhooks proposes.
@@ -179,7 +178,7 @@ func (s *Service) post(ctx context.Context, to *signer, id string, m Message) (r
 	defer func() { _ = answer.Body.Close() }()
 	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswerBytes) // its end may never come: the status has said it all
 	r.status = answer.StatusCode
-	r.after = guard.RetryAfter(answer.Header, s.store.Wall())
+	r.after = outbox.AskedPause(answer.Header, s.store.Wall())
 	return r
 }
 
@@ -192,7 +191,7 @@ func (s *Service) transport(u *url.URL) *http.Transport {
 
 func wordOf(err error) audit.Word {
 	switch {
-	case errors.Is(err, guard.ErrForbidden):
+	case errors.Is(err, outbox.ErrForbidden):
 		return audit.WhyForbidden
 	case errors.Is(err, context.DeadlineExceeded):
 		return audit.WhyTimeout

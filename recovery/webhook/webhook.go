@@ -15,7 +15,7 @@ import (
 
 	"tutela/storage"
 	"tutela/storage/audit"
-	"tutela/storage/outbox/guard"
+	"tutela/storage/outbox"
 )
 
 // Webhook is a registered URL.
@@ -71,7 +71,7 @@ type Options struct {
 // Service is the use cases of webhooks. Safe for concurrent use.
 type Service struct {
 	store  *storage.Store
-	guard  *guard.Guard
+	guard  *outbox.Guard
 	secure *http.Transport // https
 	plain  *http.Transport // http, to addresses that are allowed
 }
@@ -85,7 +85,7 @@ func New(store *storage.Store, o Options) *Service {
 
 // Allow says which addresses are called though they are not of the internet. Before the service is used only.
 func (s *Service) Allow(ranges []netip.Prefix) {
-	s.guard = guard.New(guard.Options{What: "webhook", Flag: "--webhook-allow", Allow: ranges})
+	s.guard = outbox.NewGuard(outbox.GuardOptions{What: "webhook", Flag: "--webhook-allow", Allow: ranges})
 	s.secure = s.guard.Transport(false)
 	s.plain = s.guard.Transport(true)
 }

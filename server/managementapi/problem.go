@@ -60,6 +60,8 @@ var table = []said{
 	{webhook.ErrNone, http.StatusNotFound, "inexistent_webhook", "The webhook does not exist."},
 	{webhook.ErrNoDelivery, http.StatusNotFound, "inexistent_delivery", ""},
 	{webhook.ErrInvalid, http.StatusBadRequest, "invalid_body", ""},
+	{webhook.ErrNoMailer, http.StatusBadRequest, "invalid_body", ""},
+	{admin.ErrMail, http.StatusBadRequest, "invalid_body", ""},
 	{webhook.ErrRefused, http.StatusForbidden, "webhook_beyond_caller", ""},
 	{webhook.ErrTooMany, http.StatusConflict, "too_many_webhooks", ""},
 	{setting.ErrUnknown, http.StatusNotFound, "inexistent_policy", ""},

@@ -14,7 +14,7 @@ import (
 type ticketRequest struct {
 	Body struct {
 		UserID        string `json:"user_id" minLength:"1" maxLength:"255" doc:"The login system's id; a user not seen before is made."`
-		Email         string `json:"email,omitempty" nullable:"true" doc:"Of a user not seen before."`
+		Email         string `json:"email,omitempty" nullable:"true" doc:"Of a user not seen before; with send_mail also where the link goes, by default to the user's address."`
 		SendMail      bool   `json:"send_mail,omitempty" doc:"Needs a webhook that mails."`
 		EmailLocale   string `json:"email_locale,omitempty"`
 		Factor        string `json:"factor,omitempty" doc:"push-notification"`
@@ -43,8 +43,9 @@ func (a *api) mountTickets() {
 }
 
 func (a *api) createTicket(ctx context.Context, actor audit.Actor, in *ticketRequest) (*ticketOutput, error) {
+	var mail *admin.TicketMail
 	if in.Body.SendMail {
-		return nil, errBody.With("send_mail needs a webhook that mails, and there is none: send the link yourself")
+		mail = &admin.TicketMail{Address: in.Body.Email, Locale: in.Body.EmailLocale}
 	}
 	if in.Body.Replaces != "" {
 		if err := access.RequireScope(actor, "delete:guardian_enrollments"); err != nil {
@@ -57,6 +58,7 @@ func (a *api) createTicket(ctx context.Context, actor audit.Actor, in *ticketReq
 		AllowMultiple: in.Body.AllowMultiple,
 		Replaces:      in.Body.Replaces,
 		NewCode:       in.Body.NewCode,
+		Mail:          mail,
 	}, actor)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 
 	"tutela/device/push"
 	"tutela/device/push/wire"
-	"tutela/storage/outbox/guard"
+	"tutela/storage/outbox"
 )
 
 // errNonsense reports a status that is no answer to a message.
@@ -52,7 +52,7 @@ func verdict(answer *http.Response, now time.Time) error {
 	case status < 400, status == http.StatusRequestTimeout, status == http.StatusTooManyRequests, status >= 500:
 		// A redirect too: it is not followed, for it could lead anywhere, and it is no word about the address.
 		r.Verdict = push.Busy
-		r.After = guard.RetryAfter(answer.Header, now)
+		r.After = outbox.AskedPause(answer.Header, now)
 	default:
 		r.Verdict = push.Unfit
 	}

@@ -15,7 +15,7 @@ import (
 
 	"tutela/device/push"
 	"tutela/device/push/pushtest"
-	"tutela/storage/outbox/guard"
+	"tutela/storage/outbox"
 )
 
 // resolver is a name server of the test's own: each question for an IPv4 address is answered by the next of the answers,
@@ -138,7 +138,7 @@ func onSecond(t *testing.T, r *resolver) (*pushtest.WebPush, *Carrier, string) {
 	service := pushtest.NewWebPushAt(t, keys.Public(), "127.0.0.2:0")
 	o := guarded([]netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")})
 	o.Resolver = r.net()
-	c := newCarrier(keys, Options{Contact: testContact}, guard.New(o), wall)
+	c := newCarrier(keys, Options{Contact: testContact}, outbox.NewGuard(o), wall)
 	t.Cleanup(c.Close)
 	_, port, _ := net.SplitHostPort(service.Listener.Addr().String())
 	return service, c, port

@@ -22,7 +22,7 @@ import (
 	webpush "github.com/SherClockHolmes/webpush-go"
 
 	"tutela/device/push"
-	"tutela/storage/outbox/guard"
+	"tutela/storage/outbox"
 )
 
 // Options say who sends, and where to.
@@ -31,12 +31,12 @@ type Options struct {
 	Allow   []netip.Prefix // addresses that are called though they are not of the internet, or though the endpoint is plain http
 }
 
-// ErrForbidden reports an endpoint that this server does not connect to; see [guard.ErrForbidden].
-var ErrForbidden = guard.ErrForbidden
+// ErrForbidden reports an endpoint that this server does not connect to; see [outbox.ErrForbidden].
+var ErrForbidden = outbox.ErrForbidden
 
 // guarded are the options of the guard of endpoints.
-func guarded(allow []netip.Prefix) guard.Options {
-	return guard.Options{What: "push endpoint", Flag: "--push-allow", Allow: allow}
+func guarded(allow []netip.Prefix) outbox.GuardOptions {
+	return outbox.GuardOptions{What: "push endpoint", Flag: "--push-allow", Allow: allow}
 }
 
 // Carrier brings messages to endpoints of Web Push. Safe for concurrent use.
@@ -47,15 +47,15 @@ type Carrier struct {
 	secure  *http.Transport // https
 	plain   *http.Transport // http, to addresses that are allowed
 	now     func() time.Time
-	guard   *guard.Guard
+	guard   *outbox.Guard
 }
 
 // New returns a carrier that sends as the installation whose keys these are.
 func New(keys *Keys, o Options) *Carrier {
-	return newCarrier(keys, o, guard.New(guarded(o.Allow)), time.Now)
+	return newCarrier(keys, o, outbox.NewGuard(guarded(o.Allow)), time.Now)
 }
 
-func newCarrier(keys *Keys, o Options, g *guard.Guard, now func() time.Time) *Carrier {
+func newCarrier(keys *Keys, o Options, g *outbox.Guard, now func() time.Time) *Carrier {
 	return &Carrier{
 		keys: keys,
 		// webpush-go writes mailto: before whatever is no https URL, also before mailto:.

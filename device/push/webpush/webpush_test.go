@@ -17,7 +17,7 @@ import (
 
 	"tutela/device/push"
 	"tutela/device/push/pushtest"
-	"tutela/storage/outbox/guard"
+	"tutela/storage/outbox"
 	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
@@ -76,7 +76,7 @@ func standAt(t *testing.T, keys *Keys, service *pushtest.WebPush) *stand {
 	s.browser = service.Subscribe(t)
 	s.to = s.browser.Address(t)
 	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	s.Carrier = newCarrier(keys, Options{Contact: testContact}, guard.New(guarded(loopback)), func() time.Time { return s.clock })
+	s.Carrier = newCarrier(keys, Options{Contact: testContact}, outbox.NewGuard(guarded(loopback)), func() time.Time { return s.clock })
 	t.Cleanup(s.Close)
 	return s
 }

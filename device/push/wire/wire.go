@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"tutela/storage/outbox/guard"
+	"tutela/storage/outbox"
 )
 
 // MaxAnswerBytes bounds what is read of the body and of the header of an answer. The services answer a few hundred bytes.
@@ -125,7 +125,7 @@ func Note(req *http.Request, answer Answer, err error) {
 
 // RetryAfter returns how long the service asks to be left alone: at least 0, at most a day.
 func (a Answer) RetryAfter(now time.Time) time.Duration {
-	return guard.After(a.Header.Get("Retry-After"), now)
+	return outbox.ParsePause(a.Header.Get("Retry-After"), now)
 }
 
 // ParseEndpoint reads the URL of a service or of its stand-in: https, or http on this machine alone, with at most a path. It

@@ -1,7 +1,4 @@
-// Package guard connects to URLs that strangers chose: endpoints of Web Push, webhooks, streams of events. It connects to
-// addresses of the internet alone, over https, unless the operator allows others; it takes no proxy, and says nothing of an
-// answer. Who sends by its transports uses RoundTrip, which follows no redirect, bounds what it reads and for how long.
-package guard
+package outbox
 
 import (
 	"context"
@@ -24,24 +21,27 @@ import (
 // reached. The message names its IP address and never the rest of the URL.
 var ErrForbidden = storage.NewError(storage.Denied, "this server does not connect there")
 
-// Options say what may be called, and in which words a refusal is told.
-type Options struct {
+// GuardOptions say what may be called, and in which words a refusal is told.
+type GuardOptions struct {
 	What     string         // what is called, for messages: "push endpoint"
 	Flag     string         // the flag of the command line that allows an address: "--push-allow"
 	Allow    []netip.Prefix // what the operator allows; plain http is allowed there too
 	Resolver *net.Resolver  // default: the machine's
 }
 
-// Guard decides which addresses this server connects to. A stranger chose the URL: without the guard he could have the
+// Guard connects to URLs that strangers chose: endpoints of Web Push, webhooks, streams of events. Who sends by its transports
+// uses RoundTrip, which follows no redirect, and bounds what is read and for how long.
+//
+// It decides which addresses this server connects to. A stranger chose the URL: without the guard he could have the
 // server call programs that trust whoever is inside. It looks at the address of each attempt to connect, after the name was
 // resolved, so that a name which resolves to something else the next time gains nothing (DNS rebinding).
 type Guard struct {
-	Options
+	GuardOptions
 	own func() ([]netip.Addr, error) // the addresses of this machine
 }
 
-// New makes a guard. Safe for concurrent use.
-func New(o Options) *Guard { return &Guard{Options: o, own: ownAddresses} }
+// NewGuard makes a guard. Safe for concurrent use.
+func NewGuard(o GuardOptions) *Guard { return &Guard{GuardOptions: o, own: ownAddresses} }
 
 // closed is a range that no server of the internet lies in.
 type closed struct {
@@ -216,19 +216,19 @@ func isCertificate(err error) bool {
 // longestAfter bounds what a server may ask for.
 const longestAfter = 24 * time.Hour
 
-// RetryAfter returns how long a server asks to be left alone: at least 0, at most a day. A date is compared with the answer's own,
+// AskedPause returns how long a server asks to be left alone: at least 0, at most a day. A date is compared with the answer's own,
 // if it has one: two clocks need not agree.
-func RetryAfter(h http.Header, now time.Time) time.Duration {
+func AskedPause(h http.Header, now time.Time) time.Duration {
 	if sent, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = sent
 	}
-	return After(h.Get("Retry-After"), now)
+	return ParsePause(h.Get("Retry-After"), now)
 }
 
-// After reads the value of a header Retry-After: at least 0, at most a day.
+// ParsePause reads the value of a header Retry-After: at least 0, at most a day.
 //
 // Source: RFC 9110 §10.2.3: seconds, or an HTTP date.
-func After(value string, now time.Time) time.Duration {
+func ParsePause(value string, now time.Time) time.Duration {
 	text := strings.TrimSpace(value)
 	if seconds, err := strconv.ParseUint(text, 10, 63); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(min(seconds, uint64(longestAfter/time.Second))) * time.Second

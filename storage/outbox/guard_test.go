@@ -1,4 +1,4 @@
-package guard
+package outbox
 
 import (
 	"errors"
@@ -69,7 +69,7 @@ func TestGuard_RefusesThisMachinesOwnAddresses(t *testing.T) {
 }
 
 func TestGuard_AllowsWhatTheOperatorAllowsAndPlainHTTPThereAlone(t *testing.T) {
-	g := &Guard{own: none, Options: Options{What: "push endpoint", Flag: "--push-allow", Allow: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")}}}
+	g := &Guard{own: none, GuardOptions: GuardOptions{What: "push endpoint", Flag: "--push-allow", Allow: []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00::/8")}}}
 	for _, c := range []struct {
 		address string
 		plain   bool
@@ -129,7 +129,7 @@ func TestGuard_RefusesWhatIsNoTCPAddress(t *testing.T) {
 
 func TestTransport_TakesNoProxy(t *testing.T) {
 	for _, plain := range []bool{false, true} {
-		if New(Options{}).Transport(plain).Proxy != nil {
+		if NewGuard(GuardOptions{}).Transport(plain).Proxy != nil {
 			t.Errorf("plain %t: there is a proxy", plain)
 		}
 	}
