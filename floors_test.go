@@ -2,6 +2,7 @@ package tutela_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"go/parser"
@@ -57,6 +58,9 @@ var rooms = map[string]string{
 	"cmd/tutela":            "configuration and wiring; one file a command",
 }
 
+// within are the packages that the picture shows in the room of another, lest it grow with each.
+var within = map[string]string{"recovery/admin/signin": "recovery/admin", "server/web/dashboard": "server/web"}
+
 // palette is the colours of one picture. Text has a contrast of 4.5:1 or more on what it stands on.
 type palette struct{ paper, floor, room, edge, ink, muted string }
 
@@ -92,7 +96,7 @@ type room struct {
 // storeysOf are the floors that have a room, from the ground up.
 func storeysOf(t *testing.T) [][]room {
 	t.Helper()
-	imports := importsOfTree(t)
+	imports := importsOfRooms(t)
 	storeys := make([][]room, len(floors))
 	for pkg := range imports {
 		about, shown := rooms[pkg]
@@ -116,6 +120,24 @@ func storeysOf(t *testing.T) [][]room {
 		slices.SortFunc(storey, func(a, b room) int { return strings.Compare(a.name, b.name) })
 	}
 	return storeys
+}
+
+// importsOfRooms are the packages that each imports, with those that share a room as one.
+func importsOfRooms(t *testing.T) map[string]map[string]bool {
+	t.Helper()
+	rooms := map[string]map[string]bool{}
+	for pkg, imported := range importsOfTree(t) {
+		of := cmp.Or(within[pkg], pkg)
+		if rooms[of] == nil {
+			rooms[of] = map[string]bool{}
+		}
+		for name := range imported {
+			if name = cmp.Or(within[name], name); name != of {
+				rooms[of][name] = true
+			}
+		}
+	}
+	return rooms
 }
 
 // importsOfTree are the packages of this module that each of its packages imports.

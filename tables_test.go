@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	_ "tutela/device/passkey"
-	_ "tutela/recovery/admin" // the packages that declare tables of users
+	_ "tutela/recovery/admin/signin" // the packages that declare tables of users
 	"tutela/storage"
 )
 

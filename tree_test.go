@@ -34,6 +34,7 @@ var floors = [][]string{
 	{"backup"},
 	{"backup/restore"},
 	{"recovery/admin"},
+	{"recovery/admin/signin"},
 	{"device/devicetest"},
 	{"server"},
 	{"server/access"},

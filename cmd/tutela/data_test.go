@@ -21,7 +21,7 @@ func installationCommands(t *testing.T) [][]string {
 	file := filepath.Join(t.TempDir(), "x")
 	return [][]string{
 		{"client", "add", "shop", "--scope", "openid"}, {"client", "list"}, {"client", "remove", "x", "--yes"}, {"client", "rotate-secret", "x"},
-		{"ticket", "maria"}, {"user", "list"}, {"user", "show", "maria"}, {"user", "export", "maria"}, {"user", "role", "maria", "admin"}, {"user", "block", "maria"},
+		{"ticket", "maria"}, {"admin", "invite", "ada", "--role", "owner"}, {"user", "list"}, {"user", "show", "maria"}, {"user", "export", "maria"}, {"user", "role", "maria", "admin"}, {"user", "block", "maria"},
 		{"user", "unlock", "maria"}, {"user", "reset", "maria", "--reason", "x", "--yes"},
 		{"policy", "list"}, {"policy", "get", "restore.wait"}, {"policy", "set", "restore.wait", "5m"},
 		{"outbox", "list"}, {"outbox", "forget", "x"}, {"stats"}, {"events"}, {"events", "export"}, {"backup-db", file}, {"compact"}, {"key", "rotate"},

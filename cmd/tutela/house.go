@@ -19,6 +19,7 @@ import (
 	"tutela/device/push/webpush"
 	"tutela/recovery"
 	"tutela/recovery/admin"
+	"tutela/recovery/admin/signin"
 	"tutela/recovery/webhook"
 	"tutela/server/access"
 	"tutela/server/operator"
@@ -46,6 +47,7 @@ type house struct {
 	backups  *backup.Service
 	restores *restore.Service
 	admins   *admin.Service
+	signin   *signin.Service
 	begun    bool              // the installation was begun by this opening
 	push     *push.Gateway     // carries nothing until a server gives it carriers
 	direct   *provider.Service // the credentials for push services that are set by API
@@ -193,6 +195,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
 	h.admins = admin.New(h.store, h.codes, h.devices, h.restores, h.logins)
+	h.signin = signin.New(h.store, h.ring, h.passkeys, bases)
 	h.hooks = webhook.New(h.store, webhook.Options{Allow: o.WebhookAllow})
 	h.tally = tally.NewFolder(h.store, admin.KeptByDay()...)
 	h.outbox, err = outbox.NewSender(h.store, outbox.Options{

@@ -30,6 +30,7 @@ type commands struct {
 	Client    clientCmd    `cmd:"" group:"Operate an installation" help:"Register, show and remove clients: login systems and admins' programs."`
 	Ticket    ticketCmd    `cmd:"" group:"Operate an installation" help:"Make a link, and a QR code, with which a user's phone enrols."`
 	User      userCmd      `cmd:"" group:"Operate an installation" help:"Find, show, block, reset and delete users, and give them roles and codes."`
+	Admin     adminCmd     `cmd:"" group:"Operate an installation" help:"Invite admins to the dashboard."`
 	Device    deviceCmd    `cmd:"" group:"Operate an installation" help:"Show, suspend and remove users' phones."`
 	Webhook   webhookCmd   `cmd:"" group:"Operate an installation" help:"Register, try and remove webhooks: programs that are told what happens."`
 	Policy    policyCmd    `cmd:"" group:"Operate an installation" help:"Show and set policies."`

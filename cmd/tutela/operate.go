@@ -113,6 +113,7 @@ func (h *house) operators() operator.Services {
 		Admins:  h.admins,
 		Codes:   h.codes,
 		Devices: h.devices,
+		SignIn:  h.signin,
 		Tally:   h.tally,
 		Store:   h.store,
 

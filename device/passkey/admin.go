@@ -13,6 +13,7 @@ import (
 	"github.com/go-webauthn/webauthn/webauthn"
 
 	"tutela/device"
+	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/legible"
@@ -47,9 +48,26 @@ var (
 	ErrTooMany = storage.NewError(storage.Exhausted, "too many passkeys open the dashboard for this admin: remove some first")
 	ErrNoAdmin = storage.NewError(storage.NotFound, "there is no such passkey")
 	ErrName    = storage.NewError(storage.Invalid, "the passkey's name is not valid")
+
+	// ErrNoRole reports somebody whom the dashboard lets in no more, or not yet: who has no role, or is blocked.
+	ErrNoRole = storage.NewError(storage.Denied, "the dashboard is for admins who are not blocked: ask an owner")
 )
 
 const maxNameBytes = 255
+
+// requireRole returns an error unless the dashboard lets a user in, as his record says in tx.
+//
+// Errors: ErrNoRole.
+func requireRole(tx *storage.Tx, uid storage.UID) error {
+	u, err := user.Get(tx, uid)
+	if err == nil && u.Role != user.NoRole && !u.Blocked {
+		return nil
+	}
+	if err == nil || errors.Is(err, user.ErrUnknown) {
+		return ErrNoRole
+	}
+	return err
+}
 
 // AdminsOf returns the passkeys of a user that open the dashboard.
 func AdminsOf(tx *storage.Tx, uid storage.UID) ([]Admin, error) {
@@ -107,13 +125,16 @@ func (s *Service) VerifyAdmin(ctx context.Context, uid storage.UID, key string, 
 // AddAdmin spends a registration of VerifyAdmin, and gives the user the passkey under a name. With replace, those that she had open
 // nothing from then on.
 //
-// Errors: ErrName; ErrCeremony; ErrTooMany; device.ErrRegistered.
+// Errors: ErrName; ErrCeremony; ErrNoRole; ErrTooMany; device.ErrRegistered.
 func (s *Service) AddAdmin(tx *storage.Tx, r *Registration, name string, replace bool, actor audit.Actor) (*Admin, error) {
 	if err := legible.Require("the passkey's name", name, maxNameBytes); err != nil {
 		return nil, ErrName.With("%v", err)
 	}
 	if r.of != registersAdmin {
 		return nil, ErrCeremony // a passkey of another kind opens no dashboard
+	}
+	if err := requireRole(tx, r.UID); err != nil {
+		return nil, err
 	}
 	if err := s.Registered(tx, r); err != nil {
 		return nil, err
@@ -298,10 +319,13 @@ func whose(tx *storage.Tx, userHandle, credentialID []byte) (*Entry, *person, er
 // Enter spends an answer, and returns the passkey that has signed it. What Enter refuses after it has looked at the count is told: the
 // caller returns the error from the transaction as it is.
 //
-// Errors: ErrCeremony; ErrRefused; ErrTooOften; ErrCopied (kept); ErrBound (kept).
+// Errors: ErrCeremony; ErrNoRole; ErrRefused; ErrTooOften; ErrCopied (kept); ErrBound (kept).
 func (s *Service) Enter(tx *storage.Tx, e *Entry, actor audit.Actor) (*Admin, error) {
 	if !tx.Now().Before(e.expires) {
 		return nil, ErrCeremony
+	}
+	if err := requireRole(tx, e.UID); err != nil {
+		return nil, err
 	}
 	sum := sha256.Sum256([]byte(e.challenge))
 	mark := string(spent) + base64.RawURLEncoding.EncodeToString(sum[:])

@@ -12,6 +12,7 @@ import (
 	"tutela/device/devicetest"
 	"tutela/device/passkey"
 	"tutela/recovery"
+	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/storagetest/check"
@@ -20,11 +21,24 @@ import (
 // adminCreation begins the registration of a passkey that opens the dashboard.
 func (h *house) adminCreation(uid storage.UID) (options []byte) {
 	h.t.Helper()
+	h.setRole(uid, user.Helpdesk)
 	h.Update(func(tx *storage.Tx) (err error) {
 		options, err = h.BeginAdmin(tx, uid, "an invite")
 		return err
 	})
 	return options
+}
+
+// setRole gives a user a role.
+func (h *house) setRole(uid storage.UID, role user.Role) {
+	h.t.Helper()
+	h.Update(func(tx *storage.Tx) error {
+		_, err := user.Change(tx, uid, func(u *user.User) error {
+			u.Role = role
+			return nil
+		})
+		return err
+	})
 }
 
 // addAdmin ends it.
@@ -325,6 +339,30 @@ func TestEnter_ACopyIsToldOnceADay(t *testing.T) {
 		}
 		if words := h.changes("ada"); fmt.Sprint(words) != "[copied added]" {
 			h.t.Errorf("events %v", words)
+		}
+	})
+}
+
+// A passkey outlives the role for which it was made, and opens nothing by itself.
+func TestAdmin_APasskeyOpensNothingToWhomTheDashboardDoesNotLetIn(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		ada := h.user("ada")
+		a := devicetest.NewAuthenticator(h.t)
+		h.admin(ada, a)
+		for what, change := range map[string]struct{ off, on func() }{
+			"no role": {func() { h.setRole(ada, user.NoRole) }, func() { h.setRole(ada, user.Viewer) }},
+			"blocked": {func() { h.SetBlocked("ada", true) }, func() { h.SetBlocked("ada", false) }},
+		} {
+			options, sealed := h.ask()
+			verified, err := h.VerifyEntry(h.t.Context(), sealed, a.Get(options))
+			check.Must(h.t, err)
+			response := devicetest.NewAuthenticator(h.t).Create(h.adminCreation(ada))
+			change.off()
+			h.expect(what+": signs in", h.entered(verified), passkey.ErrNoRole)
+			_, err = h.addAdmin(ada, response, false)
+			h.expect(what+": adds a passkey", err, passkey.ErrNoRole)
+			change.on()
+			h.expect(what+": no more", h.entered(verified), nil)
 		}
 	})
 }

@@ -36,6 +36,24 @@ func (s *Service) SetRole(ctx context.Context, userID string, role user.Role, ac
 	return s.changeUser(ctx, userID, actor, SetRole, facts, UserChange{Role: &role})
 }
 
+// GiveRole is SetRole in an open transaction, for a user whom the caller has read in it. It returns the user as she is then.
+//
+// Errors: ErrRefused.
+func GiveRole(tx *storage.Tx, actor audit.Actor, u *user.User, role user.Role) (*user.User, error) {
+	change := UserChange{Role: &role}
+	if err := change.may(tx, actor, u); err != nil {
+		return nil, err
+	}
+	after, err := user.Change(tx, u.UID, func(u *user.User) error {
+		change.apply(u)
+		return nil
+	})
+	tx.Wake(u.UID)
+	facts := audit.Facts{audit.FactCall: audit.CallSetRole, audit.FactRole: audit.Word(role)}
+	e := audit.Event{Type: audit.ManagementCall, UID: u.UID, Facts: facts}
+	return after, errors.Join(err, audit.RecordAccount(tx, actor, e, audit.Detail{}))
+}
+
 // SetBlocked blocks or unblocks a user. A blocked user is asked for nothing and let in nowhere.
 //
 // Errors: user.ErrUnknown; ErrRefused.
@@ -82,7 +100,7 @@ func (s *Service) Delete(ctx context.Context, userID string, actor audit.Actor) 
 		if err != nil {
 			return err
 		}
-		if err := keepsOwner(tx, actor, u); err != nil {
+		if err := KeepsOwner(tx, actor, u); err != nil {
 			return err
 		}
 		if err := user.Delete(tx, u.UID); err != nil {

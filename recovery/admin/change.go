@@ -79,14 +79,14 @@ func (c UserChange) may(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 	return errors.Join(err, c.keepsOwner(tx, actor, u))
 }
 
-// keepsOwner asks [keepsOwner] for a change that makes the user somebody else than an owner who is not blocked.
+// keepsOwner asks [KeepsOwner] for a change that makes the user somebody else than an owner who is not blocked.
 //
 // Errors: ErrRefused.
 func (c UserChange) keepsOwner(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 	if (c.Blocked == nil || *c.Blocked == u.Blocked) && (c.Role == nil || *c.Role == u.Role) {
 		return nil
 	}
-	return keepsOwner(tx, actor, u)
+	return KeepsOwner(tx, actor, u)
 }
 
 func (c UserChange) apply(u *user.User) {

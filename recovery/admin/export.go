@@ -58,6 +58,8 @@ var exports = map[string]exported{
 	"remembered_browser":   {leaves: []string{"hash"}},
 	"limit":                {},
 	"passkey_admin":        {},
+	"admin_invite":         {leaves: []string{"hash", "browser"}},
+	"admin_session":        {leaves: []string{"hash"}},
 	"passkey_attestation":  {},
 	"passkey_ceremony":     {not: true}, // challenges, for minutes
 	"passkey_handle":       {leaves: []string{"handle"}},

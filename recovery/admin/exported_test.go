@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tutela/recovery/admin"
+	_ "tutela/recovery/admin/signin" // declares tables of users
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/storagetest/ground"

@@ -5,6 +5,7 @@ import (
 
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/passkey"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
@@ -52,7 +53,7 @@ var ErrRefused = storage.NewError(storage.Denied, "the factors of this user are 
 //     CheckCaller and Describe. What a phone has denied counts for nothing while it is suspended, and never again when it is
 //     taken away as that.
 //
-// What would leave no owner able to sign in is the operator's alone: see [keepsOwner]. Before May, the scopes have decided which
+// What would leave no owner able to sign in is the operator's alone: see [KeepsOwner]. Before May, the scopes have decided which
 // calls a client or a session may make at all.
 //
 // Errors: ErrRefused.
@@ -128,11 +129,12 @@ func guarded(actor audit.Actor, u *user.User) error {
 	return ErrRefused.With("the factors of an admin are changed with scope %s only", ScopeResetAdminMFA)
 }
 
-// keepsOwner returns ErrRefused for what would take the last owner away who can sign in: his role, his MFA, or himself. Another
-// owner can who is not blocked and has an active enrollment. The operator may do that.
+// KeepsOwner returns ErrRefused for what would take the last owner away who can sign in: his role, his MFA, or himself. Who could
+// sign in to the dashboard leaves another who can; who could not leaves one who can, or has an active enrollment. Whoever is blocked
+// counts for nothing. The operator may do it.
 //
 // Errors: ErrRefused.
-func keepsOwner(tx *storage.Tx, actor audit.Actor, u *user.User) error {
+func KeepsOwner(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 	if actor.IsOperator() || u.Role != user.Owner || u.Blocked {
 		return nil
 	}
@@ -140,7 +142,18 @@ func keepsOwner(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 	if err != nil {
 		return err
 	}
+	own, err := passkey.AdminsOf(tx, u.UID)
+	if err != nil {
+		return err
+	}
 	for _, uid := range others {
+		stays, err := passkey.AdminsOf(tx, uid)
+		if err != nil || len(stays) > 0 {
+			return err
+		}
+		if len(own) > 0 {
+			continue
+		}
 		set, err := device.All(tx, uid)
 		if err != nil || len(set.Active()) > 0 {
 			return err
@@ -149,7 +162,7 @@ func keepsOwner(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 	return ErrRefused.With("this would leave no owner who can sign in: that is for the operator of the machine to do")
 }
 
-// keepsWayIn is keepsOwner for what takes enrollments of a user away, for a time or for good, when no other one is active.
+// keepsWayIn is KeepsOwner for what takes enrollments of a user away, for a time or for good, when no other one is active.
 //
 // Errors: ErrRefused.
 func keepsWayIn(tx *storage.Tx, actor audit.Actor, u *user.User, gone device.Set) error {
@@ -162,7 +175,7 @@ func keepsWayIn(tx *storage.Tx, actor audit.Actor, u *user.User, gone device.Set
 			return nil
 		}
 	}
-	return keepsOwner(tx, actor, u)
+	return KeepsOwner(tx, actor, u)
 }
 
 // find returns the user with a login system's id, for an actor who may do action to that user.

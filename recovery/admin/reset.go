@@ -11,14 +11,23 @@ import (
 	"tutela/storage/audit"
 )
 
+// ScopeResetMFA lets a client reset users. A session of the dashboard has it only when its admin has just proved himself.
+const ScopeResetMFA = "reset:mfa"
+
+// ErrProveAgain reports what an admin who is signed in may do only when he has just shown his passkey.
+var ErrProveAgain = storage.NewError(storage.Denied, "this needs your passkey once more")
+
 // Reset removes every record of a user's MFA in one transaction and leaves a receipt. A second reset removes nothing and
 // its receipt says so.
 //
-// Errors: user.ErrUnknown; recovery.ErrReason; recovery.ErrCallerCheck; ErrRefused; login.ErrNoCallerCheck; login.ErrCallerUnsure.
+// Errors: user.ErrUnknown; ErrProveAgain; recovery.ErrReason; recovery.ErrCallerCheck; ErrRefused; login.ErrNoCallerCheck; login.ErrCallerUnsure.
 func (s *Service) Reset(ctx context.Context, userID string, req recovery.ResetRequest, actor audit.Actor) (receipt recovery.Receipt, err error) {
 	err = req.Validate()
 	if err != nil {
 		return recovery.Receipt{}, err
+	}
+	if actor.IsAdmin() && !req.DryRun && !actor.Has(ScopeResetMFA) {
+		return recovery.Receipt{}, ErrProveAgain
 	}
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		u, err := find(tx, actor, ChangeFactors, userID)
@@ -38,7 +47,7 @@ func (s *Service) Reset(ctx context.Context, userID string, req recovery.ResetRe
 //
 // Errors: ErrRefused, for the last owner.
 func (s *Service) resetUser(ctx context.Context, tx *storage.Tx, u *user.User, req recovery.ResetRequest, actor audit.Actor) (recovery.Receipt, error) {
-	if err := keepsOwner(tx, actor, u); err != nil {
+	if err := KeepsOwner(tx, actor, u); err != nil {
 		return recovery.Receipt{}, err
 	}
 	named, err := device.Named(tx, u.UID)

@@ -132,6 +132,21 @@ func SomeWithRole(tx *storage.Tx, role Role, most int) (list []User, err error) 
 // mostBlockedPassed is how many blocked users SomeWithRole passes over: it is for naming some, and not all.
 const mostBlockedPassed = 100
 
+// WithRole returns the users with a role, at most most of each: the owners first.
+func WithRole(tx *storage.Tx, most int) (list []User, err error) {
+	for _, role := range slices.Backward(ranks[1:]) {
+		rows, err := byRole.Find(tx, string(role), most)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			row.Record.UID = row.UID
+			list = append(list, *row.Record)
+		}
+	}
+	return list, nil
+}
+
 // ByUID returns those of the uids that are users, by uid.
 func ByUID(ctx context.Context, s *storage.Store, uids []storage.UID) (map[storage.UID]User, error) {
 	list, err := read(ctx, s, uids)

@@ -75,6 +75,7 @@ type User struct {
 	UserMetadata map[string]any `json:"user_metadata,omitempty"`
 	Role         Role           `json:"role,omitempty"`
 	Blocked      bool           `json:"blocked,omitempty"`
+	Turns        int            `json:"turns,omitempty"` // how often role or blocked has changed: what was let in before is let in no more
 	Created      time.Time      `json:"created"`
 	Updated      time.Time      `json:"updated"`
 	Logins       int            `json:"logins,omitempty"` // that were approved and collected
@@ -332,7 +333,7 @@ func Ensure(tx *storage.Tx, u User) (*User, error) {
 	return found, err
 }
 
-// Change reads the user, lets change work on the record, and writes it. Neither UID nor ID can be changed.
+// Change reads the user, lets change work on the record, and writes it. Neither UID, ID nor Turns can be changed.
 //
 // Errors: ErrUnknown; ErrProfile; ErrExists, for an email that another user of the connection has; those of change.
 func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, error) {
@@ -347,6 +348,10 @@ func Change(tx *storage.Tx, uid storage.UID, change func(*User) error) (*User, e
 	}
 	u.UID = uid
 	u.ID = before.ID
+	u.Turns = before.Turns
+	if u.Role != before.Role || u.Blocked != before.Blocked {
+		u.Turns++
+	}
 	u.Updated = tx.Now()
 	if err := u.validate(before); err != nil {
 		return nil, err

@@ -375,6 +375,7 @@ var descriptions = map[audit.Type]string{
 	audit.AuthSucceed:       "A login was satisfied",
 	audit.AuthFailed:        "A login failed",
 	audit.AuthRejected:      "A login was denied on the phone",
+	audit.AdminLogin:        "An admin signed in to the dashboard, proved it again, or a session ended",
 	audit.PasskeyChanged:    "A passkey was added, removed, or is not what it was",
 	audit.RecoverySucceed:   "A recovery code was used",
 	audit.RecoveryFailed:    "A wrong recovery code was tried",

@@ -7,6 +7,7 @@ import (
 	"tutela/device"
 	"tutela/recovery"
 	"tutela/recovery/admin"
+	"tutela/recovery/admin/signin"
 	"tutela/recovery/webhook"
 	"tutela/server/access"
 	"tutela/storage"
@@ -20,8 +21,9 @@ type Services struct {
 	Admins  *admin.Service
 	Codes   *recovery.Service // only to compact
 	Devices *device.Service   // only for the links of tickets
-	Tally   *tally.Folder     // only to have what was counted written down
-	Store   *storage.Store    // only for the event log, the clock and the copy
+	SignIn  *signin.Service
+	Tally   *tally.Folder  // only to have what was counted written down
+	Store   *storage.Store // only for the event log, the clock and the copy
 
 	Webhooks *webhook.Service
 }

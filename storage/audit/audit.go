@@ -68,6 +68,7 @@ const (
 	CodeLost          Type = "td_code_lost"
 	CallerChecked     Type = "td_caller_check"
 	PasskeyChanged    Type = "td_passkey_changed"
+	AdminLogin        Type = "td_admin_login"
 	WebhookParked     Type = "td_webhook_parked"
 )
 

@@ -32,6 +32,7 @@ const (
 	FactRole       Fact = "role"         // that a user was given; empty: none
 	FactSHA256     Fact = "sha256"       // of what the receipt of a reset has signed, in hex
 	FactScope      Fact = "scope"        // scopes of a client, with spaces between them
+	FactSession    Fact = "session"      // of an admin: one of the Session words
 	FactService    Fact = "service"      // the push service: FCM, APNS or WEBPUSH, which may be followed by a hash of its host
 	FactStatus     Fact = "status"       // that an enrollment, its push address, or a push service's credentials now have; of a management call that failed, the answer's
 	FactStep       Fact = "step"         // that a restore began with
@@ -141,6 +142,16 @@ const (
 	PasskeyCopied   Word = "copied"   // its count did not advance: there may be a copy of it
 	PasskeyRemoved  Word = "removed"  // that opens the dashboard: another has taken its place, or it was removed
 	PasskeyAdded    Word = "added"    // that opens the dashboard
+	PasskeyReplaced Word = "replaced" // those that open the dashboard, once the invite is used
+)
+
+// What became of a session of the dashboard.
+const (
+	SessionInvited   Word = "invited"    // it began with the passkey that an invite was for
+	SessionStarted   Word = "started"    // by a passkey
+	SessionProved    Word = "proved"     // the passkey was shown again
+	SessionSignedOut Word = "signed_out" // by its admin
+	SessionEnded     Word = "ended"      // from another session
 )
 
 // IdentifierChanged says that the phone that answered names itself otherwise than before.
@@ -196,6 +207,7 @@ const (
 	CallGetRecoverability    Word = "get_recoverability"
 	CallGetStats             Word = "get_stats"
 	CallGetUser              Word = "get_user"
+	CallInviteAdmin          Word = "invite_admin"
 	CallListFactors          Word = "get_factors"
 	CallListLogs             Word = "list_logs"
 	CallListMethods          Word = "list_authentication_methods"

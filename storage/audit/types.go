@@ -7,7 +7,7 @@ var types = []Type{
 	StartEnroll, EnrollComplete, UpdateDevice, Unenroll,
 	StartAuth, SendPush, SendPushFailure, AuthSucceed, AuthFailed, AuthRejected, OTPRateLimit,
 	RecoverySucceed, RecoveryFailed, RecoveryRateLimit, CodeLost, PasskeyChanged, CallerChecked,
-	UserDelete, TenantUpdate,
+	UserDelete, TenantUpdate, AdminLogin,
 	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,
 	BackupPut, BackupDeleted, BackupUndeleted, BackupHandle, RestoreStarted, RestoreDone, RestoreVetoed,
 	RestoreAllowed, RestoreGivenUp, RestoreRepeated, RestoreDisputed,
