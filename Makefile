@@ -124,10 +124,10 @@ node:
 
 # The browser client is tested in a real browser. That is large: only CI installs it, elsewhere the tests say that they miss it.
 postgresql:
-	@[ -z "$${CI:-}" ] || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+	@[ -z "$${CI:-}" ] || { ls /usr/lib/postgresql/*/bin/initdb && ls /usr/sbin/pgbouncer; } >/dev/null 2>&1 || { \
 		as_root=; [ "$$(id -u)" = 0 ] || as_root="sudo -n"; \
-		{ $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends postgresql; } >/dev/null 2>&1; \
-	} || { echo "cannot install postgresql, over which the domain is tested too"; exit 1; }
+		{ $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root apt-get install -y -qq --no-install-recommends postgresql pgbouncer; } >/dev/null 2>&1; \
+	} || { echo "cannot install postgresql and pgbouncer, over which the domain is tested too"; exit 1; }
 
 chromium:
 	@[ -z "$${CI:-}" ] || command -v chromium >/dev/null || { \

@@ -21,7 +21,7 @@ func (t *Table[T]) Uproot(tx *Tx, uid UID, key string) ([]byte, error) {
 // Uproot removes an entry whose owner is not known, because its value cannot be read: it looks for key under every
 // shard. It returns the entry's value; nil when there is none.
 func (l Log) Uproot(tx *Tx, key string) ([]byte, error) {
-	for shard := range tx.store.engine.Shards() {
+	for shard := range tx.store.shards.most() {
 		k := append(logPrefix(l.name, byte(shard)), key...)
 		value, err := tx.get(k)
 		if err != nil {

@@ -1,5 +1,7 @@
 package storage
 
+import "context"
+
 // What the tests of package storage_test need of the inside: they are outside, so that they can use the engines.
 
 // The inside of a transaction, of keys and of rows.
@@ -85,4 +87,9 @@ func Faults(declare func()) error {
 	}()
 	declare()
 	return tables.check()
+}
+
+// SweepWhenLeading is a round of RunSweeper.
+func (s *Store) SweepWhenLeading(ctx context.Context) (int, error) {
+	return s.sweepWhenLeading(ctx, sweepBatch)
 }

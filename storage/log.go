@@ -25,7 +25,7 @@ func DeclareLog(name string) Log {
 //
 // Errors: ErrKeyTooLong.
 func (l Log) Append(tx *Tx, uid UID, key string, value []byte) error {
-	k, err := l.key(tx, uid, key)
+	k, err := l.key(tx.store.shards.of(uid[0]), key)
 	if err != nil {
 		return err
 	}
@@ -36,33 +36,42 @@ func (l Log) Append(tx *Tx, uid UID, key string, value []byte) error {
 //
 // Errors: ErrKeyTooLong.
 func (l Log) Delete(tx *Tx, uid UID, key string) error {
-	k, err := l.key(tx, uid, key)
-	if err != nil {
-		return err
+	for _, shard := range tx.store.shards.all(uid[0]) {
+		k, err := l.key(shard, key)
+		if err != nil {
+			return err
+		}
+		if err := tx.delete(k); err != nil {
+			return err
+		}
 	}
-	return tx.delete(k)
+	return nil
 }
 
 // Get returns an entry's value, or nil when there is none.
 //
 // Errors: ErrKeyTooLong.
 func (l Log) Get(tx *Tx, uid UID, key string) ([]byte, error) {
-	k, err := l.key(tx, uid, key)
-	if err != nil {
-		return nil, err
+	for _, shard := range tx.store.shards.all(uid[0]) {
+		k, err := l.key(shard, key)
+		if err != nil {
+			return nil, err
+		}
+		value, err := tx.get(k)
+		if err != nil {
+			return nil, err
+		}
+		if value != nil {
+			return append([]byte{}, value...), nil
+		}
 	}
-	value, err := tx.get(k)
-	if value == nil || err != nil {
-		return nil, err
-	}
-	return append([]byte{}, value...), nil
+	return nil, nil
 }
 
 // key returns an entry's whole key.
 //
 // Errors: ErrKeyTooLong.
-func (l Log) key(tx *Tx, uid UID, key string) ([]byte, error) {
-	shard := uid[0] % byte(min(tx.store.engine.Shards(), 255))
+func (l Log) key(shard byte, key string) ([]byte, error) {
 	k := append(logPrefix(l.name, shard), key...)
 	return k, fits(k, MaxKeyBytes, "log", l.name)
 }
@@ -71,7 +80,7 @@ func (l Log) key(tx *Tx, uid UID, key string) ([]byte, error) {
 // descending, until it returns false. It is no transaction: an entry that is appended meanwhile may be missing, also
 // between others.
 func (l Log) Peek(ctx context.Context, s *Store, from, to string, reverse bool, fn func(key string, value []byte) bool) error {
-	shards := s.engine.Shards()
+	shards := s.shards.most()
 	if shards == 1 {
 		return l.peekShard(ctx, s, 0, from, to, reverse, fn)
 	}
@@ -136,7 +145,7 @@ func (l Log) peekShard(ctx context.Context, s *Store, shard byte, from, to strin
 func (l Log) Last(tx *Tx) (string, error) {
 	last := ""
 	var failed error
-	for shard := range tx.store.engine.Shards() {
+	for shard := range tx.store.shards.most() {
 		prefix := logPrefix(l.name, byte(shard))
 		r := Prefix(prefix)
 		r.Reverse = true

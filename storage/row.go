@@ -131,10 +131,13 @@ func (tx *Tx) removeEntries(key []byte, r row) error {
 	if r.expires.IsZero() {
 		return nil
 	}
-	return tx.delete(expiryKey(tx.shardOf(key), r.expires, key))
+	for _, shard := range tx.store.shards.all(key[1]) {
+		if err := tx.delete(expiryKey(shard, r.expires, key)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shardOf spreads the appended entries of rows by the owner.
-func (tx *Tx) shardOf(rowKey []byte) byte {
-	return rowKey[1] % byte(min(tx.store.engine.Shards(), 255))
-}
+func (tx *Tx) shardOf(rowKey []byte) byte { return tx.store.shards.of(rowKey[1]) }

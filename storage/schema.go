@@ -27,6 +27,9 @@ var migrations = []migration{
 	{to: 2, run: func(*Tx) error { return nil }},
 }
 
+// schemaName is the meta key of the schema.
+const schemaName = "schema"
+
 // schema is what a store says of itself under the meta key "schema".
 type schema struct {
 	Product string    `json:"product"`
@@ -63,23 +66,30 @@ func (s *Store) prepare(ctx context.Context, o Options) error {
 			return fmt.Errorf("bring the data to schema %d: %w", version, err)
 		}
 	}
+	if err := s.spread(ctx); err != nil {
+		return err
+	}
 	return s.identify(ctx)
 }
 
 // initialise makes an empty store one of ours, unless another server was quicker.
 func (s *Store) initialise(ctx context.Context, version int) error {
 	return s.Update(ctx, func(tx *Tx) error {
-		if has, err := tx.getMeta("schema", new(schema)); err != nil || has {
+		if has, err := tx.getMeta(schemaName, new(schema)); err != nil || has {
 			return err
 		}
-		return tx.putMeta("schema", schema{Product: product, Version: version, Created: tx.now})
+		return tx.putMeta(schemaName, schema{Product: product, Version: version, Created: tx.now})
 	})
 }
 
 // readSchema reads the schema: version 0 for an empty store.
 func (s *Store) readSchema(ctx context.Context) (found schema, err error) {
 	err = s.View(ctx, func(tx *Tx) error {
-		has, err := tx.getMeta("schema", &found)
+		half, err := tx.getMeta(moveName, new(moveMark))
+		if err != nil || half {
+			return errOr(err, ErrHalfMoved)
+		}
+		has, err := tx.getMeta(schemaName, &found)
 		if err != nil {
 			return err
 		}
@@ -114,11 +124,11 @@ func (s *Store) migrate(ctx context.Context, steps []migration, version int) err
 	}
 	return s.Update(ctx, func(tx *Tx) error {
 		var at schema
-		if _, err := tx.getMeta("schema", &at); err != nil || at.Version != version-1 {
+		if _, err := tx.getMeta(schemaName, &at); err != nil || at.Version != version-1 {
 			return err
 		}
 		at.Version = version
-		return errors.Join(steps[i].run(tx), tx.putMeta("schema", at))
+		return errors.Join(steps[i].run(tx), tx.putMeta(schemaName, at))
 	})
 }
 

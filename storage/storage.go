@@ -33,6 +33,8 @@ type Store struct {
 	log    *slog.Logger
 
 	identity atomic.Pointer[Identity] // set by Open
+	shards   shards                   // set by Open
+	leases   leases
 
 	stamped atomic.Int64 // the last of Tx.Stamp
 
@@ -47,6 +49,7 @@ type Options struct {
 	Wakes  Wakes        // default: those of this store alone
 	Meter  *meter.Set   // what is counted of this server; default: a set of its own
 	Logger *slog.Logger // default: slog.Default()
+	Shared bool         // other servers may have the store open too
 
 	migrations []migration // default: those of schema.go; tests give their own
 	schema     int
@@ -79,6 +82,10 @@ func Open(ctx context.Context, engine Engine, o Options) (*Store, error) {
 		wakes:  o.Wakes,
 		meter:  o.Meter,
 		log:    o.Logger,
+	}
+	if o.Shared {
+		s.leases.holder = NewID("srv_", 16)
+		s.leases.known = make(map[string]lease)
 	}
 	if err := s.prepare(ctx, o); err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ func (s *Store) RunSweeper(ctx context.Context) {
 	var writes uint64
 	for ctx.Err() == nil {
 		batch := pace.batch(s.expiring.Load())
-		swept, err := s.sweep(ctx, batch)
+		swept, err := s.sweepWhenLeading(ctx, batch)
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("sweep expired rows", "err", err)
 		}
@@ -90,15 +90,29 @@ func (p *sweepPace) pause() time.Duration {
 // removes nothing, and looks whether it was set right.
 func (s *Store) Sweep(ctx context.Context) (int, error) { return s.sweep(ctx, sweepBatch) }
 
-func (s *Store) sweep(ctx context.Context, batch int) (int, error) {
+// sweepWhenLeading is sweep for one of the servers that share the store. The others look at their clocks alone.
+func (s *Store) sweepWhenLeading(ctx context.Context, batch int) (int, error) {
+	if s.Leads(ctx, "sweep") {
+		return s.sweep(ctx, batch)
+	}
+	s.lookAtClock()
+	return 0, nil
+}
+
+// lookAtClock looks whether the machine's clock was set right.
+func (s *Store) lookAtClock() {
 	if s.clock.lookAgain() {
 		s.log.Info("the machine's clock is believed again", "machine", s.Wall(), "house", s.Now())
 	}
+}
+
+func (s *Store) sweep(ctx context.Context, batch int) (int, error) {
+	s.lookAtClock()
 	if !s.MayRemove() {
 		return 0, nil
 	}
 	total := 0
-	for shard := range s.engine.Shards() {
+	for shard := range s.shards.most() {
 		n, err := s.sweepShard(ctx, byte(shard), batch)
 		total += n
 		if err != nil {

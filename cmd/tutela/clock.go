@@ -127,6 +127,18 @@ func clockJumped(state storage.ClockState) error {
 	return errNotReady.With("the clock has jumped by %v since the server was started; see that it is right, then restart", state.Jump.Round(time.Second))
 }
 
+// maxOffset is how far the machine's clock may differ from the database's without a word.
+const maxOffset = time.Second
+
+// clockDiffers returns errNotReady when the machine's clock and the database's differ. The database's counts, so callers are
+// served all the same; but one of the two is wrong.
+func clockDiffers(offset time.Duration) error {
+	if offset.Abs() <= maxOffset {
+		return nil
+	}
+	return errNotReady.With("the database's clock is %s this machine's: it counts; see which is wrong", distance(offset))
+}
+
 // clockDoubted returns errNotReady when the machine's clock may be wrong. Callers are served all the same.
 func clockDoubted(state storage.ClockState) error {
 	switch {

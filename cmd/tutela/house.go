@@ -37,6 +37,7 @@ type house struct {
 	meter    *meter.Set
 	engine   engine
 	links    *postgres.Wakes // to the other servers; nil: there are none
+	clock    *postgres.Clock // which follows the database's; nil: the machine's counts
 	store    *storage.Store
 	ring     *keyring.Ring
 	access   *access.Service
@@ -70,6 +71,7 @@ type houseOptions struct {
 
 	wrap  func(storage.Engine) storage.Engine // wraps the engine, in tests; else nil
 	wakes storage.Wakes                       // of houses over one store, in tests; else nil
+	clock storage.Clock                       // default: the machine's
 	share bool                                // other houses send from the same outbox, in tests
 }
 
@@ -166,7 +168,13 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	if o.wrap != nil {
 		engine = o.wrap(engine)
 	}
-	if h.store, err = storage.Open(ctx, engine, storage.Options{Wakes: o.wakes, Logger: o.Log, Meter: h.meter}); err != nil {
+	if h.store, err = storage.Open(ctx, engine, storage.Options{
+		Clock:  o.clock,
+		Wakes:  o.wakes,
+		Logger: o.Log,
+		Meter:  h.meter,
+		Shared: o.share,
+	}); err != nil {
 		return err
 	}
 	if h.ring, err = keyring.Open(ctx, h.store, master); err != nil {

@@ -17,6 +17,7 @@ import (
 	"tutela/device/phone"
 	"tutela/server/access"
 	"tutela/server/operator"
+	"tutela/storage/storagetest/check"
 )
 
 // These tests kill the server under load, again and again, and start it on what is left. Everything that it had
@@ -109,10 +110,7 @@ func TestKill_AWriteThatIsLostIsCaught(t *testing.T) {
 
 // TestSoakKill kills for as long as TUTELA_SOAK says.
 func TestSoakKill(t *testing.T) {
-	long, err := time.ParseDuration(os.Getenv("TUTELA_SOAK"))
-	if err != nil {
-		t.Skip("a long test: run it with TUTELA_SOAK=10m, or make soak")
-	}
+	long := check.Soak(t)
 	s := startLive(t)
 	l := newLedger(t, s)
 	rounds := 0

@@ -27,24 +27,25 @@ type commands struct {
 
 	DevCert devCertCmd `cmd:"" name:"dev-cert" help:"Make a certificate for development, and say how to trust it."`
 
-	Client    clientCmd    `cmd:"" group:"Operate an installation" help:"Register, show and remove clients: login systems and admins' programs."`
-	Ticket    ticketCmd    `cmd:"" group:"Operate an installation" help:"Make a link, and a QR code, with which a user's phone enrols."`
-	User      userCmd      `cmd:"" group:"Operate an installation" help:"Find, show, block, reset and delete users, and give them roles and codes."`
-	Admin     adminCmd     `cmd:"" group:"Operate an installation" help:"Invite admins to the dashboard."`
-	Device    deviceCmd    `cmd:"" group:"Operate an installation" help:"Show, suspend and remove users' phones."`
-	Webhook   webhookCmd   `cmd:"" group:"Operate an installation" help:"Register, try and remove webhooks: programs that are told what happens."`
-	Policy    policyCmd    `cmd:"" group:"Operate an installation" help:"Show and set policies."`
-	Events    eventsCmd    `cmd:"" group:"Operate an installation" help:"Show what happened."`
-	Stats     statsCmd     `cmd:"" group:"Operate an installation" help:"Show what happened, in numbers a day."`
-	Receipt   receiptCmd   `cmd:"" group:"Operate an installation" help:"Verify the receipt of a reset."`
-	Request   requestCmd   `cmd:"" group:"Operate an installation" help:"Find an error's reference in the log."`
-	Outbox    outboxCmd    `cmd:"" group:"Operate an installation" help:"Show what could not be sent because it cannot be read."`
-	Damage    damageCmd    `cmd:"" group:"Operate an installation" help:"Show the records that the disk has damaged, and remove them."`
-	BackupDB  backupDBCmd  `cmd:"" name:"backup-db" group:"Operate an installation" help:"Copy the data file while the server serves."`
-	RestoreDB restoreDBCmd `cmd:"" name:"restore-db" group:"Operate an installation" help:"Put a copy in the place of the data file."`
-	Compact   compactCmd   `cmd:"" group:"Operate an installation" help:"Write the data file anew: nothing removed is left in it."`
-	Clock     clockCmd     `cmd:"" group:"Operate an installation" help:"Show the clock, and settle one that may be wrong."`
-	Key       keyCmd       `cmd:"" group:"Operate an installation" help:"Rotate keys."`
+	Client       clientCmd       `cmd:"" group:"Operate an installation" help:"Register, show and remove clients: login systems and admins' programs."`
+	Ticket       ticketCmd       `cmd:"" group:"Operate an installation" help:"Make a link, and a QR code, with which a user's phone enrols."`
+	User         userCmd         `cmd:"" group:"Operate an installation" help:"Find, show, block, reset and delete users, and give them roles and codes."`
+	Admin        adminCmd        `cmd:"" group:"Operate an installation" help:"Invite admins to the dashboard."`
+	Device       deviceCmd       `cmd:"" group:"Operate an installation" help:"Show, suspend and remove users' phones."`
+	Webhook      webhookCmd      `cmd:"" group:"Operate an installation" help:"Register, try and remove webhooks: programs that are told what happens."`
+	Policy       policyCmd       `cmd:"" group:"Operate an installation" help:"Show and set policies."`
+	Events       eventsCmd       `cmd:"" group:"Operate an installation" help:"Show what happened."`
+	Stats        statsCmd        `cmd:"" group:"Operate an installation" help:"Show what happened, in numbers a day."`
+	Receipt      receiptCmd      `cmd:"" group:"Operate an installation" help:"Verify the receipt of a reset."`
+	Request      requestCmd      `cmd:"" group:"Operate an installation" help:"Find an error's reference in the log."`
+	Outbox       outboxCmd       `cmd:"" group:"Operate an installation" help:"Show what could not be sent because it cannot be read."`
+	Damage       damageCmd       `cmd:"" group:"Operate an installation" help:"Show the records that the disk has damaged, and remove them."`
+	BackupDB     backupDBCmd     `cmd:"" name:"backup-db" group:"Operate an installation" help:"Copy the data file while the server serves."`
+	RestoreDB    restoreDBCmd    `cmd:"" name:"restore-db" group:"Operate an installation" help:"Put a copy in the place of the data file."`
+	MigrateStore migrateStoreCmd `cmd:"" name:"migrate-store" group:"Operate an installation" help:"Move the data to another engine: from a data file into a database, or back."`
+	Compact      compactCmd      `cmd:"" group:"Operate an installation" help:"Write the data file anew: nothing removed is left in it."`
+	Clock        clockCmd        `cmd:"" group:"Operate an installation" help:"Show the clock, and settle one that may be wrong."`
+	Key          keyCmd          `cmd:"" group:"Operate an installation" help:"Rotate keys."`
 }
 
 const about = `A backend for authenticator apps: push approvals, backups and restores, recovery codes, resets.

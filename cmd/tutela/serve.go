@@ -329,6 +329,9 @@ func (h *house) run(ctx context.Context, s *server.Server, also listeningFor, lo
 	var group sync.WaitGroup
 	group.Go(func() { h.store.RunSweeper(work) })
 	group.Go(func() { h.outbox.Run(work) })
+	if h.clock != nil {
+		group.Go(func() { h.clock.Run(work) })
+	}
 	group.Go(func() { h.trimEvents(work, log) })
 	group.Go(func() { audit.RunFolds(work, h.store, log) })
 	group.Go(func() { h.compactNightly(work, log) })
@@ -379,6 +382,9 @@ func (h *house) trimEvents(ctx context.Context, log *slog.Logger) {
 			return
 		case <-ticker.C:
 		}
+		if !h.store.Leads(ctx, "trim") {
+			continue
+		}
 		var keep time.Duration
 		err := h.store.View(ctx, func(tx *storage.Tx) (err error) {
 			keep, err = retention.Get(tx)
@@ -414,7 +420,7 @@ func (h *house) checks(dir string) []server.Check {
 	if file, ok := h.engine.(*bolt.Engine); ok {
 		disk.Run = func(context.Context) error { return disksWritable(dir, file.Folder()) }
 	}
-	return []server.Check{
+	checks := []server.Check{
 		{Name: "store", Run: func(ctx context.Context) error {
 			return errors.Join(h.engine.Healthy(), h.store.View(ctx, func(*storage.Tx) error { return nil }))
 		}},
@@ -425,6 +431,14 @@ func (h *house) checks(dir string) []server.Check {
 		{Name: "damage", Run: h.store.Damage, Advisory: true},
 		{Name: "push", Run: h.direct.Trouble, Advisory: true},
 	}
+	if h.clock != nil {
+		checks = append(checks, server.Check{
+			Name:     "database_clock",
+			Advisory: true,
+			Run:      func(context.Context) error { return clockDiffers(h.clock.Offset()) },
+		})
+	}
+	return checks
 }
 
 // mount puts the APIs and pages on the server.

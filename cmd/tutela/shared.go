@@ -68,6 +68,11 @@ func openShared(ctx context.Context, o houseOptions) (h *house, err error) {
 	if o.wakes == nil {
 		o.wakes = links
 	}
+	if h.clock, err = database.Clock(ctx, storage.SystemClock()); err != nil {
+		links.Close()
+		return nil, err
+	}
+	o.clock = h.clock
 	if err := h.wire(ctx, master, o); err != nil {
 		links.Close()
 		return nil, err

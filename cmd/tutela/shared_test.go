@@ -18,11 +18,12 @@ import (
 
 	"tutela/device/phone"
 	"tutela/server/access"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/pgtest"
 )
 
 // freeAddress is a port of this machine that nobody has.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
@@ -54,7 +55,7 @@ func twoServers(t *testing.T, store string) (a, b *liveServer) {
 }
 
 // restart starts a server whose own URL is not the first of the public ones.
-func (s *liveServer) restart(t *testing.T, own string) {
+func (s *liveServer) restart(t testing.TB, own string) {
 	t.Helper()
 	s.start(t)
 	s.public = own
@@ -142,6 +143,10 @@ func TestTwoServers_AnotherMasterKeyIsRefused(t *testing.T) {
 // The primary dies under load, and the standby takes its place: what was acknowledged is there, and the server goes on by itself.
 func TestFailover_TheServerGoesOnByItselfAndNothingAcknowledgedIsLost(t *testing.T) {
 	skipWhenShort(t)
+	failOverServer(t)
+}
+
+func failOverServer(t *testing.T) {
 	primary := pgtest.Start(t, pgtest.Options{Durable: true})
 	standby := primary.Standby(t)
 	s := newLive(t)
@@ -164,4 +169,95 @@ func TestFailover_TheServerGoesOnByItselfAndNothingAcknowledgedIsLost(t *testing
 		t.Fatal("nothing was acknowledged: that shows nothing")
 	}
 	t.Logf("%d acknowledged steps before the primary died, none lost", acknowledged)
+}
+
+// A server over a database is killed under load, and started again on the same: what it acknowledged is there.
+func TestKill_OfAServerOverADatabaseLosesNothing(t *testing.T) {
+	skipWhenShort(t)
+	killOver(t, pgtest.Database(t), 2)
+}
+
+func TestSoakKill_OfAServerOverADatabaseLosesNothingInTwentyRounds(t *testing.T) {
+	check.Soak(t)
+	killOver(t, pgtest.Database(t), 20)
+}
+
+func killOver(t *testing.T, store string, rounds int) {
+	t.Helper()
+	s := newLive(t)
+	s.store = []string{"TUTELA_STORE=" + store}
+	s.open(t)
+	l := newLedger(t, s)
+	acknowledged := 0
+	for round := range rounds {
+		acknowledged += l.loadAndKill(t)
+		s.start(t)
+		if err := l.verify(t.Context()); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	if acknowledged == 0 {
+		t.Fatal("nothing was acknowledged: that shows nothing")
+	}
+	t.Logf("%d kills, %d acknowledged steps, none lost", rounds, acknowledged)
+}
+
+// The primary dies again and again, each time with a standby of its own.
+func TestSoakFailover_TheServerGoesOnInTwentyRounds(t *testing.T) {
+	check.Soak(t)
+	for range 20 {
+		t.Run("round", failOverServer)
+	}
+}
+
+// The network between the server and its database is torn for longer than the server tries: callers are refused cleanly, and all goes
+// on by itself when it is mended.
+func TestPartition_CallersAreRefusedCleanlyAndAllGoesOnByItself(t *testing.T) {
+	skipWhenShort(t)
+	cluster := pgtest.Start(t, pgtest.Options{})
+	proxy := cluster.Proxy(t)
+	s := newLive(t)
+	s.store = []string{"TUTELA_STORE=" + proxy.Through(cluster.Database(t))}
+	s.logLevel = "error"
+	s.open(t)
+	l := newLedger(t, s)
+	acknowledged := l.loadUntil(t, proxy.Pause)
+	for name, body := s.readyz(t); ; name, body = s.readyz(t) {
+		if name == http.StatusServiceUnavailable && strings.Contains(body, `"store"`) {
+			break
+		}
+		if t.Context().Err() != nil {
+			t.Fatalf("the server is ready without a database: %s", body)
+		}
+	}
+	refused, err := s.http.Post(s.public+"/oauth/token", "application/x-www-form-urlencoded", strings.NewReader("grant_type=client_credentials&client_id="+s.admin.ID+"&client_secret="+s.admin.Secret)) //nolint:noctx // the test's
+	must(t, err)
+	must(t, refused.Body.Close())
+	if refused.StatusCode != http.StatusServiceUnavailable || refused.Header.Get("Retry-After") == "" {
+		t.Errorf("a caller was told %d, Retry-After %q", refused.StatusCode, refused.Header.Get("Retry-After"))
+	}
+	proxy.Resume()
+	for status, body := s.readyz(t); status != http.StatusOK; status, body = s.readyz(t) {
+		if t.Context().Err() != nil {
+			t.Fatalf("the server is not ready again: %s", body)
+		}
+	}
+	must(t, l.verify(t.Context()))
+	if acknowledged == 0 {
+		t.Fatal("nothing was acknowledged: that shows nothing")
+	}
+	if most := s.memory(t); most > 512<<20 {
+		t.Errorf("the server had %d MiB in memory", most>>20)
+	}
+}
+
+// memory is the most that the process had in memory. Source: proc_pid_status(5), VmHWM.
+func (s *liveServer) memory(t *testing.T) (bytes int64) {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	must(t, err)
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	_, err = fmt.Sscan(rest, &bytes)
+	must(t, err)
+	return bytes << 10
 }

@@ -21,7 +21,7 @@ const (
 // whenever a server dies. The folds of a server that died are closed by the next that looks.
 func RunFolds(ctx context.Context, s *storage.Store, log *slog.Logger) {
 	for ctx.Err() == nil {
-		closed, wait, err := CloseFolds(ctx, s)
+		closed, wait, err := closeWhenLeading(ctx, s)
 		if err != nil && ctx.Err() == nil {
 			log.Warn("close folds of events", "err", err)
 		}
@@ -33,6 +33,14 @@ func RunFolds(ctx context.Context, s *storage.Store, log *slog.Logger) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// closeWhenLeading is CloseFolds for one of the servers that share the store.
+func closeWhenLeading(ctx context.Context, s *storage.Store) (closed int, wait time.Duration, err error) {
+	if !s.Leads(ctx, "folds") {
+		return 0, closeInterval, nil
+	}
+	return CloseFolds(ctx, s)
 }
 
 // CloseFolds records folds whose window is over, up to closeBatch of them, and returns how many entries it has dealt with

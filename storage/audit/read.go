@@ -105,12 +105,15 @@ func CountAfter(ctx context.Context, s *storage.Store, id string) (n int, err er
 
 func peekAll(ctx context.Context, s *storage.Store, q Query, see func(stored) bool) error {
 	from := ""
-	to := ""
+	to, err := settledFor(ctx, s, q)
+	if err != nil {
+		return err
+	}
 	if !q.Since.IsZero() {
 		from = idAt(q.Since)
 	}
 	if !q.Until.IsZero() {
-		to = idAt(q.Until.Add(stampSlack))
+		to = lesser(to, idAt(q.Until.Add(stampSlack)))
 	}
 	if q.After != "" {
 		from = max(from, justAfter(q.After))
@@ -118,6 +121,27 @@ func peekAll(ctx context.Context, s *storage.Store, q Query, see func(stored) bo
 	return events.Peek(ctx, s, from, to, !q.Oldest, func(id string, value []byte) bool {
 		return see(decode(storage.House, id, value))
 	})
+}
+
+// settledFor returns the id up to which a follower is served, so that none comes later with a lesser id than one it has seen; "" for
+// all.
+func settledFor(ctx context.Context, s *storage.Store, q Query) (to string, err error) {
+	if q.After == "" {
+		return "", nil
+	}
+	at, err := s.Settled(ctx)
+	if err != nil || at.IsZero() {
+		return "", err
+	}
+	return idAt(at), nil
+}
+
+// lesser returns the lesser of two ends; "" is no end.
+func lesser(one, other string) string {
+	if one == "" {
+		return other
+	}
+	return min(one, other)
 }
 
 // justAfter is less than every id after id: none has more than 25 digits.

@@ -14,7 +14,8 @@ import (
 
 // commit sends what a transaction writes and its COMMIT in one journey.
 //
-// Errors: *againError, when nothing was kept; Unavailable; [storage.ErrOutcomeUnknown].
+// Errors: *againError, when nothing was kept; *doubtError, when that is to be looked up; Unavailable;
+// [storage.ErrOutcomeUnknown].
 func (e *Engine) commit(ctx context.Context, r *reader, ws *storage.WriteSet) error {
 	w := writing{number: rand.Int64()} //nolint:gosec // tells transactions apart, and guards nothing
 	_ = ws.Each(func(key string, value []byte) error {
@@ -28,6 +29,9 @@ func (e *Engine) commit(ctx context.Context, r *reader, ws *storage.WriteSet) er
 	})
 	if err := w.check(); err != nil {
 		return err
+	}
+	if !r.begun && r.stale() {
+		return r.beforeCommit(errStale)
 	}
 	before := unsyncedOf(r.conn.PgConn()).n.Load()
 	err := w.send(ctx, r)
@@ -45,8 +49,23 @@ func (e *Engine) commit(ctx context.Context, r *reader, ws *storage.WriteSet) er
 		}
 		return unavailable(err)
 	}
-	return e.lookUp(r.conn, w, err)
+	drop(r.conn)
+	return &doubtError{
+		pid:   r.conn.PgConn().PID(),
+		w:     w,
+		cause: err,
+	}
 }
+
+// doubtError is for a COMMIT whose answer was lost.
+type doubtError struct {
+	pid   uint32 // of the connection's process
+	w     writing
+	cause error
+}
+
+func (d *doubtError) Error() string { return d.cause.Error() }
+func (d *doubtError) Unwrap() error { return d.cause }
 
 // errUnsynced is for a commit that did not wait for the synchronous standby.
 var errUnsynced = errors.New("the synchronous standby has not confirmed it")
@@ -100,18 +119,16 @@ func unknown(cause error) error { return fmt.Errorf("%w: %w", storage.ErrOutcome
 // it was kept. It asks when the old connection's process is gone, or the server is another.
 //
 // Errors: [storage.ErrOutcomeUnknown], when no row bears it: later ones may have taken its place.
-func (e *Engine) lookUp(lost *pgx.Conn, w writing, cause error) error {
-	pid := lost.PgConn().PID()
+func (e *Engine) lookUp(d *doubtError) error {
 	ctx, cancel := context.WithTimeout(context.Background(), e.options.Patience)
 	defer cancel()
-	drop(lost)
 	for attempt := 0; ; attempt++ {
-		kept, over, err := e.wasKept(ctx, pid, w)
+		kept, over, err := e.wasKept(ctx, d.pid, d.w)
 		if err == nil && kept {
 			return nil
 		}
 		if errors.Is(err, errUnsynced) || err == nil && over || !pause(ctx, attempt+5) {
-			return unknown(cause)
+			return unknown(d.cause)
 		}
 	}
 }

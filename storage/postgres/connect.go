@@ -66,6 +66,11 @@ func (e *Engine) config(url string) (*pgxpool.Config, error) {
 	if !strings.Contains(url, "pool_max_conns") {
 		config.MaxConns = connections
 	}
+	if e.options.Alone {
+		config.MaxConns = 2 // that a lost one may be looked after
+	} else {
+		config.MinConns = 1 // that holds the lock also while nobody calls
+	}
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = 5 * time.Second
 	}
@@ -89,7 +94,7 @@ func Describe(url string) string {
 
 // connected makes a new connection ready.
 //
-// Errors: errOldPrimary; the database's.
+// Errors: errOldPrimary; [ErrInUse]; the database's.
 func (e *Engine) connected(ctx context.Context, c *pgx.Conn) error {
 	if err := e.fence(ctx, c); err != nil {
 		return err
@@ -99,8 +104,8 @@ func (e *Engine) connected(ctx context.Context, c *pgx.Conn) error {
 			return err
 		}
 	}
-	var exists bool
-	if err := c.QueryRow(ctx, `select to_regclass('tutela_kv') is not null`).Scan(&exists); err != nil || !exists {
+	exists, err := e.lock(ctx, c)
+	if err != nil || !exists {
 		return err // this one makes it; prepare resets the pool
 	}
 	return ready(ctx, c)

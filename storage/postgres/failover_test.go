@@ -112,6 +112,13 @@ func TestFailover_LosesNothingAcknowledgedAndDoesNothingTwice(t *testing.T) {
 	}
 }
 
+func TestSoakFailover_LosesNothingAcknowledgedInTwentyRounds(t *testing.T) {
+	check.Soak(t)
+	for round := range 20 {
+		failOver(t, round)
+	}
+}
+
 // failOver kills the primary under load, promotes the standby, and compares.
 func failOver(t *testing.T, round int) {
 	primary := pgtest.Start(t, pgtest.Options{Durable: true})

@@ -40,6 +40,9 @@ type Options struct {
 	// Patience is how long a call tries before it is Unavailable: for a connection, and for a transaction that others
 	// are in the way of. Default: 10 s.
 	Patience time.Duration
+
+	// Alone has the database for this process alone: no server has it open meanwhile. One goroutine uses the engine then.
+	Alone bool
 }
 
 // Engine is an open database: a [storage.Engine]. Safe for concurrent use.
@@ -63,7 +66,7 @@ var errClosed = storage.ErrUnavailable.With("the store is closed")
 // URL or as words: postgres://user@host1,host2/tutela?target_session_attrs=read-write. What it leaves out comes from the
 // environment (PGHOST, PGPASSWORD, PGPASSFILE …).
 //
-// Errors: [ErrURL]; Unavailable, when no server answers.
+// Errors: [ErrURL]; [ErrPooler]; [ErrInUse]; Unavailable, when no server answers.
 func Open(ctx context.Context, url string, o Options) (*Engine, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -74,6 +77,9 @@ func Open(ctx context.Context, url string, o Options) (*Engine, error) {
 	e := &Engine{options: o}
 	config, err := e.config(url)
 	if err != nil {
+		return nil, err
+	}
+	if err := e.refusePooler(ctx, config.ConnConfig); err != nil {
 		return nil, err
 	}
 	if e.pool, err = pgxpool.NewWithConfig(ctx, config); err != nil {
@@ -103,20 +109,26 @@ const layout = 1
 //
 // Errors: Invalid, when a newer program made the tables; Unavailable.
 func (e *Engine) prepare(ctx context.Context) error {
-	var err error
-	for attempt := range 10 {
-		if err = e.makeTables(ctx); err == nil || !isCollision(err) {
+	var made int64
+	deadline := time.Now().Add(e.options.Patience)
+	for attempt := 0; ; attempt++ {
+		err := e.makeTables(ctx)
+		if err == nil {
+			e.pool.Reset() // those that were there before the tables have no statements ready
+			err = e.pool.QueryRow(ctx, `select value from tutela_engine where name = 'layout'`).Scan(&made)
+		}
+		if err == nil {
 			break
 		}
-		pause(ctx, attempt)
-	}
-	if err != nil {
-		return unavailable(err)
-	}
-	e.pool.Reset() // those that were there before the tables have no statements ready
-	var made int64
-	if err := e.pool.QueryRow(ctx, `select value from tutela_engine where name = 'layout'`).Scan(&made); err != nil {
-		return unavailable(err)
+		// Another makes them too, or has the database still, which is about to end.
+		again := isCollision(err) && attempt < 10 || errors.Is(err, ErrInUse) && time.Now().Before(deadline)
+		switch {
+		case again && pause(ctx, attempt):
+		case errors.Is(err, ErrInUse):
+			return err
+		default:
+			return unavailable(err)
+		}
 	}
 	if made > layout {
 		return storage.ErrForeign.With("the database has tables of form %d, and this program knows them up to %d: start a newer one", made, layout)

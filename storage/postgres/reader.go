@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -17,6 +18,7 @@ type reader struct {
 	conn  *pgx.Conn
 	start string // the statement that begins it
 	begun bool
+	made  time.Time
 	err   error // the first of the database's: nothing that was read counts
 }
 
@@ -37,6 +39,9 @@ func (r *reader) send(name string, args []any, take func(pgx.Rows) error) error 
 		}
 		return each(rows, take)
 	}
+	if r.stale() {
+		return errStale
+	}
 	r.begun = true
 	batch := new(pgx.Batch)
 	batch.Queue(r.start)
@@ -55,6 +60,9 @@ func (r *reader) send(name string, args []any, take func(pgx.Rows) error) error 
 	}
 	return answers.Close()
 }
+
+// stale reports whether a transaction that is about to begin has been held up for too long.
+func (r *reader) stale() bool { return !r.made.IsZero() && time.Since(r.made) > unbegun }
 
 func each(rows pgx.Rows, take func(pgx.Rows) error) error {
 	defer rows.Close()

@@ -31,6 +31,11 @@ func (e *Engine) Update(ctx context.Context, fn func(storage.Reader) (*storage.W
 	deadline := time.Now().Add(e.options.Patience)
 	for attempt := 0; ; attempt++ {
 		err := e.attempt(ctx, attempt >= patient, deadline, fn)
+		var doubt *doubtError
+		if errors.As(err, &doubt) { // its connection has been given back: all may be in doubt at once
+			err = e.lookUp(doubt)
+			e.count(time.Now(), err)
+		}
 		var again *againError
 		if !errors.As(err, &again) {
 			return err
@@ -61,7 +66,7 @@ func (a *againError) Unwrap() error { return a.cause }
 
 // attempt runs fn once. alone keeps the other transactions of this server away meanwhile.
 //
-// Errors: *againError, and those of Update.
+// Errors: *againError, *doubtError, and those of Update.
 func (e *Engine) attempt(ctx context.Context, alone bool, deadline time.Time, fn func(storage.Reader) (*storage.WriteSet, error)) error {
 	if alone {
 		e.turn.Lock()
@@ -82,6 +87,7 @@ func (e *Engine) attempt(ctx context.Context, alone bool, deadline time.Time, fn
 		ctx:   taken,
 		conn:  conn.Conn(),
 		start: beginSerializable,
+		made:  time.Now(),
 	}
 	ws, failed := fn(r)
 	if r.err != nil {
@@ -95,16 +101,19 @@ func (e *Engine) attempt(ctx context.Context, alone bool, deadline time.Time, fn
 	}
 	began := time.Now()
 	err = e.commit(taken, r, ws)
-	e.count(began, err)
+	var doubt *doubtError
+	if !errors.As(err, &doubt) { // what is in doubt is counted when it is known
+		e.count(began, err)
+	}
 	return err
 }
 
 // beforeCommit turns an error of the database before COMMIT was sent: nothing was kept.
 func (r *reader) beforeCommit(err error) error {
-	if isLost(err) {
+	if isLost(err) && !errors.Is(err, errStale) {
 		drop(r.conn)
 	}
-	if isConflict(err) || isLost(err) {
+	if isConflict(err) || isLost(err) || errors.Is(err, errStale) {
 		return &againError{cause: err, taken: true}
 	}
 	return unavailable(fmt.Errorf("before the commit: %w", err))

@@ -113,18 +113,23 @@ func testOnlyOne(t *testing.T, e storage.Engine) {
 	equal(t, "callers that spent the ticket", spent.Load(), 1)
 }
 
-// register is an operation of testLinearizable: set, or read.
+// register is an operation of Linearizable: set, read, or both in one transaction.
 type register struct {
 	key   string
 	set   bool
-	value string // to set, or that was read
+	read  bool
+	value string // to set
+	was   string // that was read
 }
 
-func testLinearizable(t *testing.T, e storage.Engine) {
-	const (
-		clients = 8
-		each    = 60
-	)
+func testLinearizable(t *testing.T, e storage.Engine) { Linearizable(t, 60, e) }
+
+// Linearizable has eight clients set and read registers, each many times, and checks that the history is one that a single
+// register could have had. The engines are over one store: the clients are spread over them.
+func Linearizable(t *testing.T, each int, engines ...storage.Engine) {
+	t.Helper()
+	const clients = 8
+	prefix := rand.Uint64() // what an earlier history has left is not seen
 	histories := make([][]porcupine.Operation, clients)
 	begun := time.Now()
 	var all sync.WaitGroup
@@ -132,9 +137,12 @@ func testLinearizable(t *testing.T, e storage.Engine) {
 		all.Go(func() {
 			draw := rand.New(rand.NewPCG(rand.Uint64(), uint64(client)))
 			for n := range each {
-				op := register{key: fmt.Sprint(draw.IntN(3)), set: draw.IntN(2) == 0, value: fmt.Sprintf("%d.%d", client, n)}
+				op := register{key: fmt.Sprintf("%x/%d", prefix, draw.IntN(3)), value: fmt.Sprintf("%d.%d", client, n)}
+				kind := draw.IntN(3)
+				op.set = kind < 2
+				op.read = kind > 0
 				call := time.Since(begun)
-				must(t, operate(t.Context(), e, &op, draw.IntN(2) == 0))
+				must(t, operate(t.Context(), engines[client%len(engines)], &op, draw.IntN(2) == 0))
 				histories[client] = append(histories[client], porcupine.Operation{
 					ClientId: client,
 					Input:    op,
@@ -159,15 +167,18 @@ func testLinearizable(t *testing.T, e storage.Engine) {
 
 // operate sets, or reads in a View or in an Update.
 func operate(ctx context.Context, e storage.Engine, op *register, view bool) error {
+	look := func(r storage.Reader) (err error) {
+		op.was, err = get(r, op.key)
+		return err
+	}
 	if op.set {
-		return update(ctx, e, func(_ storage.Reader, ws *storage.WriteSet) error {
+		return update(ctx, e, func(r storage.Reader, ws *storage.WriteSet) error {
 			ws.Put([]byte(op.key), []byte(op.value))
+			if op.read {
+				return look(r)
+			}
 			return nil
 		})
-	}
-	look := func(r storage.Reader) (err error) {
-		op.value, err = get(r, op.key)
-		return err
 	}
 	if view {
 		return e.View(ctx, look)
@@ -175,7 +186,7 @@ func operate(ctx context.Context, e storage.Engine, op *register, view bool) err
 	return update(ctx, e, func(r storage.Reader, _ *storage.WriteSet) error { return look(r) })
 }
 
-// registers is the model of testLinearizable: each register by itself holds what was set last.
+// registers is the model of Linearizable: each register by itself holds what was set last.
 var registers = porcupine.Model{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		byKey := map[string][]porcupine.Operation{}
@@ -192,10 +203,13 @@ var registers = porcupine.Model{
 	Init: func() any { return missing },
 	Step: func(state, _, output any) (bool, any) {
 		op := output.(register)
+		if op.read && op.was != state.(string) {
+			return false, state
+		}
 		if op.set {
 			return true, op.value
 		}
-		return op.value == state.(string), state
+		return true, state
 	},
 }
 

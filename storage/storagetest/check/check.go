@@ -4,7 +4,9 @@ package check
 
 import (
 	"errors"
+	"os"
 	"testing"
+	"time"
 )
 
 // Must ends the test when err is not nil.
@@ -21,6 +23,17 @@ func Is(t testing.TB, err, want error) {
 	if !errors.Is(err, want) {
 		t.Fatalf("error %v, want %v", err, want)
 	}
+}
+
+// Soak returns for how long a long test, TestSoak…, is to run: TUTELA_SOAK, which make soak sets. Without it the test is
+// skipped.
+func Soak(t testing.TB) time.Duration {
+	t.Helper()
+	long, err := time.ParseDuration(os.Getenv("TUTELA_SOAK"))
+	if err != nil {
+		t.Skip("a long test: run it with TUTELA_SOAK=10m, or make soak")
+	}
+	return long
 }
 
 // WithoutRace leaves a test to a run without the race detector, which make test has for these. It is for a long test that

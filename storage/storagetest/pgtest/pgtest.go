@@ -337,10 +337,11 @@ func (c *Cluster) URL() string {
 // Run runs SQL.
 func (c *Cluster) Run(t testing.TB, sql string) {
 	t.Helper()
-	run(t, c.URL(), sql)
+	Run(t, c.URL(), sql)
 }
 
-func run(t testing.TB, url, sql string) {
+// Run runs SQL in a database.
+func Run(t testing.TB, url, sql string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
 	check.Must(t, err)
@@ -359,6 +360,6 @@ func (c *Cluster) Database(t testing.TB) string {
 func schemaIn(t testing.TB, server string) string {
 	t.Helper()
 	name := "t_" + strings.ToLower(rand.Text())
-	run(t, server, "create schema "+name)
+	Run(t, server, "create schema "+name)
 	return server + "&options=" + url.QueryEscape("-csearch_path="+name)
 }
