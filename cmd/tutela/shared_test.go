@@ -2,13 +2,16 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -217,11 +220,16 @@ func TestPartition_CallersAreRefusedCleanlyAndAllGoesOnByItself(t *testing.T) {
 	cluster := pgtest.Start(t, pgtest.Options{})
 	proxy := cluster.Proxy(t)
 	s := newLive(t)
-	s.store = []string{"TUTELA_STORE=" + proxy.Through(cluster.Database(t))}
+	database := cluster.Database(t)
+	s.store = []string{"TUTELA_STORE=" + proxy.Through(database)}
 	s.logLevel = "error"
 	s.open(t)
 	l := newLedger(t, s)
-	acknowledged := l.loadUntil(t, proxy.Pause)
+	acknowledged := l.loadUntil(t, func() {
+		for until := rowsIn(t, database) + 300; rowsIn(t, database) < until; runtime.Gosched() {
+		}
+		proxy.Pause()
+	})
 	for name, body := s.readyz(t); ; name, body = s.readyz(t) {
 		if name == http.StatusServiceUnavailable && strings.Contains(body, `"store"`) {
 			break
@@ -260,4 +268,75 @@ func (s *liveServer) memory(t *testing.T) (bytes int64) {
 	_, err = fmt.Sscan(rest, &bytes)
 	must(t, err)
 	return bytes << 10
+}
+
+// A server that is older than the data refuses it in one line, and leaves it as it is.
+func TestServe_RefusesADatabaseOfANewerServerInOneLine(t *testing.T) {
+	store := pgtest.Database(t)
+	s := newLive(t)
+	s.store = []string{"TUTELA_STORE=" + store}
+	s.open(t)
+	s.kill(syscall.SIGTERM)
+	pgtest.Run(t, store, `update tutela_kv set v = convert_to(replace(convert_from(v, 'UTF8'), '"version":', '"version":9'), 'UTF8') where k = 'mschema'`)
+	older := exec.CommandContext(t.Context(), s.binary, "serve", "--listen", "127.0.0.1:0", "--data", s.data)
+	older.Env = append(cleanEnvironment(), s.store...)
+	var said bytes.Buffer
+	older.Stderr = &said
+	if err := older.Run(); err == nil || !strings.Contains(said.String(), "the data was written by a newer tutela (schema 9") || strings.Count(said.String(), "\n") != 1 {
+		t.Errorf("%v: %s", err, said.String())
+	}
+}
+
+// Several servers that begin at once begin one installation, with one signing key of each kind.
+func TestSeveralServers_ThatBeginAtOnceMakeTheKeysOnce(t *testing.T) {
+	store := pgtest.Database(t)
+	const servers = 4
+	houses := make([]*house, servers)
+	options := houseOptions{
+		dataFlags:  dataIn(filepath.Join(check.ShortFolder(t), "data")),
+		Begin:      true,
+		Init:       true,
+		PublicURLs: []string{localServer},
+		Issuer:     "tutela",
+		Log:        slog.New(slog.DiscardHandler),
+	}
+	options.Store = store
+	must(t, options.makeFolder())
+	var all sync.WaitGroup
+	for i := range houses {
+		all.Go(func() {
+			var err error
+			if houses[i], err = openHouse(t.Context(), options); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	kinds := map[string]map[string]bool{}
+	for _, h := range houses {
+		if h == nil {
+			continue
+		}
+		raw, err := h.access.JWKS(t.Context())
+		must(t, err)
+		var set struct {
+			Keys []struct{ Kid, Alg string }
+		}
+		must(t, json.Unmarshal(raw, &set))
+		for _, key := range set.Keys {
+			if kinds[key.Alg] == nil {
+				kinds[key.Alg] = map[string]bool{}
+			}
+			kinds[key.Alg][key.Kid] = true
+		}
+		must(t, h.Close())
+	}
+	for kind, keys := range kinds {
+		if len(keys) != 1 {
+			t.Errorf("%d keys of %s were made", len(keys), kind)
+		}
+	}
+	if len(kinds) == 0 {
+		t.Error("no key was made")
+	}
 }
