@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -27,13 +28,15 @@ func BenchmarkPostgres(b *testing.B) {
 	for _, over := range []struct {
 		name    string
 		servers int // over a database; 0: one, over a data file
-	}{{"bolt", 0}, {"one server", 1}, {"two servers", 2}} {
+		others  int // rows of other users that are there already
+	}{{"bolt", 0, 0}, {"one server", 1, 0}, {"one server, others", 1, 1_000_000}, {"two servers", 2, 0}, {"two servers, others", 2, 1_000_000}} {
 		b.Run(over.name, func(b *testing.B) {
 			fleet := startFleet(b, over.servers)
+			fleet.crowd(b, over.others)
 			b.Run("login", func(b *testing.B) { fleet.measure(b, (*limitsBench).prepareLogins) })
 			b.Run("code", func(b *testing.B) { fleet.measure(b, (*limitsBench).prepareCodes) })
 			b.Run("reset", func(b *testing.B) { fleet.measure(b, (*limitsBench).prepareResets) })
-			if over.servers == 1 {
+			if over.servers == 1 && over.others == 0 {
 				b.Run("user", fleet.weigh)
 			}
 		})
@@ -57,6 +60,7 @@ func startFleet(b *testing.B, overDatabase int) fleet {
 	for i := range max(overDatabase, 1) {
 		s := newLive(b)
 		s.store = environment
+		s.logLevel = "error"
 		s.environment = []string{"TUTELA_OPS_LISTEN=" + freeAddress(b), "TUTELA_ACCESS_LOG=off"}
 		if i == 0 {
 			s.open(b)
@@ -66,6 +70,16 @@ func startFleet(b *testing.B, overDatabase int) fleet {
 		all = append(all, &limitsBench{loginBench: &loginBench{liveServer: s, enrolled: i * usersApart}, table: new(table)})
 	}
 	return all
+}
+
+// crowd writes rows of users who do nothing, each with one, so that those who do something lie apart as in a large installation.
+func (f fleet) crowd(b *testing.B, rows int) {
+	b.Helper()
+	if rows == 0 {
+		return
+	}
+	pgtest.Run(b, strings.TrimPrefix(f[0].store[0], "TUTELA_STORE="), fmt.Sprintf(`insert into tutela_kv
+		select '\x75'::bytea || decode(md5(g::text), 'hex') || '\x66696c6c6572006b'::bytea, decode(repeat('00', 200), 'hex'), 0 from generate_series(1, %d) g`, rows))
 }
 
 // join starts a further server beside one that runs, over its database. It has a name of its own, so that what is addressed to one
