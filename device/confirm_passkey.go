@@ -59,6 +59,23 @@ func (s *Service) ConfirmOfferByPasskey(tx *storage.Tx, uid storage.UID, key str
 	})
 }
 
+// PasskeyTicket returns whose a ticket is, and its key among hers, if a passkey of a type can enrol with it now.
+//
+// Errors: ErrTicket; ErrFactorOff.
+func (s *Service) PasskeyTicket(tx *storage.Tx, ticket string, typ Type) (uid storage.UID, key string, err error) {
+	t, err := s.findTicket(tx, ticket)
+	if err != nil {
+		return uid, "", err
+	}
+	if t.spent() || !TicketTakes(t.Record.Factor, FactorOf(typ)) {
+		return uid, "", ErrTicket
+	}
+	if err := s.mayEnroll(tx, t); err != nil {
+		return uid, "", err
+	}
+	return t.UID, t.Key, RequireFactor(tx, FactorOf(typ))
+}
+
 // ConfirmedBy returns the enrollment of the passkey that has confirmed the user's offer with a key, if it is the one with this id: its
 // answer may have been lost.
 //

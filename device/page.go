@@ -47,6 +47,7 @@ type StartedTicket struct {
 	Expires  time.Time
 	Enrolled bool
 	Phone    string // the name of the phone that has enrolled
+	Type     Type   // of what has enrolled; "" until then
 	CodeKept bool   // the page can show its recovery code
 }
 
@@ -62,7 +63,7 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 		}
 		page = TicketPage{Account: AccountLabel(u), Expires: t.Record.Expires, Spent: t.spent()}
 		page.Hosted = s.hostedID(t)
-		page.Factors, err = EnrollableBy(tx, t.Record.Factor)
+		page.Factors, err = shownFactors(tx, t.Record.Factor)
 		if err != nil {
 			return err
 		}
@@ -88,6 +89,12 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 		return nil
 	})
 	return page, err
+}
+
+// shownFactors are the factors that the page can enrol with a ticket for a factor, or "" for any: a browser makes passkeys too.
+func shownFactors(tx *storage.Tx, factor string) ([]Factor, error) {
+	enabled, err := FactorsOn(tx, FactorPush, FactorOTP, FactorPlatform, FactorRoaming)
+	return slices.DeleteFunc(enabled, func(f Factor) bool { return !TicketTakes(factor, f) }), err
 }
 
 // rootTicket finds a ticket that was handed out. It does not find tickets that a page has started.
@@ -142,6 +149,7 @@ func (s *Service) showStarted(tx *storage.Tx, t *foundTicket, session, account s
 	e, err := Get(tx, t.UID, t.Record.Enrollment)
 	if err == nil {
 		shown.Phone = e.Name
+		shown.Type = e.Type
 	} else if !errors.Is(err, ErrNoEnrollment) {
 		return nil, err
 	}

@@ -463,5 +463,10 @@ func (h *house) mount(s *server.Server, log *slog.Logger) {
 
 		Webhooks: h.hooks,
 	})
-	web.Mount(s, web.Services{Devices: h.devices, Brand: brand.New(h.store), Now: h.store.Now})
+	web.Mount(s, web.Services{
+		Devices:  h.devices,
+		Passkeys: h.passkeys,
+		Brand:    brand.New(h.store),
+		Now:      h.store.Now,
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tutela/device"
+	"tutela/device/passkey"
 	"tutela/server"
 	"tutela/server/web/enrollment"
 	"tutela/server/web/page"
@@ -18,9 +19,10 @@ var files embed.FS
 
 // Services are what the pages call.
 type Services struct {
-	Devices *device.Service
-	Brand   *brand.Service
-	Now     func() time.Time // the store's time
+	Devices  *device.Service
+	Passkeys *passkey.Service
+	Brand    *brand.Service
+	Now      func() time.Time // the store's time
 }
 
 // web is the pages of this package.
@@ -40,7 +42,11 @@ func Mount(s *server.Server, services Services) {
 	set := kit.Set(files)
 	w.mountHome(set)
 	set.Get(s.App(), server.HelpPath, w.help)
-	enrollment.Mount(kit, enrollment.Services{Devices: services.Devices, Now: services.Now})
+	enrollment.Mount(kit, enrollment.Services{
+		Devices:  services.Devices,
+		Passkeys: services.Passkeys,
+		Now:      services.Now,
+	})
 }
 
 // help is the page to which an app sends the person when a restore cannot go on in the app. The part of the link after # names the

@@ -24,7 +24,12 @@ func newHouse(t testing.TB, change ...func(*servertest.Options)) *house {
 	o := servertest.Options{
 		Ground: ground.Options{Chaos: true, Clock: storage.NewFakeClock(time.Now())},
 		Mount: func(h *servertest.House) {
-			Mount(h.Server, Services{Devices: h.Devices, Brand: brand.New(h.Store), Now: h.Store.Now})
+			Mount(h.Server, Services{
+				Devices:  h.Devices,
+				Passkeys: h.Passkeys,
+				Brand:    brand.New(h.Store),
+				Now:      h.Store.Now,
+			})
 		},
 	}
 	for _, c := range change {

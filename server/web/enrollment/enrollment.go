@@ -19,6 +19,7 @@ import (
 
 	"tutela/device"
 	"tutela/device/otp"
+	"tutela/device/passkey"
 	"tutela/server/web/page"
 	"tutela/storage/audit"
 )
@@ -28,8 +29,9 @@ var files embed.FS
 
 // Services are what the pages call.
 type Services struct {
-	Devices *device.Service
-	Now     func() time.Time // the store's time
+	Devices  *device.Service
+	Passkeys *passkey.Service
+	Now      func() time.Time // the store's time
 }
 
 // pages are the mounted pages.
@@ -42,11 +44,14 @@ type pages struct {
 func Mount(kit *page.Kit, services Services) {
 	p := &pages{services, kit}
 	set := kit.Set(files, page.WithTrouble(p.trouble))
+	keys := kit.Set(files, page.WithTrouble(p.trouble), page.WithPasskeys())
 	app := kit.App()
 	set.Get(app, "/mfa/enrollment", p.open)
 	set.Post(app, "/mfa/enrollment/start", p.start)
 	set.Get(app, "/mfa/enrollment/scan", p.scan)
 	set.Post(app, "/mfa/enrollment/otp", p.confirmOTP)
+	keys.Get(app, "/mfa/enrollment/passkey", p.passkey)
+	keys.Post(app, "/mfa/enrollment/passkey", p.confirmPasskey)
 	set.Get(app, "/mfa/enrollment/code", p.code)
 	set.Post(app, "/mfa/enrollment/code", p.confirm)
 	// A browser may come back to the address of a form, by GET.
@@ -83,6 +88,11 @@ type enrollment struct {
 	device.TicketPage
 	Ticket string
 	Phone  string // name of the phone that has enrolled
+}
+
+// Passkey reports whether a passkey has enrolled, and no phone.
+func (e enrollment) Passkey() bool {
+	return e.Started != nil && (e.Started.Type == device.TypePlatform || e.Started.Type == device.TypeRoaming)
 }
 
 func (p *pages) open(c *page.Call) (page.Reply, error) {

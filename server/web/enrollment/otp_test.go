@@ -32,7 +32,7 @@ func TestEnrollment_ConnectsAnAppThatOnlyShowsCodes(t *testing.T) {
 	b := h.browser()
 	ticket := h.ticket(user.User{ID: "maria"})
 	uri := b.start(ticket).uri()
-	b.shows(b.scan(ticket, ""), 200, "Does your app only show codes?")
+	b.shows(b.scan(ticket, ""), 200, "An app with one-time codes")
 	asked := b.scan(ticket, "&codes=1")
 	b.shows(asked, 200, "Type the code that the app shows")
 	parsed, err := url.Parse(uri)
@@ -78,7 +78,7 @@ func TestEnrollment_OffersTheFactorsThatAreSwitchedOn(t *testing.T) {
 	ticket := h.ticket(user.User{ID: "maria"})
 	uri := b.start(ticket).uri()
 	h.Set("factor.otp", "off")
-	if strings.Contains(b.scan(ticket, "").body, "only show codes") {
+	if strings.Contains(b.scan(ticket, "").body, "one-time codes") {
 		t.Error("apps that show codes are offered")
 	}
 	if strings.Contains(b.scan(ticket, "&codes=1").body, "Type the code that the app shows") {

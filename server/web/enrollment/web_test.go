@@ -40,7 +40,7 @@ func newHouse(t testing.TB, change ...func(*servertest.Options)) *house {
 		Ground: ground.Options{Chaos: true, Clock: storage.NewFakeClock(time.Now())},
 		Mount: func(h *servertest.House) {
 			appapi.Mount(h.Server, appapi.Services{Devices: h.Devices, Epoch: h.Store.Epoch})
-			Mount(webtest.Kit(h), Services{Devices: h.Devices, Now: h.Store.Now})
+			Mount(webtest.Kit(h), Services{Devices: h.Devices, Passkeys: h.Passkeys, Now: h.Store.Now})
 		},
 	}
 	for _, c := range change {

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"html/template"
 	"strings"
 
 	"tutela/server"
@@ -25,7 +26,7 @@ type Frame struct {
 // frame makes the frame of a call's page.
 func (c *Call) newFrame() Frame {
 	f := Frame{
-		Texts:        textsFor(c.Get("Accept-Language")),
+		Texts:        TextsFor(c.Get("Accept-Language")),
 		Organisation: c.kit.Name,
 		Body:         "person",
 		token:        TokenOf(c.browser),
@@ -73,13 +74,13 @@ func (f Frame) Colour() string {
 }
 
 // Dial is the help desk's number as a link takes it.
-func (f Frame) Dial() string {
-	return "tel:" + strings.Map(func(r rune) rune {
+func (f Frame) Dial() template.URL {
+	return Link("tel:" + strings.Map(func(r rune) rune {
 		if r == '+' || '0' <= r && r <= '9' {
 			return r
 		}
 		return -1
-	}, f.HelpDesk)
+	}, f.HelpDesk))
 }
 
 // Htmx reports whether the page loads htmx.

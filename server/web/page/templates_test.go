@@ -16,7 +16,7 @@ func packages(t *testing.T) map[string]fs.FS {
 	t.Helper()
 	found := map[string]fs.FS{}
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && d.Name() == "pages" {
+		if err == nil && d.IsDir() && d.Name() == "pages" && filepath.Base(filepath.Dir(path)) != "testdata" {
 			found[filepath.Dir(path)] = os.DirFS(filepath.Dir(path))
 		}
 		return err

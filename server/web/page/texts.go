@@ -114,8 +114,8 @@ type Texts struct {
 	printer *message.Printer
 }
 
-// textsFor returns the texts in the language that a reader understands best. accept is the header Accept-Language.
-func textsFor(accept string) Texts {
+// TextsFor returns the texts in the language that a reader understands best. accept is the header Accept-Language.
+func TextsFor(accept string) Texts {
 	wanted, _, err := language.ParseAcceptLanguage(accept)
 	if err != nil {
 		wanted = nil

@@ -23,6 +23,7 @@ import (
 type Tab struct {
 	Context context.Context // of chromedp
 	t       testing.TB
+	silent  bool // the page's scripts do not run
 }
 
 // Open starts a browser of its own, with an empty profile. Outside of CI, a test on a machine without one is skipped: a browser is too
@@ -125,14 +126,24 @@ func (c *Tab) Text(expression string) string {
 	return text
 }
 
-// Until waits until an expression is true in the page.
+// Until waits until an expression is true in the page. It gives up, and says what the page says, just before the suite would.
 func (c *Tab) Until(expression string) {
 	c.t.Helper()
 	for c.Eval(expression) != true {
-		if c.t.Context().Err() != nil || c.Context.Err() != nil {
+		if c.t.Context().Err() != nil || c.Context.Err() != nil || c.isLate() {
 			c.t.Fatalf("it never came: %s\nthe page says: %s", expression, c.Text(`document.body.innerText`))
 		}
 	}
+}
+
+// isLate reports whether the time of the suite is nearly over.
+func (c *Tab) isLate() bool {
+	t, of := c.t.(*testing.T)
+	if !of {
+		return false
+	}
+	end, bound := t.Deadline()
+	return bound && time.Until(end) < 20*time.Second
 }
 
 // Sees waits until the page shows a heading.
@@ -194,6 +205,7 @@ func (c *Tab) Type(selector, text string) {
 func (c *Tab) WithoutScript() {
 	c.t.Helper()
 	c.Call("Emulation.setScriptExecutionDisabled", map[string]any{"value": true})
+	c.silent = true
 }
 
 // Speaks makes the browser ask for a language: "de", "en".

@@ -116,7 +116,7 @@ function enliven(root) {
   for (const time of root.querySelectorAll("time[data-time]")) localised(time);
   for (const button of root.querySelectorAll("[data-copy]")) {
     button.hidden = false;
-    const said = root.ownerDocument.querySelector(button.dataset.say);
+    const said = document.querySelector(button.dataset.say);
     button.addEventListener("click", () => {
       copy(document.querySelector(button.dataset.copy)).then(
         () => { said.textContent = button.dataset.copied; },
