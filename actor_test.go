@@ -10,7 +10,7 @@ import (
 
 // byTheUser are the use cases with an Actor of which the user shows a ticket, a token or a code.
 var byTheUser = []string{
-	"device.Enroll", "device.ConfirmOTP", "device/login.Answer", "device/login.RedeemCode", "device/login.RedeemOTP", "device/login.RemoveAuthenticator", "device/login.Recover", "device/login.VerifyOTP",
+	"device.Enroll", "device.ConfirmOTP", "device/passkey.EnrollByTicket", "device/login.Answer", "device/login.RedeemCode", "device/login.RedeemOTP", "device/login.RemoveAuthenticator", "device/login.Recover", "device/login.VerifyOTP",
 	"backup/restore.Start", "backup/restore.RestoreWithCode",
 	"backup/restore.FirstTimeSetup", "backup/restore.State",
 	"recovery/admin/signin.AcceptInvite", "recovery/admin/signin.SignIn", "recovery/admin/signin.ProveAgain", "recovery/admin/signin.SignOut",
