@@ -52,6 +52,7 @@ var rooms = map[string]string{
 	"server/operator":       "what the command line calls",
 	"server/web":            "what people see",
 	"server/web/page":       "the kit of all pages: frame, languages, forms, waiting",
+	"server/web/challenge":  "the pages on which a person proves that it is she",
 	"server/web/enrollment": "the pages on which a phone is connected",
 	"storage/setting/brand": "the organisation's name, logo and colour on pages",
 	"device/phone":          "a simulated app, which shares no code with the rest",

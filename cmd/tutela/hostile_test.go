@@ -42,7 +42,7 @@ func (r route) isOpen() bool {
 
 // readsBody reports whether a call does something with its body.
 func (r route) readsBody() bool {
-	return r.op.RequestBody != nil || strings.HasPrefix(r.String(), "POST /mfa/enrollment/")
+	return r.op.RequestBody != nil || strings.HasPrefix(r.String(), "POST /mfa/enrollment/") || strings.HasPrefix(r.String(), "POST /mfa/challenge/")
 }
 
 // operation is what /openapi.json says of a call.
@@ -136,7 +136,7 @@ func (m *mounted) right(r route) []string {
 	m.t.Helper()
 	bearer := func(kind string) []string { return []string{"Authorization", "Bearer " + m.held[kind]} }
 	switch {
-	case r.isOpen(), strings.HasPrefix(r.path, "/mfa/enrollment"):
+	case r.isOpen(), strings.HasPrefix(r.path, "/mfa/enrollment"), strings.HasPrefix(r.path, "/mfa/challenge/"), r.String() == "GET /mfa/challenge":
 		return nil
 	case r.path == "/api/enroll":
 		return []string{"Authorization", `Ticket id="` + m.held["ticket"] + `"`}

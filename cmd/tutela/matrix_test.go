@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tutela/server/access"
+	"tutela/server/web/challenge"
 	"tutela/storage/keyring"
 	"tutela/storage/storagetest/check"
 )
@@ -271,6 +272,25 @@ var slots = []slot{
 		wants: func(r reply) bool { return r.member("result_token") != "" && r.member("mfa_token") == "" },
 		keeps: func([]string) []string { return nil }, // it begins a login
 	},
+	challengeSlot("GET /mfa/challenge"),
+	challengeSlot("POST /mfa/challenge/number"),
+	challengeSlot("POST /mfa/challenge/otp"),
+	challengeSlot("POST /mfa/challenge/code"),
+	challengeSlot("POST /mfa/challenge/passkey"),
+	challengeSlot("POST /mfa/challenge/saved"),
+	challengeSlot("POST /mfa/challenge/phone"),
+	challengeSlot("POST /mfa/challenge/on"),
+	challengeSlot("POST /mfa/challenge/remember"),
+	challengeSlot("POST /mfa/challenge/cancel"),
+	challengeSlot("GET /mfa/challenge/number"),
+	challengeSlot("GET /mfa/challenge/otp"),
+	challengeSlot("GET /mfa/challenge/code"),
+	challengeSlot("GET /mfa/challenge/passkey"),
+	challengeSlot("GET /mfa/challenge/saved"),
+	challengeSlot("GET /mfa/challenge/phone"),
+	challengeSlot("GET /mfa/challenge/on"),
+	challengeSlot("GET /mfa/challenge/remember"),
+	challengeSlot("GET /mfa/challenge/cancel"),
 	pageSlot("GET /mfa/enrollment"),
 	pageSlot("POST /mfa/enrollment/start"),
 	pageSlot("POST /mfa/enrollment/code"),
@@ -336,6 +356,28 @@ func pageSlot(route string) slot {
 		},
 		wants: goesOn,
 	}
+}
+
+// challengeSlot returns the place of a request in the pages of a challenge, which is none of the kinds. A browser that comes to the address of
+// a form is sent to the page, whatever it brings.
+func challengeSlot(route string) slot {
+	method, path, _ := strings.Cut(route, " ")
+	s := slot{
+		route: route,
+		place: "request",
+		offer: func(m *mounted, proof string) reply {
+			return m.call(method, path+"?"+values("request", proof), "", "Content-Type", formType, "Cookie", challenge.BrowserCookie+"=firefox")
+		},
+	}
+	if method == http.MethodGet && path != "/mfa/challenge" {
+		s.said = func(t *testing.T, what string, r reply) {
+			t.Helper()
+			if r.status != http.StatusSeeOther {
+				t.Errorf("%s: %d %s", what, r.status, r.body)
+			}
+		}
+	}
+	return s
 }
 
 // secretSlot returns the place of a client's secret, by Basic or in the form.

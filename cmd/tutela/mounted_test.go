@@ -491,7 +491,8 @@ func wantRefusal(t testing.TB, what, path string, r reply) {
 // wantErrorBody checks the body of an error. The path says which API's it is; a page has one of its own.
 func wantErrorBody(t testing.TB, what, path string, r reply) {
 	t.Helper()
-	if strings.Contains(path, "/mfa/enrollment") && r.header.Get("Content-Type") == "text/html; charset=utf-8" {
+	isPage := strings.Contains(path, "/mfa/enrollment") || strings.Contains(path, "/mfa/challenge")
+	if isPage && r.header.Get("Content-Type") == "text/html; charset=utf-8" {
 		if !bytes.HasPrefix(r.body, []byte("<!doctype html>")) || !bytes.HasSuffix(bytes.TrimSpace(r.body), []byte("</html>")) {
 			t.Errorf("%s: %d is no page: %.300s", what, r.status, r.body)
 		}
@@ -626,7 +627,7 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 	switch {
 	case method == http.MethodGet || method == http.MethodDelete:
 		return "", jsonType
-	case strings.HasPrefix(route, "/mfa/enrollment/"):
+	case strings.HasPrefix(route, "/mfa/enrollment/"), strings.HasPrefix(route, "/mfa/challenge/"):
 		return "", formType
 	}
 	encoded, err := json.Marshal(object)

@@ -465,6 +465,8 @@ func (h *house) mount(s *server.Server, log *slog.Logger) {
 	})
 	web.Mount(s, web.Services{
 		Devices:  h.devices,
+		Logins:   h.logins,
+		Issuer:   h.access.Issuer(),
 		Passkeys: h.passkeys,
 		Brand:    brand.New(h.store),
 		Now:      h.store.Now,

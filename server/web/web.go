@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"tutela/device"
+	"tutela/device/login"
 	"tutela/device/passkey"
 	"tutela/server"
+	"tutela/server/web/challenge"
 	"tutela/server/web/enrollment"
 	"tutela/server/web/page"
 	"tutela/storage/setting/brand"
@@ -20,6 +22,8 @@ var files embed.FS
 // Services are what the pages call.
 type Services struct {
 	Devices  *device.Service
+	Logins   *login.Service
+	Issuer   string // of what browsers bring back to login systems
 	Passkeys *passkey.Service
 	Brand    *brand.Service
 	Now      func() time.Time // the store's time
@@ -42,6 +46,7 @@ func Mount(s *server.Server, services Services) {
 	set := kit.Set(files)
 	w.mountHome(set)
 	set.Get(s.App(), server.HelpPath, w.help)
+	challenge.Mount(kit, challenge.Services{Logins: services.Logins, Issuer: services.Issuer})
 	enrollment.Mount(kit, enrollment.Services{
 		Devices:  services.Devices,
 		Passkeys: services.Passkeys,

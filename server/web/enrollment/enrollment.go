@@ -110,8 +110,16 @@ func (p *pages) show(c *page.Call, ticket string) (page.Reply, error) {
 		return page.Reply{Template: "start.html", Data: e}, nil
 	}
 	e.Phone = state.Started.Phone
-	return page.Reply{Template: "connected.html", Data: e}, nil
+	r := page.Reply{Template: "connected.html", Data: e}
+	if state.Hosted != "" && !state.Started.CodeKept {
+		back := e.Root + "challenge?" + url.Values{"request": {state.Hosted}}.Encode()
+		r.Header = map[string]string{"Refresh": backAfter + "; url=" + back} // the login goes on by itself
+	}
+	return r, nil
 }
+
+// backAfter is after how many seconds the last page goes back to the login that has led here.
+const backAfter = "4"
 
 // look returns what the page shows of a ticket. It returns an error for a ticket that another browser has spent.
 //

@@ -147,6 +147,11 @@ function enliven(root) {
     });
     document.addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });
   }
+  // A choice that is sent as it is made.
+  for (const form of root.querySelectorAll("form[data-submit]")) {
+    for (const button of form.querySelectorAll("[data-submit-by-itself]")) button.hidden = true;
+    form.addEventListener("change", () => form.requestSubmit());
+  }
   // A form that was sent is not sent twice by an impatient finger.
   for (const form of root.querySelectorAll("form")) {
     form.addEventListener("submit", (event) => {
