@@ -41,6 +41,8 @@ func TestHouse_AdminsHaveOnePackageForAllThatTheyDo(t *testing.T) {
 			if !calls(fn, rule) {
 				t.Errorf("%s never asks %s", name, rule)
 			}
+		} else if strings.HasPrefix(name, "device/own.") {
+			continue // the session that a person has opened by a proof: TestEveryUseCase_IsRefusedWithoutASession holds that each asks for it
 		} else if !slices.Contains(byTheUser, name) && !slices.Contains(ofTheHouse, name) {
 			t.Errorf("%s acts on a user for somebody else, and is not in recovery/admin", name)
 		}

@@ -40,6 +40,7 @@ var rooms = map[string]string{
 	"device":                "tickets, enrollments, proofs, notices",
 	"device/passkey":        "passkeys: registered and checked",
 	"device/login":          "logins and approvals",
+	"device/own":            "a person's own page",
 	"backup":                "backups and their generations",
 	"backup/restore":        "how a reinstalled app comes back",
 	"recovery/admin":        "what admins do to users, and who may",

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "tutela/device/own"
 	_ "tutela/device/passkey"
 	_ "tutela/recovery/admin/signin" // the packages that declare tables of users
 	"tutela/storage"

@@ -33,7 +33,7 @@ var floors = [][]string{
 	{"device/push/provider"},
 	{"backup"},
 	{"backup/restore"},
-	{"recovery/admin"},
+	{"recovery/admin", "device/own"},
 	{"recovery/admin/signin"},
 	{"device/devicetest"},
 	{"server"},

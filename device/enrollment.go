@@ -49,11 +49,14 @@ const (
 // asked, so a thief of a device token cannot put a phone out of service that answers.
 const reviveFor = 7 * 24 * time.Hour
 
+// IDPrefix begins the id of every enrollment.
+const IDPrefix = "dev_"
+
 // IDCharacters is the length of an enrollment's id.
 const IDCharacters = len(idPrefix) + idDrawn
 
 const (
-	idPrefix = "dev_"
+	idPrefix = IDPrefix
 	idDrawn  = 16 // characters
 )
 
@@ -73,6 +76,9 @@ type Enrollment struct {
 	Via      Via       `json:"via,omitempty"`      // how it was made; "" for a row of an earlier release
 
 	Succession Succession `json:"succession,omitzero"` // what has replaced it, when it is retired
+
+	Disowned time.Time `json:"disowned,omitzero"` // of Suspended: when its user said on her own page that it is not hers
+	Vouched  time.Time `json:"vouched,omitzero"`  // when a login by recovery code took that back: it is not said again
 
 	Push     PushBinding  `json:"push,omitzero"`     // of TypePush
 	OTP      OneTimeCodes `json:"otp,omitzero"`      // of TypePush and TypeOTP

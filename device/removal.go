@@ -2,6 +2,7 @@ package device
 
 import (
 	"errors"
+	"time"
 
 	"tutela/device/push"
 	"tutela/recovery"
@@ -58,6 +59,7 @@ func SetStatus(tx *storage.Tx, uid storage.UID, e *Enrollment, is Status) error 
 		forgotten = errors.Join(forgotten, recovery.ForgetRepliesOf(tx, uid, e.ID))
 	}
 	e.Status = is
+	e.Disowned = time.Time{} // an admin's word takes the place of hers
 	e.Changed = tx.Now()
 	tx.Wake(uid)
 	return errors.Join(forgotten, Put(tx, uid, e))

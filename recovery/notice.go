@@ -35,9 +35,11 @@ const (
 	NoticeCodeLost            NoticeWord = "code_lost"             // the recovery code was declared lost
 	NoticeCodeRemoved         NoticeWord = "code_removed"          // an admin has taken the recovery code away
 	NoticeDeviceAdded         NoticeWord = "device_added"          // another phone has enrolled
+	NoticeDisowned            NoticeWord = "disowned"              // the phone was suspended: its user has said that it is not hers
 	NoticeEmailChanged        NoticeWord = "email_changed"         // an admin has changed the user's email address
 	NoticeDeviceRemoved       NoticeWord = "device_removed"        // one of the user's phones was removed, by somebody who had just proven a factor
 	NoticeLeft                NoticeWord = "left"                  // the phone's enrollment was deleted by its device token alone
+	NoticeNotMe               NoticeWord = "not_me"                // somebody has said on the user's own page that something was not she
 	NoticeOTPGuessed          NoticeWord = "otp_guessed"           // ten, or a hundred, wrong one-time codes were tried in a row
 	NoticePasskeyAdded        NoticeWord = "passkey_added"         // a passkey has enrolled
 	NoticePasskeyCopied       NoticeWord = "passkey_copied"        // a passkey's count did not advance: there may be a copy of it
@@ -47,6 +49,7 @@ const (
 	NoticeRestoreDisputed     NoticeWord = "restore_disputed"      // the phone that was retired says that it was not its person
 	NoticeRestoreStarted      NoticeWord = "restore_started"       // another phone wants to take over
 	NoticeVetoLifted          NoticeWord = "veto_lifted"           // an admin has ended a veto on a restore
+	NoticeVouched             NoticeWord = "vouched"               // a phone that was suspended as not hers is back, by a login with the recovery code
 )
 
 // noticeTexts holds the sentences that an app shows when it does not know the word, of at most 120 characters each.
@@ -57,9 +60,11 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeCodeLost:            "Your recovery code was reported as lost. It works until you get another. Was it not you? Tell an admin.",
 	NoticeCodeRemoved:         "An admin has taken your recovery code away: it opens nothing any more. Did you not ask for that? Tell an admin.",
 	NoticeDeviceAdded:         "Another phone was added to your account. Was it not you? Tell an admin.",
+	NoticeDisowned:            "This phone was stopped: somebody says it is not yours. Is it? Log in with your recovery code.",
 	NoticeEmailChanged:        "The email address of your account was changed by an admin. Did you not ask for that? Tell an admin.",
 	NoticeDeviceRemoved:       "One of your phones was taken off your account. Was it not you? Tell an admin.",
 	NoticeLeft:                "This phone was taken off your account. Was it not you? Open this app within 7 days: that keeps the phone.",
+	NoticeNotMe:               "Somebody has said on your own page that something was not you. Was that not you either? Tell an admin.",
 	NoticeOTPGuessed:          "Many wrong one-time codes were tried for your account. Was it not you? Change your password, and tell an admin.",
 	NoticePasskeyAdded:        "A passkey was added to your account. Was it not you? Tell an admin.",
 	NoticePasskeyCopied:       "A passkey of yours was used in a way that a copy of it would be. Was it not you? Tell an admin.",
@@ -70,6 +75,7 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeRestoreDisputed:     "The phone that was replaced says that the new one is not yours. Is that so? Tell an admin at once.",
 	NoticeRestoreStarted:      "Another phone wants to take over from one of yours. Is it not you? Open this app and stop it.",
 	NoticeVetoLifted:          "An admin lets another phone take over again, which was stopped. Was that not asked for by you? Tell an admin.",
+	NoticeVouched:             "A phone that was stopped counts again: you logged in with your recovery code. Was it not you? Tell an admin.",
 }
 
 // Text returns the word as a sentence for people, of at most 120 characters.

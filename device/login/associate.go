@@ -38,39 +38,43 @@ type Associated struct {
 // used; ErrEnrolment; device.ErrNoEnrollment, for a Replaces that is not the user's; device.ErrFactor; device.ErrFactorOff.
 func (s *Service) Associate(ctx context.Context, a Association) (Associated, error) {
 	var made Associated
-	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		if err := device.RequireFactor(tx, device.FactorOf(a.Type)); err != nil {
-			return err
-		}
-		l, u, o, err := s.associate(tx, a)
-		if err != nil {
-			return err
-		}
-		if a.Type == device.TypeOTP && o.Factor != "" {
-			return device.ErrFactor.With("the ticket is for an app on a phone: associate oob")
-		}
-		prefix := setUpPrefix
-		if a.Pass.Enrols {
-			prefix = enrolmentPrefix
-		}
-		if a.Type.IsPasskey() {
-			options, err := s.beginPasskey(tx, l, o, a.Type)
-			made = Associated{ID: s.idOf(prefix, l.UID, l.Key), Options: options, Code: o.Code}
-			return err
-		}
-		made = Associated{
-			ID:     s.idOf(prefix, l.UID, l.Key),
-			Secret: o.Secret,
-			URI:    s.devices.AssociationURI(u, o, a.Type),
-			Code:   o.Code,
-		}
-		return nil
+	err := s.store.Update(ctx, func(tx *storage.Tx) (err error) {
+		made, err = s.AssociateIn(tx, a)
+		return err
 	})
 	return made, err
 }
 
-// associate offers an enrolment by a pass.
-func (s *Service) associate(tx *storage.Tx, a Association) (l row, u *user.User, o device.Offer, err error) {
+// AssociateIn is Associate in the open transaction.
+//
+// Errors: those of Associate.
+func (s *Service) AssociateIn(tx *storage.Tx, a Association) (made Associated, err error) {
+	if err := device.RequireFactor(tx, device.FactorOf(a.Type)); err != nil {
+		return made, err
+	}
+	l, u, o, err := s.offerBy(tx, a)
+	if err != nil {
+		return made, err
+	}
+	if a.Type == device.TypeOTP && o.Factor != "" {
+		return made, device.ErrFactor.With("the ticket is for an app on a phone: associate oob")
+	}
+	prefix := setUpPrefix
+	if a.Pass.Enrols {
+		prefix = enrolmentPrefix
+	}
+	made = Associated{ID: s.idOf(prefix, l.UID, l.Key), Code: o.Code}
+	if a.Type.IsPasskey() {
+		made.Options, err = s.beginPasskey(tx, l, o, a.Type)
+		return made, err
+	}
+	made.Secret = o.Secret
+	made.URI = s.devices.AssociationURI(u, o, a.Type)
+	return made, nil
+}
+
+// offerBy offers an enrolment by a pass.
+func (s *Service) offerBy(tx *storage.Tx, a Association) (l row, u *user.User, o device.Offer, err error) {
 	if a.Pass.Enrols {
 		return s.associateMore(tx, a)
 	}
@@ -221,31 +225,36 @@ func (s *Service) holder(tx *storage.Tx, p Pass) (storage.UID, error) {
 //
 // Errors: ErrEnrolment, also for an mfa_token; ErrBlocked; device.ErrNoEnrollment; device.ErrLastFactor.
 func (s *Service) RemoveAuthenticator(ctx context.Context, p Pass, id string, actor audit.Actor) error {
-	return s.store.Update(ctx, func(tx *storage.Tx) error {
-		if !p.Enrols {
-			return ErrEnrolment.With("an mfa_token removes nothing: an enrolment token does")
-		}
-		l, _, err := s.enrolling(tx, p)
-		if err != nil {
-			return err
-		}
-		made := ""
-		taken, err := device.TakenOffer(tx, l.UID, enrolmentKey(l))
-		if err != nil && !errors.Is(err, device.ErrTicket) {
-			return err
-		}
-		if taken.Enrollment != nil {
-			made = taken.Enrollment.ID
-		}
-		set, err := device.All(tx, l.UID)
-		if err != nil {
-			return err
-		}
-		usable, err := s.usablePasskeys(tx, set)
-		if err != nil {
-			return err
-		}
-		cause := s.idOf(enrolmentPrefix, l.UID, l.Key)
-		return device.RemoveBy(tx, l.UID, id, cause, made, usable, actor.WithClient(l.Record.Client))
-	})
+	return s.store.Update(ctx, func(tx *storage.Tx) error { return s.RemoveAuthenticatorIn(tx, p, id, actor) })
+}
+
+// RemoveAuthenticatorIn is RemoveAuthenticator in the open transaction.
+//
+// Errors: those of RemoveAuthenticator.
+func (s *Service) RemoveAuthenticatorIn(tx *storage.Tx, p Pass, id string, actor audit.Actor) error {
+	if !p.Enrols {
+		return ErrEnrolment.With("an mfa_token removes nothing: an enrolment token does")
+	}
+	l, _, err := s.enrolling(tx, p)
+	if err != nil {
+		return err
+	}
+	made := ""
+	taken, err := device.TakenOffer(tx, l.UID, enrolmentKey(l))
+	if err != nil && !errors.Is(err, device.ErrTicket) {
+		return err
+	}
+	if taken.Enrollment != nil {
+		made = taken.Enrollment.ID
+	}
+	set, err := device.All(tx, l.UID)
+	if err != nil {
+		return err
+	}
+	usable, err := s.usablePasskeys(tx, set)
+	if err != nil {
+		return err
+	}
+	cause := s.idOf(enrolmentPrefix, l.UID, l.Key)
+	return device.RemoveBy(tx, l.UID, id, cause, made, usable, actor.WithClient(l.Record.Client))
 }

@@ -43,63 +43,64 @@ var (
 // Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; ErrGrant, when the login is decided; ErrNoChallenge; ErrPresence; ErrTapOnly;
 // ErrTooMany; ErrTapEnrols; ErrWeakProof.
 func (s *Service) Challenge(ctx context.Context, asks Challenge) (Challenged, error) {
-	c := asks
-	if c.Pass.Enrols {
-		return Challenged{}, ErrMFAToken
-	}
 	random := storage.NewUID()
 	nonce := newChallenge()
 	var asked Challenged
-	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		c = asks
-		l, err := s.byGrant(tx, c.Pass.Login)
-		if err == nil && l.Record.State != Pending {
-			err = ErrGrant
-		}
-		if err != nil {
-			return err
-		}
-		if err := c.leaveOutWhatIsOff(tx); err != nil {
-			return err
-		}
-		set, err := device.All(tx, l.UID)
-		if err != nil {
-			return err
-		}
-		state, err := set.State(tx, l.UID)
-		if err == nil && state != user.Enrolled {
-			err = ErrNoChallenge
-		}
-		if err != nil {
-			return err
-		}
-		if made, is, err := c.byPasskey(tx, s, l, set); err != nil || is {
-			asked = made
-			return err
-		}
-		phones, err := c.phones(tx, s, l, set)
-		if err != nil {
-			return err
-		}
-		if len(phones) == 0 {
-			asked, err = c.byOTP(tx, s, l, set)
-			return err
-		}
-		fresh := newApproval(tx, l, random, nonce)
-		if c.ToEnroll {
-			fresh.Record.Purpose = ToAddDevice
-			fresh.Record.Message = addDeviceMessage
-		}
-		a, err := s.askFor(tx, l, phones, fresh, c.Only)
-		asked = Challenged{
-			By:       WayPush,
-			ID:       s.idOf(approvalPrefix, a.UID, a.Key),
-			Number:   a.Record.Number,
-			Delivery: a.Record.Delivery,
-		}
+	err := s.store.Update(ctx, func(tx *storage.Tx) (err error) {
+		asked, err = s.challenge(tx, asks, random, nonce)
 		return err
 	})
 	return asked, err
+}
+
+// challenge is Challenge in the open transaction. A new approval has the key random and the challenge nonce.
+func (s *Service) challenge(tx *storage.Tx, c Challenge, random storage.UID, nonce string) (asked Challenged, err error) {
+	if c.Pass.Enrols {
+		return asked, ErrMFAToken
+	}
+	l, err := s.byGrant(tx, c.Pass.Login)
+	if err == nil && l.Record.State != Pending {
+		err = ErrGrant
+	}
+	if err != nil {
+		return asked, err
+	}
+	if err := c.leaveOutWhatIsOff(tx); err != nil {
+		return asked, err
+	}
+	set, err := device.All(tx, l.UID)
+	if err != nil {
+		return asked, err
+	}
+	state, err := set.State(tx, l.UID)
+	if err == nil && state != user.Enrolled {
+		err = ErrNoChallenge
+	}
+	if err != nil {
+		return asked, err
+	}
+	if made, is, err := c.byPasskey(tx, s, l, set); err != nil || is {
+		return made, err
+	}
+	phones, err := c.phones(tx, s, l, set)
+	if err != nil {
+		return asked, err
+	}
+	if len(phones) == 0 {
+		return c.byOTP(tx, s, l, set)
+	}
+	fresh := newApproval(tx, l, random, nonce)
+	if c.ToEnroll {
+		fresh.Record.Purpose = ToAddDevice
+		fresh.Record.Message = addDeviceMessage
+	}
+	a, err := s.askFor(tx, l, phones, fresh, c.Only)
+	return Challenged{
+		By:       WayPush,
+		ID:       s.idOf(approvalPrefix, a.UID, a.Key),
+		Number:   a.Record.Number,
+		Delivery: a.Record.Delivery,
+	}, err
 }
 
 // leaveOutWhatIsOff asks for no factor that is switched off.

@@ -221,29 +221,33 @@ func (s *Service) RedeemCode(ctx context.Context, g Grant, typed string) (CodeOu
 	}
 	code, typo := recovery.ParseCode(typed)
 	var o CodeOutcome
-	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		o = CodeOutcome{}
-		l, err := s.byGrant(tx, g.Pass.Login)
-		if err != nil {
-			return err
-		}
-		if l.Record.State != Pending {
-			o, err = s.redeemedBefore(tx, l, code)
-			return err
-		}
-		if typo != nil {
-			return typo
-		}
-		l.Record.Collected = tx.Now() // the grant itself collects it
-		next, err := s.redeem(tx, l, code, redeeming{enrols: g.Enrols, actor: g.Actor})
-		if err != nil {
-			return err
-		}
-		o.Next = next
-		o.Outcome, err = completed(tx, l)
-		o.EnrolUntil = l.Record.EnrolUntil
+	err := s.store.Update(ctx, func(tx *storage.Tx) (err error) {
+		o, err = s.redeemCode(tx, g, code, typo)
 		return err
 	})
+	return o, err
+}
+
+// redeemCode is RedeemCode in the open transaction, for a code as recovery.ParseCode returned it with its error typo.
+func (s *Service) redeemCode(tx *storage.Tx, g Grant, code recovery.Code, typo error) (o CodeOutcome, err error) {
+	l, err := s.byGrant(tx, g.Pass.Login)
+	if err != nil {
+		return o, err
+	}
+	if l.Record.State != Pending {
+		return s.redeemedBefore(tx, l, code)
+	}
+	if typo != nil {
+		return o, typo
+	}
+	l.Record.Collected = tx.Now() // the grant itself collects it
+	next, err := s.redeem(tx, l, code, redeeming{enrols: g.Enrols, actor: g.Actor})
+	if err != nil {
+		return o, err
+	}
+	o.Next = next
+	o.Outcome, err = completed(tx, l)
+	o.EnrolUntil = l.Record.EnrolUntil
 	return o, err
 }
 
@@ -260,13 +264,23 @@ func (s *Service) redeem(tx *storage.Tx, l row, code recovery.Code, how redeemin
 	if err := device.RequireFactor(tx, device.FactorCode); err != nil {
 		return "", err
 	}
+	since, err := recovery.CodeIssuedAt(tx, l.UID)
+	if err != nil {
+		return "", err
+	}
 	next, err := s.codes.Spend(tx, l.UID, recovery.LoginChannel, code, how.actor.WithClient(l.Record.Client))
 	if err != nil {
 		return "", err
 	}
 	if how.enrols {
 		l.Record.EnrolUntil = tx.Now().Add(enrolFor)
-		if l.Record.CodeMark, err = recovery.MarkOf(tx, l.UID); err != nil {
+	}
+	l.Record.CodeSince = since
+	if l.Record.CodeMark, err = recovery.MarkOf(tx, l.UID); err != nil {
+		return "", err
+	}
+	if !l.Record.StepUp {
+		if err := device.Vouch(tx, l.UID, how.actor.WithClient(l.Record.Client)); err != nil {
 			return "", err
 		}
 	}

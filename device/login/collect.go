@@ -97,7 +97,9 @@ func take(tx *storage.Tx, found row, client string) (Outcome, error) {
 // completed counts a login whose outcome its client gets now.
 func completed(tx *storage.Tx, l row) (Outcome, error) {
 	u, err := user.Change(tx, l.UID, func(u *user.User) error {
-		countLogin(tx, u)
+		if !l.Record.StepUp {
+			countLogin(tx, u)
+		}
 		return nil
 	})
 	if err != nil {

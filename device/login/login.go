@@ -139,9 +139,12 @@ type Login struct {
 	Page       *page  `json:"page,omitempty"`        // of a login by a hosted page: how that stands
 	PageSealed []byte `json:"page_sealed,omitempty"` // what of it is secret, as pageSecrets; sealed
 
-	// Of a login by grant that has given an enrolment token.
+	// Of a login by grant that has given an enrolment token, or that a recovery code has satisfied.
 	EnrolUntil time.Time `json:"enrol_until,omitzero"` // when that is over
 	CodeMark   string    `json:"code_mark,omitempty"`  // of the recovery code that followed the one that has proven the user
+
+	CodeSince time.Time `json:"code_since,omitzero"` // when the recovery code that has proven the user was issued
+	StepUp    bool      `json:"step_up,omitempty"`   // of a user who has opened her own page, and proves more there: it logs her in nowhere
 }
 
 var logins = storage.Declare(storage.Spec[Login]{

@@ -33,21 +33,27 @@ func (s *Service) RedeemOOB(ctx context.Context, g Grant, oobCode string) (Outco
 		return Outcome{}, err
 	}
 	var o Outcome
-	err = s.store.Update(context.WithoutCancel(ctx), func(tx *storage.Tx) error {
-		found, err := s.lookAtOOB(tx, g, oobCode)
-		if err != nil {
-			return err
-		}
-		o, err = s.collectOOB(tx, g, found)
-		switch {
-		case err != nil || g.Pass.Enrols:
-		case found.again:
-			o.Remember, err = s.rememberAgain(tx, g, found.login)
-		default:
-			o.Remember, err = s.remember(tx, g, found.login)
-		}
+	err = s.store.Update(context.WithoutCancel(ctx), func(tx *storage.Tx) (err error) {
+		o, err = s.redeemOOB(tx, g, oobCode)
 		return err
 	})
+	return o, err
+}
+
+// redeemOOB is RedeemOOB in the open transaction, without an interval.
+func (s *Service) redeemOOB(tx *storage.Tx, g Grant, oobCode string) (o Outcome, err error) {
+	found, err := s.lookAtOOB(tx, g, oobCode)
+	if err != nil {
+		return o, err
+	}
+	o, err = s.collectOOB(tx, g, found)
+	switch {
+	case err != nil || g.Pass.Enrols:
+	case found.again:
+		o.Remember, err = s.rememberAgain(tx, g, found.login)
+	default:
+		o.Remember, err = s.remember(tx, g, found.login)
+	}
 	return o, err
 }
 

@@ -28,37 +28,41 @@ func (s *Service) RedeemOTP(ctx context.Context, g Grant, typed string) (Outcome
 	}
 	code, typo := otp.Parse(typed)
 	var o Outcome
-	err := s.store.Update(ctx, func(tx *storage.Tx) error {
-		o = Outcome{}
+	err := s.store.Update(ctx, func(tx *storage.Tx) (err error) {
 		if g.Pass.Enrols {
-			var err error
 			o, err = s.confirmByOTP(tx, g, code, typo)
-			return err
+		} else {
+			o, err = s.redeemByOTP(tx, g, code, typo)
 		}
-		l, err := s.byGrant(tx, g.Pass.Login)
-		if err != nil {
-			return err
-		}
-		if l.Record.State != Pending {
-			if o, err = s.otpBefore(tx, l, code); err == nil {
-				o.Remember, err = s.rememberAgain(tx, g, l)
-			}
-			return err
-		}
-		l.Record.Collected = tx.Now() // the grant itself collects it
-		if err := s.letEnrolByOTP(tx, g, l); err != nil {
-			return err
-		}
-		if err := s.tryOTP(tx, l, code, typo, g.Actor); err != nil {
-			return err
-		}
-		if o, err = completed(tx, l); err != nil {
-			return err
-		}
-		o.EnrolUntil = l.Record.EnrolUntil
-		o.Remember, err = s.remember(tx, g, l)
 		return err
 	})
+	return o, err
+}
+
+// redeemByOTP is RedeemOTP by an mfa_token in the open transaction, for a code as otp.Parse returned it with its error typo.
+func (s *Service) redeemByOTP(tx *storage.Tx, g Grant, code otp.Code, typo error) (o Outcome, err error) {
+	l, err := s.byGrant(tx, g.Pass.Login)
+	if err != nil {
+		return o, err
+	}
+	if l.Record.State != Pending {
+		if o, err = s.otpBefore(tx, l, code); err == nil {
+			o.Remember, err = s.rememberAgain(tx, g, l)
+		}
+		return o, err
+	}
+	l.Record.Collected = tx.Now() // the grant itself collects it
+	if err := s.letEnrolByOTP(tx, g, l); err != nil {
+		return o, err
+	}
+	if err := s.tryOTP(tx, l, code, typo, g.Actor); err != nil {
+		return o, err
+	}
+	if o, err = completed(tx, l); err != nil {
+		return o, err
+	}
+	o.EnrolUntil = l.Record.EnrolUntil
+	o.Remember, err = s.remember(tx, g, l)
 	return o, err
 }
 

@@ -98,7 +98,9 @@ func (s *Service) Resume(ctx context.Context, id string, actor audit.Actor) erro
 // setStatus gives an enrollment the status is, if its present status is one of from.
 func (s *Service) setStatus(ctx context.Context, id string, is device.Status, actor audit.Actor, action Action, from ...device.Status) error {
 	return s.changeEnrollment(ctx, id, actor, action, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
-		if !slices.Contains(from, e.Status) {
+		// What its user has disowned an admin suspends too: then her recovery code does not bring it back.
+		disowned := is == device.Suspended && e.Status == device.Suspended && !e.Disowned.IsZero()
+		if !slices.Contains(from, e.Status) && !disowned {
 			return nil
 		}
 		if is == device.Suspended {

@@ -67,6 +67,7 @@ var exports = map[string]exported{
 	"webhook_letter":       {leaves: []string{"body"}},
 	"webhook_ticket":       {leaves: []string{"body"}},
 	"answer":               {leaves: []string{"code"}},
+	"own_session":          {leaves: []string{"hash", "opened.code_mark", "proven.code_mark"}},
 	"login":                {leaves: []string{"number", "challenge", "shown", "params", "code_mark"}},
 	"mfa_start":            {},
 	"pace":                 {},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	_ "tutela/device/own" // whose sessions an export has too
 	"tutela/recovery/admin"
 	_ "tutela/recovery/admin/signin" // declares tables of users
 	"tutela/recovery/user"

@@ -70,6 +70,9 @@ const (
 	PasskeyChanged    Type = "td_passkey_changed"
 	AdminLogin        Type = "td_admin_login"
 	WebhookParked     Type = "td_webhook_parked"
+	CodeReplaced      Type = "td_code_replaced"
+	OwnPageOpened     Type = "td_own_page_opened"
+	NotMe             Type = "td_not_me"
 )
 
 // Damaged is the type under which a reader shows an event whose bytes cannot be read. No event is recorded with it.

@@ -13,8 +13,9 @@ const (
 	FactCode       Fact = "code"         // CodeFresh, when an answer that was given again brought another recovery code
 	FactClock      Fact = "clock"        // how the clock was settled: a storage.Settlement
 	FactConsent    Fact = "consent"      // whether the phone that answered was shown the details of the login: one of the Consent words
-	FactDevice     Fact = "device"       // what a phone has changed of itself: one of the Device words
+	FactDevice     Fact = "device"       // what was changed of an enrollment: one of the Device words
 	FactEmail      Fact = "email"        // EmailChanged, of a user
+	FactEvent      Fact = "event"        // id of the event of which its user says that it was not she
 	FactEarlier    Fact = "earlier"      // EarlierRevoked, when a backup's earlier handles were ended
 	FactFolded     Fact = "folded"       // FoldedOthers or FoldedOlder
 	FactIDTokenAlg Fact = "id_token_alg" // that signs a client's ID tokens
@@ -64,12 +65,19 @@ const (
 	WhyEnrolmentToken Word = "enrolment_token" // an enrollment was removed, or its backup moved, by somebody who had just proven a factor
 	WhyHack           Word = "hack"            // a login was denied: the person says that somebody attacks her
 	WhyMuted          Word = "muted"           // no push was sent: the person denied a login from this address
-	WhyNotMe          Word = "not_me"          // a login was denied: the person says that it was not she
+	WhyNotMe          Word = "not_me"          // a login was denied, or an enrollment suspended: the person says that it was not she
 	WhyNumber         Word = "number"          // a login failed: the number was not the one that the login shows
 	WhyPasskey        Word = "passkey"         // a login failed: the passkey may have a copy, or is another kind than was registered
 	WhyReplaced       Word = "replaced"        // an enrollment was removed: the same phone enrolled again
+	WhyRecoveryCode   Word = "recovery_code"   // an enrollment that its user had disowned is back: she logged in with her recovery code
 	WhyRestored       Word = "restored"        // a backup was moved: its phone was restored
 	WhyTicket         Word = "ticket"          // an enrollment was removed, or its backup moved: a ticket let another phone take its place
+)
+
+// What came of it when somebody said that something was not she.
+const (
+	NotMeReported  Word = "reported"  // admins and phones were told
+	NotMeSuspended Word = "suspended" // and what was new was suspended
 )
 
 // Why a push was not taken.
@@ -133,6 +141,7 @@ const WayGrant Word = "grant"
 const (
 	DeviceAddress      Word = "address"      // its push token or identifier
 	DeviceCapabilities Word = "capabilities" // it has given some up
+	DeviceName         Word = "name"         // by its user, on her own page
 )
 
 // What is new about a passkey.
