@@ -134,8 +134,11 @@ func readFlatAddress(r *restore, stored []byte) error {
 	return err
 }
 
+// IDPrefix begins the id of every restore.
+const IDPrefix = "rst_"
+
 const (
-	idPrefix        = "rst_"
+	idPrefix        = IDPrefix
 	tokenPurpose    = "restore-token"
 	tokenCharacters = 43 // of 62: 256 bits
 )

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/recovery"
@@ -19,7 +20,7 @@ const mostDenied = 20
 
 // Denial is what came of it when a user said of a line that it was not she.
 type Denial struct {
-	Line     string    `json:"line"` // id of the event, or of the authenticator
+	Line     string    `json:"line"` // id of the event, the authenticator or the restore
 	At       time.Time `json:"at"`
 	Stopped  []Suspect `json:"stopped,omitempty"`  // suspended: newer than what she has proven, and young
 	Reported []Suspect `json:"reported,omitempty"` // only told to admins and all phones: it goes on
@@ -41,7 +42,7 @@ func (h *held) denied(line string) *Denial {
 	return &h.Denied[at]
 }
 
-// NotMe notes that the user says of a line that it was not she: of an event, or of one of her authenticators. Of the authenticators
+// NotMe notes that the user says of a line that it was not she: of an event, of one of her authenticators, or of a restore that is under way. Of the authenticators
 // that it speaks of it suspends what is newer than the factor that she has proven in this session, and younger than seven days; a login
 // by recovery code takes that back. All else is reported: to admins by an event, and to all her phones. No restore is vetoed, and
 // browsers are remembered no more. Once more, in the same visit, it does no more.
@@ -64,7 +65,7 @@ func (s *Service) NotMe(ctx context.Context, token, line string, actor audit.Act
 		if err != nil {
 			return err
 		}
-		list, err := h.suspects(line, entry, set)
+		list, about, err := s.suspects(tx, h, line, entry, set)
 		if err != nil {
 			return err
 		}
@@ -75,7 +76,7 @@ func (s *Service) NotMe(ctx context.Context, token, line string, actor audit.Act
 		d.Line = line
 		h.Denied = append(h.Denied, d)
 		_, forgotten := recovery.ForgetBrowsers(tx, h.uid)
-		return errors.Join(forgotten, h.put(tx), h.report(tx, d, entry, list, actor.WithClient(h.Client)))
+		return errors.Join(forgotten, h.put(tx), h.report(tx, d, entry, about, actor.WithClient(h.Client)))
 	})
 	return d, err
 }
@@ -84,7 +85,7 @@ func (s *Service) NotMe(ctx context.Context, token, line string, actor audit.Act
 //
 // Errors: ErrNoLine.
 func (s *Service) entry(ctx context.Context, line string) (audit.Entry, error) {
-	if strings.HasPrefix(line, device.IDPrefix) {
+	if strings.HasPrefix(line, device.IDPrefix) || strings.HasPrefix(line, restore.IDPrefix) {
 		return audit.Entry{}, nil
 	}
 	e, err := audit.Get(ctx, s.store, line)
@@ -94,21 +95,32 @@ func (s *Service) entry(ctx context.Context, line string) (audit.Entry, error) {
 	return e, err
 }
 
-// suspects returns the authenticators that a line of the user's speaks of.
+// suspects returns the authenticators that a line of the user's speaks of, and what its report says about it. Of a restore that is under
+// way there are none: it is only reported.
 //
 // Errors: ErrNoLine, also for somebody else's.
-func (h *held) suspects(line string, e audit.Entry, set device.Set) (device.Set, error) {
-	if e.ID == "" {
+func (s *Service) suspects(tx *storage.Tx, h *held, line string, e audit.Entry, set device.Set) (device.Set, audit.Detail, error) {
+	switch {
+	case strings.HasPrefix(line, restore.IDPrefix):
+		under, err := s.underWay(tx, h.uid)
+		at := slices.IndexFunc(under, func(l restore.Listed) bool { return l.ID == line })
+		if err == nil && at < 0 {
+			err = ErrNoLine
+		}
+		if err != nil {
+			return nil, audit.Detail{}, err
+		}
+		return nil, audit.Detail{Device: under[at].Name, Backup: under[at].Backup}, nil
+	case e.ID == "":
 		list := named(set, line)
 		if len(list) == 0 {
-			return nil, ErrNoLine
+			return nil, audit.Detail{}, ErrNoLine
 		}
-		return list, nil
+		return list, list[0].Detail(), nil
+	case e.UID != h.uid || !slices.Contains(told, e.Type) || !isTold(e):
+		return nil, audit.Detail{}, ErrNoLine
 	}
-	if e.UID != h.uid || !slices.Contains(told, e.Type) || !isTold(e) {
-		return nil, ErrNoLine
-	}
-	return suspects(e, set), nil
+	return suspects(e, set), audit.Detail{Device: e.Detail.Device, Enrollment: e.Detail.Enrollment}, nil
 }
 
 // disown suspends those of the suspects that are newer than what the session has proven, and young.
@@ -132,20 +144,17 @@ func (h *held) disown(tx *storage.Tx, list device.Set, actor audit.Actor) (Denia
 }
 
 // report tells admins and all phones of the user what she says.
-func (h *held) report(tx *storage.Tx, d Denial, e audit.Entry, list device.Set, actor audit.Actor) error {
+func (h *held) report(tx *storage.Tx, d Denial, e audit.Entry, about audit.Detail, actor audit.Actor) error {
 	event := audit.Event{Type: audit.NotMe, UID: h.uid, Facts: audit.Facts{audit.FactStatus: audit.NotMeReported}}
 	if len(d.Stopped) > 0 {
 		event.Facts[audit.FactStatus] = audit.NotMeSuspended
 	}
-	detail := audit.Detail{Device: e.Detail.Device, Enrollment: e.Detail.Enrollment}
 	if e.ID != "" {
 		event.Facts[audit.FactEvent] = audit.Word(e.ID)
-	} else {
-		detail = list[0].Detail()
 	}
 	return errors.Join(
 		recovery.Notify(tx, h.uid, recovery.NoticePayload{Notice: recovery.NoticeNotMe}),
-		audit.Record(tx, actor, event, detail))
+		audit.Record(tx, actor, event, about))
 }
 
 // Denial returns what came of it that the user has said of a line in this visit that it was not she, and the line when it is an event.

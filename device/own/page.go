@@ -21,6 +21,7 @@ import (
 type Page struct {
 	User     user.User
 	Client   string    // the name of the login system that she came from
+	Back     string    // where her browser goes when she leaves
 	Expires  time.Time // of the session
 	Strong   bool      // what was proven lets her add and remove authenticators now
 	Enrolled bool      // and it has added one already: another asks for another proof
@@ -111,6 +112,7 @@ func (s *Service) page(tx *storage.Tx, h *held) (p Page, err error) {
 	p = Page{
 		User:    *h.user,
 		Client:  h.Name,
+		Back:    h.session.Back,
 		Expires: h.Expires,
 		Strong:  h.isStrong(tx.Now()),
 		Proven:  h.Proven,
