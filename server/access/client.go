@@ -42,6 +42,17 @@ type registered struct {
 	Formers      []former  `json:"formers,omitempty"`       // secrets before, the oldest first; at most maxFormers
 	TokenVersion int       `json:"token_version,omitempty"` // of its management tokens: earlier ones are ended
 	LastUsed     time.Time `json:"last_used,omitzero"`      // when it was given a management token, to the hour
+
+	Behind []storage.UID `json:"behind,omitempty"` // persons who can act as it: whose session made it, or who saw a secret of it
+}
+
+// seenBy notes who sees a secret of the client, or gives it its keys.
+func (c *registered) seenBy(actor audit.Actor) {
+	for _, uid := range actor.Persons() {
+		if !slices.Contains(c.Behind, uid) {
+			c.Behind = append(c.Behind, uid)
+		}
+	}
 }
 
 // former is a secret before, which still counts.
@@ -109,8 +120,10 @@ func (s *Service) AddClient(ctx context.Context, actor audit.Actor, c Client) (a
 		if secret != "" {
 			hash = s.ring.Hash(secretPurpose, []byte(c.ID), []byte(secret))
 		}
+		added := &registered{Client: c, SecretHash: hash}
+		added.seenBy(actor)
 		return errors.Join(
-			clients.Insert(tx, storage.House, c.ID, &registered{Client: c, SecretHash: hash}),
+			clients.Insert(tx, storage.House, c.ID, added),
 			audit.Record(tx, actor, audit.Event{Type: audit.ClientAdded, Client: c.ID, Facts: c.facts()}, audit.Detail{}),
 			audit.RecordCall(tx, actor, storage.House),
 		)

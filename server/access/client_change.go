@@ -135,6 +135,9 @@ func (change ClientChange) of(tx *storage.Tx, actor audit.Actor, id string) (c *
 	if err := c.complete(); err != nil {
 		return nil, nil, err
 	}
+	if change.Keys != nil {
+		c.seenBy(actor)
+	}
 	if lacksKeyOf(c.Keys, before.Keys) || len(c.Keys) > 0 && c.SecretHash != "" {
 		c.SecretHash = ""
 		c.Formers = nil
@@ -196,6 +199,7 @@ func (s *Service) RotateSecret(ctx context.Context, actor audit.Actor, id string
 			return err
 		}
 		c.SecretHash = s.ring.Hash(secretPurpose, []byte(c.ID), []byte(secret))
+		c.seenBy(actor)
 		return putClient(tx, actor, c, audit.ChangeClientSecret)
 	})
 	if err != nil {

@@ -2,6 +2,7 @@ package access
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -371,4 +372,55 @@ func TestChangePolicies_AreAllOrNoneAndWeakenNothingForAClient(t *testing.T) {
 	}
 	_, err = h.ChangePolicies(h.ctx(), audit.ByOperator(1), map[string]string{"approval.presence": "tap"})
 	must(t, err)
+}
+
+// Whoever made a client, or saw a secret of it, is the one who acts by it: nobody changes his own factors by a program of his own.
+func TestClients_AreInTheHandsOfWhoMadeThemOrSawTheirSecret(t *testing.T) {
+	h := newHouse(t)
+	ada := h.user("ada")
+	bob := h.user("bob")
+	eve := h.user("eve")
+	scopes := []string{"manage:clients", "read:users"}
+	caller := func(c Client, secret string) audit.Actor {
+		t.Helper()
+		authenticated, err := h.Authenticate(h.ctx(), c.ID, secret)
+		must(t, err)
+		token, _, err := h.ManagementToken(h.ctx(), authenticated, h.ManagementAudience(), nil)
+		must(t, err)
+		actor, err := h.VerifyManagement(h.ctx(), token)
+		must(t, err)
+		return actor
+	}
+	expect := func(what string, a audit.Actor, hands ...storage.UID) {
+		t.Helper()
+		for _, uid := range []storage.UID{ada, bob, eve} {
+			if got := a.ActsFor(uid); got != slices.Contains(hands, uid) {
+				t.Errorf("%s: acts for %v: %v", what, uid, got)
+			}
+		}
+	}
+	made, secret, err := h.AddClient(h.ctx(), audit.ByAdmin(ada, scopes), Client{Name: "ada's", Scopes: scopes})
+	must(t, err)
+	own := caller(made, secret)
+	expect("made in ada's session", own, ada)
+	secret, err = h.RotateSecret(h.ctx(), audit.ByAdmin(bob, scopes), made.ID, 0)
+	must(t, err)
+	own = caller(made, secret)
+	expect("bob saw its secret", own, ada, bob)
+	second, secret, err := h.AddClient(h.ctx(), own, Client{Name: "made by it", Scopes: []string{"read:users"}})
+	must(t, err)
+	expect("made by that client", caller(second, secret), ada, bob)
+	operators, secret := h.client(Client{Scopes: scopes})
+	expect("the operator's", caller(operators, secret))
+
+	key := newSigning(t, jose.ES256, "")
+	_, err = h.ChangeClient(h.ctx(), audit.ByAdmin(eve, scopes), operators.ID, ClientChange{Keys: ptr(keysOf(t, key))})
+	must(t, err)
+	authenticated, err := h.AuthenticateByAssertion(h.ctx(), "", h.assertion(key, operators.ID, nil))
+	must(t, err)
+	token, _, err := h.ManagementToken(h.ctx(), authenticated, h.ManagementAudience(), nil)
+	must(t, err)
+	signer, err := h.VerifyManagement(h.ctx(), token)
+	must(t, err)
+	expect("eve gave it its keys", signer, eve)
 }

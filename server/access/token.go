@@ -231,7 +231,7 @@ func (s *Service) VerifyManagement(ctx context.Context, token string) (audit.Act
 		if claims.Version != c.TokenVersion {
 			return ErrNoClient // of a secret that was ended
 		}
-		caller = audit.ByClient(c.ID, c.Granted(strings.Fields(claims.Scope)), c.ActsAs).WithTokens(c.TokenVersion)
+		caller = audit.ByClient(c.ID, c.Granted(strings.Fields(claims.Scope)), c.ActsAs).WithTokens(c.TokenVersion).WithBehind(c.Behind...)
 		if c.ActsAs.IsZero() {
 			return nil
 		}

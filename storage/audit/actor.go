@@ -158,6 +158,14 @@ func (a Actor) Client() string { return a.client }
 // nobody, and for every other actor.
 func (a Actor) ActsAs() storage.UID { return a.actsAs }
 
+// Persons returns the persons who see what the actor is shown: who is signed in as an admin, for whom a client acts, or who can act as it.
+func (a Actor) Persons() []storage.UID {
+	if a.actsAs.IsZero() {
+		return slices.Clone(a.behind)
+	}
+	return append([]storage.UID{a.actsAs}, a.behind...)
+}
+
 // Tokens returns the version of a client's management tokens when its call was let in.
 func (a Actor) Tokens() int { return a.tokens }
 
