@@ -26,9 +26,6 @@ func (s *Service) Reset(ctx context.Context, userID string, req recovery.ResetRe
 	if err != nil {
 		return recovery.Receipt{}, err
 	}
-	if actor.IsAdmin() && !req.DryRun && !actor.Has(ScopeResetMFA) {
-		return recovery.Receipt{}, ErrProveAgain
-	}
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		u, err := find(tx, actor, ChangeFactors, userID)
 		if err != nil {
@@ -45,8 +42,12 @@ func (s *Service) Reset(ctx context.Context, userID string, req recovery.ResetRe
 
 // resetUser resets a user for an actor who may change her factors.
 //
-// Errors: ErrRefused, for the last owner.
+// Errors: ErrProveAgain; ErrRefused, for the last owner.
 func (s *Service) resetUser(ctx context.Context, tx *storage.Tx, u *user.User, req recovery.ResetRequest, actor audit.Actor) (recovery.Receipt, error) {
+	// What would be removed is shown before the admin has proved himself, and nothing is removed, by whatever call.
+	if actor.IsAdmin() && !req.DryRun && !actor.Has(ScopeResetMFA) {
+		return recovery.Receipt{}, ErrProveAgain
+	}
 	if err := KeepsOwner(tx, actor, u); err != nil {
 		return recovery.Receipt{}, err
 	}
