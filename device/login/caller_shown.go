@@ -12,6 +12,7 @@ type CallerShown struct {
 	CallerAsked // Expires is from now on, and zero once it is over
 	State       CallerState
 	Asked       time.Time
+	Until       time.Time // when nobody can answer any more
 	Note        string
 	Counts      bool // a reset may name it
 }
@@ -42,6 +43,7 @@ func (s *Service) LatestCaller(tx *storage.Tx, by string, uid storage.UID) (show
 			},
 			State: l.Record.callerState(tx.Now()),
 			Asked: l.Record.Created,
+			Until: l.Record.Expires,
 			Note:  l.Record.Message,
 		}
 		shown.Counts = shown.State == CallerApproved && tx.Now().Before(l.Record.Decided.Add(callerCounts))

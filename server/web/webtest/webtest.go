@@ -244,7 +244,10 @@ func (c *Tab) Size(width int, scheme string) {
 		"mobile":            width < 700,
 	})
 	c.Call("Emulation.setTouchEmulationEnabled", map[string]any{"enabled": width < 700})
-	c.Call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]any{{"name": "prefers-color-scheme", "value": scheme}}})
+	c.Call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]any{
+		{"name": "prefers-color-scheme", "value": scheme},
+		{"name": "prefers-reduced-motion", "value": "reduce"}, // else axe may look at a colour on its way to another
+	}})
 }
 
 // Shoot leaves a picture of the whole page in a file.

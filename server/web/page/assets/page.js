@@ -162,6 +162,23 @@ function enliven(root) {
   }
 }
 
+// Moves the keyboard among things, as the arrow keys say. first is where it is before them all.
+function step(event, things, first) {
+  const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const at = things.indexOf(document.activeElement);
+  if (!by || at < 0 && document.activeElement !== first) return;
+  event.preventDefault();
+  (at + by < 0 ? first : things[at + by])?.focus();
+}
+
+// The arrow keys lead from a search to what it has found, and through an open menu.
+document.addEventListener("keydown", (event) => {
+  const search = document.querySelector("[data-down]");
+  if (search) step(event, [...document.querySelectorAll(search.dataset.down)], search);
+  const menu = document.querySelector("details.menu[open]");
+  if (menu) step(event, [...menu.querySelectorAll("[role=menuitem]")], menu.querySelector("summary"));
+});
+
 enliven(document);
 document.addEventListener("htmx:after:swap", () => { for (const time of document.querySelectorAll("time[data-time]")) localised(time); });
 const waiting = document.querySelector("[data-live]");
