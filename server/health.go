@@ -81,6 +81,9 @@ func (s *Server) Readiness() (status int, body any) {
 	return status, state
 }
 
+// Checks returns what the server looks at, by name: "ok", or what is wrong, as /readyz says it.
+func (s *Server) Checks() map[string]string { return s.health.look().Checks }
+
 // Version is what the server says it is.
 func (s *Server) Version() string { return s.config.Version }
 

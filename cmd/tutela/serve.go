@@ -19,6 +19,7 @@ import (
 	"tutela/server/managementapi"
 	"tutela/server/operator"
 	"tutela/server/web"
+	"tutela/server/web/dashboard"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/bolt"
@@ -470,5 +471,14 @@ func (h *house) mount(s *server.Server, log *slog.Logger) {
 		Passkeys: h.passkeys,
 		Brand:    brand.New(h.store),
 		Now:      h.store.Now,
+		Dashboard: &dashboard.Services{
+			SignIn:  h.signin,
+			Admins:  h.admins,
+			Access:  h.access,
+			Devices: h.devices,
+			Checks:  s.Checks,
+			Store:   h.store,
+			Now:     h.store.Now,
+		},
 	})
 }

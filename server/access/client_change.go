@@ -198,6 +198,10 @@ func (s *Service) RotateSecret(ctx context.Context, actor audit.Actor, id string
 		if err := c.keepSecret(tx.Now(), overlap); err != nil {
 			return err
 		}
+		if overlap == 0 {
+			c.Behind = nil // what they saw has ended
+		}
+		c.seenBy(actor)
 		c.SecretHash = s.ring.Hash(secretPurpose, []byte(c.ID), []byte(secret))
 		c.seenBy(actor)
 		return putClient(tx, actor, c, audit.ChangeClientSecret)
@@ -241,6 +245,9 @@ func ruledBy(tx *storage.Tx, actor audit.Actor, id string) (*registered, error) 
 //
 // Errors: ErrBeyondCaller; ErrToken, when the token of the call was ended meanwhile.
 func mayGive(tx *storage.Tx, actor audit.Actor, c Client) error {
+	if actor.IsAdmin() {
+		return sessionMayGive(tx, actor, c)
+	}
 	if err := mayAdd(actor, c); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"tutela/device/passkey"
 	"tutela/server"
 	"tutela/server/web/challenge"
+	"tutela/server/web/dashboard"
 	"tutela/server/web/enrollment"
 	"tutela/server/web/page"
 	"tutela/storage/setting/brand"
@@ -27,6 +28,8 @@ type Services struct {
 	Passkeys *passkey.Service
 	Brand    *brand.Service
 	Now      func() time.Time // the store's time
+
+	Dashboard *dashboard.Services // nil: there is none
 }
 
 // web is the pages of this package.
@@ -52,6 +55,9 @@ func Mount(s *server.Server, services Services) {
 		Passkeys: services.Passkeys,
 		Now:      services.Now,
 	})
+	if services.Dashboard != nil {
+		dashboard.Mount(kit, *services.Dashboard)
+	}
 }
 
 // help is the page to which an app sends the person when a restore cannot go on in the app. The part of the link after # names the

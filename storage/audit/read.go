@@ -24,6 +24,7 @@ type Query struct {
 	Until  time.Time   // not newer
 
 	After  string // only those after this id; then oldest first
+	Before string // only those before this id
 	Oldest bool   // oldest first
 	Skip   int    // pass over so many
 	Take   int    // at most so many; 0: all
@@ -118,6 +119,9 @@ func peekAll(ctx context.Context, s *storage.Store, q Query, see func(stored) bo
 	if q.After != "" {
 		from = max(from, justAfter(q.After))
 	}
+	if q.Before != "" && (to == "" || q.Before < to) {
+		to = q.Before
+	}
 	return events.Peek(ctx, s, from, to, !q.Oldest, func(id string, value []byte) bool {
 		return see(decode(storage.House, id, value))
 	})
@@ -152,7 +156,7 @@ func peekUser(ctx context.Context, s *storage.Store, q Query, see func(stored) b
 	return s.View(ctx, func(tx *storage.Tx) error {
 		var ids []string
 		err := ofUser.Keys(tx, q.UID, "", func(id string) bool {
-			if id > q.After {
+			if id > q.After && (q.Before == "" || id < q.Before) {
 				ids = append(ids, id)
 			}
 			return true

@@ -1,0 +1,124 @@
+package dashboard
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"tutela/device"
+	"tutela/device/passkey"
+	"tutela/recovery"
+	"tutela/recovery/admin/signin"
+	"tutela/recovery/user"
+	"tutela/server/servertest"
+	"tutela/server/web/page"
+	"tutela/server/web/webtest"
+	"tutela/storage"
+	"tutela/storage/audit"
+	"tutela/storage/setting/brand"
+	"tutela/storage/storagetest/check"
+)
+
+// house serves the dashboard, at a name and at an address.
+type house struct {
+	*servertest.House
+	SignIn *signin.Service
+	Base   string // the public URL
+	t      *testing.T
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	return houseAt(t, "localhost")
+}
+
+// houseAt serves a house whose public URL has a host.
+func houseAt(t *testing.T, host string) *house {
+	t.Helper()
+	h := &house{t: t}
+	h.House = servertest.Open(t, servertest.Options{Mount: func(home *servertest.House) {
+		h.House = home
+		h.Base = strings.Replace(home.URL, "127.0.0.1", host, 1)
+		h.mount()
+	}})
+	return h
+}
+
+func (h *house) mount() {
+	bases := device.NewBases([]string{h.Base})
+	passkeys := passkey.New(h.Store, h.Ring, passkey.Options{Bases: bases, Issuer: "Hafenlicht"})
+	h.SignIn = signin.New(h.Store, h.Ring, passkeys, bases)
+	kit := page.New(h.Server, page.Options{
+		Name:      "Hafenlicht",
+		PublicURL: h.Base,
+		Now:       h.Store.Now,
+		Brand:     brand.New(h.Store).Get,
+	})
+	Mount(kit, Services{
+		SignIn: h.SignIn,
+		Admins: h.Admins,
+		Access: h.Access,
+		Checks: h.Server.Checks,
+		Store:  h.Store,
+		Now:    h.Store.Now,
+	})
+}
+
+// invite returns the link by which a user becomes an admin.
+func (h *house) invite(id string, role user.Role, replace bool) string {
+	h.t.Helper()
+	made, err := h.SignIn.Invite(h.t.Context(), signin.InviteRequest{User: user.User{ID: id}, Role: role, Replace: replace}, audit.ByOperator(0))
+	check.Must(h.t, err)
+	return made.URL
+}
+
+// browser opens a browser with an authenticator.
+func (h *house) browser() *webtest.Tab {
+	h.t.Helper()
+	c := webtest.Open(h.t)
+	c.Passkeys()
+	return c
+}
+
+// accept goes through an invite in a browser.
+func (h *house) accept(c *webtest.Tab, link string) {
+	h.t.Helper()
+	c.Go(link)
+	c.Sees("Become an admin")
+	c.PressNamed("Go on in this browser")
+	c.Sees("Make your passkey")
+	c.PressNamed("Make the passkey")
+	c.Sees("Overview")
+}
+
+// team goes to the page of admins and sessions.
+func (h *house) team(c *webtest.Tab) {
+	h.t.Helper()
+	c.Go(h.Base + "/admin/team")
+	c.Sees("Admins and sessions")
+}
+
+// secretIn is the secret in the link of an invite.
+func secretIn(t *testing.T, link string) string {
+	t.Helper()
+	u, err := url.Parse(link)
+	check.Must(t, err)
+	return u.Query().Get("invite")
+}
+
+// lively has some users, of whom two could get back in.
+func (h *house) lively() {
+	h.t.Helper()
+	for _, id := range []string{"maria", "otto", "eva"} {
+		check.Must(h.t, h.Store.Update(h.t.Context(), func(tx *storage.Tx) error {
+			u, err := user.Create(tx, user.User{ID: id})
+			if err != nil {
+				return err
+			}
+			if _, err := h.Codes.Issue(tx, u.UID); err != nil || id == "eva" {
+				return err
+			}
+			return recovery.Confirm(tx, u.UID)
+		}))
+	}
+}
