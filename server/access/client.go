@@ -46,13 +46,17 @@ type registered struct {
 	Behind []storage.UID `json:"behind,omitempty"` // persons who can act as it: whose session made it, or who saw a secret of it
 }
 
-// seenBy notes who sees a secret of the client, or gives it its keys.
+// mostBehind bounds the persons who are remembered as standing behind a client: the last ones.
+const mostBehind = 64
+
+// seenBy notes who sees a secret of the client, or gives it its keys: by it he acts on himself as little as by his session.
 func (c *registered) seenBy(actor audit.Actor) {
 	for _, uid := range actor.Persons() {
 		if !slices.Contains(c.Behind, uid) {
 			c.Behind = append(c.Behind, uid)
 		}
 	}
+	c.Behind = c.Behind[max(0, len(c.Behind)-mostBehind):]
 }
 
 // former is a secret before, which still counts.

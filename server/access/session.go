@@ -35,15 +35,3 @@ func sessionMayGive(tx *storage.Tx, actor audit.Actor, c Client) error {
 	}
 	return nil
 }
-
-// mostBehind bounds the persons who are remembered as having seen a client's secret: the last ones.
-const mostBehind = 64
-
-// seenBy notes that an admin who is signed in has made the client, or sees its secret: by it he acts on himself as little as in his session.
-func (c *registered) seenBy(actor audit.Actor) {
-	if !actor.IsAdmin() || slices.Contains(c.Behind, actor.ActsAs()) {
-		return
-	}
-	c.Behind = append(c.Behind, actor.ActsAs())
-	c.Behind = c.Behind[max(0, len(c.Behind)-mostBehind):]
-}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"time"
 
+	"tutela/device"
 	"tutela/device/passkey"
 	"tutela/recovery/admin"
 	"tutela/recovery/admin/signin"
@@ -27,12 +28,13 @@ var files embed.FS
 
 // Services are what the pages call.
 type Services struct {
-	SignIn *signin.Service
-	Admins *admin.Service
-	Access *access.Service          // clients
-	Checks func() map[string]string // what the server looks at, by name: "ok", or what is wrong
-	Store  *storage.Store           // only for the event log
-	Now    func() time.Time         // the store's time
+	SignIn  *signin.Service
+	Admins  *admin.Service
+	Access  *access.Service          // clients
+	Devices *device.Service          // only for the links of tickets
+	Checks  func() map[string]string // what the server looks at, by name: "ok", or what is wrong
+	Store   *storage.Store           // only for the event log
+	Now     func() time.Time         // the store's time
 }
 
 // pages are the mounted pages.
@@ -50,6 +52,7 @@ func Mount(kit *page.Kit, services Services) {
 	p.mountSignIn()
 	p.mountInvite()
 	p.mountOverview()
+	p.mountUsers()
 	p.mountEvents()
 	p.mountClients()
 	p.mountTeam()
