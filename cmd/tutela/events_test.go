@@ -179,5 +179,5 @@ func TestEventsExport_PrintsAllAndGoesOnAfterTheLast(t *testing.T) {
 	c.serve()
 	check()
 	c.try("events", "export", "--from", "noon").notUnderstood(`--from "noon" is no time: write 2026-03-01, or 2026-03-01T08:00:00Z`)
-	c.try("events", "export", "--type", "gd_nothing").refused(`there is no type of event "gd_nothing"`)
+	c.try("events", "export", "--type", "gd_nothing").notUnderstood(`there is no type of event "gd_nothing"`)
 }
