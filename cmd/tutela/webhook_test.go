@@ -31,8 +31,8 @@ func (m *mounted) delivered() string {
 	m.must(m.house.outbox.Drain(ctx))
 	list, err := m.house.hooks.Deliveries(ctx, m.hook, webhook.Waiting)
 	m.must(err)
-	if len(list) != 1 {
-		m.t.Fatalf("there are %d deliveries", len(list))
+	if len(list) == 0 {
+		m.t.Fatal("nothing was delivered")
 	}
 	return list[0].ID
 }
