@@ -167,13 +167,28 @@ func (c *Tab) Go(url string) {
 // Back goes back to the page before.
 func (c *Tab) Back() {
 	c.t.Helper()
+	c.leave()
 	c.Eval(`history.back()`)
+	c.arrive()
 }
 
 // Reload loads the page again.
 func (c *Tab) Reload() {
 	c.t.Helper()
+	c.leave()
 	c.Call("Page.reload", nil)
+	c.arrive()
+}
+
+// leave marks the page that is about to be left, and arrive waits until another has come: until then the old one answers.
+func (c *Tab) leave() {
+	c.t.Helper()
+	c.Eval(`document.documentElement.dataset.left = "1"`)
+}
+
+func (c *Tab) arrive() {
+	c.t.Helper()
+	c.Until(`document.readyState === "complete" && !document.documentElement.dataset.left`)
 }
 
 // Press clicks what a selector finds, once it is there.
