@@ -203,7 +203,6 @@ func (s *Service) RotateSecret(ctx context.Context, actor audit.Actor, id string
 		}
 		c.seenBy(actor)
 		c.SecretHash = s.ring.Hash(secretPurpose, []byte(c.ID), []byte(secret))
-		c.seenBy(actor)
 		return putClient(tx, actor, c, audit.ChangeClientSecret)
 	})
 	if err != nil {

@@ -377,10 +377,10 @@ func TestChangePolicies_AreAllOrNoneAndWeakenNothingForAClient(t *testing.T) {
 // Whoever made a client, or saw a secret of it, is the one who acts by it: nobody changes his own factors by a program of his own.
 func TestClients_AreInTheHandsOfWhoMadeThemOrSawTheirSecret(t *testing.T) {
 	h := newHouse(t)
-	ada := h.user("ada")
-	bob := h.user("bob")
-	eve := h.user("eve")
 	scopes := []string{"manage:clients", "read:users"}
+	ada := h.admin("ada", user.Admin, scopes...)
+	bob := h.admin("bob", user.Admin, scopes...)
+	eve := h.admin("eve", user.Admin, scopes...)
 	caller := func(c Client, secret string) audit.Actor {
 		t.Helper()
 		authenticated, err := h.Authenticate(h.ctx(), c.ID, secret)
@@ -391,30 +391,34 @@ func TestClients_AreInTheHandsOfWhoMadeThemOrSawTheirSecret(t *testing.T) {
 		must(t, err)
 		return actor
 	}
-	expect := func(what string, a audit.Actor, hands ...storage.UID) {
+	expect := func(what string, a audit.Actor, hands ...audit.Actor) {
 		t.Helper()
-		for _, uid := range []storage.UID{ada, bob, eve} {
-			if got := a.ActsFor(uid); got != slices.Contains(hands, uid) {
-				t.Errorf("%s: acts for %v: %v", what, uid, got)
+		for _, who := range []audit.Actor{ada, bob, eve} {
+			meant := slices.ContainsFunc(hands, func(one audit.Actor) bool { return one.ActsAs() == who.ActsAs() })
+			if got := a.ActsFor(who.ActsAs()); got != meant {
+				t.Errorf("%s: acts for %s: %v", what, who.By(), got)
 			}
 		}
 	}
-	made, secret, err := h.AddClient(h.ctx(), audit.ByAdmin(ada, scopes), Client{Name: "ada's", Scopes: scopes})
+	made, secret, err := h.AddClient(h.ctx(), ada, Client{Name: "ada's", Scopes: scopes})
 	must(t, err)
 	own := caller(made, secret)
 	expect("made in ada's session", own, ada)
-	secret, err = h.RotateSecret(h.ctx(), audit.ByAdmin(bob, scopes), made.ID, 0)
+	secret, err = h.RotateSecret(h.ctx(), bob, made.ID, time.Hour)
 	must(t, err)
 	own = caller(made, secret)
 	expect("bob saw its secret", own, ada, bob)
 	second, secret, err := h.AddClient(h.ctx(), own, Client{Name: "made by it", Scopes: []string{"read:users"}})
 	must(t, err)
 	expect("made by that client", caller(second, secret), ada, bob)
+	secret, err = h.RotateSecret(h.ctx(), eve, second.ID, 0)
+	must(t, err)
+	expect("what the others saw has ended", caller(second, secret), eve)
 	operators, secret := h.client(Client{Scopes: scopes})
 	expect("the operator's", caller(operators, secret))
 
 	key := newSigning(t, jose.ES256, "")
-	_, err = h.ChangeClient(h.ctx(), audit.ByAdmin(eve, scopes), operators.ID, ClientChange{Keys: ptr(keysOf(t, key))})
+	_, err = h.ChangeClient(h.ctx(), eve, operators.ID, ClientChange{Keys: ptr(keysOf(t, key))})
 	must(t, err)
 	authenticated, err := h.AuthenticateByAssertion(h.ctx(), "", h.assertion(key, operators.ID, nil))
 	must(t, err)
