@@ -330,6 +330,7 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 func TestHostile_ContentTypesThatAreNotReadAreRefused(t *testing.T) {
+	check.WithoutRace(t)
 	s := besiege(t)
 	for _, r := range s.readers() {
 		for _, kind := range []string{
@@ -362,6 +363,7 @@ func (d description) fits(s schema, value string) bool {
 var freely = []string{"requested_expiry", "wait", "authorization_details"}
 
 func TestHostile_MembersOfTheWrongTypeAreRefused(t *testing.T) {
+	check.WithoutRace(t)
 	s := besiege(t)
 	d := s.description()
 	wrong := []string{`7`, `-1.5`, `1e400`, `true`, `"text"`, `[]`, `["x"]`, `[[[]]]`, `{}`, `{"a":{"a":[]}}`}
@@ -456,6 +458,7 @@ func TestHostile_TextThatNobodyWouldSendBreaksNothing(t *testing.T) {
 }
 
 func TestHostile_CallsThatShowNothingOrGarbageAreRefused(t *testing.T) {
+	check.WithoutRace(t)
 	s := besiege(t)
 	values := []string{
 		"", "Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Bearer ..", "Bearer " + strings.Repeat("A", 8000), "Bearer \xff\xfe", "bearer null", "Bearer Bearer x",
@@ -538,6 +541,7 @@ func TestHostile_OddQueriesBreakNothing(t *testing.T) {
 }
 
 func TestHostile_MethodsThatAPathHasNotAreRefused(t *testing.T) {
+	check.WithoutRace(t)
 	s := besiege(t)
 	has := map[string][]string{}
 	for _, r := range s.routes() {
@@ -571,6 +575,7 @@ func (m *mounted) matched(method, path string) bool {
 }
 
 func TestHostile_HeadersThatAreTooMuchAreRefused(t *testing.T) {
+	check.WithoutRace(t)
 	s := besiege(t)
 	for i, r := range s.routes() {
 		body, kind := s.bodyOf(r.method, r.path)

@@ -18,6 +18,7 @@ import (
 
 	"tutela/server/metrics"
 	"tutela/storage/meter"
+	"tutela/storage/storagetest/check"
 )
 
 // gather returns what Prometheus would be shown of a house.
@@ -43,6 +44,7 @@ func seriesOf(families []*dto.MetricFamily) map[string]bool {
 
 // Prometheus keeps every series that it has seen. So none may come of what a caller sends.
 func TestMetrics_NothingThatACallerSendsMakesASeries(t *testing.T) {
+	check.WithoutRace(t)
 	m := mount(t)
 	storm := func(word string) {
 		for i := range 50 {

@@ -13,6 +13,7 @@ import (
 
 	"tutela/storage"
 	"tutela/storage/outbox"
+	"tutela/storage/storagetest/check"
 )
 
 // service is a destination that works, or fails in some way.
@@ -105,6 +106,7 @@ func TestBreaker_ATimeoutIsAFailureOfTheDestination(t *testing.T) {
 }
 
 func TestBreaker_ErrorsOfEntriesAndPanicsDoNotOpenIt(t *testing.T) {
+	check.WithoutRace(t)
 	for name, fail := range map[string]handler{
 		"error": func(context.Context, entry) (outbox.Then, error) { return nil, errRefused },
 		"panic": func(context.Context, entry) (outbox.Then, error) { panic("boom") },

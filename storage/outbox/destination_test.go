@@ -13,6 +13,7 @@ import (
 
 	"tutela/storage"
 	"tutela/storage/outbox"
+	"tutela/storage/storagetest/check"
 )
 
 // hang is what a service does that takes a call and never answers.
@@ -168,6 +169,7 @@ func TestSender_AHundredHangingDestinationsHoldUpNoOther(t *testing.T) {
 // With more destinations that hang than there are attempts, a healthy one waits for an attempt to end, and no longer:
 // each destination has its turn.
 func TestSender_NoDestinationStarves(t *testing.T) {
+	check.WithoutRace(t)
 	inBubble(t, func(t *testing.T, h *house) {
 		s := &services{hangs: func(where string) bool { return !strings.HasPrefix(where, "healthy") }}
 		for i := range 600 {
@@ -213,6 +215,7 @@ func TestSender_NoEntryStarvesBehindNewerOnes(t *testing.T) {
 
 // Entries that always fail come back again and again, and hold up no other of their destination.
 func TestSender_EntriesThatAlwaysFailHoldUpNoOtherOfTheirDestination(t *testing.T) {
+	check.WithoutRace(t)
 	inBubble(t, func(t *testing.T, h *house) {
 		var a attempts
 		h.send(func(_ context.Context, e entry) (outbox.Then, error) {

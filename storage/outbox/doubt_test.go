@@ -10,6 +10,7 @@ import (
 
 	"tutela/storage"
 	"tutela/storage/outbox"
+	"tutela/storage/storagetest/check"
 )
 
 // doubts is a service that refuses the entries whose payload begins with "bad", as a push service refuses the tokens of a
@@ -45,6 +46,7 @@ func (h *house) expectBreaker(what string, want outbox.BreakerState) {
 }
 
 func TestDoubtful_OneAloneKeepsNobodyWaitingHoweverOftenHeFails(t *testing.T) {
+	check.WithoutRace(t)
 	inBubble(t, func(t *testing.T, h *house) {
 		var s doubts
 		h.send(s.do)

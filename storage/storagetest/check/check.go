@@ -37,8 +37,8 @@ func Soak(t testing.TB) time.Duration {
 }
 
 // WithoutRace leaves a test to a run without the race detector, which make test has for these. It is for a long test that
-// does one thing after another: the detector makes it ten times as slow and has nothing to find. It must be the first
-// statement of the test: make test finds it there.
+// does one thing after another, or much of what a shorter one does under the detector: that makes it ten times as slow and
+// has nothing to find. It must be the first statement of the test: make test finds it there.
 func WithoutRace(t testing.TB) {
 	t.Helper()
 	if underRace {
