@@ -41,6 +41,7 @@ var rooms = map[string]string{
 	"device/passkey":        "passkeys: registered and checked",
 	"device/login":          "logins and approvals",
 	"device/own":            "a person's own page",
+	"server/web/own":        "a person's own page, in a browser",
 	"backup":                "backups and their generations",
 	"backup/restore":        "how a reinstalled app comes back",
 	"recovery/admin":        "what admins do to users, and who may",

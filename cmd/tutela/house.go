@@ -13,6 +13,7 @@ import (
 	"tutela/backup/restore"
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/own"
 	"tutela/device/passkey"
 	"tutela/device/push"
 	"tutela/device/push/provider"
@@ -49,6 +50,7 @@ type house struct {
 	restores *restore.Service
 	admins   *admin.Service
 	signin   *signin.Service
+	own      *own.Service
 	begun    bool              // the installation was begun by this opening
 	push     *push.Gateway     // carries nothing until a server gives it carriers
 	direct   *provider.Service // the credentials for push services that are set by API
@@ -205,6 +207,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.admins = admin.New(h.store, h.codes, h.devices, h.restores, h.logins)
 	h.signin = signin.New(h.store, h.ring, h.passkeys, bases)
 	h.hooks = webhook.New(h.store, webhook.Options{Allow: o.WebhookAllow})
+	h.own = own.New(h.store, h.ring, h.codes, h.devices, h.logins, h.restores)
 	h.tally = tally.NewFolder(h.store, admin.KeptByDay()...)
 	h.outbox, err = outbox.NewSender(h.store, outbox.Options{
 		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler(), h.hooks.Handler(), h.hooks.MailHandler()},

@@ -470,6 +470,7 @@ func (h *house) mount(s *server.Server, log *slog.Logger) {
 		Issuer:   h.access.Issuer(),
 		Passkeys: h.passkeys,
 		Brand:    brand.New(h.store),
+		Own:      h.own,
 		Now:      h.store.Now,
 		Dashboard: &dashboard.Services{
 			SignIn:  h.signin,

@@ -8,12 +8,15 @@ import (
 
 	"tutela/device"
 	"tutela/device/login"
+	"tutela/device/own"
 	"tutela/device/passkey"
 	"tutela/server"
 	"tutela/server/web/challenge"
 	"tutela/server/web/dashboard"
 	"tutela/server/web/enrollment"
+	ownpages "tutela/server/web/own"
 	"tutela/server/web/page"
+	"tutela/storage"
 	"tutela/storage/setting/brand"
 )
 
@@ -27,6 +30,7 @@ type Services struct {
 	Issuer   string // of what browsers bring back to login systems
 	Passkeys *passkey.Service
 	Brand    *brand.Service
+	Own      *own.Service
 	Now      func() time.Time // the store's time
 
 	Dashboard *dashboard.Services // nil: there is none
@@ -57,6 +61,30 @@ func Mount(s *server.Server, services Services) {
 	})
 	if services.Dashboard != nil {
 		dashboard.Mount(kit, *services.Dashboard)
+	}
+	ownpages.Mount(kit, ownpages.Services{
+		Own:      services.Own,
+		Finished: finished(services.Logins),
+		Now:      services.Now,
+	})
+}
+
+// finished takes the hosted request of a browser that is to see its person's own page.
+func finished(logins *login.Service) ownpages.Finished {
+	return func(c *page.Call) func(tx *storage.Tx) (own.Finished, error) {
+		visit := challenge.VisitOf(c)
+		return func(tx *storage.Tx) (own.Finished, error) {
+			m, err := logins.TakeManaged(tx, visit)
+			if err != nil {
+				return own.Finished{}, err
+			}
+			return own.Finished{
+				UID:        m.UID,
+				Login:      m.Login,
+				ClientName: m.ClientName,
+				Exit:       own.Exit{Redirect: m.Redirect, State: m.State},
+			}, nil
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"tutela/device/own"
 	"tutela/server/servertest"
 	"tutela/server/web/webtest"
 	"tutela/storage"
@@ -28,6 +29,7 @@ func newHouse(t testing.TB, change ...func(*servertest.Options)) *house {
 				Devices:  h.Devices,
 				Passkeys: h.Passkeys,
 				Brand:    brand.New(h.Store),
+				Own:      own.New(h.Store, h.Ring, h.Codes, h.Devices, h.Logins, h.Restores),
 				Now:      h.Store.Now,
 			})
 		},

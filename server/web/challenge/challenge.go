@@ -79,8 +79,8 @@ func goTo(c *page.Call) page.Reply {
 	return c.GoTo("mfa/challenge", url.Values{"request": {c.Query("request")}})
 }
 
-// visit is a call for the page of a request.
-func visit(c *page.Call) login.Visit {
+// VisitOf is a call for the page of a request.
+func VisitOf(c *page.Call) login.Visit {
 	v := login.Visit{
 		Request: c.Query("request"),
 		Browser: c.Kept(BrowserCookie),
@@ -126,7 +126,7 @@ func (p *pages) show(c *page.Call) (page.Reply, error) {
 	if c.Kept(BrowserCookie) == "" {
 		return p.meet(c)
 	}
-	v := visit(c)
+	v := VisitOf(c)
 	again := page.Soon
 	var view login.PageView
 	var err error
@@ -200,7 +200,7 @@ func (p *pages) showAsking(c *page.Call, s shown, r page.Reply) (page.Reply, err
 	case way == "lost":
 		r.Template = "lost.html"
 	case way == "passkey" && s.Passkey:
-		options, err := p.Logins.ChallengePagePasskey(c.UserContext(), visit(c))
+		options, err := p.Logins.ChallengePagePasskey(c.UserContext(), VisitOf(c))
 		if err != nil {
 			return r, err
 		}
@@ -229,7 +229,7 @@ func (p *pages) leave(c *page.Call, s shown, r page.Reply) (page.Reply, error) {
 		r.Data = s
 		return r, nil
 	}
-	f, err := p.Logins.FinishPage(c.UserContext(), visit(c))
+	f, err := p.Logins.FinishPage(c.UserContext(), VisitOf(c))
 	if err != nil {
 		return r, err
 	}

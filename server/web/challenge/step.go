@@ -49,7 +49,7 @@ func (p *pages) done(c *page.Call, err error) (page.Reply, error) {
 		if !errors.Is(err, m.err) {
 			continue
 		}
-		view, errView := p.Logins.OpenPage(c.UserContext(), visit(c))
+		view, errView := p.Logins.OpenPage(c.UserContext(), VisitOf(c))
 		if errView != nil {
 			return page.Reply{}, errView
 		}
@@ -65,7 +65,7 @@ func (p *pages) done(c *page.Call, err error) (page.Reply, error) {
 }
 
 func (p *pages) newNumber(c *page.Call) (page.Reply, error) {
-	return p.done(c, p.Logins.AskAgain(c.UserContext(), visit(c)))
+	return p.done(c, p.Logins.AskAgain(c.UserContext(), VisitOf(c)))
 }
 
 // remembers notes what the form says about remembering the browser, if it asks.
@@ -73,7 +73,7 @@ func (p *pages) remembers(c *page.Call) error {
 	if c.Posted("asks") == "" {
 		return nil
 	}
-	return p.Logins.RememberPage(c.UserContext(), visit(c), c.Posted("remember") != "")
+	return p.Logins.RememberPage(c.UserContext(), VisitOf(c), c.Posted("remember") != "")
 }
 
 func (p *pages) remember(c *page.Call) (page.Reply, error) { return p.done(c, p.remembers(c)) }
@@ -81,26 +81,26 @@ func (p *pages) remember(c *page.Call) (page.Reply, error) { return p.done(c, p.
 func (p *pages) typeOTP(c *page.Call) (page.Reply, error) {
 	err := p.remembers(c)
 	if err == nil {
-		err = p.Logins.TypePageOTP(c.UserContext(), visit(c), c.Posted("otp"))
+		err = p.Logins.TypePageOTP(c.UserContext(), VisitOf(c), c.Posted("otp"))
 	}
 	return p.done(c, err)
 }
 
 func (p *pages) typeCode(c *page.Call) (page.Reply, error) {
-	return p.done(c, p.Logins.TypePageCode(c.UserContext(), visit(c), c.Posted("code")))
+	return p.done(c, p.Logins.TypePageCode(c.UserContext(), VisitOf(c), c.Posted("code")))
 }
 
 func (p *pages) signPasskey(c *page.Call) (page.Reply, error) {
 	err := p.remembers(c)
 	if err == nil {
-		err = p.Logins.SignPagePasskey(c.UserContext(), visit(c), passkey.Response(c.Posted("credential")))
+		err = p.Logins.SignPagePasskey(c.UserContext(), VisitOf(c), passkey.Response(c.Posted("credential")))
 	}
 	return p.done(c, err)
 }
 
 // confirmSaved ends the showing of the next recovery code. Another cookie keeps browsers from showing the page before out of their memory.
 func (p *pages) confirmSaved(c *page.Call) (page.Reply, error) {
-	err := p.Logins.ConfirmPageCode(c.UserContext(), visit(c), c.Posted("end"))
+	err := p.Logins.ConfirmPageCode(c.UserContext(), VisitOf(c), c.Posted("end"))
 	if err == nil {
 		c.Keep(savedCookie, storage.NewID("", browserCharacters), browserLife)
 	}
@@ -109,7 +109,7 @@ func (p *pages) confirmSaved(c *page.Call) (page.Reply, error) {
 
 // setUpPhone leads the browser to the enrolment page of a new phone.
 func (p *pages) setUpPhone(c *page.Call) (page.Reply, error) {
-	ticket, err := p.Logins.SetUpPhone(c.UserContext(), visit(c), c.Posted("replaces"))
+	ticket, err := p.Logins.SetUpPhone(c.UserContext(), VisitOf(c), c.Posted("replaces"))
 	if errors.Is(err, device.ErrNoEnrollment) {
 		err = login.ErrEnrolment // it is gone meanwhile: the page shows which are left
 	}
@@ -120,12 +120,12 @@ func (p *pages) setUpPhone(c *page.Call) (page.Reply, error) {
 }
 
 func (p *pages) goOn(c *page.Call) (page.Reply, error) {
-	return p.done(c, p.Logins.GoOn(c.UserContext(), visit(c)))
+	return p.done(c, p.Logins.GoOn(c.UserContext(), VisitOf(c)))
 }
 
 // cancel sends the browser back without a proof.
 func (p *pages) cancel(c *page.Call) (page.Reply, error) {
-	f, err := p.Logins.CancelPage(c.UserContext(), visit(c))
+	f, err := p.Logins.CancelPage(c.UserContext(), VisitOf(c))
 	if err != nil {
 		return page.Reply{}, err
 	}
