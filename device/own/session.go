@@ -75,6 +75,22 @@ func (s *Service) hash(uid storage.UID, key, secret string) string {
 	return s.ring.Hash(sessionPurpose, uid[:], []byte(key), []byte(secret))
 }
 
+// OpenFor is Open for the browser of a visit, which has finished a hosted request.
+//
+// Errors: those of login.Service.TakeManaged; those of Open.
+func (s *Service) OpenFor(ctx context.Context, v login.Visit, actor audit.Actor) (token string, err error) {
+	finished := func(tx *storage.Tx) (Finished, error) {
+		m, err := s.logins.TakeManaged(tx, v)
+		return Finished{
+			UID:        m.UID,
+			Login:      m.Login,
+			ClientName: m.ClientName,
+			Exit:       Exit{Redirect: m.Redirect, State: m.State},
+		}, err
+	}
+	return s.Open(ctx, finished, actor)
+}
+
 // Open opens the page for the browser that has finished a hosted request with purpose manage, and returns the secret by which that
 // browser is known from then on. finished reads the request in the transaction, and spends it. The same login opened again has a new
 // secret, and the one before ends.

@@ -16,7 +16,6 @@ import (
 	"tutela/server/web/enrollment"
 	ownpages "tutela/server/web/own"
 	"tutela/server/web/page"
-	"tutela/storage"
 	"tutela/storage/setting/brand"
 )
 
@@ -63,29 +62,10 @@ func Mount(s *server.Server, services Services) {
 		dashboard.Mount(kit, *services.Dashboard)
 	}
 	ownpages.Mount(kit, ownpages.Services{
-		Own:      services.Own,
-		Finished: finished(services.Logins),
-		Now:      services.Now,
+		Own:   services.Own,
+		Visit: challenge.VisitOf,
+		Now:   services.Now,
 	})
-}
-
-// finished takes the hosted request of a browser that is to see its person's own page.
-func finished(logins *login.Service) ownpages.Finished {
-	return func(c *page.Call) func(tx *storage.Tx) (own.Finished, error) {
-		visit := challenge.VisitOf(c)
-		return func(tx *storage.Tx) (own.Finished, error) {
-			m, err := logins.TakeManaged(tx, visit)
-			if err != nil {
-				return own.Finished{}, err
-			}
-			return own.Finished{
-				UID:        m.UID,
-				Login:      m.Login,
-				ClientName: m.ClientName,
-				Exit:       own.Exit{Redirect: m.Redirect, State: m.State},
-			}, nil
-		}
-	}
 }
 
 // help is the page to which an app sends the person when a restore cannot go on in the app. The part of the link after # names the

@@ -11,6 +11,7 @@ import (
 	"tutela/device/login"
 	"tutela/device/own"
 	"tutela/recovery/user"
+	"tutela/server/access"
 	"tutela/server/servertest"
 	"tutela/server/web/page"
 	"tutela/server/web/webtest"
@@ -20,11 +21,11 @@ import (
 	"tutela/storage/storagetest/ground"
 )
 
-// house is the pages over a real store, with maria and her phone. The query "request" names a login that was satisfied, as a finished
-// hosted request does.
+// house is the pages over a real store, with maria and her phone. All that finishes hosted requests there is one browser.
 type house struct {
 	*servertest.House
-	t testing.TB
+	t    testing.TB
+	bank string // the login system
 }
 
 func newHouse(t testing.TB) *house {
@@ -34,23 +35,16 @@ func newHouse(t testing.TB) *house {
 		Ground: ground.Options{Clock: storage.NewFakeClock(time.Now())},
 		Mount: func(s *servertest.House) {
 			pages := own.New(s.Store, s.Ring, s.Codes, s.Devices, s.Logins, s.Restores)
-			Mount(webtest.Kit(s), Services{Own: pages, Now: s.Store.Now, Finished: func(c *page.Call) func(*storage.Tx) (own.Finished, error) {
-				request := c.Query("request")
-				return func(*storage.Tx) (own.Finished, error) {
-					uid, key, ok := s.Ring.ParseID("mfa_", request)
-					if !ok {
-						return own.Finished{}, login.ErrGrant
-					}
-					return own.Finished{
-						UID:        uid,
-						Login:      key,
-						ClientName: "Hafenlicht Bank",
-						Exit:       own.Exit{Redirect: s.URL + "/healthz?from=own", State: "x y"},
-					}, nil
-				}
-			}})
+			Mount(webtest.Kit(s), Services{
+				Own:   pages,
+				Visit: func(c *page.Call) login.Visit { return visitOf(c.Query("request")) },
+				Now:   s.Store.Now,
+			})
 		},
 	})
+	bank, _, err := h.Access.AddClient(t.Context(), audit.ByOperator(0), access.Client{Name: "Hafenlicht Bank", Scopes: []string{"openid"}})
+	check.Must(t, err)
+	h.bank = bank.ID
 	return h
 }
 
@@ -108,20 +102,28 @@ func (p *handset) approve(number string) {
 func (h *house) opened(p *handset) string {
 	h.t.Helper()
 	ctx := context.WithoutCancel(h.t.Context())
-	started, err := h.Logins.StartMFA(ctx, login.MFAStart{
-		Client: "bank",
-		Name:   "Hafenlicht Bank",
-		User:   user.User{ID: "maria"},
-		IP:     "203.0.113.7",
-		Actor:  her,
+	request, err := h.Logins.RequestPage(ctx, login.PageRequest{
+		Client:   h.bank,
+		Name:     "Hafenlicht Bank",
+		User:     user.User{ID: "maria"},
+		Purpose:  login.PageManage,
+		Redirect: h.URL + "/healthz?from=own",
+		State:    "x y",
+		IP:       "203.0.113.7",
+		Actor:    her,
 	})
 	check.Must(h.t, err)
-	pass, err := h.Logins.ReadMFAToken(started.Token)
-	check.Must(h.t, err)
-	asked, err := h.Logins.Challenge(ctx, login.Challenge{Pass: pass, Push: true})
+	asked, err := h.Logins.OpenPage(ctx, visitOf(request))
 	check.Must(h.t, err)
 	p.approve(asked.Number)
-	return h.URL + "/mfa/me?request=" + pass.Login
+	_, err = h.Logins.FinishPage(ctx, visitOf(request))
+	check.Must(h.t, err)
+	return h.URL + "/mfa/me?request=" + request
+}
+
+// visitOf is the browser's visit of a hosted request.
+func visitOf(request string) login.Visit {
+	return login.Visit{Request: request, Browser: "firefox", Actor: her}
 }
 
 const title = "Your devices and your code"

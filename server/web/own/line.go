@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tutela/device"
+	"tutela/device/login"
 	"tutela/device/own"
 	"tutela/server/web/page"
 	"tutela/storage/audit"
@@ -65,14 +66,14 @@ var alarming = map[string]bool{
 func wordOf(l own.Line) string {
 	switch l.Type {
 	case audit.AuthSucceed:
-		switch l.Facts[audit.FactMethod] {
-		case audit.MethodRemembered:
+		switch login.Method(l.Facts[audit.FactMethod]) {
+		case login.Method(audit.MethodRemembered):
 			return "remembered"
-		case "swk":
+		case login.ByKey:
 			return "number"
-		case "pop":
+		case login.ByPasskey:
 			return "passkey"
-		case "rc":
+		case login.ByRecoveryCode:
 			return "code"
 		}
 		return "otp"

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tutela/device"
+	"tutela/device/login"
 	"tutela/device/own"
 	"tutela/server/web/page"
 	"tutela/storage"
@@ -24,14 +25,11 @@ import (
 //go:embed pages/*.html
 var files embed.FS
 
-// Finished reads the hosted request that a browser has finished, in the transaction that opens its person's page.
-type Finished func(c *page.Call) func(tx *storage.Tx) (own.Finished, error)
-
 // Services are what the pages call.
 type Services struct {
-	Own      *own.Service
-	Finished Finished
-	Now      func() time.Time // the store's time
+	Own   *own.Service
+	Visit func(c *page.Call) login.Visit // what the challenge page knows the browser of a call by
+	Now   func() time.Time               // the store's time
 }
 
 // pages are the mounted pages.
@@ -110,8 +108,8 @@ func (p *pages) trouble(c *page.Call, err error) (page.Reply, error) {
 
 // open shows the first page. A browser that comes from a finished request gets its session first.
 func (p *pages) open(c *page.Call) (page.Reply, error) {
-	if c.Query("request") != "" && p.Finished != nil {
-		opened, err := p.Own.Open(c.UserContext(), p.Finished(c), actor(c))
+	if c.Query("request") != "" {
+		opened, err := p.Own.OpenFor(c.UserContext(), p.Visit(c), actor(c))
 		if err == nil {
 			c.Keep(sessionCookie, opened, sessionLife)
 			return c.GoTo("mfa/me", nil), nil // the request leaves the address
@@ -254,7 +252,13 @@ func (p *pages) device(c *page.Call, id string) (about, own.Page, error) {
 		return about{}, state, device.ErrNoEnrollment
 	}
 	d := state.Devices[at]
-	return about{Frame: c.Frame(), Device: d, Typed: d.Name, Only: d.ID == state.Proven.By}, state, nil
+	of := about{
+		Frame:  c.Frame(),
+		Device: d,
+		Typed:  d.Name,
+		Only:   d.ID == state.Proven.By,
+	}
+	return of, state, nil
 }
 
 func (p *pages) showRename(c *page.Call) (page.Reply, error) {

@@ -357,7 +357,12 @@ func (p *pages) code(c *page.Call, then, about string, wrong bool) (page.Reply, 
 	if err != nil {
 		return page.Reply{}, err
 	}
-	s := saving{Frame: c.Frame(), Then: then, About: about, Has: state.Code.Holds}
+	s := saving{
+		Frame: c.Frame(),
+		Then:  then,
+		About: about,
+		Has:   state.Code.Holds,
+	}
 	s.Shown, err = p.Own.ShowCode(c.UserContext(), token(c))
 	switch {
 	case errors.Is(err, own.ErrNoCode) && then != "":
