@@ -42,7 +42,19 @@ func (r route) isOpen() bool {
 
 // readsBody reports whether a call does something with its body.
 func (r route) readsBody() bool {
-	return r.op.RequestBody != nil || strings.HasPrefix(r.String(), "POST /mfa/enrollment/") || strings.HasPrefix(r.String(), "POST /mfa/challenge/")
+	return r.op.RequestBody != nil || r.isPage() && r.method == http.MethodPost
+}
+
+// isPage reports whether people see the route in a browser, whose cookies and forms are its proof.
+func (r route) isPage() bool {
+	return r.String() == "GET /mfa/challenge" || r.path == "/mfa/enrollment" || r.path == "/mfa/me" || r.path == "/admin" ||
+		strings.HasPrefix(r.path, "/mfa/enrollment/") || strings.HasPrefix(r.path, "/mfa/challenge/") || strings.HasPrefix(r.path, "/mfa/me/") ||
+		strings.HasPrefix(r.path, "/admin/")
+}
+
+// refuses reports whether a route refuses a call that shows nothing. Of pages some answer by sending the browser on, or ask to sign in.
+func (r route) refuses() bool {
+	return !r.isOpen() && (!r.isPage() || strings.HasPrefix(r.path, "/mfa/enrollment"))
 }
 
 // operation is what /openapi.json says of a call.
@@ -136,7 +148,7 @@ func (m *mounted) right(r route) []string {
 	m.t.Helper()
 	bearer := func(kind string) []string { return []string{"Authorization", "Bearer " + m.held[kind]} }
 	switch {
-	case r.isOpen(), strings.HasPrefix(r.path, "/mfa/enrollment"), strings.HasPrefix(r.path, "/mfa/challenge/"), r.String() == "GET /mfa/challenge":
+	case r.isOpen(), r.isPage():
 		return nil
 	case r.path == "/api/enroll":
 		return []string{"Authorization", `Ticket id="` + m.held["ticket"] + `"`}
@@ -377,7 +389,7 @@ func TestHostile_MembersOfTheWrongTypeAreRefused(t *testing.T) {
 					continue
 				}
 				a := s.call(r.method, s.fill(r.path), s.bodyWith(r, value, name), append(s.right(r), "Content-Type", jsonType)...)
-				s.judge(fmt.Sprintf("%s, %s of %s", r, name, value), r.path, a, true)
+				s.judge(fmt.Sprintf("%s, %s of %s", r, name, value), r.path, a, r.refuses())
 			}
 			s.wrongWithin(d, r, name, member, shortly(i, wrong))
 		}
@@ -478,7 +490,7 @@ func TestHostile_CallsThatShowNothingOrGarbageAreRefused(t *testing.T) {
 			}
 			for _, below := range []string{"", "/appliance-mfa"} {
 				a := s.call(r.method, below+s.fill(r.path), body, header...)
-				s.judge(fmt.Sprintf("%s%s, %.40q", below, r, value), r.path, a, true)
+				s.judge(fmt.Sprintf("%s%s, %.40q", below, r, value), r.path, a, r.refuses())
 			}
 		}
 	}
@@ -694,7 +706,7 @@ func TestHostile_OldAndHastyCallersAreAnswered(t *testing.T) {
 		waiting := s.wire(strings.Replace(one, "Host: x\r\n", "Host: x\r\nExpect: 100-continue\r\n", 1))
 		for _, a := range slices.Concat(many, old, waiting) {
 			if a.status != 100 {
-				s.judge(r.String(), r.path, a, !r.isOpen())
+				s.judge(r.String(), r.path, a, r.refuses())
 			}
 		}
 		// What comes behind a request whose length is told in two ways is not answered.

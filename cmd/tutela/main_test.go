@@ -16,7 +16,7 @@ import (
 )
 
 // shared are the variables of flags that mean the same in every command.
-var shared = []string{"TUTELA_DATA", "TUTELA_MASTER_KEY_FILE", "TUTELA_STORE", "TUTELA_PUBLIC_URL", "TUTELA_NAME"}
+var shared = []string{"TUTELA_DATA", "TUTELA_MASTER_KEY_FILE", "TUTELA_STORE", "TUTELA_PUBLIC_URL", "TUTELA_NAME", "TUTELA_WEBHOOK_ALLOW"}
 
 func TestFlags_EachHasAnEnvironmentVariableOfItsOwn(t *testing.T) {
 	parser, err := newParser(t.Context())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/base64"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -380,6 +381,28 @@ func challengeSlot(route string) slot {
 	return s
 }
 
+// sessionSlot returns the place of the secret of a session, which is none of the kinds: that of an admin who is signed in, or of a person
+// on her own page. Whoever shows another is refused, asked to sign in, or sent to where it is asked for; the tests of the pages hold
+// what each does for the right one.
+func sessionSlot(r route) slot {
+	return slot{
+		route: r.String(),
+		place: "Cookie",
+		offer: func(m *mounted, proof string) reply {
+			body, kind := m.bodyOf(r.method, r.path)
+			cookies := fmt.Sprintf("tutela_admin=%[1]s; tutela_own=%[1]s; __Host-tutela_admin=%[1]s; __Host-tutela_own=%[1]s", proof)
+			return m.call(r.method, m.fill(r.path), body, "Content-Type", kind, "Cookie", cookies)
+		},
+		said: func(t *testing.T, what string, got reply) {
+			t.Helper()
+			asks := r.String() == "GET /admin" && got.status == http.StatusOK
+			if !asks && got.status/100 != 4 && got.status != http.StatusSeeOther {
+				t.Errorf("%s: %d %s", what, got.status, got.body)
+			}
+		},
+	}
+}
+
 // secretSlot returns the place of a client's secret, by Basic or in the form.
 func secretSlot(route string, basic bool, pairs ...string) slot {
 	_, path, _ := strings.Cut(route, " ")
@@ -403,6 +426,9 @@ func slotsOf(method, path string) []slot {
 		if s.route == method+" "+path {
 			list = append(list, s)
 		}
+	}
+	if r := (route{method: method, path: path}); len(list) == 0 && r.isPage() {
+		return append(list, sessionSlot(r))
 	}
 	for _, b := range bearing {
 		if strings.HasPrefix(path, b.prefix) {

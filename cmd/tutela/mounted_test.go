@@ -491,7 +491,7 @@ func wantRefusal(t testing.TB, what, path string, r reply) {
 // wantErrorBody checks the body of an error. The path says which API's it is; a page has one of its own.
 func wantErrorBody(t testing.TB, what, path string, r reply) {
 	t.Helper()
-	isPage := strings.Contains(path, "/mfa/enrollment") || strings.Contains(path, "/mfa/challenge")
+	isPage := strings.Contains(path, "/mfa/enrollment") || strings.Contains(path, "/mfa/challenge") || strings.Contains(path, "/mfa/me") || strings.HasPrefix(path, "/admin")
 	if isPage && r.header.Get("Content-Type") == "text/html; charset=utf-8" {
 		if !bytes.HasPrefix(r.body, []byte("<!doctype html>")) || !bytes.HasSuffix(bytes.TrimSpace(r.body), []byte("</html>")) {
 			t.Errorf("%s: %d is no page: %.300s", what, r.status, r.body)
@@ -627,7 +627,7 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 	switch {
 	case method == http.MethodGet || method == http.MethodDelete:
 		return "", jsonType
-	case strings.HasPrefix(route, "/mfa/enrollment/"), strings.HasPrefix(route, "/mfa/challenge/"):
+	case strings.HasPrefix(route, "/mfa/enrollment/"), strings.HasPrefix(route, "/mfa/challenge/"), strings.HasPrefix(route, "/mfa/me/"), strings.HasPrefix(route, "/admin"):
 		return "", formType
 	}
 	encoded, err := json.Marshal(object)

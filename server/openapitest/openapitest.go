@@ -26,7 +26,18 @@ import (
 // mount is the second path below which everything is served. pages are for people, and no part of the description.
 const mount = "/appliance-mfa"
 
-var pages = []string{"/", "/docs", "/mfa/enrollment", "/mfa/help", "/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg", "/mfa/trust.js", "/mfa/htmx.js", "/mfa/webauthn.js", "/mfa/passkey.js", "/mfa/logo", "/mfa/brand.css"}
+var pages = []string{"/", "/docs", "/mfa/help", "/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg", "/mfa/trust.js", "/mfa/htmx.js", "/mfa/webauthn.js", "/mfa/passkey.js", "/mfa/logo", "/mfa/brand.css"}
+
+// isPage reports whether a path is one of those that people see, with all below it. The page of a challenge shares its path with a call.
+func isPage(method, path string) bool {
+	for _, root := range []string{"/mfa/enrollment", "/mfa/me", "/admin", "/mfa/challenge"} {
+		below := strings.HasPrefix(path, root+"/")
+		if below || path == root && (root != "/mfa/challenge" || method == http.MethodGet) {
+			return true
+		}
+	}
+	return false
+}
 
 // watch is a transport that compares what goes through it.
 type watch struct {
@@ -117,7 +128,7 @@ func (f failing) Read([]byte) (int, error) {
 // compare notes each part of a call that the description lacks.
 func (w *watch) compare(req *http.Request, sent []byte, resp *http.Response, got []byte) {
 	path := "/" + strings.Trim(strings.TrimPrefix("/"+strings.TrimLeft(req.URL.EscapedPath(), "/"), mount), "/")
-	if slices.Contains(pages, path) || strings.HasPrefix(path, "/mfa/enrollment") || strings.HasPrefix(path, "/docs/") || req.Method == http.MethodHead || req.Method == http.MethodOptions {
+	if slices.Contains(pages, path) || isPage(req.Method, path) || strings.HasPrefix(path, "/docs/") || req.Method == http.MethodHead || req.Method == http.MethodOptions {
 		return
 	}
 	w.mu.Lock()

@@ -6,10 +6,8 @@ import "slices"
 var types = []Type{
 	StartEnroll, EnrollComplete, UpdateDevice, Unenroll,
 	StartAuth, SendPush, SendPushFailure, AuthSucceed, AuthFailed, AuthRejected, OTPRateLimit,
-	RecoverySucceed, RecoveryFailed, RecoveryRateLimit, CodeLost, PasskeyChanged, CallerChecked,
-	UserDelete, TenantUpdate, AdminLogin,
 	RecoverySucceed, RecoveryFailed, RecoveryRateLimit, CodeLost, CodeReplaced, PasskeyChanged, CallerChecked,
-	OwnPageOpened, NotMe,
+	OwnPageOpened, NotMe, AdminLogin,
 	UserDelete, TenantUpdate,
 	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,
 	BackupPut, BackupDeleted, BackupUndeleted, BackupHandle, RestoreStarted, RestoreDone, RestoreVetoed,

@@ -109,6 +109,7 @@ func secretIn(t *testing.T, link string) string {
 // lively has some users, of whom two could get back in.
 func (h *house) lively() {
 	h.t.Helper()
+	check.Must(h.t, h.Admins.CountEveryone(h.t.Context()))
 	for _, id := range []string{"maria", "otto", "eva"} {
 		check.Must(h.t, h.Store.Update(h.t.Context(), func(tx *storage.Tx) error {
 			u, err := user.Create(tx, user.User{ID: id})

@@ -77,7 +77,7 @@ func TestPasskey_ThatNoBrowserMadeIsRefused(t *testing.T) {
 	b.shows(b.start(ticket), 200, "A passkey")
 	page := "/mfa/enrollment/passkey?ticket=" + ticket
 	b.shows(b.do("GET", page, ""), 200, "Make a passkey")
-	for _, made := range []string{"", "{}", "x", `{"id":"AAAA","rawId":"AAAA","type":"public-key","response":{}}`, strings.Repeat("9", 70_000)} {
+	for _, made := range []string{"", "{}", "x", `{"id":"AAAA","rawId":"AAAA","type":"public-key","response":{}}`, strings.Repeat("9", 60_000)} {
 		form := url.Values{"ticket": {ticket}, "credential": {made}}.Encode()
 		b.shows(b.do("POST", "/mfa/enrollment/passkey", form), 400, "That passkey was not accepted.")
 	}
