@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // moveName is the meta key of the mark of a move that is not done.
@@ -176,7 +177,7 @@ func (m *mover) copy(ctx context.Context) error {
 		batch.put(key, value)
 		m.mark.Rows++
 		if batch.full() {
-			m.mark.Next = append(key[:len(key):len(key)], 0)
+			m.mark.Next = slices.Concat(key, []byte{0})
 			failed = m.write(ctx, batch)
 			batch = newMoveBatch()
 			m.told(m.mark.Rows)

@@ -238,7 +238,7 @@ func TestPartition_CallersAreRefusedCleanlyAndAllGoesOnByItself(t *testing.T) {
 			t.Fatalf("the server is ready without a database: %s", body)
 		}
 	}
-	refused, err := s.http.Post(s.public+"/oauth/token", "application/x-www-form-urlencoded", strings.NewReader("grant_type=client_credentials&client_id="+s.admin.ID+"&client_secret="+s.admin.Secret)) //nolint:noctx // the test's
+	refused, err := s.http.Post(s.public+"/oauth/token", "application/x-www-form-urlencoded", strings.NewReader("grant_type=client_credentials&client_id="+s.admin.ID+"&client_secret="+s.admin.Secret))
 	must(t, err)
 	must(t, refused.Body.Close())
 	if refused.StatusCode != http.StatusServiceUnavailable || refused.Header.Get("Retry-After") == "" {

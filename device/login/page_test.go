@@ -282,9 +282,9 @@ func TestPage_SaysHowAnApprovalEndsAndAsksAgainByAnotherNumber(t *testing.T) {
 		view := v.open()
 		expect(h.t, "the number before", p.approve(old, first.Number), login.ErrNoLogin)
 		expect(h.t, "a wrong number", p.approve(p.one(), "12"), login.ErrNumber)
-		view = again(login.AskingWrong)
+		again(login.AskingWrong)
 		must(h.t, p.deny(p.one(), ""))
-		view = again(login.AskingDenied)
+		again(login.AskingDenied)
 		h.clock.Advance(login.DefaultLife)
 		if len(p.pull()) != 0 {
 			h.t.Error("the phone is asked after the time is up")

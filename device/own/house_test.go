@@ -9,7 +9,6 @@ import (
 	"tutela/device/devicetest"
 	"tutela/device/login"
 	"tutela/device/own"
-	"tutela/device/passkey"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/storage"
@@ -186,7 +185,7 @@ func (h *house) addPasskey(token string) (*devicetest.Authenticator, string) {
 	a := devicetest.NewAuthenticator(h.t)
 	options, err := h.Add(ctx, token, device.TypePlatform, her)
 	must(h.t, err)
-	must(h.t, h.AddPasskey(ctx, token, passkey.Response(a.Create(options)), her))
+	must(h.t, h.AddPasskey(ctx, token, a.Create(options), her))
 	e, err := h.Added(ctx, token)
 	must(h.t, err)
 	return a, e.ID

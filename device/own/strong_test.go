@@ -10,7 +10,6 @@ import (
 	"tutela/device/login"
 	"tutela/device/otp"
 	"tutela/device/own"
-	"tutela/device/passkey"
 	"tutela/recovery"
 	"tutela/storage/audit"
 )
@@ -211,7 +210,7 @@ func TestAdd_APasskeyThatWasMadeForAnotherAssociationIsRefused(t *testing.T) {
 		h.stepUp(token, p)
 		options, err := h.Add(ctx, token, device.TypePlatform, her)
 		must(t, err)
-		made := passkey.Response(devicetest.NewAuthenticator(t).Create(options))
+		made := devicetest.NewAuthenticator(t).Create(options)
 		h.stepUp(token, p)
 		_, err = h.Add(ctx, token, device.TypePlatform, her)
 		must(t, err)

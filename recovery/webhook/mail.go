@@ -139,7 +139,7 @@ func (s *Service) mail(ctx context.Context, e outbox.Entry[mailing]) (outbox.The
 	var message Message
 	err := s.store.View(ctx, func(tx *storage.Tx) error {
 		w, err := get(tx, e.Payload.Webhook)
-		if errors.Is(err, ErrNone) || err == nil && !(w.Mails && w.active()) {
+		if errors.Is(err, ErrNone) || err == nil && (!w.Mails || !w.active()) {
 			return outbox.ErrGone
 		}
 		if err != nil {

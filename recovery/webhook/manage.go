@@ -236,13 +236,13 @@ func (w *Webhook) check() error {
 	return nil
 }
 
-// differs names the members that are others in w.
-func (before *Webhook) differs(w *Webhook) (members []string) {
+// differs names the members that are others now.
+func (w *Webhook) differs(now *Webhook) (members []string) {
 	for name, differs := range map[string]bool{
-		"url":     before.URL != w.URL,
-		"events":  !slices.Equal(before.Events, w.Events),
-		"mails":   before.Mails != w.Mails,
-		"enabled": before.Enabled != w.Enabled || !before.Parked.Equal(w.Parked),
+		"url":     w.URL != now.URL,
+		"events":  !slices.Equal(w.Events, now.Events),
+		"mails":   w.Mails != now.Mails,
+		"enabled": w.Enabled != now.Enabled || !w.Parked.Equal(now.Parked),
 	} {
 		if differs {
 			members = append(members, name)

@@ -307,7 +307,7 @@ func (s *Service) useAssertion(ctx context.Context, found Client, signed *jose.J
 // lacksKeyOf reports whether one of the keys before is not among those now.
 func lacksKeyOf(now, before json.RawMessage) bool {
 	kept := thumbprints(now)
-	return slices.ContainsFunc(thumbprints(before), func(print string) bool { return !slices.Contains(kept, print) })
+	return slices.ContainsFunc(thumbprints(before), func(known string) bool { return !slices.Contains(kept, known) })
 }
 
 // thumbprints returns what each key of a client is known by, whatever it is called.
@@ -319,9 +319,9 @@ func thumbprints(keys json.RawMessage) (prints []string) {
 		return nil
 	}
 	for _, key := range set.Keys {
-		print, err := key.Thumbprint(crypto.SHA256)
+		sum, err := key.Thumbprint(crypto.SHA256)
 		if err == nil {
-			prints = append(prints, string(print))
+			prints = append(prints, string(sum))
 		}
 	}
 	return prints

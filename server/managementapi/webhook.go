@@ -164,6 +164,11 @@ func (a *api) mountWebhooks() {
 		Description: "What waits for it is not sent.",
 		Status:      http.StatusNoContent,
 	}), a.deleteWebhook)
+	a.mountDeliveries(onePath, mount)
+}
+
+// mountDeliveries mounts the calls about what a webhook is told.
+func (a *api) mountDeliveries(onePath string, mount func(call) call) {
 	register(a, mount(call{
 		Word:        audit.CallTestWebhook,
 		Method:      http.MethodPost,

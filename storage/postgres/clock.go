@@ -40,7 +40,8 @@ func (e *Engine) Clock(ctx context.Context, machine storage.Clock) (*Clock, erro
 		engine: e,
 		log:    e.options.Logger,
 	}
-	return c, c.look(ctx)
+	err := c.look(ctx)
+	return c, err
 }
 
 // Wall is the database's time, in UTC.

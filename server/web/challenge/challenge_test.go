@@ -200,7 +200,7 @@ func TestChallenge_GoesBackByItselfWhenThePhoneApproves(t *testing.T) {
 	p, _ := h.phone("maria")
 	link := h.link("maria")
 	// A mail scanner that keeps no cookies opens the link first.
-	response, err := h.Client.Get(link) //nolint:noctx // as a scanner does
+	response, err := h.Client.Get(link)
 	check.Must(t, err)
 	_ = response.Body.Close()
 	c.Go(link)

@@ -129,7 +129,7 @@ func (o *overview) fill(first time.Time, stats []admin.DayStats) {
 	}
 	for _, provider := range slices.Sorted(maps.Keys(services)) {
 		s := services[provider]
-		s.Percent = hundredth(int64(s.Sent), int64(s.Sent+s.Failed+s.Lost)) //nolint:gosec // counts of messages
+		s.Percent = hundredth(int64(s.Sent), int64(s.Sent+s.Failed+s.Lost))
 		s.Width = strconv.Itoa(s.Percent) + "%"
 		o.Push = append(o.Push, s)
 	}

@@ -276,7 +276,7 @@ func (p *pages) askCaller(c *Call) (page.Reply, error) {
 	}
 	name := c.T("admin_users.caller.from", c.Frame().Organisation)
 	_, err = p.Admins.CheckCaller(c.UserContext(), u.User.ID, name, c.Posted("note"), c.Session.Actor().In(audit.CallCheckCaller))
-	fault := ""
+	var fault string
 	switch {
 	case errors.Is(err, admin.ErrRefused):
 		return p.askOther(c, u, admin.CheckCaller, u.Refusals[admin.CheckCaller])

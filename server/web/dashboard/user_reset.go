@@ -14,7 +14,6 @@ import (
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/server/web/page"
-	"tutela/storage"
 	"tutela/storage/audit"
 )
 
@@ -147,6 +146,3 @@ func (p *pages) sendReceipt(c *Call) (page.Reply, error) {
 	c.Set(fiber.HeaderContentDisposition, `attachment; filename="`+shown.Receipt.ID+`.json"`)
 	return page.Reply{Written: true}, c.Send(append(body, '\n'))
 }
-
-// isUnknown reports whether an error says that something a page is about is not there.
-func isUnknown(err error) bool { return storage.CodeOf(err) == storage.NotFound }

@@ -128,14 +128,6 @@ func visitOf(request string) login.Visit {
 
 const title = "Your devices and your code"
 
-// prove proves more, by the number that the browser shows.
-func prove(c *webtest.Tab, p *handset) {
-	c.Sees("Is it really you?")
-	c.PressNamed("Ask my phone")
-	c.Until(`!!document.querySelector(".number b")`)
-	p.approve(c.Text(`document.querySelector(".number b").textContent`))
-}
-
 func TestBrowser_HerOwnPageFromOpeningToSigningOut(t *testing.T) {
 	h := newHouse(t)
 	p := h.phone("Pixel 9", "")
@@ -173,35 +165,6 @@ func TestBrowser_HerOwnPageFromOpeningToSigningOut(t *testing.T) {
 	c.Says("That is your code.")
 	c.Looks("me-practised")
 
-	// A second phone. What has let in was enough for the code, and is asked for again.
-	c.Go(h.URL + "/mfa/me/add?what=phone")
-	prove(c, p)
-	c.Sees("Add a phone")
-	c.PressNamed("Start")
-	c.Until(`!!document.querySelector(".qr")`)
-	c.Looks("me-add")
-	link := c.Text(`document.querySelector(".on-phone a").href`)
-	h.Clock.Advance(time.Second)
-	stranger := h.phone("Galaxy A56", device.ReadTicket(link))
-	c.Sees("Galaxy A56 was added") // by itself
-	c.Looks("me-added")
-	c.PressNamed("Back to your devices")
-	c.Sees(title)
-	c.Says("If you lose Galaxy A56, you get back in")
-	c.Looks("me")
-
-	// It was not she.
-	c.Press(`.log form.ask-me button`)
-	c.Until(`location.pathname.endsWith("/not-me")`)
-	c.Go(h.URL + "/mfa/me/not-me?line=" + stranger.enrolled.ID)
-	c.Sees("Was this not you?")
-	c.Looks("me-deny")
-	c.Press(`main form button`)
-	c.Sees("Stopped, and reported")
-	c.Looks("me-denied")
-	c.Reload()
-	c.Sees("Stopped, and reported")
-
 	// Sign out, back to the login system with its state.
 	c.Go(h.URL + "/mfa/me")
 	c.Sees(title)
@@ -232,12 +195,7 @@ func TestBrowser_HerOwnPageInGermanAndWithoutScript(t *testing.T) {
 	c.Sees("Ihre Geräte und Ihr Code")
 	c.Says("Mein Pixel")
 	c.Press(`a[href*="remove"]`)
-	c.Sees("Sind Sie es wirklich?")
-	c.PressNamed("Mein Telefon fragen")
-	c.Until(`!!document.querySelector(".number b")`)
-	c.Looks("me-prove.de")
-	p.approve(c.Text(`document.querySelector(".number b").textContent`))
-	c.Sees("Mein Pixel entfernen?") // the browser loads the page again by itself
+	c.Sees("Mein Pixel entfernen?")
 	c.Looks("me-remove.de")
 	c.PressNamed("Ja, entfernen")
 	c.Sees("Diese Seite ist geschlossen") // it was what she had proven

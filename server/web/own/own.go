@@ -219,8 +219,8 @@ func (p *pages) leave(c *page.Call) (page.Reply, error) {
 	}
 	c.Forget(sessionCookie)
 	c.Renew()
-	to, err := url.Parse(out.Redirect)
-	if out.Redirect == "" || err != nil {
+	to, invalid := url.Parse(out.Redirect)
+	if out.Redirect == "" || invalid != nil {
 		return page.Reply{Template: "left.html", Data: plain{c.Frame(), c.Reference()}}, nil
 	}
 	query := to.Query()

@@ -60,7 +60,7 @@ func Open(t *testing.T) *Tab {
 }
 
 // newTab readies a tab. It takes itself for the one that is in front, as pages do that copy to the clipboard or wait.
-func newTab(t testing.TB, tab context.Context) *Tab {
+func newTab(t testing.TB, tab context.Context) *Tab { //nolint:revive // t comes first in every helper of tests
 	t.Helper()
 	c := &Tab{Context: tab, t: t}
 	c.Go("about:blank")

@@ -87,7 +87,7 @@ func checkPhone(s string) (string, error) {
 			digits++
 		case r == '+' && i == 0, strings.ContainsRune(" -/().", r):
 		default:
-			return "", errors.New("it has something else than digits, blanks and + - / ( ) .")
+			return "", errors.New("it has something else than digits, blanks and the signs + - . / and brackets")
 		}
 	}
 	if digits < fewestDigits || digits > mostDigits || len(s) > maxPhone {

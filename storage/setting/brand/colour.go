@@ -78,7 +78,7 @@ func luminance(c colour) float64 {
 // mix is so many parts of 100 of to, and the rest of c.
 func mix(c, to colour, parts int) (m colour) {
 	for i := range c {
-		m[i] = uint8((int(c[i])*(100-parts) + int(to[i])*parts + 50) / 100) //nolint:gosec // between two bytes
+		m[i] = uint8((int(c[i])*(100-parts) + int(to[i])*parts + 50) / 100)
 	}
 	return m
 }

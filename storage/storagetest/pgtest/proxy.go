@@ -54,7 +54,7 @@ func (c *Cluster) Proxy(t testing.TB) *Proxy {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "px")
 	check.Must(t, err)
-	listener, err := net.Listen("unix", filepath.Join(folder, socketName)) //nolint:noctx // it lives as long as the test
+	listener, err := net.Listen("unix", filepath.Join(folder, socketName))
 	check.Must(t, err)
 	p := &Proxy{
 		folder:   folder,
@@ -126,7 +126,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("unix", filepath.Join(p.cluster.Folder, socketName)) //nolint:noctx // it lives as long as the client's
+		server, err := net.Dial("unix", filepath.Join(p.cluster.Folder, socketName))
 		if err != nil {
 			_ = client.Close()
 			continue
