@@ -36,6 +36,7 @@ var notRun = map[string]string{
 	"tutela serve":                     "goes on for ever; TestServe_ tests serve so",
 	"tutela ticket maria --data ./dta": "TestCommands_WithoutAnInstallationMakeNothingAndNameTheFolderAsTyped",
 	"tutela restore-db":                "wants a stopped server and another key; TestRestoreDB_ and TestRestore_",
+	"tutela migrate-store":             "wants a database; TestMigrateStore_ moves real ones",
 	"tutela clock":                     "shows a clock that is wrong; TestClock_",
 	"curl -s localhost:8080/readyz              # with a full disk": "needs a full disk",
 }
@@ -160,6 +161,7 @@ func firstWord(printed string) string {
 	}
 	word, _, _ := strings.Cut(words[0], `":"`)
 	word, _, _ = strings.Cut(word, "?ticket=")
+	word, _, _ = strings.Cut(word, "?invite=")
 	if len(word) > 4 && word[4] == '-' {
 		return "a date"
 	}
