@@ -24,7 +24,7 @@ func installationCommands(t *testing.T) [][]string {
 		{"ticket", "maria"}, {"admin", "invite", "ada", "--role", "owner"}, {"user", "list"}, {"user", "show", "maria"}, {"user", "export", "maria"}, {"user", "role", "maria", "admin"}, {"user", "block", "maria"},
 		{"user", "unlock", "maria"}, {"user", "reset", "maria", "--reason", "x", "--yes"},
 		{"policy", "list"}, {"policy", "get", "restore.wait"}, {"policy", "set", "restore.wait", "5m"},
-		{"outbox", "list"}, {"outbox", "forget", "x"}, {"stats"}, {"events"}, {"events", "export"}, {"backup-db", file}, {"compact"}, {"key", "rotate"},
+		{"outbox", "list"}, {"outbox", "forget", "x"}, {"stats"}, {"events"}, {"events", "show"}, {"events", "export"}, {"backup-db", file}, {"compact"}, {"key", "rotate"},
 		{"user", "code", "maria"}, {"user", "undelete", "maria", "bkp_x"}, {"user", "delete", "maria", "--yes"}, {"device", "list", "maria"}, {"device", "suspend", "dev_x"},
 		{"device", "resume", "dev_x"}, {"device", "remove", "dev_x", "--yes"},
 		{"webhook", "add", "https://example.com/"}, {"webhook", "list"}, {"webhook", "set", "whk_x", "--enable", "off"}, {"webhook", "test", "whk_x"},
