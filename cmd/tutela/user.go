@@ -310,5 +310,5 @@ func inShort(r recovery.Receipt) string {
 	if r.Summary == "" {
 		return ""
 	}
-	return plain(r.Summary) + "; in all "
+	return r.Summary + "; in all "
 }

@@ -105,7 +105,7 @@ func TestUserShow_TellsWhatThereIsAndWhatToDoNext(t *testing.T) {
 		t.Errorf("JSON %v", whole)
 	}
 	r := c.try("user", "reset", "maria", "--reason", "lost", "--dry-run")
-	if !strings.Contains(r.stderr, "A reset would remove of maria: \"1 phone, 1 backup, 1 code\"; in all ") {
+	if !strings.Contains(r.stderr, "A reset would remove of maria: 1 phone, 1 backup, 1 code; in all ") {
 		t.Errorf("said:\n%s", r.stderr)
 	}
 }
