@@ -279,7 +279,7 @@ func TestPage_SaysHowAnApprovalEndsAndAsksAgainByAnotherNumber(t *testing.T) {
 		first := v.open()
 		old := p.one()
 		must(h.t, h.AskAgain(context.Background(), v.Visit))
-		view := v.open()
+		v.open()
 		expect(h.t, "the number before", p.approve(old, first.Number), login.ErrNoLogin)
 		expect(h.t, "a wrong number", p.approve(p.one(), "12"), login.ErrNumber)
 		again(login.AskingWrong)
@@ -289,7 +289,7 @@ func TestPage_SaysHowAnApprovalEndsAndAsksAgainByAnotherNumber(t *testing.T) {
 		if len(p.pull()) != 0 {
 			h.t.Error("the phone is asked after the time is up")
 		}
-		view = again(login.AskingExpired)
+		view := again(login.AskingExpired)
 		must(h.t, p.approve(p.one(), view.Number))
 		v.finish()
 		expect(h.t, "another number, when it is decided", h.AskAgain(context.Background(), v.Visit), login.ErrGrant)

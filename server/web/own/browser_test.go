@@ -128,6 +128,14 @@ func visitOf(request string) login.Visit {
 
 const title = "Your devices and your code"
 
+// prove proves more, by the number that the browser shows.
+func prove(c *webtest.Tab, p *handset) {
+	c.Sees("Is it really you?")
+	c.PressNamed("Ask my phone")
+	c.Until(`!!document.querySelector(".number b")`)
+	p.approve(c.Text(`document.querySelector(".number b").textContent`))
+}
+
 func TestBrowser_HerOwnPageFromOpeningToSigningOut(t *testing.T) {
 	h := newHouse(t)
 	p := h.phone("Pixel 9", "")
@@ -164,6 +172,42 @@ func TestBrowser_HerOwnPageFromOpeningToSigningOut(t *testing.T) {
 	c.PressNamed("Check it")
 	c.Says("That is your code.")
 	c.Looks("me-practised")
+
+	// A second phone. What was proven for the code is enough for one.
+	c.Go(h.URL + "/mfa/me/add?what=phone")
+	c.Sees("Add a phone")
+	c.PressNamed("Start")
+	c.Until(`!!document.querySelector(".qr")`)
+	c.Looks("me-add")
+	link := c.Text(`document.querySelector(".on-phone a").href`)
+	h.Clock.Advance(time.Second)
+	stranger := h.phone("Galaxy A56", device.ReadTicket(link))
+	c.Sees("Galaxy A56 was added") // by itself
+	c.Looks("me-added")
+	c.PressNamed("Back to your devices")
+	c.Sees(title)
+	c.Says("If you lose Pixel 9, you get back in")
+	c.Looks("me")
+
+	// One proof adds one device: another asks for another, and goes on by itself once the phone has answered.
+	c.Go(h.URL + "/mfa/me/add?what=app")
+	c.Looks("me-prove")
+	prove(c, p)
+	c.Sees("Add a one-time code app")
+	c.Go(h.URL + "/mfa/me")
+	c.Sees(title)
+
+	// It was not she.
+	c.Press(`.log form.ask-me button`)
+	c.Until(`location.pathname.endsWith("/not-me")`)
+	c.Go(h.URL + "/mfa/me/not-me?line=" + stranger.enrolled.ID)
+	c.Sees("Was this not you?")
+	c.Looks("me-deny")
+	c.Press(`main form button`)
+	c.Sees("Stopped, and reported")
+	c.Looks("me-denied")
+	c.Reload()
+	c.Sees("Stopped, and reported")
 
 	// Sign out, back to the login system with its state.
 	c.Go(h.URL + "/mfa/me")

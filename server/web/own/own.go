@@ -219,16 +219,25 @@ func (p *pages) leave(c *page.Call) (page.Reply, error) {
 	}
 	c.Forget(sessionCookie)
 	c.Renew()
-	to, invalid := url.Parse(out.Redirect)
-	if out.Redirect == "" || invalid != nil {
+	to := backTo(out)
+	if to == "" {
 		return page.Reply{Template: "left.html", Data: plain{c.Frame(), c.Reference()}}, nil
+	}
+	r := c.Leave(to)
+	r.FormAction = originOf(out.Redirect)
+	return r, nil
+}
+
+// backTo is the address by which a browser leaves, with the login system's state; "" when there is none to go to.
+func backTo(out own.Exit) string {
+	to, err := url.Parse(out.Redirect)
+	if out.Redirect == "" || err != nil {
+		return ""
 	}
 	query := to.Query()
 	query.Set("state", out.State)
 	to.RawQuery = query.Encode()
-	r := c.Leave(to.String())
-	r.FormAction = originOf(out.Redirect)
-	return r, nil
+	return to.String()
 }
 
 // about is a page about one of the user's devices.

@@ -101,6 +101,10 @@ func (p *pages) prove(c *page.Call, shown proving) (page.Reply, error) {
 	if err != nil {
 		return page.Reply{}, err
 	}
+	// The page may come again after what it asked for was shown: a script loads it once the phone has answered, and so does Back.
+	if enough := state.Strong && (shown.Then != "add" || !state.Enrolled); enough && !shown.Rings && shown.Wrong == "" {
+		return next(c, shown.Then, shown.About), nil
+	}
 	shown.Frame = c.Frame()
 	shown.Page = state
 	status := http.StatusOK
@@ -249,6 +253,7 @@ func (p *pages) adding(c *page.Call, shown adding) (page.Reply, error) {
 		if !state.Strong || state.Enrolled {
 			return proveFor(c, "add", shown.What), nil
 		}
+		err = nil // she has not begun yet
 	default:
 		return page.Reply{}, err
 	}

@@ -59,7 +59,9 @@ async function live(first) {
       }
       const next = answer.page.querySelector("[data-live]");
       if (!next) {
-        location.replace(here.dataset.then || answer.address);
+        // Where the server has led is where it goes on; else the page says where, since this address waits.
+        const led = new URL(answer.address).pathname !== new URL(here.dataset.live, location.href).pathname;
+        location.replace(led ? answer.address : here.dataset.then || answer.address);
         return;
       }
       here = swap(here, next, answer.page);
