@@ -1,10 +1,10 @@
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"hash/fnv"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -39,9 +39,7 @@ type Delivery struct {
 	Until    time.Time  `json:"until,omitzero"`   // it is tried again
 }
 
-// deliveries remembers the last attempts of each webhook. A delivery has a place that its id names, among those that failed and
-// among those that did not: a newer one takes the place of an older one, so nothing is counted, and what failed is not displaced
-// by what did not.
+// deliveries remembers the last deliveries of each webhook, by webhook and delivery.
 var deliveries = storage.Declare(storage.Spec[Delivery]{
 	Name:    "webhook_delivery",
 	Class:   storage.Settings,
@@ -49,20 +47,59 @@ var deliveries = storage.Declare(storage.Spec[Delivery]{
 })
 
 const (
-	failedPlaces    = 512
-	deliveredPlaces = 128
-	deliveryLife    = 7 * 24 * time.Hour
+	mostFailed    = 512 // or waiting
+	mostDelivered = 128
+	deliveryLife  = 7 * 24 * time.Hour
+
+	// trimEvery is how many deliveries are noted, on average, until those past the bounds are removed: a transaction that counted each
+	// time would read what all others write.
+	trimEvery = 32
 )
 
-// The places of a webhook's deliveries.
-func failedPlace(webhook, id string) string { return place(webhook, "f", id, failedPlaces) }
+func deliveriesOf(webhook string) string { return webhook + "/" }
 
-func deliveredPlace(webhook, id string) string { return place(webhook, "d", id, deliveredPlaces) }
+func (d *Delivery) key() string { return deliveriesOf(d.Webhook) + d.ID }
 
-func place(webhook, of, id string, places uint32) string {
-	sum := fnv.New32a()
-	_, _ = sum.Write([]byte(id)) // never fails
-	return fmt.Sprintf("%s/%s%03d", webhook, of, sum.Sum32()%places)
+// divide divides a webhook's deliveries, which are sorted, the newest first, into those that are kept and those that are more: the oldest
+// of those that were taken, and of those that were not.
+func divide(rows []storage.Row[Delivery]) (kept, more []storage.Row[Delivery]) {
+	taken := 0
+	failed := 0
+	for _, row := range rows {
+		over := false
+		if row.Record.Status == Delivered {
+			taken++
+			over = taken > mostDelivered
+		} else {
+			failed++
+			over = failed > mostFailed
+		}
+		if over {
+			more = append(more, row)
+		} else {
+			kept = append(kept, row)
+		}
+	}
+	return kept, more
+}
+
+// newestFirst reads a webhook's deliveries, the newest attempt first.
+func newestFirst(tx *storage.Tx, webhook string) ([]storage.Row[Delivery], error) {
+	rows, err := deliveries.Prefixed(tx, storage.House, deliveriesOf(webhook))
+	slices.SortStableFunc(rows, func(a, b storage.Row[Delivery]) int {
+		return cmp.Or(b.Record.At.Compare(a.Record.At), strings.Compare(b.Record.Event, a.Record.Event))
+	})
+	return rows, err
+}
+
+// trim removes deliveries of a webhook that are past the bounds.
+func trim(tx *storage.Tx, webhook string) error {
+	rows, err := newestFirst(tx, webhook)
+	_, more := divide(rows)
+	for _, row := range more {
+		err = errors.Join(err, deliveries.Delete(tx, storage.House, row.Key))
+	}
+	return err
 }
 
 // note writes down what came of an attempt: in the list of deliveries and, when it is new, at the webhook.
@@ -97,24 +134,13 @@ func note(tx *storage.Tx, e outbox.Entry[telling], r result) error {
 
 func deliveryID(entry string) string { return "dlv_" + entry }
 
-// put writes the delivery into its place. One that had failed before leaves that place.
+// put writes the delivery, in place of what its attempt before has left.
 func (d *Delivery) put(tx *storage.Tx) error {
-	failed := failedPlace(d.Webhook, d.ID)
-	if d.Status != Delivered {
-		return deliveries.Put(tx, storage.House, failed, d)
+	err := deliveries.Put(tx, storage.House, d.key(), d)
+	if err == nil && rand.N(trimEvery) == 0 { //nolint:gosec // it spreads work, and guards nothing
+		err = trim(tx, d.Webhook)
 	}
-	if d.Attempts > 1 {
-		before, err := deliveries.Get(tx, storage.House, failed)
-		if err != nil && !isGone(err) {
-			return err
-		}
-		if err == nil && before.ID == d.ID {
-			if err := deliveries.Delete(tx, storage.House, failed); err != nil {
-				return err
-			}
-		}
-	}
-	return deliveries.Put(tx, storage.House, deliveredPlace(d.Webhook, d.ID), d)
+	return err
 }
 
 // coarse is how exactly a webhook's last success is kept: a row that each delivery wrote would be written by all at once.
@@ -169,8 +195,9 @@ func (s *Service) Deliveries(ctx context.Context, id string, of Status) (list []
 		if _, err := get(tx, id); err != nil {
 			return err
 		}
-		rows, err := deliveries.Prefixed(tx, storage.House, id+"/")
-		for _, row := range rows {
+		rows, err := newestFirst(tx, id)
+		kept, _ := divide(rows)
+		for _, row := range kept {
 			d := *row.Record
 			if d.Status == Waiting && !tx.Now().Before(d.Until) {
 				d.Status = Failed
@@ -180,12 +207,6 @@ func (s *Service) Deliveries(ctx context.Context, id string, of Status) (list []
 			}
 		}
 		return err
-	})
-	slices.SortStableFunc(list, func(a, b Delivery) int {
-		if c := b.At.Compare(a.At); c != 0 {
-			return c
-		}
-		return strings.Compare(b.Event, a.Event)
 	})
 	return list, err
 }
