@@ -19,7 +19,8 @@ func add(tx *storage.Tx, uid storage.UID, key string, l *Login) error {
 }
 
 // makeRoom removes logins of the user until one more is within the bound: the oldest of the network that has most, through whichever
-// client. So a flood forgets its own. What comes from a network from which she has logged in before goes last.
+// client. So a flood forgets its own. What comes from a network from which she has logged in before goes late, and what she has decided
+// goes last: nobody else decides anything, and its client may ask for the answer again.
 func makeRoom(tx *storage.Tx, uid storage.UID) error {
 	n := 0
 	err := logins.Keys(tx, uid, "", func(string) bool {
@@ -53,15 +54,18 @@ func makeRoom(tx *storage.Tx, uid storage.UID) error {
 func leastMissed(rows []row, hers []string) int {
 	begun := make(map[string]int, len(rows))
 	for _, r := range rows {
-		begun[Network(r.Record.IP)]++
+		if r.Record.State == Pending {
+			begun[Network(r.Record.IP)]++
+		}
 	}
 	for _, network := range hers {
 		delete(begun, network)
 	}
-	at := 0 // when all are hers, the oldest
+	// When none that waits is of a stranger's network, it is the oldest that waits, or else the oldest.
+	at := max(0, slices.IndexFunc(rows, func(r row) bool { return r.Record.State == Pending }))
 	most := 0
 	for i, r := range rows {
-		if n := begun[Network(r.Record.IP)]; n > most {
+		if n := begun[Network(r.Record.IP)]; r.Record.State == Pending && n > most {
 			at = i
 			most = n
 		}
