@@ -66,7 +66,7 @@ func divide(rows []storage.Row[Delivery]) (kept, more []storage.Row[Delivery]) {
 	taken := 0
 	failed := 0
 	for _, row := range rows {
-		over := false
+		var over bool
 		if row.Record.Status == Delivered {
 			taken++
 			over = taken > mostDelivered
