@@ -50,6 +50,8 @@ type benchPhone struct {
 	*phone.Phone
 	user string
 	code string // the user's recovery code
+
+	inUse sync.Mutex // guards code
 }
 
 // enrollFor makes phones for n logins within a minute.
@@ -67,7 +69,7 @@ func (s *loginBench) enrollMany(b *testing.B, n int) []*benchPhone {
 	eachOf(b, n, func(i int) error {
 		user := fmt.Sprintf("user-%d", first+i)
 		p, code, err := s.enroll(b.Context(), user)
-		made[i] = &benchPhone{p, user, code}
+		made[i] = &benchPhone{Phone: p, user: user, code: code}
 		return err
 	})
 	return made
