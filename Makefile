@@ -22,7 +22,7 @@ BENCH         ?= .
 BENCHTIME     ?= 1s
 
 # Packages whose tests run once more over PostgreSQL: in make test a few that do most with the store, in make postgres all.
-ON_POSTGRES = go run ./storage/storagetest/pgtest/with go test -short -p 2 -timeout 14m
+ON_POSTGRES = CGO_ENABLED=0 go run ./storage/storagetest/pgtest/with go test -short -p 2 -timeout 14m
 MOST_STORED = ./storage/audit ./recovery ./device/login ./backup ./server/access ./server/loginapi
 
 help: ## this list
@@ -42,7 +42,7 @@ test: check gcc node chromium postgresql ## check the format, vet, lint, and run
 	grep -r --include='*_test.go' -B 1 'check\.WithoutRace(t)' . | sed -nE 's/^(.*)-func (Test[A-Za-z0-9_]+)\(.*/\1 \2/p' | \
 	while read -r file test; do echo "$$(dirname "$$file") $$test"; done | \
 	awk '{ tests[$$1] = tests[$$1] (tests[$$1] ? "|" : "") $$2 } END { for (p in tests) print p, tests[p] }' | \
-	while read -r package tests; do go test -run "^($$tests)\$$" "$$package" </dev/null; done; \
+	while read -r package tests; do CGO_ENABLED=0 go test -run "^($$tests)\$$" "$$package" </dev/null; done; \
 	$(ON_POSTGRES) $(MOST_STORED)
 
 postgres: go postgresql ## run the tests of the domain and the APIs over PostgreSQL

@@ -300,7 +300,7 @@ var slots = []slot{
 		place: "ticket",
 		takes: []string{"ticket"},
 		offer: func(m *mounted, proof string) reply {
-			return m.call("POST", "/mfa/enrollment/otp", values("ticket", proof), "Content-Type", formType, "Cookie", pageCookie(proof, m.held["page_session"]))
+			return m.call("POST", "/mfa/enrollment/otp", pageForm("ticket", proof), "Content-Type", formType, "Cookie", pageCookie(proof, m.held["page_session"]))
 		},
 		wants: func(r reply) bool { return strings.Contains(string(r.body), "A code has six digits") },
 	},
@@ -311,7 +311,7 @@ var slots = []slot{
 		place: "Cookie",
 		takes: []string{"page_session"},
 		offer: func(m *mounted, proof string) reply {
-			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent, "end", m.shown[20:]), "Content-Type", formType, "Cookie", pageCookie(m.spent, proof))
+			return m.call("POST", "/mfa/enrollment/code", pageForm("ticket", m.spent, "end", m.shown[20:]), "Content-Type", formType, "Cookie", pageCookie(m.spent, proof))
 		},
 		wants: goesOn,
 	},
@@ -348,9 +348,9 @@ func pageSlot(route string) slot {
 		takes: []string{"ticket"},
 		offer: func(m *mounted, proof string) reply {
 			query := ""
-			body := values("ticket", proof)
+			body := pageForm("ticket", proof)
 			if method == http.MethodGet {
-				query = "?" + body
+				query = "?" + values("ticket", proof)
 				body = ""
 			}
 			return m.call(method, path+query, body, "Content-Type", formType, "Cookie", pageCookie(proof, m.held["page_session"]))

@@ -25,6 +25,7 @@ import (
 	"tutela/server"
 	"tutela/server/access"
 	"tutela/server/openapitest"
+	"tutela/server/web/page"
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
@@ -402,10 +403,18 @@ func (m *mounted) furnishPage() {
 	m.held["enrollment_tx_id"] = started.TxID
 }
 
-// pageCookie is the cookie of a ticket's session in a browser that comes by http.
+// pageBrowser is by what the pages know the browser of the tests, and so its forms.
+var pageBrowser = strings.Repeat("b", 43)
+
+// pageCookie is the cookies of a browser that comes by http: of a ticket's session, and by which its forms are known.
 func pageCookie(ticket, session string) string {
 	name := sha256.Sum256([]byte(ticket))
-	return "tutela_enrollment_" + hex.EncodeToString(name[:5]) + "=" + session
+	return "tutela_enrollment_" + hex.EncodeToString(name[:5]) + "=" + session + "; tutela_browser=" + pageBrowser
+}
+
+// pageForm is a form that a page has made for the browser of pageCookie.
+func pageForm(pairs ...string) string {
+	return values(append(pairs, "form", page.TokenOf(pageBrowser))...)
 }
 
 // signed returns claims as a JWS signed with the key of maria's phone.

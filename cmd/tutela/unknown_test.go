@@ -81,6 +81,9 @@ func answers(status int, code string) func(reply) bool {
 
 const managed = "management_token"
 
+// afterReset are the tables that a second reset writes to, which removes nothing: it has a receipt of its own, and webhooks are told.
+var afterReset = []string{"receipt", "receipt_evidence", "outbox"}
+
 // repeatedCalls are all calls that write. docs/protocol/README.md tells of those with a done or leaves of their own.
 var repeatedCalls = []repeated{
 	{name: "enroll", prepare: sent("POST", "/api/enroll", func(m *mounted) any { return m.installation() },
@@ -276,7 +279,7 @@ var repeatedCalls = []repeated{
 	{name: "create a user", prepare: sent("POST", "/api/v2/users", object("user_id", "new"), bearer(managed)), done: answers(409, "user_exists")},
 	{name: "change a user", prepare: sent("PATCH", "/api/v2/users/maria", object("name", "Maria", "app_metadata", map[string]any{"a": 1}), bearer(managed))},
 	{name: "delete a user", prepare: sent("DELETE", "/api/v2/users/maria", object(), bearer(managed))},
-	{name: "reset", prepare: sent("POST", "/api/v2/users/maria/mfa-reset", object("reason", "lost phone"), bearer(managed)), leaves: []string{"receipt", "receipt_evidence"}},
+	{name: "reset", prepare: sent("POST", "/api/v2/users/maria/mfa-reset", object("reason", "lost phone"), bearer(managed)), leaves: afterReset},
 	{name: "a ticket", prepare: sent("POST", "/api/v2/guardian/enrollments/ticket", object("user_id", "anna"), bearer(managed)), leaves: []string{"ticket"}},
 	{name: "suspend", prepare: sent("POST", "/api/v2/guardian/enrollments/:id/suspend", object(), bearer(managed))},
 	{name: "resume", prepare: sent("POST", "/api/v2/guardian/enrollments/:id/resume", object(), bearer(managed))},
@@ -337,9 +340,9 @@ var repeatedCalls = []repeated{
 			return m.json("PUT", "/api/v2/users/maria/authentication-methods", wanted, bearer(managed)(m)...)
 		}
 	}},
-	{name: "delete all methods", prepare: sent("DELETE", "/api/v2/users/maria/authentication-methods", object(), bearer(managed)), leaves: []string{"receipt", "receipt_evidence"}},
-	{name: "delete all authenticators", prepare: sent("DELETE", "/api/v2/users/maria/authenticators", object(), bearer(managed)), leaves: []string{"receipt", "receipt_evidence"}},
-	{name: "delete a provider", prepare: sent("DELETE", "/api/v2/users/maria/multifactor/guardian", object(), bearer(managed)), leaves: []string{"receipt", "receipt_evidence"}},
+	{name: "delete all methods", prepare: sent("DELETE", "/api/v2/users/maria/authentication-methods", object(), bearer(managed)), leaves: afterReset},
+	{name: "delete all authenticators", prepare: sent("DELETE", "/api/v2/users/maria/authenticators", object(), bearer(managed)), leaves: afterReset},
+	{name: "delete a provider", prepare: sent("DELETE", "/api/v2/users/maria/multifactor/guardian", object(), bearer(managed)), leaves: afterReset},
 	{name: "unblock", prepare: sent("DELETE", "/api/v2/user-blocks/maria", object(), bearer(managed))},
 	{name: "undelete a backup", prepare: func(m *mounted) func() reply {
 		m.ok(m.call("DELETE", m.fill("/api/device-accounts/:id/backup"), "", "Authorization", "Bearer "+m.held["device_jwt"]))
@@ -350,7 +353,7 @@ var repeatedCalls = []repeated{
 	{name: "start on the page", leaves: []string{"ticket"}, prepare: func(m *mounted) func() reply {
 		ticket := m.ticket("anna")
 		return func() reply {
-			return m.call("POST", "/mfa/enrollment/start", values("ticket", ticket), "Content-Type", formType, "Cookie", pageCookie(ticket, m.held["page_session"]))
+			return m.call("POST", "/mfa/enrollment/start", pageForm("ticket", ticket), "Content-Type", formType, "Cookie", pageCookie(ticket, m.held["page_session"]))
 		}
 	}},
 	{name: "an app of codes connected on the page", prepare: func(m *mounted) func() reply {
@@ -360,12 +363,20 @@ var repeatedCalls = []repeated{
 		m.must(err)
 		code := codeOf(m.t, started.URI)
 		return func() reply {
-			return m.call("POST", "/mfa/enrollment/otp", values("ticket", ticket, "otp", code), "Content-Type", formType, "Cookie", cookie)
+			return m.call("POST", "/mfa/enrollment/otp", pageForm("ticket", ticket, "otp", code), "Content-Type", formType, "Cookie", cookie)
+		}
+	}},
+	{name: "a passkey connected on the page", prepare: func(m *mounted) func() reply {
+		ticket := m.ticket("anna")
+		cookie := pageCookie(ticket, m.held["page_session"])
+		credential := passkeyOnPage(m, ticket)
+		return func() reply {
+			return m.call("POST", "/mfa/enrollment/passkey", pageForm("ticket", ticket, "credential", credential), "Content-Type", formType, "Cookie", cookie)
 		}
 	}},
 	{name: "the code confirmed on the page", prepare: func(m *mounted) func() reply {
 		return func() reply {
-			return m.call("POST", "/mfa/enrollment/code", values("ticket", m.spent, "end", m.shown[20:]), "Content-Type", formType, "Cookie", pageCookie(m.spent, m.held["page_session"]))
+			return m.call("POST", "/mfa/enrollment/code", pageForm("ticket", m.spent, "end", m.shown[20:]), "Content-Type", formType, "Cookie", pageCookie(m.spent, m.held["page_session"]))
 		}
 	}},
 }
