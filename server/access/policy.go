@@ -30,9 +30,10 @@ func (s *Service) Policy(ctx context.Context, name string) (info setting.Info, e
 	return info, err
 }
 
-// SetPolicies sets several policies at once: all of them, or none. It is a management call. What would weaken one takes the operator.
+// SetPolicies sets several policies at once: all of them, or none. It is a management call. What would weaken one takes the operator, or an
+// owner who has just shown his passkey.
 //
-// Errors: setting.ErrUnknown; setting.ErrValue; ErrWeakens; those of a policy's guard.
+// Errors: setting.ErrUnknown; setting.ErrValue; admin.ErrRefused; admin.ErrProveAgain; ErrWeakens; those of a policy's guard.
 func (s *Service) SetPolicies(ctx context.Context, actor audit.Actor, values map[string]string) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error { return setPolicies(tx, actor, values) })
 }
@@ -57,8 +58,8 @@ func setPolicies(tx *storage.Tx, actor audit.Actor, values map[string]string) er
 		if err != nil {
 			return err
 		}
-		if Weakens(name, before.Value, values[name]) && !actor.IsOperator() {
-			return ErrWeakens.With("%s is weakened to %s by the operator only: tutela policy set %s %s", name, values[name], name, values[name])
+		if err := maySetPolicy(tx, actor, name, before.Value, values[name]); err != nil {
+			return err
 		}
 		if err := setPolicy(tx, actor, name, values[name], setting.Set); err != nil {
 			return err

@@ -41,8 +41,15 @@ type Info struct {
 	About   string `json:"about"`   // what it rules, one sentence
 }
 
+// Shape says what a setting takes. The zero value is any text that the setting finds good.
+type Shape struct {
+	Words     []string // one of these
+	Low, High string   // a number or a span of time from one to the other
+}
+
 type entry struct {
 	Info
+	shape Shape
 	check func(string) error
 	guard func(tx *storage.Tx, to string) error // nil: none
 }
@@ -53,7 +60,7 @@ var declared = struct {
 	faults []string
 }{byName: make(map[string]entry)}
 
-func declare[T any](info Info, parse func(string) (T, error)) *Setting[T] {
+func declare[T any](info Info, shape Shape, parse func(string) (T, error)) *Setting[T] {
 	declared.Lock()
 	defer declared.Unlock()
 	_, twice := declared.byName[info.Name]
@@ -61,7 +68,7 @@ func declare[T any](info Info, parse func(string) (T, error)) *Setting[T] {
 	if twice || err != nil {
 		declared.faults = append(declared.faults, info.Name)
 	}
-	declared.byName[info.Name] = entry{Info: info, check: func(s string) error {
+	declared.byName[info.Name] = entry{Info: info, shape: shape, check: func(s string) error {
 		_, err := parse(s)
 		return err
 	}}
@@ -87,7 +94,7 @@ func OneOf(name, about string, words ...string) *Setting[string] {
 		Default: words[0],
 		Accepts: accepts,
 		About:   about,
-	}, func(s string) (string, error) {
+	}, Shape{Words: words}, func(s string) (string, error) {
 		for _, word := range words {
 			if s == word {
 				return s, nil
@@ -105,7 +112,7 @@ func Int(name, about string, fallback, low, high int) *Setting[int] {
 		Default: strconv.Itoa(fallback),
 		Accepts: accepts,
 		About:   about,
-	}, func(s string) (int, error) {
+	}, Shape{Low: strconv.Itoa(low), High: strconv.Itoa(high)}, func(s string) (int, error) {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < low || n > high {
 			return 0, ErrValue.With("%s is a whole number from %s, not %q", name, accepts, s)
@@ -126,7 +133,7 @@ func Duration(name, about string, fallback, low, high time.Duration) *Setting[ti
 		Default: short(fallback),
 		Accepts: accepts,
 		About:   about,
-	}, func(s string) (time.Duration, error) {
+	}, Shape{Low: short(low), High: short(high)}, func(s string) (time.Duration, error) {
 		d, err := ParseSpan(s)
 		if err != nil || d < low || d > high {
 			return 0, ErrValue.With("%s is a time from %s, such as %s, not %q", name, accepts, such, s)
@@ -141,7 +148,7 @@ func Text(name, about, accepts string, check func(string) (string, error)) *Sett
 		Name:    name,
 		Accepts: accepts,
 		About:   about,
-	}, func(s string) (string, error) {
+	}, Shape{}, func(s string) (string, error) {
 		if s == "" {
 			return "", nil
 		}
@@ -218,6 +225,13 @@ func (s *Setting[T]) Get(tx *storage.Tx) (T, error) {
 		return value, nil
 	}
 	return s.fallback, nil
+}
+
+// ShapeOf returns what a setting takes; the zero value for a name that there is not.
+func ShapeOf(name string) Shape {
+	declared.RLock()
+	defer declared.RUnlock()
+	return declared.byName[name].shape
 }
 
 // List returns all settings by name.

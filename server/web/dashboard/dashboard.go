@@ -55,6 +55,7 @@ func Mount(kit *page.Kit, services Services) {
 	p.mountUsers()
 	p.mountEvents()
 	p.mountClients()
+	p.mountSettings()
 	p.mountTeam()
 	p.menu = p.sections()
 }

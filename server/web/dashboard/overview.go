@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"tutela/recovery/admin"
@@ -226,8 +227,24 @@ func (p *pages) todo(c *Call, o overview) (list []todo, err error) {
 			list = append(list, todo{"lock", c.T("admin_overview.todo.owner"), c.T("admin_overview.todo.owner_why"), teamPath})
 		}
 	}
+	if err == nil {
+		list, err = p.addWeakened(c, list)
+	}
 	for i := range list {
 		list[i].Path = p.mounted(list[i].Path)
+	}
+	return list, err
+}
+
+// addWeakened adds the policies that were made weaker than an installation begins with: so all admins learn of it.
+func (p *pages) addWeakened(c *Call, list []todo) ([]todo, error) {
+	policies, err := p.Access.Policies(c.UserContext())
+	texts := policyTexts{Shell: c.Shell(overviewPath)}
+	for _, info := range policies {
+		if one := c.shownPolicy(info); one.IsWeaker() {
+			text := c.T("admin_overview.todo.weaker", texts.Named(one))
+			list = append(list, todo{"alert", text, c.T("admin_overview.todo.weaker_why"), settingsPath + "/" + one.Name})
+		}
 	}
 	return list, err
 }
@@ -235,7 +252,7 @@ func (p *pages) todo(c *Call, o overview) (list []todo, err error) {
 // mounted returns a path if its section is there, and else "".
 func (p *pages) mounted(path string) string {
 	for _, l := range p.menu {
-		if path == l.Path || len(path) > len(l.Path) && path[:len(l.Path)+1] == l.Path+"?" {
+		if path == l.Path || strings.HasPrefix(path, l.Path+"?") || strings.HasPrefix(path, l.Path+"/") {
 			return path
 		}
 	}
