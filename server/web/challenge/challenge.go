@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
+
 	"tutela/device/login"
 	"tutela/recovery"
 	"tutela/server/web/page"
@@ -34,7 +36,6 @@ const (
 	browserLife       = 24 * time.Hour
 	rememberedCookie  = "tutela_remembered"
 	mostRemembered    = 4 // tokens in the cookie: one a person and login system
-	savedCookie       = "tutela_saved"
 	waitsPerPage      = 4
 )
 
@@ -67,7 +68,7 @@ func Mount(kit *page.Kit, services Services) {
 		"/mfa/challenge/cancel":   p.cancel,
 	} {
 		set.Post(app, path, act)
-		set.Get(app, path, p.back) // a browser may come back to the address of a form
+		set.Get(app, path, p.back) // an address may be typed, or kept
 	}
 }
 
@@ -142,7 +143,11 @@ func (p *pages) show(c *page.Call) (page.Reply, error) {
 	if view, err = p.Logins.OpenPage(c.UserContext(), v); err != nil {
 		return page.Reply{}, err
 	}
-	return p.showView(c, view, shown{Again: again})
+	s := shown{Again: again}
+	if c.Query("wait") == "" {
+		s.Wrong, s.Wait = told(c)
+	}
+	return p.showView(c, view, s)
 }
 
 // meet gives a browser that comes first its cookie, and looks whether it brings that back.
@@ -305,6 +310,9 @@ type troubled struct {
 func (p *pages) trouble(c *page.Call, err error) (page.Reply, error) {
 	if !slices.ContainsFunc(gone, func(one error) bool { return errors.Is(err, one) }) {
 		return page.Reply{}, err
+	}
+	if c.Method() == fiber.MethodPost {
+		return goTo(c), nil // which says it
 	}
 	if tooMany := c.Charge(err); !errors.Is(tooMany, err) {
 		return page.Reply{}, tooMany

@@ -3,6 +3,8 @@ package challenge
 import (
 	"errors"
 	"net/url"
+	"slices"
+	"strconv"
 	"time"
 
 	"tutela/device"
@@ -40,6 +42,9 @@ var moved = []error{
 	device.ErrFactorOff, login.ErrNoChallenge, login.ErrUndecided, login.ErrDenied,
 }
 
+// ways are the pages on which something is typed or signed, by the parameter that names them.
+var ways = []string{"otp", "code", "passkey"}
+
 // done answers a step: the page goes on, or says what is wrong.
 func (p *pages) done(c *page.Call, err error) (page.Reply, error) {
 	if err == nil {
@@ -49,12 +54,13 @@ func (p *pages) done(c *page.Call, err error) (page.Reply, error) {
 		if !errors.Is(err, m.err) {
 			continue
 		}
-		view, errView := p.Logins.OpenPage(c.UserContext(), VisitOf(c))
-		if errView != nil {
-			return page.Reply{}, errView
-		}
 		minutes := int((storage.RetryAfter(err) + time.Minute - 1) / time.Minute)
-		return p.showView(c, view, shown{Wrong: m.says, Wait: c.T("challenge.minutes", minutes), Again: page.Soon})
+		c.Tell(about(c), m.says, strconv.Itoa(minutes))
+		to := url.Values{"request": {c.Query("request")}}
+		if way := c.Query("way"); slices.Contains(ways, way) {
+			to.Set("way", way)
+		}
+		return c.GoTo("mfa/challenge", to), nil
 	}
 	for _, past := range moved {
 		if errors.Is(err, past) {
@@ -62,6 +68,24 @@ func (p *pages) done(c *page.Call, err error) (page.Reply, error) {
 		}
 	}
 	return page.Reply{}, err
+}
+
+// about names the page of a request.
+func about(c *page.Call) string { return "challenge " + c.Query("request") }
+
+// told returns what the page says of the form before: what is wrong, below challenge.wrong, and how long to wait before the next try.
+func told(c *page.Call) (wrong, wait string) {
+	words := c.Told(about(c))
+	if len(words) != 2 {
+		return "", ""
+	}
+	for _, m := range mistakes {
+		if m.says == words[0] {
+			minutes, _ := strconv.Atoi(words[1]) // none, where nobody waits
+			return m.says, c.T("challenge.minutes", minutes)
+		}
+	}
+	return "", ""
 }
 
 func (p *pages) newNumber(c *page.Call) (page.Reply, error) {
@@ -98,13 +122,9 @@ func (p *pages) signPasskey(c *page.Call) (page.Reply, error) {
 	return p.done(c, err)
 }
 
-// confirmSaved ends the showing of the next recovery code. Another cookie keeps browsers from showing the page before out of their memory.
+// confirmSaved ends the showing of the next recovery code.
 func (p *pages) confirmSaved(c *page.Call) (page.Reply, error) {
-	err := p.Logins.ConfirmPageCode(c.UserContext(), VisitOf(c), c.Posted("end"))
-	if err == nil {
-		c.Keep(savedCookie, storage.NewID("", browserCharacters), browserLife)
-	}
-	return p.done(c, err)
+	return p.done(c, p.Logins.ConfirmPageCode(c.UserContext(), VisitOf(c), c.Posted("end")))
 }
 
 // setUpPhone leads the browser to the enrolment page of a new phone.

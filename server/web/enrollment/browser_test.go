@@ -56,9 +56,11 @@ func TestBrowser_LeadsFromTheLinkToTheSavedCode(t *testing.T) {
 	c.Go(h.link(ticket))
 	c.Sees("Connect your phone")
 	c.Looks("start")
+	c.Steady("Connect your phone")
 	c.Press("button")
 	uri := c.drawn()
 	c.Looks("scan")
+	c.Steady("Scan the code with the app")
 	c.modules("scan")
 	c.Press(`a[href*="typed=1"]`)
 	c.Until(`!!document.querySelector(".secret")`)
@@ -69,8 +71,7 @@ func TestBrowser_LeadsFromTheLinkToTheSavedCode(t *testing.T) {
 	c.Press(`a[href*="enrollment/code"]`)
 	c.Sees("Save your recovery code")
 	c.Looks("code")
-	c.Reload()
-	c.Sees("Save your recovery code")
+	c.Steady("Save your recovery code")
 	if shown := c.Eval(`document.querySelector("#code").textContent.replace(/\s/g, "")`); shown != code {
 		t.Errorf("after a reload the code is %v, want %s", shown, code)
 	}
@@ -85,9 +86,11 @@ func TestBrowser_LeadsFromTheLinkToTheSavedCode(t *testing.T) {
 	c.confirm("ZZZZ")
 	c.Until(`!!document.querySelector("#wrong")`)
 	c.Looks("code-wrong")
+	c.Steady("Save your recovery code")
 	c.confirm(strings.ToLower(code[20:]))
 	c.Sees("Your phone is connected")
 	c.Looks("connected")
+	c.Steady("Your phone is connected")
 	// The link in a mail, on another site, is clicked once more.
 	c.Go("data:text/html," + url.PathEscape(fmt.Sprintf(`<h1>Mail</h1><a href=%q>link</a>`, h.link(ticket))))
 	c.Sees("Mail")
@@ -132,6 +135,13 @@ func TestBrowser_WithoutScriptThePageMovesOnByItselfToo(t *testing.T) {
 	c.Eval(fmt.Sprintf(`document.querySelector("#end").value = %q`, code[20:]))
 	c.Press("form.confirm button")
 	c.Sees("Your phone is connected")
+	for range 3 { // past the page with the code; no script asks for it anew
+		c.Back()
+		c.Sees("Your phone is connected")
+		if strings.Contains(c.Text(`document.documentElement.textContent.replace(/\s/g, "")`), code) {
+			t.Fatal("Back shows the code")
+		}
+	}
 }
 
 func TestBrowser_ShowsWhatElseCanBe(t *testing.T) {

@@ -17,6 +17,8 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
+
 	"tutela/device"
 	"tutela/device/otp"
 	"tutela/device/passkey"
@@ -72,8 +74,11 @@ func (p *pages) trouble(c *page.Call, err error) (page.Reply, error) {
 	if errors.Is(err, device.ErrTicket) {
 		err = c.Charge(err)
 	}
-	if !errors.Is(err, device.ErrTicket) {
+	switch {
+	case !errors.Is(err, device.ErrTicket):
 		return page.Reply{}, err
+	case c.Method() == fiber.MethodPost:
+		return goTo(c, "mfa/enrollment", c.Posted("ticket")), nil // which says it
 	}
 	return page.Reply{
 		Status:   http.StatusNotFound,
@@ -141,7 +146,7 @@ func (p *pages) start(c *page.Call) (page.Reply, error) {
 		return page.Reply{}, err
 	}
 	if state.Spent {
-		return p.show(c, ticket)
+		return goTo(c, "mfa/enrollment", ticket), nil
 	}
 	next := newSession()
 	if _, err := p.Devices.StartTicket(c.UserContext(), ticket, browser, next); err != nil {
@@ -178,11 +183,20 @@ func (p *pages) scan(c *page.Call) (page.Reply, error) {
 			return page.Reply{}, err
 		}
 	}
-	return p.showScan(c, ticket, scanning{
+	shown := scanning{
 		Typed: c.Query("typed") != "",
 		Codes: c.Query("codes") != "",
 		Again: again,
-	})
+	}
+	if shown.Codes {
+		switch told(c, ticket) {
+		case wrongDigits:
+			shown.Wrong = c.T("enrollment.scan.six_digits")
+		case wrongOTP:
+			shown.Wrong = c.T("enrollment.scan.wrong_otp")
+		}
+	}
+	return p.showScan(c, ticket, shown)
 }
 
 // await waits for the phone of a ticket, and returns how soon the page is to ask again. The caller must look at the ticket
@@ -240,24 +254,47 @@ func (p *pages) confirmOTP(c *page.Call) (page.Reply, error) {
 		return page.Reply{}, err
 	}
 	if state.Started == nil || state.Started.Enrolled {
-		return p.show(c, ticket)
+		return goTo(c, "mfa/enrollment", ticket), nil
 	}
 	actor := audit.ByUser().WithOrigin(c.Address(), c.Agent())
 	_, err = p.Devices.ConfirmOTP(c.UserContext(), state.Started.TxID, c.Posted("otp"), actor)
-	wrong := scanning{Codes: true, Again: page.Soon}
 	switch {
 	case errors.Is(err, otp.ErrTypo):
-		wrong.Wrong = c.T("enrollment.scan.six_digits")
-		return p.showScan(c, ticket, wrong)
+		return p.wrongCode(c, ticket, wrongDigits), nil
 	case errors.Is(err, device.ErrWrongOTP):
-		wrong.Wrong = c.T("enrollment.scan.wrong_otp")
-		return p.showScan(c, ticket, wrong)
+		return p.wrongCode(c, ticket, wrongOTP), nil
 	case errors.Is(err, device.ErrTicket):
-		return p.show(c, ticket) // a phone was first, or it is too old
+		err = nil // a phone was first, or it is too old
 	case errors.Is(err, device.ErrFactorOff):
-		return p.showScan(c, ticket, scanning{Again: page.Soon})
+		return goTo(c, "mfa/enrollment/scan", ticket), nil
 	}
 	return goTo(c, "mfa/enrollment", ticket), err
+}
+
+// wrongCode leads back to where the code of an app is typed, which says what is wrong with it.
+func (p *pages) wrongCode(c *page.Call, ticket, what string) page.Reply {
+	c.Tell(about(ticket), what)
+	return c.GoTo("mfa/enrollment/scan", url.Values{"ticket": {ticket}, "codes": {"1"}})
+}
+
+// What a page says of the form before.
+const (
+	wrongDigits  = "digits"  // no code of six digits
+	wrongOTP     = "otp"     // not the code of the app
+	wrongEnd     = "end"     // not the end of the recovery code
+	wrongKnown   = "known"   // the passkey is connected already
+	wrongPasskey = "passkey" // the passkey was not accepted
+)
+
+// about names the pages of a ticket.
+func about(ticket string) string { return "enrollment " + ticket }
+
+// told returns what the page of a ticket says of the form before; "": nothing.
+func told(c *page.Call, ticket string) string {
+	if words := c.Told(about(ticket)); len(words) == 1 {
+		return words[0]
+	}
+	return ""
 }
 
 // saving is the page with the recovery code.
@@ -266,14 +303,9 @@ type saving struct {
 	Code page.Code
 }
 
-// code shows the recovery code.
+// code shows the recovery code, at every call until the person has confirmed it.
 func (p *pages) code(c *page.Call) (page.Reply, error) {
-	return p.showCode(c, c.Query("ticket"), false)
-}
-
-// showCode shows the recovery code of a ticket, at every call until the person has confirmed it. wrong says that she has
-// typed another end of it.
-func (p *pages) showCode(c *page.Call, ticket string, wrong bool) (page.Reply, error) {
+	ticket := c.Query("ticket")
 	browser := session(c, ticket)
 	state, err := p.look(c.UserContext(), ticket, browser)
 	if err != nil {
@@ -292,8 +324,8 @@ func (p *pages) showCode(c *page.Call, ticket string, wrong bool) (page.Reply, e
 		Code:       c.Code(state.Account, string(code), action, page.Field{Name: "ticket", Value: ticket}),
 	}
 	shown.Phone = state.Started.Phone
-	shown.Code.Wrong = wrong
-	if wrong {
+	shown.Code.Wrong = told(c, ticket) == wrongEnd
+	if shown.Code.Wrong {
 		return page.Reply{Status: http.StatusBadRequest, Template: "code.html", Data: shown}, nil
 	}
 	return page.Reply{Template: "code.html", Data: shown}, nil
@@ -305,9 +337,10 @@ func (p *pages) confirm(c *page.Call) (page.Reply, error) {
 	err := p.Devices.ConfirmCode(c.UserContext(), ticket, session(c, ticket), c.Posted("end"))
 	switch {
 	case errors.Is(err, device.ErrCodeEnd):
-		return p.showCode(c, ticket, true)
+		c.Tell(about(ticket), wrongEnd)
+		return goTo(c, "mfa/enrollment/code", ticket), nil
 	case errors.Is(err, device.ErrTicket):
-		return p.show(c, ticket) // confirmed already, or too old
+		err = nil // confirmed already, or too old: the page says how it stands
 	}
 	return goTo(c, "mfa/enrollment", ticket), err
 }

@@ -30,10 +30,7 @@ func typeOf(key bool) device.Type {
 
 // passkey shows the page on which the browser makes a passkey, on this device or on a security key.
 func (p *pages) passkey(c *page.Call) (page.Reply, error) {
-	return p.showPasskey(c, c.Query("ticket"), c.Query("key") != "", "")
-}
-
-func (p *pages) showPasskey(c *page.Call, ticket string, key bool, wrong string) (page.Reply, error) {
+	ticket := c.Query("ticket")
 	state, err := p.look(c.UserContext(), ticket, session(c, ticket))
 	if err != nil {
 		return page.Reply{}, err
@@ -42,12 +39,17 @@ func (p *pages) showPasskey(c *page.Call, ticket string, key bool, wrong string)
 	if started == nil || started.Enrolled || !p.Now().Before(started.Expires) {
 		return p.show(c, ticket)
 	}
-	key = key && state.Takes(device.FactorRoaming) || !state.Takes(device.FactorPlatform)
+	key := c.Query("key") != "" && state.Takes(device.FactorRoaming) || !state.Takes(device.FactorPlatform)
 	shown := passkeyed{
 		enrollment: enrollment{Frame: c.Frame(), TicketPage: state, Ticket: ticket},
 		Key:        key,
 		Other:      state.Takes(device.FactorRoaming) && state.Takes(device.FactorPlatform),
-		Wrong:      wrong,
+	}
+	switch told(c, ticket) {
+	case wrongKnown:
+		shown.Wrong = "enrollment.passkey.known"
+	case wrongPasskey:
+		shown.Wrong = "enrollment.passkey.refused"
 	}
 	options, err := p.Passkeys.BeginByTicket(c.UserContext(), p.Devices, started.TxID, typeOf(key))
 	switch {
@@ -76,22 +78,30 @@ func (p *pages) confirmPasskey(c *page.Call) (page.Reply, error) {
 		return page.Reply{}, err
 	}
 	if state.Started == nil || state.Started.Enrolled {
-		return p.show(c, ticket)
+		return goTo(c, "mfa/enrollment", ticket), nil
 	}
 	actor := audit.ByUser().WithOrigin(c.Address(), c.Agent())
 	made := passkey.Response(c.Posted("credential"))
 	err = p.Passkeys.EnrollByTicket(c.UserContext(), p.Devices, state.Started.TxID, typeOf(key), made, actor)
 	switch {
 	case errors.Is(err, device.ErrRegistered):
-		return p.showPasskey(c, ticket, key, "enrollment.passkey.known")
+		return p.wrongPasskey(c, ticket, key, wrongKnown), nil
 	case errors.Is(err, passkey.ErrResponse), errors.Is(err, passkey.ErrCeremony), errors.Is(err, passkey.ErrRefused):
-		return p.showPasskey(c, ticket, key, "enrollment.passkey.refused")
+		return p.wrongPasskey(c, ticket, key, wrongPasskey), nil
 	case errors.Is(err, device.ErrTicket):
-		return p.show(c, ticket) // a phone was first, or it is too old
+		err = nil // a phone was first, or it is too old
 	case errors.Is(err, device.ErrFactorOff):
-		return p.showScan(c, ticket, scanning{Again: page.Soon})
-	case err != nil:
-		return page.Reply{}, err
+		return goTo(c, "mfa/enrollment/scan", ticket), nil
 	}
-	return c.GoTo("mfa/enrollment", url.Values{"ticket": {ticket}}), nil
+	return goTo(c, "mfa/enrollment", ticket), err
+}
+
+// wrongPasskey leads back to where a passkey is made, which says why the last one was not taken.
+func (p *pages) wrongPasskey(c *page.Call, ticket string, key bool, what string) page.Reply {
+	c.Tell(about(ticket), what)
+	to := url.Values{"ticket": {ticket}}
+	if key {
+		to.Set("key", "1")
+	}
+	return c.GoTo("mfa/enrollment/passkey", to)
 }

@@ -157,6 +157,7 @@ func TestBrowser_HerOwnPageFromOpeningToSigningOut(t *testing.T) {
 	c.PressNamed("I have saved it")
 	c.Says("Those are not its last four characters")
 	c.Looks("me-code-wrong")
+	c.Steady("Save your recovery code")
 	c.Type("#end", code[20:])
 	c.PressNamed("I have saved it")
 	c.Sees(title)
@@ -172,6 +173,7 @@ func TestBrowser_HerOwnPageFromOpeningToSigningOut(t *testing.T) {
 	c.PressNamed("Check it")
 	c.Says("That is your code.")
 	c.Looks("me-practised")
+	c.Steady(title)
 
 	// A second phone. What was proven for the code is enough for one.
 	c.Go(h.URL + "/mfa/me/add?what=phone")
@@ -179,6 +181,7 @@ func TestBrowser_HerOwnPageFromOpeningToSigningOut(t *testing.T) {
 	c.PressNamed("Start")
 	c.Until(`!!document.querySelector(".qr")`)
 	c.Looks("me-add")
+	c.Steady("Add a phone")
 	link := c.Text(`document.querySelector(".on-phone a").href`)
 	h.Clock.Advance(time.Second)
 	stranger := h.phone("Galaxy A56", device.ReadTicket(link))
@@ -192,6 +195,7 @@ func TestBrowser_HerOwnPageFromOpeningToSigningOut(t *testing.T) {
 	// One proof adds one device: another asks for another, and goes on by itself once the phone has answered.
 	c.Go(h.URL + "/mfa/me/add?what=app")
 	c.Looks("me-prove")
+	c.Steady("Is it really you?")
 	prove(c, p)
 	c.Sees("Add a one-time code app")
 	c.Go(h.URL + "/mfa/me")
@@ -206,8 +210,7 @@ func TestBrowser_HerOwnPageFromOpeningToSigningOut(t *testing.T) {
 	c.Press(`main form button`)
 	c.Sees("Stopped, and reported")
 	c.Looks("me-denied")
-	c.Reload()
-	c.Sees("Stopped, and reported")
+	c.Steady("Stopped, and reported")
 
 	// Sign out, back to the login system with its state.
 	c.Go(h.URL + "/mfa/me")

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
+
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/device/own"
@@ -74,6 +76,8 @@ func Mount(kit *page.Kit, services Services) {
 	set.Post(app, "/mfa/me/prove/otp", p.proveByOTP)
 	set.Post(app, "/mfa/me/prove/passkey", p.proveByPasskey)
 	set.Post(app, "/mfa/me/leave", p.leave)
+	set.Get(app, "/mfa/me/left", p.left)
+	set.Get(app, "/mfa/me/gone", p.gone)
 	// A browser may come back to the address of a form, by GET.
 	for _, path := range []string{
 		"add/app", "add/passkey", "code/new", "code/keep", "practise", "forget", "prove/number", "prove/code", "prove/otp", "prove/passkey", "leave",
@@ -97,10 +101,16 @@ func (p *pages) trouble(c *page.Call, err error) (page.Reply, error) {
 	switch {
 	case errors.Is(err, own.ErrSession):
 		c.Forget(sessionCookie)
+		if c.Method() == fiber.MethodPost {
+			return c.GoTo("mfa/me", nil), nil // which says it
+		}
 		return page.Reply{Status: http.StatusForbidden, Template: "closed.html", Data: plain{c.Frame(), c.Reference()}}, nil
 	case errors.Is(err, own.ErrStepUp):
 		return c.GoTo("mfa/me/prove", nil), nil
 	case errors.Is(err, device.ErrNoEnrollment), errors.Is(err, own.ErrNoLine):
+		if c.Method() == fiber.MethodPost {
+			return c.GoTo("mfa/me/gone", nil), nil
+		}
 		return page.Reply{Status: http.StatusNotFound, Template: "gone.html", Data: plain{c.Frame(), c.Reference()}}, nil
 	}
 	return page.Reply{}, err
@@ -120,7 +130,35 @@ func (p *pages) open(c *page.Call) (page.Reply, error) {
 		}
 		return page.Reply{}, closedBy(err)
 	}
-	return p.show(c, overview{})
+	return p.show(c)
+}
+
+// gone says that what a form was about is there no longer.
+func (p *pages) gone(c *page.Call) (page.Reply, error) {
+	if _, err := p.Own.Look(c.UserContext(), token(c)); err != nil {
+		return page.Reply{}, err
+	}
+	return page.Reply{}, own.ErrNoLine
+}
+
+// What a page says of the form before. The page that asks for more proof is told first where it was typed.
+const (
+	saidRight   = "right"
+	saidWrong   = "wrong"
+	saidTypo    = "typo"
+	saidWait    = "wait" // too often
+	saidNoPhone = "no_phone"
+	saidLast    = "last" // the last factor stays
+	saidEnough  = "enough"
+	saidNotHere = "not_here"
+)
+
+// told returns the one word that the page at an address says of the form before; "": nothing.
+func told(c *page.Call, at string) string {
+	if words := c.Told("own " + at); len(words) == 1 {
+		return words[0]
+	}
+	return ""
 }
 
 // closedBy tells what closes the page from what fails.
@@ -143,7 +181,8 @@ type overview struct {
 	Practised string // "right", "wrong" or "wait"; "": she has not
 }
 
-func (p *pages) show(c *page.Call, o overview) (page.Reply, error) {
+func (p *pages) show(c *page.Call) (page.Reply, error) {
+	var o overview
 	state, err := p.Own.Look(c.UserContext(), token(c))
 	if err != nil {
 		return page.Reply{}, err
@@ -158,8 +197,9 @@ func (p *pages) show(c *page.Call, o overview) (page.Reply, error) {
 	o.Account = account(state)
 	o.Lines = linesOf(o.Frame, lines)
 	o.More = more
+	o.Practised = told(c, "practise")
 	r := page.Reply{Template: "me.html", Data: o, FormAction: originOf(state.Back)}
-	if o.Practised == "wrong" || o.Practised == "wait" {
+	if o.Practised == saidWrong || o.Practised == saidWait {
 		r.Status = http.StatusBadRequest
 	}
 	return r, nil
@@ -221,11 +261,16 @@ func (p *pages) leave(c *page.Call) (page.Reply, error) {
 	c.Renew()
 	to := backTo(out)
 	if to == "" {
-		return page.Reply{Template: "left.html", Data: plain{c.Frame(), c.Reference()}}, nil
+		return c.GoTo("mfa/me/left", nil), nil
 	}
 	r := c.Leave(to)
 	r.FormAction = originOf(out.Redirect)
 	return r, nil
+}
+
+// left says that the session is over, to who has nowhere to go.
+func (p *pages) left(c *page.Call) (page.Reply, error) {
+	return page.Reply{Template: "left.html", Data: plain{c.Frame(), c.Reference()}}, nil
 }
 
 // backTo is the address by which a browser leaves, with the login system's state; "" when there is none to go to.
@@ -272,7 +317,14 @@ func (p *pages) device(c *page.Call, id string) (about, own.Page, error) {
 
 func (p *pages) showRename(c *page.Call) (page.Reply, error) {
 	d, _, err := p.device(c, c.Query("id"))
-	return page.Reply{Template: "rename.html", Data: d}, err
+	r := page.Reply{Template: "rename.html"}
+	if words := c.Told("own rename " + d.ID); err == nil && len(words) == 1 {
+		d.Typed = words[0]
+		d.Wrong = c.T("own.rename.wrong")
+		r.Status = http.StatusBadRequest
+	}
+	r.Data = d
+	return r, err
 }
 
 func (p *pages) rename(c *page.Call) (page.Reply, error) {
@@ -281,10 +333,8 @@ func (p *pages) rename(c *page.Call) (page.Reply, error) {
 	if !errors.Is(err, device.ErrName) {
 		return c.GoTo("mfa/me", nil), err
 	}
-	d, _, err := p.device(c, id)
-	d.Typed = strings.ToValidUTF8(c.Posted("name"), "")
-	d.Wrong = c.T("own.rename.wrong")
-	return page.Reply{Status: http.StatusBadRequest, Template: "rename.html", Data: d}, err
+	c.Tell("own rename "+id, strings.ToValidUTF8(c.Posted("name"), ""))
+	return c.GoTo("mfa/me/rename", url.Values{"id": {id}}), nil
 }
 
 func (p *pages) showRemove(c *page.Call) (page.Reply, error) {
@@ -295,7 +345,13 @@ func (p *pages) showRemove(c *page.Call) (page.Reply, error) {
 	if !state.Strong {
 		return proveFor(c, "remove", d.ID), nil
 	}
-	return page.Reply{Template: "remove.html", Data: d}, nil
+	r := page.Reply{Template: "remove.html"}
+	if told(c, "remove "+d.ID) == saidLast {
+		d.Wrong = c.T("own.remove.last")
+		r.Status = http.StatusConflict
+	}
+	r.Data = d
+	return r, nil
 }
 
 func (p *pages) remove(c *page.Call) (page.Reply, error) {
@@ -305,25 +361,25 @@ func (p *pages) remove(c *page.Call) (page.Reply, error) {
 	case errors.Is(err, own.ErrStepUp):
 		return proveFor(c, "remove", id), nil
 	case errors.Is(err, device.ErrLastFactor):
-		d, _, err := p.device(c, id)
-		d.Wrong = c.T("own.remove.last")
-		return page.Reply{Status: http.StatusConflict, Template: "remove.html", Data: d}, err
+		c.Tell("own remove "+id, saidLast)
+		return c.GoTo("mfa/me/remove", url.Values{"id": {id}}), nil
 	}
 	return c.GoTo("mfa/me", nil), err
 }
 
 func (p *pages) practise(c *page.Call) (page.Reply, error) {
 	right, err := p.Own.Practise(c.UserContext(), token(c), c.Posted("code"), actor(c))
-	said := "wrong"
+	said := saidWrong
 	switch {
 	case storage.CodeOf(err) == storage.Limited:
-		said = "wait"
+		said = saidWait
 	case err != nil:
 		return page.Reply{}, err
 	case right:
-		said = "right"
+		said = saidRight
 	}
-	return p.show(c, overview{Practised: said})
+	c.Tell("own practise", said)
+	return c.GoTo("mfa/me", nil), nil
 }
 
 func (p *pages) forget(c *page.Call) (page.Reply, error) {
@@ -361,7 +417,12 @@ func (p *pages) showNotMe(c *page.Call) (page.Reply, error) {
 	case !state.Strong:
 		return proveFor(c, "not-me", id), nil
 	}
-	return page.Reply{Template: "deny.html", Data: shown}, nil
+	r := page.Reply{Template: "deny.html"}
+	if shown.More = told(c, "not-me "+id) == saidEnough; shown.More {
+		r.Status = http.StatusTooManyRequests
+	}
+	r.Data = shown
+	return r, nil
 }
 
 func (p *pages) notMe(c *page.Call) (page.Reply, error) {
@@ -371,8 +432,8 @@ func (p *pages) notMe(c *page.Call) (page.Reply, error) {
 	case errors.Is(err, own.ErrStepUp):
 		return proveFor(c, "not-me", id), nil
 	case errors.Is(err, own.ErrTooMuch):
-		shown := denying{Frame: c.Frame(), ID: id, More: true}
-		return page.Reply{Status: http.StatusTooManyRequests, Template: "deny.html", Data: shown}, nil
+		c.Tell("own not-me "+id, saidEnough)
+		err = nil
 	}
 	return c.GoTo("mfa/me/not-me", url.Values{"line": {id}}), err
 }

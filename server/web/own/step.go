@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
+
 	"tutela/device"
 	"tutela/device/login"
 	"tutela/device/otp"
@@ -60,6 +62,10 @@ func (p *pages) showProve(c *page.Call) (page.Reply, error) {
 	then := c.Query("then")
 	about := c.Query("about")
 	shown := proving{Then: then, About: about, Again: page.Soon}
+	if words := c.Told("own prove"); len(words) == 2 && c.Query("wait") == "" {
+		shown.At = words[0]
+		shown.Wrong = faultOf(c, words[0], words[1])
+	}
 	if c.Query("wait") != "" {
 		again, err := c.Hold("own:"+token(c), 4, func(ctx context.Context, most time.Duration) error {
 			_, err := p.Own.AwaitRung(ctx, token(c), most)
@@ -105,6 +111,11 @@ func (p *pages) prove(c *page.Call, shown proving) (page.Reply, error) {
 	if enough := state.Strong && (shown.Then != "add" || !state.Enrolled); enough && !shown.Rings && shown.Wrong == "" {
 		return next(c, shown.Then, shown.About), nil
 	}
+	if c.Query("with") == "passkey" && state.StepUp.Passkey {
+		if err := p.askPasskey(c, &shown); err != nil {
+			return page.Reply{}, err
+		}
+	}
 	shown.Frame = c.Frame()
 	shown.Page = state
 	status := http.StatusOK
@@ -120,25 +131,53 @@ func (p *pages) prove(c *page.Call, shown proving) (page.Reply, error) {
 	return r, nil
 }
 
-// wrongly shows the page again, with what is wrong.
-func (p *pages) wrongly(c *page.Call, at, what string) (page.Reply, error) {
-	return p.prove(c, proving{
-		Then:  c.Posted("then"),
-		About: c.Posted("about"),
-		Again: page.Soon,
-		At:    at,
-		Wrong: what,
-	})
+// askPasskey asks for a passkey on the page.
+func (p *pages) askPasskey(c *page.Call, shown *proving) error {
+	asked, err := p.Own.AskPasskey(c.UserContext(), token(c), actor(c))
+	if storage.CodeOf(err) == storage.Limited {
+		shown.At = "passkey"
+		shown.Wrong = c.T("own.prove.too_often")
+		return nil
+	}
+	shown.Asked = string(asked.Options)
+	return err
+}
+
+// faultOf is what the page says of a proof that was not taken: where it was typed, and why.
+func faultOf(c *page.Call, at, why string) string {
+	switch at + " " + why {
+	case "code " + saidWrong:
+		return c.T("own.prove.wrong_code")
+	case "otp " + saidWrong:
+		return c.T("own.prove.wrong_otp")
+	case "passkey " + saidWrong:
+		return c.T("own.prove.wrong_passkey")
+	}
+	switch why {
+	case saidTypo:
+		return c.T("own.prove.typo")
+	case saidNoPhone:
+		return c.T("own.prove.no_phone")
+	case saidWait:
+		return c.T("own.prove.too_often")
+	}
+	return ""
+}
+
+// wrongly leads back to the page, which says what is wrong.
+func (p *pages) wrongly(c *page.Call, at, why string) (page.Reply, error) {
+	c.Tell("own prove", at, why)
+	return proveFor(c, c.Posted("then"), c.Posted("about")), nil
 }
 
 func (p *pages) ring(c *page.Call) (page.Reply, error) {
 	_, err := p.Own.Ring(c.UserContext(), token(c), actor(c))
 	switch storage.CodeOf(err) {
 	case storage.Limited:
-		return p.wrongly(c, "number", c.T("own.prove.too_often"))
+		return p.wrongly(c, "number", saidWait)
 	case storage.Denied, storage.Invalid:
 		if !errors.Is(err, own.ErrSession) {
-			return p.wrongly(c, "number", c.T("own.prove.no_phone"))
+			return p.wrongly(c, "number", saidNoPhone)
 		}
 	}
 	return proveFor(c, c.Posted("then"), c.Posted("about")), err
@@ -148,11 +187,11 @@ func (p *pages) proveByCode(c *page.Call) (page.Reply, error) {
 	err := p.Own.StepUpByCode(c.UserContext(), token(c), c.Posted("code"), actor(c))
 	switch {
 	case errors.Is(err, recovery.ErrTypo):
-		return p.wrongly(c, "code", c.T("own.prove.typo"))
+		return p.wrongly(c, "code", saidTypo)
 	case errors.Is(err, recovery.ErrWrongCode):
-		return p.wrongly(c, "code", c.T("own.prove.wrong_code"))
+		return p.wrongly(c, "code", saidWrong)
 	case storage.CodeOf(err) == storage.Limited:
-		return p.wrongly(c, "code", c.T("own.prove.too_often"))
+		return p.wrongly(c, "code", saidWait)
 	case err != nil:
 		return page.Reply{}, err
 	}
@@ -164,36 +203,24 @@ func (p *pages) proveByOTP(c *page.Call) (page.Reply, error) {
 	err := p.Own.StepUpByOTP(c.UserContext(), token(c), c.Posted("otp"), actor(c))
 	switch {
 	case errors.Is(err, otp.ErrTypo), errors.Is(err, device.ErrWrongOTP), errors.Is(err, login.ErrWeakProof):
-		return p.wrongly(c, "otp", c.T("own.prove.wrong_otp"))
+		return p.wrongly(c, "otp", saidWrong)
 	case storage.CodeOf(err) == storage.Limited:
-		return p.wrongly(c, "otp", c.T("own.prove.too_often"))
+		return p.wrongly(c, "otp", saidWait)
 	}
 	return next(c, c.Posted("then"), c.Posted("about")), err
 }
 
-// proveByPasskey asks for a passkey, or takes what one has signed.
+// proveByPasskey leads to where a passkey is asked for, or takes what one has signed.
 func (p *pages) proveByPasskey(c *page.Call) (page.Reply, error) {
 	credential := c.Posted("credential")
 	if credential == "" {
-		asked, err := p.Own.AskPasskey(c.UserContext(), token(c), actor(c))
-		if storage.CodeOf(err) == storage.Limited {
-			return p.wrongly(c, "passkey", c.T("own.prove.too_often"))
-		}
-		if err != nil {
-			return page.Reply{}, err
-		}
-		return p.prove(c, proving{
-			Then:  c.Posted("then"),
-			About: c.Posted("about"),
-			Again: page.Soon,
-			Asked: string(asked.Options),
-		})
+		return c.GoTo("mfa/me/prove", url.Values{"then": {c.Posted("then")}, "about": {c.Posted("about")}, "with": {"passkey"}}), nil
 	}
 	err := p.Own.StepUpByPasskey(c.UserContext(), token(c), passkey.Response(credential), actor(c))
 	switch code := storage.CodeOf(err); {
 	case errors.Is(err, own.ErrSession):
 	case code == storage.Denied, code == storage.Invalid, code == storage.Expired, code == storage.NotFound:
-		return p.wrongly(c, "passkey", c.T("own.prove.wrong_passkey"))
+		return p.wrongly(c, "passkey", saidWrong)
 	}
 	return next(c, c.Posted("then"), c.Posted("about")), err
 }
@@ -228,7 +255,33 @@ func (p *pages) showAdd(c *page.Call) (page.Reply, error) {
 		}
 		shown.Again = again
 	}
+	if c.Query("wait") == "" {
+		shown.Wrong = notAdded(c, told(c, "add"))
+	}
 	return p.adding(c, shown)
+}
+
+// notAdded is what the page says of what was not added.
+func notAdded(c *page.Call, why string) string {
+	switch why {
+	case saidNotHere:
+		return c.T("own.add.not_here")
+	case saidTypo:
+		return c.T("own.add.wrong_otp")
+	case saidWrong:
+		return c.T("own.add.wrong_passkey")
+	case saidWait:
+		return c.T("own.prove.too_often")
+	}
+	return ""
+}
+
+// addFrom leads back to the page on which something is added. why is what it says; "": nothing.
+func addFrom(c *page.Call, what, why string) page.Reply {
+	if why != "" {
+		c.Tell("own add", why)
+	}
+	return c.GoTo("mfa/me/add", url.Values{"what": {what}})
 }
 
 // adding shows what is to be scanned, or that it is there.
@@ -245,7 +298,7 @@ func (p *pages) adding(c *page.Call, shown adding) (page.Reply, error) {
 	begun, err := p.Own.Adding(c.UserContext(), token(c))
 	switch {
 	case err == nil && begun.Made != nil:
-		return p.added(c)
+		return added(c, begun.Made.ID), nil
 	case err == nil && p.Now().Before(begun.Expires) && begun.Type == kinds[shown.What]:
 		shown.Adding = begun
 		shown.Begun = true
@@ -255,6 +308,9 @@ func (p *pages) adding(c *page.Call, shown adding) (page.Reply, error) {
 		}
 		err = nil // she has not begun yet
 	default:
+		return page.Reply{}, err
+	}
+	if err := p.options(c, &shown); err != nil {
 		return page.Reply{}, err
 	}
 	status := http.StatusOK
@@ -275,20 +331,38 @@ func (p *pages) adding(c *page.Call, shown adding) (page.Reply, error) {
 	return r, err
 }
 
-// added shows that what was being added is there, or the recovery code that came with it.
-func (p *pages) added(c *page.Call) (page.Reply, error) {
-	e, err := p.Own.Added(c.UserContext(), token(c))
-	if errors.Is(err, own.ErrStepUp) {
-		return c.GoTo("mfa/me", nil), nil
+// options asks the browser for the passkey that is being added.
+func (p *pages) options(c *page.Call, shown *adding) error {
+	typ := kinds[shown.What]
+	if !shown.Begun || !typ.IsPasskey() {
+		return nil
 	}
+	options, err := p.Own.Add(c.UserContext(), token(c), typ, actor(c)) // the same offer, once more
 	if err != nil {
-		return page.Reply{}, err
+		why, errLeft := whyNotAdded(err)
+		shown.Wrong = notAdded(c, why)
+		return errLeft
 	}
-	return c.GoTo("mfa/me/added", url.Values{"id": {e.ID}}), nil
+	shown.Options = string(options)
+	return nil
 }
 
-// showAdded says that what was added is there.
+// added leads to the page which says that what was being added is there. A call that was held may have nobody left who hears the answer:
+// it changes nothing, and has the page go on by itself.
+func added(c *page.Call, id string) page.Reply {
+	r := c.GoTo("mfa/me/added", url.Values{"id": {id}})
+	if c.Query("wait") != "" {
+		r.Status = http.StatusOK
+		r.Header = map[string]string{"Refresh": "0; url=" + r.Header[fiber.HeaderLocation]}
+	}
+	return r
+}
+
+// showAdded says that what was added is there, and that the recovery code that came with it is to be saved.
 func (p *pages) showAdded(c *page.Call) (page.Reply, error) {
+	if _, err := p.Own.Added(c.UserContext(), token(c)); err != nil && !errors.Is(err, own.ErrStepUp) { // said before
+		return page.Reply{}, err
+	}
 	d, state, err := p.device(c, c.Query("id"))
 	d.ToSave = state.ToSave
 	return page.Reply{Template: "added.html", Data: d}, err
@@ -300,36 +374,43 @@ func (p *pages) add(c *page.Call) (page.Reply, error) {
 	if typ == "" {
 		return c.GoTo("mfa/me", nil), nil
 	}
-	options, err := p.Own.Add(c.UserContext(), token(c), typ, actor(c))
+	_, err := p.Own.Add(c.UserContext(), token(c), typ, actor(c))
 	switch {
 	case errors.Is(err, own.ErrStepUp):
 		return proveFor(c, "add", what), nil
-	case err != nil && storage.CodeOf(err) == storage.Invalid, errors.Is(err, device.ErrFactorOff):
-		return p.adding(c, adding{What: what, Again: page.Soon, Wrong: c.T("own.add.not_here")})
 	case err != nil:
-		return page.Reply{}, err
+		why, errLeft := whyNotAdded(err)
+		return addFrom(c, what, why), errLeft
 	}
-	if typ.IsPasskey() {
-		return p.adding(c, adding{What: what, Again: page.Soon, Options: string(options)})
+	return addFrom(c, what, ""), nil
+}
+
+// whyNotAdded returns what the page says of an error of own.Service.Add, or the error.
+func whyNotAdded(err error) (why string, left error) {
+	switch code := storage.CodeOf(err); {
+	case code == storage.Invalid, errors.Is(err, device.ErrFactorOff):
+		return saidNotHere, nil
+	case code == storage.Limited:
+		return saidWait, nil
 	}
-	return c.GoTo("mfa/me/add", url.Values{"what": {what}}), nil
+	return "", err
 }
 
 func (p *pages) confirmApp(c *page.Call) (page.Reply, error) {
 	err := p.Own.ConfirmApp(c.UserContext(), token(c), c.Posted("otp"), actor(c))
 	switch {
 	case errors.Is(err, otp.ErrTypo), errors.Is(err, device.ErrWrongOTP):
-		return p.adding(c, adding{What: "app", Again: page.Soon, Wrong: c.T("own.add.wrong_otp")})
+		return addFrom(c, "app", saidTypo), nil
 	case errors.Is(err, own.ErrStepUp):
 		return proveFor(c, "add", "app"), nil
 	}
-	return c.GoTo("mfa/me/add", url.Values{"what": {"app"}}), err
+	return addFrom(c, "app", ""), err
 }
 
 func (p *pages) addPasskey(c *page.Call) (page.Reply, error) {
 	what := c.Posted("what")
 	if !json.Valid([]byte(c.Posted("credential"))) {
-		return c.GoTo("mfa/me/add", url.Values{"what": {what}}), nil
+		return addFrom(c, what, ""), nil
 	}
 	err := p.Own.AddPasskey(c.UserContext(), token(c), passkey.Response(c.Posted("credential")), actor(c))
 	switch code := storage.CodeOf(err); {
@@ -337,9 +418,9 @@ func (p *pages) addPasskey(c *page.Call) (page.Reply, error) {
 		return proveFor(c, "add", what), nil
 	case errors.Is(err, own.ErrSession), err == nil:
 	case code == storage.Denied, code == storage.Invalid, code == storage.Conflict, code == storage.Expired:
-		return p.adding(c, adding{What: what, Again: page.Soon, Wrong: c.T("own.add.wrong_passkey")})
+		return addFrom(c, what, saidWrong), nil
 	}
-	return c.GoTo("mfa/me/add", url.Values{"what": {what}}), err
+	return addFrom(c, what, ""), err
 }
 
 // saving is the page with a recovery code.
@@ -352,12 +433,10 @@ type saving struct {
 	Has   bool // she has a code
 }
 
+// showCode shows the code that is to be confirmed; without one, what a new one does.
 func (p *pages) showCode(c *page.Call) (page.Reply, error) {
-	return p.code(c, c.Query("then"), c.Query("about"), false)
-}
-
-// code shows the code that is to be confirmed; without one, what a new one does.
-func (p *pages) code(c *page.Call, then, about string, wrong bool) (page.Reply, error) {
+	then := c.Query("then")
+	about := c.Query("about")
 	state, err := p.Own.Look(c.UserContext(), token(c))
 	if err != nil {
 		return page.Reply{}, err
@@ -381,9 +460,9 @@ func (p *pages) code(c *page.Call, then, about string, wrong bool) (page.Reply, 
 	}
 	fields := []page.Field{{Name: "then", Value: then}, {Name: "about", Value: about}}
 	s.Code = c.Code(account(state), string(s.Shown.Code), "mfa/me/code", fields...)
-	s.Code.Wrong = wrong
+	s.Code.Wrong = told(c, "code") == saidWrong
 	status := http.StatusOK
-	if wrong {
+	if s.Code.Wrong {
 		status = http.StatusBadRequest
 	}
 	return page.Reply{Status: status, Template: "code.html", Data: s}, nil
@@ -403,7 +482,8 @@ func (p *pages) confirmCode(c *page.Call) (page.Reply, error) {
 	err := p.Own.ConfirmCode(c.UserContext(), token(c), c.Posted("end"), actor(c))
 	switch {
 	case errors.Is(err, device.ErrCodeEnd):
-		return p.code(c, then, about, true)
+		c.Tell("own code", saidWrong)
+		return c.GoTo("mfa/me/code", url.Values{"then": {then}, "about": {about}}), nil
 	case errors.Is(err, own.ErrStepUp):
 		return proveFor(c, "code", ""), nil
 	case errors.Is(err, own.ErrNoCode):

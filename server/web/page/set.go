@@ -69,7 +69,9 @@ func (s *Set) Get(app fiber.Router, path string, show Handler) {
 	app.Get(path, s.handle(show, false))
 }
 
-// Post mounts what a posted form does. It is called only for a form that one of our pages made for this browser.
+// Post mounts what a posted form does. It is called only for a form that one of our pages made for this browser. act answers with
+// [Call.GoTo] or [Call.Leave], whatever has become of the form, and has the page say it ([Call.Tell]): a page that answers a form itself
+// cannot be loaded again, and Back to it asks whether to send the form once more.
 func (s *Set) Post(app fiber.Router, path string, act Handler) {
 	app.Post(path, s.handle(act, true))
 }
@@ -82,6 +84,9 @@ func (s *Set) handle(show Handler, posted bool) fiber.Handler {
 		c.frame.htmx = s.htmx
 		c.frame.pass = s.passkeys
 		r, err := s.answer(c, show, posted)
+		if posted && err == nil {
+			c.stepped()
+		}
 		if errors.Is(err, storage.ErrHeld) {
 			return err
 		}

@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 
 	"tutela/storage/storagetest/check"
@@ -23,7 +25,8 @@ import (
 type Tab struct {
 	Context context.Context // of chromedp
 	t       testing.TB
-	silent  bool // the page's scripts do not run
+	silent  bool         // the page's scripts do not run
+	forms   atomic.Int64 // that were sent to a page
 }
 
 // Open starts a browser of its own, with an empty profile. Outside of CI, a test on a machine without one is skipped: a browser is too
@@ -63,6 +66,12 @@ func Open(t *testing.T) *Tab {
 func newTab(t testing.TB, tab context.Context) *Tab { //nolint:revive // t comes first in every helper of tests
 	t.Helper()
 	c := &Tab{Context: tab, t: t}
+	check.Must(t, chromedp.Listen(tab, func(event any) {
+		if sent, is := event.(*network.EventRequestWillBeSent); is && sent.Type == network.ResourceTypeDocument && sent.Request.Method == "POST" {
+			c.forms.Add(1)
+		}
+	}))
+	c.Call("Network.enable", nil)
 	c.Go("about:blank")
 	c.Call("Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true})
 	return c
@@ -180,6 +189,23 @@ func (c *Tab) Reload() {
 	c.arrive()
 }
 
+// Steady fails the test unless the page can be loaded again, and come back to from elsewhere, and neither sends a form again.
+func (c *Tab) Steady(heading string) {
+	c.t.Helper()
+	c.Sees(heading)
+	sent := c.forms.Load()
+	c.Reload()
+	c.Sees(heading)
+	c.leave()
+	c.Go("about:blank")
+	c.arrive()
+	c.Back()
+	c.Sees(heading)
+	if again := c.forms.Load() - sent; again != 0 {
+		c.t.Errorf("%s: a reload and Back have sent %d forms again", heading, again)
+	}
+}
+
 // leave marks the page that is about to be left, and arrive waits until another has come: until then the old one answers.
 func (c *Tab) leave() {
 	c.t.Helper()
@@ -226,7 +252,6 @@ func (c *Tab) WithoutScript() {
 // Speaks makes the browser ask for a language: "de", "en".
 func (c *Tab) Speaks(language string) {
 	c.t.Helper()
-	c.Call("Network.enable", nil)
 	c.Call("Network.setExtraHTTPHeaders", map[string]any{"headers": map[string]any{"Accept-Language": language}})
 }
 
