@@ -15,10 +15,9 @@ func TestBrowser_FirstSignInByAnInvite(t *testing.T) {
 	c.Go(link) // a mail scanner
 	c.Sees("Become an admin")
 	c.Looks("invite")
-	c.Reload()
-	c.Sees("Become an admin")
+	c.Steady("Become an admin")
 	c.PressNamed("Go on in this browser")
-	c.Sees("Make your passkey")
+	c.Steady("Make your passkey")
 	c.Looks("invite-make")
 	other := c.Private()
 	other.Go(link)

@@ -10,7 +10,10 @@ import (
 	"embed"
 	"errors"
 	"net/http"
+	"net/url"
 	"time"
+
+	"github.com/gofiber/fiber/v2"
 
 	"tutela/device"
 	"tutela/device/passkey"
@@ -140,7 +143,10 @@ type refusal struct {
 
 // trouble shows errors of the domain that admins meet on every page.
 func (p *pages) trouble(c *page.Call, err error) (page.Reply, error) {
+	isInvite := errors.Is(err, signin.ErrInvite) || errors.Is(err, signin.ErrOtherBrowser)
 	switch {
+	case isInvite && c.Method() == fiber.MethodPost:
+		return c.GoTo("admin/invite", url.Values{"invite": {c.Posted("invite")}}), nil // which says it
 	case errors.Is(err, signin.ErrInvite):
 		if tooMany := c.Charge(err); !errors.Is(tooMany, signin.ErrInvite) {
 			return page.Reply{}, tooMany

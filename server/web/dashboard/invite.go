@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"tutela/recovery/admin/signin"
@@ -16,7 +17,7 @@ func (p *pages) mountInvite() {
 	p.set.Get(app, "/admin/invite", p.openInvite)
 	p.set.Post(app, "/admin/invite", p.spendInvite)
 	p.set.Post(app, "/admin/invite/passkey", p.acceptInvite)
-	p.set.Get(app, "/admin/invite/passkey", func(*page.Call) (page.Reply, error) { return page.Reply{}, signin.ErrInvite })
+	p.set.Get(app, "/admin/invite/passkey", p.makePasskey)
 }
 
 // inviting is a page of an invite.
@@ -49,29 +50,46 @@ func (p *pages) inviting(c *page.Call, secret string) (shown inviting, err error
 	return shown, err
 }
 
-// spendInvite binds an invite to this browser, and shows the page on which it makes the passkey.
+// spendInvite binds an invite to this browser, and leads to the page on which it makes the passkey.
 func (p *pages) spendInvite(c *page.Call) (page.Reply, error) {
-	return p.makePasskey(c, c.Posted("invite"), "", http.StatusOK)
-}
-
-func (p *pages) makePasskey(c *page.Call, secret, fault string, status int) (page.Reply, error) {
 	browser := c.Kept(inviteCookie)
 	if browser == "" {
 		browser = signin.NewSecret()
 		c.Keep(inviteCookie, browser, signin.InviteLife)
-		c.Request().Header.SetCookie(p.kit.CookieName(inviteCookie), browser)
 	}
-	options, err := p.SignIn.SpendInvite(c.UserContext(), secret, browser)
-	if err != nil {
+	secret := c.Posted("invite")
+	if _, err := p.SignIn.SpendInvite(c.UserContext(), secret, browser); err != nil {
 		return page.Reply{}, err
 	}
+	return makingPasskey(c, secret), nil
+}
+
+// makingPasskey leads to the page on which the browser makes the passkey.
+func makingPasskey(c *page.Call, secret string) page.Reply {
+	return c.GoTo("admin/invite/passkey", url.Values{"invite": {secret}})
+}
+
+// makePasskey shows the page on which the browser makes the passkey, to the one that has spent the invite.
+func (p *pages) makePasskey(c *page.Call) (page.Reply, error) {
+	secret := c.Query("invite")
 	shown, err := p.inviting(c, secret)
 	if err != nil {
 		return page.Reply{}, err
 	}
+	if !shown.Begun {
+		return c.GoTo("admin/invite", url.Values{"invite": {secret}}), nil
+	}
+	options, err := p.SignIn.SpendInvite(c.UserContext(), secret, c.Kept(inviteCookie))
+	if err != nil {
+		return page.Reply{}, err
+	}
 	shown.Options = string(options)
-	shown.Fault = fault
-	return page.Reply{Status: status, Template: "make.html", Data: shown}, nil
+	r := page.Reply{Template: "make.html"}
+	if shown.Fault = told(c, "invite"); shown.Fault != "" {
+		r.Status = http.StatusBadRequest
+	}
+	r.Data = shown
+	return r, nil
 }
 
 func (p *pages) acceptInvite(c *page.Call) (page.Reply, error) {
@@ -82,7 +100,8 @@ func (p *pages) acceptInvite(c *page.Call) (page.Reply, error) {
 		Response: credential(c),
 	}, from(c))
 	if fault := faultOfNew(err); fault != "" {
-		return p.makePasskey(c, c.Posted("invite"), fault, http.StatusBadRequest)
+		c.Tell("admin invite", fault)
+		return makingPasskey(c, c.Posted("invite")), nil
 	}
 	if err != nil {
 		return page.Reply{}, err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -77,6 +78,10 @@ func (p *pages) askToSignIn(c *page.Call, ended bool) (page.Reply, error) {
 	status := http.StatusUnauthorized
 	if c.Path() == "/admin" && c.Method() == fiber.MethodGet {
 		status = http.StatusOK
+		a.To = below(c.Query("to"))
+		if a.Fault = told(c, "signin"); a.Fault != "" {
+			status = http.StatusForbidden
+		}
 	}
 	return p.ask(c, a, status, "signin.html")
 }
@@ -104,11 +109,14 @@ func below(to string) string {
 	return to
 }
 
-// faults are the errors of a passkey that a person can do something about, each with its section below admin_signin.fault.
-var faults = []struct {
+// fault is an error of a passkey, and its section below admin_signin.fault.
+type fault struct {
 	err  error
 	name string
-}{
+}
+
+// faults are the errors of a passkey that a person can do something about, each with its section below admin_signin.fault.
+var faults = []fault{
 	{passkey.ErrCeremony, "late"},
 	{passkey.ErrNoRole, "no_role"},
 	{passkey.ErrCopied, "copied"},
@@ -144,22 +152,39 @@ func (p *pages) signIn(c *page.Call) (page.Reply, error) {
 	to := below(c.Posted("to"))
 	secret, err := p.SignIn.SignIn(c.UserContext(), c.Posted("asked"), credential(c), from(c))
 	if err != nil {
-		return p.askAgain(c, err, asking{To: to}, "signin.html")
+		return p.askAgain(c, err, "signin", c.GoTo("admin", url.Values{"to": {to}}))
 	}
 	p.letIn(c, secret)
 	return c.GoTo(to, nil), nil
 }
 
-// askAgain shows a page that asks for a passkey once more, and says why the one before was not taken.
-func (p *pages) askAgain(c *page.Call, err error, a asking, template string) (page.Reply, error) {
-	a.Fault = faultOf(err)
-	if a.Fault == "" {
+// askAgain leads to a page that asks for a passkey once more, and says why the one before was not taken.
+func (p *pages) askAgain(c *page.Call, err error, at string, to page.Reply) (page.Reply, error) {
+	fault := faultOf(err)
+	if fault == "" {
 		return page.Reply{}, err
 	}
 	if refused := c.Charge(err); storage.CodeOf(refused) != storage.CodeOf(err) {
 		return page.Reply{}, refused
 	}
-	return p.ask(c, a, http.StatusForbidden, template)
+	c.Tell("admin "+at, fault)
+	return to, nil
+}
+
+// told returns why the passkey before was not taken, below admin_signin.fault; "": there was none, or it was taken.
+func told(c *page.Call, at string) string {
+	words := c.Told("admin " + at)
+	if len(words) != 1 {
+		return ""
+	}
+	known := []string{"busy", "name", "known"}
+	for _, f := range faults {
+		known = append(known, f.name)
+	}
+	if !slices.Contains(known, words[0]) {
+		return ""
+	}
+	return words[0]
 }
 
 // letIn gives the browser a session. Its forms are of another token from now on.
@@ -189,11 +214,20 @@ func (p *pages) askToProve(c *page.Call) (page.Reply, error) {
 		return page.Reply{}, err
 	}
 	status := http.StatusForbidden
+	fault := ""
 	if c.Path() == "/admin/prove" {
-		status = http.StatusOK
+		if fault = told(c, "prove"); fault == "" {
+			status = http.StatusOK
+		}
 	}
 	to := below(cmp.Or(c.Query("to"), strings.TrimPrefix(c.Path(), "/")))
-	return p.ask(c, asking{To: to, Name: nameOf(s.User), Undone: c.Method() != fiber.MethodGet}, status, "prove.html")
+	a := asking{
+		To:     to,
+		Name:   nameOf(s.User),
+		Undone: c.Method() != fiber.MethodGet,
+		Fault:  fault,
+	}
+	return p.ask(c, a, status, "prove.html")
 }
 
 func (p *pages) prove(c *Call) (page.Reply, error) {
@@ -203,7 +237,7 @@ func (p *pages) prove(c *Call) (page.Reply, error) {
 		return page.Reply{}, err
 	}
 	if err != nil {
-		return p.askAgain(c.Call, err, asking{To: to, Name: nameOf(c.Session.User)}, "prove.html")
+		return p.askAgain(c.Call, err, "prove", c.GoTo("admin/prove", url.Values{"to": {to}}))
 	}
 	return c.GoTo(to, nil), nil
 }
