@@ -29,6 +29,7 @@ import (
 	"tutela/storage/bolt"
 	"tutela/storage/setting"
 	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/ground"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -207,6 +208,7 @@ func TestEvents_GoOnAfterAnID(t *testing.T) {
 }
 
 func TestCopyTo_IsADataFileThatOpens(t *testing.T) {
+	ground.NeedsFile(t)
 	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
 		_, err := operator.MakeTicket.Do(t.Context(), s, operator.TicketRequest{UserID: "maria"})
 		must(t, err)
@@ -228,6 +230,7 @@ type failing struct{}
 func (failing) Write([]byte) (int, error) { return 0, errors.New("the disk is full") }
 
 func TestCopyTo_TellsThatItFailed(t *testing.T) {
+	ground.NeedsFile(t)
 	both(t, func(t *testing.T, _ *house, s operator.Service, _ string) {
 		if _, err := s.CopyTo(t.Context(), failing{}); err == nil || !strings.Contains(err.Error(), "the disk is full") {
 			t.Errorf("error %v", err)
@@ -267,6 +270,7 @@ func TestCalls_WhoseServerEndsHaveAnUnknownOutcome(t *testing.T) {
 }
 
 func TestCompact_EndsTheResidueOfReceipts(t *testing.T) {
+	ground.NeedsFile(t)
 	both(t, func(t *testing.T, h *house, s operator.Service, _ string) {
 		ctx := t.Context()
 		_, err := operator.MakeTicket.Do(ctx, s, operator.TicketRequest{UserID: "maria"})
