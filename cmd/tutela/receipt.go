@@ -3,15 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"reflect"
 	"strings"
 
-	"tutela/recovery"
 	"tutela/server/access"
 	"tutela/server/operator"
 	"tutela/storage/legible"
@@ -51,7 +47,7 @@ func (c *receiptVerifyCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	receipt, signed, err := verifyReceipt(content, jwks)
+	receipt, signed, err := access.CheckReceipt(content, jwks)
 	if err != nil {
 		return err
 	}
@@ -98,34 +94,4 @@ func (c *receiptVerifyCmd) keySet(ctx context.Context) (jwks []byte, err error) 
 		return err
 	})
 	return jwks, err
-}
-
-// verifyReceipt checks a receipt against a key set and returns it as it was signed. Every other member in the file
-// must equal the signed one, except residue, which changes later.
-func verifyReceipt(content, jwks []byte) (receipt recovery.Receipt, signed []byte, err error) {
-	content = bytes.TrimSpace(content)
-	var beside map[string]any
-	signature := string(content)
-	if len(content) > 0 && content[0] == '{' {
-		if err := json.Unmarshal(content, &beside); err != nil {
-			return receipt, nil, errors.New("this is no receipt: the JSON cannot be read")
-		}
-		signature, _ = beside["signature"].(string)
-		if signature == "" {
-			return receipt, nil, errors.New("this receipt has no signature: that of a dry run proves nothing")
-		}
-	}
-	if signed, err = access.VerifyReceipt(signature, jwks); err != nil {
-		return receipt, nil, err
-	}
-	var members map[string]any
-	if err := errors.Join(json.Unmarshal(signed, &receipt), json.Unmarshal(signed, &members)); err != nil {
-		return receipt, nil, errors.New("what was signed is no receipt")
-	}
-	for name, value := range beside {
-		if name != "signature" && name != "residue" && !reflect.DeepEqual(value, members[name]) {
-			return receipt, nil, fmt.Errorf("the file was changed: %s is not what was signed", plain(name))
-		}
-	}
-	return receipt, signed, nil
 }

@@ -1,14 +1,18 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"reflect"
 
 	"github.com/go-jose/go-jose/v4"
 
+	"tutela/recovery"
 	"tutela/storage"
+	"tutela/storage/legible"
 )
 
 // ErrReceipt reports a receipt whose signature does not verify.
@@ -54,4 +58,52 @@ func VerifyReceipt(jws string, jwks []byte) (payload []byte, err error) {
 		return nil, ErrReceipt.With("the signature does not hold: the receipt was changed")
 	}
 	return nil, ErrReceipt.With("the key %q that signed the receipt is not in the key set", header.KeyID)
+}
+
+// CheckReceipt checks a receipt as it was printed, answered or downloaded, or its signature alone, and returns it as it was signed. Every
+// other member of the file must equal the signed one, but residue, which changes later. It needs no server and no store.
+//
+// Errors: ErrReceipt, whose message says what is wrong.
+func CheckReceipt(content, jwks []byte) (receipt recovery.Receipt, signed []byte, err error) {
+	content = bytes.TrimSpace(content)
+	var beside map[string]any
+	signature := string(content)
+	if len(content) > 0 && content[0] == '{' {
+		if err := json.Unmarshal(content, &beside); err != nil {
+			return receipt, nil, ErrReceipt.With("this is no receipt: the JSON cannot be read")
+		}
+		signature, _ = beside["signature"].(string)
+		if signature == "" {
+			return receipt, nil, ErrReceipt.With("this receipt has no signature: that of a dry run proves nothing")
+		}
+	}
+	if signed, err = VerifyReceipt(signature, jwks); err != nil {
+		return receipt, nil, err
+	}
+	var members map[string]any
+	if err := errors.Join(json.Unmarshal(signed, &receipt), json.Unmarshal(signed, &members)); err != nil {
+		return receipt, nil, ErrReceipt.With("what was signed is no receipt")
+	}
+	for name, value := range beside {
+		if name != "signature" && name != "residue" && !reflect.DeepEqual(value, members[name]) {
+			return receipt, nil, ErrReceipt.With("the file was changed: %s is not what was signed", legible.Quote(name))
+		}
+	}
+	return receipt, signed, nil
+}
+
+// VerifyOwn checks a receipt of this installation against its own published keys.
+//
+// Errors: ErrReceipt; those of the store.
+func (s *Service) VerifyOwn(ctx context.Context, r recovery.Receipt) error {
+	content, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	jwks, err := s.JWKS(ctx)
+	if err != nil {
+		return err
+	}
+	_, _, err = CheckReceipt(content, jwks)
+	return err
 }

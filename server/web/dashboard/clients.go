@@ -18,8 +18,7 @@ func (p *pages) mountClients() {
 	p.post("/admin/clients/:id", "manage:clients", p.changeClient)
 	p.post("/admin/clients/:id/secret", "manage:clients", p.rotateSecret)
 	p.get("/admin/clients/:id/secret", "read:clients", p.client)
-	p.get("/admin/clients/:id/remove", "manage:clients", p.client)
-	p.post("/admin/clients/:id/remove", "manage:clients", p.removeClient)
+	p.form("/admin/clients/:id/remove", "manage:clients", p.removeClient, p.client)
 }
 
 // clientsPage is the page of clients.

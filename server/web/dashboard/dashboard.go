@@ -91,6 +91,12 @@ func (p *pages) get(path, scope string, show Handler) {
 	p.set.Get(p.kit.App(), path, func(c *page.Call) (page.Reply, error) { return p.answer(c, scope, show) })
 }
 
+// form mounts what a form does, and the page that a browser sees which comes back to the form's address.
+func (p *pages) form(path, scope string, act, again Handler) {
+	p.post(path, scope, act)
+	p.get(path, scope, again)
+}
+
 // post mounts what a form does, as get does. Where a browser may come back to the address of the form, get mounts a page there too.
 func (p *pages) post(path, scope string, act Handler) {
 	p.set.Post(p.kit.App(), path, func(c *page.Call) (page.Reply, error) { return p.answer(c, scope, act) })

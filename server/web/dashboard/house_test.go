@@ -55,12 +55,13 @@ func (h *house) mount() {
 		Brand:     brand.New(h.Store).Get,
 	})
 	Mount(kit, Services{
-		SignIn: h.SignIn,
-		Admins: h.Admins,
-		Access: h.Access,
-		Checks: h.Server.Checks,
-		Store:  h.Store,
-		Now:    h.Store.Now,
+		SignIn:  h.SignIn,
+		Admins:  h.Admins,
+		Access:  h.Access,
+		Devices: h.Devices,
+		Checks:  h.Server.Checks,
+		Store:   h.Store,
+		Now:     h.Store.Now,
 	})
 }
 

@@ -22,8 +22,7 @@ const settingsPath = "admin/settings"
 func (p *pages) mountSettings() {
 	const read = "read:mfa_policies"
 	p.get("/admin/settings", read, p.settings)
-	p.get("/admin/settings/:policy", read, p.policy)
-	p.post("/admin/settings/:policy", read, p.setPolicy) // the domain asks who may
+	p.form("/admin/settings/:policy", read, p.setPolicy, p.policy) // the domain asks who may
 }
 
 // shownPolicy is a policy in the words of people.

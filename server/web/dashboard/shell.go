@@ -44,6 +44,7 @@ type Shell struct {
 	Name   string // of the admin
 	Face   string // its first letters
 	Role   string
+	Dialog bool // the page is a dialog over what surrounds it, which is out of reach until the dialog is left
 }
 
 // Shell returns the frame of a page in a section, by its path; "" is none.

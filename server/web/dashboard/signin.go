@@ -22,10 +22,8 @@ func (p *pages) mountSignIn() {
 	app := p.kit.App()
 	p.set.Get(app, "/admin", p.front)
 	p.set.Post(app, "/admin", p.signIn)
-	p.post("/admin/signout", "", p.signOut)
-	p.get("/admin/signout", "", p.home) // a browser may come back to the address of a form
-	p.get("/admin/prove", "", func(c *Call) (page.Reply, error) { return p.askToProve(c.Call) })
-	p.post("/admin/prove", "", p.prove)
+	p.form("/admin/signout", "", p.signOut, p.home)
+	p.form("/admin/prove", "", p.prove, func(c *Call) (page.Reply, error) { return p.askToProve(c.Call) })
 }
 
 // person returns the frame of a page for somebody who is not signed in.

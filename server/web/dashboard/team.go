@@ -15,14 +15,10 @@ import (
 
 func (p *pages) mountTeam() {
 	p.get("/admin/team", "", p.team)
-	p.post("/admin/team/invite", "", p.invite)
-	p.get("/admin/team/invite", "", p.team)
-	p.post("/admin/team/end", "", p.endSession)
-	p.get("/admin/team/end", "", p.team)
-	p.post("/admin/team/passkey", "", p.removePasskey)
-	p.get("/admin/team/passkey", "", p.team)
-	p.post("/admin/team/add", "", p.addPasskey)
-	p.get("/admin/team/add", "", p.newPasskey)
+	p.form("/admin/team/invite", "", p.invite, p.team)
+	p.form("/admin/team/end", "", p.endSession, p.team)
+	p.form("/admin/team/passkey", "", p.removePasskey, p.team)
+	p.form("/admin/team/add", "", p.addPasskey, p.newPasskey)
 }
 
 // teamPath is the section of admins and sessions.

@@ -97,6 +97,10 @@ func (p *pages) userPage(c *Call, tab string) (userPage, error) {
 	if err != nil {
 		return userPage{}, err
 	}
+	return p.userPageOf(c, u, tab)
+}
+
+func (p *pages) userPageOf(c *Call, u user.User, tab string) (userPage, error) {
 	seen, err := p.Admins.SeenBy(c.UserContext(), u.ID, c.Session.Actor())
 	if err != nil {
 		return userPage{}, err

@@ -48,6 +48,9 @@ var acts = map[string]act{
 		return by.SetBlocked(ctx, p.User.ID, false, actor)
 	}},
 	"role": {admin.SetRole, audit.CallSetRole, false, "", func(ctx context.Context, by *admin.Service, p actPage, actor audit.Actor) error {
+		if p.Role == "" {
+			return user.ErrRole // no role at all is "none": nothing that was left out takes a role away
+		}
 		role, err := user.ParseRole(p.Role)
 		if err != nil {
 			return err
@@ -161,6 +164,11 @@ func (p *pages) makeTicket(c *Call) (page.Reply, error) {
 	if err != nil {
 		return page.Reply{}, err
 	}
+	return p.shownTicket(c, u, secret)
+}
+
+// shownTicket shows a ticket that was just made.
+func (p *pages) shownTicket(c *Call, u userPage, secret string) (_ page.Reply, err error) {
 	shown := ticketPage{userPage: u, URL: p.Devices.TicketURL(secret)}
 	if shown.QR, err = page.NewQR(shown.URL, c.T("admin_users.ticket.qr", u.Title())); err != nil {
 		return page.Reply{}, err

@@ -13,6 +13,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
+	"tutela/server/access"
 	"tutela/server/web/page"
 	"tutela/storage/audit"
 )
@@ -58,6 +59,7 @@ func (p *pages) resetDialog(c *Call, shown resetPage) (page.Reply, error) {
 		return page.Reply{}, err
 	}
 	shown.Gone = would.Removed
+	shown.Dialog = true
 	if shown.Check, shown.Asked, err = p.Admins.LatestCallerCheck(ctx, shown.User.ID, actor); err != nil {
 		return page.Reply{}, err
 	}
@@ -107,6 +109,7 @@ type receiptPage struct {
 	userPage
 	Receipt recovery.Receipt
 	By      user.User
+	Wrong   string // why the receipt is not genuine, in the words of `tutela receipt verify`; "": it is
 }
 
 // Actor is who has reset the user.
@@ -129,7 +132,16 @@ func (p *pages) receiptOf(c *Call) (receiptPage, error) {
 
 func (p *pages) showReceipt(c *Call) (page.Reply, error) {
 	shown, err := p.receiptOf(c)
-	return page.Reply{Template: "user_receipt.html", Data: shown}, err
+	if err != nil {
+		return page.Reply{}, err
+	}
+	switch err = p.Access.VerifyOwn(c.UserContext(), shown.Receipt); {
+	case errors.Is(err, access.ErrReceipt):
+		shown.Wrong = err.Error()
+	case err != nil:
+		return page.Reply{}, err
+	}
+	return page.Reply{Template: "user_receipt.html", Data: shown}, nil
 }
 
 // sendReceipt sends the receipt as `tutela receipt verify` takes it.

@@ -29,6 +29,7 @@ type usersPage struct {
 	First string // address of the first page
 	Empty bool   // there is no user at all
 	Fault string // what is wrong: a text's name; "": nothing
+	Adds  bool   // the admin may make tickets
 }
 
 // riskChip is a filter by risk.
@@ -58,6 +59,7 @@ func (p *pages) showUsers(c *Call) (page.Reply, error) {
 		Shell: c.Shell("admin/users"),
 		Query: strings.TrimSpace(strings.ToValidUTF8(c.Query("q"), "")),
 		After: c.Query("after"),
+		Adds:  c.Session.Has("create:guardian_enrollment_tickets"),
 	}
 	shown.Search = false // the page has a field of its own for that
 	if asked := c.Query("risk"); asked != "" {
@@ -147,22 +149,18 @@ func (p *pages) mountUsers() {
 	// The list is searched as one types.
 	list := p.kit.Set(files, page.WithHtmx(), page.WithTrouble(p.trouble))
 	list.Get(p.kit.App(), "/admin/users", func(c *page.Call) (page.Reply, error) { return p.answer(c, read, p.showUsers) })
+	p.form("/admin/users/ticket", "create:guardian_enrollment_tickets", p.makeFirstTicket, p.showFirstTicket)
 	p.get(one, read, p.showTab(tabDetails))
 	p.get(one+"/mfa", read, p.showTab(tabMFA))
 	p.get(one+"/backups", read, p.showTab(tabBackups))
 	p.get(one+"/history", read, p.showHistory)
-	p.get(one+"/reset", read, p.showReset)
-	p.post(one+"/reset", read, p.reset)
+	p.form(one+"/reset", read, p.reset, p.showReset)
 	p.get(one+"/receipts/:receipt", read, p.showReceipt)
 	p.get(one+"/receipts/:receipt/download", read, p.sendReceipt)
-	p.get(one+"/ticket", read, p.showTicket)
-	p.post(one+"/ticket", read, p.makeTicket)
-	p.get(one+"/code", read, p.showCode)
-	p.post(one+"/code", read, p.issueCode)
-	p.get(one+"/caller", read, p.showCaller)
-	p.post(one+"/caller", read, p.askCaller)
+	p.form(one+"/ticket", read, p.makeTicket, p.showTicket)
+	p.form(one+"/code", read, p.issueCode, p.showCode)
+	p.form(one+"/caller", read, p.askCaller, p.showCaller)
 	for _, act := range []string{"/do/:act", "/do/:act/:device"} {
-		p.get(one+act, read, p.showAct)
-		p.post(one+act, read, p.doAct)
+		p.form(one+act, read, p.doAct, p.showAct)
 	}
 }
