@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run install test assets postgres quick book check format vet lint demo bench fuzz soak build go gcc node chromium postgresql clean
+.PHONY: help run install test assets screenshots postgres quick book check format vet lint demo bench fuzz soak build go gcc node chromium postgresql clean
 
 # Where the official tarball puts Go, and where Debian does not look.
 export PATH := $(PATH):/usr/local/go/bin
@@ -58,6 +58,11 @@ book: go ## write anew what docs/ holds of the code: the picture of the floors, 
 
 assets: ## fetch anew what pages load of others, pinned in server/web/page/assets/PINNED, from the npm registry
 	@server/web/page/fetch-assets.sh
+
+screenshots: go chromium ## take the pictures of pages in docs/images/ anew, in a real browser
+	@command -v chromium >/dev/null || { echo "no chromium here: apt-get install chromium"; exit 1; }; \
+	TUTELA_PICTURES="$$PWD/docs/images" go test -count 1 -p 1 -timeout 20m -run '^Test(Browser|Challenge)_' \
+		./server/web/enrollment ./server/web/challenge ./server/web/own ./server/web/dashboard
 
 demo: build ## the whole story, with real processes: enrol, approve, back up, reinstall, recover, reset
 	@exec $(TUTELA) demo $(ARGS)

@@ -192,7 +192,7 @@ func (p *pages) show(c *page.Call) (page.Reply, error) {
 		return page.Reply{}, err
 	}
 	o.Frame = c.Frame()
-	o.Body = "person wide"
+	o.Body = "person home"
 	o.Page = state
 	o.Account = account(state)
 	o.Lines = linesOf(o.Frame, lines)
@@ -247,7 +247,7 @@ func lastOf(lines []line) string {
 func (p *pages) lately(c *page.Call) (page.Reply, error) {
 	lines, more, err := p.Own.Lately(c.UserContext(), token(c), c.Query("before"))
 	f := c.Frame()
-	f.Body = "person wide"
+	f.Body = "person home"
 	return page.Reply{Template: "lately.html", Data: earlier{f, linesOf(f, lines), more}}, err
 }
 

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-
-	"tutela/storage/storagetest/check"
 )
 
 // axe-core, as the npm registry has it: make assets brings it, pinned.
@@ -61,6 +59,9 @@ var Widths = []int{320, 390, 1280}
 // nothing is cut off, and axe finds nothing. Where TUTELA_SHOTS names a folder, it leaves pictures of the page there.
 func (c *Tab) Looks(name string) {
 	c.t.Helper()
+	if c.pictures(name) {
+		return
+	}
 	folder := os.Getenv("TUTELA_SHOTS")
 	for _, width := range Widths {
 		for _, scheme := range []string{"light", "dark"} {
@@ -95,6 +96,13 @@ func (c *Tab) fits(where string, width int) {
 	if cut != "" {
 		c.t.Errorf("%s: this is cut off: %s", where, cut)
 	}
+	// Words that are broken letter by letter fit everywhere, and nobody reads them.
+	squeezed := c.Text(`[...document.querySelectorAll("main strong, main p, main span, main time, main dd, main li")].filter((e) =>
+		e.getClientRects().length && getComputedStyle(e).clipPath === "none" && e.textContent.trim().length > 11 &&
+		e.getBoundingClientRect().width < 3.2 * parseFloat(getComputedStyle(e).fontSize)).map((e) => e.outerHTML.slice(0, 200)).join("\n")`)
+	if squeezed != "" {
+		c.t.Errorf("%s: this has no room: %s", where, squeezed)
+	}
 }
 
 // twice looks at the page with letters twice as large.
@@ -107,23 +115,3 @@ func (c *Tab) twice(name string) {
 	c.fits(name+" with letters twice as large", 1280)
 	c.Eval(`document.documentElement.style.removeProperty("font-size")`)
 }
-
-// Picture is one of the pictures in the docs: a page at a width, in a scheme, for make screenshots.
-func (c *Tab) Picture(name string, width int, scheme string) {
-	c.t.Helper()
-	folder := os.Getenv("TUTELA_PICTURES")
-	if folder == "" {
-		return
-	}
-	c.Size(width, scheme)
-	file := filepath.Join(folder, name+".png")
-	c.Shoot(file)
-	info, err := os.Stat(file)
-	check.Must(c.t, err)
-	if info.Size() > maxPicture {
-		c.t.Errorf("%s has %d bytes", file, info.Size())
-	}
-}
-
-// maxPicture bounds a picture in the docs, in bytes.
-const maxPicture = 250 << 10
