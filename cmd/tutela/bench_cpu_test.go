@@ -215,7 +215,9 @@ func (s *limitsBench) prepareCodes(b *testing.B, n int) func(context.Context, in
 		p.inUse.Lock()
 		defer p.inUse.Unlock()
 		next, err := s.loginByCode(ctx, p.user, p.code)
-		p.code = next
+		if err == nil {
+			p.code = next
+		}
 		return err
 	}
 }

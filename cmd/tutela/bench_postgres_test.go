@@ -67,7 +67,7 @@ func startFleet(b *testing.B, overDatabase int) fleet {
 	for i := range max(overDatabase, 1) {
 		s := newLive(b)
 		s.store = environment
-		s.logLevel = "error"
+		s.logLevel = "warn"
 		s.environment = []string{"TUTELA_OPS_LISTEN=" + freeAddress(b), "TUTELA_ACCESS_LOG=off"}
 		if i == 0 {
 			s.open(b)
