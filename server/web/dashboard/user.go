@@ -194,18 +194,18 @@ func (p *pages) askOther(c *Call, u userPage, action admin.Action, why admin.Ref
 	}, nil
 }
 
-// Removed says what a reset removes of a table, as people call it.
-func (p userPage) Removed(table string) string {
+// Removed says what so many rows are that a reset removes of a table, as people call them.
+func (p userPage) Removed(table string, rows int) string {
 	if slices.Contains(knownTables, table) {
-		return p.T("admin_users.removed." + table)
+		return p.T("admin_users.removed."+table, rows)
 	}
-	return p.T("admin_users.removed.any", table)
+	return p.T("admin_users.removed.any", rows, table)
 }
 
 // knownTables are those whose rows have a name among people.
 var knownTables = []string{
 	"enrollment", "recovery_code", "backup", "backup_version", "backup_chunk", "backup_handle", "remembered_browser", "ticket", "login",
-	"restore", "limit", "notice", "event_detail", "passkey_admin",
+	"restore", "limit", "notice", "event_detail", "passkey_admin", "recoverability",
 }
 
 // What says what an event is about.
