@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"tutela/backup"
 	"tutela/device/phone"
 	"tutela/recovery/user"
 	"tutela/server/access"
@@ -31,7 +32,7 @@ import (
 // house is the pages, with the APIs that phones and login systems call, over a real store.
 type house struct {
 	*servertest.House
-	t      *testing.T
+	t      testing.TB
 	client access.Client // a login system
 	secret string
 	back   string // where it has browsers come back to
@@ -39,10 +40,11 @@ type house struct {
 
 const verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB, public ...string) *house {
 	t.Helper()
 	h := &house{t: t, back: shop(t) + "/back?from=mfa"}
 	h.House = servertest.Open(t, servertest.Options{
+		Public: public,
 		Ground: ground.Options{Chaos: true, Clock: storage.NewFakeClock(time.Now())},
 		Mount: func(h *servertest.House) {
 			appapi.Mount(h.Server, appapi.Services{
@@ -56,7 +58,7 @@ func newHouse(t *testing.T) *house {
 			loginapi.Mount(h.Server, h.Store, h.Access, h.Logins)
 			kit := webtest.Kit(h)
 			Mount(kit, Services{Logins: h.Logins, Issuer: h.Access.Issuer()})
-			enrollment.Mount(kit, enrollment.Services{Devices: h.Devices, Now: h.Store.Now})
+			enrollment.Mount(kit, enrollment.Services{Devices: h.Devices, Passkeys: h.Passkeys, Now: h.Store.Now})
 		},
 	})
 	var err error
@@ -70,7 +72,7 @@ func newHouse(t *testing.T) *house {
 }
 
 // shop is a login system to which browsers come back. It returns its origin.
-func shop(t *testing.T) string {
+func shop(t testing.TB) string {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	check.Must(t, err)
@@ -275,6 +277,8 @@ func TestChallenge_RecoveryCodeThenANewPhone(t *testing.T) {
 	h := newHouse(t)
 	c := webtest.Open(t)
 	old, code := h.phone("maria")
+	_, err := old.Backup(t.Context(), []phone.Account{{Issuer: "Bank", Name: "maria", Secret: "JBSWY3DPEHPK3PXP"}}, phone.BackupOptions{})
+	check.Must(t, err)
 	c.Go(h.link("maria"))
 	c.PressNamed("I have lost everything")
 	c.Sees("When you have lost everything")
@@ -328,6 +332,17 @@ func TestChallenge_RecoveryCodeThenANewPhone(t *testing.T) {
 	if _, err := old.Approvals(t.Context(), 0, nil); err == nil {
 		t.Error("the old phone is asked still")
 	}
+	h.View(func(tx *storage.Tx) error {
+		maria, err := user.Find(tx, "maria")
+		if err != nil {
+			return err
+		}
+		kept, err := backup.List(tx, maria.UID)
+		if len(kept) != 1 || kept[0].Device != "Galaxy S26" || kept[0].Items != 1 {
+			t.Errorf("her backups: %+v", kept)
+		}
+		return err
+	})
 }
 
 func TestChallenge_NewUserIsLedThroughEnrolmentAndBack(t *testing.T) {

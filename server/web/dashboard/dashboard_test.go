@@ -6,6 +6,7 @@ import (
 	"html"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -197,5 +198,31 @@ func TestEvents_ArePagedToTheEnd(t *testing.T) {
 	}
 	if seen != blocks {
 		t.Errorf("%d events of %d", seen, blocks)
+	}
+}
+
+// Mail scanners, and browsers that load ahead what may be clicked, open links.
+func TestInvite_OpeningChangesNothing(t *testing.T) {
+	h := newHouse(t)
+	link, err := url.Parse(h.invite("ada", user.Owner, false))
+	check.Must(t, err)
+	before := h.Dump()
+	for _, header := range [][]string{nil, {"Sec-Purpose", "prefetch;prerender"}} {
+		for _, method := range []string{http.MethodHead, http.MethodGet} {
+			for _, path := range []string{"/admin/invite", "/admin/invite/passkey"} {
+				c := webtest.NewClient(t, h.Base, nil)
+				c.Header = header
+				if a := c.Do(method, path+"?"+link.RawQuery, ""); a.Status != http.StatusOK {
+					t.Errorf("%s %s: %d", method, path, a.Status)
+				}
+			}
+		}
+	}
+	if !slices.Equal(before, h.Dump()) {
+		t.Error("opening has changed the store")
+	}
+	c := webtest.NewClient(t, h.Base, nil)
+	if a := c.Post("/admin/invite", url.Values{"invite": {link.Query().Get("invite")}}); a.Status != http.StatusOK || !strings.Contains(a.Body, "Make your passkey") {
+		t.Errorf("after that: %d %s", a.Status, a.Body)
 	}
 }

@@ -1,8 +1,6 @@
 package enrollment
 
 import (
-	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"strings"
 	"testing"
@@ -10,22 +8,15 @@ import (
 
 	"tutela/recovery/user"
 	"tutela/server/servertest"
+	"tutela/server/web/webtest"
 )
 
 // atLocalhost opens a house to which browsers come by a name, as passkeys need: http://localhost and a port.
 func atLocalhost(t *testing.T, change ...func(*servertest.Options)) *house {
 	t.Helper()
-	proxy := httptest.NewUnstartedServer(nil)
-	public := "http://localhost:" + strings.Split(proxy.Listener.Addr().String(), ":")[1]
+	public, lead := webtest.Localhost(t)
 	h := newHouse(t, append(change, func(o *servertest.Options) { o.Public = []string{public} })...)
-	target, err := url.Parse(h.url)
-	h.must(err)
-	proxy.Config.Handler = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host
-	}}
-	proxy.Start()
-	t.Cleanup(proxy.Close)
+	lead(h.url)
 	h.url = public
 	return h
 }

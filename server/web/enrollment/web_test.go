@@ -141,7 +141,7 @@ func (b *browser) do(method, path, form string) answer {
 		b.must(err)
 		got = b.Post(path, values)
 	} else {
-		got = b.Get(path)
+		got = b.Do(method, path, "")
 	}
 	return answer{got.Status, got.Header, got.Body}
 }
@@ -232,8 +232,12 @@ func TestEnrollment_OpeningChangesNothing(t *testing.T) {
 	h := newHouse(t)
 	ticket := h.ticket(user.User{ID: "maria"})
 	before := h.Dump()
-	for range 3 {
-		b := h.browser()
+	for _, scanner := range [][]string{nil, {"Sec-Purpose", "prefetch;prerender"}, {"Purpose", "prefetch"}} {
+		b := h.browser(scanner...)
+		if head := b.do(http.MethodHead, "/mfa/enrollment?ticket="+ticket, ""); head.status != http.StatusOK || head.body != "" {
+			t.Errorf("HEAD: %d %q", head.status, head.body)
+		}
+		b = h.browser(scanner...)
 		p := b.open(ticket)
 		b.shows(p, 200, "Start")
 		if cookies := p.header.Values("Set-Cookie"); len(cookies) != 1 || !strings.HasPrefix(cookies[0], "tutela_browser=") {

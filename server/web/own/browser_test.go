@@ -28,10 +28,11 @@ type house struct {
 	bank string // the login system
 }
 
-func newHouse(t testing.TB) *house {
+func newHouse(t testing.TB, public ...string) *house {
 	t.Helper()
 	h := &house{t: t}
 	h.House = servertest.Open(t, servertest.Options{
+		Public: public,
 		Ground: ground.Options{Clock: storage.NewFakeClock(time.Now())},
 		Mount: func(s *servertest.House) {
 			pages := own.New(s.Store, s.Ring, s.Codes, s.Devices, s.Logins, s.Restores)

@@ -31,7 +31,7 @@ type Tab struct {
 
 // Open starts a browser of its own, with an empty profile. Outside of CI, a test on a machine without one is skipped: a browser is too
 // large for the suite to install.
-func Open(t *testing.T) *Tab {
+func Open(t testing.TB) *Tab {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a browser: run it without -short")

@@ -1,0 +1,78 @@
+package challenge
+
+import (
+	"strings"
+	"testing"
+
+	"tutela/server/web/webtest"
+	"tutela/storage/storagetest/check"
+)
+
+func TestChallenge_APasskeyIsSetUpAndThenSignsIn(t *testing.T) {
+	public, lead := webtest.Localhost(t)
+	h := newHouse(t, public)
+	lead(h.URL)
+	c := webtest.Open(t)
+	c.Passkeys()
+	c.Go(h.link("otto"))
+	c.PressNamed("Start")
+	c.PressNamed("A passkey")
+	c.PressNamed("Make a passkey")
+	c.PressNamed("Show my recovery code")
+	c.Sees("Save your recovery code")
+	code := c.Text(`document.querySelector("#code").textContent.replace(/\s/g, "")`)
+	c.Type("#end", code[20:])
+	c.PressNamed("I have saved it")
+	if got := h.amr(h.arrived(c)); !strings.HasPrefix(got, "mfa") {
+		t.Errorf("amr %s", got)
+	}
+
+	c.Go(h.link("otto"))
+	c.Sees("Is it you? Show it in one of these ways")
+	c.Looks("choose")
+	c.PressNamed("Use a passkey")
+	c.Steady("Use a passkey")
+	c.Looks("challenge-passkey")
+	c.Press("[data-passkey-go]")
+	if got := h.amr(h.arrived(c)); !strings.HasPrefix(got, "mfa") || strings.Contains(got, "rc") {
+		t.Errorf("amr %s", got)
+	}
+	// A form that no authenticator has answered is told so, at a page.
+	c.Go(h.link("otto"))
+	c.PressNamed("Use a passkey")
+	c.Until(`!!document.querySelector("form[data-passkey=get]")`)
+	c.Eval(`(() => { const f = document.querySelector("form[data-passkey=get]"); f.elements.credential.value = "{}"; f.requestSubmit() })()`)
+	c.Says("That passkey was not accepted.")
+	c.Looks("challenge-passkey-refused")
+	c.Steady("Use a passkey")
+}
+
+// Browsers open six connections to a host: eight tabs that wait leave some for what is pressed.
+func TestChallenge_EightTabsOfABrowserAllStayUsable(t *testing.T) {
+	h := newHouse(t)
+	p, _ := h.phone("maria")
+	tabs := []*webtest.Tab{webtest.Open(t)}
+	link := h.link("maria")
+	for len(tabs) < 8 {
+		tabs = append(tabs, tabs[0].Another())
+	}
+	for _, c := range tabs {
+		c.Go(link)
+		c.Sees("Is it you? Answer on your phone")
+	}
+	h.UntilHeld(4)
+	for _, c := range tabs {
+		c.PressNamed("Use a one-time code")
+		c.Sees("Use a one-time code")
+		c.Back()
+		c.Sees("Is it you? Answer on your phone")
+		if n := h.Server.Waits().Len(); n > 4 {
+			t.Errorf("%d calls are held", n)
+		}
+	}
+	shown := number(tabs[7])
+	check.Must(t, p.Approve(t.Context(), h.asked(p), shown))
+	for _, c := range tabs {
+		c.Until(`document.readyState === "complete" && ["Welcome back", "That is done"].includes(document.querySelector("h1")?.textContent.trim())`)
+	}
+}
