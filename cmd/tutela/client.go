@@ -57,6 +57,8 @@ type clientAddCmd struct {
 	WebOrigin   []string `name:"web-origin" sep:"none" placeholder:"ORIGIN" help:"Origin of its pages that call from a browser; repeatable."`
 	IDTokenAlg  string   `name:"id-token-alg" default:"ES256" enum:"ES256,RS256" placeholder:"ALG" help:"What signs its users' tokens: ES256 or RS256."`
 	Presence    string   `default:"" enum:",number,tap" placeholder:"number|tap" help:"tap: for a login system that cannot show digits. By default as the policy says."`
+	Delivery    string   `name:"delivery-mode" default:"poll" enum:"poll,ping" placeholder:"poll|ping" help:"How it learns that an approval is decided (CIBA): it polls, or is told at its notification endpoint."`
+	NotifyAt    string   `name:"notification-endpoint" placeholder:"URL" help:"With --delivery-mode ping: the URL that is told."`
 	JWKS        string   `name:"jwks" placeholder:"FILE|JSON" help:"Its public keys, a JWK Set or one JWK: it signs a JWT (private_key_jwt) in place of a secret."`
 	ActsAs      string   `name:"acts-as" placeholder:"USER" help:"Id of the user for whom it makes management calls: nobody changes his own factors."`
 }
@@ -68,6 +70,7 @@ func (clientAddCmd) Help() string {
   tutela client add shop --scope openid                                    a login system
   tutela client add idp --scope openid --jwks public-keys.json             one that signs, and has no secret
   tutela client add vpn --scope openid --presence tap                      one that cannot show digits
+  tutela client add mail --scope openid --delivery-mode ping --notification-endpoint https://mail.example.org/ping
   tutela client add helpdesk --scope "read:users reset:mfa read:logs"      an admin's program
   tutela client add jobs --scope delete:users --grant client_credentials`
 }
@@ -81,6 +84,8 @@ func (c *clientAddCmd) Run(ctx context.Context) error {
 		WebOrigins:   c.WebOrigin,
 		IDTokenAlg:   c.IDTokenAlg,
 		Presence:     device.Presence(c.Presence),
+		DeliveryMode: c.Delivery,
+		NotifyAt:     c.NotifyAt,
 		ActsAs:       c.ActsAs,
 	}
 	var err error

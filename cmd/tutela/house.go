@@ -201,7 +201,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 		KnowsClient: h.access.HasClient,
 	})
 	h.passkeys = passkey.New(h.store, h.ring, passkey.Options{Bases: bases, Issuer: o.Issuer, Registered: access.HasWebOrigin})
-	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, h.push).WithPasskeys(h.passkeys)
+	h.logins = login.New(h.store, h.ring, h.devices, h.codes, bases, h.push).WithPasskeys(h.passkeys).WithPings(o.WebhookAllow)
 	h.backups = backup.New(h.store, h.ring, h.devices)
 	h.restores = restore.New(h.store, h.ring, h.codes, h.devices, h.logins, h.backups)
 	h.admins = admin.New(h.store, h.codes, h.devices, h.restores, h.logins)
@@ -210,7 +210,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.own = own.New(h.store, h.ring, h.codes, h.devices, h.logins, h.restores)
 	h.tally = tally.NewFolder(h.store, admin.KeptByDay()...)
 	h.outbox, err = outbox.NewSender(h.store, outbox.Options{
-		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler(), h.hooks.Handler(), h.hooks.MailHandler()},
+		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler(), h.logins.PingHandler(), h.hooks.Handler(), h.hooks.MailHandler()},
 		Log:       o.Log,
 		Shared:    o.share,
 		Pace:      lookPace,
@@ -236,5 +236,6 @@ func (h *house) Close() error {
 		h.links.Close()
 	}
 	h.hooks.Close()
+	h.logins.Close()
 	return h.store.Close()
 }

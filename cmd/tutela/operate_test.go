@@ -151,6 +151,7 @@ func TestClient_IsAddedListedAndRemoved(t *testing.T) {
 	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
 		added := decode(t, c.run("client", "add", "help desk", "--scope", "openid read:users", "--scope", "read:logs",
 			"--grant", "client_credentials", "--grant", "urn:openid:params:grant-type:ciba", "--id-token-alg", "RS256", "--presence", "tap",
+			"--delivery-mode", "ping", "--notification-endpoint", "https://example.com/ping",
 			"--redirect-uri", "https://example.com/cb?a=1,2", "--web-origin", "https://example.com"))
 		if len(added) != 2 || added["client_id"] == "" || added["client_secret"] == "" {
 			t.Fatalf("added %v", added)
@@ -163,6 +164,7 @@ func TestClient_IsAddedListedAndRemoved(t *testing.T) {
 			"grants":        []any{"client_credentials", "urn:openid:params:grant-type:ciba"},
 			"redirect_uris": []any{"https://example.com/cb?a=1,2"}, "web_origins": []any{"https://example.com"},
 			"id_token_alg": "RS256", "presence": "tap",
+			"delivery_mode": "ping", "notification_endpoint": "https://example.com/ping",
 		}
 		if diff := cmp.Diff(want, clients[0]); diff != "" || len(clients) != 1 {
 			t.Errorf("client (-want +got):\n%s", diff)
@@ -175,6 +177,7 @@ func TestClient_IsAddedListedAndRemoved(t *testing.T) {
 		c.try("client", "remove", "help desk", "--yes").refused(`there is no client with the id "help desk": that is the name of ` + id)
 		c.run("client", "remove", id, "--yes")
 		c.try("client", "remove", id, "--yes").refused("there is no client with the id \"" + id + "\": see tutela client list")
+		c.try("client", "add", "x", "--scope", "openid", "--delivery-mode", "ping").notUnderstood("delivery mode ping wants a notification endpoint")
 		c.try("client", "add", "x", "--scope", "no:such").notUnderstood(`there is no scope "no:such"`)
 	})
 }

@@ -31,6 +31,9 @@ type Request struct {
 	Agent    string
 	LoginID  string        // one per browser session; a repeat gets the same login
 	Life     time.Duration // at most MaxLife
+
+	Ping      string // the URL that is told when the login is decided; empty: the client polls
+	PingToken string // sent there as Bearer
 }
 
 // Begun is a login that waits for its answer.
@@ -74,6 +77,7 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 		if again, err := repeated(pending, req, params); err != nil || again != nil {
 			if again != nil {
 				begun = s.begun(tx, *again)
+				err = pingBy(tx, *again, req.PingToken)
 			}
 			return err
 		}
@@ -109,6 +113,8 @@ func (r Request) login(now time.Time) *Login {
 		Created:    now,
 		Expires:    now.Add(r.Life),
 		State:      Pending,
+		Ping:       r.Ping,
+		PingSealed: []byte(r.PingToken),
 	}
 }
 
@@ -163,6 +169,7 @@ func (r Request) hash() string {
 		return ""
 	}
 	r.LoginID = ""
+	r.PingToken = "" // each request has a new one
 	encoded, err := json.Marshal(r)
 	if err != nil {
 		return "" // only for Details that are no JSON, which the edge has refused

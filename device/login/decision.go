@@ -75,6 +75,7 @@ func (d decision) write(tx *storage.Tx) error {
 	err := errors.Join(
 		logins.Put(tx, l.UID, l.Key, l.Record),
 		settle(tx, l),
+		queuePing(tx, l),
 		passOn(tx, l))
 	if d.by != nil {
 		err = errors.Join(err, device.Authenticated(tx, l.UID, d.by, device.Showing{

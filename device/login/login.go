@@ -28,6 +28,7 @@ type Service struct {
 	polls   *polls
 
 	passkeys *passkey.Service // nil: logins take none
+	pings    *pinger
 
 	flowPolls *flowPolls
 }
@@ -42,6 +43,7 @@ func New(store *storage.Store, ring *keyring.Ring, devices *device.Service, code
 		bases:   bases,
 		deliver: deliver,
 		polls:   newPolls(store.Now),
+		pings:   newPinger(nil),
 
 		flowPolls: newFlowPolls(store),
 	}
@@ -136,6 +138,9 @@ type Login struct {
 	Collected time.Time `json:"collected,omitzero"`
 	ByOOB     bool      `json:"by_oob,omitempty"` // of a login by grant: its client has collected an approval or an enrolment by a grant
 
+	Ping       string `json:"ping,omitempty"`        // the URL that is told when it is decided: see ping.go
+	PingSealed []byte `json:"ping_sealed,omitempty"` // the token that names the login's client there; sealed
+
 	Page       *page  `json:"page,omitempty"`        // of a login by a hosted page: how that stands
 	PageSealed []byte `json:"page_sealed,omitempty"` // what of it is secret, as pageSecrets; sealed
 
@@ -161,7 +166,9 @@ var logins = storage.Declare(storage.Spec[Login]{
 		}
 		return over
 	},
-	Sealed: func(l *Login) []storage.Field { return []storage.Field{{Name: "page_sealed", Value: &l.PageSealed}} },
+	Sealed: func(l *Login) []storage.Field {
+		return []storage.Field{{Name: "page_sealed", Value: &l.PageSealed}, {Name: "ping_sealed", Value: &l.PingSealed}}
+	},
 	Lapsed: func(tx *storage.Tx, l *Login) {
 		if l.State == Pending && l.Purpose != purposeCaller {
 			l.count(tx, OutcomeExpired, methodNone)

@@ -27,10 +27,12 @@ type Client struct {
 	Grants       []string        `json:"grants"` // whole grant_types
 	RedirectURIs []string        `json:"redirect_uris,omitempty"`
 	WebOrigins   []string        `json:"web_origins,omitempty"`
-	IDTokenAlg   string          `json:"id_token_alg"`       // ES256 or RS256: signs its ID tokens and the access tokens of its users
-	Presence     device.Presence `json:"presence,omitempty"` // of its approvals: tap when it can show no number; empty: the policy decides
-	ActsAs       storage.UID     `json:"acts_as,omitzero"`   // the user for whom it makes management calls
-	Keys         json.RawMessage `json:"jwks,omitempty"`     // a JWK Set: it authenticates by a JWT that one of them has signed, and has no secret
+	IDTokenAlg   string          `json:"id_token_alg"`                    // ES256 or RS256: signs its ID tokens and the access tokens of its users
+	Presence     device.Presence `json:"presence,omitempty"`              // of its approvals: tap when it can show no number; empty: the policy decides
+	DeliveryMode string          `json:"delivery_mode,omitempty"`         // how it learns that an approval is decided: ping; empty: it polls
+	NotifyAt     string          `json:"notification_endpoint,omitempty"` // the URL of a ping
+	ActsAs       storage.UID     `json:"acts_as,omitzero"`                // the user for whom it makes management calls
+	Keys         json.RawMessage `json:"jwks,omitempty"`                  // a JWK Set: it authenticates by a JWT that one of them has signed, and has no secret
 	Created      time.Time       `json:"created"`
 	Tokens       int             `json:"-"` // version of its management tokens, as Authenticate has read it
 }
@@ -192,7 +194,42 @@ func (c *Client) complete() error {
 		}
 		c.Keys = keys
 	}
+	if err := c.completeDelivery(); err != nil {
+		return err
+	}
 	return c.completeURLs()
+}
+
+// How a client learns that an approval is decided. Source: CIBA Core 1.0 §5.
+const (
+	DeliveryPoll = "poll"
+	DeliveryPing = "ping"
+)
+
+// completeDelivery checks how the client is told. A URL inside is refused when it is called, as that of a webhook.
+func (c *Client) completeDelivery() error {
+	switch c.DeliveryMode {
+	case "", DeliveryPoll:
+		c.DeliveryMode = ""
+		if c.NotifyAt != "" {
+			return ErrNewClient.With("a notification endpoint is of delivery mode ping alone")
+		}
+		return nil
+	case DeliveryPing:
+	default:
+		return ErrNewClient.With("the delivery mode is poll or ping, not %q", c.DeliveryMode)
+	}
+	u, err := url.Parse(c.NotifyAt)
+	switch {
+	case c.NotifyAt == "":
+		return ErrNewClient.With("delivery mode ping wants a notification endpoint")
+	case err != nil, u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "", u.User != nil,
+		strings.Contains(c.NotifyAt, "#"), len(c.NotifyAt) > maxClientURLBytes:
+		return ErrNewClient.With("a notification endpoint is https:// and a host, without a user and a fragment, of at most %d characters", maxClientURLBytes)
+	case !slices.Contains(c.Grants, GrantCIBA):
+		return ErrNewClient.With("delivery mode ping is for a client with the grant %s", GrantCIBA)
+	}
+	return nil
 }
 
 func (c *Client) completeURLs() error {
@@ -289,6 +326,9 @@ func (c Client) facts() audit.Facts {
 	}
 	if c.Presence != "" {
 		facts[audit.FactPresence] = audit.Word(c.Presence)
+	}
+	if c.DeliveryMode != "" {
+		facts[audit.FactDeliveryMode] = audit.DeliveryPing
 	}
 	if !c.ActsAs.IsZero() {
 		facts[audit.FactActsAs] = audit.Word(c.ActsAs.String())

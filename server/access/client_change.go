@@ -37,6 +37,8 @@ type ClientChange struct {
 	WebOrigins   *[]string
 	IDTokenAlg   *string
 	Presence     *device.Presence
+	DeliveryMode *string
+	NotifyAt     *string
 	ActsAs       *storage.UID     // zero: it acts for nobody
 	Keys         *json.RawMessage // a JWK Set or one JWK: its secret ends, if it has one
 }
@@ -57,6 +59,12 @@ func (change ClientChange) apply(c *Client) {
 	}
 	if change.Presence != nil {
 		c.Presence = *change.Presence
+	}
+	if change.DeliveryMode != nil {
+		c.DeliveryMode = *change.DeliveryMode
+	}
+	if change.NotifyAt != nil {
+		c.NotifyAt = *change.NotifyAt
 	}
 	if change.ActsAs != nil {
 		c.ActsAs = *change.ActsAs
@@ -166,6 +174,8 @@ func (c Client) differsIn(other Client) (members []string) {
 		{"redirect_uris", slices.Equal(c.RedirectURIs, other.RedirectURIs)},
 		{"web_origins", slices.Equal(c.WebOrigins, other.WebOrigins)},
 		{"id_token_alg", c.IDTokenAlg == other.IDTokenAlg},
+		{"delivery_mode", c.DeliveryMode == other.DeliveryMode},
+		{"notification_endpoint", c.NotifyAt == other.NotifyAt},
 		{"presence", c.Presence == other.Presence},
 		{"acts_as", c.ActsAs == other.ActsAs},
 		{"jwks", bytes.Equal(c.Keys, other.Keys)},

@@ -233,16 +233,27 @@ func TestAddClient_RefusesWhatCannotBe(t *testing.T) {
 		"another algorithm":       func(c *Client) { c.IDTokenAlg = "HS256" },
 		"none":                    func(c *Client) { c.IDTokenAlg = "none" },
 		"another presence":        func(c *Client) { c.Presence = "face" },
-		"a relative redirect":     func(c *Client) { c.RedirectURIs = []string{"/cb"} },
-		"a redirect fragment":     func(c *Client) { c.RedirectURIs = []string{"https://x/#f"} },
-		"an empty fragment":       func(c *Client) { c.RedirectURIs = []string{"https://x/#"} },
-		"a script":                func(c *Client) { c.RedirectURIs = []string{"javascript:alert(1)"} },
-		"a redirect with a user":  func(c *Client) { c.RedirectURIs = []string{"https://a@x/"} },
-		"an origin with a path":   func(c *Client) { c.WebOrigins = []string{"https://x/app"} },
-		"any origin":              func(c *Client) { c.WebOrigins = []string{"*"} },
-		"the null origin":         func(c *Client) { c.WebOrigins = []string{"null"} },
-		"an origin of a file":     func(c *Client) { c.WebOrigins = []string{"file://x"} },
-		"too many origins":        func(c *Client) { c.WebOrigins = make([]string, maxClientURLs+1) },
+		"another delivery":        func(c *Client) { c.DeliveryMode = "push" },
+		"a ping to nowhere":       func(c *Client) { c.DeliveryMode = DeliveryPing },
+		"a poll to somewhere":     func(c *Client) { c.NotifyAt = "https://x/" },
+		"a ping by file":          func(c *Client) { *c = pinged(*c, "file:///x") },
+		"a ping to no host":       func(c *Client) { *c = pinged(*c, "https://:443/") },
+		"a ping with a user":      func(c *Client) { *c = pinged(*c, "https://a@x/") },
+		"a ping with a fragment":  func(c *Client) { *c = pinged(*c, "https://x/#") },
+		"a ping without CIBA": func(c *Client) {
+			*c = pinged(*c, "https://x/")
+			c.Grants = []string{GrantOTP}
+		},
+		"a relative redirect":    func(c *Client) { c.RedirectURIs = []string{"/cb"} },
+		"a redirect fragment":    func(c *Client) { c.RedirectURIs = []string{"https://x/#f"} },
+		"an empty fragment":      func(c *Client) { c.RedirectURIs = []string{"https://x/#"} },
+		"a script":               func(c *Client) { c.RedirectURIs = []string{"javascript:alert(1)"} },
+		"a redirect with a user": func(c *Client) { c.RedirectURIs = []string{"https://a@x/"} },
+		"an origin with a path":  func(c *Client) { c.WebOrigins = []string{"https://x/app"} },
+		"any origin":             func(c *Client) { c.WebOrigins = []string{"*"} },
+		"the null origin":        func(c *Client) { c.WebOrigins = []string{"null"} },
+		"an origin of a file":    func(c *Client) { c.WebOrigins = []string{"file://x"} },
+		"too many origins":       func(c *Client) { c.WebOrigins = make([]string, maxClientURLs+1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := ok
@@ -323,4 +334,11 @@ func TestGranted_LeavesOutWhatTheClientHasNot(t *testing.T) {
 	if diff := cmp.Diff([]string{"read:users", "openid"}, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// pinged is a client that is told of decisions at a URL.
+func pinged(c Client, at string) Client {
+	c.DeliveryMode = DeliveryPing
+	c.NotifyAt = at
+	return c
 }

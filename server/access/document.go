@@ -73,6 +73,6 @@ func discoveryOf(public string) discovery {
 		AuthMethods:         []string{"client_secret_basic", "client_secret_post", "private_key_jwt"},
 		AssertionAlgs:       AssertionAlgs(),
 		Claims:              []string{"iss", "sub", "aud", "iat", "exp", "auth_time", "amr"},
-		DeliveryModes:       []string{"poll"},
+		DeliveryModes:       []string{DeliveryPoll, DeliveryPing},
 	}
 }

@@ -27,7 +27,7 @@ func TestDiscovery_DescribesTheLoginAPI(t *testing.T) {
 			"ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512",
 		},
 		"claims_supported":                           []any{"iss", "sub", "aud", "iat", "exp", "auth_time", "amr"},
-		"backchannel_token_delivery_modes_supported": []any{"poll"},
+		"backchannel_token_delivery_modes_supported": []any{"poll", "ping"},
 		"backchannel_user_code_parameter_supported":  false,
 		"claims_parameter_supported":                 false,
 

@@ -109,6 +109,9 @@ func (a *API) cibaRequest(c *fiber.Ctx, p params, client access.Client) (login.R
 	if req.Details, err = authorizationDetails(p); err != nil {
 		return req, err
 	}
+	if err := pingOf(p, client, &req); err != nil {
+		return req, err
+	}
 	err = aboutLogin(p, &req)
 	return req, err
 }

@@ -45,10 +45,10 @@ var operations = []operation{
 		path:    "/bc-authorize",
 		id:      "backchannel-authorize",
 		summary: "Ask a user's phones for an approval",
-		about:   "CIBA Core 1.0 §7, poll mode. number is to be shown to the person; delivery is push, pull or silent.",
+		about:   "CIBA Core 1.0 §7, poll and ping mode. client_notification_token is of a client that is pinged. number is to be shown to the person; delivery is push, pull or silent.",
 		parameters: []string{
 			"*scope", "*login_hint", "binding_message", "requested_expiry", "audience", "authorization_details",
-			"ip", "user_agent", "login_id", "client_id", "client_secret", "client_assertion", "client_assertion_type",
+			"ip", "user_agent", "login_id", "client_notification_token", "client_id", "client_secret", "client_assertion", "client_assertion_type",
 		},
 		answer: reflect.TypeFor[authorized](),
 		refuses: []error{

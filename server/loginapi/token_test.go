@@ -204,7 +204,7 @@ func TestDiscovery_DescribesWhatIsServed(t *testing.T) {
 		"jwks_uri":                                   public + "/.well-known/jwks.json",
 		"grant_types_supported":                      []any{access.GrantCIBA, access.GrantAuthorizationCode, access.GrantClientCredentials, access.GrantOTP, access.GrantOOB, access.GrantRecoveryCode, access.GrantPasskey},
 		"id_token_signing_alg_values_supported":      []any{"ES256", "RS256"},
-		"backchannel_token_delivery_modes_supported": []any{"poll"},
+		"backchannel_token_delivery_modes_supported": []any{"poll", "ping"},
 		"token_endpoint_auth_methods_supported":      []any{"client_secret_basic", "client_secret_post", "private_key_jwt"},
 	} {
 		if diff := cmp.Diff(value, a.body[name]); diff != "" {

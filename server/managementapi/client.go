@@ -1,6 +1,7 @@
 package managementapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -25,6 +26,8 @@ type apiClient struct {
 	WebOrigins   []string        `json:"web_origins" nullable:"false"`
 	IDTokenAlg   string          `json:"id_token_alg" enum:"ES256,RS256"`
 	Presence     device.Presence `json:"presence,omitempty" enum:"number,tap" doc:"Left out: the policy decides."`
+	DeliveryMode string          `json:"delivery_mode" enum:"poll,ping" doc:"How it learns that an approval is decided (CIBA)."`
+	NotifyAt     string          `json:"notification_endpoint,omitempty" doc:"The URL of a ping."`
 	ActsAs       string          `json:"acts_as,omitempty" doc:"Id of the user for whom it makes management calls."`
 	Keys         json.RawMessage `json:"jwks,omitempty" doc:"A JWK Set: it authenticates by a JWT that one of them has signed, and has no secret."`
 	Created      instant         `json:"created_at"`
@@ -50,6 +53,8 @@ type clientFields struct {
 	WebOrigins   *[]string        `json:"web_origins,omitempty" nullable:"true"`
 	IDTokenAlg   *string          `json:"id_token_alg,omitempty" nullable:"true"`
 	Presence     *device.Presence `json:"presence,omitempty" nullable:"true" doc:"tap is set by the operator."`
+	DeliveryMode *string          `json:"delivery_mode,omitempty" nullable:"true" doc:"poll or ping. ping wants a notification_endpoint."`
+	NotifyAt     *string          `json:"notification_endpoint,omitempty" nullable:"true"`
 	ActsAs       *string          `json:"acts_as,omitempty" nullable:"true" doc:"Set by the operator."`
 	Keys         *map[string]any  `json:"jwks,omitempty" nullable:"true" doc:"Its public keys, a JWK Set or one JWK. They end its secret, and a key that is taken away ends its tokens."`
 }
@@ -173,6 +178,8 @@ func (a *api) showClients(ctx context.Context, clients []access.Client) ([]apiCl
 			WebOrigins:   orNone(c.WebOrigins),
 			IDTokenAlg:   c.IDTokenAlg,
 			Presence:     c.Presence,
+			DeliveryMode: cmp.Or(c.DeliveryMode, access.DeliveryPoll),
+			NotifyAt:     c.NotifyAt,
 			ActsAs:       users[c.ActsAs].ID,
 			Keys:         c.Keys,
 			Created:      instant{c.Created},
@@ -215,6 +222,8 @@ func (a *api) changeOf(ctx context.Context, in clientFields) (access.ClientChang
 		WebOrigins:   in.WebOrigins,
 		IDTokenAlg:   in.IDTokenAlg,
 		Presence:     in.Presence,
+		DeliveryMode: in.DeliveryMode,
+		NotifyAt:     in.NotifyAt,
 	}
 	if in.Keys != nil {
 		keys, err := json.Marshal(*in.Keys)

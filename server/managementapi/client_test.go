@@ -38,6 +38,7 @@ func TestClients_AreMadeShownChangedRotatedAndRemoved(t *testing.T) {
 		t.Errorf("changed %v", changed)
 	}
 	h.call("PATCH", path, `{"scopes":["reset:admin_mfa"]}`).refused(http.StatusForbidden, "client_beyond_caller")
+	h.call("PATCH", path, `{"delivery_mode":"ping"}`).refused(http.StatusBadRequest, "invalid_body")
 	h.call("PATCH", path, `{"scopes":["no:scope"]}`).refused(http.StatusBadRequest, "invalid_body")
 	rotated := h.call("POST", path+"/rotate-secret", `{"overlap":60}`).is(http.StatusOK)
 	if rotated.object()["client_secret"] == secret || rotated.header.Get("Cache-Control") != "no-store" {
@@ -122,5 +123,23 @@ func TestPolicies_AreListedAndChangedAllOrNone(t *testing.T) {
 	}
 	if said := h.logsOf("fapi"); len(said) == 0 || said[len(said)-1]["description"] != "Change the Installation's Policies" {
 		t.Errorf("a refused weakening is no event: %v", said)
+	}
+}
+
+func TestClients_SayHowTheyLearnOfADecision(t *testing.T) {
+	h := newHouse(t)
+	h.token = h.tokenFor("openid", "manage:clients")
+	made := h.call("POST", "/clients", `{"name":"mail","scopes":["openid"]}`).is(http.StatusCreated).object()
+	if made["delivery_mode"] != "poll" || made["notification_endpoint"] != nil {
+		t.Errorf("made %v", made)
+	}
+	path := "/clients/" + made["client_id"].(string)
+	pinged := h.call("PATCH", path, `{"delivery_mode":"ping","notification_endpoint":"https://example.com/ping"}`).is(http.StatusOK).object()
+	if pinged["delivery_mode"] != "ping" || pinged["notification_endpoint"] != "https://example.com/ping" {
+		t.Errorf("changed %v", pinged)
+	}
+	polls := h.call("PATCH", path, `{"delivery_mode":"poll","notification_endpoint":""}`).is(http.StatusOK).object()
+	if polls["delivery_mode"] != "poll" || polls["notification_endpoint"] != nil {
+		t.Errorf("changed %v", polls)
 	}
 }

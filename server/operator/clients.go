@@ -34,6 +34,8 @@ type NewClient struct {
 	WebOrigins   []string        `json:"web_origins,omitempty"`
 	IDTokenAlg   string          `json:"id_token_alg,omitempty"`
 	Presence     device.Presence `json:"presence,omitempty"`
+	DeliveryMode string          `json:"delivery_mode,omitempty"`
+	NotifyAt     string          `json:"notification_endpoint,omitempty"`
 	ActsAs       string          `json:"acts_as,omitempty"` // a user's id
 	Keys         json.RawMessage `json:"jwks,omitempty"`
 }
@@ -53,6 +55,8 @@ func (l *Local) addClient(ctx context.Context, c NewClient) (Credentials, error)
 		WebOrigins:   c.WebOrigins,
 		IDTokenAlg:   c.IDTokenAlg,
 		Presence:     c.Presence,
+		DeliveryMode: c.DeliveryMode,
+		NotifyAt:     c.NotifyAt,
 		Keys:         c.Keys,
 	}
 	if c.ActsAs != "" {

@@ -5,43 +5,44 @@ type Fact string
 
 // The facts. Each is declared here, once, so that a reader of the log finds all of them in one place.
 const (
-	FactActsAs     Fact = "acts_as"      // uid of the user for whom a client acts
-	FactAlg        Fact = "alg"          // of a signing key (RFC 7518)
-	FactCall       Fact = "call"         // a management call: one of the Call words
-	FactChange     Fact = "change"       // of the installation: one of the Change words
-	FactChannel    Fact = "channel"      // through which a recovery code was tried
-	FactCode       Fact = "code"         // CodeFresh, when an answer that was given again brought another recovery code
-	FactClock      Fact = "clock"        // how the clock was settled: a storage.Settlement
-	FactConsent    Fact = "consent"      // whether the phone that answered was shown the details of the login: one of the Consent words
-	FactDevice     Fact = "device"       // what was changed of an enrollment: one of the Device words
-	FactEmail      Fact = "email"        // EmailChanged, of a user
-	FactEvent      Fact = "event"        // id of the event of which its user says that it was not she
-	FactEarlier    Fact = "earlier"      // EarlierRevoked, when a backup's earlier handles were ended
-	FactFolded     Fact = "folded"       // FoldedOthers or FoldedOlder
-	FactIDTokenAlg Fact = "id_token_alg" // that signs a client's ID tokens
-	FactIdentifier Fact = "identifier"   // IdentifierChanged, when the phone that answered names itself otherwise than before
-	FactKid        Fact = "kid"          // of a signing key
-	FactMembers    Fact = "members"      // of a client that became others: their names, with spaces between them
-	FactMethod     Fact = "method"       // that satisfied a login, as its amr says (RFC 8176)
-	FactPasskey    Fact = "passkey"      // what is new about a passkey: one of the Passkey words
-	FactPolicy     Fact = "policy"       // its name
-	FactPresence   Fact = "presence"     // how a login shows that the person is there: one of the Presence words
-	FactProvider   Fact = "provider"     // that keeps a backup
-	FactReason     Fact = "reason"       // of a restore's step; of a push that was not taken, the service's own word
-	FactReceipt    Fact = "receipt"      // id of a reset's receipt
-	FactRing       Fact = "ring"         // version of the ring of keys
-	FactRole       Fact = "role"         // that a user was given; empty: none
-	FactSHA256     Fact = "sha256"       // of what the receipt of a reset has signed, in hex
-	FactScope      Fact = "scope"        // scopes of a client, with spaces between them
-	FactSession    Fact = "session"      // of an admin: one of the Session words
-	FactService    Fact = "service"      // the push service: FCM, APNS or WEBPUSH, which may be followed by a hash of its host
-	FactStatus     Fact = "status"       // that an enrollment, its push address, or a push service's credentials now have; of a management call that failed, the answer's
-	FactStep       Fact = "step"         // that a restore began with
-	FactValue      Fact = "value"        // that a policy was set to
-	FactWebhook    Fact = "webhook"      // its id
-	FactWas        Fact = "was"          // status that an enrollment had, when it was not active
-	FactWay        Fact = "way"          // how a login is to be satisfied: WayGrant
-	FactWhy        Fact = "why"          // one of the Why words
+	FactActsAs       Fact = "acts_as"       // uid of the user for whom a client acts
+	FactAlg          Fact = "alg"           // of a signing key (RFC 7518)
+	FactCall         Fact = "call"          // a management call: one of the Call words
+	FactChange       Fact = "change"        // of the installation: one of the Change words
+	FactChannel      Fact = "channel"       // through which a recovery code was tried
+	FactCode         Fact = "code"          // CodeFresh, when an answer that was given again brought another recovery code
+	FactClock        Fact = "clock"         // how the clock was settled: a storage.Settlement
+	FactConsent      Fact = "consent"       // whether the phone that answered was shown the details of the login: one of the Consent words
+	FactDeliveryMode Fact = "delivery_mode" // of a client, when it does not poll: DeliveryPing
+	FactDevice       Fact = "device"        // what was changed of an enrollment: one of the Device words
+	FactEmail        Fact = "email"         // EmailChanged, of a user
+	FactEvent        Fact = "event"         // id of the event of which its user says that it was not she
+	FactEarlier      Fact = "earlier"       // EarlierRevoked, when a backup's earlier handles were ended
+	FactFolded       Fact = "folded"        // FoldedOthers or FoldedOlder
+	FactIDTokenAlg   Fact = "id_token_alg"  // that signs a client's ID tokens
+	FactIdentifier   Fact = "identifier"    // IdentifierChanged, when the phone that answered names itself otherwise than before
+	FactKid          Fact = "kid"           // of a signing key
+	FactMembers      Fact = "members"       // of a client that became others: their names, with spaces between them
+	FactMethod       Fact = "method"        // that satisfied a login, as its amr says (RFC 8176)
+	FactPasskey      Fact = "passkey"       // what is new about a passkey: one of the Passkey words
+	FactPolicy       Fact = "policy"        // its name
+	FactPresence     Fact = "presence"      // how a login shows that the person is there: one of the Presence words
+	FactProvider     Fact = "provider"      // that keeps a backup
+	FactReason       Fact = "reason"        // of a restore's step; of a push that was not taken, the service's own word
+	FactReceipt      Fact = "receipt"       // id of a reset's receipt
+	FactRing         Fact = "ring"          // version of the ring of keys
+	FactRole         Fact = "role"          // that a user was given; empty: none
+	FactSHA256       Fact = "sha256"        // of what the receipt of a reset has signed, in hex
+	FactScope        Fact = "scope"         // scopes of a client, with spaces between them
+	FactSession      Fact = "session"       // of an admin: one of the Session words
+	FactService      Fact = "service"       // the push service: FCM, APNS or WEBPUSH, which may be followed by a hash of its host
+	FactStatus       Fact = "status"        // that an enrollment, its push address, or a push service's credentials now have; of a management call that failed, the answer's
+	FactStep         Fact = "step"          // that a restore began with
+	FactValue        Fact = "value"         // that a policy was set to
+	FactWebhook      Fact = "webhook"       // its id
+	FactWas          Fact = "was"           // status that an enrollment had, when it was not active
+	FactWay          Fact = "way"           // how a login is to be satisfied: WayGrant
+	FactWhy          Fact = "why"           // one of the Why words
 )
 
 // Word is the value of a fact: a word from a fixed list, or the id of what is nobody's or stays.
@@ -52,6 +53,9 @@ type Facts map[Fact]Word
 
 // MethodPrivateKey is how a client authenticates that has keys and no secret.
 const MethodPrivateKey Word = "private_key_jwt"
+
+// DeliveryPing is how a client is told that an approval is decided.
+const DeliveryPing Word = "ping"
 
 // MethodRemembered is what has satisfied a login of a browser that was remembered.
 const MethodRemembered Word = "remembered"
