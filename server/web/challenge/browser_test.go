@@ -76,3 +76,38 @@ func TestChallenge_EightTabsOfABrowserAllStayUsable(t *testing.T) {
 		c.Until(`document.readyState === "complete" && ["Welcome back", "That is done"].includes(document.querySelector("h1")?.textContent.trim())`)
 	}
 }
+
+func TestChallenge_ADenialAndARecoveryCodeWithoutScript(t *testing.T) {
+	h := newHouse(t)
+	p, code := h.phone("maria")
+	c := webtest.Open(t)
+	c.WithoutScript()
+	c.Go(h.link("maria"))
+	c.Sees("Is it you? Answer on your phone")
+	check.Must(t, p.Deny(t.Context(), h.asked(p), ""))
+	c.Sees("Your phone said no") // by itself
+	c.PressNamed("Use a recovery code")
+	c.Sees("Use your recovery code")
+	c.Type("#code", "ABC")
+	c.PressNamed("Continue")
+	c.Says("There is a typing mistake somewhere in it.")
+	c.Steady("Use your recovery code")
+	c.Type("#code", code)
+	c.PressNamed("Continue")
+	c.Steady("Save your new recovery code")
+	next := c.Text(`document.querySelector("#code").textContent.replace(/\s/g, "")`)
+	c.Type("#end", next[20:])
+	c.PressNamed("I have saved it")
+	c.Sees("Do you have a new phone?")
+	for range 3 { // past the page with the code; no script asks for it anew
+		c.Back()
+		c.Sees("Do you have a new phone?")
+		if strings.Contains(c.Text(`document.documentElement.textContent.replace(/\s/g, "")`), next) {
+			t.Fatal("Back shows the code")
+		}
+	}
+	c.Press(`form[action*="challenge/on"] button`)
+	if got := h.amr(h.arrived(c)); got != "mfa rc" {
+		t.Errorf("amr %s", got)
+	}
+}

@@ -196,9 +196,8 @@ func (c *Tab) Steady(heading string) {
 	sent := c.forms.Load()
 	c.Reload()
 	c.Sees(heading)
-	c.leave()
 	c.Go("about:blank")
-	c.arrive()
+	c.Until(`document.readyState === "complete" && location.href === "about:blank"`)
 	c.Back()
 	c.Sees(heading)
 	if again := c.forms.Load() - sent; again != 0 {
