@@ -48,6 +48,7 @@ const (
 	NoticeRestored            NoticeWord = "restored"              // another phone has taken over
 	NoticeRestoreDisputed     NoticeWord = "restore_disputed"      // the phone that was retired says that it was not its person
 	NoticeRestoreStarted      NoticeWord = "restore_started"       // another phone wants to take over
+	NoticeTest                NoticeWord = "test"                  // an admin tries whether a message reaches the phone; no row is written of it
 	NoticeVetoLifted          NoticeWord = "veto_lifted"           // an admin has ended a veto on a restore
 	NoticeVouched             NoticeWord = "vouched"               // a phone that was suspended as not hers is back, by a login with the recovery code
 )
@@ -74,6 +75,7 @@ var noticeTexts = map[NoticeWord]string{
 	NoticeRestored:            "Another phone has taken over with your recovery code. Was it not you? Tell an admin at once.",
 	NoticeRestoreDisputed:     "The phone that was replaced says that the new one is not yours. Is that so? Tell an admin at once.",
 	NoticeRestoreStarted:      "Another phone wants to take over from one of yours. Is it not you? Open this app and stop it.",
+	NoticeTest:                "A test: an admin tries whether messages reach this phone. There is nothing to do.",
 	NoticeVetoLifted:          "An admin lets another phone take over again, which was stopped. Was that not asked for by you? Tell an admin.",
 	NoticeVouched:             "A phone that was stopped counts again: you logged in with your recovery code. Was it not you? Tell an admin.",
 }

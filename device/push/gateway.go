@@ -64,6 +64,9 @@ func (g *Gateway) Use(s Service, c Carrier) {
 	slot.Store(&c)
 }
 
+// HasCarrier reports whether a service has a carrier of the command line, whatever credentials of the store rule.
+func (g *Gateway) HasCarrier(s Service) bool { return g.carrier(s) != nil }
+
 // Prefer has the gateway ask d first. Before the gateway is used.
 func (g *Gateway) Prefer(d Direct) { g.direct = d }
 

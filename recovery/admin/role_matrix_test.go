@@ -232,7 +232,8 @@ func TestRoleMatrix_KnowsEveryChange(t *testing.T) {
 		}
 		_, changing := changes[method.Name]
 		_, reading := reads[method.Name]
-		if takesActor && !changing && !reading && method.Name != "AddUser" {
+		ofNobody := method.Name == "AddUser" || method.Name == "TestPush" // it changes nothing of a user: see TestTestPush_IsAnAdminsWhoeversPhoneItIs
+		if takesActor && !changing && !reading && !ofNobody {
 			t.Errorf("%s takes an actor: who may do it to whom? Say so in changes or reads", method.Name)
 		}
 	}

@@ -271,6 +271,7 @@ const (
 	CallSetPasskeyRoaming   Word = "put_webauthn_roaming"
 	CallSetPushAPNs         Word = "set_push_apns"
 	CallSetPushFCM          Word = "set_push_fcmv1"
+	CallTestPush            Word = "test_push"
 	CallSetPushProvider     Word = "put_push_provider"
 )
 

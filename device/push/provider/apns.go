@@ -49,7 +49,7 @@ func shown(c *credential) APNs {
 
 // SetAPNs changes what is set for APNs, and returns it. A certificate that has expired is taken: an event, the log and /readyz tell it.
 //
-// Errors: ErrCertificate.
+// Errors: ErrCertificate; ErrRole.
 func (s *Service) SetAPNs(ctx context.Context, actor audit.Actor, change APNsChange) (APNs, error) {
 	for {
 		of, err := s.trySetAPNs(ctx, actor, change)
@@ -64,7 +64,7 @@ var errMoved = errors.New("another certificate was set meanwhile")
 
 // trySetAPNs opens the certificate that will be set before the transaction, of which there is one at a time: it may take seconds.
 //
-// Errors: ErrCertificate; errMoved.
+// Errors: ErrCertificate; ErrRole; errMoved.
 func (s *Service) trySetAPNs(ctx context.Context, actor audit.Actor, change APNsChange) (of APNs, err error) {
 	file := change.P12
 	if file == nil {
@@ -85,6 +85,9 @@ func (s *Service) trySetAPNs(ctx context.Context, actor audit.Actor, change APNs
 	}
 	var c *credential
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
+		if err := maySet(tx, actor); err != nil {
+			return err
+		}
 		c, err = read(tx, push.APNs)
 		if err != nil {
 			return err

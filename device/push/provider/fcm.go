@@ -33,6 +33,8 @@ var errNoKeyFile = errors.New("server_credentials is no key file of a service ac
 
 // SetFCM keeps a service account's key file, whatever it is: one that cannot be used is told by an event, the log and /readyz, and FCM
 // counts as not set up. nil keeps what was set.
+//
+// Errors: ErrRole.
 func (s *Service) SetFCM(ctx context.Context, actor audit.Actor, file *string) error {
 	var given *credential
 	if file != nil {
@@ -40,6 +42,9 @@ func (s *Service) SetFCM(ctx context.Context, actor audit.Actor, file *string) e
 	}
 	var c *credential
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
+		if err := maySet(tx, actor); err != nil {
+			return err
+		}
 		before, err := read(tx, push.FCM)
 		if err != nil {
 			return err

@@ -140,6 +140,7 @@ func TestBrowser_ATicketForSomebodyWhoWasNotSeenBefore(t *testing.T) {
 		c.PressNamed("New user")
 		c.Sees("Enrolment link for a new user")
 		c.Looks("admin-users-new")
+		c.Says("dora")
 		c.Type("#user", id)
 		c.Type("#name", "Somebody New")
 		c.PressNamed("Make the ticket")

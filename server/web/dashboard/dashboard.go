@@ -7,6 +7,7 @@
 package dashboard
 
 import (
+	"context"
 	"embed"
 	"errors"
 	"net/http"
@@ -17,6 +18,8 @@ import (
 
 	"tutela/device"
 	"tutela/device/passkey"
+	"tutela/device/push"
+	"tutela/device/push/provider"
 	"tutela/recovery/admin"
 	"tutela/recovery/admin/signin"
 	"tutela/recovery/user"
@@ -24,6 +27,7 @@ import (
 	"tutela/server/web/page"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/outbox"
 )
 
 //go:embed pages/*.html
@@ -36,8 +40,11 @@ type Services struct {
 	Access  *access.Service          // clients
 	Devices *device.Service          // only for the links of tickets
 	Checks  func() map[string]string // what the server looks at, by name: "ok", or what is wrong
-	Store   *storage.Store           // only for the event log
-	Now     func() time.Time         // the store's time
+	Push    *provider.Service        // credentials for push services
+	Gateway *push.Gateway            // only for which services the command line has credentials
+	Outbox  func(context.Context) (outbox.Status, error)
+	Store   *storage.Store   // only for the event log
+	Now     func() time.Time // the store's time
 }
 
 // pages are the mounted pages.
@@ -59,6 +66,7 @@ func Mount(kit *page.Kit, services Services) {
 	p.mountEvents()
 	p.mountClients()
 	p.mountSettings()
+	p.mountPush()
 	p.mountTeam()
 	p.menu = p.sections()
 }

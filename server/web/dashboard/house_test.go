@@ -1,12 +1,14 @@
 package dashboard
 
 import (
+	"context"
 	"net/url"
 	"strings"
 	"testing"
 
 	"tutela/device"
 	"tutela/device/passkey"
+	"tutela/device/push"
 	"tutela/recovery"
 	"tutela/recovery/admin/signin"
 	"tutela/recovery/user"
@@ -15,6 +17,7 @@ import (
 	"tutela/server/web/webtest"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/outbox"
 	"tutela/storage/setting/brand"
 	"tutela/storage/storagetest/check"
 )
@@ -24,7 +27,11 @@ type house struct {
 	*servertest.House
 	SignIn *signin.Service
 	Base   string // the public URL
-	t      *testing.T
+
+	gateway *push.Gateway
+	postman *postman      // the push services
+	state   outbox.Status // of the outbox, as the page is told
+	t       *testing.T
 }
 
 func newHouse(t *testing.T) *house {
@@ -35,12 +42,16 @@ func newHouse(t *testing.T) *house {
 // houseAt serves a house whose public URL has a host.
 func houseAt(t *testing.T, host string) *house {
 	t.Helper()
-	h := &house{t: t}
-	h.House = servertest.Open(t, servertest.Options{Mount: func(home *servertest.House) {
-		h.House = home
-		h.Base = strings.Replace(home.URL, "127.0.0.1", host, 1)
-		h.mount()
-	}})
+	h := &house{t: t, postman: &postman{}}
+	h.House = servertest.Open(t, servertest.Options{
+		Push:   h.postman,
+		Device: func(o *device.Options) { h.gateway = o.Deliver },
+		Mount: func(home *servertest.House) {
+			h.House = home
+			h.Base = strings.Replace(home.URL, "127.0.0.1", host, 1)
+			h.mount()
+		},
+	})
 	return h
 }
 
@@ -60,6 +71,9 @@ func (h *house) mount() {
 		Access:  h.Access,
 		Devices: h.Devices,
 		Checks:  h.Server.Checks,
+		Push:    h.Direct,
+		Gateway: h.gateway,
+		Outbox:  func(context.Context) (outbox.Status, error) { return h.state, nil },
 		Store:   h.Store,
 		Now:     h.Store.Now,
 	})

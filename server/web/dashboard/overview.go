@@ -108,7 +108,6 @@ func (o *overview) fill(first time.Time, stats []admin.DayStats) {
 	for _, d := range stats {
 		byDate[d.Date] = d
 	}
-	services := map[string]pushed{}
 	for i := range overviewDays {
 		day := first.AddDate(0, 0, i)
 		d := byDate[day.Format(time.DateOnly)]
@@ -119,21 +118,29 @@ func (o *overview) fill(first time.Time, stats []admin.DayStats) {
 		o.Sum.Expired += d.Expired
 		o.Sum.Restored += d.Restored
 		o.Sum.Resets += d.Resets
+	}
+	services := pushedBy(stats)
+	for _, provider := range slices.Sorted(maps.Keys(services)) {
+		o.Push = append(o.Push, services[provider])
+	}
+}
+
+// pushedBy adds up what became of the messages of some days, by provider.
+func pushedBy(stats []admin.DayStats) map[string]pushed {
+	services := map[string]pushed{}
+	for _, d := range stats {
 		for provider, n := range d.Push {
 			s := services[provider]
 			s.Provider = provider
 			s.Sent += n.Sent
 			s.Failed += n.Failed
 			s.Lost += n.Lost
+			s.Percent = hundredth(int64(s.Sent), int64(s.Sent+s.Failed+s.Lost))
+			s.Width = strconv.Itoa(s.Percent) + "%"
 			services[provider] = s
 		}
 	}
-	for _, provider := range slices.Sorted(maps.Keys(services)) {
-		s := services[provider]
-		s.Percent = hundredth(int64(s.Sent), int64(s.Sent+s.Failed+s.Lost))
-		s.Width = strconv.Itoa(s.Percent) + "%"
-		o.Push = append(o.Push, s)
-	}
+	return services
 }
 
 // figures returns a figure of each day.

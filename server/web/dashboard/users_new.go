@@ -15,8 +15,9 @@ import (
 // firstTicketPage asks for whom a ticket is who was not seen before.
 type firstTicketPage struct {
 	Shell
-	ID, Name string // as they were sent
-	Fault    bool   // they cannot be those of a user
+	ID     string // as it was sent
+	Called string // as it was sent
+	Fault  bool   // they cannot be those of a user
 }
 
 func (p *pages) showFirstTicket(c *Call) (page.Reply, error) {
@@ -27,9 +28,9 @@ func (p *pages) showFirstTicket(c *Call) (page.Reply, error) {
 // sees first what she has.
 func (p *pages) makeFirstTicket(c *Call) (page.Reply, error) {
 	shown := firstTicketPage{
-		Shell: c.Shell("admin/users"),
-		ID:    strings.TrimSpace(c.Posted("user")),
-		Name:  strings.TrimSpace(c.Posted("name")),
+		Shell:  c.Shell("admin/users"),
+		ID:     strings.TrimSpace(c.Posted("user")),
+		Called: strings.TrimSpace(c.Posted("name")),
 	}
 	known, err := p.Admins.ReadUser(c.UserContext(), shown.ID)
 	switch {
@@ -38,7 +39,7 @@ func (p *pages) makeFirstTicket(c *Call) (page.Reply, error) {
 	case !errors.Is(err, user.ErrUnknown):
 		return page.Reply{}, err
 	}
-	req := admin.TicketRequest{User: user.User{ID: shown.ID, Name: shown.Name}}
+	req := admin.TicketRequest{User: user.User{ID: shown.ID, Name: shown.Called}}
 	secret, err := p.Admins.NewTicket(c.UserContext(), req, c.Session.Actor().In(audit.CallCreateTicket))
 	if errors.Is(err, user.ErrID) || errors.Is(err, user.ErrProfile) || storage.CodeOf(err) == storage.Invalid {
 		shown.Fault = true

@@ -130,6 +130,18 @@ function enliven(root) {
     button.hidden = false;
     button.addEventListener("click", () => print());
   }
+  // A file that is chosen is read into a field, where it can also be pasted.
+  for (const file of root.querySelectorAll("input[type=file][data-into]")) {
+    file.closest("[hidden]").hidden = false;
+    file.addEventListener("change", () => {
+      const reader = new FileReader();
+      const field = document.querySelector(file.dataset.into);
+      reader.onload = () => { field.value = file.dataset.base64 ? reader.result.replace(/^[^,]*,/, "") : reader.result; };
+      if (!file.files.length) return;
+      if (file.dataset.base64) reader.readAsDataURL(file.files[0]);
+      else reader.readAsText(file.files[0]);
+    });
+  }
   // A dialog is a page of its own at an address of its own. Escape does what its way out does.
   for (const dialog of root.querySelectorAll("dialog[open][data-modal]")) {
     dialog.close();
