@@ -27,6 +27,8 @@ var ofAdmins = map[string]string{
 // ofTheHouse are the use cases with an Actor that change the installation and no user.
 var ofTheHouse = []string{
 	"device/push/provider.SetFCM", "device/push/provider.SetAPNs",
+	"recovery/signal.Add", "recovery/signal.Change", "recovery/signal.Remove", "recovery/signal.SetStatus", "recovery/signal.Verify",
+	"recovery/signal.AddSubject", "recovery/signal.RemoveSubject", "recovery/signal.Poll", "recovery/signal.Stream", "recovery/signal.Streams",
 	"recovery/webhook.Add", "recovery/webhook.Change", "recovery/webhook.Remove", "recovery/webhook.Rotate", "recovery/webhook.Test", "recovery/webhook.Retry",
 }
 

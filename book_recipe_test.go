@@ -13,14 +13,14 @@ var quoted = regexp.MustCompile(`(?s)<!-- (examples/[a-z.]+) -->\n(.*?)\n<!-- en
 // What a page quotes of a program is what stands in the program, which the suite runs.
 func TestBook_PagesQuoteTheProgramsThatAreRun(t *testing.T) {
 	var found [][]string
-	for _, name := range []string{"docs/login-systems.md", "docs/webhooks.md"} {
+	for _, name := range []string{"docs/login-systems.md", "docs/webhooks.md", "docs/shared-signals.md"} {
 		page, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		found = append(found, quoted.FindAllStringSubmatch(string(page), -1)...)
 	}
-	if len(found) != 4 {
+	if len(found) != 5 {
 		t.Errorf("the pages quote %d programs", len(found))
 	}
 	for _, quote := range found {

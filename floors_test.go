@@ -28,6 +28,7 @@ var rooms = map[string]string{
 	"storage/tally":         "figures by day",
 	"recovery/user":         "who a user is; the MFA state",
 	"recovery/webhook":      "telling other programs what happens",
+	"recovery/signal":       "a transmitter of Shared Signals",
 	"recovery/ways":         "who would get back in, and how",
 	"recovery":              "codes, limits, kept replies, the reset and its receipt",
 	"device/push":           "getting a message to a phone",

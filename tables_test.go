@@ -14,7 +14,8 @@ import (
 
 	_ "tutela/device/own"
 	_ "tutela/device/passkey"
-	_ "tutela/recovery/admin/signin" // the packages that declare tables of users
+	_ "tutela/recovery/admin/signin"
+	_ "tutela/recovery/signal" // the packages that declare tables of users
 	"tutela/storage"
 )
 

@@ -29,7 +29,7 @@ var floors = [][]string{
 	{"device/push/wire"},
 	{"device"},
 	{"device/passkey"},
-	{"device/*", "recovery/webhook"},
+	{"device/*", "recovery/signal", "recovery/webhook"},
 	{"device/push/provider"},
 	{"backup"},
 	{"backup/restore"},

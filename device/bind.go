@@ -99,7 +99,7 @@ func (s *Service) Bind(tx *storage.Tx, uid storage.UID, in Installation, b Bindi
 	return e, s.enrolled(u, e.ID, token, r.Secret), errors.Join(
 		enrollments.Insert(tx, uid, e.ID, e),
 		s.noteAddress(tx, uid, e.ID, in.Push, true),
-		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.Detail()))
+		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid, Facts: audit.Facts{audit.FactFactor: audit.Word(e.Type)}}, e.Detail()))
 }
 
 // enrolled makes the answer for the app of an enrollment, without a recovery code.
@@ -174,7 +174,7 @@ func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, succes
 // retireReplaced retires an enrollment that a new installation replaces, and tells its phone.
 func retireReplaced(tx *storage.Tx, uid storage.UID, old *Enrollment, in Installation, actor audit.Actor) error {
 	old.dropAddress(in.Push) // the person who enrols sees it there
-	event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyReplaced}}
+	event := audit.Event{Type: audit.Unenroll, UID: uid, Facts: audit.Facts{audit.FactWhy: audit.WhyReplaced, audit.FactFactor: audit.Word(old.Type)}}
 	return errors.Join(Retire(tx, uid, old, &recovery.NoticePayload{Notice: recovery.NoticeReplaced, Restore: old.Succession.Cause}),
 		audit.Record(tx, actor, event, old.Detail()))
 }

@@ -126,7 +126,7 @@ func (s *Service) bindOTP(tx *storage.Tx, uid storage.UID, codes OneTimeCodes, b
 	tx.Wake(uid) // a page may wait for its phone
 	return e, enrolled, errors.Join(
 		enrollments.Insert(tx, uid, e.ID, e),
-		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.Detail()))
+		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid, Facts: audit.Facts{audit.FactFactor: audit.Word(e.Type)}}, e.Detail()))
 }
 
 // confirmedBefore returns the kept reply of a spent ticket, for the code that spent it.

@@ -189,7 +189,7 @@ func (s *Service) BindPasskey(tx *storage.Tx, uid storage.UID, typ Type, name st
 	}
 	return e, errors.Join(err,
 		attestations.Put(tx, uid, e.ID, &attestation{Object: p.Attestation, ClientData: p.ClientData}),
-		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.Detail()))
+		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid, Facts: audit.Facts{audit.FactFactor: audit.Word(e.Type)}}, e.Detail()))
 }
 
 // passkeyNames are what people read of a passkey that nobody has named.

@@ -31,7 +31,7 @@ func Disown(tx *storage.Tx, uid storage.UID, e *Enrollment, actor audit.Actor) e
 	event := audit.Event{
 		Type:  audit.UpdateDevice,
 		UID:   uid,
-		Facts: audit.Facts{audit.FactStatus: audit.Word(Suspended), audit.FactWhy: audit.WhyNotMe},
+		Facts: audit.Facts{audit.FactStatus: audit.Word(Suspended), audit.FactWhy: audit.WhyNotMe, audit.FactFactor: audit.Word(e.Type)},
 	}
 	return errors.Join(
 		Put(tx, uid, e),
@@ -58,7 +58,7 @@ func Vouch(tx *storage.Tx, uid storage.UID, actor audit.Actor) error {
 		event := audit.Event{
 			Type:  audit.UpdateDevice,
 			UID:   uid,
-			Facts: audit.Facts{audit.FactStatus: audit.Word(Active), audit.FactWhy: audit.WhyRecoveryCode},
+			Facts: audit.Facts{audit.FactStatus: audit.Word(Active), audit.FactWhy: audit.WhyRecoveryCode, audit.FactFactor: audit.Word(e.Type)},
 		}
 		err := errors.Join(
 			Put(tx, uid, e),

@@ -132,7 +132,7 @@ func takePlace(tx *storage.Tx, uid storage.UID, id string, e *Enrollment, in Ins
 		old.Push.BackupID = ""
 	}
 	old.dropAddress(in.Push) // the person who enrols sees it there
-	why := audit.Facts{audit.FactWhy: audit.WhyTicket}
+	why := audit.Facts{audit.FactWhy: audit.WhyTicket, audit.FactFactor: audit.Word(old.Type)}
 	if e.Via == ViaEnrolmentToken {
 		why[audit.FactWhy] = audit.WhyEnrolmentToken
 	}

@@ -127,7 +127,7 @@ func RemoveBy(tx *storage.Tx, uid storage.UID, id, cause, made string, passkeys 
 	event := audit.Event{
 		Type:  audit.Unenroll,
 		UID:   uid,
-		Facts: audit.Facts{audit.FactWhy: audit.WhyEnrolmentToken},
+		Facts: audit.Facts{audit.FactWhy: audit.WhyEnrolmentToken, audit.FactFactor: audit.Word(e.Type)},
 	}
 	return errors.Join(
 		Retire(tx, uid, e, &recovery.NoticePayload{Notice: recovery.NoticeReplaced, Restore: cause}),

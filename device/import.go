@@ -59,7 +59,7 @@ func Import(tx *storage.Tx, uid storage.UID, in Imported, actor audit.Actor) (*E
 	return e, errors.Join(err,
 		enrollments.Insert(tx, uid, e.ID, e),
 		Rename(tx, uid, e, in.Name),
-		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid}, e.Detail()))
+		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid, Facts: audit.Facts{audit.FactFactor: audit.Word(e.Type)}}, e.Detail()))
 }
 
 // Is reports whether an enrollment is the imported one.

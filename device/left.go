@@ -87,6 +87,6 @@ func revive(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	e.Status = Active
 	e.Changed = tx.Now()
 	tx.Wake(uid)
-	event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: audit.Facts{audit.FactStatus: audit.Word(Active)}}
+	event := audit.Event{Type: audit.UpdateDevice, UID: uid, Facts: audit.Facts{audit.FactStatus: audit.Word(Active), audit.FactFactor: audit.Word(e.Type)}}
 	return audit.Record(tx, audit.ByUser(), event, e.Detail())
 }

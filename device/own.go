@@ -121,7 +121,7 @@ func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {
 		if err != nil {
 			return err
 		}
-		event := audit.Event{Type: audit.Unenroll, UID: p.UID, Facts: audit.Facts{audit.FactWhy: audit.WhyDevice}}
+		event := audit.Event{Type: audit.Unenroll, UID: p.UID, Facts: audit.Facts{audit.FactWhy: audit.WhyDevice, audit.FactFactor: audit.Word(e.Type)}}
 		return audit.Record(tx, actor, event, e.Detail())
 	})
 }

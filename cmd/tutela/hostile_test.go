@@ -275,6 +275,8 @@ var bodyless = map[string]bool{
 	"/api/start-flow":                        true,
 	"/api/v2/clients/:id/rotate-secret":      true,
 	"/api/v2/webhooks/:id/rotate":            true,
+	"/api/v2/ssf/streams":                    true,
+	"/api/v2/ssf/streams/:id/poll":           true,
 }
 
 // arrays are the routes whose body is an array: an empty one is right.

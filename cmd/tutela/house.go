@@ -21,6 +21,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/recovery/admin/signin"
+	"tutela/recovery/signal"
 	"tutela/recovery/webhook"
 	"tutela/server/access"
 	"tutela/server/operator"
@@ -55,6 +56,7 @@ type house struct {
 	push     *push.Gateway     // carries nothing until a server gives it carriers
 	direct   *provider.Service // the credentials for push services that are set by API
 	hooks    *webhook.Service
+	signals  *signal.Service
 	webPush  *webpush.Keys // by which Web Push services know this installation
 	outbox   *outbox.Sender
 	tally    *tally.Folder
@@ -207,10 +209,17 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	h.admins = admin.New(h.store, h.codes, h.devices, h.restores, h.logins)
 	h.signin = signin.New(h.store, h.ring, h.passkeys, bases)
 	h.hooks = webhook.New(h.store, webhook.Options{Allow: o.WebhookAllow})
+	h.signals = signal.New(h.store, signal.Options{
+		Issuer:   h.access.Issuer(),
+		Sign:     h.access.SignSET,
+		Ready:    h.access.ReadySET,
+		Receives: h.access.Receives,
+		Allow:    o.WebhookAllow,
+	})
 	h.own = own.New(h.store, h.ring, h.codes, h.devices, h.logins, h.restores)
 	h.tally = tally.NewFolder(h.store, admin.KeptByDay()...)
 	h.outbox, err = outbox.NewSender(h.store, outbox.Options{
-		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler(), h.logins.PingHandler(), h.hooks.Handler(), h.hooks.MailHandler()},
+		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler(), h.logins.PingHandler(), h.hooks.Handler(), h.hooks.MailHandler(), h.signals.Handler()},
 		Log:       o.Log,
 		Shared:    o.share,
 		Pace:      lookPace,
@@ -237,5 +246,6 @@ func (h *house) Close() error {
 	}
 	h.hooks.Close()
 	h.logins.Close()
+	h.signals.Close()
 	return h.store.Close()
 }

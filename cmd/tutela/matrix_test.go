@@ -57,7 +57,7 @@ var bearing = []struct {
 
 // open are the routes that take no proof.
 var open = []string{
-	"/", "/openapi.json", "/docs", "/docs/docs.js", "/docs/rapidoc.js", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json", "/.well-known/webauthn",
+	"/", "/openapi.json", "/docs", "/docs/docs.js", "/docs/rapidoc.js", "/healthz", "/readyz", "/.well-known/openid-configuration", "/.well-known/jwks.json", "/.well-known/webauthn", "/.well-known/ssf-configuration",
 	"/api/push/web", "/mfa/help", "/mfa/style.css", "/mfa/page.js", "/mfa/mark.svg", "/mfa/trust.js", "/mfa/htmx.js", "/mfa/webauthn.js", "/mfa/passkey.js", "/mfa/logo", "/mfa/brand.css",
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"tutela/device/phone"
 	"tutela/recovery"
+	"tutela/recovery/signal"
 	"tutela/recovery/webhook"
 	"tutela/server"
 	"tutela/server/access"
@@ -53,6 +54,7 @@ type mounted struct {
 
 	client  credentialPair    // may do everything
 	other   string            // another client's id
+	stream  string            // of signals: its id
 	hook    string            // a webhook's id, of an address that is not called
 	phone   *phone.Phone      // of maria: enrolled, and with a backup
 	held    map[string]string // a secret of each kind that is good now
@@ -240,7 +242,7 @@ var scopes = []string{
 	"create:guardian_enrollment_tickets", "read:guardian_enrollments", "delete:guardian_enrollments",
 	"read:authentication_methods", "create:authentication_methods", "update:authentication_methods", "delete:authentication_methods",
 	"read:guardian_factors", "update:guardian_factors", "read:mfa_policies", "update:mfa_policies",
-	"read:prompts", "update:prompts", "manage:clients", "manage:policies", "manage:webhooks",
+	"read:prompts", "update:prompts", "manage:clients", "manage:policies", "manage:webhooks", "ssf.read", "ssf.manage",
 }
 
 // furnish makes a user with a phone, a backup, a pending login and an open restore, and holds a secret of each kind.
@@ -263,6 +265,11 @@ func (m *mounted) furnish() {
 	hook, _, err := m.house.hooks.Add(ctx, audit.ByOperator(0), webhook.Change{URL: &url, Events: &events})
 	m.must(err)
 	m.hook = hook.ID
+	stream, err := m.house.signals.Add(ctx, audit.ByClient(client.ID, scopes, storage.House), signal.Change{})
+	m.must(err)
+	m.stream = stream.ID
+	m.held["security_event_token"], err = m.house.access.SignSET(ctx, []byte(`{"iss":"`+m.house.access.Issuer()+`","aud":"`+client.ID+`","jti":"1"}`))
+	m.must(err)
 	m.held["client_secret"] = secret
 	m.held["management_token"] = m.ok(m.form("/oauth/token", "grant_type", access.GrantClientCredentials, "audience", m.url+"/api/v2/")).member("access_token")
 
@@ -548,7 +555,7 @@ func values(pairs ...string) string {
 func (m *mounted) fill(route string) string {
 	for prefix, id := range map[string]string{
 		"/api/device-accounts/:id": m.phone.Enrollment().ID, "/api/restores/:id": m.restoreID,
-		"/api/v2/guardian/enrollments/:id": m.phone.Enrollment().ID, "/api/v2/logs/:id": "1", "/api/v2/clients/:id": m.other, "/api/v2/webhooks/:id": m.hook,
+		"/api/v2/guardian/enrollments/:id": m.phone.Enrollment().ID, "/api/v2/logs/:id": "1", "/api/v2/clients/:id": m.other, "/api/v2/webhooks/:id": m.hook, "/api/v2/ssf/streams/:id": m.stream,
 		"/mfa/authenticators/:id": "push%7C" + m.phone.Enrollment().ID,
 	} {
 		if rest, found := strings.CutPrefix(route, prefix); found {
@@ -624,6 +631,16 @@ func (m *mounted) bodyOf(method, route string) (body, contentType string) {
 		object["events"] = []string{"td_reset"}
 	case "PATCH /api/v2/webhooks/:id":
 		object["enabled"] = false
+	case "PATCH /api/v2/ssf/streams", "PUT /api/v2/ssf/streams", "POST /api/v2/ssf/verification":
+		object["stream_id"] = m.stream
+	case "POST /api/v2/ssf/status":
+		object["stream_id"] = m.stream
+		object["status"] = "enabled"
+	case "POST /api/v2/ssf/subjects/add", "POST /api/v2/ssf/subjects/remove":
+		object["stream_id"] = m.stream
+		object["subject"] = map[string]any{"format": "opaque", "id": "maria"}
+	case "POST /api/v2/ssf/streams/:id/poll":
+		object["returnImmediately"] = true
 	case "PATCH /api/v2/clients/:id":
 		object["name"] = "renamed"
 	case "PUT /api/v2/guardian/policies":

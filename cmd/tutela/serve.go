@@ -338,6 +338,7 @@ func (h *house) run(ctx context.Context, s *server.Server, also listeningFor, lo
 	group.Go(func() { h.compactNightly(work, log) })
 	group.Go(func() { h.tally.Run(work, log) })
 	group.Go(func() { h.hooks.Run(work, log) })
+	group.Go(func() { h.signals.Run(work, log) })
 	group.Go(func() { h.countEveryone(work, log) })
 	group.Go(func() {
 		if err := operator.Serve(work, also.admin, h.operators(), log); err != nil {
@@ -463,6 +464,7 @@ func (h *house) mount(s *server.Server, log *slog.Logger) {
 		Log:     log,
 
 		Webhooks: h.hooks,
+		Signals:  h.signals,
 	})
 	web.Mount(s, web.Services{
 		Devices:  h.devices,

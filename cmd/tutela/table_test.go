@@ -27,6 +27,8 @@ var notOfPersons = map[string]string{
 	"webhook":              "programs that are told what happens, and the addresses that they are told at",
 	"webhook_secret":       "by what a webhook's messages are signed",
 	"webhook_delivery":     "how a message went, by the id of its event, for seven days",
+	"signal_stream":        "receivers of signals, and the addresses that they are pushed to",
+	"signal_secret":        "the header that a receiver wants with each push",
 	"event_follower":       "that somebody follows the events",
 	"web_push_key":         "the key by which push services know the installation",
 	"event":                "of a user's events their ids only",

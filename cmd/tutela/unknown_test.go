@@ -318,6 +318,19 @@ var repeatedCalls = []repeated{
 		return sent("POST", "/api/v2/webhooks/:id/deliveries/"+m.delivered()+"/retry", object(), bearer(managed))(m)
 	}},
 	{name: "remove a webhook", prepare: sent("DELETE", "/api/v2/webhooks/:id", object(), bearer(managed)), done: answers(404, "inexistent_webhook")},
+	{name: "make a stream", leaves: []string{"signal_stream", "event_follower"}, prepare: sent("POST", "/api/v2/ssf/streams", object("description", "another"), bearer(managed))},
+	{name: "change a stream", prepare: ofStream("PATCH", "/api/v2/ssf/streams", "description", "the bank")},
+	{name: "replace a stream", prepare: ofStream("PUT", "/api/v2/ssf/streams", "description", "the bank")},
+	{name: "pause a stream", prepare: ofStream("POST", "/api/v2/ssf/status", "status", "paused")},
+	{name: "add a subject", prepare: ofStream("POST", "/api/v2/ssf/subjects/add", "subject", map[string]string{"format": "opaque", "id": "maria"})},
+	{name: "remove a subject", leaves: []string{"signal_removed"}, prepare: ofStream("POST", "/api/v2/ssf/subjects/remove", "subject", map[string]string{"format": "opaque", "id": "maria"})},
+	{name: "verify a stream", prepare: ofStream("POST", "/api/v2/ssf/verification", "state", "x"), done: answers(429, "too_many_verifications")},
+	{name: "poll a stream", prepare: func(m *mounted) func() reply {
+		return sent("POST", "/api/v2/ssf/streams/"+m.stream+"/poll", object("returnImmediately", true), bearer(managed))(m)
+	}},
+	{name: "remove a stream", done: answers(404, "inexistent_stream"), prepare: func(m *mounted) func() reply {
+		return sent("DELETE", "/api/v2/ssf/streams?stream_id="+m.stream, object(), bearer(managed))(m)
+	}},
 	{name: "change policies", prepare: sent("PATCH", "/api/v2/policies", object("restore.wait", "5m"), bearer(managed))},
 	{name: "set the policies", prepare: func(m *mounted) func() reply {
 		return func() reply {
@@ -602,5 +615,12 @@ func TestUnknownOutcome_OfTheOperatorsCalls(t *testing.T) {
 	said := lineOf(fmt.Errorf("reset: %w: %w", storage.ErrOutcomeUnknown, errors.New("EIO")))
 	if said != "it is not known whether this was done: look first (tutela user show, client list, policy list), then run it again" {
 		t.Errorf("the command says %q", said)
+	}
+}
+
+// ofStream sends a call about the client's stream, with one member more.
+func ofStream(method, path, name string, value any) func(*mounted) func() reply {
+	return func(m *mounted) func() reply {
+		return sent(method, path, object("stream_id", m.stream, name, value), bearer(managed))(m)
 	}
 }

@@ -111,7 +111,7 @@ func (s *Service) setStatus(ctx context.Context, id string, is device.Status, ac
 		event := audit.Event{
 			Type:  audit.UpdateDevice,
 			UID:   u.UID,
-			Facts: audit.Facts{audit.FactStatus: audit.Word(is)},
+			Facts: audit.Facts{audit.FactStatus: audit.Word(is), audit.FactFactor: audit.Word(e.Type)},
 		}
 		return errors.Join(device.SetStatus(tx, u.UID, e, is),
 			audit.Record(tx, actor, event, e.Detail()),
@@ -157,7 +157,7 @@ func retire(tx *storage.Tx, u *user.User, gone device.Set, actor audit.Actor) er
 		event := audit.Event{
 			Type:  audit.Unenroll,
 			UID:   u.UID,
-			Facts: audit.Facts{audit.FactWhy: audit.WhyAdmin},
+			Facts: audit.Facts{audit.FactWhy: audit.WhyAdmin, audit.FactFactor: audit.Word(e.Type)},
 		}
 		err = errors.Join(err,
 			device.Retire(tx, u.UID, e, nil),

@@ -64,6 +64,7 @@ var exports = map[string]exported{
 	"passkey_ceremony":     {not: true}, // challenges, for minutes
 	"passkey_handle":       {leaves: []string{"handle"}},
 	"notice":               {},
+	"signal_removed":       {},
 	"webhook_letter":       {leaves: []string{"body"}},
 	"webhook_ticket":       {leaves: []string{"body"}},
 	"answer":               {leaves: []string{"code"}},

@@ -10,6 +10,7 @@ import (
 	_ "tutela/device/own" // whose sessions an export has too
 	"tutela/recovery/admin"
 	_ "tutela/recovery/admin/signin" // declares tables of users
+	_ "tutela/recovery/signal"       // declares one, too
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/storagetest/ground"

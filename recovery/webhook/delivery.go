@@ -103,7 +103,7 @@ func trim(tx *storage.Tx, webhook string) error {
 }
 
 // note writes down what came of an attempt: in the list of deliveries and, when it is new, at the webhook.
-func note(tx *storage.Tx, e outbox.Entry[telling], r result) error {
+func note(tx *storage.Tx, e outbox.Entry[telling], r outbox.Answer) error {
 	w, err := get(tx, e.Payload.Webhook)
 	if errors.Is(err, ErrNone) {
 		return nil
@@ -118,14 +118,14 @@ func note(tx *storage.Tx, e outbox.Entry[telling], r result) error {
 		Type:     e.Payload.Type,
 		Status:   Delivered,
 		Attempts: e.Attempts + 1,
-		Answer:   r.status,
-		Why:      r.word,
+		Answer:   r.Status,
+		Why:      audit.Word(r.Word),
 		At:       tx.Now(),
 	}
-	if !r.taken() {
+	if !r.Taken() {
 		d.Status = Waiting
 		d.Until = e.Expires
-		if r.status == http.StatusGone {
+		if r.Status == http.StatusGone {
 			d.Until = tx.Now()
 		}
 	}
@@ -150,16 +150,16 @@ const coarse = time.Minute
 const parkedAfter = 3 * 24 * time.Hour
 
 // noteAt writes down at the webhook what an attempt has changed.
-func noteAt(tx *storage.Tx, w *Webhook, r result) error {
+func noteAt(tx *storage.Tx, w *Webhook, r outbox.Answer) error {
 	now := tx.Now()
 	switch {
-	case r.taken() && w.Failing.IsZero() && now.Sub(w.LastSuccess) < coarse:
+	case r.Taken() && w.Failing.IsZero() && now.Sub(w.LastSuccess) < coarse:
 		return nil
-	case r.taken():
+	case r.Taken():
 		w.Failing = time.Time{}
 		w.LastSuccess = now
 		return hooks.Put(tx, storage.House, w.ID, w)
-	case r.status == http.StatusGone:
+	case r.Status == http.StatusGone:
 		w.Enabled = false
 		return park(tx, w, audit.WhyGone)
 	case w.Failing.IsZero():
@@ -286,12 +286,12 @@ func (s *Service) Test(ctx context.Context, actor audit.Actor, id string) (Trial
 	}
 	r := s.post(ctx, to, storage.NewID("msg_test_", idLength), message)
 	t := Trial{
-		Delivered: r.taken(),
-		Answer:    r.status,
-		Why:       r.word,
+		Delivered: r.Taken(),
+		Answer:    r.Status,
+		Why:       audit.Word(r.Word),
 	}
-	if r.err != nil {
-		t.Said = r.err.Error()
+	if r.Err != nil {
+		t.Said = r.Err.Error()
 	}
 	return t, nil
 }

@@ -180,10 +180,10 @@ func (s *Service) mail(ctx context.Context, e outbox.Entry[mailing]) (outbox.The
 		if err == nil {
 			err = noteAt(tx, w, r)
 		}
-		if r.taken() || r.status == http.StatusGone {
+		if r.Taken() || r.Status == http.StatusGone {
 			err = errors.Join(err, in.Delete(tx, e.Owner, e.Payload.Letter))
 		}
 		return err
 	}
-	return then, r.verdict(e.Attempts)
+	return then, verdict(r, e.Attempts)
 }

@@ -1,14 +1,10 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -67,7 +63,7 @@ func (s *Service) tell(ctx context.Context, e outbox.Entry[telling]) (outbox.The
 	}
 	r := s.post(ctx, signer, MessageID(e.Payload.Event), message)
 	then := func(tx *storage.Tx) error { return note(tx, e, r) }
-	return then, r.verdict(e.Attempts)
+	return then, verdict(r, e.Attempts)
 }
 
 // MessageID is the webhook-id of what tells of an event: the same at each attempt and for each webhook, so that a receiver drops
@@ -133,102 +129,29 @@ func (s *signer) sign(id string, at time.Time, body []byte) (string, error) {
 	return strings.Join(signatures, " "), nil
 }
 
-// result is what came of an attempt.
-type result struct {
-	status int        // of the answer; 0: there was none
-	word   audit.Word // why there was none
-	after  time.Duration
-	err    error // without an answer
-	at     time.Time
-}
-
-// maxAnswerBytes is how much of an answer's body is read, so that the connection can be used again. Nothing of it is kept.
-const maxAnswerBytes = 16 << 10
-
 // post posts a message.
-func (s *Service) post(ctx context.Context, to *signer, id string, m Message) (r result) {
-	r.at = s.store.Now()
+func (s *Service) post(ctx context.Context, to *signer, id string, m Message) outbox.Answer {
 	body, err := json.Marshal(m)
 	if err != nil {
-		r.err = err
-		return r
+		return outbox.Answer{Err: err}
 	}
 	at := s.store.Wall() // the receiver compares it with its own clock
 	signature, err := to.sign(id, at, body)
 	if err != nil {
-		r.err = err
-		return r
+		return outbox.Answer{Err: err}
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url, bytes.NewReader(body))
-	if err != nil {
-		r.err = errors.New("the webhook's url cannot be called")
-		return r
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("User-Agent", "tutela")
-	request.Header.Set(standardwebhooks.HeaderWebhookID, id)
-	request.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
-	request.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
-	answer, err := s.transport(request.URL).RoundTrip(request) // which follows no redirect
-	if err != nil {
-		r.err = s.guard.Told(err)
-		r.word = wordOf(r.err)
-		return r
-	}
-	defer func() { _ = answer.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswerBytes) // its end may never come: the status has said it all
-	r.status = answer.StatusCode
-	r.after = outbox.AskedPause(answer.Header, s.store.Wall())
-	return r
+	header := http.Header{}
+	header.Set("Content-Type", "application/json")
+	header.Set(standardwebhooks.HeaderWebhookID, id)
+	header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(at.Unix(), 10))
+	header.Set(standardwebhooks.HeaderWebhookSignature, signature)
+	return s.poster.Post(ctx, to.url, header, body, at)
 }
 
-func (s *Service) transport(u *url.URL) *http.Transport {
-	if u.Scheme == "https" {
-		return s.secure
-	}
-	return s.plain
-}
-
-func wordOf(err error) audit.Word {
-	switch {
-	case errors.Is(err, outbox.ErrForbidden):
-		return audit.WhyForbidden
-	case errors.Is(err, context.DeadlineExceeded):
-		return audit.WhyTimeout
-	default:
-		return audit.WhyUnreachable
-	}
-}
-
-// taken reports whether the receiver has the message.
-func (r result) taken() bool { return r.status >= 200 && r.status < 300 }
-
-// verdict is what the outbox makes of an attempt: nothing more to do, this entry again later, or the whole webhook again later.
-// after is how many attempts failed before.
-func (r result) verdict(before int) error {
-	switch {
-	case r.taken():
-		return nil
-	case r.status == http.StatusGone:
+// verdict is what the outbox makes of an attempt. 410 says that nobody will ever take messages there.
+func verdict(r outbox.Answer, before int) error {
+	if r.Status == http.StatusGone {
 		return outbox.ErrGone
-	case r.status == 0 && r.word == "": // our own trouble
-		return r.err
-	case r.status == 0:
-		return outbox.UnreachableSaying(string(r.word), r.err)
-	case r.status < 400, r.status == http.StatusRequestTimeout, r.status == http.StatusTooManyRequests, r.status >= 500:
-		err := storage.NewError(storage.Unavailable, fmt.Sprintf("the webhook answers %d", r.status)).After(r.after)
-		return outbox.UnreachableSaying(strconv.Itoa(r.status), err)
-	default:
-		// The receiver refuses this message. It may take it later, and others now.
-		return storage.NewError(storage.Unavailable, fmt.Sprintf("the webhook answers %d", r.status)).After(max(r.after, refusedPause(before)))
 	}
-}
-
-// refusedPause is how long a message waits that was refused: 10 s, doubled each time up to an hour.
-func refusedPause(before int) time.Duration {
-	const (
-		first   = 10 * time.Second
-		longest = time.Hour
-	)
-	return min(first<<min(before, 10), longest)
+	return r.Verdict(before)
 }

@@ -9,7 +9,6 @@ package webhook
 
 import (
 	"context"
-	"net/http"
 	"net/netip"
 	"time"
 
@@ -71,9 +70,7 @@ type Options struct {
 // Service is the use cases of webhooks. Safe for concurrent use.
 type Service struct {
 	store  *storage.Store
-	guard  *outbox.Guard
-	secure *http.Transport // https
-	plain  *http.Transport // http, to addresses that are allowed
+	poster *outbox.Poster
 }
 
 // New makes the service.
@@ -85,16 +82,11 @@ func New(store *storage.Store, o Options) *Service {
 
 // Allow says which addresses are called though they are not of the internet. Before the service is used only.
 func (s *Service) Allow(ranges []netip.Prefix) {
-	s.guard = outbox.NewGuard(outbox.GuardOptions{What: "webhook", Flag: "--webhook-allow", Allow: ranges})
-	s.secure = s.guard.Transport(false)
-	s.plain = s.guard.Transport(true)
+	s.poster = outbox.NewPoster(outbox.GuardOptions{What: "webhook", Flag: "--webhook-allow", Allow: ranges})
 }
 
 // Close closes the idle connections.
-func (s *Service) Close() {
-	s.secure.CloseIdleConnections()
-	s.plain.CloseIdleConnections()
-}
+func (s *Service) Close() { s.poster.Close() }
 
 // all returns the webhooks, in the order of their ids. One whose row is damaged is left out: no login hangs on it.
 func all(tx *storage.Tx) (list []*Webhook, err error) {

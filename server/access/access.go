@@ -93,6 +93,9 @@ func CheckPublicURL(public string) error {
 // Issuer returns the iss of every token: the first public URL and a slash.
 func (s *Service) Issuer() string { return s.issuer }
 
+// Public returns the first public URL, without a slash at the end.
+func (s *Service) Public() string { return s.public[0] }
+
 // ManagementAudience returns the audience of management tokens for the first public URL.
 func (s *Service) ManagementAudience() string { return s.public[0] + managementPath }
 

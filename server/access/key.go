@@ -245,7 +245,7 @@ type key struct {
 
 	verified *verified // management tokens
 
-	idHeader, accessHeader, receiptHeader, resultHeader string // the JOSE header of each typ, encoded
+	idHeader, accessHeader, receiptHeader, resultHeader, setHeader string // the JOSE header of each typ, encoded
 }
 
 // current returns the keys as of at most keyRefresh ago.
@@ -304,6 +304,7 @@ func (set *keySet) use(stored *signingKey) (*key, error) {
 		typAccess:  &k.accessHeader,
 		typReceipt: &k.receiptHeader,
 		typResult:  &k.resultHeader,
+		typSET:     &k.setHeader,
 	} {
 		encoded, err := json.Marshal(joseHeader{Algorithm: stored.Public.Algorithm, Type: typ, KeyID: stored.Public.KeyID})
 		if err != nil {

@@ -14,6 +14,7 @@ const (
 	typAccess  = "at+jwt" // RFC 9068 §2.1
 	typReceipt = "tutela-receipt+jws"
 	typResult  = "tutela-result+jwt"
+	typSET     = "secevent+jwt" // RFC 8417 §2.3
 )
 
 // Kinds lists every kind of token. When you add a kind, add it here, and add a row to each test that offers every kind in
@@ -25,6 +26,7 @@ var Kinds = append([]Kind{
 	{Name: "enrolment_token", Typ: typAccess},  // its audience and txid tell it from an access token
 	{Name: "receipt", Typ: typReceipt},
 	{Name: "result_token", Typ: typResult},
+	{Name: "security_event_token", Typ: typSET},
 	{Name: "client_secret"},
 	{Name: "ticket"},
 	{Name: "enrollment_tx_id"},

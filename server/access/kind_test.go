@@ -39,6 +39,9 @@ func (h *house) tokens(c Client, secret string) map[string]string {
 	must(h.t, err)
 	made["result_token"], err = h.ResultToken(h.ctx(), c, login, "mfa_1", time.Minute)
 	must(h.t, err)
+	must(h.t, h.ReadySET(h.ctx()))
+	made["security_event_token"], err = h.SignSET(h.ctx(), []byte("{}"))
+	must(h.t, err)
 	for _, kind := range keyring.Kinds {
 		made[string(kind)], err = h.ring.SignToken(kind, map[string]string{"aud": h.ManagementAudience(), "gty": grantOfManagement})
 		must(h.t, err)

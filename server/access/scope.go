@@ -46,7 +46,7 @@ var loginScopes = []string{
 // ourScopes are the management scopes that Auth0 does not have.
 var ourScopes = []string{
 	"reset:mfa", ScopeResetAdminMFA, "issue:recovery_codes", "read:recoverability", "read:stats", "manage:webhooks",
-	ScopeManageClients, "manage:policies",
+	ScopeManageClients, "manage:policies", "ssf.read", "ssf.manage",
 }
 
 // oddScopes are the scopes of Auth0 that are not one of the four verbs on a thing.

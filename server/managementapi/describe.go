@@ -8,6 +8,7 @@ import (
 	"tutela/device/login"
 	"tutela/device/passkey"
 	"tutela/recovery/admin"
+	"tutela/recovery/signal"
 	"tutela/recovery/user"
 	"tutela/recovery/webhook"
 	"tutela/server"
@@ -110,6 +111,18 @@ var refusals = map[audit.Word][]error{
 	audit.CallRotateWebhook:  {webhook.ErrNone, webhook.ErrRefused},
 	audit.CallListDeliveries: {webhook.ErrNone},
 	audit.CallRetryDelivery:  {webhook.ErrNone, webhook.ErrNoDelivery, webhook.ErrRefused},
+
+	audit.CallGetStreams:      {signal.ErrNone},
+	audit.CallCreateStream:    {signal.ErrTooMany},
+	audit.CallUpdateStream:    {signal.ErrNone},
+	audit.CallReplaceStream:   {signal.ErrNone},
+	audit.CallDeleteStream:    {signal.ErrNone},
+	audit.CallGetStreamStatus: {signal.ErrNone},
+	audit.CallSetStreamStatus: {signal.ErrNone},
+	audit.CallAddSubject:      {signal.ErrNone, signal.ErrSubject},
+	audit.CallRemoveSubject:   {signal.ErrNone, signal.ErrSubject},
+	audit.CallVerifyStream:    {signal.ErrNone, signal.ErrDisabled, signal.ErrTooSoon},
+	audit.CallPollStream:      {signal.ErrNone},
 
 	audit.CallListPolicies:   {},
 	audit.CallChangePolicies: {setting.ErrUnknown, access.ErrWeakens, passkey.ErrInUse},

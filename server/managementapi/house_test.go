@@ -14,6 +14,7 @@ import (
 
 	"tutela/device"
 	"tutela/recovery"
+	"tutela/recovery/signal"
 	"tutela/recovery/user"
 	"tutela/recovery/webhook"
 	"tutela/server/access"
@@ -48,7 +49,7 @@ var allScopes = []string{
 	"read:users", "create:users", "update:users", "delete:users", "read:guardian_enrollments", "delete:guardian_enrollments",
 	"create:guardian_enrollment_tickets", "read:logs", "reset:mfa", "read:guardian_factors", "update:guardian_factors",
 	"read:mfa_policies", "update:mfa_policies",
-	"manage:clients", "manage:policies", "manage:webhooks",
+	"manage:clients", "manage:policies", "manage:webhooks", "ssf.read", "ssf.manage",
 	"read:prompts", "update:prompts",
 	"read:recoverability", "read:stats",
 }
@@ -69,6 +70,12 @@ func newHouse(t *testing.T) *house {
 				Log:     slog.New(slog.DiscardHandler),
 
 				Webhooks: webhook.New(h.Store, webhook.Options{}),
+				Signals: signal.New(h.Store, signal.Options{
+					Issuer:   h.Access.Issuer(),
+					Sign:     h.Access.SignSET,
+					Ready:    h.Access.ReadySET,
+					Receives: h.Access.Receives,
+				}),
 			})
 			appapi.Mount(h.Server, appapi.Services{
 				Devices:  h.Devices,

@@ -402,5 +402,6 @@ var descriptions = map[audit.Type]string{
 	audit.DeviceMoved:       "A backup was moved to another enrollment",
 	audit.ClientAdded:       "A client was added",
 	audit.KeyRotated:        "A key was rotated",
+	audit.StreamDisabled:    "A stream of signals is told of nothing any more",
 	audit.Damaged:           "An event that cannot be read: the data is damaged",
 }

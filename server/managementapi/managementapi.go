@@ -17,6 +17,7 @@ import (
 	"tutela/device"
 	"tutela/device/push/provider"
 	"tutela/recovery/admin"
+	"tutela/recovery/signal"
 	"tutela/recovery/webhook"
 	"tutela/server"
 	"tutela/server/access"
@@ -34,6 +35,7 @@ type Services struct {
 	Log     *slog.Logger
 
 	Webhooks *webhook.Service
+	Signals  *signal.Service
 }
 
 // base is where the API lies under a public URL.
@@ -79,6 +81,7 @@ func Mount(s *server.Server, services Services) {
 	a.mountSettings()
 	a.mountClients()
 	a.mountWebhooks()
+	a.mountStreams()
 	a.mountPolicies()
 	a.mountNoFactors()
 }

@@ -10,6 +10,7 @@ import (
 	"tutela/device/passkey"
 	"tutela/device/push/provider"
 	"tutela/recovery/admin"
+	"tutela/recovery/signal"
 	"tutela/recovery/user"
 	"tutela/recovery/webhook"
 	"tutela/server"
@@ -64,6 +65,13 @@ var table = []said{
 	{admin.ErrMail, http.StatusBadRequest, "invalid_body", ""},
 	{webhook.ErrRefused, http.StatusForbidden, "webhook_beyond_caller", ""},
 	{webhook.ErrTooMany, http.StatusConflict, "too_many_webhooks", ""},
+	{signal.ErrNone, http.StatusNotFound, "inexistent_stream", ""},
+	{signal.ErrSubject, http.StatusNotFound, "inexistent_subject", ""},
+	{signal.ErrInvalid, http.StatusBadRequest, "invalid_body", ""},
+	{signal.ErrDisabled, http.StatusBadRequest, "stream_disabled", ""},
+	{signal.ErrRefused, http.StatusForbidden, "insufficient_scope", ""},
+	{signal.ErrTooMany, http.StatusConflict, "too_many_streams", ""},
+	{signal.ErrTooSoon, http.StatusTooManyRequests, "too_many_verifications", ""},
 	{setting.ErrUnknown, http.StatusNotFound, "inexistent_policy", ""},
 	{setting.ErrValue, http.StatusBadRequest, "invalid_body", ""},
 	{errQuery, http.StatusBadRequest, "invalid_query_string", ""},
@@ -85,7 +93,12 @@ func translate(err error) *server.Problem {
 		if !errors.Is(err, row.err) {
 			continue
 		}
-		p := &server.Problem{Status: row.status, Code: row.code, Message: row.message}
+		p := &server.Problem{
+			Status:     row.status,
+			Code:       row.code,
+			Message:    row.message,
+			RetryAfter: storage.RetryAfter(err),
+		}
 		if p.Message == "" {
 			p.Message = server.Message(err)
 		}

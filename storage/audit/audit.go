@@ -70,6 +70,7 @@ const (
 	PasskeyChanged    Type = "td_passkey_changed"
 	AdminLogin        Type = "td_admin_login"
 	WebhookParked     Type = "td_webhook_parked"
+	StreamDisabled    Type = "td_stream_disabled"
 	CodeReplaced      Type = "td_code_replaced"
 	OwnPageOpened     Type = "td_own_page_opened"
 	NotMe             Type = "td_not_me"

@@ -18,6 +18,7 @@ const (
 	FactEmail        Fact = "email"         // EmailChanged, of a user
 	FactEvent        Fact = "event"         // id of the event of which its user says that it was not she
 	FactEarlier      Fact = "earlier"       // EarlierRevoked, when a backup's earlier handles were ended
+	FactFactor       Fact = "factor"        // of an enrollment that was made, removed, suspended or resumed: one of the Factor words
 	FactFolded       Fact = "folded"        // FoldedOthers or FoldedOlder
 	FactIDTokenAlg   Fact = "id_token_alg"  // that signs a client's ID tokens
 	FactIdentifier   Fact = "identifier"    // IdentifierChanged, when the phone that answered names itself otherwise than before
@@ -37,6 +38,7 @@ const (
 	FactSession      Fact = "session"       // of an admin: one of the Session words
 	FactService      Fact = "service"       // the push service: FCM, APNS or WEBPUSH, which may be followed by a hash of its host
 	FactStatus       Fact = "status"        // that an enrollment, its push address, or a push service's credentials now have; of a management call that failed, the answer's
+	FactStream       Fact = "stream"        // of signals: its id
 	FactStep         Fact = "step"          // that a restore began with
 	FactValue        Fact = "value"         // that a policy was set to
 	FactWebhook      Fact = "webhook"       // its id
@@ -95,6 +97,7 @@ const (
 	WhyUnfit       Word = "unfit"       // the service will never take this message
 	WhyUnreachable Word = "unreachable" // the service does not answer
 	WhyBacklog     Word = "backlog"     // so much waits for a webhook that no more is kept
+	WhyUnread      Word = "unread"      // nobody has polled a stream for a week
 	WhyWave        Word = "wave"        // the service says of too many addresses that they are gone, and is not believed
 )
 
@@ -141,6 +144,20 @@ const (
 // WayGrant says that a grant is to satisfy the login; else an approval is.
 const WayGrant Word = "grant"
 
+// The Factor words: the types of enrollments.
+const (
+	FactorPush     Word = "push"
+	FactorOTP      Word = "otp"
+	FactorRoaming  Word = "webauthn-roaming"
+	FactorPlatform Word = "webauthn-platform"
+)
+
+// The statuses that an enrollment is given.
+const (
+	StatusActive    Word = "active"
+	StatusSuspended Word = "suspended"
+)
+
 // The Device words.
 const (
 	DeviceAddress      Word = "address"      // its push token or identifier
@@ -179,6 +196,9 @@ const (
 	ChangeDamage        Word = "damage_dropped"
 	ChangePolicy        Word = "policy"
 	ChangePush          Word = "push_credentials"
+
+	ChangeStream        Word = "stream"
+	ChangeStreamRemoved Word = "stream_removed"
 
 	ChangeWebhook        Word = "webhook"
 	ChangeWebhookRemoved Word = "webhook_removed"
@@ -286,4 +306,19 @@ const (
 	CallRotateWebhook  Word = "rotate_webhook"
 	CallTestWebhook    Word = "test_webhook"
 	CallUpdateWebhook  Word = "update_webhook"
+)
+
+// The calls about streams of signals.
+const (
+	CallAddSubject      Word = "add_stream_subject"
+	CallCreateStream    Word = "create_stream"
+	CallDeleteStream    Word = "delete_stream"
+	CallGetStreams      Word = "get_streams"
+	CallGetStreamStatus Word = "get_stream_status"
+	CallPollStream      Word = "poll_stream"
+	CallRemoveSubject   Word = "remove_stream_subject"
+	CallReplaceStream   Word = "replace_stream"
+	CallSetStreamStatus Word = "update_stream_status"
+	CallUpdateStream    Word = "update_stream"
+	CallVerifyStream    Word = "verify_stream"
 )

@@ -12,7 +12,7 @@ var types = []Type{
 	ManagementCall, ManagementFailed, TokenGiven, TokenRefused,
 	BackupPut, BackupDeleted, BackupUndeleted, BackupHandle, RestoreStarted, RestoreDone, RestoreVetoed,
 	RestoreAllowed, RestoreGivenUp, RestoreRepeated, RestoreDisputed,
-	Reset, PushMuted, PushLost, PushSetup, PushWave, TapApproval, ConcurrentLogin, DeviceMoved, ClientAdded, KeyRotated, WebhookParked,
+	Reset, PushMuted, PushLost, PushSetup, PushWave, TapApproval, ConcurrentLogin, DeviceMoved, ClientAdded, KeyRotated, WebhookParked, StreamDisabled,
 	Damaged,
 }
 
