@@ -373,8 +373,9 @@ func (d description) fits(s schema, value string) bool {
 	return strings.Contains(of, is) || is == "number" && strings.Contains(of, "integer")
 }
 
-// freely are the members of the login API that take other types than text, too.
-var freely = []string{"requested_expiry", "wait", "authorization_details"}
+// freely are members that take other types than the description says, too: three of the login API, and what a receiver of signals
+// sends back as it was told it, by whatever type of RFC 7519.
+var freely = []string{"requested_expiry", "wait", "authorization_details", "aud"}
 
 func TestHostile_MembersOfTheWrongTypeAreRefused(t *testing.T) {
 	check.WithoutRace(t)

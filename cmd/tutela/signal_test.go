@@ -21,10 +21,10 @@ import (
 
 // signalReceiver is a client with streams at a server that runs.
 type signalReceiver struct {
-	t             *testing.T
-	base          string
-	id, secret    string
-	token, stream string
+	t          *testing.T
+	base       string
+	id, secret string
+	token      string
 }
 
 // signs makes a client for streams, and gets its token.

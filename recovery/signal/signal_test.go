@@ -271,12 +271,10 @@ func TestStatus_PausedHoldsAndDisabledDrops(t *testing.T) {
 			var seen []string
 			told := func() (n int) {
 				t.Helper()
+				h.send()
 				list := r.all()
 				if method == signal.Poll {
 					list = h.polled(s)
-				} else {
-					h.send()
-					list = r.all()
 				}
 				for _, one := range list {
 					if !strings.Contains(strings.Join(seen, " "), one.ID) {

@@ -19,6 +19,7 @@ const (
 	deadlockDetected     = "40P01"
 	uniqueViolation      = "23505"
 	duplicateTable       = "42P07"
+	duplicateObject      = "42710" // the row type of a table that another is making
 	readOnlyTransaction  = "25006"
 	tooManyConnections   = "53300"
 )
@@ -43,7 +44,7 @@ func isConflict(err error) bool {
 // isCollision reports whether another server was making the same table.
 func isCollision(err error) bool {
 	code := codeOf(err)
-	return code == uniqueViolation || code == duplicateTable || isConflict(err)
+	return code == uniqueViolation || code == duplicateTable || code == duplicateObject || isConflict(err)
 }
 
 // isLost reports whether an error says that the connection is of no more use: it broke, the server is stopping or is no

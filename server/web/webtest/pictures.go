@@ -81,7 +81,7 @@ func (c *Tab) pictures(name string) bool {
 
 // shrink makes the file of a picture small: of at most 256 colours, those that most of its pixels have.
 func shrink(file string) error {
-	content, err := os.ReadFile(file) //nolint:gosec // a picture that was taken just now
+	content, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func paletted(taken image.Image) *image.Paletted {
 	}
 	at := map[color.RGBA]uint8{}
 	for _, c := range colours {
-		at[c] = uint8(palette.Index(c)) //nolint:gosec // of at most 256
+		at[c] = uint8(palette.Index(c))
 	}
 	small := image.NewPaletted(bounds, palette)
 	each(func(x, y int, c color.RGBA) { small.SetColorIndex(x, y, at[c]) })

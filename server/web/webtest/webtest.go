@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,7 +68,7 @@ func newTab(t testing.TB, tab context.Context) *Tab { //nolint:revive // t comes
 	t.Helper()
 	c := &Tab{Context: tab, t: t}
 	check.Must(t, chromedp.Listen(tab, func(event any) {
-		if sent, is := event.(*network.EventRequestWillBeSent); is && sent.Type == network.ResourceTypeDocument && sent.Request.Method == "POST" {
+		if sent, is := event.(*network.EventRequestWillBeSent); is && sent.Type == network.ResourceTypeDocument && sent.Request.Method == http.MethodPost {
 			c.forms.Add(1)
 		}
 	}))
