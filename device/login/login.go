@@ -14,6 +14,7 @@ import (
 	"tutela/storage"
 	"tutela/storage/audit"
 	"tutela/storage/keyring"
+	"tutela/storage/outbox"
 	"tutela/storage/setting"
 )
 
@@ -28,7 +29,7 @@ type Service struct {
 	polls   *polls
 
 	passkeys *passkey.Service // nil: logins take none
-	pings    *pinger
+	pings    *outbox.Poster
 
 	flowPolls *flowPolls
 }

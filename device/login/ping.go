@@ -1,16 +1,11 @@
 package login
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"time"
 
 	"tutela/storage"
 	"tutela/storage/outbox"
@@ -26,20 +21,9 @@ type pinging struct {
 	Login string `json:"login"` // key of the login's row
 }
 
-// pinger calls the URLs of clients, through the guard: whoever may register a client chose them.
-type pinger struct {
-	guard  *outbox.Guard
-	secure *http.Transport // https
-	plain  *http.Transport // http, to addresses that are allowed
-}
-
-func newPinger(allow []netip.Prefix) *pinger {
-	guard := outbox.NewGuard(outbox.GuardOptions{What: "notification endpoint", Flag: "--webhook-allow", Allow: allow})
-	return &pinger{
-		guard:  guard,
-		secure: guard.Transport(false),
-		plain:  guard.Transport(true),
-	}
+// newPinger makes what calls the URLs of clients, through the guard: whoever may register a client chose them.
+func newPinger(allow []netip.Prefix) *outbox.Poster {
+	return outbox.NewPoster(outbox.GuardOptions{What: "notification endpoint", Flag: "--webhook-allow", Allow: allow})
 }
 
 // WithPings has clients told at these addresses too, also over plain http, though they are not of the internet. Before the service
@@ -50,10 +34,7 @@ func (s *Service) WithPings(allow []netip.Prefix) *Service {
 }
 
 // Close closes the idle connections to clients.
-func (s *Service) Close() {
-	s.pings.secure.CloseIdleConnections()
-	s.pings.plain.CloseIdleConnections()
-}
+func (s *Service) Close() { s.pings.Close() }
 
 // pingBy has the client told by another token, the one of a repeat of its request: it may hold no other.
 func pingBy(tx *storage.Tx, l row, token string) error {
@@ -100,46 +81,17 @@ func (s *Service) ping(ctx context.Context, e outbox.Entry[pinging]) (outbox.The
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.pings.post(ctx, l.Record.Ping, string(l.Record.PingSealed), body, s.store.Wall())
+	header := http.Header{}
+	header.Set("Content-Type", "application/json")
+	header.Set("Authorization", "Bearer "+string(l.Record.PingSealed))
+	return nil, pingVerdict(s.pings.Post(ctx, l.Record.Ping, header, body, s.store.Wall()))
 }
 
-// maxPingAnswerBytes is how much of an answer's body is read, so that the connection can be used again. Nothing of it is kept.
-const maxPingAnswerBytes = 16 << 10
-
-// post posts a ping. It follows no redirect.
-func (p *pinger) post(ctx context.Context, to, token string, body []byte, now time.Time) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, to, bytes.NewReader(body))
-	if err != nil {
-		return errors.New("the notification endpoint cannot be called")
-	}
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("User-Agent", "tutela")
-	request.Header.Set("Authorization", "Bearer "+token)
-	answer, err := p.transport(request.URL).RoundTrip(request)
-	if err != nil {
-		return outbox.Unreachable(p.guard.Told(err))
-	}
-	defer func() { _ = answer.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, answer.Body, maxPingAnswerBytes) // its end may never come: the status has said it all
-	return pingVerdict(answer, now)
-}
-
-func (p *pinger) transport(u *url.URL) *http.Transport {
-	if u.Scheme == "https" {
-		return p.secure
-	}
-	return p.plain
-}
-
-// pingVerdict is what the outbox makes of an answer: nothing more to do, nothing that would help, or the same again later.
-func pingVerdict(answer *http.Response, now time.Time) error {
-	switch code := answer.StatusCode; {
-	case code >= 200 && code < 300:
-		return nil
-	case code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code >= 500:
-		refused := storage.NewError(storage.Unavailable, fmt.Sprintf("the notification endpoint answers %d", code))
-		return outbox.Unreachable(refused.After(outbox.AskedPause(answer.Header, now)))
-	default: // it refuses this ping: the client polls
+// pingVerdict is what the outbox makes of an answer. A client that refuses the ping polls, so the same again would not help.
+func pingVerdict(a outbox.Answer) error {
+	refused := a.Status >= 300 && a.Status < 500 && a.Status != http.StatusRequestTimeout && a.Status != http.StatusTooManyRequests
+	if refused {
 		return outbox.ErrGone
 	}
+	return a.Verdict(0)
 }

@@ -330,7 +330,9 @@ func (a *api) showCall(out *logEvent, e audit.Entry, u user.User) {
 	word := e.Facts[audit.FactCall]
 	c, ok := a.calls[word]
 	if !ok || e.Client == "" {
-		out.About = known(strings.ReplaceAll(string(word), "_", " "))
+		if word != "" {
+			out.About = known(strings.ReplaceAll(string(word), "_", " "))
+		}
 		return
 	}
 	status := c.Status
@@ -375,6 +377,18 @@ var descriptions = map[audit.Type]string{
 	audit.AuthSucceed:       "A login was satisfied",
 	audit.AuthFailed:        "A login failed",
 	audit.AuthRejected:      "A login was denied on the phone",
+	audit.ManagementCall:    "A management call was made",
+	audit.ManagementFailed:  "A management call was refused",
+	audit.RestoreAllowed:    "A restore was allowed on the old phone",
+	audit.RestoreGivenUp:    "A person chose first-time setup in the place of a restore",
+	audit.RestoreRepeated:   "A lost answer of a restore was made anew",
+	audit.RestoreDisputed:   "A phone that was taken over says that it was not its person",
+	audit.PushLost:          "A push service knows the address of a phone no more",
+	audit.PushSetup:         "A push service refuses the installation's set-up",
+	audit.PushWave:          "So many addresses were lost at once that none is given up",
+	audit.CodeLost:          "A person says that the recovery code is lost",
+	audit.CallerChecked:     "A user's phone was asked who rings, or has answered",
+	audit.WebhookParked:     "A webhook is told of nothing any more",
 	audit.AdminLogin:        "An admin signed in to the dashboard, proved it again, or a session ended",
 	audit.PasskeyChanged:    "A passkey was added, removed, or is not what it was",
 	audit.OwnPageOpened:     "A person has opened her own page",

@@ -57,6 +57,20 @@ func TestLogs_HaveEveryMemberAndNullForWhatIsUnknown(t *testing.T) {
 	}
 }
 
+func TestLogs_SayOfEachTypeWhatItIs(t *testing.T) {
+	h := newHouse(t)
+	for _, of := range audit.Types() {
+		must(t, h.store.Update(t.Context(), func(tx *storage.Tx) error {
+			return audit.Record(tx, audit.ByOperator(0), audit.Event{Type: of}, audit.Detail{})
+		}))
+		for _, event := range h.logsOf(string(of)) {
+			if says, _ := event["description"].(string); says == "" {
+				t.Errorf("%s: the API does not say what it is", of)
+			}
+		}
+	}
+}
+
 func TestLogs_PageNewestFirstAndGoOnOldestFirst(t *testing.T) {
 	h := newHouse(t)
 	for i := range 5 {
