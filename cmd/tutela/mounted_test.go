@@ -424,6 +424,24 @@ func pageForm(pairs ...string) string {
 	return values(append(pairs, "form", page.TokenOf(pageBrowser))...)
 }
 
+// pageForm sends a form that a page has made for the browser of pageCookie, and goes to the page to which the answer leads.
+func (m *mounted) pageForm(path, cookie string, pairs ...string) reply {
+	m.t.Helper()
+	r := m.call("POST", path, pageForm(pairs...), "Content-Type", formType, "Cookie", cookie)
+	if r.status != http.StatusSeeOther {
+		return r
+	}
+	for _, set := range r.header.Values("Set-Cookie") {
+		kept, _, _ := strings.Cut(set, ";")
+		cookie += "; " + kept
+	}
+	from, err := url.Parse(m.url + path)
+	m.must(err)
+	to, err := from.Parse(r.header.Get("Location"))
+	m.must(err)
+	return m.call("GET", to.RequestURI(), "", "Cookie", cookie)
+}
+
 // signed returns claims as a JWS signed with the key of maria's phone.
 func (m *mounted) signed(claims map[string]any) string {
 	m.t.Helper()

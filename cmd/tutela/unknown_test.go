@@ -81,8 +81,9 @@ func answers(status int, code string) func(reply) bool {
 
 const managed = "management_token"
 
-// afterReset are the tables that a second reset writes to, which removes nothing: it has a receipt of its own, and webhooks are told.
-var afterReset = []string{"receipt", "receipt_evidence", "outbox"}
+// afterReset are the tables that a second reset writes to, which removes nothing: it has a receipt of its own, and webhooks
+// and streams are told.
+var afterReset = []string{"receipt", "receipt_evidence", "outbox", "signal_held"}
 
 // repeatedCalls are all calls that write. docs/protocol/README.md tells of those with a done or leaves of their own.
 var repeatedCalls = []repeated{
@@ -270,6 +271,7 @@ var repeatedCalls = []repeated{
 	})},
 	{
 		name:    "forget the browsers",
+		leaves:  []string{"signal_held"},
 		prepare: sent("POST", "/api/v2/users/maria/multifactor/actions/invalidate-remember-browser", object(), bearer(managed)),
 	},
 	{name: "a management token", prepare: formed("/oauth/token", func(m *mounted) []string {
@@ -326,7 +328,13 @@ var repeatedCalls = []repeated{
 	{name: "remove a subject", leaves: []string{"signal_removed"}, prepare: ofStream("POST", "/api/v2/ssf/subjects/remove", "subject", map[string]string{"format": "opaque", "id": "maria"})},
 	{name: "verify a stream", prepare: ofStream("POST", "/api/v2/ssf/verification", "state", "x"), done: answers(429, "too_many_verifications")},
 	{name: "poll a stream", prepare: func(m *mounted) func() reply {
-		return sent("POST", "/api/v2/ssf/streams/"+m.stream+"/poll", object("returnImmediately", true), bearer(managed))(m)
+		polled := m.ok(sent("POST", "/api/v2/ssf/streams/"+m.stream+"/poll", object("returnImmediately", true), bearer(managed))(m)())
+		var got struct {
+			SETs map[string]string `json:"sets"`
+		}
+		m.must(json.Unmarshal(polled.body, &got))
+		has := slices.Collect(maps.Keys(got.SETs))
+		return sent("POST", "/api/v2/ssf/streams/"+m.stream+"/poll", object("returnImmediately", true, "ack", has[:1]), bearer(managed))(m)
 	}},
 	{name: "remove a stream", done: answers(404, "inexistent_stream"), prepare: func(m *mounted) func() reply {
 		return sent("DELETE", "/api/v2/ssf/streams?stream_id="+m.stream, object(), bearer(managed))(m)
@@ -361,7 +369,7 @@ var repeatedCalls = []repeated{
 		m.ok(m.call("DELETE", m.fill("/api/device-accounts/:id/backup"), "", "Authorization", "Bearer "+m.held["device_jwt"]))
 		return sent("POST", "/api/v2/users/maria/backups/"+m.backupID()+"/undelete", object(), bearer(managed))(m)
 	}},
-	{name: "a new code", prepare: sent("POST", "/api/v2/users/maria/recovery-code-regeneration", object(), bearer(managed)), leaves: []string{"outbox", "notice"}},
+	{name: "a new code", prepare: sent("POST", "/api/v2/users/maria/recovery-code-regeneration", object(), bearer(managed)), leaves: []string{"outbox", "notice", "signal_held"}},
 
 	{name: "start on the page", leaves: []string{"ticket"}, prepare: func(m *mounted) func() reply {
 		ticket := m.ticket("anna")
