@@ -28,7 +28,7 @@ import (
 // crowdsVariable names the sizes of the installations that BenchmarkManagement measures, with commas between them.
 const crowdsVariable = "TUTELA_USERS"
 
-// smallCrowd is its value when nobody sets it. A million users take minutes to make, and 7 GB.
+// smallCrowd is its value when nobody sets it. A million users take over ten minutes to make, and 7 GB.
 const smallCrowd = "10000"
 
 // BenchmarkManagement measures the reads, searches and lists of the Management API among so many users, by one caller over
