@@ -82,7 +82,7 @@ func (s *Service) Add(ctx context.Context, actor audit.Actor, c Change) (added S
 
 // Change changes a stream of the client that acts. What waits is delivered as the stream is then.
 //
-// Errors: ErrRefused; ErrNone; ErrInvalid.
+// Errors: ErrRefused; ErrNone; ErrInvalid; [storage.ErrOutcomeUnknown].
 func (s *Service) Change(ctx context.Context, actor audit.Actor, id string, c Change) (changed Stream, err error) {
 	if err := c.check(); err != nil {
 		return Stream{}, err
@@ -106,7 +106,7 @@ func (s *Service) Change(ctx context.Context, actor audit.Actor, id string, c Ch
 	if err != nil {
 		return Stream{}, err
 	}
-	return changed, s.release(ctx, id)
+	return changed, s.releaseChanged(ctx, id)
 }
 
 // Remove removes a stream of the client that acts. What waits for it is not sent.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"tutela/storage"
@@ -14,7 +15,7 @@ import (
 // SetStatus sets the status of a stream of the client that acts. What has happened while it was paused is told when it is enabled
 // again, what has happened while it was disabled never. reason is in the receiver's words, and may be "".
 //
-// Errors: ErrRefused; ErrNone; ErrInvalid.
+// Errors: ErrRefused; ErrNone; ErrInvalid; [storage.ErrOutcomeUnknown].
 func (s *Service) SetStatus(ctx context.Context, actor audit.Actor, id string, to Status, reason string) (changed Stream, err error) {
 	if to != Enabled && to != Paused && to != Disabled {
 		return Stream{}, ErrInvalid.With("a status is enabled, paused or disabled")
@@ -38,7 +39,7 @@ func (s *Service) SetStatus(ctx context.Context, actor audit.Actor, id string, t
 	if err != nil {
 		return Stream{}, err
 	}
-	return changed, s.release(ctx, id)
+	return changed, s.releaseChanged(ctx, id)
 }
 
 // set sets the status. Whoever calls it writes the stream.
@@ -108,6 +109,16 @@ func (s *Service) Verify(ctx context.Context, actor audit.Actor, id, state strin
 			streams.Put(tx, storage.House, id, one),
 			one.add(tx, &item{Number: newNumber(tx), Type: Verification, State: state}))
 	})
+}
+
+// releaseChanged is release after a change that is kept: when it fails nobody may say that nothing was done. The same request again goes on.
+//
+// Errors: [storage.ErrOutcomeUnknown].
+func (s *Service) releaseChanged(ctx context.Context, id string) error {
+	if err := s.release(ctx, id); err != nil {
+		return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, err)
+	}
+	return nil
 }
 
 // releaseBatch is how many items one transaction hands to the outbox.

@@ -37,7 +37,7 @@ func (s *Service) Run(ctx context.Context, log *slog.Logger) {
 // [Life], hands over what is left to push, and drops what is not told any more.
 func (s *Service) Tidy(ctx context.Context, most int) error {
 	var list []*Stream
-	err := s.store.Update(ctx, func(tx *storage.Tx) (err error) {
+	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
 		list, err = all(tx)
 		return err
 	})
