@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tutela/device/phone"
+	"tutela/storage/storagetest/check"
 )
 
 // updateBook has the tables of docs/recovery.md and docs/operating.md written anew instead of compared: make book.
@@ -29,6 +30,7 @@ type loss struct {
 // TestBookRecovery_WaysToLoseAPhone plays every row of the first table of docs/recovery.md, and compares the table with what
 // was played.
 func TestBookRecovery_WaysToLoseAPhone(t *testing.T) {
+	check.WithoutRace(t)
 	table := newTable("ways to lose a phone", "the phone", "she still has", "what happens", "who acts, in how many steps")
 	for _, l := range waysToLose {
 		table.play(t, l.lost+", "+l.left, func(s *stage) []string {
@@ -48,6 +50,7 @@ type attack struct {
 // TestBookRecovery_Attackers plays every row of the second table of docs/recovery.md: what somebody who has this much gains,
 // and what maria's phone is told meanwhile.
 func TestBookRecovery_Attackers(t *testing.T) {
+	check.WithoutRace(t)
 	table := newTable("attackers", "who has", "gains", "her phones are told")
 	for _, a := range attacks {
 		table.play(t, a.has, func(s *stage) []string {

@@ -181,9 +181,9 @@ func (s *liveServer) login(tb testing.TB) {
 	s.token = granted.Token
 }
 
-func (s *liveServer) addClient(tb testing.TB, name, scope string) credentials {
+func (s *liveServer) addClient(tb testing.TB, name, scope string, more ...string) credentials {
 	tb.Helper()
-	cmd := exec.CommandContext(tb.Context(), s.binary, "client", "add", name, "--scope", scope, "--data", s.data)
+	cmd := exec.CommandContext(tb.Context(), s.binary, append([]string{"client", "add", name, "--scope", scope, "--data", s.data}, more...)...)
 	cmd.Env = cleanEnvironment()
 	out, err := cmd.Output()
 	if err != nil {
