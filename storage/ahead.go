@@ -12,14 +12,15 @@ func (t *Table[T]) Ref(uid UID, key string) Ref {
 	return Ref{whole, err}
 }
 
-// fetched is what ReadAhead has fetched of a row: nil when there is none.
+// fetched is a row that ReadAhead has read: its value is nil when the row does not exist.
 type fetched struct {
 	key   []byte
 	value []byte
 }
 
-// ReadAhead fetches rows of several tables in one journey to the engine. The reads of these rows that follow in the
-// transaction cost none: so rows that are always read together cost an engine on another machine what one costs. They are a few.
+// ReadAhead reads rows of several tables in one round trip to the engine. Later reads of these rows in the same
+// transaction need no round trip. Use it for a few rows that are always read together: an engine on another machine
+// then answers them as fast as one.
 //
 // Errors: ErrKeyTooLong; those of the engine.
 func (tx *Tx) ReadAhead(rows ...Ref) error {

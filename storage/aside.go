@@ -10,8 +10,8 @@ import (
 	json "github.com/go-json-experiment/json/v1"
 )
 
-// SetAside is a row or an entry whose bytes cannot be read. Whoever meets one where it hinders others takes it from its
-// place and keeps its bytes here, for somebody to look at: they may be all that is left of what they were.
+// SetAside is a row or an entry whose bytes cannot be read. Code that meets one and would be blocked by it moves its
+// bytes here, so that a person can look at them: there may be no other copy.
 type SetAside struct {
 	At    time.Time `json:"at"`
 	UID   UID       `json:"uid,omitzero"`    // whose row it is; none when that cannot be read either
@@ -21,7 +21,7 @@ type SetAside struct {
 	Value []byte    `json:"value,omitempty"`
 }
 
-// setAside takes the value at a key of the store from its place.
+// setAside deletes key and keeps its value as a [SetAside] record.
 func (tx *Tx) setAside(key, value []byte, why error) error {
 	aside := SetAside{
 		At:    tx.now,
@@ -48,17 +48,17 @@ func asideKey(uid UID, stamp int64) []byte {
 	return binary.BigEndian.AppendUint64(asidePrefix(uid), uint64(stamp))
 }
 
-// asidePrefix is what the keys of all that was set aside of uid begin with.
+// asidePrefix is the prefix of the keys of everything set aside for uid.
 func asidePrefix(uid UID) []byte { return append([]byte{spaceAside}, uid[:]...) }
 
-// tellOfDamage says in the log what a transaction has set aside, without its bytes.
+// tellOfDamage logs what a transaction has set aside, without its bytes.
 func (s *Store) tellOfDamage(damaged []SetAside) {
 	for _, d := range damaged {
 		s.log.Error("a damaged record was set aside", "table", d.Table, "uid", d.UID, "bytes", len(d.Value), "why", d.Why)
 	}
 }
 
-// SetAside returns what was set aside, at most limit of it.
+// SetAside returns at most limit of the records that were set aside.
 func (s *Store) SetAside(ctx context.Context, limit int) ([]SetAside, error) {
 	list := []SetAside{}
 	var failed error
@@ -77,7 +77,7 @@ func (s *Store) SetAside(ctx context.Context, limit int) ([]SetAside, error) {
 	return list, err
 }
 
-// CountSetAside returns how much was set aside, at most limit.
+// CountSetAside counts the records that were set aside, up to limit.
 func (s *Store) CountSetAside(ctx context.Context, limit int) (n int, err error) {
 	err = s.engine.Peek(ctx, Prefix([]byte{spaceAside}), func(_, _ []byte) bool {
 		n++
@@ -89,8 +89,8 @@ func (s *Store) CountSetAside(ctx context.Context, limit int) (n int, err error)
 // ErrDamage reports that damaged records were set aside. The server works on.
 var ErrDamage = NewError(Unavailable, "damaged records were set aside")
 
-// Damage says how much was set aside, for a person to look at; nil when nothing was. It names nobody, for anybody may
-// read it.
+// Damage returns ErrDamage with the number of records that were set aside, or nil when there are none. The message
+// names no user, since /readyz shows it to everybody.
 //
 // Errors: ErrDamage; those of the engine.
 func (s *Store) Damage(ctx context.Context) error {
@@ -104,11 +104,11 @@ func (s *Store) Damage(ctx context.Context) error {
 	return ErrDamage.With("records that cannot be read: %d", n)
 }
 
-// asideAtOnce bounds how much of what was set aside is counted, and removed between two looks for more.
+// asideAtOnce is how many set-aside records are counted at most, and removed in one round.
 const asideAtOnce = 1000
 
-// DropSetAside removes all that was set aside, together with what also writes once it is gone, and returns how much it
-// was.
+// DropSetAside removes every record that was set aside and returns how many there were. Then it runs also in a
+// transaction of its own, with that number.
 //
 // Errors: those of also; those of Update.
 func (s *Store) DropSetAside(ctx context.Context, also func(tx *Tx, dropped int) error) (dropped int, err error) {

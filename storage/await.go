@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// Look is one look at what a caller of [Store.Await] waits for. It gets a context that does not end with the wait:
-// what is seen after the end still counts.
+// Look checks once whether the caller of [Store.Await] has what it waits for. Its context does not end with the wait: a
+// result found by the last look still counts.
 //
-// It reports whether the wait is over. When it is not, again is how long from then on the answer may change without a
-// wake, such as the time until an expiry; 0 when only a wake can change it.
+// It returns over when the wait is over. Otherwise again is the time after which the answer may change without a wake,
+// such as the time until an expiry; 0 means that only a wake can change it.
 type Look func(ctx context.Context, at Glance) (over bool, again time.Duration, err error)
 
-// Glance says where a look stands in its wait.
+// Glance says whether a look is the first or the last one of its wait.
 type Glance struct {
 	First bool // none came before it
 	Last  bool // none follows
@@ -58,12 +58,12 @@ func (s *Store) Await(ctx context.Context, uid UID, wait time.Duration, look Loo
 	}
 }
 
-// Held is a wait that its caller keeps: whoever finds [Held.GoesOn] after a call calls [Held.Pause], and then makes the
-// same call again. The zero Held has not begun. For one goroutine.
+// Held is a wait that its caller keeps. While [Held.GoesOn] is true after a call, the caller calls [Held.Pause] and
+// then makes the same call again. The zero Held is ready for use. Not safe for concurrent use.
 //
-// A goroutine keeps the stack that it needed at its deepest: 16 KiB for a call that went through router, decoder and
-// store. One that comes back to its beginning before it pauses is shrunk to 8 KiB by the next collection, and all that the
-// call had made on its way is collected.
+// It saves memory. A goroutine that waits deep in a call keeps a stack of 16 KiB (router, decoder, store) and
+// everything that the call has allocated. A goroutine that returns to its start before it pauses is shrunk to 8 KiB by
+// the next garbage collection.
 type Held struct {
 	ctx    context.Context // whose end ends the wait
 	woken  <-chan struct{}
@@ -76,7 +76,7 @@ type Held struct {
 
 type heldKey struct{}
 
-// HeldKey is under what the Value of a context returns the *Held of its caller.
+// HeldKey is the context key of the caller's *Held.
 func HeldKey() any { return heldKey{} }
 
 // begin begins the wait, unless it has begun.
@@ -90,7 +90,7 @@ func (h *Held) begin(ctx context.Context, s *Store, uid UID, wait time.Duration)
 	h.glance.First = true
 }
 
-// GoesOn reports whether an Await has returned ErrHeld since the last Pause.
+// GoesOn reports whether Await has returned ErrHeld since the last Pause.
 func (h *Held) GoesOn() bool { return h.goesOn }
 
 // Pause returns when there is a reason to look again.

@@ -8,12 +8,11 @@ import (
 // Clock tells the time in two ways, so that a wall clock that jumps can be told from time that passes. Safe for
 // concurrent use; no method waits for another machine, since every transaction asks.
 //
-// Servers that share a store each make the house's time from their Clock: by Wall when they open the store, by Steady
-// from then on. A row is over at one server earlier than at another by as much as their clocks differ, so an
-// implementation for several servers guarantees that their Walls agree to within a second (machines set by NTP do, and so
-// does a Wall that is corrected by the database's clock in the background), and that Steady runs on at the same rate.
-// Steady is of one process; it is never compared with another's. What operators settle is shared through the store
-// ([Store.SettleClock]).
+// Each server that shares a store makes the house's time from its own Clock: from Wall when it opens the store, from
+// Steady after that. A row expires at one server earlier than at another by the difference of their clocks. So an
+// implementation for several servers guarantees that their Walls agree to within a second and that Steady runs at the
+// same rate. Machines set by NTP do; so does a Wall that the database's clock corrects in the background. A Steady time
+// is meaningful in its own process only. What operators settle is shared through the store ([Store.SettleClock]).
 type Clock interface {
 	// Wall is what the machine's clock says, in UTC. It may jump either way.
 	Wall() time.Time
@@ -30,7 +29,7 @@ func (c systemClock) Wall() time.Time { return time.Now().Round(0).UTC() }
 
 func (c systemClock) Steady() time.Duration { return time.Since(c.start) }
 
-// FakeClock is a clock for tests, which moves only when told. Safe for concurrent use.
+// FakeClock is a clock for tests, which moves only when the test moves it. Safe for concurrent use.
 type FakeClock struct {
 	mu     sync.Mutex
 	wall   time.Time
@@ -40,14 +39,14 @@ type FakeClock struct {
 // NewFakeClock makes a clock whose wall shows start.
 func NewFakeClock(start time.Time) *FakeClock { return &FakeClock{wall: start.UTC()} }
 
-// Wall is the time that the clock was told.
+// Wall returns the start plus every Advance and Jump.
 func (c *FakeClock) Wall() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.wall
 }
 
-// Steady is the sum of all that the clock was advanced.
+// Steady returns the sum of all calls of Advance.
 func (c *FakeClock) Steady() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()

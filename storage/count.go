@@ -2,8 +2,8 @@ package storage
 
 import "tutela/storage/meter"
 
-// Count adds one to a figure of this server when the transaction has been committed, in the series of these words. The closure
-// may run more than once, and what it does may be rolled back: so it must not add by itself. In a View it counts nothing.
+// Count adds one to a figure of this server, in the series that words name, when the transaction commits. The closure
+// may run more than once or be rolled back, so it must not add to the counter directly. In a View it counts nothing.
 func (tx *Tx) Count(c *meter.Counter, words ...string) { tx.CountN(c, 1, words...) }
 
 // CountN is Count for n at once.
@@ -13,15 +13,15 @@ func (tx *Tx) CountN(c *meter.Counter, n uint64, words ...string) {
 	}
 }
 
-// CountTry is Count for what has happened also when the transaction is refused by its own error, such as a try that came too
-// soon after others.
+// CountTry is Count that also counts when the closure's own error rolls the transaction back. It is for events that
+// happened all the same, such as a try that came too soon.
 func (tx *Tx) CountTry(c *meter.Counter, words ...string) {
 	if tx.ws != nil {
 		tx.counts = append(tx.counts, count{cell: c.Cell(tx.store.meter, words...), n: 1, refused: true})
 	}
 }
 
-// counts are what a transaction adds to figures when it is over.
+// counts are the additions to figures that wait for the end of a transaction.
 type counts []count
 
 type count struct {

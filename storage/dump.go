@@ -5,19 +5,19 @@ import (
 	"fmt"
 )
 
-// Dumped is a row of a user as she may read it: what is sealed in it is left out.
+// Dumped is a row of a user for an export: sealed fields are left out.
 type Dumped struct {
 	Table  string
 	Key    string
-	Record []byte // JSON; nil of a raw table, whose bytes only its owner can read
+	Record []byte // JSON; nil for a raw table, whose bytes only its own package can read
 	Bytes  int    // of the record as it is stored
 }
 
-// Dump calls fn for every row of uid, in the order of tables and keys, until fn returns false. What cannot be read, and what is
-// past its expiry, is left out.
+// Dump calls fn for every row of uid, ordered by table and key, until fn returns false. It skips rows that cannot be
+// read or are past their expiry.
 func Dump(tx *Tx, uid UID, fn func(Dumped) bool) error {
 	if uid.IsZero() {
-		return errors.New("dump of the house")
+		return errors.New("dump: the house is no user")
 	}
 	return tx.scan(Prefix(userPrefix(uid)), func(k, value []byte) bool {
 		_, name, key, err := splitRowKey(k)

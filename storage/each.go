@@ -12,10 +12,11 @@ import (
 // eachAtOnce is how many transactions of an UpdateEach run side by side.
 const eachAtOnce = 64
 
-// UpdateEach runs fn for 0 to n-1, each in a transaction of its own, many side by side so that they share commits. All
-// are tried. A panic of fn, which runs on goroutines where nobody could catch it, is an error of its transaction.
+// UpdateEach runs fn for 0 to n-1, each in a transaction of its own. Many run side by side, so that they share commits.
+// An error does not stop the others. A panic of fn becomes the error of its transaction, since no caller could recover
+// it on the goroutines used here.
 //
-// Errors: the first one, in the order of the numbers.
+// Errors: the one with the lowest i.
 func (s *Store) UpdateEach(ctx context.Context, n int, fn func(tx *Tx, i int) error) error {
 	for _, err := range s.updateEach(ctx, n, fn) {
 		if err != nil {
@@ -44,10 +45,10 @@ func (s *Store) updateEach(ctx context.Context, n int, fn func(tx *Tx, i int) er
 	return errs
 }
 
-// errNotRun is of a transaction whose goroutine was ended by the closure of another.
+// errNotRun is the error of a transaction that did not finish because a closure ended its goroutine (runtime.Goexit).
 var errNotRun = errors.New("the transaction was not run to its end")
 
-// updateContained is Update with a panic of fn as an error, which has the stack in its message, for the log.
+// updateContained is Update that turns a panic of fn into an error. The error's message holds the stack, for the log.
 func (s *Store) updateContained(ctx context.Context, fn func(*Tx) error) (err error) {
 	defer func() {
 		switch p := recover().(type) {

@@ -7,14 +7,14 @@ import (
 	"slices"
 )
 
-// Engine is an ordered byte store with serializable transactions: all that tables need of a database. Every engine
-// passes the suite in storagetest. It takes keys of 1 to [MaxKeyBytes] bytes and values of up to some MiB, each with any
+// Engine is an ordered byte store with serializable transactions. Tables need nothing else of a database. Every engine
+// passes the suite in storagetest. Keys have 1 to [MaxKeyBytes] bytes and values up to a few MiB; both may hold any
 // byte. Safe for concurrent use.
 type Engine interface {
 	// Update runs fn alone, as if no other transaction ran, and makes the write set that it returns durable before
-	// it returns nil. fn may run more than once; its last run counts. An error of fn is returned as it is and
-	// nothing is written; a panic of fn is raised again in the caller, and nothing of it is written; a group of
-	// transactions that shares a commit is otherwise unharmed. ctx counts until fn is taken up.
+	// it returns nil. fn may run more than once; its last run counts. When fn fails, its error is returned
+	// unchanged and nothing is written. When fn panics, nothing is written and the panic is raised again in the
+	// caller. Other transactions of the same commit are not affected. ctx can cancel Update until fn has started.
 	Update(ctx context.Context, fn func(Reader) (*WriteSet, error)) error
 
 	// View runs fn on one state of the store, which holds every commit acknowledged before View was called.
@@ -26,21 +26,21 @@ type Engine interface {
 	// value are fn's to keep.
 	Peek(ctx context.Context, r Range, fn func(key, value []byte) bool) error
 
-	// Shards is over how many places appended keys should be spread (at least 1, at most 256, constant), so that
-	// transactions that append do not conflict with each other.
+	// Shards is the number of shards (1 to 256, constant) over which appended keys are spread, so that transactions
+	// that append do not conflict with each other.
 	Shards() int
 
-	// Close waits for what was taken up, and closes. Calls after it are Unavailable.
+	// Close waits for the transactions that have started, and closes. Later calls return Unavailable.
 	Close() error
 }
 
-// Reader is one state of an engine, inside a transaction. For the goroutine that runs the closure alone.
+// Reader reads one state of an engine, inside a transaction. Only the goroutine that runs the closure may use it.
 type Reader interface {
 	// Get returns the value of key, or nil when there is none. The value is valid until the closure returns and
 	// must not be changed. An empty value is not nil.
 	Get(key []byte) ([]byte, error)
 
-	// GetMany is Get for several keys, in one journey to where the bytes lie: values[i] is that of keys[i].
+	// GetMany is Get for several keys in one round trip: values[i] belongs to keys[i].
 	GetMany(keys [][]byte) (values [][]byte, err error)
 
 	// Scan calls fn for the keys of r in order until fn returns false. Key and value are valid until fn returns. fn
@@ -72,13 +72,13 @@ func (r Range) Contains(key []byte) bool {
 	return string(key) >= string(r.From) && (r.To == nil || string(key) < string(r.To))
 }
 
-// WriteSet is what one transaction wants written: at most one operation a key, the last one. It is what lets a
-// transaction be rolled back alone inside a commit that it shares with others, and be replayed after a snapshot.
-// Not safe for concurrent use.
+// WriteSet holds the writes of one transaction: for each key the last operation. With it a transaction can be rolled
+// back alone although it shares a commit with others, and can be replayed after a snapshot. Not safe for concurrent
+// use.
 type WriteSet struct {
 	ops    map[string][]byte // nil: delete
-	sorted []string          // the keys in order, but for
-	later  []string          // those that have come since, and out of order
+	sorted []string          // the keys in order, without those in later
+	later  []string          // keys that were set since, not in order
 }
 
 // NewWriteSet makes an empty write set.
@@ -97,7 +97,8 @@ func (ws *WriteSet) Put(key, value []byte) {
 // Delete removes key; a key that is not there is no error.
 func (ws *WriteSet) Delete(key []byte) { ws.set(string(key), nil) }
 
-// set takes keys in their order for less: a purge brings thousands, and sorting them would be a fifth of its time.
+// set appends keys that arrive in order without sorting again: a purge writes thousands, and sorting them took a fifth
+// of its time.
 func (ws *WriteSet) set(key string, value []byte) {
 	n := len(ws.ops)
 	ws.ops[key] = value
@@ -118,7 +119,7 @@ func (ws *WriteSet) grow(n int) {
 	ws.sorted = slices.Grow(ws.sorted, n)
 }
 
-// Get returns what the write set says of key: its new value, or nil with known when it is deleted.
+// Get returns the write set's operation on key: its new value, or nil with known set when key is deleted.
 func (ws *WriteSet) Get(key []byte) (value []byte, known bool) {
 	value, known = ws.ops[string(key)]
 	return value, known
@@ -127,7 +128,7 @@ func (ws *WriteSet) Get(key []byte) (value []byte, known bool) {
 // Len is the number of keys that are put or deleted.
 func (ws *WriteSet) Len() int { return len(ws.ops) }
 
-// Each calls fn for every operation in the order of keys, which keeps an engine's pages warm; value is nil for a
+// Each calls fn for every operation in the order of keys, so that an engine writes each page once; value is nil for a
 // deletion.
 func (ws *WriteSet) Each(fn func(key string, value []byte) error) error {
 	for _, key := range ws.keys() {
@@ -138,7 +139,7 @@ func (ws *WriteSet) Each(fn func(key string, value []byte) error) error {
 	return nil
 }
 
-// keys returns the keys in order. They are kept: an engine goes through a write set more than once.
+// keys returns the keys in order, and keeps the sorted list: an engine calls Each more than once.
 func (ws *WriteSet) keys() []string {
 	if len(ws.later) == 0 {
 		return ws.sorted
@@ -191,14 +192,14 @@ type Copier interface {
 	CopyTo(ctx context.Context, w io.Writer) (bytes int64, err error)
 }
 
-// Compacter is an engine whose file keeps removed bytes until it is written anew.
+// Compacter is an engine whose file keeps removed bytes until it is rewritten.
 type Compacter interface {
-	// Compact writes the file anew while it serves: afterwards nothing that was removed before the call is left in
-	// it.
+	// Compact rewrites the file while it serves: afterwards the file holds nothing that was removed before the
+	// call.
 	Compact(ctx context.Context) (Compaction, error)
 }
 
-// Compaction tells what a Compact did, in bytes of the file.
+// Compaction is the result of a Compact, in bytes of the file.
 type Compaction struct {
 	Before int64 `json:"before"`
 	After  int64 `json:"after"`

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Code is the kind of an error, few and stable, by which the edge decides what the caller is told. An error without
-// a code is internal: it is logged, and the caller sees only the request's id.
+// Code is the kind of an error. There are few and they are stable; the edge chooses the caller's answer by them. An
+// error without a code is internal: it is logged, and the caller sees only the request's id.
 type Code string
 
 // The codes.
@@ -15,26 +15,25 @@ const (
 	NotFound    Code = "not_found"   // it is not there, or not for this caller
 	Invalid     Code = "invalid"     // the input cannot be right, whatever is stored
 	Conflict    Code = "conflict"    // the input does not fit what is stored
-	Expired     Code = "expired"     // it was there, and is too late
+	Expired     Code = "expired"     // it was there, but its time is over
 	Denied      Code = "denied"      // the proof is wrong, or the caller may not
 	Limited     Code = "limited"     // too many tries; RetryAfter says how long to wait
 	Exhausted   Code = "exhausted"   // a bound of the installation is reached
 	Unavailable Code = "unavailable" // the store cannot be reached or written now; nothing was done
 
-	// OutcomeUnknown is for a commit that failed in a way that does not tell whether it was kept: it may have been done,
-	// or not. The caller asks again by what it has, and is never told that nothing was done.
+	// OutcomeUnknown is for a commit that failed without saying whether its writes were kept. The caller repeats
+	// the request with what it has. It must never be told that nothing was done.
 	OutcomeUnknown Code = "unknown_outcome"
 )
 
-// Error is an error that crosses the layers intact and is turned into a wire error at the edge. A domain package
-// declares one for each thing that can go wrong and that a caller can tell apart; errors.Is finds it again under
-// [Error.With], [Error.After] and wrapping.
+// Error passes through the layers unchanged and becomes a wire error at the edge. A domain package declares one for
+// each failure that a caller can tell apart. errors.Is still finds it after [Error.With], [Error.After] and wrapping.
 type Error struct {
 	Code       Code
 	Message    string        // for people: lower-case, names the thing, never a secret
 	RetryAfter time.Duration // with Limited and OutcomeUnknown: how long to wait; 0 when that is not known
 
-	kind *Error // what it was made from
+	kind *Error // the declared error that it was derived from
 }
 
 // NewError declares a kind of error.
@@ -71,7 +70,7 @@ func (e *Error) derive() *Error {
 	return &c
 }
 
-// CodeOf returns the code of the first [Error] in err's chain, or "" for an internal error.
+// CodeOf returns the code of the first [Error] in err's chain, or "" when there is none (an internal error).
 func CodeOf(err error) Code {
 	var e *Error
 	if errors.As(err, &e) {
@@ -80,7 +79,7 @@ func CodeOf(err error) Code {
 	return ""
 }
 
-// RetryAfter returns how long the caller should wait by the first [Error] in err's chain; 0 when it does not say.
+// RetryAfter returns how long the caller should wait, as the first [Error] in err's chain says; 0 when it does not say.
 func RetryAfter(err error) time.Duration {
 	var e *Error
 	if errors.As(err, &e) {
@@ -89,9 +88,9 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// Kept marks an error as a refusal that counts: the transaction commits, and the caller of Update gets err. A wrong
-// code is counted so, before the answer leaves. Joined with an error that is not marked it rolls back: something went
-// wrong besides.
+// Kept marks err as a refusal that counts: the transaction commits, and the caller of Update gets err. So a wrong code
+// is counted before the answer leaves. When it is joined with an error that is not marked, the transaction rolls back:
+// something else went wrong too.
 func Kept(err error) error {
 	if err == nil {
 		return nil
@@ -131,8 +130,9 @@ var (
 	ErrUnique      = NewError(Conflict, "another row has this value")
 	ErrUnavailable = NewError(Unavailable, "the store is not available; try again later")
 
-	// ErrOutcomeUnknown reports a commit that failed without saying whether it was kept. An engine wraps the cause in it.
+	// ErrOutcomeUnknown reports a commit of which it is not known whether it was kept. An engine joins it with the
+	// cause.
 	ErrOutcomeUnknown = NewError(OutcomeUnknown, "it is not known whether this was done; ask again with the same request")
 
-	ErrForeign = NewError(Invalid, "this is no data of tutela")
+	ErrForeign = NewError(Invalid, "this is not tutela's data")
 )

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// What a store that is opened believes of the wall, from the last time that it has written down.
+// By how much the wall may differ from the last time written down, for a store that is opened to believe it.
 //
-// A wall ahead is a stop, or a wrong clock, and nothing tells which: so the bound lies between the two. Places close for
-// a season and test installations lie for months; after half a year somebody is there who can answer a question. A year
-// that was typed wrong, a dead clock battery and a receiver that is off by its own era are all past it. A wrong clock
-// within it costs the rows that expire within it, and the events of the first half year only where they are kept for
-// less.
+// A wall that is ahead means that the server was stopped, or that the clock is wrong. Nothing tells which, so the bound
+// lies between the two. Installations may stand still for a season or for months; after half a year an operator is
+// there who can answer a question. A mistyped year, a dead clock battery and a time receiver in the wrong era are all
+// beyond it. A wrong clock within the bound costs the rows that expire within it, and events only where they are kept
+// for less than half a year.
 //
-// A wall behind is never a stop. Up to a day is what a clock in local time, taken for UTC, is wrong by: it counts as no
-// time passed, and the machine's own correction ends it.
+// A wall that is behind is always a wrong clock. Up to a day it may be local time taken for UTC: then no time counts as
+// passed, until the machine corrects its clock.
 const (
 	maxStepAhead = 183 * 24 * time.Hour
 	maxStepBack  = 24 * time.Hour
@@ -26,20 +26,20 @@ const (
 
 func believable(step time.Duration) bool { return -maxStepBack <= step && step <= maxStepAhead }
 
-// clockAnswer is what operators have settled, under the meta key "clock".
+// clockAnswer is the operators' last settlement, stored under the meta key "clock".
 type clockAnswer struct {
-	Settled  int  `json:"settled"`             // how often; a server that knows less has an older answer
-	KeepMark bool `json:"keep_mark,omitempty"` // a wall that is not believable is wrong, and no question
+	Settled  int  `json:"settled"`             // how often it was settled; a server with a lower number has an older answer
+	KeepMark bool `json:"keep_mark,omitempty"` // a wall that is not believable is wrong: do not ask
 }
 
-// houseClock is the house's time: a base, moved on by the steady clock. Safe for concurrent use.
+// houseClock keeps the house's time: a base plus the steady clock's progress since. Safe for concurrent use.
 type houseClock struct {
 	source  Clock
 	setting sync.Mutex // held while set is replaced
 	set     atomic.Pointer[clockSet]
 }
 
-// clockSet is what the clock was last set to, and by what. It never changes.
+// clockSet is what the clock was last set to, and from what. It is immutable: the clock replaces it.
 type clockSet struct {
 	base   time.Time     // the house's time when it was set
 	wall   time.Time     // the wall then
@@ -51,15 +51,15 @@ type clockSet struct {
 	kept   bool // the step is not believable, and the operator has settled that the wall is wrong
 }
 
-// newHouseClock makes a clock that knows no mark.
+// newHouseClock makes a clock set to the wall; it has read no mark yet.
 func newHouseClock(source Clock) *houseClock {
 	c := &houseClock{source: source}
 	c.open(time.Time{}, clockAnswer{})
 	return c
 }
 
-// open sets the clock by the last time written down: to the wall when the step there is believable and forward, else to
-// the mark, so that no time has passed.
+// open sets the clock by the last time written down. When the step from there to the wall is forward and believable, it
+// sets the wall; else it sets the mark, as if no time had passed.
 func (c *houseClock) open(mark time.Time, answer clockAnswer) {
 	c.setting.Lock()
 	defer c.setting.Unlock()
@@ -87,8 +87,8 @@ func (c *houseClock) opened(mark time.Time, answer clockAnswer) *clockSet {
 	return s
 }
 
-// lookAgain sets a clock whose wall was not believable anew, when the wall has been set right meanwhile. It reports
-// whether it did.
+// lookAgain sets the clock again if its wall was not believable and has been corrected since. It reports whether it
+// did.
 func (c *houseClock) lookAgain() bool {
 	c.setting.Lock()
 	defer c.setting.Unlock()
@@ -101,7 +101,7 @@ func (c *houseClock) lookAgain() bool {
 	return true
 }
 
-// settle sets the clock as the operator has settled: to wall, or on from where it is.
+// settle replaces what the clock is set to by what the operator has settled.
 func (c *houseClock) settle(s clockSet) {
 	c.setting.Lock()
 	defer c.setting.Unlock()
@@ -115,24 +115,24 @@ func (c *houseClock) now() time.Time {
 
 func (c *houseClock) wall() time.Time { return c.source.Wall() }
 
-// ClockState is how the house's time stands to the machine's clock.
+// ClockState compares the house's time with the machine's clock.
 type ClockState struct {
 	House time.Time     `json:"house"`     // the house's time
 	Wall  time.Time     `json:"machine"`   // the machine's clock
 	Mark  time.Time     `json:"mark"`      // the last time that was written down before the store was opened; zero: none was
 	Step  time.Duration `json:"step_ns"`   // from Mark to the machine's clock when the store was opened
-	Jump  time.Duration `json:"jump_ns"`   // by how much the machine's clock has moved since, beside the time that passed
+	Jump  time.Duration `json:"jump_ns"`   // by how much the machine's clock has been moved since, without the time that passed
 	Open  bool          `json:"unsettled"` // the step is not believable, and nobody has settled which is wrong: nothing is removed by time
 	Kept  bool          `json:"kept_mark"` // it is settled that the machine's clock is wrong, and it still is
 }
 
-// Jumped reports whether the machine's clock has moved while the store was open. As long as Open or Kept say that it is
-// wrong anyway, it may.
+// Jumped reports whether the machine's clock was moved while the store was open. It is false while Open or Kept say
+// that the clock is wrong anyway.
 func (c ClockState) Jumped() bool {
 	return !c.Open && !c.Kept && (c.Jump > maxJump || c.Jump < -maxJump)
 }
 
-// ClockState returns how the clock stands.
+// ClockState returns the state of the clock.
 func (s *Store) ClockState() ClockState {
 	set := s.clock.set.Load()
 	now := s.clock.now()
@@ -149,20 +149,20 @@ func (s *Store) ClockState() ClockState {
 	}
 }
 
-// MayRemove reports whether what is past its time may be removed now. It may not while the clock may be wrong: what is
-// removed by a wrong clock cannot be brought back. Whoever removes by time in the background asks first.
+// MayRemove reports whether rows may be removed because their time is over. They may not while the clock may be wrong:
+// what a wrong clock removes cannot be brought back. Every background job that removes by time asks first.
 func (s *Store) MayRemove() bool {
 	state := s.ClockState()
 	return !state.Open && !state.Jumped()
 }
 
-// Settlement is what an operator says of a clock that may be wrong.
+// Settlement is an operator's decision about a clock that may be wrong.
 type Settlement string
 
 // The settlements.
 const (
-	// TrustWall says that the machine's clock is right: the last time written down was wrong, or it was a long stop. The
-	// house's time is set to it, and what is past its time by it is over.
+	// TrustWall says that the machine's clock is right: the last time written down was wrong, or the server was
+	// stopped for long. The house's time is set to the machine's clock, and expires rows by it.
 	TrustWall Settlement = "trust_wall"
 	// KeepMark says that the machine's clock is wrong, and will be set right: the house's time goes on from the last
 	// time written down, also over restarts, until the machine's clock is believable.
@@ -172,9 +172,9 @@ const (
 // ErrClockAgrees reports that there is nothing to settle: the machine's clock and the house's time agree.
 var ErrClockAgrees = NewError(Conflict, "the clock needs no settling: the machine's clock and the last time written down agree")
 
-// SettleClock writes down what the operator says of the clock, together with what also writes, and sets the clock so. In
-// that transaction Now is the time as settled. Other servers on the same store learn of it when they next write the time
-// down, and until then write none.
+// SettleClock stores the operator's decision, runs also in the same transaction, and sets the clock accordingly. In
+// that transaction Now is already the settled time. Other servers on the same store learn of it when they next write
+// the time down; until then they write none.
 //
 // Errors: ErrClockAgrees; those of also; those of Update.
 func (s *Store) SettleClock(ctx context.Context, how Settlement, also func(*Tx) error) error {
@@ -203,7 +203,7 @@ func (s *Store) SettleClock(ctx context.Context, how Settlement, also func(*Tx) 
 	return nil
 }
 
-// settled is what the clock is set to by a settlement.
+// settled returns what a settlement sets the clock to.
 func (s *Store) settled(how Settlement, stored clockAnswer) (clockSet, error) {
 	state := s.ClockState()
 	skew := state.Wall.Sub(state.House)
@@ -229,7 +229,8 @@ func (s *Store) settled(how Settlement, stored clockAnswer) (clockSet, error) {
 	return clockSet{}, ErrClockAgrees
 }
 
-// openClock sets the clock by the last time written down; created is when the store was made, which is one too.
+// openClock sets the clock by the last time written down, or by created (when the store was made) if that is later and
+// nobody has settled the clock.
 func (s *Store) openClock(ctx context.Context, created time.Time) error {
 	var answer clockAnswer
 	var mark time.Time
@@ -248,7 +249,7 @@ func (s *Store) openClock(ctx context.Context, created time.Time) error {
 	return nil
 }
 
-// tellOfClock says in the log that the machine's clock is not believed.
+// tellOfClock logs a warning while the machine's clock is not believed.
 func (s *Store) tellOfClock() {
 	state := s.ClockState()
 	switch {
@@ -260,7 +261,7 @@ func (s *Store) tellOfClock() {
 	}
 }
 
-// clock returns what is written down about the clock.
+// clock reads the stored settlement and the last time written down.
 func (tx *Tx) clock() (answer clockAnswer, mark time.Time, err error) {
 	if _, err := tx.getMeta("clock", &answer); err != nil {
 		return answer, mark, err
@@ -269,8 +270,8 @@ func (tx *Tx) clock() (answer clockAnswer, mark time.Time, err error) {
 	return answer, mark, err
 }
 
-// markTime writes the house's time down, for the next opening. When another server has settled the clock meanwhile, it
-// sets this one so instead.
+// markTime writes the house's time down, for the next time the store is opened. If another server has settled the clock
+// meanwhile, it sets this server's clock the same way instead.
 func (s *Store) markTime(ctx context.Context) error {
 	var stale bool
 	var answer clockAnswer

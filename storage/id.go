@@ -6,10 +6,10 @@ import (
 	"fmt"
 )
 
-// UID is the random 16-byte id of a user: all that keys, owners and events hold of a person.
+// UID is the random 16-byte id of a user. Keys, owners and events hold nothing else of a person.
 type UID [16]byte
 
-// House is the owner of what belongs to the installation and to no user: clients, keys, settings.
+// House is the owner of rows that belong to the installation and to no user: clients, keys, settings.
 var House UID
 
 // NewUID draws a UID.
@@ -22,7 +22,7 @@ func NewUID() UID {
 // String returns the UID as 32 hex digits.
 func (u UID) String() string { return hex.EncodeToString(u[:]) }
 
-// IsZero reports whether u is nobody's (the house's).
+// IsZero reports whether u is the house, not a user.
 func (u UID) IsZero() bool { return u == House }
 
 // MarshalText writes the UID as [UID.String] does; House is empty.

@@ -12,16 +12,16 @@ import (
 // identityName is the meta key of a store's identity.
 const identityName = "identity"
 
-// Identity is how a store knows itself.
+// Identity names a store: which installation it is, and which of its histories.
 type Identity struct {
 	Installation string `json:"installation"` // "ins_" and 16 characters; drawn once, and the same in every copy
 	Epoch        Epoch  `json:"epoch"`
 }
 
-// Epoch names one unbroken history of a store. A store gets a new one when its data is put back from a copy or moved to
-// another engine, so whoever remembers the epoch (a phone, a log) sees that what it was told since may be undone.
+// Epoch names one unbroken history of a store. A store gets a new epoch when its data is restored from a copy or moved
+// to another engine. So a phone or a log that remembers the epoch sees that later changes may have been undone.
 //
-// Numbers grow, and two epochs of one number differ in their random part: the same copy may be put back twice.
+// Numbers grow. Two epochs with the same number differ in their random part, since the same copy may be restored twice.
 type Epoch struct {
 	Number uint64
 	Random [8]byte
@@ -51,21 +51,22 @@ func (e *Epoch) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// newEpoch draws the epoch of a number.
+// newEpoch makes an epoch with the given number.
 func newEpoch(number uint64) Epoch {
 	e := Epoch{Number: number}
 	_, _ = rand.Read(e.Random[:]) // never fails: see crypto/rand
 	return e
 }
 
-// Identity returns how the store knows itself: read when it was opened, and changed by NewEpoch.
+// Identity returns the store's identity as it was read at Open or set by NewEpoch.
 func (s *Store) Identity() Identity { return *s.identity.Load() }
 
 // Epoch returns the epoch of Identity.
 func (s *Store) Epoch() Epoch { return s.identity.Load().Epoch }
 
-// NewEpoch begins a new epoch of the store. Whoever has moved data into it from another engine calls it before anybody
-// is served. replaced is as in [BeginEpoch]. Other servers that have the store open learn of it when they open it again.
+// NewEpoch begins a new epoch of the store. Call it after moving data into the store from another engine, before
+// serving anybody. replaced is as in [BeginEpoch]. Other servers that have the store open learn of it when they open it
+// again.
 //
 // Errors: those of BeginEpoch and of Update.
 func (s *Store) NewEpoch(ctx context.Context, replaced Identity) error {
@@ -82,11 +83,12 @@ func (s *Store) NewEpoch(ctx context.Context, replaced Identity) error {
 	return nil
 }
 
-// BeginEpoch returns the next identity of the store behind r, and what writes it: the same installation in a new epoch.
-// replaced is the identity of the store whose place this one takes; the zero value when that is not known. Within one
-// installation the new number is greater than both; data that has no identity yet is of the installation it replaces.
+// BeginEpoch returns the next identity of the store behind r (the same installation in a new epoch) and the write set
+// that stores it. replaced is the identity of the store whose place this one takes, or the zero value when that is not
+// known. If both are the same installation, the new number is greater than both numbers. Data without an identity takes
+// the installation that it replaces.
 //
-// It needs no open Store, so that a data file gets its epoch before it is put in place.
+// It needs no open Store, so that a data file can get its epoch before it is put in place.
 //
 // Errors: [ErrForeign]; those of r.
 func BeginEpoch(r Reader, replaced Identity) (next Identity, ws *WriteSet, err error) {
@@ -118,7 +120,7 @@ func ReadIdentity(r Reader) (identity Identity, err error) {
 
 func newInstallation() string { return NewID("ins_", 16) }
 
-// identify reads the store's identity. A store without one, which is new or of an earlier version, gets it.
+// identify reads the store's identity. A store without one (new, or of an earlier version) gets one.
 func (s *Store) identify(ctx context.Context) error {
 	var identity Identity
 	var found bool
@@ -128,7 +130,7 @@ func (s *Store) identify(ctx context.Context) error {
 	})
 	if err == nil && !found {
 		err = s.Update(ctx, func(tx *Tx) error {
-			// Another server may have been quicker.
+			// Another server may have written it meanwhile.
 			found, err := tx.getMeta(identityName, &identity)
 			if err != nil || found {
 				return err

@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// Unique is an index by which one row is found.
+// Unique is an index in which each value belongs to one row at most.
 type Unique[T any] struct {
 	table *Table[T]
 	name  string
 }
 
-// Unique declares an index whose values belong to one row each. values returns those of a record; none for a record
-// that is not to be found by it.
+// Unique declares an index whose values belong to one row each. values returns the values of a record; none for a
+// record that the index leaves out.
 func (t *Table[T]) Unique(name string, values func(*T) []string) *Unique[T] {
 	return &Unique[T]{table: t, name: t.addIndex(name, true, values)}
 }
@@ -34,8 +34,8 @@ func (u *Unique[T]) Find(tx *Tx, value string) (Row[T], error) {
 	return u.table.at(tx, k)
 }
 
-// Peek calls fn for the values from from on, in their order, until it returns false. It is no transaction: look at
-// the row again in one before acting.
+// Peek calls fn for the values from from on, in order, until fn returns false. It is no transaction: read the row again
+// in one before acting on it.
 func (u *Unique[T]) Peek(ctx context.Context, s *Store, from string, fn func(value string, uid UID, key string) bool) error {
 	return peekIndex(ctx, s, u.name, from, fn)
 }
@@ -51,7 +51,7 @@ func (t *Table[T]) Plain(name string, values func(*T) []string) *Plain[T] {
 	return &Plain[T]{table: t, name: t.addIndex(name, false, values)}
 }
 
-// addIndex returns the name by which the index is known in the store.
+// addIndex registers an index and returns its name in the store.
 func (t *Table[T]) addIndex(name string, unique bool, values func(*T) []string) string {
 	full := t.spec.Name + "." + name
 	for _, ix := range t.indexes {
@@ -88,13 +88,13 @@ func (p *Plain[T]) Find(tx *Tx, value string, limit int) ([]Row[T], error) {
 	return rows, errors.Join(err, failed)
 }
 
-// Peek calls fn for the values from from on, in their order, until it returns false; a value comes once for each row
-// that has it. It is no transaction: look at the row again in one before acting.
+// Peek calls fn for the values from from on, in order, until fn returns false; a value comes once for each row that has
+// it. It is no transaction: read the row again in one before acting on it.
 func (p *Plain[T]) Peek(ctx context.Context, s *Store, from string, fn func(value string, uid UID, key string) bool) error {
 	return peekIndex(ctx, s, p.name, from, fn)
 }
 
-// key is the entry of an index for a row.
+// key returns the key of the index entry for a row.
 func (ix index[T]) key(value string, row []byte) []byte {
 	if ix.unique {
 		return indexKey(ix.name, value, nil)
@@ -102,7 +102,7 @@ func (ix index[T]) key(value string, row []byte) []byte {
 	return indexKey(ix.name, value, row)
 }
 
-// at reads the row at a key that an index entry names.
+// at reads the row that an index entry points at.
 func (t *Table[T]) at(tx *Tx, k []byte) (Row[T], error) {
 	uid, _, key, err := splitRowKey(k)
 	if err != nil {
@@ -123,7 +123,8 @@ func peekIndex(ctx context.Context, s *Store, name, from string, fn func(value s
 	return peekEntries(ctx, s, name, r, func(at Place) bool { return fn(at.Value, at.UID, at.Key) })
 }
 
-// unescape reads back what escape made; ok is false for anything else. What comes after the end is not looked at.
+// unescape is the reverse of escape; ok is false for anything that escape did not make. It ignores what follows the end
+// mark.
 func unescape(b []byte) (value string, ok bool) {
 	out := make([]byte, 0, len(b))
 	for i := 0; i < len(b); i++ {

@@ -36,7 +36,8 @@ const (
 // ErrKeyTooLong reports a row, an index entry or a log entry whose whole key would be longer than an engine takes.
 var ErrKeyTooLong = NewError(Invalid, "a key is too long")
 
-// fits returns ErrKeyTooLong, which names what the key is of, when a whole key has more bytes than most.
+// fits returns ErrKeyTooLong when a whole key has more bytes than most. what and name say in the message what the key
+// belongs to.
 func fits(key []byte, most int, what, name string) error {
 	if len(key) <= most {
 		return nil
@@ -54,7 +55,7 @@ func rowKey(uid UID, table, key string) []byte {
 	return append(k, key...)
 }
 
-// splitRowKey takes a row's key apart again.
+// splitRowKey is the reverse of rowKey.
 func splitRowKey(k []byte) (uid UID, table, key string, err error) {
 	if len(k) < 1+len(uid) || k[0] != spaceRow {
 		return uid, "", "", fmt.Errorf("row key %x has no owner", k)
@@ -67,17 +68,17 @@ func splitRowKey(k []byte) (uid UID, table, key string, err error) {
 	return uid, string(name), string(rest), nil
 }
 
-// ownerOf returns whose row a key is of.
+// ownerOf returns the owner in a row's key.
 func ownerOf(rowKey []byte) (uid UID, ok bool) {
 	uid, _, _, err := splitRowKey(rowKey)
 	return uid, err == nil
 }
 
-// userPrefix is what the keys of all rows of uid begin with.
+// userPrefix is the prefix of the keys of all rows of uid.
 func userPrefix(uid UID) []byte { return append([]byte{spaceRow}, uid[:]...) }
 
-// indexKey is the key of an index entry. The value is escaped so that entries sort as their values and none is the
-// prefix of another; row, the row's key, is part of it where several rows may have the same value.
+// indexKey is the key of an index entry. The value is escaped, so that entries sort as their values do and no entry is
+// the prefix of another. In a plain index the row's key follows, since several rows may have the same value.
 func indexKey(index, value string, row []byte) []byte {
 	k := append(indexPrefix(index), escape(value)...)
 	return append(k, row...)
@@ -110,7 +111,7 @@ func expiryKey(shard byte, at time.Time, row []byte) []byte {
 	return append(k, row...)
 }
 
-// splitExpiryKey takes an expiry entry's key apart into the time and the row's key.
+// splitExpiryKey splits an expiry entry's key into the time and the row's key.
 func splitExpiryKey(k []byte) (at time.Time, row []byte, err error) {
 	if len(k) < expiryPrefixBytes || k[0] != spaceExpiry {
 		return time.Time{}, nil, fmt.Errorf("expiry key %x is too short", k)

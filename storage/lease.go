@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// leaseTime is for how long a server has a job of the background. It asks again when a third is left. A server that dies with a
-// job leaves it undone for as long at most.
+// leaseTime is how long a server holds a background job. It renews the lease when a third of the time is left. When a
+// server dies, its job rests for at most this long.
 const leaseTime = 30 * time.Second
 
-// leases are what a server knows of the jobs that servers over one store share. Safe for concurrent use.
+// leases holds what a server knows of the background jobs that servers with one store share. Safe for concurrent use.
 type leases struct {
 	mu     sync.Mutex
-	holder string // this server's name among them; "": nobody shares the store
+	holder string // this server's name; "" when no other server shares the store
 	known  map[string]lease
 }
 
-// lease is who has a job, as stored under its name.
+// lease says who has a job; it is stored under the job's name.
 type lease struct {
 	Holder string    `json:"holder"`
 	Until  time.Time `json:"until"`
@@ -25,9 +25,9 @@ type lease struct {
 
 func leaseName(job string) string { return "lease/" + job }
 
-// Leads reports whether this server does a job of the background now. Of the servers that share a store one does, and another when
-// that one has been silent for leaseTime; of a store that nobody shares its only server does all. It is there so that servers do not
-// do the same at once: what a job does must be right all the same when two do it.
+// Leads reports whether this server does a background job now. Of the servers that share a store one does it; another
+// takes over when that one has been silent for leaseTime. A server that shares its store with nobody does every job.
+// This only saves work: a job must also be right when two servers do it at once.
 func (s *Store) Leads(ctx context.Context, job string) bool {
 	l := &s.leases
 	if l.holder == "" {
@@ -50,7 +50,7 @@ func (s *Store) Leads(ctx context.Context, job string) bool {
 	return found.Holder == l.holder
 }
 
-// take takes or renews the lease of a job, unless another has it, and returns who has it.
+// take takes or renews the lease of a job, unless another server has it, and returns the lease as it now stands.
 func (s *Store) take(ctx context.Context, job string) (found lease, err error) {
 	err = s.Update(ctx, func(tx *Tx) error {
 		there, err := tx.getMeta(leaseName(job), &found)

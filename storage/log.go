@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// Log is a run of entries that are appended, for what would be a hot spot in a table: events, pointers to work. Its
-// keys sort; entries under one shard byte lie in their order. An entry holds nothing personal but a uid: no purge
-// removes it.
+// Log is a sequence of appended entries, such as events and pointers to work, which would be a hot spot in a table. It
+// is spread over shards; within a shard the entries are ordered by key. No purge removes an entry, so it holds nothing
+// personal but a uid.
 type Log struct{ name string }
 
 // DeclareLog makes a log. The name is unique among logs and never changed once released.
@@ -77,13 +77,14 @@ func (l Log) key(shard byte, key string) ([]byte, error) {
 }
 
 // Peek calls fn for the entries whose key is in [from, to) (an empty to: to the end), ascending or, with reverse,
-// descending, until it returns false. It is no transaction: an entry that is appended meanwhile may be missing, also
-// between others.
+// descending, until fn returns false. It is no transaction: entries that are appended meanwhile may be missing, even
+// between entries that are shown.
 func (l Log) Peek(ctx context.Context, s *Store, from, to string, reverse bool, fn func(key string, value []byte) bool) error {
 	shards := s.shards.most()
 	if shards == 1 {
 		return l.peekShard(ctx, s, 0, from, to, reverse, fn)
 	}
+	// Open a scan of each shard, and read its first entry.
 	heads := make([]head, 0, shards)
 	ends := make([]func(), 0, shards)
 	defer func() {
@@ -101,6 +102,7 @@ func (l Log) Peek(ctx context.Context, s *Store, from, to string, reverse bool, 
 			heads = append(heads, h)
 		}
 	}
+	// Merge: give out the least (with reverse the greatest) of the heads, and move that shard on.
 	for len(heads) > 0 && errors.Join(failures...) == nil {
 		first := 0
 		for i := range heads {
@@ -118,13 +120,14 @@ func (l Log) Peek(ctx context.Context, s *Store, from, to string, reverse bool, 
 	return errors.Join(failures...)
 }
 
-// head is the next entry of a shard, while shards are merged.
+// head is the next entry of one shard during a merge of all shards.
 type head struct {
 	next  func() (string, []byte, bool)
 	key   string
 	value []byte
 }
 
+// advance reads the shard's next entry into h. It returns false at the end of the shard.
 func (h *head) advance() (more bool) {
 	h.key, h.value, more = h.next()
 	return more

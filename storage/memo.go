@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// Memo reads a table whose records are read far more often than they change. It decodes a record once for as long as
-// the row's bytes stay the same. Each Get reads the row all the same, so it sees what its transaction sees, also what
-// another process has written. Safe for concurrent use.
+// Memo is a cache of decoded records, for a table that is read far more often than it changes. It decodes a record
+// again only when the row's bytes have changed. Each Get still reads the row, so it always sees the state of its
+// transaction, even if another process wrote it. Safe for concurrent use.
 type Memo[T any] struct {
 	table *Table[T]
 	most  int
@@ -17,7 +17,7 @@ type Memo[T any] struct {
 	kept map[string]remembered[T]
 }
 
-// remembered is a record, and the bytes that it was decoded from.
+// remembered is a decoded record with the bytes that it was decoded from.
 type remembered[T any] struct {
 	bytes  []byte
 	record *T
@@ -25,7 +25,7 @@ type remembered[T any] struct {
 
 var errMemoOfSealed = errors.New("a table with sealed fields has no memo: their plain text would stay in memory")
 
-// NewMemo makes a memo of at most most records of t.
+// NewMemo makes a memo that keeps at most most records of t.
 //
 // Errors: one for a table with sealed fields.
 func NewMemo[T any](t *Table[T], most int) (*Memo[T], error) {
@@ -58,7 +58,7 @@ func (m *Memo[T]) Get(tx *Tx, uid UID, key string) (*T, error) {
 	return record, nil
 }
 
-// keep remembers a record. When the memo is full another is forgotten, whichever comes first.
+// keep remembers a record. When the memo is full it forgets any other one.
 func (m *Memo[T]) keep(whole string, one remembered[T]) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

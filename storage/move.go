@@ -6,17 +6,17 @@ import (
 	"slices"
 )
 
-// moveName is the meta key of the mark of a move that is not done.
+// moveName is the meta key of the mark of an unfinished move.
 const moveName = "move"
 
-// moveMark stands in the target of a move until all is there.
+// moveMark stands in the target until a move is finished.
 type moveMark struct {
 	Source Identity `json:"source"`
 	Next   []byte   `json:"next"` // the first key that is not copied yet
 	Rows   int64    `json:"rows"` // that were copied
 }
 
-// Moved says what a move has done.
+// Moved is the result of a move.
 type Moved struct {
 	Rows     int64  // in all, with those that an earlier attempt has copied
 	Mended   int64  // rows that an earlier attempt had copied, and that have changed since
@@ -25,27 +25,27 @@ type Moved struct {
 	Identity Identity
 }
 
-// What a move refuses.
+// Reasons why a move is refused.
 var (
 	ErrNotEmpty  = NewError(Conflict, "the target is not empty")
 	ErrMoved     = NewError(Conflict, "the target holds this installation already: it has been moved")
-	ErrHalfMoved = NewError(Conflict, "the data is the half of a move between engines: run tutela migrate-store again, as before")
+	ErrHalfMoved = NewError(Conflict, "the data comes from an unfinished move between engines: run tutela migrate-store again with the same arguments")
 	ErrDiffers   = NewError(Conflict, "the target differs from the source: something else writes to one of them")
 )
 
-// How much a move writes in one transaction: few enough rows for a database to lock them, and few enough bytes to hold in
-// memory several times over.
+// How much a move writes in one transaction: few enough rows for a database to lock, few enough bytes to hold several
+// times in memory.
 const (
 	movedRows  = 1000
 	movedBytes = 1 << 20
 )
 
-// Move copies all that from holds to an engine that is empty, or that holds the half of the same move. It compares both
-// sides row by row, and then begins a new epoch there. Nobody else may use either meanwhile. from is not changed. told, if not nil, is
-// called now and then with the number of rows that were copied so far.
+// Move copies everything in from to an engine that is empty or holds an unfinished move from the same source. Then it
+// compares both sides row by row and begins a new epoch in the target. Nobody else may use either engine meanwhile.
+// from is not changed. told, if not nil, is called now and then with the number of rows copied so far.
 //
-// It holds no more than a few MiB of rows at a time. When it is interrupted, at any point, the target can be opened as no
-// [Store], and the same call goes on.
+// It keeps at most a few MiB of rows in memory. If it is interrupted at any point, the target cannot be opened as a
+// [Store], and the same call continues the move.
 //
 // Errors: ErrNotEmpty; ErrMoved; [ErrForeign], when from holds no installation; ErrDiffers; those of the engines.
 func Move(ctx context.Context, from, to Engine, told func(rows int64)) (Moved, error) {
@@ -86,7 +86,7 @@ type mover struct {
 	shards shards // of the source
 }
 
-// own reports whether a row is one that a move writes itself, at its end.
+// own reports whether key is one that the move itself writes at its end.
 func own(key []byte) bool {
 	switch string(key) {
 	case "m" + identityName, "m" + schemaName, "m" + shardsName, "m" + moveName:
@@ -95,7 +95,8 @@ func own(key []byte) bool {
 	return false
 }
 
-// begin reads what the source is, and sees that the target is empty or the half of this move.
+// begin reads the source's identity and makes sure that the target is empty or holds an unfinished move from this
+// source.
 func (m *mover) begin(ctx context.Context) error {
 	var source Identity
 	err := m.from.View(ctx, func(r Reader) error {
@@ -125,7 +126,7 @@ func (m *mover) begin(ctx context.Context) error {
 		case err != nil:
 			return nil, err
 		case found && m.mark.Source != source:
-			return nil, ErrNotEmpty.With("the target is the half of another move, of %s in epoch %s: empty it", m.mark.Source.Installation, m.mark.Source.Epoch)
+			return nil, ErrNotEmpty.With("the target holds an unfinished move of another source, %s in epoch %s: empty it", m.mark.Source.Installation, m.mark.Source.Epoch)
 		case !found:
 			err = tx.mayMoveInto(source)
 		}
@@ -144,7 +145,7 @@ func errOr(err, other error) error {
 	return other
 }
 
-// mayMoveInto reports why a source may not be moved here.
+// mayMoveInto returns an error unless a new move from source may begin in this store.
 //
 // Errors: ErrMoved; ErrNotEmpty.
 func (tx *Tx) mayMoveInto(source Identity) error {
@@ -165,8 +166,8 @@ func (tx *Tx) mayMoveInto(source Identity) error {
 	return nil
 }
 
-// copy copies the rows from where an earlier attempt has ended. What it has copied stands in the target with the rows
-// themselves.
+// copy copies the rows, starting where an earlier attempt stopped: each batch stores the next key together with its
+// rows.
 func (m *mover) copy(ctx context.Context) error {
 	batch := newMoveBatch()
 	var failed error
@@ -190,7 +191,7 @@ func (m *mover) copy(ctx context.Context) error {
 	return m.write(ctx, batch)
 }
 
-// write writes a batch, with how far the move has come.
+// write writes a batch together with the move's progress.
 func (m *mover) write(ctx context.Context, batch *moveBatch) error {
 	return m.to.Update(ctx, func(r Reader) (*WriteSet, error) {
 		ws := NewWriteSet()
@@ -222,7 +223,7 @@ func (b *moveBatch) put(key, value []byte) {
 
 func (b *moveBatch) full() bool { return b.ws.Len() >= movedRows || b.bytes >= movedBytes }
 
-// end makes the target a store, in an epoch of its own. From then on it can be opened.
+// end makes the target a store in a new epoch. From then on it can be opened.
 func (m *mover) end(ctx context.Context) (identity Identity, err error) {
 	err = m.to.Update(ctx, func(r Reader) (ws *WriteSet, err error) {
 		identity, ws, err = BeginEpoch(r, m.mark.Source)

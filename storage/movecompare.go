@@ -10,14 +10,14 @@ import (
 	"iter"
 )
 
-// moveDigests are what a comparison has found.
+// moveDigests is the result of a comparison.
 type moveDigests struct {
 	source, target string
 	rows           int64
 }
 
-// verify compares both sides row by row. What differs after an attempt that was interrupted, because the source was written
-// to since, is mended, and compared again.
+// verify compares both sides row by row. Rows may differ after an interrupted attempt, when the source was written to
+// since: verify corrects the target and compares once more.
 //
 // Errors: ErrDiffers, when they differ again; those of the engines.
 func (m *mover) verify(ctx context.Context) (mended int64, digests moveDigests, err error) {
@@ -34,7 +34,7 @@ func (m *mover) verify(ctx context.Context) (mended int64, digests moveDigests, 
 	return 0, moveDigests{}, ErrDiffers
 }
 
-// compare goes through both sides together, and makes the target's rows those of the source.
+// compare goes through both sides together and makes the target's rows equal to the source's.
 func (m *mover) compare(ctx context.Context) (differed int64, found moveDigests, err error) {
 	source := openSide(ctx, m.from)
 	defer source.stop()
@@ -42,7 +42,7 @@ func (m *mover) compare(ctx context.Context) (differed int64, found moveDigests,
 	defer target.stop()
 	batch := newMoveBatch()
 	for source.more || target.more {
-		// A side that has failed is at its end, and says nothing of what the other holds.
+		// A side that failed looks like a side at its end: do not take the other's rows for missing ones.
 		if err := errOr(source.err, target.err); err != nil {
 			return 0, found, err
 		}

@@ -16,13 +16,15 @@ type Removed struct {
 	Key   string
 }
 
-// Purge removes every row of uid of the given classes, from all tables, with its index and expiry entries, and
-// wakes who watches uid. It returns what it removed, sorted by table and key, rows past their expiry that were not
-// swept yet among it, and what cannot be read, in its place or set aside. It is generic: because every row names its
-// owner and every table its class, it needs no list of tables. With dry it removes nothing and returns what it would.
+// Purge removes every row of uid of the given classes from all tables, with its index and expiry entries, and wakes
+// those who watch uid. It also removes rows past their expiry, damaged rows and what was set aside. It needs no list of
+// tables, since every row names its owner and every table its class.
+//
+// It returns the removed rows, sorted by table and key. With dry it removes nothing and returns the rows that it would
+// remove.
 func Purge(tx *Tx, uid UID, dry bool, classes ...Class) ([]Removed, error) {
 	if uid.IsZero() {
-		return nil, errors.New("purge of the house")
+		return nil, errors.New("purge: the house is no user")
 	}
 	rows, err := tx.purgeable(uid, classes)
 	if err != nil {
@@ -47,7 +49,8 @@ func Purge(tx *Tx, uid UID, dry bool, classes ...Class) ([]Removed, error) {
 	return removed, nil
 }
 
-// tellPurged tells the owners of tables of the rows that are to be removed. A row that was set aside is in no table.
+// tellPurged calls the Purged function of each table whose rows are about to be removed. A record that was set aside
+// belongs to no table.
 func (tx *Tx) tellPurged(uid UID, rows []purged) error {
 	for _, p := range rows {
 		t, err := tables.named(p.Table)
@@ -61,14 +64,14 @@ func (tx *Tx) tellPurged(uid UID, rows []purged) error {
 	return nil
 }
 
-// purged is what a purge removes.
+// purged is a row that a purge removes.
 type purged struct {
 	Removed
 	key     string
-	entries *row // what points at it, without its record; nil: nothing does, or it cannot be read
+	entries *row // the header, with the entries that point at the row; nil when there are none or the row cannot be read
 }
 
-// found is a row as a scan shows it, in memory of its own. Nothing of its record is copied, or decoded.
+// found copies from a scanned row what a purge needs. It neither copies nor decodes the record.
 func found(k, value []byte) purged {
 	p := purged{key: string(k)}
 	if r, err := decodeRow(value); err == nil && (len(r.indexes) > 0 || !r.expires.IsZero()) {
@@ -78,7 +81,8 @@ func found(k, value []byte) purged {
 	return p
 }
 
-// removeAll removes what scans have found. The rows come first, in their order: see [WriteSet].
+// removeAll removes what scans have found. It deletes the rows first, in order, since a write set takes ordered keys
+// fastest.
 func (tx *Tx) removeAll(rows []purged) error {
 	if err := tx.writable(); err != nil {
 		return err
@@ -98,11 +102,11 @@ func (tx *Tx) removeAll(rows []purged) error {
 	return nil
 }
 
-// purgeable returns what lies in the store of uid, of some classes.
+// purgeable returns the rows of uid of the given classes.
 func (tx *Tx) purgeable(uid UID, classes []Class) (rows []purged, err error) {
 	var failed error
 	wanted := false
-	table := "" // of the last row, for most are of the table of the one before
+	table := "" // of the row before: most rows are of the same table
 	prefix := userPrefix(uid)
 	err = tx.scan(Prefix(prefix), func(k, value []byte) bool {
 		rest := k[len(prefix):]

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// registry is all that was declared, by name: what purge, sweep and reseal need of a table of unknown type, and what
-// was wrong with a declaration, which has nobody to return an error to.
+// registry holds all declared tables, indexes and logs by name. Purge, sweep and reseal find tables of unknown type in
+// it. It also collects wrong declarations, since a package-level variable cannot return an error.
 type registry struct {
 	mu     sync.RWMutex
 	byName map[string]declared
@@ -54,7 +54,7 @@ func (r *registry) fault(format string, args ...any) {
 	r.faults = append(r.faults, fmt.Sprintf(format, args...))
 }
 
-// check returns what is wrong with the declarations.
+// check returns an error that lists the wrong declarations.
 func (r *registry) check() error {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -85,7 +85,7 @@ func Tables() map[string]Class {
 	return classes
 }
 
-// Bounds returns, of each declared table of users, how many rows a user has at most.
+// Bounds returns, for each declared table of users, how many rows a user has at most.
 func Bounds() map[string]int {
 	tables.mu.RLock()
 	defer tables.mu.RUnlock()
@@ -98,8 +98,8 @@ func Bounds() map[string]int {
 	return bounds
 }
 
-// isName reports whether s can be the name of a table, an index or a log: lower-case letters, digits and underscores,
-// so that no name is read as two.
+// isName reports whether s can be the name of a table, an index or a log. Names hold lower-case letters, digits and
+// underscores, so that the separators in keys stay unambiguous.
 func isName(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {

@@ -9,12 +9,12 @@ import (
 
 const resealBatch = 256 // rows resealed side by side
 
-// Reseal writes every row with sealed fields again, one transaction a row, so that the newest key seals it, and returns
-// how many it has written. It is done when it has returned nil; after an error it may be run again. A row that cannot be
-// read keeps its seal and holds no other up: the error says how many there are.
+// Reseal rewrites every row with sealed fields, one transaction a row, so that the newest key seals it. It returns how
+// many rows it has written. After an error it may be run again. A row that cannot be read keeps its old seal and does
+// not stop the others; the error says how many there are.
 func (s *Store) Reseal(ctx context.Context) (rows int, err error) {
-	// A closure that sealed under the key before may still be on its way to its commit; one that comes after them has
-	// been committed when they have.
+	// A closure that sealed under the old key may not be committed yet. This empty transaction comes after it, so
+	// both are committed when it returns.
 	if err := s.Update(ctx, func(*Tx) error { return nil }); err != nil {
 		return 0, err
 	}
@@ -40,16 +40,16 @@ func (s *Store) Reseal(ctx context.Context) (rows int, err error) {
 	return r.rows, r.unread()
 }
 
-// resealing is a Reseal on its way.
+// resealing is the state of a running Reseal.
 type resealing struct {
 	store *Store
 	batch []sealedRow
-	rows  int   // that were written
-	left  int   // that cannot be read
-	first error // of those
+	rows  int   // rows written
+	left  int   // rows that cannot be read
+	first error // the error of the first of them
 }
 
-// flush reseals the batch. Its error is the store's; that of a row is counted.
+// flush reseals the batch. It returns errors of the store; errors of single rows it counts.
 func (r *resealing) flush(ctx context.Context) error {
 	errs := r.store.updateEach(ctx, len(r.batch), func(tx *Tx, i int) error {
 		return r.batch[i].table.reseal(tx, r.batch[i].uid, r.batch[i].key)
@@ -69,7 +69,7 @@ func (r *resealing) flush(ctx context.Context) error {
 	return nil
 }
 
-// unread tells of the rows that cannot be read; nil when there are none.
+// unread returns an error about the rows that cannot be read; nil when there are none.
 func (r *resealing) unread() error {
 	if r.left == 0 {
 		return nil
@@ -77,14 +77,14 @@ func (r *resealing) unread() error {
 	return fmt.Errorf("%d rows cannot be read and keep their seal; the first: %w", r.left, r.first)
 }
 
-// sealedRow is where a row with sealed fields lies.
+// sealedRow locates a row with sealed fields.
 type sealedRow struct {
 	table declared
 	uid   UID
 	key   string
 }
 
-// sealedAt takes a row's key apart, and reports whether its table has sealed fields.
+// sealedAt splits a row's key and reports whether its table has sealed fields.
 func sealedAt(k []byte) (r sealedRow, sealed bool, err error) {
 	uid, name, key, err := splitRowKey(k)
 	if err != nil {

@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// A stored row begins with a header that says, without decoding the record, when the row expires and which index
-// entries point at it: so a row can be removed by code that knows nothing of its table, and an index function that
-// changes between versions leaves no stale entry behind.
+// row is a stored row. Its header says when the row expires and which index entries point at it. So code that knows
+// nothing of its table can remove a row, and a changed index function leaves no stale entry behind.
 //
 //	format (1) ‖ expiry (8, unix ns, 0: never) ‖ count (uvarint) ‖ { length (uvarint) ‖ index key } … ‖ record
 type row struct {
@@ -64,7 +63,7 @@ func decodeRow(b []byte) (row, error) {
 	return r, nil
 }
 
-// entries is what points at the row, in memory of its own: the row without its record.
+// entries returns a copy of the row without its record: what is needed to delete the entries that point at it.
 func (r row) entries() row {
 	e := row{expires: r.expires, indexes: make([][]byte, len(r.indexes))}
 	for i, k := range r.indexes {
@@ -76,7 +75,7 @@ func (r row) entries() row {
 // expired reports whether the row is past its expiry at now.
 func (r row) expired(now time.Time) bool { return !r.expires.IsZero() && !now.Before(r.expires) }
 
-// unixNano is an expiry as it is stored: 0 for never, and else within what 64 bits hold.
+// unixNano returns an expiry as it is stored: 0 for never, else nanoseconds clamped to what 64 bits hold.
 func unixNano(t time.Time) uint64 {
 	switch {
 	case t.IsZero():
@@ -110,8 +109,8 @@ func (tx *Tx) removeRow(key, stored []byte) error {
 	return errors.Join(tx.removeEntries(key, r), tx.delete(key))
 }
 
-// removeEntries deletes what points at a row: its index entries, but for those that another row has taken since, and
-// its expiry entry.
+// removeEntries deletes the index entries of a row, except those that another row has taken since, and its expiry
+// entry.
 func (tx *Tx) removeEntries(key []byte, r row) error {
 	var holders [][]byte
 	if len(r.indexes) > 0 {
@@ -131,6 +130,7 @@ func (tx *Tx) removeEntries(key []byte, r row) error {
 	if r.expires.IsZero() {
 		return nil
 	}
+	// The entry lies in one of the shards that were ever in use.
 	for _, shard := range tx.store.shards.all(key[1]) {
 		if err := tx.delete(expiryKey(shard, r.expires, key)); err != nil {
 			return err
@@ -139,5 +139,5 @@ func (tx *Tx) removeEntries(key []byte, r row) error {
 	return nil
 }
 
-// shardOf spreads the appended entries of rows by the owner.
+// shardOf returns the shard for a row's appended entries, chosen by its owner.
 func (tx *Tx) shardOf(rowKey []byte) byte { return tx.store.shards.of(rowKey[1]) }

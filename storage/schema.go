@@ -14,7 +14,7 @@ import (
 // raises it.
 const schemaVersion = 2
 
-// migration brings a store from the version before to the version to.
+// migration brings a store from version to-1 to version to.
 type migration struct {
 	to  int
 	run func(*Tx) error
@@ -22,15 +22,15 @@ type migration struct {
 
 // migrations has one step to each version but the first.
 var migrations = []migration{
-	// Records of some tables have a shape that an earlier program would take for empty ones and write back so: it must
-	// refuse the store. This one reads both shapes (Spec.Upgrade), so there is nothing to rewrite.
+	// Version 2 only keeps earlier programs out: they would read the new shape of some records as empty, and write
+	// it back so. This program reads both shapes (Spec.Upgrade), so there is nothing to rewrite.
 	{to: 2, run: func(*Tx) error { return nil }},
 }
 
 // schemaName is the meta key of the schema.
 const schemaName = "schema"
 
-// schema is what a store says of itself under the meta key "schema".
+// schema is stored under the meta key "schema".
 type schema struct {
 	Product string    `json:"product"`
 	Version int       `json:"version"`
@@ -39,11 +39,12 @@ type schema struct {
 
 const product = "tutela"
 
-// prepare checks the schema, initialises or migrates, sets the clock, and sees that the store knows itself.
+// prepare checks the schema, initialises or migrates the store, sets the clock, and reads the shards and the identity.
 func (s *Store) prepare(ctx context.Context, o Options) error {
 	if err := tables.check(); err != nil {
 		return err
 	}
+	// Read the schema; an empty store becomes one of ours.
 	s.clock = newHouseClock(o.Clock)
 	found, err := s.readSchema(ctx)
 	if err == nil && found.Version == 0 {
@@ -58,6 +59,7 @@ func (s *Store) prepare(ctx context.Context, o Options) error {
 		return ErrForeign.With("the data was written by a newer tutela (schema %d; this one knows up to %d): use that version",
 			found.Version, o.schema)
 	}
+	// The clock comes before the migrations, which write rows by it.
 	if err := s.openClock(ctx, found.Created); err != nil {
 		return err
 	}
@@ -72,7 +74,7 @@ func (s *Store) prepare(ctx context.Context, o Options) error {
 	return s.identify(ctx)
 }
 
-// initialise makes an empty store one of ours, unless another server was quicker.
+// initialise writes the schema into an empty store, unless another server has done so meanwhile.
 func (s *Store) initialise(ctx context.Context, version int) error {
 	return s.Update(ctx, func(tx *Tx) error {
 		if has, err := tx.getMeta(schemaName, new(schema)); err != nil || has {
@@ -116,7 +118,7 @@ func (tx *Tx) mustBeEmpty() error {
 	return err
 }
 
-// migrate runs the step to a version, once: one that another server has done meanwhile is passed over.
+// migrate runs the step to a version, unless another server has run it meanwhile.
 func (s *Store) migrate(ctx context.Context, steps []migration, version int) error {
 	i := slices.IndexFunc(steps, func(m migration) bool { return m.to == version })
 	if i < 0 {

@@ -47,13 +47,13 @@ func TestOpen_RefusesWhatItDoesNotKnowInOneLineAndLeavesTheFileAlone(t *testing.
 		pairs map[string]string
 		says  string
 	}{
-		"another program's keys": {map[string]string{"hello": "world"}, "no data of tutela"},
-		"another product":        {map[string]string{"mschema": `{"product":"other","version":1}`}, "no data of tutela"},
-		"no version":             {map[string]string{"mschema": `{"product":"tutela"}`}, "no data of tutela"},
-		"a negative version":     {map[string]string{"mschema": `{"product":"tutela","version":-1}`}, "no data of tutela"},
-		"a damaged schema":       {map[string]string{"mschema": `{`}, "no data of tutela"},
-		"an empty schema":        {map[string]string{"mschema": ``}, "no data of tutela"},
-		"a damaged time":         {map[string]string{"mschema": `{"product":"tutela","version":1}`, "mtime": "x"}, "no data of tutela"},
+		"another program's keys": {map[string]string{"hello": "world"}, "not tutela's data"},
+		"another product":        {map[string]string{"mschema": `{"product":"other","version":1}`}, "not tutela's data"},
+		"no version":             {map[string]string{"mschema": `{"product":"tutela"}`}, "not tutela's data"},
+		"a negative version":     {map[string]string{"mschema": `{"product":"tutela","version":-1}`}, "not tutela's data"},
+		"a damaged schema":       {map[string]string{"mschema": `{`}, "not tutela's data"},
+		"an empty schema":        {map[string]string{"mschema": ``}, "not tutela's data"},
+		"a damaged time":         {map[string]string{"mschema": `{"product":"tutela","version":1}`, "mtime": "x"}, "not tutela's data"},
 		"a newer schema":         {map[string]string{"mschema": fmt.Sprintf(`{"product":"tutela","version":%d}`, storage.SchemaVersion+1), "new": "x"}, "newer tutela"},
 	} {
 		t.Run(name, func(t *testing.T) {

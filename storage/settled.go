@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Follower is an engine on which a transaction may be committed after one that began later.
+// Follower is an engine on which a transaction may commit after a transaction that began later.
 type Follower interface {
-	// OldestOpen returns for how long the oldest transaction that is open has been so; 0 when none is.
+	// OldestOpen returns the age of the oldest open transaction; 0 when none is open.
 	OldestOpen(ctx context.Context) (time.Duration, error)
 }
 
@@ -15,8 +15,9 @@ type Follower interface {
 // again. A third of it is left to the network.
 const unbegunTime = 3 * time.Second
 
-// Settled returns the time before which nothing is added any more to what is ordered by the time of the transaction that writes it
-// ([Tx.Now], [Tx.Stamp]): a follower that has read up to there misses nothing. The zero time says that whatever is seen is settled.
+// Settled returns a time before which no more entries will appear, in data that is ordered by its transaction's time
+// ([Tx.Now], [Tx.Stamp]). A reader that follows such data and has read up to there misses nothing. The zero time means
+// that everything visible is settled.
 //
 // Errors: those of the engine.
 func (s *Store) Settled(ctx context.Context) (time.Time, error) {

@@ -9,23 +9,23 @@ import (
 // shardsName is the meta key of the numbers of shards.
 const shardsName = "shards"
 
-// shards says over how many places the appended keys of a store are spread. It is kept in the store: a server with another
-// number would not find what others have appended. A move to an engine that wants another number adds that one; what was
-// appended before stays where it is, and is looked for there too.
+// shards says over how many shards the appended keys of a store are spread. It is kept in the store, since a server
+// with another number would not find what others have appended. A move to an engine that wants another number adds that
+// number. Entries appended before stay where they are, and are still found there.
 type shards struct {
-	Ever []int `json:"ever"` // the numbers that there were, in their order; the last one rules what is appended now
+	Ever []int `json:"ever"` // all numbers so far, oldest first; new entries are appended by the last
 }
 
-// now is the number that rules what is appended.
+// now is the number of shards over which new entries are spread.
 func (s shards) now() int { return s.Ever[len(s.Ever)-1] }
 
-// most is how many shards may hold something.
+// most is how many shards may hold entries.
 func (s shards) most() int { return slices.Max(s.Ever) }
 
-// of returns the shard to which something of an owner is appended; first is the first byte of the owner's uid.
+// of returns the shard for new entries of an owner; first is the first byte of the owner's uid.
 func (s shards) of(first byte) byte { return shardAmong(first, s.now()) }
 
-// all returns the shards in which something of an owner may lie, the likeliest first.
+// all returns the shards that may hold entries of an owner, the likeliest first.
 func (s shards) all(first byte) []byte {
 	if len(s.Ever) == 1 {
 		return []byte{s.of(first)}
@@ -41,7 +41,7 @@ func (s shards) all(first byte) []byte {
 
 func shardAmong(first byte, n int) byte { return first % byte(min(n, 255)) }
 
-// moved returns the shards of a store whose data has been moved to an engine that wants n.
+// moved returns the shards after a move to an engine that wants n of them.
 func (s shards) moved(n int) shards {
 	if s.now() == n {
 		return s
@@ -65,8 +65,7 @@ func (tx *Tx) shardsOf() (s shards, found bool, err error) {
 	return s, true, nil
 }
 
-// spread reads over how many shards the store's keys are spread; one that has nothing written down takes its engine's
-// number.
+// spread reads the store's shards. A store that has none stored takes its engine's number.
 func (s *Store) spread(ctx context.Context) error {
 	var kept shards
 	var found bool
@@ -76,7 +75,7 @@ func (s *Store) spread(ctx context.Context) error {
 	})
 	if err == nil && !found {
 		err = s.Update(ctx, func(tx *Tx) error {
-			// Another server may have been quicker.
+			// Another server may have written them meanwhile.
 			kept, found, err = tx.shardsOf()
 			if err != nil || found {
 				return err

@@ -7,11 +7,11 @@ import (
 	"fmt"
 )
 
-// Span is a part of an index: the values that begin with Prefix, upwards or, with Reverse, downwards.
+// Span is a part of an index: the values that begin with Prefix, ascending or, with Reverse, descending.
 type Span struct {
 	Prefix  string
-	Exact   bool  // the values that are Prefix, and no longer ones
-	After   Place // only what comes after this entry, in the span's direction; the zero Place: all
+	Exact   bool  // only values that are equal to Prefix
+	After   Place // only entries after this one, in the span's direction; the zero Place: all
 	Reverse bool
 }
 
@@ -22,8 +22,8 @@ type Place struct {
 	Key   string
 }
 
-// PeekSpan calls fn for the entries of a span, in its order, until fn returns false. It is no transaction: look at the row
-// again in one before acting.
+// PeekSpan calls fn for the entries of a span, in its order, until fn returns false. It is no transaction: read the row
+// again in one before acting on it.
 func (u *Unique[T]) PeekSpan(ctx context.Context, s *Store, span Span, fn func(Place) bool) error {
 	var after []byte
 	if span.After != (Place{}) {
@@ -32,8 +32,8 @@ func (u *Unique[T]) PeekSpan(ctx context.Context, s *Store, span Span, fn func(P
 	return peekSpan(ctx, s, u.name, span, after, fn)
 }
 
-// PeekSpan calls fn for the entries of a span, in its order, until fn returns false; a value comes once for each row that
-// has it. It is no transaction: look at the row again in one before acting.
+// PeekSpan calls fn for the entries of a span, in its order, until fn returns false; a value comes once for each row
+// that has it. It is no transaction: read the row again in one before acting on it.
 func (p *Plain[T]) PeekSpan(ctx context.Context, s *Store, span Span, fn func(Place) bool) error {
 	var after []byte
 	if at := span.After; at != (Place{}) {
@@ -83,14 +83,14 @@ func peekEntries(ctx context.Context, s *Store, name string, r Range, fn func(Pl
 	return errors.Join(err, failed)
 }
 
-// Of returns the values by which a row is found in the index, without reading its record.
+// Of returns the values of a row in the index, without reading its record.
 //
 // Errors: ErrNotFound.
 func (u *Unique[T]) Of(tx *Tx, uid UID, key string) ([]string, error) {
 	return valuesOf(u.table, u.name, tx, uid, key)
 }
 
-// Of returns the values by which a row is found in the index, without reading its record.
+// Of returns the values of a row in the index, without reading its record.
 //
 // Errors: ErrNotFound.
 func (p *Plain[T]) Of(tx *Tx, uid UID, key string) ([]string, error) {

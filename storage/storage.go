@@ -1,15 +1,15 @@
 // Package storage keeps typed tables in serializable transactions over a small ordered byte store.
 //
-// It knows no word of the domain. A package that owns records declares a [Table] for them; storage keeps the
-// table's indexes, expiry and owner in step inside the same transaction, seals the fields that the table names,
-// and removes everything of an owner at once ([Purge]) without a list that somebody must remember to extend.
+// It knows nothing of the domain. A package that owns records declares a [Table] for them. Storage updates the table's
+// index and expiry entries in the same transaction, encrypts the fields that the table names, and removes all rows of
+// an owner at once ([Purge]), without a list that somebody must remember to extend.
 //
 // Three things always hold:
 //
 //   - Acknowledged is durable: when [Store.Update] returns nil, or an error made by [Kept], what the closure wrote
 //     is on disk (or committed by the database). There is no mode in which it is not.
-//   - A transaction is alone: it sees one state of the store, and its writes take effect together or not at all.
-//     The closure may run more than once, so it has no effect but through its [Tx].
+//   - A transaction is isolated: it sees one state of the store, and its writes take effect together or not at all. The
+//     closure may run more than once, so it must act through its [Tx] only.
 //   - A row past its expiry is not found, swept or not.
 package storage
 
@@ -40,14 +40,14 @@ type Store struct {
 
 	writes   atomic.Uint64 // commits since Open; tells the sweeper whether the clock's mark is worth a write
 	expiring atomic.Uint64 // rows that were given an expiry since Open: how fast the sweeper must be
-	passed   passedOver    // what the sweeper cannot sweep
+	passed   passedOver    // expiry entries that the sweeper cannot sweep
 }
 
 // Options says how to open a store. The zero value is right for production.
 type Options struct {
 	Clock  Clock        // default: the machine's
-	Wakes  Wakes        // default: those of this store alone
-	Meter  *meter.Set   // what is counted of this server; default: a set of its own
+	Wakes  Wakes        // default: wakes inside this process
+	Meter  *meter.Set   // this server's figures; default: a new set
 	Logger *slog.Logger // default: slog.Default()
 	Shared bool         // other servers may have the store open too
 
@@ -55,11 +55,11 @@ type Options struct {
 	schema     int
 }
 
-// Open makes an engine's bytes a store: it checks that they are tutela's and of a schema that this program knows,
-// initialises an empty engine, and brings an older schema up to date, one transaction a step.
+// Open opens the store in an engine. It checks that the data is tutela's and has a schema that this program knows,
+// initialises an empty engine, and migrates an older schema, one transaction a step.
 //
-// Errors: Invalid with a message for the operator when the bytes are of another product or of a newer schema; they
-// are then left untouched.
+// Errors: ErrForeign, with a message for the operator, when the data is another product's or has a newer schema; the
+// data is then left unchanged.
 func Open(ctx context.Context, engine Engine, o Options) (*Store, error) {
 	if o.Clock == nil {
 		o.Clock = SystemClock()
@@ -95,14 +95,16 @@ func Open(ctx context.Context, engine Engine, o Options) (*Store, error) {
 
 // Update runs fn in a transaction and commits what it wrote. fn may run more than once.
 //
-// An error of fn rolls back and is returned; one made by [Kept] commits, and the error inside it is returned. A
-// panic of fn rolls back its own writes and is raised again here. ctx counts until the engine takes the closure;
-// from then on Update waits for the true outcome, so an error of ctx means that nothing was written.
+// When fn returns an error, the transaction rolls back and Update returns that error. An error made by [Kept] commits
+// instead, and Update returns the error inside it. When fn panics, the transaction rolls back and the panic is raised
+// again here. ctx can cancel Update until the engine has started the closure. After that Update waits for the outcome,
+// so an error of ctx means that nothing was written.
 //
-// Errors: those of fn; ctx's; Unavailable when the engine cannot write.
+// Errors: those of fn; ctx's; ErrUnavailable when the engine cannot write; ErrOutcomeUnknown.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	var kept error
 	var last *Tx
+	// The engine may run the closure again: kept and last are those of the last run.
 	err := s.engine.Update(ctx, func(r Reader) (*WriteSet, error) {
 		tx := s.begin(r, true)
 		defer tx.end()
@@ -121,6 +123,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 		}
 		return err
 	}
+	// Committed. Only now may anybody learn of it.
 	last.counts.settle(true)
 	s.writes.Add(1)
 	s.expiring.Add(uint64(last.expiring))
@@ -131,7 +134,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	return kept
 }
 
-// View runs fn in a read-only transaction: one state of the store, which no writer changes under it.
+// View runs fn in a read-only transaction: fn sees one state of the store, which no writer changes.
 //
 // Errors: those of fn; ctx's; Unavailable when the engine cannot read.
 func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
@@ -150,29 +153,28 @@ func (s *Store) begin(r Reader, writable bool) *Tx {
 	return tx
 }
 
-// Now is the house's time: the wall's when the store was opened, moved on by the monotonic clock since, and never
-// before a time that the store has already seen. Waits and expiries are measured by it, so a clock that jumps, or that
-// is wrong when the store is opened, opens nothing. [Store.ClockState] says how it stands to [Store.Wall].
+// Now is the house's time: the wall's time when the store was opened plus the monotonic clock's progress since, and
+// never before a time that the store has written down. Waits and expiries are measured by it, so a wrong or jumping
+// clock ends no wait early. [Store.ClockState] compares it with [Store.Wall].
 func (s *Store) Now() time.Time { return s.clock.now() }
 
-// Wall is what the machine's clock says, for claims that other machines will compare with theirs.
+// Wall is the time of the machine's clock, for claims that other machines compare with their clocks.
 func (s *Store) Wall() time.Time { return s.clock.wall() }
 
-// Engine is the byte store below, for what only some engines offer ([Copier], [Compacter]).
+// Engine is the byte store below, for abilities that only some engines have ([Copier], [Compacter]).
 func (s *Store) Engine() Engine { return s.engine }
 
-// Meter is where this server counts what it does.
+// Meter holds this server's figures.
 func (s *Store) Meter() *meter.Set { return s.meter }
 
 // SetSealer gives the store the keys for sealed fields. Until then a row with one can be neither written nor read.
 func (s *Store) SetSealer(sealer Sealer) { s.sealer.Store(&sealer) }
 
-// Watch returns a channel that receives after a commit that woke uid ([Tx.Wake], and every [Purge]), and the
-// function that ends the watch. The channel holds one wake: a watcher looks at the store after Watch and after
-// each wake, and misses nothing.
+// Watch returns a channel that receives after each commit that woke uid ([Tx.Wake], [Purge]), and a function that ends
+// the watch. The channel holds one wake. A watcher that reads the store after Watch and after each wake misses nothing.
 func (s *Store) Watch(uid UID) (woken <-chan struct{}, stop func()) { return s.wakes.Watch(uid) }
 
-// Close writes the time down and closes the engine. Transactions that the engine has taken end first.
+// Close writes the time down and closes the engine, after the transactions that have started.
 func (s *Store) Close() error {
 	if s.writes.Load() > 0 {
 		if err := s.markTime(context.Background()); err != nil {

@@ -16,9 +16,9 @@ const (
 	idleInterval  = 24 * time.Hour  // how often it is written down when nothing else was
 )
 
-// RunSweeper removes rows past their expiry, in small batches, until ctx is done, and writes the house's time down
-// now and then. A row past its expiry is not found, swept or not: the sweeper only gives the room back, and lets those
-// who write go first. It stops while the clock may be wrong ([Store.MayRemove]).
+// RunSweeper removes rows past their expiry, in small batches, until ctx is done, and writes the house's time down now
+// and then. Nobody finds a row past its expiry, whether swept or not. The sweeper only frees the space, so it lets
+// other writers go first. It pauses while the clock may be wrong ([Store.MayRemove]).
 func (s *Store) RunSweeper(ctx context.Context) {
 	marked := s.ClockState().Mark
 	pace := newPace(s.expiring.Load())
@@ -49,9 +49,9 @@ func (s *Store) RunSweeper(ctx context.Context) {
 	}
 }
 
-// How fast the sweeper is: it removes a share of what is there to be removed, and twice what the writers add, so that
-// what is left becomes less under any load. Every batch makes one commit slower for all who share it, so batches are
-// small, and at least as much time as a batch takes passes before the next.
+// How fast the sweeper is. It removes sweepRate rows a second plus twice the rows that writers add, so that the backlog
+// shrinks under any load. A batch slows down the commit that it shares with others. So batches are small, and the pause
+// after a batch is at least as long as the batch took.
 //
 // Measured by BenchmarkWritesWhileSweeping.
 const (
@@ -61,9 +61,9 @@ const (
 	maxSweep   = 256 // rows a batch
 )
 
-// sweepPace measures how many rows the next batch has.
+// sweepPace works out how many rows the next batch may have.
 type sweepPace struct {
-	begun time.Time // the batch that is being removed
+	begun time.Time // when the current batch began
 	added uint64    // Store.expiring then
 }
 
@@ -71,7 +71,7 @@ func newPace(added uint64) *sweepPace {
 	return &sweepPace{begun: time.Now().Add(-sweepTick), added: added}
 }
 
-// batch is how many rows may be removed now.
+// batch returns how many rows may be removed now.
 func (p *sweepPace) batch(added uint64) int {
 	passed := min(time.Since(p.begun), 5*sweepTick)
 	rows := sweepRate*passed.Seconds() + float64(sweepCatch*(added-p.added))
@@ -80,17 +80,17 @@ func (p *sweepPace) batch(added uint64) int {
 	return max(1, min(int(rows), maxSweep))
 }
 
-// pause is how long to wait before the next batch.
+// pause returns how long to wait before the next batch.
 func (p *sweepPace) pause() time.Duration {
 	took := time.Since(p.begun)
 	return max(sweepTick-took, took)
 }
 
-// Sweep removes some expired rows and returns how many it removed: a batch a shard. While the clock may be wrong it
-// removes nothing, and looks whether it was set right.
+// Sweep removes one batch of expired rows from each shard and returns how many it removed. While the clock may be wrong
+// it removes nothing, and checks whether the clock was corrected.
 func (s *Store) Sweep(ctx context.Context) (int, error) { return s.sweep(ctx, sweepBatch) }
 
-// sweepWhenLeading is sweep for one of the servers that share the store. The others look at their clocks alone.
+// sweepWhenLeading is sweep at the one server that leads this job. The other servers only check their clocks.
 func (s *Store) sweepWhenLeading(ctx context.Context, batch int) (int, error) {
 	if s.Leads(ctx, "sweep") {
 		return s.sweep(ctx, batch)
@@ -99,7 +99,7 @@ func (s *Store) sweepWhenLeading(ctx context.Context, batch int) (int, error) {
 	return 0, nil
 }
 
-// lookAtClock looks whether the machine's clock was set right.
+// lookAtClock checks whether the machine's clock was corrected.
 func (s *Store) lookAtClock() {
 	if s.clock.lookAgain() {
 		s.log.Info("the machine's clock is believed again", "machine", s.Wall(), "house", s.Now())
@@ -142,12 +142,13 @@ func (s *Store) sweepShard(ctx context.Context, shard byte, batch int) (int, err
 	return s.sweepRows(ctx, due)
 }
 
-// sweepRows removes the rows of expiry entries. Those of one user share a transaction, since none writes two users'
-// rows. What cannot be swept is passed over, so that it holds nothing up that lies behind it.
+// sweepRows removes the rows that expiry entries point at. Each user's rows have a transaction of their own, since no
+// transaction writes two users' rows. An entry that cannot be swept is passed over, so that it does not block those
+// behind it.
 func (s *Store) sweepRows(ctx context.Context, due [][]byte) (swept int, err error) {
 	byOwner := make(map[UID][][]byte, len(due))
 	for _, entry := range due {
-		var owner UID // nobody's, when the entry does not tell
+		var owner UID // the house's when the entry cannot be read
 		if _, k, err := splitExpiryKey(entry); err == nil {
 			owner, _ = ownerOf(k)
 		}
@@ -168,8 +169,8 @@ func (s *Store) sweepRows(ctx context.Context, due [][]byte) (swept int, err err
 	return swept, err
 }
 
-// sweep removes the rows that the expiry entries point at, as far as they are still past their expiry, and the
-// entries. What cannot be read is set aside.
+// sweep removes the expiry entries and the rows that they point at, if these are still past their expiry. What cannot
+// be read is set aside.
 func (tx *Tx) sweep(entries [][]byte) error {
 	for _, entry := range entries {
 		_, k, err := splitExpiryKey(entry)
@@ -188,7 +189,7 @@ func (tx *Tx) sweep(entries [][]byte) error {
 	return nil
 }
 
-// sweepRow removes the row k when it is past its expiry, and the entry that said so.
+// sweepRow removes the entry, and the row k if it is past its expiry.
 func (tx *Tx) sweepRow(k, entry []byte) error {
 	stored, err := tx.get(k)
 	if err != nil {
@@ -209,7 +210,7 @@ func (tx *Tx) sweepRow(k, entry []byte) error {
 	return tx.delete(entry)
 }
 
-// lapse tells the owner of the row k that it is removed.
+// lapse calls Spec.Lapsed for the row k, which is about to be removed.
 func (tx *Tx) lapse(k []byte, r row) error {
 	uid, name, key, err := splitRowKey(k)
 	if err != nil {
@@ -221,7 +222,7 @@ func (tx *Tx) lapse(k []byte, r row) error {
 	return nil
 }
 
-// sweepOwned removes what belongs to the row k, which was swept.
+// sweepOwned calls Spec.Swept, which removes what belongs to the swept row k.
 func (tx *Tx) sweepOwned(k []byte) error {
 	uid, name, key, err := splitRowKey(k)
 	if err != nil {
@@ -234,13 +235,13 @@ func (tx *Tx) sweepOwned(k []byte) error {
 	return t.swept(tx, uid, key)
 }
 
-// passedOver is the expiry entries that the sweeper has given up on. Safe for concurrent use.
+// passedOver holds the expiry entries that the sweeper has given up on. Safe for concurrent use.
 type passedOver struct {
 	mu      sync.Mutex
 	entries map[string]struct{}
 }
 
-// maxPassed bounds them: past it something is wrong with more than some rows.
+// maxPassed bounds them. Beyond it the fault is not in single rows, and the sweeper reports an error instead.
 const maxPassed = 10_000
 
 func (p *passedOver) has(entry []byte) bool {
@@ -250,7 +251,7 @@ func (p *passedOver) has(entry []byte) bool {
 	return has
 }
 
-// add reports false when there are too many.
+// add returns false, and adds nothing, when there would be too many.
 func (p *passedOver) add(entries [][]byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

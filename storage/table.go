@@ -10,7 +10,7 @@ import (
 	json "github.com/go-json-experiment/json/v1"
 )
 
-// Class says what removes a user's row.
+// Class says which operation removes a user's rows.
 type Class string
 
 // The classes.
@@ -26,37 +26,38 @@ type Spec[T any] struct {
 	Name  string // unique; part of every key; never changed once released
 	Class Class  // Settings makes it a table of the house, any other class a table of users
 
-	// Most is how many rows of a user there are at most, those past their expiry that the sweeper has passed left out. Whoever
-	// writes them sees to it. The house's tables have none.
+	// Most is how many rows a user has at most, not counting expired rows that are not swept yet. The code that
+	// writes the rows keeps this bound. Tables of the house have none.
 	Most int
 
-	// Expires tells when a record is over; the zero time, or no function, is never.
+	// Expires returns when a record expires; the zero time, or no function, means never.
 	Expires func(*T) time.Time
 
-	// Swept removes what belongs to a record that is past its expiry, in the transaction that removes its row.
+	// Swept removes what belongs to an expired record, in the transaction that removes its row.
 	Swept func(tx *Tx, uid UID, key string) error
 
-	// Lapsed is told of a record that is past its expiry, before its row is removed for that. It may count, and nothing else.
+	// Lapsed is called with an expired record before its row is removed. It may only count.
 	Lapsed func(tx *Tx, record *T)
 
-	// Changed is told of each change of a row, in the transaction that makes it: before is nil for one that is new, after for
-	// one that is deleted. What is sealed in before is sealed. A purge and the sweeper tell it nothing.
+	// Changed is called for each change of a row, in the same transaction: before is nil for a new row, after is
+	// nil for a deleted one. Sealed fields of before are still sealed. A purge and the sweeper do not call it.
 	Changed func(tx *Tx, uid UID, key string, before, after *T) error
 
-	// Purged is told of each record that a purge is about to remove, in the purge's transaction. It may write rows of the house. One
-	// that cannot be read, or is past its expiry, is not told of.
+	// Purged is called for each record that a purge is about to remove, in the purge's transaction. It may write
+	// rows of the house. It is not called for records that cannot be read or are past their expiry.
 	Purged func(tx *Tx, uid UID, record *T) error
 
 	// Sealed names the fields that are kept encrypted. They lie in the record itself, not behind a pointer, and
 	// are []byte, which hold the plain value in memory. In a raw table the one field is the record.
 	Sealed func(*T) []Field
 
-	// Upgrade completes a record that was stored in an earlier shape: stored is its JSON, and record what of it the
-	// present T reads. It runs before the sealed fields are opened, whose names and row must be those they were sealed
-	// with. The row gets the present shape when it is written next. Without Upgrade, T has had one shape only.
+	// Upgrade converts a record that was stored in an earlier shape: stored is its JSON, and record holds what the
+	// present T reads from it. It runs before the sealed fields are opened; their names and row must be the same as
+	// when they were sealed. The row gets the present shape the next time it is written. Without Upgrade, T has had
+	// one shape only.
 	Upgrade func(record *T, stored []byte) error
 
-	// Raw keeps a T of []byte as it is, instead of as JSON: for large opaque values.
+	// Raw stores a T of []byte unchanged instead of as JSON: for large opaque values.
 	Raw bool
 }
 
@@ -66,21 +67,22 @@ type Field struct {
 	Value *[]byte
 }
 
-// Sealer seals fields. ad, the associated data, names the table, the row and the field: a sealed value that was moved
-// elsewhere does not open.
+// Sealer encrypts fields. ad, the associated data, names the table, the row and the field: a sealed value that was
+// moved elsewhere does not open.
 type Sealer interface {
 	Seal(plain, ad []byte) ([]byte, error)
 
-	// Unseal opens what Seal made with the same ad. Keys that it does not know yet it reads through tx, in which sealed
-	// was read: it must not call the store, whose engine may have no second connection to give.
+	// Unseal opens what Seal made with the same ad. It reads keys that it does not know yet through tx, the
+	// transaction in which sealed was read. It must not call the store, whose engine may have no second connection
+	// to give.
 	//
 	// Errors: ErrDamaged for what does not open.
 	Unseal(tx *Tx, sealed, ad []byte) ([]byte, error)
 }
 
-// Table is where records of type T are kept. A record is JSON, unless the table is raw: text in it is UTF-8, and what is
-// not would be another text when it is read, so its owner checks what comes from outside. A method that takes a uid wants House for a table of the house, and
-// somebody for any other. Records are returned as copies of what is stored. Safe for concurrent use.
+// Table stores records of type T. A record is JSON, unless the table is raw. JSON changes text that is not UTF-8, so
+// the owner of the table checks text that comes from outside. A method that takes a uid wants House for a table of the
+// house, and a user's uid for any other table. Returned records are copies. Safe for concurrent use.
 type Table[T any] struct {
 	spec    Spec[T]
 	indexes []index[T]
@@ -99,12 +101,12 @@ type Row[T any] struct {
 	Record *T
 }
 
-// Declare makes a table. It is called once for each, from a package-level variable. What is wrong with a declaration
-// (a name that is declared twice, no class, a raw table of more than bytes) is an error of [Open].
+// Declare makes a table. Call it once for each table, from a package-level variable. A wrong declaration (a name
+// declared twice, no class, a raw table whose T is not []byte) becomes an error of [Open].
 func Declare[T any](spec Spec[T]) *Table[T] {
 	t := &Table[T]{spec: spec}
 	if !isName(spec.Name) {
-		tables.fault("%q is no name for a table", spec.Name)
+		tables.fault("%q is not a valid name for a table", spec.Name)
 	}
 	switch spec.Class {
 	case MFA, Account, Evidence, Settings:
@@ -112,7 +114,7 @@ func Declare[T any](spec Spec[T]) *Table[T] {
 		tables.fault("table %s has no class", spec.Name)
 	}
 	if _, bytes := any(new(T)).(*[]byte); spec.Raw && !bytes {
-		tables.fault("table %s is raw, and holds more than plain bytes", spec.Name)
+		tables.fault("table %s is raw, but its records are not plain bytes", spec.Name)
 	}
 	tables.add(spec.Name, t)
 	return t
@@ -124,7 +126,7 @@ func (t *Table[T]) most() int { return t.spec.Most }
 
 func (t *Table[T]) sealed() bool { return t.spec.Sealed != nil }
 
-// lapsed tells the table's owner of a row that is removed because it is past its expiry. One that cannot be read is not told of.
+// lapsed calls Spec.Lapsed for a row that is removed because it is past its expiry, unless it cannot be read.
 func (t *Table[T]) lapsed(tx *Tx, uid UID, key string, r row) {
 	if t.spec.Lapsed == nil {
 		return
@@ -166,8 +168,8 @@ func (t *Table[T]) Get(tx *Tx, uid UID, key string) (*T, error) {
 	return t.decode(tx, uid, key, r)
 }
 
-// GetMany returns the records under several keys of uid, in the order of the keys, and nil for one that is not there. It
-// asks the engine once, where a Get for each key would cost a journey each to an engine on another machine.
+// GetMany returns the records under several keys of uid, in the order of the keys, with nil for a record that is not
+// there. It asks the engine once: separate Gets would cost one round trip each to an engine on another machine.
 //
 // Errors: ErrKeyTooLong.
 func (t *Table[T]) GetMany(tx *Tx, uid UID, keys []string) ([]*T, error) {
@@ -207,10 +209,10 @@ func (t *Table[T]) Has(tx *Tx, uid UID, key string) (bool, error) {
 	return err == nil, err
 }
 
-// Put writes the record over what may be there. After an error it has written nothing.
+// Put writes the record, replacing any record under the key. After an error it has written nothing.
 //
-// Errors: ErrUnique when another row has a value that a unique index holds; ErrKeyTooLong when the key, or a value of an
-// index, makes a whole key of more than [MaxKeyBytes].
+// Errors: ErrUnique when another row already has a value of a unique index; ErrKeyTooLong when the key or a value of an
+// index makes a whole key of more than [MaxKeyBytes].
 func (t *Table[T]) Put(tx *Tx, uid UID, key string, record *T) error {
 	k, err := t.key(uid, key)
 	if err != nil {
@@ -223,7 +225,7 @@ func (t *Table[T]) Put(tx *Tx, uid UID, key string, record *T) error {
 	return t.write(tx, uid, key, k, old, record)
 }
 
-// Add is Put for a key that was never used, since the caller has drawn it: what may lie there is not looked at.
+// Add is Put for a key that was never used, such as a fresh random id. It does not look whether a row is there.
 //
 // Errors: ErrUnique; ErrKeyTooLong.
 func (t *Table[T]) Add(tx *Tx, uid UID, key string, record *T) error {
@@ -234,7 +236,7 @@ func (t *Table[T]) Add(tx *Tx, uid UID, key string, record *T) error {
 	return t.write(tx, uid, key, k, nil, record)
 }
 
-// Insert writes a record that is not there yet.
+// Insert writes a record under a key that is not in use.
 //
 // Errors: ErrExists; ErrUnique; ErrKeyTooLong.
 func (t *Table[T]) Insert(tx *Tx, uid UID, key string, record *T) error {
@@ -274,8 +276,8 @@ func (t *Table[T]) Delete(tx *Tx, uid UID, key string) error {
 	return t.changed(tx, uid, key, stored, nil)
 }
 
-// DeletePrefixed removes the records of uid whose keys begin with prefix. It reads none of them: one that is damaged goes as
-// well.
+// DeletePrefixed removes the records of uid whose keys begin with prefix. It decodes none of them, so it also removes
+// damaged ones.
 func (t *Table[T]) DeletePrefixed(tx *Tx, uid UID, prefix string) error {
 	k, err := t.key(uid, prefix)
 	if err != nil {
@@ -323,8 +325,8 @@ func (t *Table[T]) Prefixed(tx *Tx, uid UID, prefix string) ([]Row[T], error) {
 	return rows, errors.Join(err, failed)
 }
 
-// Keys calls fn for the keys of uid that begin with prefix, in their order, until it returns false. It reads no record:
-// a damaged row has its key too, while one past its expiry has none.
+// Keys calls fn for the keys of uid that begin with prefix, in order, until fn returns false. It decodes no record: it
+// includes the keys of damaged rows, but not those of rows past their expiry.
 func (t *Table[T]) Keys(tx *Tx, uid UID, prefix string, fn func(key string) bool) error {
 	k, err := t.key(uid, prefix)
 	if err != nil {
@@ -338,7 +340,9 @@ func (t *Table[T]) Keys(tx *Tx, uid UID, prefix string, fn func(key string) bool
 	})
 }
 
-// stored returns the row under key as it is stored, when it is there and not past its expiry.
+// stored returns the row under key in its stored form.
+//
+// Errors: ErrNotFound, also for a row past its expiry; ErrKeyTooLong.
 func (t *Table[T]) stored(tx *Tx, uid UID, key string) (row, error) {
 	k, err := t.key(uid, key)
 	if err != nil {
@@ -379,9 +383,11 @@ func (t *Table[T]) key(uid UID, key string) ([]byte, error) {
 	return k, fits(k, maxRowKeyBytes, "table", t.spec.Name)
 }
 
-// write puts the row and brings its index and expiry entries in step with it.
+// write puts the row and updates its index and expiry entries. k is the row's whole key; old is its value so far, or
+// nil.
 func (t *Table[T]) write(tx *Tx, uid UID, key string, k, old []byte, record *T) error {
 	r := row{expires: t.expiry(record)}
+	// Encode first: after an error nothing may have been written.
 	var unique [][]byte
 	var err error
 	if r.record, err = t.encode(tx, uid, key, record); err != nil {
@@ -408,7 +414,7 @@ func (t *Table[T]) write(tx *Tx, uid UID, key string, k, old []byte, record *T) 
 	return t.changed(tx, uid, key, old, record)
 }
 
-// changed tells the table's owner of a change. A row before that cannot be read is none.
+// changed calls Spec.Changed. A previous row that cannot be read counts as no row.
 func (t *Table[T]) changed(tx *Tx, uid UID, key string, old []byte, after *T) error {
 	if t.spec.Changed == nil {
 		return nil
@@ -423,7 +429,7 @@ func (t *Table[T]) changed(tx *Tx, uid UID, key string, old []byte, after *T) er
 	return t.spec.Changed(tx, uid, key, before, after)
 }
 
-// expiry is when the record is over, as a row holds it.
+// expiry returns when the record expires, in the precision of a stored row.
 func (t *Table[T]) expiry(record *T) time.Time {
 	if t.spec.Expires == nil {
 		return time.Time{}
@@ -431,9 +437,9 @@ func (t *Table[T]) expiry(record *T) time.Time {
 	return fromUnixNano(unixNano(t.spec.Expires(record)))
 }
 
-// moveEntries removes the entries of the old row that the new one has not, and adds those that are new; unique are the
-// new row's that no other row may have. Whether they are free is known before anything is written: a closure may go on
-// after ErrUnique.
+// moveEntries removes the entries of the old row that the new row r lacks, and adds those that are new. unique lists
+// the entries of r that no other row may hold. It checks them all before it writes anything, since a closure may
+// continue after ErrUnique.
 func (tx *Tx) moveEntries(k, old []byte, r row, unique [][]byte) error {
 	if err := tx.writable(); err != nil {
 		return err
@@ -475,7 +481,7 @@ func (tx *Tx) moveEntries(k, old []byte, r row, unique [][]byte) error {
 	return nil
 }
 
-// without returns the entries of a that b has not. A row has few.
+// without returns the entries of a that are not in b. A row has few, so no set is needed.
 func without(a, b [][]byte) (rest [][]byte) {
 	for _, entry := range a {
 		if !slices.ContainsFunc(b, func(other []byte) bool { return bytes.Equal(entry, other) }) {
@@ -485,8 +491,9 @@ func without(a, b [][]byte) (rest [][]byte) {
 	return rest
 }
 
-// claim reports whether the row k holds an index entry already; else it may take it. An entry may be taken from a row
-// that is past its expiry: that row is another user's, so it is left to the sweeper, which leaves the entry alone.
+// claim reports whether the row k already holds the index entry. If not, and without an error, k may take it: the entry
+// is free, or its row is past its expiry. Such a row may be another user's, so it is left to the sweeper, which does
+// not touch the entry.
 //
 // Errors: ErrUnique.
 func (tx *Tx) claim(entry, k []byte) (held bool, err error) {
@@ -503,7 +510,7 @@ func (tx *Tx) claim(entry, k []byte) (held bool, err error) {
 	}
 	r, err := decodeRow(stored)
 	if err != nil {
-		return false, err // whose it is, and until when, is not known
+		return false, err // a damaged row: who owns the entry, and until when, is not known
 	}
 	if !r.expired(tx.now) {
 		return false, ErrUnique
@@ -528,8 +535,8 @@ func (t *Table[T]) encode(tx *Tx, uid UID, key string, record *T) ([]byte, error
 	return t.marshal(&copied)
 }
 
-// marshal returns a record's bytes: JSON, or as they are. The JSON is that of encoding/json, written and read by the
-// implementation that it will have, which takes less than half the time.
+// marshal returns a record's bytes: JSON, or the raw bytes. The JSON is the same as encoding/json's, written by its
+// coming implementation (v2), which takes less than half the time.
 func (t *Table[T]) marshal(record *T) ([]byte, error) {
 	if !t.spec.Raw {
 		return json.Marshal(record)
@@ -611,14 +618,14 @@ func (t *Table[T]) unseal(tx *Tx, uid UID, key string, f Field) error {
 
 var errNoSealer = errors.New("the store has no keys for sealed fields yet")
 
-// associated is the associated data of a sealed field: which table, whose row, which field.
+// associated returns the associated data of a sealed field: its table, the row's owner and key, and the field.
 func (t *Table[T]) associated(uid UID, key, field string) []byte {
 	ad := rowKey(uid, t.spec.Name, key)
 	ad = append(ad, 0)
 	return append(ad, field...)
 }
 
-// reseal writes a row again, so that its sealed fields are under the newest key.
+// reseal rewrites a row, so that the newest key seals its fields.
 func (t *Table[T]) reseal(tx *Tx, uid UID, key string) error {
 	record, err := t.Get(tx, uid, key)
 	if errors.Is(err, ErrNotFound) {

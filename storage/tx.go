@@ -5,39 +5,39 @@ import (
 	"time"
 )
 
-// Tx is an open transaction: what the closure of [Store.Update] or [Store.View] works on, and nowhere else. It
-// buffers its writes and reads through them. For one goroutine.
+// Tx is an open transaction. The closure of [Store.Update] or [Store.View] works on it; it is invalid after the
+// closure. It buffers writes, and its reads see them. Not safe for concurrent use.
 type Tx struct {
 	store *Store
 	r     Reader
 	ws    *WriteSet // nil in a View
 	now   time.Time
 	wakes map[UID]struct{}
-	done  bool // the closure has returned; a Tx that was carried out of it is of no use
+	done  bool // the closure has returned: the Tx must not be used any more
 
-	ahead []fetched // what ReadAhead has fetched; what was written since lies in ws, and goes before it
+	ahead []fetched // rows read by ReadAhead; later writes are in ws, which is read first
 
-	expiring int        // rows that it gives an expiry: the sweeper will have as many to remove
-	damaged  []SetAside // what it has set aside
+	expiring int        // rows written with an expiry, which the sweeper will have to remove
+	damaged  []SetAside // records set aside by this transaction
 	counts   counts
 }
 
-// end makes the Tx useless. What the closure read and wrote is no longer reached through it.
+// end marks the transaction as over: every later call returns errTxDone.
 func (tx *Tx) end() { tx.done = true }
 
 var (
 	errReadOnly = errors.New("a View cannot write")
-	errTxDone   = errors.New("the transaction is over; its Tx was carried out of the closure")
+	errTxDone   = errors.New("the transaction is over: its Tx was used outside of the closure")
 )
 
 // Now is the house's time ([Store.Now]), the same throughout the transaction.
 func (tx *Tx) Now() time.Time { return tx.now }
 
-// Wall is the machine's clock, for claims that other machines will compare with theirs.
+// Wall is the time of the machine's clock, for claims that other machines compare with their clocks.
 func (tx *Tx) Wall() time.Time { return tx.store.Wall() }
 
-// Stamp returns the transaction's time in Unix nanoseconds, moved on as far as it must be for no two stamps of this
-// store to be the same, and for those of one transaction to be in the order of the calls.
+// Stamp returns the transaction's time in Unix nanoseconds, increased where needed: no two stamps of this open store
+// are equal, and those of one transaction are in the order of the calls.
 func (tx *Tx) Stamp() int64 {
 	for {
 		last := tx.store.stamped.Load()
@@ -48,7 +48,7 @@ func (tx *Tx) Stamp() int64 {
 	}
 }
 
-// Wake has everybody who watches uid woken when the transaction has been committed.
+// Wake wakes everybody who watches uid, once the transaction has been committed.
 func (tx *Tx) Wake(uid UID) {
 	if tx.wakes == nil {
 		tx.wakes = make(map[UID]struct{}, 1)
@@ -72,7 +72,7 @@ func (tx *Tx) get(key []byte) ([]byte, error) {
 	return tx.r.Get(key)
 }
 
-// getMany is get for several keys. What the write set does not know it asks the engine for at once.
+// getMany is get for several keys. It asks the engine once, for the keys that are not in the write set.
 func (tx *Tx) getMany(keys [][]byte) ([][]byte, error) {
 	if tx.done {
 		return nil, errTxDone
@@ -82,7 +82,7 @@ func (tx *Tx) getMany(keys [][]byte) ([][]byte, error) {
 	}
 	values := make([][]byte, len(keys))
 	var asked [][]byte
-	var places []int // of asked, in keys
+	var places []int // places[j] is the index in keys of the j-th key that the engine is asked for
 	for i, key := range keys {
 		value, known := tx.ws.Get(key)
 		if known {
@@ -148,9 +148,9 @@ func (tx *Tx) scan(r Range, fn func(key, value []byte) bool) error {
 	return nil
 }
 
-// merge weaves the write set's keys into a scan of the stored ones.
+// merge merges the write set's keys into a scan of the stored keys.
 type merge struct {
-	pending []operation // of the write set as it was at the beginning, not reached yet, in order
+	pending []operation // operations of the write set that the scan has not reached yet, in order
 	reverse bool
 	stopped bool
 	fn      func(key, value []byte) bool
@@ -170,7 +170,7 @@ func (m *merge) stored(key, value []byte) bool {
 	return !m.stopped
 }
 
-// upTo gives out the write set's keys that come before key; all that are left when key is nil.
+// upTo passes on the write set's keys that come before key, or all that are left when key is nil.
 func (m *merge) upTo(key []byte) {
 	for !m.stopped && len(m.pending) > 0 && (key == nil || m.before(m.pending[0].key, key)) {
 		m.next()

@@ -2,35 +2,38 @@ package storage
 
 import "sync"
 
-// Wakes carries wakes from whoever commits to whoever watches. A wake is a hint to look again, never the news. The
-// default serves one process; servers that share a store need one that they share too, or those who wait at one learn
-// only when their wait is over what another has committed. Safe for concurrent use.
+// Wakes carries wakes from transactions that commit to watchers. A wake is only a hint to read the store again; it
+// carries no data. The default works inside one process. Servers that share a store need a shared implementation:
+// otherwise a caller that waits at one server learns of another server's commit only at the end of its wait. Safe for
+// concurrent use.
 //
 // An implementation guarantees:
 //
-//   - A Wake that begins after a Watch of the same uid has returned reaches that watch, at every server, unless it is
-//     stopped first. A link that breaks in between may have lost some: when it stands again every watch is woken.
-//   - A wake too many costs a look and does no harm; so several may become one.
+//   - A Wake that begins after a Watch of the same uid has returned reaches that watch, at every server, unless the
+//     watch is stopped first. A broken link may lose wakes: when it is restored, every watch is woken.
+//   - An extra wake costs one read and does no harm. Several wakes may be merged into one.
 //   - Neither method calls the store, and neither waits for a watcher or for another server.
 type Wakes interface {
-	// Wake wakes everybody who watches uid. The store calls it after the commit, so that who looks then sees it.
+	// Wake wakes everybody who watches uid. The store calls it after the commit, so that those who wake see the
+	// commit.
 	Wake(uid UID)
 
-	// Watch returns a channel that holds one wake, and the function that ends the watch, which may be called again.
+	// Watch returns a channel that holds one wake, and a function that ends the watch. It may be called more than
+	// once.
 	Watch(uid UID) (woken <-chan struct{}, stop func())
 }
 
-// NewWakes makes the default: wakes inside this process, for the stores that are given it.
+// NewWakes makes the default implementation: wakes inside this process, between the stores that share it.
 func NewWakes() Wakes { return newWatchers() }
 
-// watchers are those who wait for something to happen to a user, in this process.
+// watchers holds the watches of this process, by user.
 type watchers struct {
 	mu    sync.Mutex
 	byUID map[UID]*watcher // the newest of each; no nils
 }
 
-// watcher is one who waits. A list of them and no map for each user: nearly every user has one at most, and a map takes
-// 370 bytes of what each waiting caller costs (BenchmarkLimits/waits).
+// watcher is one watch. The watches of a user form a linked list: nearly every user has one at most, and a map would
+// cost each waiting caller 370 bytes (BenchmarkLimits/waits).
 type watcher struct {
 	woken chan struct{} // holds one wake
 	older *watcher      // of the same user
@@ -50,7 +53,7 @@ func (w *watchers) Watch(uid UID) (<-chan struct{}, func()) {
 	return this.woken, func() { w.forget(uid, this) }
 }
 
-// forget takes this out, once.
+// forget removes this from the watches of uid, if it is still there.
 func (w *watchers) forget(uid UID, this *watcher) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

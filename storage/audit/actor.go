@@ -9,8 +9,8 @@ import (
 	"tutela/storage/legible"
 )
 
-// Actor says who makes a call and where it comes from. The edge of the house makes one for each call; every use case
-// takes it, asks it what its maker may do, and hands it to [Record].
+// Actor says who makes a call and where it comes from. The edge (API, page or command) makes one for each call. Every
+// use case takes it, checks by it what the caller may do, and passes it to [Record].
 //
 // There are five kinds: the operator on the machine ([ByOperator]), a client by a management call ([ByClient]), a person
 // who is signed in as an admin ([ByAdmin]), the user by phone or browser ([ByUser]), and nobody: the zero Actor, for what
@@ -24,7 +24,7 @@ type Actor struct {
 	client  string        // of a client; of a user, the login system through which the call came
 	scopes  []string      // of a client and of an admin; never changed
 	actsAs  storage.UID   // of a client: the user for whom it acts; of an admin: who is signed in
-	tokens  int           // of a client: the version of its management tokens
+	tokens  int           // of a client: the version of the management token of this call
 	behind  []storage.UID // of a client: persons who can act as it; never changed
 	address string        // IP address
 	agent   string        // at most MaxAgentBytes
@@ -58,7 +58,8 @@ func ByClient(id string, scopes []string, actsAs storage.UID) Actor {
 	}
 }
 
-// WithTokens adds to a client the version of its management tokens: another one is stored once the token of the call is ended.
+// WithTokens adds to a client the version of its management token. When the stored version differs, the token of the
+// call has been revoked.
 func (a Actor) WithTokens(version int) Actor {
 	a.tokens = version
 	return a
@@ -93,14 +94,14 @@ func (a Actor) WithOrigin(address, agent string) Actor {
 }
 
 // BySudo adds the person who acts as the operator by sudo, as the environment of the command names her (SUDO_USER). It
-// helps colleagues to ask each other and proves nothing: whoever may act as the operator can set it. A person's name is no
-// evidence, so it stands in details of class account and settings alone, and never in By or in facts.
+// helps colleagues to ask each other and proves nothing: whoever may act as the operator can set it. A person's name
+// proves nothing, so it stands only in details of class account and settings, never in By or in facts.
 func (a Actor) BySudo(name string) Actor {
 	a.sudo = ClipAgent(name)
 	return a
 }
 
-// WithoutOrigin forgets where the call came from, and who is behind sudo: for an event about a user of whom nothing may
+// WithoutOrigin removes where the call came from and who is behind sudo, for an event about a user of whom nothing may
 // stay.
 func (a Actor) WithoutOrigin() Actor {
 	a.sudo = ""
@@ -133,7 +134,8 @@ func (a Actor) By() string {
 // byAdmin begins the name of an admin who is signed in.
 const byAdmin = "user:"
 
-// AdminOf returns the admin whom By names; is is false when it names another kind of actor, or nobody.
+// AdminOf returns the uid of the admin that a By value names; is is false when it names another kind of actor, or
+// nobody.
 func AdminOf(by string) (uid storage.UID, is bool) {
 	text, is := strings.CutPrefix(by, byAdmin)
 	return uid, is && uid.UnmarshalText([]byte(text)) == nil
@@ -158,7 +160,8 @@ func (a Actor) Client() string { return a.client }
 // nobody, and for every other actor.
 func (a Actor) ActsAs() storage.UID { return a.actsAs }
 
-// Persons returns the persons who see what the actor is shown: who is signed in as an admin, for whom a client acts, or who can act as it.
+// Persons returns the persons who can see the answer to this call: the admin who is signed in, the user for whom a
+// client acts, and those who can act as the client.
 func (a Actor) Persons() []storage.UID {
 	if a.actsAs.IsZero() {
 		return slices.Clone(a.behind)
@@ -169,7 +172,8 @@ func (a Actor) Persons() []storage.UID {
 // Tokens returns the version of a client's management tokens when its call was let in.
 func (a Actor) Tokens() int { return a.tokens }
 
-// ActsFor reports whether a client acts for this user or is in this user's hands, or an admin is this user.
+// ActsFor reports whether the actor is this user: as the signed-in admin, as the user for whom a client acts, or as one
+// who can act as the client.
 func (a Actor) ActsFor(uid storage.UID) bool {
 	return !a.actsAs.IsZero() && a.actsAs == uid || slices.Contains(a.behind, uid)
 }
@@ -180,8 +184,8 @@ func (a Actor) Has(scope string) bool { return a.IsOperator() || slices.Contains
 // Origin returns where the call came from.
 func (a Actor) Origin() (address, agent string) { return a.address, a.agent }
 
-// RecordCall records that a management call has changed something of a user. What is known of its caller outlives a
-// reset. An actor who comes by no management call leaves no event.
+// RecordCall records that a management call has changed something of a user. The detail about the caller outlives a
+// reset. It records nothing for an actor without a management call.
 func RecordCall(tx *storage.Tx, a Actor, uid storage.UID) error {
 	if a.call == "" {
 		return nil
@@ -189,7 +193,7 @@ func RecordCall(tx *storage.Tx, a Actor, uid storage.UID) error {
 	return RecordAccount(tx, a, Event{Type: ManagementCall, UID: uid, Facts: Facts{FactCall: a.call}}, Detail{})
 }
 
-// sign puts the actor into an event. An event about a client names that client already, and keeps it.
+// sign writes the actor into an event. An event about a client already names that client, and keeps it.
 func (a Actor) sign(e Event) Event {
 	e.By = a.By()
 	if e.Client == "" {
@@ -198,7 +202,7 @@ func (a Actor) sign(e Event) Event {
 	return e
 }
 
-// describe puts what is known of the actor's call into an event's detail.
+// describe writes the actor's address and browser into an event's detail.
 func (a Actor) describe(d Detail) Detail {
 	d.IP = a.address
 	d.UserAgent = a.agent

@@ -1,10 +1,10 @@
 // Package audit keeps the event log: what happened, when, to whom, by whom. An event holds words from fixed lists and,
 // of a person, the uid: no address, no name, and no id of a phone or a backup, which a reset must leave nothing of.
-// Those lie in a row of the user's beside it, are joined when it is read, and are gone when the user's rows are.
+// Those lie in its detail, a row of the user's. A reader gets both joined, until the user's rows are removed.
 //
-// An event's bytes are written once and kept as they are, with a hash beside them, its leaf, so that what the log says
-// can be proven later: see leaf.go and docs/events.md. What happens often is counted in a row until its time is over,
-// and is then one event: see [Fold].
+// An event's bytes are written once and never changed. A hash lies beside them, the leaf, so that the log can be proven
+// later: see leaf.go and docs/events.md. What happens often is counted in one row for a while, which then becomes one
+// event: see [Fold].
 package audit
 
 import (
@@ -19,7 +19,7 @@ import (
 	"tutela/storage"
 )
 
-// Type is what happened, in the field's names.
+// Type is what happened.
 type Type string
 
 // The types of events.
@@ -96,8 +96,9 @@ type Event struct {
 	Digest string      `json:"digest,omitempty"` // of the detail, when there is one
 }
 
-// Detail is what an event knows about a person. It is kept beside the event as long as the user's rows of its class. An
-// event of the installation knows no more than who acted as the operator by sudo, and keeps that as long as itself.
+// Detail is what an event says about a person. It is a row of the user's, and is removed with the user's other rows of
+// its class. The detail of an event of the installation holds only who acted as the operator by sudo, and stays as long
+// as the event.
 type Detail struct {
 	IP        string `json:"ip,omitempty"`
 	UserAgent string `json:"user_agent,omitempty"`
@@ -136,7 +137,7 @@ var (
 		Most:  MostEvents,
 		Raw:   true,
 	})
-	// accountDetails outlive a reset.
+	// accountDetails are the details that outlive a reset.
 	accountDetails = storage.Declare(storage.Spec[[]byte]{
 		Name:  "event_account_detail",
 		Class: storage.Account,
@@ -199,7 +200,7 @@ func write(tx *storage.Tx, into storage.Log, e Event, d Detail, in *storage.Tabl
 	return err
 }
 
-// readAhead fetches at once what each event about a user, or the house, reads.
+// readAhead reads, in one round trip, the rows that recording any event needs.
 func readAhead(tx *storage.Tx, uid storage.UID) error {
 	if uid.IsZero() {
 		return nil
@@ -239,8 +240,8 @@ func writeUncounted(tx *storage.Tx, into storage.Log, e Event, d Detail, in *sto
 	return err
 }
 
-// newID makes 25 digits: nanoseconds of Unix time, which no two events of a server share, then six random ones, so that
-// those of two servers differ.
+// newID makes an id of 25 digits: nanoseconds of Unix time, which no two events of one server share, then six random
+// digits, so that the ids of two servers differ.
 func newID(tx *storage.Tx) string {
 	var random [4]byte
 	_, _ = rand.Read(random[:]) // never fails: see crypto/rand
@@ -253,7 +254,7 @@ const stampSlack = time.Second
 // idAt is the smallest id of an instant.
 func idAt(at time.Time) string { return fmt.Sprintf("%019d", max(at.UnixNano(), 0)) }
 
-// timeOf is the instant that an id begins with; the zero time for what is no id.
+// timeOf is the instant that an id begins with; the zero time if s is not an id.
 func timeOf(id string) time.Time {
 	ns, err := strconv.ParseInt(id[:min(19, len(id))], 10, 64)
 	if err != nil {

@@ -9,14 +9,16 @@ import (
 	"tutela/storage"
 )
 
-// MostEvents is how many events about one user are kept. Past it the oldest of the type that has most become one event,
-// which says how many there were, from when to when: so a flood of one type takes room from itself.
+// MostEvents is how many events about one user are kept. Beyond it, the oldest events of the most frequent type are
+// replaced by one event that says how many they were, from when to when. So a flood of one type displaces only events
+// of that type.
 const MostEvents = 2000
 
-// foldAtOnce is how many become one at a time. More would hold the writer for longer, fewer would look at all more often.
+// foldAtOnce is how many events are replaced at a time. More would hold the writer for longer; fewer would mean to read
+// the user's events more often.
 const foldAtOnce = 64
 
-// counts holds how many events a user has: the rows of ofUser.
+// counts holds how many events a user has, which is the number of rows of ofUser.
 var counts = storage.Declare(storage.Spec[[]byte]{
 	Name:  "event_count",
 	Class: storage.Evidence,
@@ -27,8 +29,8 @@ var counts = storage.Declare(storage.Spec[[]byte]{
 // theCount is the key of the one row a user has in the table.
 const theCount = ""
 
-// count counts an event that was just written, and makes room when there are too many. A uid that is nobody's had none before:
-// it is not asked, so that it costs what a known one costs.
+// count counts an event that was just written, and folds old events when there are too many. nobodys says that uid
+// belongs to no user: such a uid has no earlier events to count, and must cost no more than a known one.
 func count(tx *storage.Tx, uid storage.UID, nobodys bool) error {
 	n, known, err := counted(tx, uid)
 	if err == nil && !known && !nobodys {
@@ -54,7 +56,7 @@ func uncount(tx *storage.Tx, uid storage.UID) error {
 	return setCount(tx, uid, n-1)
 }
 
-// counted returns the count that is written down. One that cannot be read is dropped, and none is known.
+// counted returns the stored count. It drops a count that cannot be read; known is false then.
 func counted(tx *storage.Tx, uid storage.UID) (n int, known bool, err error) {
 	row, err := counts.Get(tx, uid, theCount)
 	switch {
@@ -70,7 +72,7 @@ func counted(tx *storage.Tx, uid storage.UID) (n int, known bool, err error) {
 	return int(written), size > 0, nil
 }
 
-// recount counts the user's events: the first time, of a user of an earlier release as well.
+// recount counts the user's events from the rows: for a user without a stored count, such as one of an earlier release.
 func recount(tx *storage.Tx, uid storage.UID) (n int, err error) {
 	err = ofUser.Keys(tx, uid, "", func(string) bool {
 		n++
@@ -87,12 +89,13 @@ func setCount(tx *storage.Tx, uid storage.UID, n int) error {
 	return counts.Put(tx, uid, theCount, &row)
 }
 
-// foldOldest makes one event of the oldest of the type that has most, and returns how many there are then.
+// foldOldest replaces the oldest events of the most frequent type by one event, and returns how many events are left.
 func foldOldest(tx *storage.Tx, uid storage.UID) (left int, err error) {
 	all, err := ofUser.All(tx, uid)
 	if err != nil {
 		return 0, err
 	}
+	// Find the most frequent type; of two, the first by name.
 	byType := make(map[Type][]string)
 	most := Type("")
 	for _, row := range all {
@@ -104,6 +107,7 @@ func foldOldest(tx *storage.Tx, uid storage.UID) (left int, err error) {
 			most = t
 		}
 	}
+	// Remove its oldest events and count them. Pointers of an earlier release carry no type, so there may be several.
 	ids := byType[most]
 	ids = ids[:min(len(ids), foldAtOnce)]
 	folded := make(map[Type]Folded)
@@ -112,6 +116,7 @@ func foldOldest(tx *storage.Tx, uid storage.UID) (left int, err error) {
 			return 0, err
 		}
 	}
+	// Write one event for each type in their place.
 	left = len(all) - len(ids)
 	for _, t := range sortedTypes(folded) {
 		e := Event{
@@ -130,8 +135,8 @@ func foldOldest(tx *storage.Tx, uid storage.UID) (left int, err error) {
 	return left, nil
 }
 
-// foldOne removes an event with all that belongs to it, and counts it in. Those of an earlier release have no type in their
-// pointers: the event says which.
+// foldOne removes an event with its detail and pointer, and counts it in into. The pointers of an earlier release have
+// no type, so it takes the type from the event.
 func foldOne(tx *storage.Tx, uid storage.UID, id string, into map[Type]Folded) error {
 	value, err := events.Get(tx, uid, id)
 	if err != nil {
@@ -161,7 +166,7 @@ func foldOne(tx *storage.Tx, uid storage.UID, id string, into map[Type]Folded) e
 	return found.remove(tx)
 }
 
-// earlier returns the earlier of two times; a zero one is none.
+// earlier returns the earlier of two times, ignoring a zero one.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || b.Before(a) {
 		return b

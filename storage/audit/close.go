@@ -16,9 +16,9 @@ const (
 	closeBatch    = 256              // folds closed in one look
 )
 
-// RunFolds records the folds whose window is over as events, until ctx is done. Any number of servers may run it over
-// one store: a fold is recorded and removed in one transaction, so each becomes one event, whoever comes first and
-// whenever a server dies. The folds of a server that died are closed by the next that looks.
+// RunFolds records each fold whose window is over as an event, until ctx is done. Any number of servers may run it over
+// one store: a fold is recorded and removed in one transaction, so it becomes one event even when a server dies.
+// Another server then closes its folds.
 func RunFolds(ctx context.Context, s *storage.Store, log *slog.Logger) {
 	for ctx.Err() == nil {
 		closed, wait, err := closeWhenLeading(ctx, s)
@@ -43,8 +43,8 @@ func closeWhenLeading(ctx context.Context, s *storage.Store) (closed int, wait t
 	return CloseFolds(ctx, s)
 }
 
-// CloseFolds records folds whose window is over, up to closeBatch of them, and returns how many entries it has dealt with
-// and how long to wait before the next look.
+// CloseFolds records up to closeBatch folds whose window is over. It returns how many entries it has handled and how
+// long to wait before the next call.
 //
 // A fold that is damaged is removed, and the error says so; the others are closed all the same.
 func CloseFolds(ctx context.Context, s *storage.Store) (closed int, wait time.Duration, err error) {
@@ -67,7 +67,8 @@ func CloseFolds(ctx context.Context, s *storage.Store) (closed int, wait time.Du
 	return len(due), wait, err
 }
 
-// closeDue records the fold of an entry of windows. One that was purged, or closed by the next occurrence, is gone.
+// closeDue records the fold that an entry of windows points at, unless it was purged or already closed by the next
+// occurrence.
 func closeDue(tx *storage.Tx, key string) error {
 	uid, name, until, err := splitWindowKey(key)
 	if err != nil {

@@ -21,7 +21,7 @@ const (
 	FactFactor       Fact = "factor"        // of an enrollment that was made, removed, suspended or resumed: one of the Factor words
 	FactFolded       Fact = "folded"        // FoldedOthers or FoldedOlder
 	FactIDTokenAlg   Fact = "id_token_alg"  // that signs a client's ID tokens
-	FactIdentifier   Fact = "identifier"    // IdentifierChanged, when the phone that answered names itself otherwise than before
+	FactIdentifier   Fact = "identifier"    // IdentifierChanged, when the phone that answered gives another identifier than before
 	FactKid          Fact = "kid"           // of a signing key
 	FactMembers      Fact = "members"       // of a client that became others: their names, with spaces between them
 	FactMethod       Fact = "method"        // that satisfied a login, as its amr says (RFC 8176)
@@ -33,7 +33,7 @@ const (
 	FactReceipt      Fact = "receipt"       // id of a reset's receipt
 	FactRing         Fact = "ring"          // version of the ring of keys
 	FactRole         Fact = "role"          // that a user was given; empty: none
-	FactSHA256       Fact = "sha256"        // of what the receipt of a reset has signed, in hex
+	FactSHA256       Fact = "sha256"        // hash of the signed content of a reset's receipt, in hex
 	FactScope        Fact = "scope"         // scopes of a client, with spaces between them
 	FactSession      Fact = "session"       // of an admin: one of the Session words
 	FactService      Fact = "service"       // the push service: FCM, APNS or WEBPUSH, which may be followed by a hash of its host
@@ -42,12 +42,13 @@ const (
 	FactStep         Fact = "step"          // that a restore began with
 	FactValue        Fact = "value"         // that a policy was set to
 	FactWebhook      Fact = "webhook"       // its id
-	FactWas          Fact = "was"           // status that an enrollment had, when it was not active
-	FactWay          Fact = "way"           // how a login is to be satisfied: WayGrant
+	FactWas          Fact = "was"           // the enrollment's status before, when it was not active
+	FactWay          Fact = "way"           // how a login will be satisfied: WayGrant
 	FactWhy          Fact = "why"           // one of the Why words
 )
 
-// Word is the value of a fact: a word from a fixed list, or the id of what is nobody's or stays.
+// Word is the value of a fact: a word from a fixed list, or an id that is no person's data (a key, a policy, a
+// receipt).
 type Word string
 
 // Facts are what an event says beside its type.
@@ -141,7 +142,7 @@ const (
 	PresenceTap    Word = "tap"    // on the phone, alone
 )
 
-// WayGrant says that a grant is to satisfy the login; else an approval is.
+// WayGrant says that a grant will satisfy the login. Without it, an approval will.
 const WayGrant Word = "grant"
 
 // The Factor words: the types of enrollments.
@@ -184,7 +185,7 @@ const (
 	SessionEnded     Word = "ended"      // from another session
 )
 
-// IdentifierChanged says that the phone that answered names itself otherwise than before.
+// IdentifierChanged says that the phone that answered gives another identifier than before.
 const IdentifierChanged Word = "changed"
 
 // What was changed of the installation.
@@ -209,7 +210,7 @@ const (
 const (
 	CredentialsExpired  Word = "expired"
 	CredentialsOK       Word = "ok"
-	CredentialsUnusable Word = "unusable" // they are none, or something is missing: the service counts as not set up
+	CredentialsUnusable Word = "unusable" // missing or incomplete: the service counts as not set up
 )
 
 // The calls that admins and their programs make. Those of the Management API have the names of their operations there,
@@ -265,7 +266,7 @@ const (
 	CallUpdateUser           Word = "update_user"
 )
 
-// The calls by which admins' programs read and set what rules the whole installation, as the Call words of package audit are.
+// The calls by which admins' programs read and set what holds for the whole installation.
 const (
 	CallChangeClient        Word = "update_client"
 	CallChangePolicies      Word = "patch_policies"

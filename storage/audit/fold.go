@@ -13,15 +13,15 @@ import (
 	"tutela/storage"
 )
 
-// Folded is what an event says of the occurrences that it stands for.
+// Folded counts the occurrences that an event stands for.
 type Folded struct {
 	Count int       `json:"count"`
 	First time.Time `json:"first"`
 	Last  time.Time `json:"last"`
 }
 
-// fold counts occurrences until its window is over. It is then one event; until then it is none, and a purge of the
-// user's class mfa takes it with all that it counted.
+// fold counts occurrences until its window is over, and then becomes one event. A purge of the user's class mfa before
+// that removes it, with its count.
 type fold struct {
 	Event   Event     `json:"event"`             // without id and time; Folded is as of the last occurrence
 	Detail  Detail    `json:"detail"`            // of the last occurrence; of a fold of the house there is none
@@ -29,8 +29,8 @@ type fold struct {
 	Passing bool      `json:"passing,omitempty"` // it becomes no event
 }
 
-// The most folds that may be open at once for one type of event. What comes on top is counted in one fold more, which
-// says nothing but the type.
+// The most folds that may be open at once for one type of event. Further occurrences are counted in one extra fold,
+// which says only the type.
 const (
 	maxUserFolds  = 32
 	maxHouseFolds = 256
@@ -54,16 +54,16 @@ var (
 	windows = storage.DeclareLog("fold")
 )
 
-// Fold counts an occurrence of e, which actor has brought about, instead of recording it. Occurrences are of the same fold
-// when all that [Record] would put into the event is equal, and key is; key says what else tells them apart, such as an
-// address, and is kept only as a hash. The first opens the fold. When window has passed since then, what was counted is
-// recorded as one event, dated when that is done, whose Folded says how often and when it was: by the next occurrence, or
-// by [RunFolds]. Its detail is that of the last occurrence, of class mfa.
+// Fold counts an occurrence of e, caused by actor, instead of recording it. Occurrences share a fold when the event
+// that [Record] would write is equal, and key is. key names what else tells them apart, such as an address; only its
+// hash is kept. The first occurrence opens the fold. Once window has passed, the next occurrence or [RunFolds] records
+// one event, whose Folded says how often it happened and when. Its detail, of class mfa, is that of the last
+// occurrence.
 //
-// The number of folds that are open at once for a user, or the house, and a type is bounded. Past it an occurrence is
-// counted in a fold of all others of its type, which has neither client nor facts nor detail.
+// A user, or the house, has a bounded number of open folds of one type. Beyond it, an occurrence is counted in one
+// shared fold of its type, which has no client, facts or detail.
 //
-// A purge of the user's class mfa takes the open folds with all that they have counted: they are no events yet.
+// A purge of the user's class mfa removes the open folds with their counts, since they are no events yet.
 func Fold(tx *storage.Tx, actor Actor, e Event, d Detail, key string, window time.Duration) error {
 	return gather(tx, e.Type, occurrence{
 		event:  actor.sign(e),
@@ -72,8 +72,8 @@ func Fold(tx *storage.Tx, actor Actor, e Event, d Detail, key string, window tim
 	}, key)
 }
 
-// FoldRepeats is Fold, but for the first occurrence: that is recorded at once, as [Record] does. Where nothing follows it in
-// its window, nothing is recorded more.
+// FoldRepeats is Fold that records the first occurrence at once, as [Record] does, and counts only the following ones.
+// If none follows in the window, it records nothing else.
 func FoldRepeats(tx *storage.Tx, actor Actor, e Event, d Detail, key string, window time.Duration) error {
 	return gather(tx, e.Type, occurrence{
 		event:  actor.sign(e),
@@ -83,8 +83,8 @@ func FoldRepeats(tx *storage.Tx, actor Actor, e Event, d Detail, key string, win
 	}, key)
 }
 
-// PassRepeats does the work of FoldRepeats for a uid that is nobody's, and leaves nothing: what it writes comes into no log,
-// and is gone when window has passed.
+// PassRepeats does the same work as FoldRepeats for a uid that is nobody's, so that the caller cannot tell by the time
+// it takes. It leaves nothing: what it writes is in no log, and is removed when window has passed.
 func PassRepeats(tx *storage.Tx, actor Actor, e Event, d Detail, key string, window time.Duration) error {
 	return gather(tx, e.Type, occurrence{
 		event:   actor.sign(e),
@@ -100,11 +100,11 @@ type occurrence struct {
 	event   Event
 	detail  Detail
 	window  time.Duration
-	first   func() error // records the first one of a window; nil: it is counted as the others are
+	first   func() error // records the first one of a window; nil: the first one is only counted, too
 	passing bool
 }
 
-// gather counts an occurrence in its fold, or in that of all others.
+// gather counts an occurrence in its own fold, or in the shared one when no more folds may be opened.
 func gather(tx *storage.Tx, t Type, o occurrence, key string) error {
 	if o.event.UID.IsZero() {
 		o.detail = Detail{}
@@ -128,13 +128,14 @@ func gather(tx *storage.Tx, t Type, o occurrence, key string) error {
 // errNoRoom reports that no fold of its own can be opened.
 var errNoRoom = errors.New("too many folds are open")
 
-// count counts the occurrence in the fold of a name, and opens it when it is the first.
+// count counts the occurrence in the fold of the given name. The first occurrence opens that fold.
 func (o occurrence) count(tx *storage.Tx, name string) error {
 	uid := o.event.UID
 	f, err := openFold(tx, uid, name)
 	if err != nil {
 		return err
 	}
+	// The first one of a window opens the fold; if it is recorded by itself, it is not counted.
 	now := tx.Now()
 	if f == nil {
 		if err := room(tx, uid, name); err != nil {
@@ -167,8 +168,8 @@ func foldsOf(uid storage.UID) *storage.Table[fold] {
 	return userFolds
 }
 
-// openFold returns the open fold of a name. One whose window is over is recorded on the way; then, and when there is
-// none, it returns nil.
+// openFold returns the open fold of the given name, or nil. A fold whose window is over it records as an event, and
+// returns nil.
 func openFold(tx *storage.Tx, uid storage.UID, name string) (*fold, error) {
 	f, err := foldsOf(uid).Get(tx, uid, name)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -197,7 +198,7 @@ func (f *fold) close(tx *storage.Tx, uid storage.UID, name string) error {
 	}
 }
 
-// passing has in the place of events what [PassRepeats] writes.
+// passing is the log that [PassRepeats] writes to instead of events.
 var passing = storage.DeclareLog("event_passing")
 
 // forgetPassing removes what PassRepeats has written for a uid.
@@ -225,9 +226,9 @@ func foldName(secret []byte, e Event, key string) string {
 
 func othersName(t Type) string { return string(t) + ":others" }
 
-// foldSecret is the key under which folds are named: the user's log key, or one of the house. Both are read, so that a uid
-// which is nobody's costs as much. A damaged one of the house stays where it is; what would be counted under it is counted
-// as others are.
+// foldSecret is the key of the hash that names folds: the user's log key, or the house's. It reads both, so that a uid
+// that is nobody's costs the same. A damaged key of the house stays where it is; occurrences are then counted in the
+// shared fold.
 func foldSecret(tx *storage.Tx, uid storage.UID) ([]byte, error) {
 	house, errHouse := houseSecret(tx)
 	if uid.IsZero() {
@@ -282,7 +283,7 @@ func windowKey(uid storage.UID, name string, until time.Time) string {
 	return fmt.Sprintf("%019d%s%s", until.UnixNano(), uid, name)
 }
 
-// splitWindowKey takes the key of an entry of windows apart.
+// splitWindowKey splits the key of an entry of windows.
 func splitWindowKey(key string) (uid storage.UID, name string, until time.Time, err error) {
 	const (
 		timeDigits = 19

@@ -8,16 +8,16 @@ import (
 	"tutela/storage"
 )
 
-// Follower is told of an event, in the transaction that records it, with its id and time. What it writes is committed with the
-// event or not at all. It records no event.
+// Follower is called with each event that it follows, id and time included, in the transaction that records the event.
+// Its writes are committed with the event or not at all. It must not record events.
 type Follower func(tx *storage.Tx, e Event) error
 
-// followed says which types of events each follower wants, by the follower's name.
+// followed lists the types of events that each follower wants, by the follower's name.
 type followed struct {
 	Types map[string][]Type `json:"types"`
 }
 
-// following has one row, and none while nobody follows: then an event costs one read of a row that is not there.
+// following has one row, or none while nobody follows. Then an event costs one read of a missing row.
 var following = storage.Declare(storage.Spec[followed]{Name: "event_follower", Class: storage.Settings})
 
 var followers = struct {
@@ -25,15 +25,15 @@ var followers = struct {
 	byName map[string]Follower
 }{byName: make(map[string]Follower)}
 
-// OnRecord makes f the follower of a name. It is called once for each, from the init of the package that declares it. f is told of
-// nothing until [SetFollowed] says what it wants.
+// OnRecord registers f as the follower with the given name. Call it once for each name, from the init of the declaring
+// package. f is not called until [SetFollowed] says which events it wants.
 func OnRecord(name string, f Follower) {
 	followers.Lock()
 	defer followers.Unlock()
 	followers.byName[name] = f
 }
 
-// SetFollowed says which types of events a follower wants from now on; none: it is told of nothing.
+// SetFollowed sets which types of events a follower is called for from now on; with none it is not called.
 func SetFollowed(tx *storage.Tx, name string, types []Type) error {
 	row, err := following.Get(tx, storage.House, "")
 	if errors.Is(err, storage.ErrNotFound) {
@@ -56,7 +56,8 @@ func SetFollowed(tx *storage.Tx, name string, types []Type) error {
 	return following.Put(tx, storage.House, "", row)
 }
 
-// tellFollowers tells those who want events of this type. A row that is damaged tells nobody: no login hangs on it.
+// tellFollowers calls the followers of this type of event. When the row is damaged it calls nobody: a login must not
+// fail for it.
 func tellFollowers(tx *storage.Tx, e Event) error {
 	row, err := following.Get(tx, storage.House, "")
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrDamaged) {

@@ -7,8 +7,9 @@ import (
 	"tutela/storage"
 )
 
-// logKeys are the keys from which the openings of users' events are made: 32 random bytes a user, from the user's creation
-// to the deletion. From then on nobody can tie a leaf to an event of theirs. A uid that is no user's has no key.
+// logKeys holds 32 random bytes for each user, from creation to deletion. The openings of the user's events are made
+// from them (see leaf.go). Once the key is deleted, nobody can tie a leaf to an event of that user. A uid that is no
+// user's has no key.
 var logKeys = storage.Declare(storage.Spec[[]byte]{
 	Name:   "log_key",
 	Class:  storage.Account,
@@ -17,8 +18,8 @@ var logKeys = storage.Declare(storage.Spec[[]byte]{
 	Sealed: func(key *[]byte) []storage.Field { return []storage.Field{{Name: "key", Value: key}} },
 })
 
-// EnsureKey gives a user a log key, unless there is one. Whoever makes a user calls it, and whoever changes one, for users
-// who are older than their keys. One that is damaged stays where it is, for whoever may repair it.
+// EnsureKey gives a user a log key, unless there is one. Call it where a user is created, and also where one is
+// changed, since users of earlier releases have no key. A damaged key stays where it is, so that it may be repaired.
 func EnsureKey(tx *storage.Tx, uid storage.UID) error {
 	has, err := logKeys.Has(tx, uid, "")
 	if has || errors.Is(err, storage.ErrDamaged) {
@@ -53,10 +54,10 @@ func openingFor(tx *storage.Tx, e Event) (format byte, opening hash, err error) 
 	}
 }
 
-// hidesNothing reports whether everybody may check the event: there is no user, or none any more.
+// hidesNothing reports whether everybody may check the event, because it has no user or reports the user's deletion.
 func hidesNothing(e Event) bool { return e.UID.IsZero() || e.Type == UserDelete }
 
-// foundKey is what there is of a user's log key.
+// foundKey is a user's log key as it was found.
 type foundKey struct {
 	bytes   []byte // nil when there is none that can be read
 	damaged bool

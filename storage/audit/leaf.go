@@ -12,10 +12,10 @@ import (
 
 // The form of an event. docs/events.md has it with an example.
 //
-// What is written is written once: the bytes of an event and of its detail are kept as they are and never encoded
-// again. Beside an event lies its leaf, the hash by which a tree over the log holds it (RFC 9162, section 2.1.1: the hash
-// of a leaf whose data is opening ‖ event). Two salts keep a leaf and a digest from saying anything about a person once
-// the salt is gone: that of the detail goes with the detail, the user's log key with the user.
+// The bytes of an event and of its detail are written once and never encoded again. Beside an event lies its leaf, the
+// hash that stands for it in a tree over the log (RFC 9162, section 2.1.1: the hash of a leaf whose data is opening ‖
+// event). Two salts make sure that a leaf and a digest say nothing about a person once the salt is gone: the detail's
+// salt is deleted with the detail, the user's log key with the user.
 //
 //	stored   1 or 2 ‖ leaf (32) ‖ event     under the event's id, in the log
 //	event    {"v":1,"id":…,"type":…,"time":…,"uid":…,"client":…,"by":…,"facts":…,"folded":…,"digest":…}
@@ -24,12 +24,12 @@ import (
 //	opening  HMAC-SHA-256(log key, "event" ‖ 0 ‖ id); 32 zero bytes for an event of the house and for a user's deletion
 //	leaf     SHA-256(0 ‖ opening ‖ event)
 //
-// With 2 the opening was drawn at random and kept nowhere, since there was no log key: nobody can ever prove the event.
-// An event without v is older than this form: it is stored as its JSON alone, has no leaf, and its detail no salt.
+// With 2 there was no log key, so the opening was random and was not kept: nobody can ever prove the event. An event
+// without v is older than this form: it is stored as plain JSON, without a leaf, and its detail has no salt.
 const (
 	formVersion  = 1 // the v of an event
-	storedOpen   = 1 // the first byte of what is stored: the leaf has an opening that can be computed
-	storedShut   = 2 // the leaf has none
+	storedOpen   = 1 // the first stored byte: the opening can be computed
+	storedShut   = 2 // the opening is lost
 	leafPrefix   = 0 // RFC 9162: 0 before a leaf, 1 before a node
 	saltBytes    = 16
 	hashBytes    = sha256.Size
@@ -53,9 +53,9 @@ func seal(format byte, opening hash, event []byte) []byte {
 	return b
 }
 
-var errForm = errors.New("it is stored in no form that is known")
+var errForm = errors.New("it is stored in an unknown form")
 
-// unseal takes apart what is stored of an event. One without v has no leaf to be opened.
+// unseal splits the stored bytes of an event. For an event without v, format and leaf are zero.
 func unseal(stored []byte) (format byte, leaf hash, event []byte, err error) {
 	switch {
 	case len(stored) > 0 && stored[0] == '{':
@@ -67,10 +67,11 @@ func unseal(stored []byte) (format byte, leaf hash, event []byte, err error) {
 	}
 }
 
-// openingOf is what ties an event of a user to its leaf, and shows nothing of the user's other events.
+// openingOf returns the opening that ties one event of a user to its leaf. It reveals nothing of the user's other
+// events.
 func openingOf(key []byte, id string) hash { return mac(key, eventDomain, id) }
 
-// openToAll is the opening of an event that hides nothing.
+// openToAll is the opening of events that everybody may check.
 var openToAll hash
 
 // mac is HMAC-SHA-256 of text under a log key, for one purpose.
@@ -82,7 +83,7 @@ func mac(key []byte, domain, text string) (sum hash) {
 	return sum
 }
 
-// encodeDetail returns the bytes that are kept of a detail. The salt is first.
+// encodeDetail returns the stored bytes of a detail, salt first.
 func encodeDetail(d Detail, salt [saltBytes]byte) ([]byte, error) {
 	return json.Marshal(struct {
 		Salt string `json:"salt"`
@@ -90,7 +91,7 @@ func encodeDetail(d Detail, salt [saltBytes]byte) ([]byte, error) {
 	}{base64.RawURLEncoding.EncodeToString(salt[:]), d})
 }
 
-// digestOf is what an event holds of its detail.
+// digestOf is the hash of a detail that its event holds.
 func digestOf(detail []byte) string {
 	sum := sha256.Sum256(append([]byte(digestDomain), detail...))
 	return base64.RawURLEncoding.EncodeToString(sum[:])

@@ -23,12 +23,12 @@ type Query struct {
 	Since  time.Time   // not older
 	Until  time.Time   // not newer
 
-	After  string // only those after this id; then oldest first
+	After  string // only events after this id; implies oldest first
 	Before string // only those before this id
 	Oldest bool   // oldest first
-	Skip   int    // pass over so many
-	Take   int    // at most so many; 0: all
-	Within int    // look at no more than so many events; 0: at all
+	Skip   int    // skip this many
+	Take   int    // return at most this many; 0: all
+	Within int    // read at most this many events; 0: all
 }
 
 // matches reports whether an event fits the query's types, client and times. An empty field of the query admits every
@@ -40,9 +40,9 @@ func (q Query) matches(e Event) bool {
 		(q.Until.IsZero() || !e.Time.After(q.Until))
 }
 
-// List returns the events that the query wants, with their details, and how many match in all when total is true
-// (which reads them all). One that is damaged is among them and says so; its type is [Damaged] when it cannot be read.
-// It is no transaction: events that are recorded meanwhile may or may not be among them.
+// List returns the events that match the query, with their details. With total it also counts all matches, which reads
+// all events. A damaged event is included and says so; its type is [Damaged] when it cannot be read. It is no
+// transaction: events that are recorded meanwhile may be missing.
 func List(ctx context.Context, s *storage.Store, q Query, total bool) (entries []Entry, count int, err error) {
 	var found []stored
 	q.Oldest = q.Oldest || q.After != ""
@@ -127,8 +127,8 @@ func peekAll(ctx context.Context, s *storage.Store, q Query, see func(stored) bo
 	})
 }
 
-// settledFor returns the id up to which a follower is served, so that none comes later with a lesser id than one it has seen; "" for
-// all.
+// settledFor returns the id up to which events are returned to a reader that follows the log (After), so that no event
+// with a smaller id can appear later; "" for no limit.
 func settledFor(ctx context.Context, s *storage.Store, q Query) (to string, err error) {
 	if q.After == "" {
 		return "", nil
@@ -140,7 +140,7 @@ func settledFor(ctx context.Context, s *storage.Store, q Query) (to string, err 
 	return idAt(at), nil
 }
 
-// lesser returns the lesser of two ends; "" is no end.
+// lesser returns the smaller of two ids; "" counts as no limit.
 func lesser(one, other string) string {
 	if one == "" {
 		return other
@@ -148,10 +148,10 @@ func lesser(one, other string) string {
 	return min(one, other)
 }
 
-// justAfter is less than every id after id: none has more than 25 digits.
+// justAfter returns a key right after id and before the next possible id, since an id has at most 25 digits.
 func justAfter(id string) string { return id + "0" }
 
-// peekUser goes by the user's own pointers. They are read in one view: a user has thousands, not millions.
+// peekUser reads the user's pointers, and the events they name. One View is enough: a user has thousands, not millions.
 func peekUser(ctx context.Context, s *storage.Store, q Query, see func(stored) bool) error {
 	return s.View(ctx, func(tx *storage.Tx) error {
 		var ids []string
@@ -227,8 +227,9 @@ func Trim(ctx context.Context, s *storage.Store, before time.Time, limit int) (i
 	return len(old), nil
 }
 
-// forget removes an event with all that belongs to it. Of one that cannot be read nobody knows whose it is: its pointer
-// stays, and points at nothing; if it is the installation's, no purge removes its detail, so that goes with it here.
+// forget removes an event with its pointer and detail. When the event cannot be read, its owner is not known: the
+// pointer stays and leads nowhere. It may be the installation's, whose details no purge removes, so the detail of that
+// id is removed here.
 func (e stored) forget(tx *storage.Tx) error {
 	if e.Type == Damaged {
 		_, err := events.Uproot(tx, e.key)
@@ -250,7 +251,7 @@ func (e stored) forget(tx *storage.Tx) error {
 	return e.remove(tx)
 }
 
-// remove removes an event that can be read, with all that belongs to it.
+// remove removes a readable event, with its pointer and detail.
 func (e stored) remove(tx *storage.Tx) error {
 	rows := e.detailTables()
 	if !e.UID.IsZero() {

@@ -28,8 +28,8 @@ const (
 	damageKey    = "the user's log key cannot be read, so the event cannot be checked"
 )
 
-// decode reads what is stored under an id. What cannot be read is an event too, of type [Damaged], with the time of
-// its id, about uid, in whose rows it was looked for.
+// decode reads the stored bytes under an id. If they cannot be read it returns an event of type [Damaged], with the
+// time of the id, about uid, whose pointer led here.
 func decode(uid storage.UID, id string, value []byte) stored {
 	found := stored{key: id}
 	var err error
@@ -49,7 +49,7 @@ func decode(uid storage.UID, id string, value []byte) stored {
 	return found
 }
 
-// join reads in one view what is still known about the persons, and checks the events against what was recorded.
+// join adds the details that still exist to the events, in one View, and checks the events against their leaves.
 func join(ctx context.Context, s *storage.Store, found []stored) (entries []Entry, err error) {
 	err = s.View(ctx, func(tx *storage.Tx) error {
 		keys := map[storage.UID]foundKey{}
@@ -66,7 +66,7 @@ func join(ctx context.Context, s *storage.Store, found []stored) (entries []Entr
 	return entries, err
 }
 
-// join returns the event with its detail. keys are those that were read before, by user.
+// join returns the event with its detail. keys caches the users' log keys that were read so far.
 func (e *stored) join(tx *storage.Tx, keys map[storage.UID]foundKey) (Entry, error) {
 	entry := Entry{Event: e.Event, Damage: e.damage}
 	if e.damage != "" {
@@ -92,7 +92,7 @@ func (e *stored) join(tx *storage.Tx, keys map[storage.UID]foundKey) (Entry, err
 	return entry, nil
 }
 
-// check says what is wrong with the event by its leaf. One that nobody can open, for want of a key, cannot be checked.
+// check compares the event with its leaf and says what is wrong; "" when nothing is, or when the opening is lost.
 func (e *stored) check(key foundKey) (damage string) {
 	opening := openToAll
 	switch {
@@ -112,7 +112,7 @@ func (e *stored) check(key foundKey) (damage string) {
 	return ""
 }
 
-// detail reads the detail while it is there. One that is not as it was recorded is not shown.
+// detail reads the detail if it still exists. A detail that does not match its digest is not returned: intact is false.
 func (e *stored) detail(tx *storage.Tx) (d Detail, intact bool, err error) {
 	for _, in := range e.detailTables() {
 		kept, err := in.Get(tx, e.UID, e.ID)

@@ -2,7 +2,7 @@ package audit
 
 import "slices"
 
-// types are all types of events, as people are shown them.
+// types lists all types of events, in the order in which people are shown them.
 var types = []Type{
 	StartEnroll, EnrollComplete, UpdateDevice, Unenroll,
 	StartAuth, SendPush, SendPushFailure, AuthSucceed, AuthFailed, AuthRejected, OTPRateLimit,
@@ -16,7 +16,7 @@ var types = []Type{
 	Damaged,
 }
 
-// Types returns all types of events, with that of damaged ones.
+// Types returns all types of events, [Damaged] included.
 func Types() []Type { return slices.Clone(types) }
 
 // IsType reports whether there are events of a type.

@@ -5,15 +5,15 @@
 //   - Nothing is acknowledged, and no reader sees a commit, before bbolt has synced it: the writer answers a group
 //     after its commit returned ([Engine.Update]), and a reader that meets a commit whose sync is still on its way
 //     waits for it (data.settled).
-//   - Transactions run one after the other on the writer's goroutine, so each is alone by construction. What a
-//     closure was told, its error included, may rest on what the closures before it in its group wrote: so when the
-//     commit fails, everybody in the group is told so.
-//   - What a caller was told is what the file holds. After a commit that failed nothing is written before a commit has
-//     succeeded again, and where it is in doubt whether it was kept, nothing is read either: fault.go.
+//   - Transactions run one after the other on the writer's goroutine, so they are isolated by construction. A closure's
+//     result, even an error, may depend on what earlier closures of its group wrote. So when the commit fails, every
+//     caller of the group gets the failure.
+//   - The file holds what callers were told. After a failed commit nothing is written until a commit has succeeded
+//     again. While it is in doubt whether the failed one was kept, nothing is read either: see fault.go.
 //   - The data file is whole at every instant: bbolt writes its pages beside the old ones and then one meta page;
 //     a new file and a compacted one are built under another name, synced, and renamed.
-//   - bbolt opens only a file that [Inspect] has walked through. bbolt reads through a memory map and trusts what it
-//     finds there; on a damaged file it ends the process, from a goroutine where nobody can catch it.
+//   - bbolt opens only a file that [Inspect] has checked, or that was stopped cleanly (mark.go). bbolt trusts what it
+//     reads through its memory map: a damaged file would end the process with a panic that nobody can recover.
 //   - One process has the file: lock.go.
 package bolt
 
@@ -41,13 +41,13 @@ var (
 	ErrDamaged = storage.NewError(storage.Invalid, "the data file is damaged")
 )
 
-// ErrNested is what an Update gets that is called from inside the closure of another: it would wait for itself.
+// ErrNested reports an Update that was called from inside the closure of another one: it would wait for itself.
 var ErrNested = errors.New("update called inside a transaction, which it would wait for")
 
 // Options says how to open a data file. The zero value is right for production.
 type Options struct {
 	Logger *slog.Logger // default: slog.Default()
-	Meter  *meter.Set   // what is counted of this server; nil: nothing is
+	Meter  *meter.Set   // this server's figures; nil: nothing is counted
 
 	commit  func(*bbolt.Tx) error                // default: (*bbolt.Tx).Commit; tests let it fail
 	after   func(time.Duration) <-chan time.Time // default: time.After; tests own the time between two tries to write
@@ -80,7 +80,7 @@ func (o Options) withDefaults() Options {
 
 // Engine is an open data file: a [storage.Engine], [storage.Copier] and [storage.Compacter]. Safe for concurrent use.
 type Engine struct {
-	path    string // of the data file, no link
+	path    string // of the data file, links resolved
 	options Options
 	lock    *fileLock
 
@@ -88,12 +88,12 @@ type Engine struct {
 	running atomic.Bool // a closure is being run
 	stopped chan struct{}
 	fault   atomic.Pointer[fault]
-	healers sync.WaitGroup // those that try whether the engine can write again: one at most
+	healers sync.WaitGroup // the goroutine that tries whether the engine can write again: one at most
 
 	committing sync.Mutex // held from the beginning of a group to its end; a build holds it to pause the writer
 
 	swap sync.RWMutex // guards file; held only to look at it and begin a transaction
-	file *data        // nil when closed, and while settle opens it anew
+	file *data        // nil when closed, and while settle reopens it
 
 	compacting sync.Mutex
 	building   chan struct{}           // holds one while a build runs
@@ -189,7 +189,7 @@ func (e *Engine) beginNow(ctx context.Context) (*bbolt.Tx, *data, error) {
 	return tx, e.file, nil
 }
 
-// noFile is why there is no open data file.
+// noFile returns the error that explains why there is no open data file.
 func (e *Engine) noFile() error {
 	if err := e.readable(); err != nil {
 		return err
@@ -197,8 +197,8 @@ func (e *Engine) noFile() error {
 	return errClosed
 }
 
-// Shards is 1: there is a single writer, which nothing appended in the same place can conflict with, and each
-// further place would be one more page to write in every group.
+// Shards is 1: with a single writer, appends cannot conflict, and each further shard would be one more page to write in
+// every group.
 func (e *Engine) Shards() int { return 1 }
 
 // Folder is the folder that the data file lies in, which is not that of a link to it.
@@ -227,8 +227,8 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// stop closes the data file, with the list of its free pages in it and the mark of a clean stop beside it. Where those
-// cannot be written the next start takes longer, and nothing else.
+// stop writes the list of free pages into the data file, closes it, and writes the mark of a clean stop beside it. If
+// either cannot be written, only the next start takes longer.
 func (e *Engine) stop(file *data) error {
 	if file == nil { // closed by settle
 		return nil

@@ -33,16 +33,16 @@ const (
 	buildFill = 0.9
 )
 
-// build is a new data file that is made of what is in the store, while the engine serves; one at a time.
+// build copies the store into a new data file while the engine serves. At most one build runs at a time.
 //
-// It reads the store piece by piece, in the order of keys, each piece in a short transaction of its own: a snapshot of
-// the whole store would keep the pages that the writer frees from being used again, and the file would grow as long as
-// the build takes. What was written behind it meanwhile it looks up again (changes). When little is left of that, the
-// writer is paused for the rest, and the new file is what the store is at that instant. It does not wait for the sync of
-// a commit that it reads: when that fails the build is given up.
+// It reads the store piece by piece, in the order of keys, each piece in a short transaction of its own. One long
+// snapshot would keep freed pages from being reused, and the file would grow as long as the build takes. Keys that are
+// written behind the build meanwhile are recorded (changes) and copied again. When few are left, the writer is paused
+// for the rest, and then the new file equals the store. The build does not wait for the sync of a commit that it reads;
+// if that sync fails, the build is given up.
 //
-// Memory: a piece, and maxChanged. Disk: the new file, which begins only when there is room for it and is given up
-// when the room goes to others. A writer that is faster than the build is slowed down to its pace by maxChanged.
+// Memory: one piece plus maxChanged. Disk: the new file; a build starts only when there is room for it, and is given up
+// when others take that room. When the writer is faster than the build, maxChanged slows it down to the build's pace.
 type build struct {
 	engine   *Engine
 	path     string // of the new file
@@ -80,6 +80,7 @@ func (b *build) begin(ctx context.Context) error {
 	if err := errors.Join(err, tx.Rollback()); err != nil {
 		return err
 	}
+	// The new file needs about as much room as the live pages of the old one.
 	if err := b.engine.roomFor(live); err != nil {
 		return err
 	}
@@ -89,19 +90,20 @@ func (b *build) begin(ctx context.Context) error {
 	if b.fresh, err = openData(b.path); err != nil {
 		return err
 	}
+	// The build syncs by itself, before the new file takes the old one's place.
 	b.fresh.db.NoSync = true
 	b.fresh.db.NoGrowSync = true
 	b.engine.changed.Store(b.changed)
 	return nil
 }
 
-// keep leaves the new file where it is when the build ends, and open.
+// keep hands over the new file, open: end will neither close nor remove it.
 func (b *build) keep() *data {
 	b.kept = true
 	return b.fresh
 }
 
-// end gives the engine's place back, and removes the new file unless it was kept.
+// end frees the engine's place for the next build, and removes the new file unless it was kept.
 func (b *build) end() error {
 	b.engine.changed.Store(nil)
 	b.changed.end()
@@ -116,7 +118,7 @@ func (b *build) end() error {
 	return err
 }
 
-// fill copies all that is in the store, and catches up with what is written meanwhile until little is left.
+// fill copies the whole store, and then the keys that were written meanwhile, until few are left.
 func (b *build) fill(ctx context.Context) error {
 	for from := []byte{}; from != nil; {
 		if err := b.engine.roomFor(pieceBytes); err != nil {
@@ -196,7 +198,7 @@ func (b *build) readPiece(ctx context.Context, from []byte) (piece []pair, next 
 	return piece, next, nil
 }
 
-// catchUp looks up what has become of the keys that were changed, piece by piece.
+// catchUp copies the changed keys again, piece by piece.
 func (b *build) catchUp(ctx context.Context) error {
 	if b.changed.isSpoiled() {
 		return storage.ErrUnavailable.With("a commit failed meanwhile")
@@ -215,8 +217,8 @@ func (b *build) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// copyKeys makes the first of the keys in the new file what they are in the store, up to pieceBytes, and returns how
-// many those are.
+// copyKeys copies the current values of the first keys, up to pieceBytes, into the new file. It returns how many keys
+// it has copied.
 func (b *build) copyKeys(ctx context.Context, keys []string) (n int, err error) {
 	tx, _, err := b.engine.beginNow(ctx)
 	if err != nil {
@@ -257,7 +259,7 @@ func (b *build) wrote(n int) error {
 	return b.fresh.raw.Sync()
 }
 
-// scanError names the data file in what Scan found wrong with it.
+// scanError adds the data file's name to an error of Scan.
 func (e *Engine) scanError(err error) error {
 	var flaw *boltfile.Flaw
 	if errors.As(err, &flaw) || errors.Is(err, boltfile.ErrForeign) {

@@ -7,17 +7,17 @@ import (
 )
 
 const (
-	// maxChanged is how many bytes of keys, with keyOverhead each, are kept for a build at most. At that the writer
-	// waits until the build has caught up: whoever writes then waits a little longer, and nobody fails.
+	// maxChanged is how many bytes of changed keys (plus keyOverhead for each) are kept for a build. At that bound
+	// the writer waits until the build has caught up: callers wait a little longer, and none fails.
 	maxChanged = 8 << 20
 
 	// keyOverhead is what a key in a map costs beside its bytes.
 	keyOverhead = 64
 )
 
-// changes are the keys that were written while a build copies the store, as far as it has read past them: what lies
-// ahead it reads later anyway. Only keys are kept, each once, and no values: the build looks up what a key has become.
-// So their number is bounded by what the store holds, and by maxChanged. Safe for concurrent use.
+// changes holds the keys that were written during a build, in the part of the store that the build has already read.
+// (The rest it reads later anyway.) It keeps each key once, without a value: the build looks up the current value. So
+// the set is bounded by the store's keys and by maxChanged. Safe for concurrent use.
 type changes struct {
 	mu      sync.Mutex
 	keys    map[string]struct{}
@@ -25,8 +25,8 @@ type changes struct {
 	ahead   []byte        // with partly: keys from here on lie ahead
 	partly  bool          // not all keys are kept
 	taken   chan struct{} // closed when keys were taken
-	ended   bool          // nobody takes any more
-	spoiled bool          // a commit failed that may have been kept: its keys are not known
+	ended   bool          // the build is over: nobody calls take any more
+	spoiled bool          // a failed commit may have been kept, and its keys are not known
 }
 
 func newChanges() *changes {
@@ -38,14 +38,14 @@ func newChanges() *changes {
 	}
 }
 
-// reading says that a piece is about to be read whose end is not known: all keys are kept until it is.
+// reading is called before a piece is read. Its end is not known yet, so from here on all written keys are kept.
 func (c *changes) reading() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.partly = false
 }
 
-// read says that the store was read up to ahead; nil: to its end.
+// read is called after a piece: the store has been read up to ahead; nil means to its end.
 func (c *changes) read(ahead []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,7 +81,7 @@ func (c *changes) add(calls []*call) {
 	}
 }
 
-// spoil says that a commit has failed, and may have been kept all the same.
+// spoil is called when a commit has failed that may have been kept.
 func (c *changes) spoil() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -94,14 +94,14 @@ func (c *changes) isSpoiled() bool {
 	return c.spoiled
 }
 
-// size is how many bytes the keys take that are kept.
+// size is how many bytes the kept keys take.
 func (c *changes) size() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.bytes
 }
 
-// take returns the keys in order, which are then the caller's to catch up with.
+// take removes the keys and returns them in order. The caller must copy them.
 func (c *changes) take() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,7 +113,7 @@ func (c *changes) take() []string {
 	return keys
 }
 
-// end lets the writer go on.
+// end stops the collection of keys and lets the writer go on.
 func (c *changes) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,7 +122,7 @@ func (c *changes) end() {
 	c.taken = make(chan struct{})
 }
 
-// wait returns when there is room for what another group writes. c may be nil.
+// wait returns when there is room for the keys of another group. c may be nil.
 func (c *changes) wait() {
 	for c != nil {
 		c.mu.Lock()

@@ -10,16 +10,15 @@ import (
 	"tutela/storage"
 )
 
-// ErrCompacting is what a second Compact gets while one runs.
+// ErrCompacting reports that another Compact is running.
 var ErrCompacting = storage.NewError(storage.Conflict, "the data file is being compacted already")
 
-// Compact builds a new file of what is in the store and puts it in the place of the old one, while the engine serves
-// (see build, for what that costs). The writer is paused at the end, for the last commits and a sync. Afterwards nothing
-// that was removed before the call is in the file; the blocks of the old file go back to the file system, which does not
-// wipe them.
+// Compact builds a new file from the store and replaces the old one with it, while the engine serves (for its cost see
+// build). At the end it pauses the writer for the last commits and a sync. Afterwards the file holds nothing that was
+// removed before the call. The old file's blocks go back to the file system, which does not wipe them.
 //
-// Errors, all of which leave the old file in use: ctx's; [ErrNoRoom], before anything was done or when the room went to
-// others; those of the file system; [ErrCompacting]; [ErrDamaged]; Unavailable.
+// Errors: ctx's; [ErrNoRoom], at the start or when others took the room meanwhile; those of the file system;
+// [ErrCompacting]; [ErrDamaged]; Unavailable. After each of them the old file stays in use.
 func (e *Engine) Compact(ctx context.Context) (sizes storage.Compaction, err error) {
 	if !e.compacting.TryLock() {
 		return storage.Compaction{}, ErrCompacting
@@ -41,7 +40,7 @@ func (e *Engine) Compact(ctx context.Context) (sizes storage.Compaction, err err
 	return sizes, nil
 }
 
-// replace fills the new file and puts it in the place of the data file.
+// replace fills the new file and replaces the data file with it.
 func (b *build) replace(ctx context.Context) (sizes storage.Compaction, err error) {
 	if err := b.fill(ctx); err != nil {
 		return sizes, err
@@ -61,12 +60,12 @@ func (b *build) replace(ctx context.Context) (sizes storage.Compaction, err erro
 	return sizes, errors.Join(err, err2)
 }
 
-// exchange pauses the writer, brings the new file up to the last commit, syncs it, puts it in the place of the old one,
-// and returns that.
+// exchange pauses the writer, copies the last changes, syncs the new file, renames it over the data file, and returns
+// the old one.
 //
-// The order: what the new file holds is on the disk before it has the name, and the name is on the disk before the
-// writer commits anything to it. When the second cannot be had, a power cut might bring the old file back without
-// what comes: so nothing comes.
+// The order matters. The new file's content is on the disk before the file gets the name, and the name is on the disk
+// before the writer commits anything. If the name cannot be synced, a power cut could bring the old file back without
+// later commits. So a fault then stops all further commits.
 func (b *build) exchange(ctx context.Context) (old *data, err error) {
 	e := b.engine
 	e.committing.Lock()
@@ -92,6 +91,7 @@ func (b *build) exchange(ctx context.Context) (old *data, err error) {
 	if err := syncDir(e.path); err != nil {
 		e.setFault(&fault{err: unavailable(err), doubt: true})
 	}
+	// Let readers and the writer see the new file.
 	e.swap.Lock()
 	defer e.swap.Unlock()
 	old = e.file

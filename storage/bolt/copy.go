@@ -24,10 +24,10 @@ var ErrSlowCopy = storage.NewError(storage.Exhausted, "the copy was given up: it
 // one that the store had during the call. A copy holds nothing that was removed before, and a damaged file makes no copy
 // that looks whole.
 //
-// However slowly w takes it, the data file does not grow for it: the copy is first built beside the data file (see
-// build, for what that costs), and w gets what was built. That file has no name then and is gone with the call. Where
-// the disk has no room for it the copy is sent from a snapshot, which is given up when the data file has grown by
-// a part of the room that is left: a receiver that is fast enough gets its copy all the same.
+// A slow w does not make the data file grow: the copy is first built beside the data file (for its cost see build), and
+// then sent. The built file has no name and is gone after the call. When the disk has no room for it, the copy is sent
+// from a snapshot instead. The snapshot is given up when the data file has grown by half of the free room, so only a
+// fast receiver gets its copy.
 //
 // Errors: ctx's; those of w; [ErrSlowCopy]; [ErrDamaged]; those of the file system; Unavailable.
 func (e *Engine) CopyTo(ctx context.Context, w io.Writer) (int64, error) {
@@ -70,8 +70,7 @@ func (e *Engine) sendBuilt(ctx context.Context, w io.Writer) (n int64, err error
 	}
 }
 
-// buildCopy builds a copy, and returns it as a file that has no name any more: it is gone when it is closed, however
-// the process ends.
+// buildCopy builds a copy and returns it as an open file without a name, so that it is gone however the process ends.
 func (e *Engine) buildCopy(ctx context.Context) (copied *os.File, err error) {
 	b, err := e.startBuild(ctx, e.path+copySuffix)
 	if err != nil {
@@ -99,7 +98,7 @@ func (b *build) finish(ctx context.Context) error {
 	return b.catchUp(ctx)
 }
 
-// sendSnapshot writes the pages of a snapshot to w, but for those that are not in use.
+// sendSnapshot writes the pages of a snapshot to w, with zeros for those that are not in use.
 func (e *Engine) sendSnapshot(ctx context.Context, w io.Writer) (int64, error) {
 	p, err := e.pin(ctx)
 	if err != nil {
@@ -112,12 +111,12 @@ func (e *Engine) sendSnapshot(ctx context.Context, w io.Writer) (int64, error) {
 		n, err = p.state.CopyTo(ctx, w, used)
 	}
 	if ctx.Err() != nil {
-		return n, ctx.Err() // which ended the snapshot as well
+		return n, ctx.Err() // ctx ended the snapshot, too
 	}
 	return n, p.blame(e.scanError(err))
 }
 
-// untilClose returns ctx, which ends when the engine is being closed as well.
+// untilClose returns a copy of ctx that also ends when the engine is being closed.
 func (e *Engine) untilClose(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(e.closing, cancel)
@@ -127,7 +126,7 @@ func (e *Engine) untilClose(ctx context.Context) (context.Context, context.Cance
 	}
 }
 
-// interrupted makes err Unavailable when it comes from the engine being closed.
+// interrupted turns err into Unavailable when the engine is being closed.
 func (e *Engine) interrupted(err error) error {
 	if e.closing.Err() != nil && errors.Is(err, context.Canceled) {
 		return errClosed
@@ -135,11 +134,11 @@ func (e *Engine) interrupted(err error) error {
 	return err
 }
 
-// Restore makes a copy of the data file backup the data file at path. An existing one is replaced only with replace;
-// whatever happens, a whole file is at path, or none. A link at path stays, and names the copy then.
+// Restore puts a copy of the data file backup at path. It replaces an existing file only with replace. Whatever
+// happens, path holds a whole file or none. If path is a link, the link stays and the file it names is replaced.
 //
-// change returns what is written to the copy; nil: nothing. That is on the disk before the copy is at path: no crash
-// leaves a file there without it. backup itself stays as it is.
+// change returns writes that are made to the copy before it is put at path, so that no crash leaves a file there
+// without them; a nil change makes none. backup itself is not changed.
 //
 // Errors: those of [Inspect] for backup; those of change; [ErrInUse]; [storage.ErrExists].
 func Restore(ctx context.Context, backup, path string, replace bool, change Change) error {
@@ -186,7 +185,7 @@ func restore(ctx context.Context, backup, path string, replace bool, change Chan
 	return publish(building, path, Options{}.withDefaults())
 }
 
-// changeFile makes a change to a whole data file that nobody else has open, and syncs it.
+// changeFile applies change to a complete data file that nobody else has open, and syncs it.
 func changeFile(path string, change Change) error {
 	d, err := openData(path)
 	if err != nil {

@@ -14,33 +14,33 @@ import (
 )
 
 const (
-	// firstTry and lastTry bound how long the engine waits before it tries again whether it can write. The wait doubles
-	// from one to the other.
+	// firstTry and lastTry are the first and the longest wait before the engine tries again to write. The wait
+	// doubles from one to the other.
 	firstTry = 100 * time.Millisecond
 	lastTry  = 10 * time.Second
 
-	// leastFree is the room on the disk below which a group is refused before bbolt tries to write it. bbolt reads the
-	// whole tree after a write that failed, to find its free pages again.
+	// leastFree is the free room on the disk below which a group is refused without trying. After a failed write
+	// bbolt would read the whole tree to find its free pages again.
 	leastFree = 4 << 20
 )
 
-// fault is why the engine does not write, after a commit has failed.
+// fault says why the engine does not write, after a failed commit.
 //
-// What the file holds then is known in one of two ways. Mostly the meta page has not moved: the state before is the
-// newest, all of it was synced, and it is read on. Else the commit can be seen, and nobody knows whether it is on the
-// disk: nothing is read or written until that has been made certain (settle).
+// There are two cases. Mostly the meta page has not changed: the state before the commit is the newest and was synced,
+// so reading goes on. Otherwise the commit is visible, but may not be on the disk: nothing is read or written until
+// that is certain (settle).
 type fault struct {
-	err    error // what callers are told, an Unavailable
-	doubt  bool  // nothing may be read either, until settle
-	broken bool  // only a new process can go on: bbolt panicked and holds its own locks
+	err    error // for callers: an Unavailable
+	doubt  bool  // the file's state is in doubt: nothing may be read either, until settle
+	broken bool  // bbolt panicked and holds its own locks: only a restart helps
 	need   int64 // how much room there must be to try again, in bytes
 }
 
 // unread reports whether nothing may be read either.
 func (f *fault) unread() bool { return f != nil && (f.doubt || f.broken) }
 
-// Healthy reports whether the engine can write: nil, or Unavailable with the cause. After a commit that failed the engine
-// tries by itself until it can write again, and is healthy then.
+// Healthy returns nil when the engine can write, or Unavailable with the cause. After a failed commit the engine tries
+// by itself until it can write again.
 func (e *Engine) Healthy() error {
 	if e.closing.Err() != nil {
 		return errClosed
@@ -59,19 +59,20 @@ func (e *Engine) readable() error {
 	return nil
 }
 
-// room refuses a group that the disk has no room for. How much a group takes depends on the tree: it is a guess.
+// room returns an error when the disk has too little room for the group. How much a group needs depends on the tree;
+// needFor guesses it.
 func (e *Engine) room(g *group) error {
 	free, err := e.options.free(e.Folder())
 	if err == nil && free < needFor(g) {
 		return &fs.PathError{Op: "write", Path: e.path, Err: syscall.ENOSPC}
 	}
-	return nil // a disk that does not say is tried
+	return nil // also when the free room is not known: then the write is tried
 }
 
 func needFor(g *group) int64 { return leastFree + 4*int64(g.bytes) }
 
-// failed keeps why the group's commit failed, and answers every call of the group with it: those too that had an
-// answer, since it may rest on what is not there.
+// failed sets the fault after a failed commit, and answers every call of the group with it. That includes calls that
+// failed by themselves, since their result may depend on writes that are lost.
 func (e *Engine) failed(g *group) {
 	if changed := e.changed.Load(); changed != nil {
 		changed.spoil()
@@ -89,7 +90,7 @@ func (e *Engine) failed(g *group) {
 	g.answer(f.err, wrote)
 }
 
-// answer gives err to the calls of the group, but wrote to those that wrote something.
+// answer ends the calls of the group: those that wrote something with the error wrote, the others with err.
 func (g *group) answer(err, wrote error) {
 	for _, c := range g.calls {
 		if c.err = err; c.writes != nil && c.writes.Len() > 0 {
@@ -99,8 +100,8 @@ func (g *group) answer(err, wrote error) {
 	}
 }
 
-// examine looks at what a failed commit has left in bbolt and in the file. It reports whether the commit may have been
-// kept: its meta page can be seen, or nothing can.
+// examine finds out what a failed commit has left in bbolt and in the file. kept is true when the commit may have been
+// kept: its meta page is visible, or the file cannot be read.
 func (e *Engine) examine(g *group) (f *fault, kept bool) {
 	f = &fault{err: unavailable(g.err), need: 2 * needFor(g)}
 	if g.tx == nil { // bbolt has lost its map of the file
@@ -121,7 +122,7 @@ func (e *Engine) examine(g *group) (f *fault, kept bool) {
 	return f, kept
 }
 
-// setFault ends writing, and has the engine try whether it can write again.
+// setFault stops writing and starts to try whether the engine can write again.
 func (e *Engine) setFault(f *fault) {
 	if e.fault.Swap(f) != nil { // a try that failed
 		return
@@ -151,7 +152,7 @@ func (e *Engine) heal() {
 	}
 }
 
-// tryToHeal makes certain what the file holds, if that is in doubt, and commits to it what it holds already.
+// tryToHeal settles the file if its state is in doubt, and then tests writing by committing an unchanged entry.
 func (e *Engine) tryToHeal() error {
 	e.committing.Lock()
 	defer e.committing.Unlock()
@@ -184,9 +185,9 @@ func (g *group) rewrite() error {
 	return g.apply(ws)
 }
 
-// settle makes certain what the file holds: it closes the file, which bbolt has a state of in memory that may not be on
-// the disk, writes what is in doubt again, reads the file through, and opens it anew. Who reads at the moment reads on
-// before that; nobody begins to. The caller holds committing.
+// settle makes certain what the file holds. bbolt's state in memory may differ from the disk, so settle closes the
+// file, writes the meta pages in doubt again, checks the file, and opens it again. It waits for readers that have
+// begun, and lets no new ones begin. The caller holds committing.
 func (e *Engine) settle() error {
 	e.unpin(math.MaxInt64)
 	e.swap.Lock()
@@ -226,7 +227,7 @@ func settleFile(path string) error {
 	return errors.Join(boltfile.Settle(f), f.Close())
 }
 
-// newestOnFile is the newest bbolt transaction that the file shows, whatever bbolt has in memory.
+// newestOnFile is the number of the newest bbolt transaction in the file itself, regardless of bbolt's memory.
 func (d *data) newestOnFile() (int64, error) {
 	info, err := d.raw.Stat()
 	if err != nil {

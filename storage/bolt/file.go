@@ -95,8 +95,8 @@ func create(path string, o Options) error {
 	return nil
 }
 
-// buildEmpty makes a file that is no longer than what is in it: it grows by being written, not ahead (NoGrowSync),
-// and its last sync covers its length as well.
+// buildEmpty makes an empty data file that is only as long as its pages: it grows as it is written, not ahead
+// (NoGrowSync), and its last sync also covers its length.
 func buildEmpty(path string) error {
 	d, err := openData(path)
 	if err != nil {
@@ -128,7 +128,7 @@ func syncDir(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-// removed removes a file that may not be there.
+// removed removes a file if it is there.
 func removed(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -136,8 +136,8 @@ func removed(path string) error {
 	return nil
 }
 
-// openData opens a file of bbolt that is whole or new. Its newest commit is durable afterwards: the process before
-// may have been killed before its sync, with the commit only in the machine's memory.
+// openData opens an intact or new file in bbolt, and syncs it: the process before may have been killed between a commit
+// and its sync.
 func openData(path string) (*data, error) {
 	d := &data{}
 	o := &bbolt.Options{
@@ -169,7 +169,7 @@ func openData(path string) (*data, error) {
 	return d, nil
 }
 
-// openMapped opens with as large a map as the process may have (ulimit -v).
+// openMapped opens the file with the largest memory map that the process may have (ulimit -v).
 func openMapped(path string, o *bbolt.Options) (*bbolt.DB, error) {
 	for size := mapBytes; ; size /= 4 {
 		o.InitialMmapSize = size
@@ -193,7 +193,7 @@ func (d *data) newest() int64 {
 	return int64(id)
 }
 
-// syncing says that a commit begins, and returns what is called when it has its outcome.
+// syncing marks that a commit has begun. The caller calls synced when the commit has succeeded or failed.
 func (d *data) syncing() (synced func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -228,7 +228,7 @@ func (d *data) settled(ctx context.Context, id int) error {
 	}
 }
 
-// giveUp ends a write transaction that failed, if bbolt has not done so itself.
+// giveUp rolls back a failed write transaction, unless bbolt has done so itself.
 func (d *data) giveUp(tx *bbolt.Tx) {
 	if err := rollback(tx); err != nil && !errors.Is(err, berrors.ErrTxClosed) {
 		d.mu.Lock()
@@ -237,7 +237,7 @@ func (d *data) giveUp(tx *bbolt.Tx) {
 	}
 }
 
-// keepFreelist has bbolt write the list of free pages, unless the last commit has.
+// keepFreelist makes bbolt write the list of free pages, unless the last commit wrote it.
 func (d *data) keepFreelist() error {
 	if d.isStuck() {
 		return errNotClean
@@ -267,11 +267,11 @@ func (d *data) isStuck() bool {
 	return d.stuck
 }
 
-// checkFile sees that bbolt can open the file at path and that this process may write it and no other program has it
-// open. The error is fs.ErrNotExist when there is none.
+// checkFile makes sure that bbolt can open the file at path, that this process may write it, and that no other program
+// has it open. When there is no file it returns fs.ErrNotExist.
 //
-// A file that has not changed since its clean stop is taken for whole. Any other is read as [Inspect] does, and gets
-// the list of its free pages, for which bbolt would read it once more.
+// A file that has not changed since its clean stop is trusted. Any other file is checked as [Inspect] does. Its list of
+// free pages is written then, since bbolt would otherwise read the whole file once more.
 func checkFile(ctx context.Context, path string, o Options) error {
 	f, err := openRegular(path, os.O_RDWR)
 	if err != nil {
@@ -296,14 +296,14 @@ func checkFile(ctx context.Context, path string, o Options) error {
 	return nil
 }
 
-// openRegular opens a file, but no folder, pipe or device.
+// openRegular opens a regular file; it refuses folders, pipes and devices.
 func openRegular(path string, flag int) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, storage.ErrForeign.With("%s is no file, but %s", path, kind(info.Mode()))
+		return nil, storage.ErrForeign.With("%s is not a file but %s", path, kind(info.Mode()))
 	}
 	return os.OpenFile(path, flag, 0)
 }

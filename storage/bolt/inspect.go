@@ -13,15 +13,15 @@ import (
 	"tutela/storage/bolt/boltfile"
 )
 
-// Inspect reads the data file at path without changing it, and reports whether a store can be opened on it: both meta
-// pages, and every page that can be reached from the newest one. It reads by plain reads, and so survives any file.
-// It does not lock: the file must not be a running server's.
+// Inspect checks, without changing it, whether the data file at path can be opened: both meta pages, and every page
+// that can be reached from the newest one. It uses plain reads and so survives any file. It takes no lock: do not use
+// it on the file of a running server.
 //
 // Errors, each one line for the operator: [storage.ErrForeign], [ErrDamaged] (which includes a truncated and an
 // empty file), and those of the file system.
 //
-// What it cannot see: bbolt keeps no checksum but that of its meta page, so a changed byte within a value passes,
-// and so does a page that went back to an older state of itself.
+// What it cannot see: bbolt has a checksum for its meta pages only. So a changed byte within a value passes, and so
+// does a page that has gone back to an older state.
 func Inspect(path string) error {
 	f, err := openRegular(path, os.O_RDONLY)
 	if err != nil {
@@ -32,7 +32,7 @@ func Inspect(path string) error {
 	return err
 }
 
-// inspect is Inspect on an open file. It returns the file's newest state, and which pages that uses.
+// inspect is Inspect on an open file. It returns the file's newest state and the pages that this state uses.
 func inspect(ctx context.Context, path string, f *os.File) (s *boltfile.State, used boltfile.Pages, err error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -54,7 +54,7 @@ func inspect(ctx context.Context, path string, f *os.File) (s *boltfile.State, u
 	}
 }
 
-// walk is s.Walk on a file that the kernel is asked for beforehand. Nothing uses f any more when it returns.
+// walk is s.Walk with a kernel read-ahead of the file. When it returns, nothing uses f any more.
 func walk(ctx context.Context, s *boltfile.State, f *os.File, size int64) (used boltfile.Pages, err error) {
 	walking, walked := context.WithCancel(ctx)
 	var ahead sync.WaitGroup
@@ -67,9 +67,9 @@ func walk(ctx context.Context, s *boltfile.State, f *os.File, size int64) (used 
 // readAheadBytes is how much the kernel is asked for at a time. It takes no more than that from one call.
 const readAheadBytes = 1 << 20
 
-// readAhead asks the kernel for the whole file in its order, until ctx ends. The walk reads the tree in the order of
-// keys, page by page from all over the file, which takes a disk several times as long (BenchmarkOpen: cold). A file that
-// would fill half of the memory is left alone: its pages would be gone again before the walk comes to them.
+// readAhead asks the kernel to read the whole file sequentially, until ctx ends. The walk reads pages in the order of
+// keys, from all over the file, which takes a disk several times as long (BenchmarkOpen: cold). A file larger than half
+// of the memory is not read ahead: its pages would be evicted before the walk needs them.
 func readAhead(ctx context.Context, f *os.File, size int64) {
 	var memory unix.Sysinfo_t
 	if unix.Sysinfo(&memory) != nil || uint64(size) > uint64(memory.Totalram)*uint64(memory.Unit)/2 { //nolint:unconvert // 32 bits on machines of 32
@@ -80,7 +80,7 @@ func readAhead(ctx context.Context, f *os.File, size int64) {
 		return
 	}
 	for off := int64(0); off < size && ctx.Err() == nil && err == nil; off += readAheadBytes {
-		// It is advice: where it is not taken the walk is slower.
+		// This is advice to the kernel: if it is ignored, the walk is only slower.
 		err = raw.Control(func(fd uintptr) { _ = unix.Fadvise(int(fd), off, readAheadBytes, unix.FADV_WILLNEED) })
 	}
 }

@@ -9,9 +9,9 @@ import (
 // maxLinks is how many links from one to the next are followed. The kernel follows as many.
 const maxLinks = 40
 
-// RealPath returns where the data file lies that path names: path itself, or, when it is a symbolic link, what the last
-// link names, which may not be there. All that lies beside a data file (its lock, its mark, a file that is to take its
-// place) lies beside the real one: so a link stays a link, and a new file comes onto the disk that was chosen for it.
+// RealPath resolves symbolic links: it returns path itself, or the file that the last link names, which need not exist.
+// Every file that belongs to a data file (its lock, its mark, a file that will replace it) lies beside the real one. So
+// a link stays a link, and a new file is made on the disk that the link chose.
 //
 // Errors: that links go round in a circle; those of reading a link.
 func RealPath(path string) (string, error) {

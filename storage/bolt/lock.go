@@ -60,7 +60,7 @@ func tryLock(path string) (*fileLock, error) {
 	return l, nil
 }
 
-// sign writes this process's number into the lock file, for whoever finds it locked.
+// sign writes this process's id into the lock file, for processes that find it locked.
 func (l *fileLock) sign() error {
 	if err := l.file.Truncate(0); err != nil {
 		return err
@@ -79,8 +79,8 @@ func holder(f *os.File) string {
 	return "another process"
 }
 
-// release removes the lock file and gives the lock back, in this order: whoever opened the removed file meanwhile
-// finds by its name that it is another, and tries again.
+// release removes the lock file and then the lock. The order matters: a process that has opened the removed file
+// meanwhile sees that the name is gone or new, and tries again.
 func (l *fileLock) release() error {
 	return errors.Join(removed(l.file.Name()), l.file.Close())
 }

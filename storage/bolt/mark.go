@@ -12,10 +12,10 @@ import (
 
 // markSuffix names the mark of a clean stop, which lies beside a data file as long as the file is closed.
 //
-// A data file with its mark is opened without being read through: that takes the same time at any size. The mark says
-// what the file was when it was closed: its newest transaction, its size, its inode and the times of its last change.
-// Whatever was done to it since (a copy put in its place, an edit, a cut) changes one of them, also when the file's own
-// times were set back: the kernel alone sets the time of an inode's change. A mark that does not fit counts as none.
+// A data file whose mark fits is opened without reading it through, in the same time at any size. The mark records the
+// file as it was closed: newest transaction, size, inode, and the times of its last change. Whatever happens to the
+// file later (a copy put in its place, an edit, a cut) changes one of these. Setting the file's times back does not
+// help, since only the kernel sets an inode's change time. A mark that does not fit counts as none.
 const markSuffix = ".clean"
 
 // errNotClean is for a data file that has no list of free pages, or that this process cannot close.
@@ -39,7 +39,7 @@ func markOf(f *os.File) (mark string, s *boltfile.State, err error) {
 	return mark, s, nil
 }
 
-// cleanlyStopped reports whether the data file at path, which is open as f, is as a clean stop left it.
+// cleanlyStopped reports whether the data file at path, open as f, has not changed since a clean stop.
 func cleanlyStopped(path string, f *os.File) bool {
 	found, err := os.ReadFile(path + markSuffix)
 	if err != nil {

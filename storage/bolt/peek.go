@@ -17,8 +17,8 @@ const (
 
 type pair struct{ key, value []byte }
 
-// Peek reads chunk after chunk, each in a transaction of its own, and calls fn in between, outside of them. Unlike
-// View it does not wait for the sync of a commit that it sees: who acts on it by a transaction does.
+// Peek reads one chunk after another, each in its own transaction, and calls fn outside of them. Unlike View it does
+// not wait for the sync of a commit that it sees: a caller that acts on it does so in a transaction, which waits.
 //
 // Errors: ctx's; Unavailable.
 func (e *Engine) Peek(ctx context.Context, r storage.Range, fn func(key, value []byte) bool) error {

@@ -17,9 +17,9 @@ const maxPinned = 1 << 30
 // errUnpinned is what reading from a snapshot returns that was given up.
 var errUnpinned = errors.New("the snapshot was given up")
 
-// pin is a snapshot for plain reads that is given up when it costs too much: as long as it is held the writer cannot use
-// again the pages that it frees, and the file grows. The writer gives it up itself, so that it does not hang on whoever
-// reads the snapshot and may be stuck in a write to the other end.
+// pin is a snapshot for plain reads that is given up when it costs too much: while it is held, freed pages cannot be
+// reused and the file grows. The writer itself gives it up, since the goroutine that reads the snapshot may be stuck in
+// a write to its receiver.
 type pin struct {
 	engine *Engine
 	state  *boltfile.State
@@ -75,7 +75,7 @@ func (p *pin) end() {
 	}
 }
 
-// blame returns why the snapshot was given up, when err comes from that.
+// blame replaces err by the reason why the snapshot was given up, if that caused err.
 func (p *pin) blame(err error) error {
 	if !errors.Is(err, errUnpinned) {
 		return err

@@ -18,7 +18,7 @@ const (
 	abandoned
 )
 
-// call is one Update on its way. Until done is closed its results are the writer's, afterwards the caller's.
+// call is one pending Update. The writer owns its results until done is closed, afterwards the caller does.
 type call struct {
 	fn    func(storage.Reader) (*storage.WriteSet, error)
 	state atomic.Int32
@@ -32,14 +32,14 @@ type call struct {
 	heldUp   int           // how many calls waited meanwhile, when that was long
 }
 
-// Panic is what Update panics with when its closure did: the value, and the stack on the writer's goroutine, which
-// the caller's own stack does not show.
+// Panic is the value of the panic that Update raises when its closure panicked. It holds the closure's value and the
+// stack of the writer's goroutine, which the caller's stack does not show.
 type Panic struct {
 	Value any
 	Stack []byte
 }
 
-// Error is the value and the stack, so that whatever prints the panic shows where it came from.
+// Error returns the value and the stack, so that a printed panic shows where it came from.
 func (p *Panic) Error() string { return fmt.Sprint(p.Value) + "\n\n" + string(p.Stack) }
 
 // Unwrap returns the value when it is an error.
@@ -48,7 +48,7 @@ func (p *Panic) Unwrap() error {
 	return err
 }
 
-// finish turns what the writer left into what Update does, on the caller's goroutine.
+// finish returns the result of the call, or raises its panic, on the caller's goroutine.
 func (c *call) finish() error {
 	switch {
 	case c.panicked != nil:
@@ -121,7 +121,7 @@ func (q *queue) wait() bool {
 	}
 }
 
-// close refuses all that is queued and all that comes, and reports whether it was open.
+// close refuses all queued and all further calls. It reports whether the queue was open.
 func (q *queue) close() bool {
 	q.mu.Lock()
 	calls := q.calls

@@ -14,7 +14,7 @@ import (
 // errEnded is for a reader that outlived its transaction.
 var errEnded = errors.New("read after the end of the transaction")
 
-// scansPerCheck is after how many keys a scan looks at its context.
+// scansPerCheck is how many keys a scan reads between two checks of its context.
 const scansPerCheck = 1024
 
 // reader is the store as one bbolt transaction sees it.
@@ -34,7 +34,7 @@ func (r *reader) Get(key []byte) ([]byte, error) {
 	return slices.Clip(r.bucket.Get(key)), nil
 }
 
-// GetMany returns the values of keys. They lie in memory, or a page fault away: there is no journey to save.
+// GetMany returns the values of keys. They are in memory or one page fault away, so there is no round trip to save.
 func (r *reader) GetMany(keys [][]byte) ([][]byte, error) {
 	values := make([][]byte, len(keys))
 	for i, key := range keys {
@@ -66,7 +66,7 @@ func (r *reader) Scan(in storage.Range, fn func(key, value []byte) bool) error {
 	}
 }
 
-// forward returns what steps through in upwards; a nil key is the end.
+// forward returns a function that steps through the range in ascending order; a nil key is the end.
 func forward(bucket *bbolt.Bucket, in storage.Range) (next func() (key, value []byte)) {
 	c := bucket.Cursor()
 	step := func() (key, value []byte) { return c.Seek(in.From) }
@@ -80,7 +80,7 @@ func forward(bucket *bbolt.Bucket, in storage.Range) (next func() (key, value []
 	}
 }
 
-// backward returns what steps through in downwards; a nil key is the end.
+// backward returns a function that steps through the range in descending order; a nil key is the end.
 //
 // In the writer's transaction bbolt leaves a page that lost all its keys in the tree until the commit. Cursor.Prev
 // returns nil on such a page, as it does at the very beginning, and Cursor.Last never returns when all pages are

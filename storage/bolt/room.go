@@ -15,8 +15,8 @@ const ReserveBytes = 64 << 20
 // ErrNoRoom reports that the data file's disk has no room for a second file. Nothing was changed.
 var ErrNoRoom = storage.NewError(storage.Exhausted, "the disk has no room for a second data file")
 
-// freeBytes is how many bytes a user may still write in the folder. A file system that says nothing of its size, such as
-// a tmpfs without a bound, is taken to have room.
+// freeBytes returns how many bytes can still be written in the folder. A file system that reports no size, such as an
+// unlimited tmpfs, counts as having room.
 func freeBytes(folder string) (int64, error) {
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(folder, &fs); err != nil {
@@ -28,7 +28,7 @@ func freeBytes(folder string) (int64, error) {
 	return int64(fs.Bavail) * fs.Bsize, nil
 }
 
-// roomFor sees that need bytes can be written beside the data file, with ReserveBytes left.
+// roomFor returns an error unless need bytes can be written beside the data file with ReserveBytes left.
 //
 // Errors: [ErrNoRoom]; those of the file system.
 func (e *Engine) roomFor(need int64) error {
@@ -45,7 +45,7 @@ func (e *Engine) roomFor(need int64) error {
 
 func mebibytes(n int64) string { return fmt.Sprintf("%d MiB", (n+1<<20-1)>>20) }
 
-// liveBytes is about how long a file is that holds the same without free pages.
+// liveBytes is the approximate size of a file with the same content and no free pages.
 func (d *data) liveBytes() (int64, error) {
 	tx, err := d.db.Begin(false)
 	if err != nil {

@@ -20,22 +20,22 @@ const (
 	maxGroup      = 1024
 	maxGroupBytes = 16 << 20
 
-	// takeAtOnce is how many calls are taken from the queue at a time; the bounds are looked at in between.
+	// takeAtOnce is how many calls are taken from the queue at a time; the bounds are checked in between.
 	takeAtOnce = 64
 
 	// stepsBack is how often the writer lets others run before it closes a group.
 	stepsBack = 2
 
-	// slow is how long a closure may hold the writer, and with it everybody, before it is logged. On a busy machine any
-	// closure may take longer now and then: it is logged only when there is anybody whom it held up.
+	// slow is how long a closure may hold the writer, and so all other writers, before it is logged. On a busy
+	// machine any closure may take longer now and then, so it is logged only when other calls had to wait.
 	slow = 2 * time.Millisecond
 )
 
 // Update hands fn to the writer and waits until its group is committed and synced.
 //
 // fn runs on the writer's goroutine. When it panics, Update panics with a [*Panic]; when it ends its goroutine
-// (t.FailNow), Update ends the caller's. A write set that no engine is to hold (an empty key, one over
-// [storage.MaxKeyBytes], a value of 2 GiB) is an error for this caller alone.
+// (t.FailNow), Update ends the caller's. A write set that engines must refuse (an empty key, a key over
+// [storage.MaxKeyBytes], a value of 2 GiB) is an error for this caller only.
 //
 // Errors: those of fn; ctx's, when it ended before the writer took fn; Unavailable, with nothing done, when the engine
 // cannot write or is closed, or the commit failed before it could be kept; [storage.ErrOutcomeUnknown], when the commit
@@ -101,7 +101,7 @@ func onWriter() bool {
 	}
 }
 
-// group is the calls that share a commit. The writer's, whatever goroutine that is at the moment.
+// group holds the calls that share a commit. Only the writer's goroutine uses it.
 type group struct {
 	file   *data
 	tx     *bbolt.Tx // nil when the group was refused before it began
@@ -114,8 +114,8 @@ type group struct {
 	err    error   // tx cannot be committed
 }
 
-// write is the writer: it commits group after group until the queue is closed. A closure that ends the goroutine
-// ends this one; another goes on with g where it stood.
+// write is the writer: it commits one group after another until the queue is closed. If a closure ends this goroutine
+// (runtime.Goexit), a new writer goroutine continues with g.
 func (e *Engine) write(g *group) {
 	finished := false
 	defer func() {
@@ -165,12 +165,12 @@ func (e *Engine) beginGroup() *group {
 	return g
 }
 
-// fill runs the queued closures one after the other, until none is left or a bound is met. While a group syncs the
-// next one gathers.
+// fill runs the queued closures one after the other, until none is left or a bound is reached. While a group syncs, the
+// next one gathers in the queue.
 //
-// Before it takes the queue for empty it steps back twice: callers that are ready to run get the processor first and
-// join the group. On a busy machine that makes the groups larger and the commits fewer, which is worth a fifth of all
-// logins (BenchmarkLogin in cmd/tutela, 64 callers: 1 250 logins/s without, 1 510 with); on an idle one it costs nothing.
+// Before it decides that the queue is empty it yields the processor twice, so that callers that are ready to run can
+// join the group. On a busy machine groups become larger and commits fewer, which is worth a fifth of all logins
+// (BenchmarkLogin in cmd/tutela, 64 callers: 1 250 logins/s without, 1 510 with). On an idle machine it costs nothing.
 func (e *Engine) fill(g *group) {
 	for {
 		for len(g.batch) > 0 {
@@ -213,7 +213,8 @@ func (e *Engine) perform(g *group, c *call) {
 	g.err = g.apply(c.writes)
 }
 
-// run runs the closure of c on the group's transaction, and keeps its outcome in c however it ends.
+// run runs the closure of c on the group's transaction and stores its outcome in c, even if the closure panics or
+// exits.
 func (e *Engine) run(g *group, c *call) {
 	r := &reader{bucket: g.bucket, writable: true}
 	begun := time.Now()
@@ -241,8 +242,8 @@ func (e *Engine) run(g *group, c *call) {
 	}
 }
 
-// checkWrites refuses a write set that bbolt would refuse in the middle, or with a key that another engine could not hold
-// (bbolt could, up to 32 KiB).
+// checkWrites returns an error for a write set that bbolt would refuse halfway, or that has a key too long for another
+// engine (bbolt takes up to 32 KiB).
 func checkWrites(ws *storage.WriteSet) error {
 	return ws.Each(func(key string, value []byte) error {
 		switch {
@@ -275,10 +276,10 @@ func putOrDelete(bucket *bbolt.Bucket, key string, value []byte) error {
 	return bucket.Put([]byte(key), value)
 }
 
-// errPanicked is wrapped by what a panic of bbolt becomes: it panics where its pages contradict each other.
+// errPanicked reports that bbolt panicked, as it does when its pages contradict each other.
 var errPanicked = errors.New("bbolt panicked")
 
-// caught makes a panic of bbolt an error.
+// caught turns a panic of bbolt into an error. Use it with defer.
 func caught(err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("%w: %v", errPanicked, p)

@@ -1,9 +1,8 @@
 // Package boltfile reads a data file of bbolt by plain reads, and trusts nothing that it finds there.
 //
-// bbolt reads through a memory map and takes every page for whole: on a damaged file it ends the process, from a
-// goroutine where nobody can catch it. So whatever has not been read here first is not shown to bbolt. This package
-// knows the format of the bbolt [Version] that go.mod names, and nothing of what tutela keeps in the file but the name
-// of its one bucket.
+// bbolt trusts every page that it reads through its memory map: a damaged file would end the process with a panic that
+// nobody can recover. So a file is checked here before bbolt opens it. This package knows the format of the bbolt
+// [Version] that go.mod names. Of tutela's content it knows only the name of the one bucket.
 package boltfile
 
 import (
@@ -20,18 +19,18 @@ const Version = "v1.5.0"
 // Bucket is the name of the only bucket of a data file.
 const Bucket = "tutela"
 
-// GrowthBytes is how much longer than its pages a file becomes when it must grow. Who opens a file in bbolt sets
-// DB.AllocSize to it: [Newest] tells by it whether a file was cut.
+// GrowthBytes is by how much a file grows beyond its pages. Code that opens a file in bbolt must set DB.AllocSize to
+// it, since [Newest] uses it to detect a truncated file.
 const GrowthBytes = 16 << 20
 
-// ErrForeign is wrapped by what makes a file somebody else's.
+// ErrForeign reports a file that tutela did not write.
 var ErrForeign = errors.New("not written by tutela")
 
 func foreign(format string, args ...any) error {
 	return fmt.Errorf("%s (%w)", fmt.Sprintf(format, args...), ErrForeign)
 }
 
-// Flaw is what is wrong with a file that is, or was, tutela's.
+// Flaw describes damage in a file that tutela wrote.
 type Flaw struct{ message string }
 
 // Error names the page and what is wrong with it.
@@ -39,7 +38,7 @@ func (e *Flaw) Error() string { return e.message }
 
 func flaw(format string, args ...any) error { return &Flaw{fmt.Sprintf(format, args...)} }
 
-// State is one committed state of a bbolt file: what a meta page says, and the file that it speaks of.
+// State is one committed state of a bbolt file: a meta page and its file.
 type State struct {
 	meta
 	file io.ReaderAt
@@ -67,11 +66,11 @@ func Newest(file io.ReaderAt, size int64) (*State, error) {
 	return s, nil
 }
 
-// least is how many bytes the file must have at least: its pages, or one growth when it is longer than them.
+// least is how many bytes the file must have at least.
 //
-// A file ends with its last page when it was just made, copied or compacted, until bbolt makes room for more: then
-// it is GrowthBytes longer than its pages at that time, so of that size or more for ever. One that is neither was
-// cut, also when nothing but free room is gone: whoever sees a cut file start would trust it. (With a map smaller
+// A file that was just made, copied or compacted ends with its last page. When bbolt first grows it, it becomes
+// GrowthBytes longer than its pages, and never gets shorter again. A file of any other size was truncated. That counts
+// as damage even when only free room is missing, since nobody should trust a file that was cut. (With a map smaller
 // than GrowthBytes, the file is as long as the map: a power of two.)
 func (s *State) least() int64 {
 	pages := int64(s.high) * int64(s.pageSize)
@@ -81,7 +80,7 @@ func (s *State) least() int64 {
 	return max(pages, GrowthBytes)
 }
 
-// Seen returns the state that tx sees, of the file that it reads. It holds as long as tx is open.
+// Seen returns the state that tx sees. It is valid while tx is open.
 func Seen(tx *bbolt.Tx, file io.ReaderAt) *State {
 	root := tx.Cursor().Bucket()
 	size := tx.DB().Info().PageSize

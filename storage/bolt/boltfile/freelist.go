@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// manyFree is the count in the head of a list that is too long for it: the count then stands before the list.
+// manyFree in the page's header means that the count did not fit there: it then stands before the list.
 const manyFree = 0xffff
 
 // freelistPage reads the list of free pages, if the file keeps one: bbolt writes it at a clean stop, and its tools do.
@@ -21,6 +21,7 @@ func (w *walker) freelistPage() (free []uint64, err error) {
 	if p.flags != freelistFlag {
 		return nil, flaw("page %d: type %#x where the list of free pages should be", p.id, p.flags)
 	}
+	// A long list has its count before the list instead of in the header.
 	at := pageHeaderSize
 	count := int64(p.count)
 	if count == manyFree {
@@ -41,7 +42,7 @@ func (w *walker) freelistPage() (free []uint64, err error) {
 	return free, nil
 }
 
-// freePages sees that a page that is listed as free is there, is listed once, and is not in use.
+// freePages checks that each page that is listed as free exists, is listed once, and is not in use.
 func (w *walker) freePages(free []uint64) error {
 	if len(free) == 0 {
 		return nil
@@ -61,7 +62,8 @@ func (s *State) Freelist() uint64 { return s.freelist }
 // HasFreelist reports whether the file keeps the list of its free pages: bbolt then opens it without reading the tree.
 func (s *State) HasFreelist() bool { return s.freelist != noFreelist }
 
-// CheckFreelist sees that the list of free pages can be read and names each page at most once, without reading the tree.
+// CheckFreelist checks, without reading the tree, that the list of free pages can be read and names each page at most
+// once.
 //
 // Errors: a [*Flaw]; those of reading.
 func (s *State) CheckFreelist() error {
@@ -73,12 +75,11 @@ func (s *State) CheckFreelist() error {
 	return w.freePages(free)
 }
 
-// KeepFreelist commits the list of free pages to f, the file of s, which nobody else has open. used is what s.Walk
-// returned. bbolt.Open would go through the whole tree once more, on one processor, to find out what is listed.
+// KeepFreelist commits the list of free pages to f, the file of s, which nobody else has open. used is the result of
+// s.Walk. Without the list, bbolt.Open would walk the whole tree once more, on one processor.
 //
-// It writes what a commit of bbolt writes when it keeps the list, in the same order: the list into free pages, or behind
-// the last page; when that is on the disk, a meta page in the place of the older one. So the file is whole at every
-// instant.
+// It writes the same as a commit of bbolt, in the same order: first the list, into free pages or after the last page;
+// when that is on the disk, a new meta page over the older one. So the file is intact at every instant.
 //
 // Errors: those of the file, with the state as it was.
 func (s *State) KeepFreelist(f *os.File, used Pages) error {
@@ -88,7 +89,8 @@ func (s *State) KeepFreelist(f *os.File, used Pages) error {
 			free = append(free, id)
 		}
 	}
-	// The list's own pages: the first free ones that lie beside each other, or new ones. They are not listed.
+	// The list's own pages: the first run of free pages that is long enough, or new pages. They are not listed as
+	// free.
 	next := s.meta
 	count := uint64((pageHeaderSize+8*(len(free)+1))/s.pageSize + 1)
 	next.freelist = s.high
@@ -97,7 +99,7 @@ func (s *State) KeepFreelist(f *os.File, used Pages) error {
 		free = append(free[:i:i], free[i+int(count):]...)
 	} else {
 		next.high += count
-		// A file that becomes longer becomes so by GrowthBytes, or it would look like one that was cut.
+		// A file grows by GrowthBytes at once, or it would look truncated (see least).
 		if end := int64(next.high) * int64(s.pageSize); end > s.size {
 			if err := f.Truncate(end + GrowthBytes); err != nil {
 				return fmt.Errorf("make room for the list of free pages: %w", err)
@@ -130,7 +132,7 @@ func runOf(free []uint64, count uint64) int {
 	return -1
 }
 
-// encodeFreelist is the list of free pages as page id and those that follow it, count pages in all.
+// encodeFreelist encodes the list of free pages for page id and the pages after it, count pages in all.
 func encodeFreelist(id uint64, free []uint64, count uint64, pageSize int) []byte {
 	page := make([]byte, int(count)*pageSize)
 	order.PutUint64(page, id)

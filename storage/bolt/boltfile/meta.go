@@ -30,8 +30,8 @@ const (
 
 var order = binary.NativeEndian
 
-// meta is what a meta page says. There are two, pages 0 and 1, which commits write in turn: the valid one with the
-// higher transaction counts.
+// meta is the content of a meta page. There are two, pages 0 and 1; commits write them in turn. The valid one with the
+// higher transaction number is the newest.
 type meta struct {
 	pageSize int
 	root     uint64 // page of the root bucket
@@ -64,7 +64,7 @@ func metaSum(b []byte) uint64 {
 	return h.Sum64()
 }
 
-// metaAt is what was found where a meta page should be.
+// metaAt is what was read where a meta page should be.
 type metaAt struct {
 	meta
 	magic, version, sum bool // which of them are right
@@ -72,7 +72,7 @@ type metaAt struct {
 
 func (m metaAt) valid() bool { return m.magic && m.version && m.sum }
 
-// readMeta reads a meta page at offset off. Nothing is right about one that lies past the end.
+// readMeta reads a meta page at offset off. If that is past the end of the file, the result is not valid.
 func readMeta(file io.ReaderAt, off int64) (metaAt, error) {
 	var buf [pageHeaderSize + metaSize]byte
 	if _, err := file.ReadAt(buf[:], off); err == io.EOF {
@@ -96,8 +96,8 @@ func readMeta(file io.ReaderAt, off int64) (metaAt, error) {
 	}, nil
 }
 
-// readMetas returns the meta that counts. One of the two may be torn: the machine lost power while it was written,
-// and the other holds the commit before. When page 0 is, the size of a page is not known and page 1 is looked for at
+// readMetas returns the newest valid meta. One of the two may be torn, if the machine lost power while it was written;
+// the other then holds the commit before. If page 0 is torn, the page size is not known, and page 1 is looked for at
 // all powers of two, as bbolt does.
 func readMetas(file io.ReaderAt, size int64) (meta, error) {
 	first, err := readMeta(file, 0)
@@ -113,6 +113,7 @@ func readMetas(file io.ReaderAt, size int64) (meta, error) {
 			return meta{}, flaw("its meta page speaks of pages of %d bytes", from)
 		}
 	}
+	// Find page 1: at one place, or at every power of two.
 	second := metaAt{}
 	magic := first.magic
 	for off := from; off <= to && off < size; off *= 2 {

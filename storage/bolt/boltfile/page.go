@@ -21,7 +21,7 @@ func (s Pages) add(id uint64) bool {
 	return atomic.OrUint64(&s[id/64], bit)&bit == 0
 }
 
-// page is a page with those that follow as its overflow, or the inline page of a small bucket.
+// page is a page with its overflow pages, or the inline page of a small bucket.
 type page struct {
 	id    uint64
 	flags uint16
@@ -104,7 +104,7 @@ type element struct {
 	valueSize    int // of a leaf's; the value follows the key
 }
 
-// element reads element i, and sees that its key and value lie within the page, behind the elements.
+// element reads element i, and checks that its key and value lie within the page, after the elements.
 func (p *page) element(i int) (e element, err error) {
 	at := pageHeaderSize + i*elementSize
 	b, err := p.bytes(at, elementSize)

@@ -10,8 +10,9 @@ import (
 // errStop ends a Scan whose function has seen enough.
 var errStop = errors.New("seen enough")
 
-// Scan calls fn for the entries of tutela's bucket from key from on, in order, until it returns false. What it reads on
-// the way it checks as [State.Walk] does, but for pages that are used twice. Key and value are valid until fn returns.
+// Scan calls fn for the entries of tutela's bucket from key from on, in order, until fn returns false. It checks the
+// pages that it reads as [State.Walk] does, but does not notice pages that are used twice. Key and value are valid
+// until fn returns.
 //
 // Errors: a [*Flaw]; one that wraps [ErrForeign]; ctx's; those of reading.
 func (s *State) Scan(ctx context.Context, from []byte, fn func(key, value []byte) bool) error {
@@ -48,7 +49,7 @@ func (w *walker) scan(t *tree, bucket, from []byte) error {
 	return below(subtree{id: root})
 }
 
-// show calls fn for an entry that does not lie before from. It returns errStop when that is the last one.
+// show calls fn for an entry, unless it lies before from. It returns errStop when fn wants no more.
 func show(p *page, e element, from []byte, fn func(key, value []byte) bool) error {
 	if err := plainEntry(p, e); err != nil {
 		return err

@@ -13,7 +13,7 @@ const maxDepth = 64
 type tree struct {
 	*walker
 	entry     func(*page, element) error // called for each entry of a leaf
-	leafDepth *atomic.Int64              // one more than that of the leaves seen so far, by anybody; 0: none
+	leafDepth *atomic.Int64              // depth of the leaves seen so far plus one, shared by all goroutines; 0: none seen
 	spare     [][]byte                   // buffers of pages that are done with
 }
 
@@ -120,8 +120,8 @@ func (t *tree) branch(p *page, s subtree, below func(subtree) error) error {
 	return below(child)
 }
 
-// inOrder sees that key i of a page comes after the one before it (the first: not before the page's own), and before
-// the end of the page's range.
+// inOrder checks that key i of a page comes after the key before it (the first one: not before the page's own key), and
+// before the end of the page's range.
 func inOrder(p *page, i int, key, before, to []byte) error {
 	order := bytes.Compare(before, key)
 	if order > 0 || order == 0 && i > 0 || to != nil && bytes.Compare(key, to) >= 0 {
