@@ -40,7 +40,7 @@ type Options struct {
 const MaxIssuerCharacters = 64
 
 // ErrIssuer reports a text that cannot be the organisation's name.
-var ErrIssuer = storage.NewError(storage.Invalid, "this is no name for an organisation")
+var ErrIssuer = storage.NewError(storage.Invalid, "this is not a valid name for an organisation")
 
 // CheckIssuer returns an error unless a text can be the organisation's name.
 //
@@ -49,9 +49,9 @@ func CheckIssuer(name string) error {
 	err := legible.Require("it", name, utf8.UTFMax*MaxIssuerCharacters)
 	switch {
 	case err != nil:
-		return ErrIssuer.With("%q is no name for an organisation: %v", name, err)
+		return ErrIssuer.With("%q is not a valid name for an organisation: %v", name, err)
 	case utf8.RuneCountInString(name) > MaxIssuerCharacters, strings.TrimSpace(name) != name:
-		return ErrIssuer.With("%q is no name for an organisation: it has at most %d characters, and no blanks at its edges", name, MaxIssuerCharacters)
+		return ErrIssuer.With("%q is not a valid name for an organisation: it has at most %d characters, and no blanks at its edges", name, MaxIssuerCharacters)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func (t *Table[T]) addIndex(name string, unique bool, values func(*T) []string) 
 		}
 	}
 	if !isName(name) {
-		tables.fault("%q is no name for an index", full)
+		tables.fault("%q is not a valid name for an index", full)
 	}
 	t.indexes = append(t.indexes, index[T]{name: full, unique: unique, values: values})
 	return full

@@ -15,7 +15,7 @@ type Log struct{ name string }
 // DeclareLog makes a log. The name is unique among logs and never changed once released.
 func DeclareLog(name string) Log {
 	if !isName(name) {
-		tables.fault("%q is no name for a log", name)
+		tables.fault("%q is not a valid name for a log", name)
 	}
 	tables.addLog(name)
 	return Log{name: name}

@@ -776,13 +776,13 @@ func TestDeclare_WhatIsWrongIsAnErrorOfOpen(t *testing.T) {
 			storage.Declare(spec{Name: "t", Class: storage.Account})
 		},
 		"has no class":        func() { storage.Declare(spec{Name: "t"}) },
-		"no name for a table": func() { storage.Declare(spec{Name: "t.x", Class: storage.MFA}) },
-		"no name for a log":   func() { storage.DeclareLog("t\x00") },
+		"not a valid name for a table": func() { storage.Declare(spec{Name: "t.x", Class: storage.MFA}) },
+		"not a valid name for a log":   func() { storage.DeclareLog("t\x00") },
 		"log l is declared": func() {
 			storage.DeclareLog("l")
 			storage.DeclareLog("l")
 		},
-		"no name for an index": func() { storage.Declare(spec{Name: "t", Class: storage.MFA}).Plain("", values) },
+		"not a valid name for an index": func() { storage.Declare(spec{Name: "t", Class: storage.MFA}).Plain("", values) },
 		"index t.i is declared": func() {
 			table := storage.Declare(spec{Name: "t", Class: storage.MFA})
 			table.Plain("i", values)

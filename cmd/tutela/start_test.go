@@ -76,12 +76,12 @@ var spoiled = map[string]struct {
 		says: "the master key is not the one that this data was written with",
 	},
 	"a wrong master key in the environment": {environment: []string{"TUTELA_MASTER_KEY=" + otherKey}, says: "the master key is not the one"},
-	"no master key in the environment":      {environment: []string{"TUTELA_MASTER_KEY=short"}, says: "TUTELA_MASTER_KEY is no master key"},
+	"no master key in the environment":      {environment: []string{"TUTELA_MASTER_KEY=short"}, says: "TUTELA_MASTER_KEY is not a master key"},
 	"a cut master key": {
 		spoil: func(t *testing.T, c *commandLine) {
 			must(t, os.Truncate(filepath.Join(c.data, "master.key"), 10))
 		},
-		says: "is no master key",
+		says: "is not a master key",
 	},
 }
 
@@ -187,7 +187,7 @@ func TestServe_MakesNothingWhenThePublicURLOrTheNameIsNone(t *testing.T) {
 	for _, args := range [][]string{{"serve", "--dev", "--listen", "127.0.0.1:0"}, {"ticket", "maria"}} {
 		c.try(append(args, "--public-url", "mfa.example.com")...).notUnderstood(`"mfa.example.com" is no public URL`)
 		for _, name := range []string{strings.Repeat("漢", 65), " Hafenlicht", "Hafen\nlicht"} {
-			c.try(append(args, "--name", name)...).notUnderstood(fmt.Sprintf("%q is no name for an organisation", name))
+			c.try(append(args, "--name", name)...).notUnderstood(fmt.Sprintf("%q is not a valid name for an organisation", name))
 		}
 	}
 	if _, err := os.Stat(c.data); !errors.Is(err, os.ErrNotExist) {

@@ -12,7 +12,7 @@ import (
 	"tutela/storage"
 )
 
-// A purpose is the name under which a key is derived: what was made for one is worth nothing for another.
+// A purpose is the name under which a key is derived: a hash made for one purpose never matches for another.
 
 // Hash returns the keyed hash (HMAC-SHA-256) of a secret for a purpose under the newest version, as text that names
 // the version: "1.<base64url>". A secret of a user is hashed together with the uid, as parts: each part is
@@ -30,9 +30,9 @@ func (r *Ring) Hashes(purpose string, parts ...[]byte) []string {
 	return hashes
 }
 
-// Matches tells in constant time whether hash, which was kept, is the keyed hash of the secret, under the version
-// that hash names. Whatever is wrong with hash, one HMAC is computed. Outside transactions: a version that is not known
-// yet is read in a View of its own.
+// Matches reports in constant time whether the stored hash is the keyed hash of the secret, under the version that hash
+// names. It computes one HMAC even when hash is malformed. Do not call it inside a transaction, where [Ring.MatchesIn]
+// is for: it reads a version that it does not know yet in a View of its own.
 func (r *Ring) Matches(hash, purpose string, parts ...[]byte) bool {
 	return r.matches(r.at, hash, purpose, parts)
 }
@@ -43,7 +43,7 @@ func (r *Ring) MatchesIn(tx *storage.Tx, hash, purpose string, parts ...[]byte) 
 	return r.matches(find, hash, purpose, parts)
 }
 
-// matches compares hash under the version that find returns for the number in it.
+// matches compares hash under the version that it names; find returns a version by its number.
 func (r *Ring) matches(find func(uint32) (*version, error), hash, purpose string, parts [][]byte) bool {
 	v := r.newest()
 	if number, _, ok := strings.Cut(hash, "."); ok {
@@ -72,8 +72,8 @@ func (v *version) mac(purpose string, parts [][]byte) []byte {
 
 // Ids that carry their owner.
 //
-// An id of ours that has room says whose it is under a MAC, so it is found without an index and cannot be made up:
-// prefix ‖ base64url(version (1, low byte) ‖ uid (16) ‖ random (16) ‖ MAC (16)).
+// Such an id holds its owner's uid under a MAC, so its row is found without an index and it cannot be made up: prefix ‖
+// base64url(version (1, low byte) ‖ uid (16) ‖ random (16) ‖ MAC (16)).
 const (
 	idRandomBytes = 16
 	idMACBytes    = 16
@@ -85,8 +85,8 @@ func (r *Ring) NewID(prefix string, uid storage.UID) (id, key string) {
 	return r.IDFor(prefix, uid, storage.NewUID())
 }
 
-// IDFor is NewID with the random part given: for the same row it makes the same id until the keys are rotated, and
-// then another; [Ring.ParseID] reads both.
+// IDFor is NewID with a given random part. It makes the same id for the same row until the keys are rotated, and
+// another one after that; [Ring.ParseID] reads both.
 func (r *Ring) IDFor(prefix string, uid, random storage.UID) (id, key string) {
 	v := r.newest()
 	b := append(make([]byte, 0, idBytes), byte(v.number))
@@ -96,14 +96,14 @@ func (r *Ring) IDFor(prefix string, uid, random storage.UID) (id, key string) {
 	return prefix + base64.RawURLEncoding.EncodeToString(b), random.String()
 }
 
-// ParseID reads an id back; ok is false for one that we did not make.
+// ParseID reads an id that NewID or IDFor made; ok is false for any other.
 func (r *Ring) ParseID(prefix, id string) (uid storage.UID, key string, ok bool) {
 	encoded, found := strings.CutPrefix(id, prefix)
 	if !found || len(encoded) != base64.RawURLEncoding.EncodedLen(idBytes) {
 		return uid, "", false
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if err != nil || len(b) != idBytes { // the decoder passes over line ends
+	if err != nil || len(b) != idBytes { // the length is checked after decoding, since the decoder ignores line ends
 		return uid, "", false
 	}
 	signed := b[:idBytes-idMACBytes]
@@ -119,9 +119,9 @@ func (r *Ring) ParseID(prefix, id string) (uid storage.UID, key string, ok bool)
 	return uid, "", false
 }
 
-// DerivedUID returns a uid that belongs to no user, made from a secret by a keyed hash: under it lies what must be
-// kept for a stranger's secret as it would be for a known one. It is of the first version, so that a rotation of
-// keys does not forget.
+// DerivedUID returns a uid that belongs to no user, made from a secret by a keyed hash. Rows for an unknown secret
+// (such as counters of tries) are kept under it, just as they would be kept under a user's uid for a known secret. It
+// always uses the first version, so that the uid stays the same after a rotation of keys.
 func (r *Ring) DerivedUID(purpose string, secret []byte) storage.UID {
 	first, err := r.at(1)
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package keyring keeps the installation's keys: a master key, held outside the store, wraps a ring of keys in the
-// store, and does nothing else. The ring's keys seal fields and make keyed hashes, ids and tokens, each under a key
-// of its own that is derived for the purpose (RFC 5869). Everything made names the ring's version that made it.
+// Package keyring keeps the installation's keys. A master key outside of the store encrypts (wraps) a ring of keys in
+// the store, and does nothing else. The ring's keys seal fields and make keyed hashes, ids and tokens, each under a key
+// that is derived for the purpose (RFC 5869). Every result names the version of the ring that made it.
 package keyring
 
 import (
@@ -43,10 +43,10 @@ type Ring struct {
 	keys   atomic.Pointer[keys]
 
 	grow   sync.Mutex // held while the ring is read in a View of its own; never waited for inside a transaction
-	looked time.Time  // when a stranger's word last had the ring read again, by the house's time; guarded by grow
+	looked time.Time  // when an untrusted version number last caused a read of the ring, by the house's time; guarded by grow
 }
 
-// keys are the versions of the ring, 1 to the newest, with what was derived from them.
+// keys holds the versions of the ring, from 1 to the newest.
 type keys struct {
 	versions []*version
 }
@@ -83,8 +83,8 @@ func Open(ctx context.Context, store *storage.Store, master []byte) (*Ring, erro
 	return r, nil
 }
 
-// Rotate makes a new version and returns its number. It seals and hashes from now on; older versions go on opening
-// what they sealed, and finding what they hashed. What is sealed is brought to it by [storage.Store.Reseal].
+// Rotate adds a new version and returns its number. From now on the new version seals and hashes. Older versions still
+// open what they sealed and match what they hashed. [storage.Store.Reseal] brings sealed fields to the new version.
 func (r *Ring) Rotate(ctx context.Context) (uint32, error) {
 	key := make([]byte, KeyBytes)
 	_, _ = rand.Read(key) // never fails: see crypto/rand
@@ -125,7 +125,7 @@ func (r *Ring) read(ctx context.Context) error {
 	return nil
 }
 
-// stored returns the ring as a transaction sees it.
+// stored reads the ring in a transaction.
 func (r *Ring) stored(tx *storage.Tx) (*keys, error) {
 	rows, err := ring.All(tx, storage.House)
 	if err != nil {
@@ -142,8 +142,8 @@ func (r *Ring) stored(tx *storage.Tx) (*keys, error) {
 	return next, nil
 }
 
-// adopt replaces the ring in memory by one that is not shorter: a transaction on an older state of the store may read
-// fewer versions than another has read before.
+// adopt replaces the ring in memory, unless next has fewer versions: a transaction on an older state of the store may
+// have read fewer than are known already.
 func (r *Ring) adopt(next *keys) {
 	for {
 		was := r.keys.Load()
@@ -166,14 +166,15 @@ func (r *Ring) unwrap(number uint32, row storage.Row[wrapped]) (*version, error)
 	return v, err
 }
 
-// newest is the version that seals and hashes.
+// newest returns the version that seals and hashes.
 func (r *Ring) newest() *version {
 	versions := r.keys.Load().versions
 	return versions[len(versions)-1]
 }
 
-// within is at inside a transaction, in which what names the version was read: a version that another server made
-// meanwhile is read through it, for whoever made what names it had committed the version before.
+// within returns a version by number, inside a transaction in which that number was read. If another server has added
+// the version meanwhile, within reads it through tx. It is there: the version was committed before anything that names
+// it.
 func (r *Ring) within(tx *storage.Tx, number uint32) (*version, error) {
 	if v := r.keys.Load().at(number); v != nil {
 		return v, nil
@@ -189,8 +190,8 @@ func (r *Ring) within(tx *storage.Tx, number uint32) (*version, error) {
 	return nil, errVersion
 }
 
-// at returns a version that something in the store names; one that another server made meanwhile is read from there, in
-// a View of its own. Not inside a transaction: there it is within.
+// at returns a version by a number that was read from the store. If another server has added the version meanwhile, it
+// reads it in a View of its own. Inside a transaction use within.
 func (r *Ring) at(number uint32) (*version, error) {
 	if v := r.keys.Load().at(number); v != nil {
 		return v, nil
@@ -204,7 +205,7 @@ func (r *Ring) at(number uint32) (*version, error) {
 	return nil, errVersion
 }
 
-// hinted is at for a version that a caller names: whatever strangers send has the store read once a second at most.
+// hinted is at for a number that comes from outside: unknown numbers cause at most one read of the store a second.
 func (r *Ring) hinted(number uint32) (*version, error) {
 	if v := r.keys.Load().at(number); v != nil {
 		return v, nil
@@ -223,7 +224,7 @@ func (r *Ring) hinted(number uint32) (*version, error) {
 	return nil, errVersion
 }
 
-// at returns the version, or nil when there is none of that number.
+// at returns the version with that number, or nil.
 func (k *keys) at(number uint32) *version {
 	if number < 1 || int64(number) > int64(len(k.versions)) {
 		return nil
@@ -240,7 +241,7 @@ func (v *version) derive(purpose string) []byte {
 	}
 	key, err := hkdf.Key(sha256.New, v.key, nil, "tutela "+purpose, KeyBytes)
 	if err != nil {
-		return nil // only for a length that SHA-256 cannot give
+		return nil // cannot happen: HKDF fails only for a length that SHA-256 cannot give
 	}
 	v.derived.Store(purpose, key)
 	return key
@@ -253,7 +254,7 @@ func (r *Ring) Seal(plain, ad []byte) ([]byte, error) {
 	return append(versionBytes(v.number), sealWith(v.seal, plain, ad)...), nil
 }
 
-// Unseal opens what Seal made with the same ad, and reads a version that it does not know yet through tx.
+// Unseal opens what Seal made with the same ad. It reads a version that it does not know yet through tx.
 //
 // Errors: storage.ErrDamaged for what does not open.
 func (r *Ring) Unseal(tx *storage.Tx, sealed, ad []byte) ([]byte, error) {

@@ -15,20 +15,21 @@ import (
 	"tutela/storage"
 )
 
-// MasterKey finds the master key: env, when it is not empty (base64, either alphabet, padding optional), else the
-// file at path (32 raw bytes, or base64 text). With create, a file that is missing is made, mode 0600, whole or not at
-// all; one that another process makes at the same moment is used. Without, a missing file is an error: a new key is
-// never made for data that has one already.
+// MasterKey returns the master key: env if it is not empty (base64, either alphabet, padding optional), else the
+// content of the file at path (32 raw bytes, or base64 text). With create it makes a missing file, mode 0600, complete
+// or not at all; if another process makes the file at the same moment, it uses that one. Without create a missing file
+// is an error: never make a new key for data that already has one.
 //
 // Errors: ErrMasterKey; those of the file system when a key cannot be written.
 func MasterKey(env, path string, create bool) ([]byte, error) {
 	if env != "" {
 		key, err := decodeText([]byte(env))
 		if err != nil {
-			return nil, ErrMasterKey.With("TUTELA_MASTER_KEY is no master key: it must be %d bytes in base64", KeyBytes)
+			return nil, ErrMasterKey.With("TUTELA_MASTER_KEY is not a master key: it must be %d bytes in base64", KeyBytes)
 		}
 		return key, nil
 	}
+	// Read the file. A missing one may be made first.
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) && create {
 		if err := makeMaster(path); err != nil {
@@ -45,7 +46,7 @@ func MasterKey(env, path string, create bool) ([]byte, error) {
 	}
 	key, err := decodeMaster(content)
 	if err != nil {
-		return nil, ErrMasterKey.With("%s is no master key: it must hold %d bytes, raw or in base64", path, KeyBytes)
+		return nil, ErrMasterKey.With("%s is not a master key: it must hold %d bytes, raw or in base64", path, KeyBytes)
 	}
 	return key, nil
 }
@@ -57,8 +58,8 @@ func decodeMaster(content []byte) ([]byte, error) {
 	return decodeText(content)
 }
 
-// decodeText reads a master key written in base64, in either alphabet. White space, padding and a byte order mark do not
-// count.
+// decodeText reads a master key written in base64, in either alphabet. It ignores white space, padding and a byte order
+// mark.
 //
 // Errors: Invalid, when it is not KeyBytes bytes.
 func decodeText(content []byte) ([]byte, error) {
@@ -82,8 +83,8 @@ func decodeText(content []byte) ([]byte, error) {
 	return key, nil
 }
 
-// withoutMark returns text without its byte order mark, which some editors put before it. Text in UTF-16, which Windows
-// PowerShell writes by ">", becomes UTF-8; it is known by its mark.
+// withoutMark returns text without the byte order mark that some editors write. It converts UTF-16, which Windows
+// PowerShell writes by ">" and which it recognises by its mark, to UTF-8.
 func withoutMark(text []byte) []byte {
 	order := binary.ByteOrder(binary.LittleEndian)
 	switch {
@@ -99,8 +100,8 @@ func withoutMark(text []byte) []byte {
 	return []byte(string(utf16.Decode(units)))
 }
 
-// makeMaster writes a new key. A file beside path is written and synced and then linked there, which never replaces
-// a key that came in between; then the folder is synced, since a name is only as durable as its folder.
+// makeMaster writes a new key. It writes and syncs a file beside path and then links it to path: unlike a rename, a
+// link never replaces a key that another process has just made. Then it syncs the folder, so that the name is durable.
 func makeMaster(path string) error {
 	key := make([]byte, KeyBytes)
 	_, _ = rand.Read(key)                                                     // never fails: see crypto/rand

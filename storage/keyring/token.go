@@ -13,9 +13,9 @@ import (
 	"tutela/storage"
 )
 
-// Kind is a kind of token that only we read: a JWT with HS256 (RFC 7515) under a key of the ring that is derived for
-// the kind. The kind is the JWT's typ, and is never taken from the token: a token of one kind does not verify as
-// another, for its header and its key are both others.
+// Kind is a kind of token that only this server reads: a JWT with HS256 (RFC 7515), under a ring key derived for the
+// kind. The kind is the JWT's typ. The verifier names the kind it expects and never takes it from the token: a token of
+// another kind has another header and another key, and does not verify.
 type Kind string
 
 // The kinds of tokens under the ring's keys.
@@ -25,11 +25,11 @@ const (
 	FlowToken        Kind = "tutela-flow+jwt"  // carries a page of the browser client through its transaction
 )
 
-// Kinds lists them all. Whoever adds a kind adds it here, and a row to the test that offers each kind in the place
-// of each other.
+// Kinds lists all kinds. When you add a kind, add it here, and add a row to the test that offers each kind in the place
+// of every other.
 var Kinds = []Kind{TransactionToken, MFAToken, FlowToken}
 
-// ErrToken reports a token that we did not make, or made for something else.
+// ErrToken reports a token that this installation did not make, or made for another purpose.
 var ErrToken = storage.NewError(storage.Denied, "the token is not valid here")
 
 // SignToken makes a token of a kind with the claims, a value that encodes as a JSON object.
@@ -43,8 +43,8 @@ func (r *Ring) SignToken(kind Kind, claims any) (string, error) {
 	return signed + "." + v.tokenMAC(kind, signed), nil
 }
 
-// VerifyToken checks the MAC and the kind of a token and decodes its claims. Time is the caller's to judge: some
-// tokens are told apart by what has become of their login, not refused for their exp.
+// VerifyToken checks the MAC and the kind of a token and decodes its claims. It does not check exp, since for some
+// tokens the state of their login decides: the caller checks the time.
 //
 // Errors: ErrToken.
 func (r *Ring) VerifyToken(kind Kind, token string, claims any) error {
@@ -67,14 +67,14 @@ func (r *Ring) VerifyToken(kind Kind, token string, claims any) error {
 	return nil
 }
 
-// tokenHeader is the one header that a token of the kind can have under this version: verifying compares it whole,
-// so nothing in it is ever believed.
+// tokenHeader returns the only header that a token of the kind can have under this version. Verification compares the
+// whole header, so nothing in it needs to be trusted.
 func (v *version) tokenHeader(kind Kind) string {
 	header := fmt.Sprintf(`{"alg":"HS256","typ":%q,"kid":"%d"}`, string(kind), v.number)
 	return base64.RawURLEncoding.EncodeToString([]byte(header))
 }
 
-// tokenVersion finds the version that a header names, as a hint for which key to try.
+// tokenVersion returns the version that a header names. It is only a hint which key to try.
 func (r *Ring) tokenVersion(header string) (*version, error) {
 	decoded, err := base64.RawURLEncoding.DecodeString(header)
 	if err != nil {

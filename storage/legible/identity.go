@@ -9,16 +9,16 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// CheckIdentity is Require for a text by which somebody is told from everybody else: two that look alike are one, or one
-// of them is refused. Beyond what Require asks, an identity
+// CheckIdentity is Require for a text that identifies somebody: of two texts that look alike, at most one is accepted.
+// Beyond what Require asks, an identity
 //
 //   - has no blank at an edge,
-//   - is as Unicode composes it (NFKC): no Kelvin sign for a K, no full-width letters, no two ways to write an é,
-//   - has no character that shows nothing, wherever it stands,
+//   - is in Unicode's composed form (NFKC): no Kelvin sign for a K, no full-width letters, no two ways to write an é,
+//   - has no invisible character anywhere,
 //   - does not mix Latin, Greek and Cyrillic letters in one word.
 //
-// The classes of PRECIS are not used: what a login system calls its users is opaque and may hold the blanks and symbols that
-// they refuse. This is their rule on compatible characters, and that of UTS #39 on scripts.
+// It does not use the classes of PRECIS: a login system's name for a user is opaque and may hold blanks and symbols
+// that PRECIS refuses. It uses PRECIS's rule on compatible characters, and UTS #39's on scripts.
 //
 // Sources: RFC 8264 §9.17; RFC 8265 §3; Unicode Technical Standard #39 §5.2.
 func CheckIdentity(field, text string, most int) error {
@@ -44,7 +44,7 @@ func CheckIdentity(field, text string, most int) error {
 	return nil
 }
 
-// scriptsOf counts which of the scripts whose letters look alike a word is written in.
+// scriptsOf counts in how many of the look-alike scripts (Latin, Greek, Cyrillic) a word has letters.
 func scriptsOf(word string) (n int) {
 	for _, script := range []*unicode.RangeTable{unicode.Latin, unicode.Greek, unicode.Cyrillic} {
 		if strings.ContainsFunc(word, func(r rune) bool { return unicode.Is(script, r) }) {
@@ -54,8 +54,8 @@ func scriptsOf(word string) (n int) {
 	return n
 }
 
-// Fold returns a text in lower case, to compare identities in which case does not count. A letter that is not ASCII never
-// becomes one that is: in lower case the Kelvin sign would be a k, and the Turkish İ an i.
+// Fold returns a text in lower case, to compare identities without regard to case. A non-ASCII letter never becomes an
+// ASCII one: by Unicode's rule the Kelvin sign would become a k, and the Turkish İ an i.
 func Fold(text string) string {
 	return strings.Map(func(r rune) rune {
 		if low := unicode.ToLower(r); r < utf8.RuneSelf || low >= utf8.RuneSelf {

@@ -1,8 +1,9 @@
-// Package legible holds the one rule on texts that people see: a text shows all that it holds, on one line, in the order
-// in which it stands. It checks what is to be stored ([Check], [CheckIdentity]), mends what a machine says about itself
-// ([Clean]), and prints what somebody else wrote so that it passes for nothing else ([Quote], [Escape]).
+// Package legible holds the rule for texts that people see: everything in a text is visible, on one line, in the order
+// in which it is stored. It checks texts before they are stored ([Check], [CheckIdentity]), replaces bad characters in
+// what a machine says about itself ([Clean]), and prints other people's texts so that they cannot be mistaken for
+// something else ([Quote], [Escape]).
 //
-// Emoji, and names in any script, are legible: what joins, parts or turns their letters is let through where it does so.
+// Emoji, and names in any script, are legible: joiners and marks of direction are allowed where the script needs them.
 //
 // Sources: Unicode Standard Annex #9 (direction), #31 §2.3 and Technical Standard #39 (invisible characters, look-alikes),
 // #51 (emoji); RFC 5892 §A (join controls).
@@ -31,7 +32,7 @@ func Check(field, text string, most int) error {
 	return nil
 }
 
-// hidden returns the first character of a text that hides; ok is false when none does.
+// hidden returns the first character of a text that hides (see hides); ok is false when none does.
 func hidden(text string) (r rune, ok bool) {
 	for i, r := range text {
 		if hides(text, i, r) {
@@ -49,8 +50,8 @@ func Require(field, text string, most int) error {
 	return Check(field, text, most)
 }
 
-// Clean makes what a machine says about itself fit to be shown, in at most most bytes: each character that Check refuses
-// becomes U+FFFD, a character that is seen.
+// Clean makes a machine's text about itself fit to be shown, in at most most bytes: it replaces each character that
+// Check refuses by the visible U+FFFD.
 func Clean(text string, most int) string {
 	if Check("", text, most) == nil {
 		return text
@@ -66,15 +67,16 @@ func Clean(text string, most int) string {
 		}
 		clean.WriteRune(r)
 	}
-	return Clean(clean.String(), most) // what made others be seen may be gone
+	return Clean(clean.String(), most) // once more: a character may have been visible only because of one that is now replaced
 }
 
-// hides reports whether the character r at byte i of a text shows nothing, or changes how others are shown, where no
-// script needs that.
+// hides reports whether the character r at byte i of a text is invisible, or changes how others are shown, where no
+// script needs it.
 func hides(text string, i int, r rune) bool {
 	if r < utf8.RuneSelf {
 		return unicode.IsControl(r)
 	}
+	// Each invisible character has a place where it is needed. Anywhere else it hides.
 	before, _ := utf8.DecodeLastRuneInString(text[:i])
 	_, size := utf8.DecodeRuneInString(text[i:])
 	after, _ := utf8.DecodeRuneInString(text[i+size:])
@@ -99,9 +101,9 @@ func hides(text string, i int, r rune) bool {
 	return true
 }
 
-// isUnseen reports whether r shows nothing of its own, whatever stands beside it.
+// isUnseen reports whether r by itself is invisible.
 func isUnseen(r rune) bool {
-	if unicode.Is(unicode.Prepended_Concatenation_Mark, r) { // of format, and seen
+	if unicode.Is(unicode.Prepended_Concatenation_Mark, r) { // a format character, but visible
 		return false
 	}
 	return r == brailleBlank || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Variation_Selector,
@@ -120,13 +122,13 @@ const (
 )
 
 var (
-	// joined are the scripts whose letters change with what joins or parts them.
+	// joined are the scripts whose letters change their form with joiners and non-joiners.
 	joined = []*unicode.RangeTable{
 		unicode.Arabic, unicode.Syriac, unicode.Mongolian, unicode.Nko, unicode.Thaana,
 		unicode.Devanagari, unicode.Bengali, unicode.Gurmukhi, unicode.Gujarati, unicode.Oriya, unicode.Tamil,
 		unicode.Telugu, unicode.Kannada, unicode.Malayalam, unicode.Sinhala, unicode.Khmer, unicode.Myanmar, unicode.Tibetan,
 	}
-	// unspaced are the scripts that write no blank between words, so that a space of no width says where a line may break.
+	// unspaced are the scripts without blanks between words: a zero-width space says where a line may break.
 	unspaced = []*unicode.RangeTable{unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar}
 	// rightToLeft are the scripts in living use that are read from right to left.
 	rightToLeft = []*unicode.RangeTable{
@@ -136,7 +138,7 @@ var (
 	tags             = &unicode.RangeTable{R32: []unicode.Range32{{Lo: 0xe0000, Hi: 0xe007f, Stride: 1}}}
 )
 
-// lastLetter returns the last character of a text that is no mark upon another.
+// lastLetter returns the last character of a text that is not a combining mark.
 func lastLetter(text string) rune {
 	r, _ := utf8.DecodeLastRuneInString(strings.TrimRightFunc(text, unicode.IsMark))
 	return r
@@ -149,12 +151,12 @@ func isPictograph(r rune) bool {
 	return r != utf8.RuneError && (unicode.In(r, unicode.So, unicode.Sm) || isNewEmoji(r))
 }
 
-// endsEmoji reports whether r can end one: with a colour of skin, or a selector.
+// endsEmoji reports whether r can end an emoji: a skin tone or a selector can, too.
 func endsEmoji(r rune) bool {
 	return isPictograph(r) || r == '\ufe0f' || '\U0001f3fb' <= r && r <= '\U0001f3ff'
 }
 
-// isNewEmoji reports whether r lies where Unicode puts emoji: those of later versions than the tables of Go count too.
+// isNewEmoji reports whether r lies in Unicode's block for emoji, so that emoji newer than Go's tables count, too.
 func isNewEmoji(r rune) bool { return '\U0001f000' <= r && r <= '\U0001faff' }
 
 // isVaried reports whether a variation selector may follow r.
@@ -190,7 +192,7 @@ func inFlag(text string, i int) bool {
 	return false
 }
 
-// isBlank reports whether r shows nothing but room.
+// isBlank reports whether r is shown as empty space.
 func isBlank(r rune) bool { return unicode.IsSpace(r) || r == brailleBlank || r == zeroWidthSpace }
 
 func isASCII(text string) bool {

@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// Quote returns a text as one word of a line that states facts: in quotes unless it is one plain word. So nothing in it
-// passes for another column, another name=value, the end of the line or a command to the terminal. What people cannot see is
-// escaped as in Go: \n, \x1b, \u202e. No text is shown as another is.
+// Quote returns a text as one word for a line of facts, in quotes unless it is one plain word. So no part of it can be
+// mistaken for another column, another name=value, the end of the line or a command to the terminal. Invisible
+// characters are escaped as in Go: \n, \x1b, \u202e. Two different texts never look the same.
 func Quote(text string) string {
 	first, _ := utf8.DecodeRuneInString(text)
 	if text != "" && text != "-" && !unicode.IsMark(first) && !strings.ContainsFunc(text, isUnplain) && Check("", text, len(text)) == nil {
@@ -18,18 +18,19 @@ func Quote(text string) string {
 	return `"` + escape(text, `"\`) + `"`
 }
 
-// Escape returns a text that stands on a line alone, behind its label: as it is, with what people cannot see escaped as Quote
-// does.
+// Escape returns a text for the end of a line, after its label: unchanged, but with invisible characters escaped as
+// Quote does.
 func Escape(text string) string { return escape(text, "") }
 
-// isUnplain reports whether a character makes a text more than one plain word: a dash within columns stands for nothing, a
-// comma and an equals sign part facts.
+// isUnplain reports whether a text with this character must be quoted: in columns a dash means "none", and a comma and
+// an equals sign separate facts.
 func isUnplain(r rune) bool {
 	return !unicode.In(r, unicode.L, unicode.M, unicode.N) && !strings.ContainsRune("@._+-/|:~%#", r)
 }
 
-// escape writes a backslash before the characters in special, and what people cannot see as Go writes it; so a mark that
-// would stand upon the quote before it. When something in the text hides, nothing unseen is let through.
+// escape writes a backslash before the characters in special, and writes invisible characters as Go does. It also
+// escapes a combining mark at the beginning, which would merge with the quote before it. If any character of the text
+// hides, it escapes every invisible one.
 func escape(text, special string) string {
 	var b strings.Builder
 	_, hides := hidden(text)

@@ -1,10 +1,10 @@
 // Package meter counts what a server does. The package that owns a fact declares a figure for it, as a package-level
-// variable, and adds to it; what reads the figures, such as an exporter of metrics, is no concern of it.
+// variable, and adds to it. It does not know who reads the figures, such as an exporter of metrics.
 //
-// Figures are kept in a [Set], one for each server, in memory alone. To count costs some nanoseconds and takes no lock.
+// Figures are kept in a [Set], one for each server, in memory only. Counting takes a few nanoseconds and no lock.
 //
-// No figure can grow without bound, whatever callers send: a label takes the words that its declaration lists, and any other
-// word counts as [Other]. Of a label without a list there are at most maxOpen series.
+// The memory of a figure is bounded, whatever callers send: a label takes the words that its declaration lists, and any
+// other word counts as [Other]. A figure that has a label without a list has at most maxOpen series.
 package meter
 
 import (
@@ -13,11 +13,11 @@ import (
 	"sync"
 )
 
-// Other is what a word counts as that is not in its label's list.
+// Other stands for every word that is not in its label's list.
 const Other = "other"
 
-// Label is what a figure is divided by. Values lists the words that it takes; without a list they come from the code that
-// counts, never from a caller, and the code bounds them.
+// Label divides a figure into series. Values lists the words that it takes. Without a list the words come from the code
+// that counts, never from a caller, and that code bounds their number.
 type Label struct {
 	Name   string
 	Values []string
@@ -45,7 +45,7 @@ func (l *Label) learn() {
 	}
 }
 
-// place is where a word lies in the label's list; past its end for any other word.
+// place returns the index of a word in the label's list; for any other word, the length of the list.
 func (l *Label) place(word string) int {
 	if l.places != nil {
 		if at, known := l.places[word]; known {
@@ -67,7 +67,7 @@ type Kind string
 // The kinds.
 const (
 	KindCounter   Kind = "counter"   // it only grows
-	KindHistogram Kind = "histogram" // how often a value was how large
+	KindHistogram Kind = "histogram" // how values are distributed over buckets
 	KindGauge     Kind = "gauge"     // it is read when somebody asks
 )
 
@@ -82,7 +82,7 @@ type Figure struct {
 	place int // among all figures
 }
 
-// longList is the length from which on a list of words is looked up and not gone through.
+// longList is the length from which a list of words is looked up in a map instead of searched.
 const longList = 16
 
 // registry is the figures of this program.
@@ -124,7 +124,7 @@ func (f *Figure) isOpen() bool {
 	return slices.ContainsFunc(f.Labels, func(l Label) bool { return l.Values == nil })
 }
 
-// size is how many series the figure has, those with other words included. Only for a figure that is not open.
+// size is how many series the figure has, including those of Other. Only for a figure that is not open.
 func (f *Figure) size() int {
 	size := 1
 	for i := range f.Labels {
@@ -133,7 +133,7 @@ func (f *Figure) size() int {
 	return size
 }
 
-// at is the place of the series with these words, one a label. Words that are missing are other words.
+// at returns the index of the series with these words, one a label. A missing word counts as Other.
 func (f *Figure) at(words []string) int {
 	at := 0
 	for i := range f.Labels {
@@ -147,7 +147,7 @@ func (f *Figure) at(words []string) int {
 	return at
 }
 
-// wordsAt are the words of a series, the other way round. known is false when one of them is Other.
+// wordsAt is the reverse of at: the words of the series at an index. known is false when one of them is Other.
 func (f *Figure) wordsAt(at int) (words []string, known bool) {
 	words = make([]string, len(f.Labels))
 	known = true
@@ -200,7 +200,7 @@ func (c *Counter) Add(s *Set, n uint64, words ...string) {
 	}
 }
 
-// Cell returns the series of these words, for whoever counts in it often, or later; nil of a nil Set.
+// Cell returns the series of these words, for callers that count in it often, or later. It is nil for a nil Set.
 func (c *Counter) Cell(s *Set, words ...string) *Cell {
 	if s == nil {
 		return nil
@@ -208,7 +208,7 @@ func (c *Counter) Cell(s *Set, words ...string) *Cell {
 	return &s.series(c.figure, words).cell
 }
 
-// Histogram is a figure that shows how often a value was how large. Safe for concurrent use.
+// Histogram is a figure that shows how values are distributed. Safe for concurrent use.
 type Histogram struct{ figure *Figure }
 
 // NewHistogram declares a histogram with the upper bounds of its buckets, ascending.
@@ -232,7 +232,7 @@ func (h *Histogram) Observe(s *Set, value float64, words ...string) {
 	}
 }
 
-// Distribution returns the series of these words, for whoever counts in it often; nil of a nil Set.
+// Distribution returns the series of these words, for callers that count in it often. It is nil for a nil Set.
 func (h *Histogram) Distribution(s *Set, words ...string) *Distribution {
 	if s == nil {
 		return nil

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// maxOpen bounds the series of a figure that has a label without a list. What comes past it shares one series, whose words
-// are all Other.
+// maxOpen bounds the series of a figure that has a label without a list. Beyond it everything is counted in one series,
+// whose words are all Other.
 const maxOpen = 4096
 
 // Set holds the figures of one server. A nil Set counts nothing. Safe for concurrent use.
@@ -21,7 +21,7 @@ type Set struct {
 	reads []read
 }
 
-// NewSet makes a set in which nothing is counted yet. All figures must be declared before.
+// NewSet makes an empty set. All figures must be declared before.
 func NewSet() *Set {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
@@ -31,10 +31,10 @@ func NewSet() *Set {
 // counted is a figure's series.
 type counted struct {
 	figure *Figure
-	closed []series // by their place, of a figure whose labels all have lists
+	closed []series // by index, for a figure whose labels all have lists
 
 	mu   sync.RWMutex       // guards open
-	open map[string]*series // by their words, of any other figure
+	open map[string]*series // by their words, for any other figure
 }
 
 // series is one series of a figure: its cell, or its distribution.
@@ -79,7 +79,7 @@ func (d *Distribution) Observe(value float64) {
 	}
 }
 
-// of returns the series of a figure, which are made when it is first counted.
+// of returns the series of a figure, and makes them at the first call.
 func (s *Set) of(f *Figure) *counted {
 	if c := s.counted[f.place].Load(); c != nil {
 		return c
@@ -144,13 +144,13 @@ func (c *counted) make(key string, words []string) *series {
 	return one
 }
 
-// Reading is what a gauge shows at the moment: a value for each series.
+// Reading is the present value of one series of a gauge.
 type Reading struct {
 	Value float64
 	Words []string // one a label
 }
 
-// Read is what a gauge asks for its value. It returns what it knows when ctx ends.
+// Read returns the present values of a gauge. When ctx ends it returns the values that it has.
 type Read func(ctx context.Context) []Reading
 
 type read struct {
@@ -158,7 +158,7 @@ type read struct {
 	from  Read
 }
 
-// Provide has the gauge read its value so, whenever somebody asks. A later Provide replaces it.
+// Provide sets the function that the gauge reads its values with. A later Provide replaces it.
 func (g *Gauge) Provide(s *Set, from Read) {
 	if s == nil {
 		return
@@ -183,7 +183,7 @@ type Sample struct {
 	Buckets []uint64 // of a histogram: how many values are at most the bound, one a bound
 }
 
-// Samples returns the series of a counter, those that are still zero included, but for those of other words.
+// Samples returns the series of a counter, including those that are zero, but not those of Other words that are zero.
 func (c *Counter) Samples(s *Set) []Sample { return s.samples(c.figure) }
 
 // Samples returns all series of all figures as they are now.
@@ -205,8 +205,8 @@ func (s *Set) Samples(ctx context.Context) []Sample {
 	return all
 }
 
-// samples returns the series of a counter or a histogram. A series that is zero tells that nothing has happened yet; but one of
-// other words would only puzzle.
+// samples returns the series of a counter or a histogram. A zero series shows that nothing has happened yet. A zero
+// series of Other words is left out, since it would only puzzle readers.
 func (s *Set) samples(f *Figure) []Sample {
 	var list []Sample
 	c := s.of(f)

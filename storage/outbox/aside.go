@@ -24,8 +24,8 @@ type Aside struct {
 	Row         []byte      `json:"row,omitempty"` // of the payload, as it was stored
 }
 
-// What lies aside of a user may hold what the payload held, so a reset removes it. Where it lies is in a log, whose
-// keys are ids and whose values are owners.
+// An aside of a user may hold the payload, so a reset removes it. A log lists where the asides lie: its keys are their
+// ids and its values their owners.
 var (
 	asides      = storage.Declare(storage.Spec[Aside]{Name: "outbox_aside", Class: storage.MFA, Most: MostWaiting})
 	houseAsides = storage.Declare(storage.Spec[Aside]{Name: "outbox_aside_house", Class: storage.Settings})
@@ -39,7 +39,7 @@ func asideTable(owner storage.UID) *storage.Table[Aside] {
 	return asides
 }
 
-// put writes what lies aside, and where.
+// put stores the aside and its entry in the log.
 func (a *Aside) put(tx *storage.Tx) error {
 	where, err := json.Marshal(a.Owner)
 	if err != nil {
@@ -50,7 +50,8 @@ func (a *Aside) put(tx *storage.Tx) error {
 	return errors.Join(asideTable(a.Owner).Put(tx, a.Owner, a.ID, a), asideLog.Append(tx, a.Owner, a.ID, where))
 }
 
-// setAside takes an entry out of the outbox whose payload cannot be read. It reports whether the entry is there still.
+// setAside moves an entry whose payload cannot be read from the outbox to the asides. It returns again when the entry
+// is still in the outbox.
 func (s *Sender) setAside(p pointer, why error) (again bool) {
 	done := false
 	err := s.insist("set an entry aside", func() error {
@@ -82,20 +83,20 @@ func (s *Sender) setAside(p pointer, why error) (again bool) {
 
 const setAsideMessage = "outbox: an entry cannot be read and was set aside"
 
-// take moves the pointer's bytes from the log to what lies aside.
+// take moves the pointer's bytes from the log into the aside.
 func (a *Aside) take(tx *storage.Tx, key string) (err error) {
 	a.Key = fmt.Sprintf("%q", key)
 	a.Pointer, err = pointers.Uproot(tx, key)
 	return err
 }
 
-// damagedPointer is a pointer that cannot be read, as a look has found it.
+// damagedPointer is a pointer that a look could not read.
 type damagedPointer struct {
 	key string
 	why error
 }
 
-// setAsidePointers takes pointers out of the outbox that cannot be read.
+// setAsidePointers moves pointers that cannot be read to the asides.
 func (s *Sender) setAsidePointers(ctx context.Context, damaged []damagedPointer) error {
 	if len(damaged) == 0 {
 		return nil
@@ -145,7 +146,7 @@ func Forget(ctx context.Context, store *storage.Store, id string) error {
 	return errors.Join(err, failed)
 }
 
-// eachAside calls fn for all entries that lie aside, or lay there until their owner was purged.
+// eachAside calls fn for every aside in the log, including those that a purge of their owner has removed.
 func eachAside(ctx context.Context, store *storage.Store, fn func(id string, owner storage.UID) error) error {
 	var failed error
 	err := asideLog.Peek(ctx, store, "", "", false, func(id string, value []byte) bool {
@@ -167,7 +168,7 @@ func countAside(ctx context.Context, store *storage.Store) (n int, err error) {
 	return n, err
 }
 
-// tidyAside removes what the log says of entries whose owner was purged.
+// tidyAside removes the log's entries for asides that a purge has removed.
 func (s *Sender) tidyAside(ctx context.Context) error {
 	return eachAside(ctx, s.store, func(id string, owner storage.UID) error {
 		var has bool

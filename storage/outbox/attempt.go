@@ -10,16 +10,16 @@ import (
 	"tutela/storage"
 )
 
-// ErrGone is a handler's word that an entry cannot be done, now or later: it is removed.
+// ErrGone is returned by a handler when there is nothing to do for an entry, now or later: the entry is removed.
 var ErrGone = errors.New("there is nothing to do")
 
 // ErrUnreachable reports a destination that is in trouble: it cannot be reached, does not answer in time, or answers
-// that it cannot do its work now. Failures in a row keep all attempts away from the destination for a while. With a
-// RetryAfter it says how long it wants to be left alone, and is, up to an hour.
+// that it cannot work now. After several failures in a row there are no attempts to it for a while. A RetryAfter says
+// how long the destination wants to be left alone, up to an hour.
 var ErrUnreachable = storage.NewError(storage.Unavailable, "the destination does not answer")
 
-// Unreachable marks an error as one of the destination and not of the entry; nil stays nil. A RetryAfter in err counts
-// for the destination.
+// Unreachable marks err as caused by the destination and not by the entry; nil stays nil. A RetryAfter in err then
+// applies to the destination.
 func Unreachable(err error) error {
 	if err == nil {
 		return nil
@@ -27,7 +27,8 @@ func Unreachable(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnreachable.After(storage.RetryAfter(err)), err)
 }
 
-// UnreachableSaying is Unreachable with the destination's own word for it, which anybody may read: see [Sender.Trouble].
+// UnreachableSaying is Unreachable with the destination's own word for its trouble. The word is public: see
+// [Sender.Trouble].
 func UnreachableSaying(word string, err error) error {
 	if err == nil {
 		return nil
@@ -35,10 +36,10 @@ func UnreachableSaying(word string, err error) error {
 	return &saidError{Unreachable(err), word, ""}
 }
 
-// Doubtful marks an error of which one attempt cannot say whether the entry is at fault or the destination. whose names who
-// is behind the entry. Such errors keep attempts away from the destination, as those of Unreachable do, once they come from
-// several in a row and no attempt succeeds in between: so nobody alone keeps the others' entries waiting. word is as for
-// UnreachableSaying.
+// Doubtful marks err as caused either by the entry or by the destination: one attempt cannot tell. whose names the
+// person or host behind the entry. Such errors stop attempts to the destination, as those of Unreachable do, once they
+// come from several different ones in a row without a success in between. So nobody alone can keep other people's
+// entries waiting. word is as for UnreachableSaying.
 func Doubtful(whose, word string, err error) error {
 	if err == nil {
 		return nil
@@ -46,7 +47,7 @@ func Doubtful(whose, word string, err error) error {
 	return &saidError{err, word, whose}
 }
 
-// saidError is an error with what a destination has said.
+// saidError is an error with the destination's own word.
 type saidError struct {
 	err   error
 	word  string
@@ -56,14 +57,14 @@ type saidError struct {
 func (e *saidError) Error() string { return e.err.Error() }
 func (e *saidError) Unwrap() error { return e.err }
 
-// outcome is what becomes of an attempt.
+// outcome is the result of an attempt.
 type outcome struct {
 	destination answer
 	trouble     trouble // with inTrouble or inDoubt
-	again       bool    // the entry is there still, to be tried again
+	again       bool    // the entry is still there and will be tried again
 }
 
-// trouble is what an attempt that failed says of its destination.
+// trouble is what a failed attempt says about its destination.
 type trouble struct {
 	hold   time.Duration // how long the destination asks to be left alone; 0: it does not say
 	reason string        // the error
@@ -71,17 +72,17 @@ type trouble struct {
 	whose  string        // with inDoubt: who is behind the entry
 }
 
-// answer is what an attempt says of its destination.
+// answer is what an attempt shows about its destination.
 type answer int
 
 const (
-	notAsked  answer = iota // nothing: it was not asked, or the trouble is the entry's own
+	notAsked  answer = iota // nothing: it was not called, or the entry itself is at fault
 	answered                // it works
 	inTrouble               // it does not
-	inDoubt                 // it has answered, and either it or the entry is at fault
+	inDoubt                 // it has answered, but either it or the entry is at fault
 )
 
-// attempt takes an entry, does it and writes down how it went.
+// attempt claims an entry, runs its handler and stores the outcome.
 func (s *Sender) attempt(p pointer) outcome {
 	var held pointer
 	var row *stored
@@ -98,12 +99,12 @@ func (s *Sender) attempt(p pointer) outcome {
 		return outcome{again: s.drop(p)}
 	case errors.Is(err, storage.ErrDamaged):
 		return outcome{again: s.setAside(p, err)}
-	default: // the sender was told to stop before the store was well
+	default: // the sender was stopped while the store was failing
 		return outcome{again: true}
 	}
 }
 
-// do runs the handler on an entry that was taken, and settles it by what comes of it.
+// do runs the handler on a claimed entry and settles the entry by the result.
 func (s *Sender) do(p pointer, row *stored) outcome {
 	if !s.store.Now().Before(row.Expires) {
 		return outcome{again: s.settle(p, row, nil, ErrGone)}
@@ -112,6 +113,7 @@ func (s *Sender) do(p pointer, row *stored) outcome {
 	defer cancel()
 	then, failed := s.handle(ctx, row, row.Attempts+p.Attempts)
 
+	// Nothing more to do, or nothing that can be done: these say nothing bad about the destination.
 	var unreadable *payloadError
 	switch {
 	case failed == nil:
@@ -121,6 +123,7 @@ func (s *Sender) do(p pointer, row *stored) outcome {
 	case errors.As(failed, &unreadable):
 		return outcome{again: s.setAside(p, failed)}
 	}
+	// The entry will be tried again. Is the destination to blame?
 	o := outcome{again: s.settle(p, row, then, failed)}
 	var said *saidError
 	errors.As(failed, &said)
@@ -143,7 +146,7 @@ func troubleOf(failed error, said *saidError) trouble {
 	return t
 }
 
-// handle runs the handler. A panic in it is an error: the sender has others' entries in hand.
+// handle runs the handler. It turns a panic into an error, since the sender also works on other people's entries.
 func (s *Sender) handle(ctx context.Context, row *stored, attempts int) (then Then, err error) {
 	handler, ok := s.handlers[row.Kind]
 	if !ok {
@@ -159,7 +162,7 @@ func (s *Sender) handle(ctx context.Context, row *stored, attempts int) (then Th
 	return handler.do(ctx, row, attempts)
 }
 
-// payloadError reports a payload that is no JSON of its kind.
+// payloadError reports a payload that is not the JSON of its kind.
 type payloadError struct{ err error }
 
 func (e *payloadError) Error() string { return "the payload cannot be read: " + e.err.Error() }

@@ -7,12 +7,12 @@ import (
 	"tutela/storage"
 )
 
-// MostWaiting is how many entries of a class wait for one user: a push service that hangs for a day would else gather what
-// somebody causes in that day.
+// MostWaiting is how many entries of a class may wait for one user. Without a bound, a push service that hangs for a
+// day would let somebody pile up entries all day.
 const MostWaiting = 256
 
-// makeRoom removes an entry of the kind that has most, the one that ends first, when owner has MostWaiting. Its pointer points
-// at nothing then, and the sender drops it.
+// makeRoom removes entries when owner has MostWaiting: of the most frequent kind, those that expire first. The sender
+// later drops their pointers, which then lead to nothing.
 func makeRoom(tx *storage.Tx, in *storage.Table[stored], owner storage.UID) error {
 	if owner.IsZero() {
 		return nil
@@ -25,6 +25,7 @@ func makeRoom(tx *storage.Tx, in *storage.Table[stored], owner storage.UID) erro
 	if err != nil || n < MostWaiting {
 		return err
 	}
+	// Find the most frequent kind; of two, the first by name.
 	rows, err := in.All(tx, owner)
 	byKind := make(map[string][]*stored)
 	most := ""

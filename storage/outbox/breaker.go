@@ -8,32 +8,33 @@ import (
 
 const (
 	failuresToOpen = 5 // in a row
-	doubtsToOpen   = 5 // from different ones, in a row
+	doubtsToOpen   = 5 // from different persons or hosts, in a row
 	doubtsKept     = 16
 	firstCooling   = 2 * time.Second
 	longestCooling = 30 * time.Second
-	longestHold    = time.Hour // that a destination may ask for by a RetryAfter
+	longestHold    = time.Hour // the longest RetryAfter that is honoured
 )
 
-// breaker keeps attempts away from a destination that is in trouble. Closed, it lets all through. Failures of the
-// destination in a row open it: nothing goes through until it has cooled. Then one attempt at a time probes: a
-// success closes it, a failure lets it cool for longer. The zero value is closed. Not safe for concurrent use.
+// breaker is a circuit breaker for a destination in trouble. When closed it admits all attempts. Several failures in a
+// row open it: then it admits none until a pause has passed. After the pause it admits one attempt at a time as a
+// probe. A success closes it; a failure makes the next pause longer. The zero value is closed. Not safe for concurrent
+// use.
 //
-// Doubtful failures open it as well, once they come from several: see [Doubtful].
+// Doubtful failures open it, too, once they come from several different ones: see [Doubtful].
 type breaker struct {
 	failures int       // of the destination, in a row
 	openings int       // in a row; 0: closed
 	since    time.Time // of the first of them
-	until    time.Time // it cools
+	until    time.Time // the end of the pause
 	probing  bool
 	reason   string // of the last failure
 	word     string // the destination's own, with the last failure
 
-	doubts  []string // whose entries have failed doubtfully since the last success
+	doubts  []string // the different ones behind doubtful failures since the last success
 	byDoubt bool     // doubts have opened it
 }
 
-// clean reports whether the breaker is as the zero value.
+// clean reports whether the breaker is in its zero state.
 func (b *breaker) clean() bool { return b.failures == 0 && b.openings == 0 && len(b.doubts) == 0 }
 
 // BreakerState says whether attempts go through to a destination.
@@ -43,7 +44,7 @@ type BreakerState string
 const (
 	Closed   BreakerState = "closed"    // all go through
 	Open     BreakerState = "open"      // none does
-	HalfOpen BreakerState = "half_open" // one at a time does, to probe
+	HalfOpen BreakerState = "half_open" // one at a time does, as a probe
 )
 
 func (b *breaker) state(now time.Time) BreakerState {
@@ -76,8 +77,8 @@ func (b *breaker) succeeded() (closed bool) {
 	return closed
 }
 
-// failed counts a failure of the destination. An attempt that began before the breaker opened adds nothing, unless the
-// destination asks to be left alone. It reports whether the breaker has opened after it was closed.
+// failed counts a failure of the destination, and reports whether that has opened a closed breaker. An attempt that
+// began before the breaker opened counts only if the destination asks to be left alone.
 func (b *breaker) failed(now time.Time, probe bool, t trouble) (opened bool) {
 	b.failures++
 	b.reason = t.reason
@@ -90,13 +91,13 @@ func (b *breaker) failed(now time.Time, probe bool, t trouble) (opened bool) {
 	return wasClosed
 }
 
-// doubted counts a failure for which either the destination is to blame or the entry. The destination has answered: so a
-// breaker that opened since it did not is closed, unless the attempt began before it opened.
+// doubted counts a doubtful failure. The destination has answered, so this closes a breaker that opened because it did
+// not answer, unless the attempt began before that.
 func (b *breaker) doubted(now time.Time, probe bool, t trouble) breakerChange {
 	change := breakerStays
 	if b.openings > 0 && !b.byDoubt {
 		if !probe {
-			return breakerStays // it may have asked to be left alone since
+			return breakerStays // the destination may have asked to be left alone since
 		}
 		change = breakerClosed
 		*b = breaker{doubts: b.doubts}
@@ -120,7 +121,8 @@ func (b *breaker) doubted(now time.Time, probe bool, t trouble) breakerChange {
 	return change
 }
 
-// open lets the destination cool, at least for as long as hold. With another it is one more opening in a row.
+// open opens the breaker for a pause of at least hold. With another it counts as one more opening in a row, and the
+// pause is longer.
 func (b *breaker) open(now time.Time, another bool, hold time.Duration) {
 	if b.openings == 0 {
 		b.since = now
@@ -128,7 +130,7 @@ func (b *breaker) open(now time.Time, another bool, hold time.Duration) {
 	if another {
 		b.openings++
 	}
-	// A half to the whole of the pause: servers that lost the destination together do not probe it together.
+	// Draw the pause between a half and the whole, so that servers do not probe the destination at the same time.
 	cooling := min(firstCooling<<min(b.openings-1, 10), longestCooling)
 	cooling = cooling/2 + rand.N(cooling/2) + 1 //nolint:gosec // it spreads probes, and guards nothing
 	if until := now.Add(max(cooling, hold)); until.After(b.until) {

@@ -8,11 +8,11 @@ import (
 	"tutela/storage"
 )
 
-// leaseTime is how long an entry is one sender's before another may take it: longer than an attempt, with room for
-// clocks of servers that differ by a few seconds.
+// leaseTime is how long a sender holds an entry before another may take it: longer than an attempt, plus a few seconds
+// by which the servers' clocks may differ.
 const leaseTime = 10 * time.Second
 
-// claims keep two senders over one store from working on the same entry.
+// claims makes sure that two senders over one store do not work on the same entry.
 type claims interface {
 	// take claims the entry that a pointer was found for, and reads it. held is where its pointer lies from then on.
 	//
@@ -20,14 +20,14 @@ type claims interface {
 	take(ctx context.Context, p pointer) (held pointer, row *stored, err error)
 }
 
-// errNotHere reports a pointer that lies there no longer: its entry was settled, or another sender has taken it.
+// errNotHere reports a pointer that is gone: its entry was settled, or another sender has taken it.
 var errNotHere = errors.New("the entry is not here any more")
 
-// errPurged reports a pointer whose payload is gone with its owner's rows.
+// errPurged reports a pointer whose payload was purged with its owner's rows.
 var errPurged = errors.New("the entry was purged")
 
-// alone is the claims of the one process that has the store open. Its sender knows what it has in hand, which is all
-// there is to know: nothing is written, and what a process leaves behind when it dies is due at the next start.
+// alone implements claims for the only process that has the store open. Its sender knows which entries it works on, so
+// alone writes nothing. If the process dies, its entries are due at the next start.
 type alone struct{ store *storage.Store }
 
 func (a alone) take(ctx context.Context, p pointer) (pointer, *stored, error) {
@@ -39,9 +39,9 @@ func (a alone) take(ctx context.Context, p pointer) (pointer, *stored, error) {
 	return p, row, err
 }
 
-// leases are claims that several processes share through the store. A claim moves the entry's pointer to where it is
-// due again when the lease ends, so the entry of a server that dies comes back by itself, and nobody has to find out
-// who is alive. A sender that was slow finds the pointer moved on by the next one, and changes nothing.
+// leases implements claims for several processes over one store. A claim moves the entry's pointer to the time at which
+// the lease ends. So when a server dies, its entries become due again by themselves. A sender that was too slow finds
+// that another has moved the pointer, and changes nothing.
 type leases struct{ store *storage.Store }
 
 func (l leases) take(ctx context.Context, p pointer) (held pointer, row *stored, err error) {

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// How attempts are shared out. A destination that hangs holds its share and no more. Past `common` attempts of small
-// destinations, only those without any get one: so it takes hundreds that hang at once to hold up another, and they
-// hold it up for no longer than an attempt takes.
+// How attempts are shared out. A destination that hangs can use up its own share only. Beyond `common` attempts of
+// small destinations in all, only a destination without any attempt gets one. So hundreds of destinations must hang at
+// once to delay another one, and then only for the time of one attempt.
 //
-// A share bounds how many entries a second a destination can get: it is divided by the time that an answer takes. A great
-// service answers in about 100 ms: 32 attempts at once would be 320 pushes a second, and a server can have more logins than
-// that. Great services are few, so they may have more; a small destination may be a host that a stranger has chosen,
-// of which there can be any number.
+// A share divided by the time of an answer is the most entries a second that a destination gets. A great push service
+// answers in about 100 ms: 32 attempts at once would be 320 pushes a second, and a server can have more logins than
+// that. There are few great services, so they may have more. A small destination may be a host that a stranger has
+// chosen, and of those there can be any number.
 const (
 	share       = 32  // attempts of one small destination at once
 	greatShare  = 128 // attempts of one great destination at once
@@ -23,19 +23,19 @@ const (
 	maxRecalled = 1024
 )
 
-// destination is what a sender recalls of one: how many attempts it has, and the breaker of its provider.
+// destination is the sender's state of a destination: how many attempts are under way, and the breaker of its provider.
 type destination struct {
 	inHand   int
 	provider *provider
 	touched  time.Time // the last change
 }
 
-// provider is the service or host behind destinations, whose entries may be of several kinds. When it is in trouble, all of
-// them wait, and one probe is enough.
+// provider is the service or host behind one or more destinations. When it is in trouble all of them wait, and one
+// probe is enough.
 type provider struct {
 	name         string
 	breaker      breaker
-	destinations int // that are recalled
+	destinations int // how many of them the roster holds
 }
 
 // providerOf names the provider behind a destination: where its entries go, or their kind when they do not say.
@@ -44,17 +44,17 @@ func providerOf(destination string) string {
 	return cmp.Or(where, kind)
 }
 
-// idle reports whether there is nothing to recall.
+// idle reports whether there is nothing to remember.
 func (d *destination) idle() bool { return d.inHand == 0 && d.provider.breaker.clean() }
 
-// roster is the destinations in use or in trouble. It recalls no others, and no more than maxRecalled that are not in
-// use. Not safe for concurrent use: the sender's lock guards it.
+// roster holds the destinations in use or in trouble, and at most maxRecalled that are not in use. Not safe for
+// concurrent use: the sender's lock guards it.
 type roster struct {
 	byName    map[string]*destination
 	providers map[string]*provider
 	great     func(where string) bool
 	inHand    int // of all
-	small     int // of these, of small destinations
+	small     int // how many of these are of small destinations
 }
 
 // newRoster makes a roster. great is as in [Options]; nil: no destination is great.
@@ -77,13 +77,13 @@ type verdict int
 const (
 	admitted  verdict = iota
 	shareUsed         // it has its share
-	crowded           // the small ones together have too many; it is its turn when one ends
+	crowded           // the small destinations together have too many attempts; one may begin when another ends
 	full              // nobody may have one more
 	held              // its breaker lets nothing through
 )
 
-// judge says whether the destination may have one more attempt now, and whether that is a probe. With held, wait is how
-// long the breaker stays open; 0 while a probe is out.
+// judge decides whether the destination may have one more attempt now, and whether that is a probe. With held, wait is
+// how long the breaker stays open; 0 while a probe is under way.
 func (r *roster) judge(name string, now time.Time) (v verdict, probe bool, wait time.Duration) {
 	var b breaker
 	if p := r.providers[providerOf(name)]; p != nil {
@@ -93,6 +93,7 @@ func (r *roster) judge(name string, now time.Time) (v verdict, probe bool, wait 
 	if d := r.byName[name]; d != nil {
 		inHand = d.inHand
 	}
+	// The breaker first, then the bound over all, then the destination's share.
 	ok, probe := b.admits(now)
 	switch {
 	case !ok:
@@ -123,7 +124,7 @@ func (r *roster) begin(name string, now time.Time, probe bool) {
 	}
 }
 
-// recall returns what is recalled of a destination, from now on.
+// recall returns the state of a destination, and makes it if there is none.
 func (r *roster) recall(name string) *destination {
 	if d := r.byName[name]; d != nil {
 		return d
@@ -150,7 +151,7 @@ func (r *roster) drop(name string) {
 	}
 }
 
-// end counts an attempt out, with what it says of the destination.
+// end counts the end of an attempt, with what it shows about the destination.
 func (r *roster) end(name string, now time.Time, probe bool, o outcome) (change breakerChange) {
 	d := r.byName[name]
 	d.inHand--
@@ -163,6 +164,7 @@ func (r *roster) end(name string, now time.Time, probe bool, o outcome) (change 
 	if probe {
 		b.probing = false
 	}
+	// Tell the breaker.
 	wasClean := b.clean()
 	switch o.destination {
 	case answered:
@@ -177,6 +179,7 @@ func (r *roster) end(name string, now time.Time, probe bool, o outcome) (change 
 		change = b.doubted(now, probe, o.trouble)
 	case notAsked:
 	}
+	// Forget what is not needed any more.
 	switch {
 	case !wasClean && b.clean():
 		r.dropIdle(d.provider)
@@ -187,7 +190,7 @@ func (r *roster) end(name string, now time.Time, probe bool, o outcome) (change 
 	return change
 }
 
-// dropIdle drops the destinations of a provider that were recalled only because it was in trouble.
+// dropIdle drops the destinations that were kept only because their provider was in trouble.
 func (r *roster) dropIdle(p *provider) {
 	for name, d := range r.byName {
 		if d.provider == p && d.idle() {
@@ -196,7 +199,7 @@ func (r *roster) dropIdle(p *provider) {
 	}
 }
 
-// forget drops what was touched longest ago, past maxRecalled, of the destinations without attempts.
+// forget drops destinations without attempts beyond maxRecalled, those not used for longest first.
 func (r *roster) forget() {
 	if len(r.byName) <= maxRecalled+r.inHand {
 		return
@@ -229,7 +232,7 @@ const (
 	breakerClosed
 )
 
-// DestinationStatus says how a destination does.
+// DestinationStatus is the state of a destination.
 type DestinationStatus struct {
 	Name     string       // the kind, or the kind, a slash, and where its entries go
 	InHand   int          // attempts now
@@ -240,7 +243,7 @@ type DestinationStatus struct {
 	Reason   string       // of the last failure
 }
 
-// ProviderStatus says how a service or host does, through which entries of one or several kinds go.
+// ProviderStatus is the state of a service or host through which entries of one or several kinds go.
 type ProviderStatus struct {
 	Name  string       // where the entries go; of entries that do not say, their kind
 	State BreakerState // whether attempts go through

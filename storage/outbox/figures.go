@@ -26,14 +26,14 @@ var (
 )
 
 const (
-	maxDepth = 100_000         // pointers that a look at the depth reads
-	depthAge = 5 * time.Second // a look serves everybody who asks within it
+	maxDepth = 100_000         // most pointers that one count of the depth reads
+	depthAge = 5 * time.Second // a count is used again for this long
 )
 
 // noProvider is the word for entries that go through no push provider.
 const noProvider = "none"
 
-// provide has the gauges read this sender.
+// provide makes the gauges read this sender.
 func (s *Sender) provide() {
 	set := s.store.Meter()
 	inHandNow.ProvideOne(set, func() float64 { return float64(s.attempts()) })
@@ -82,7 +82,7 @@ func (s *Sender) readBreakers() []meter.Reading {
 	return list
 }
 
-// wordsOf are the words by which a destination is counted.
+// wordsOf returns the labels under which a destination is counted.
 func (s *Sender) wordsOf(destination string) (kind, provider string) {
 	kind, where, _ := strings.Cut(destination, "/")
 	if _, handled := s.handlers[kind]; !handled {
@@ -94,17 +94,17 @@ func (s *Sender) wordsOf(destination string) (kind, provider string) {
 	return kind, s.provider(where)
 }
 
-// waiting is what waits in the lines that are counted together.
+// waiting sums up the lines that are counted together.
 type waiting struct {
 	entries int
 	oldest  time.Time
 }
 
-// lines reads what waits. Safe for concurrent use.
+// lines counts the waiting entries. Safe for concurrent use.
 type lines struct {
 	sender *Sender
 
-	mu     sync.Mutex // guards what is below; held during a look, so that one serves all who wait
+	mu     sync.Mutex // guards what is below; held during a count, so that one count serves all who wait
 	looked time.Time
 	latest map[[2]string]waiting
 }
@@ -128,7 +128,7 @@ func (l *lines) read(ctx context.Context, value func(waiting) float64) []meter.R
 	return list
 }
 
-// depths counts the pointers of all lines. Each kind and provider is there, also with nothing that waits.
+// depths counts the pointers of all lines. The result has every kind and provider, even when nothing waits.
 func (s *Sender) depths(ctx context.Context) (map[[2]string]waiting, error) {
 	now := s.store.Now()
 	counted := map[[2]string]waiting{}
@@ -155,7 +155,8 @@ func (s *Sender) depths(ctx context.Context) (map[[2]string]waiting, error) {
 	return counted, err
 }
 
-// addedBy is when an entry was added; of a pointer that does not say, at most now or when it is due.
+// addedBy returns when an entry was added. If the pointer does not say, it returns the earlier of now and when the
+// entry is due.
 func (p *pointer) addedBy(now time.Time) time.Time {
 	switch {
 	case p.Added > 0:

@@ -17,11 +17,11 @@ import (
 	"tutela/storage"
 )
 
-// ErrForbidden reports a URL that this server does not connect to, since it lies where only the operator's own programs should be
-// reached. The message names its IP address and never the rest of the URL.
+// ErrForbidden reports a URL that this server does not connect to, because only the operator's own programs should be
+// reached at that address. The message names the IP address and never the rest of the URL.
 var ErrForbidden = storage.NewError(storage.Denied, "this server does not connect there")
 
-// GuardOptions say what may be called, and in which words a refusal is told.
+// GuardOptions say what may be called, and hold the words for messages of refusal.
 type GuardOptions struct {
 	What     string         // what is called, for messages: "push endpoint"
 	Flag     string         // the flag of the command line that allows an address: "--push-allow"
@@ -29,12 +29,13 @@ type GuardOptions struct {
 	Resolver *net.Resolver  // default: the machine's
 }
 
-// Guard connects to URLs that strangers chose: endpoints of Web Push, webhooks, streams of events. Who sends by its transports
-// uses RoundTrip, which follows no redirect, and bounds what is read and for how long.
+// Guard connects to URLs that strangers chose: endpoints of Web Push, webhooks, streams of events (a defence against
+// SSRF). Callers send by its transports' RoundTrip, which follows no redirect, and must bound what they read and for
+// how long.
 //
-// It decides which addresses this server connects to. A stranger chose the URL: without the guard he could have the
-// server call programs that trust whoever is inside. It looks at the address of each attempt to connect, after the name was
-// resolved, so that a name which resolves to something else the next time gains nothing (DNS rebinding).
+// It decides which addresses this server connects to. Without it a stranger could make the server call internal
+// programs that trust every caller from inside. It checks the address at each attempt to connect, after the name was
+// resolved, so that a name that resolves differently the next time gains nothing (DNS rebinding).
 type Guard struct {
 	GuardOptions
 	own func() ([]netip.Addr, error) // the addresses of this machine
@@ -43,7 +44,7 @@ type Guard struct {
 // NewGuard makes a guard. Safe for concurrent use.
 func NewGuard(o GuardOptions) *Guard { return &Guard{GuardOptions: o, own: ownAddresses} }
 
-// closed is a range that no server of the internet lies in.
+// closed is a range without servers of the public internet.
 type closed struct {
 	netip.Prefix
 	name string
@@ -70,7 +71,7 @@ var closedRanges = []closed{
 	{netip.MustParsePrefix("198.51.100.0/24"), "for documentation"},
 	{netip.MustParsePrefix("203.0.113.0/24"), "for documentation"},
 	{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
-	{netip.MustParsePrefix("240.0.0.0/4"), "reserved"}, // with the broadcast address
+	{netip.MustParsePrefix("240.0.0.0/4"), "reserved"}, // includes the broadcast address
 	{netip.MustParsePrefix("2001::/23"), "reserved"},   // with Teredo (2001::/32)
 	{netip.MustParsePrefix("2001:db8::/32"), "for documentation"},
 	{netip.MustParsePrefix("2002::/16"), "6to4"},
@@ -79,7 +80,7 @@ var closedRanges = []closed{
 
 var globalUnicast6 = netip.MustParsePrefix("2000::/3")
 
-// whyClosed returns what kind of address is refused wherever the server runs; "" for one of the internet.
+// whyClosed returns why an address is always refused, as the kind of its range; "" for a public address.
 func whyClosed(a netip.Addr) string {
 	for _, c := range closedRanges {
 		if c.Contains(a) {
@@ -106,19 +107,21 @@ func (g *Guard) check(a netip.Addr, plain bool) error {
 		return ErrForbidden.With("the %s's address %s is %s: %s %s allows it", g.What, a, why, g.Flag, exactly(a))
 	}
 	// A port that a firewall closes to the world is open to a call that comes from the machine itself.
+	// When the machine does not tell its addresses (as without AF_NETLINK), only the other rules hold.
 	own, err := g.own()
-	if err == nil && slices.Contains(own, a.Unmap()) { // where the machine does not say, as without AF_NETLINK, the other rules hold
+	if err == nil && slices.Contains(own, a.Unmap()) {
 		return ErrForbidden.With("the %s's address %s is this machine's own: %s %s allows it", g.What, a, g.Flag, exactly(a))
 	}
 	return nil
 }
 
-// allows reports whether the operator allows the address. A zone says more than a range can, so it is never allowed.
+// allows reports whether the operator allows the address. An address with a zone is never allowed, since no range can
+// name it.
 func (g *Guard) allows(a netip.Addr) bool {
 	return slices.ContainsFunc(g.Allow, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// exactly is the range of one address.
+// exactly returns the range that holds only this address.
 func exactly(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a.WithZone(""), a.BitLen()) }
 
 // control is called with each address before a socket connects to it.
@@ -163,14 +166,14 @@ const (
 	maxHeaderBytes = 16 << 10
 )
 
-// Transport makes the guarded transport to URLs over https or, if plain, over http. It takes no proxy, which would connect
-// in our place and without the guard.
+// Transport makes the guarded transport for https or, if plain, for http. It uses no proxy, which would connect in our
+// place and without the guard.
 func (g *Guard) Transport(plain bool) *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTime, ControlContext: g.control(plain), Resolver: g.Resolver}
 	return &http.Transport{
 		Proxy:                  nil,
 		DialContext:            dialer.DialContext,
-		ForceAttemptHTTP2:      true, // a dialer of one's own turns it off
+		ForceAttemptHTTP2:      true, // a custom dialer turns it off
 		TLSHandshakeTimeout:    dialTime,
 		ResponseHeaderTimeout:  2 * dialTime,
 		MaxIdleConns:           maxIdle,
@@ -181,14 +184,14 @@ func (g *Guard) Transport(plain bool) *http.Transport {
 	}
 }
 
-// Told returns what may be said of a call that failed: never the URL, and nothing of what an answer held, for it may be the
-// answer of a program that strangers must not hear.
+// Told returns an error that may be shown for a failed call. It holds neither the URL nor anything of an answer, which
+// may come from a program that strangers must not hear.
 func (g *Guard) Told(err error) error {
 	var ours *storage.Error
 	var name *net.DNSError
 	var late net.Error
 	switch {
-	case errors.As(err, &ours): // net wraps it in the address that it was about to call
+	case errors.As(err, &ours): // net wraps our error in one that names the address
 		return ours
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
@@ -213,11 +216,11 @@ func isCertificate(err error) bool {
 	return errors.As(err, &bad)
 }
 
-// longestAfter bounds what a server may ask for.
+// longestAfter bounds the pause that a server may ask for.
 const longestAfter = 24 * time.Hour
 
-// AskedPause returns how long a server asks to be left alone: at least 0, at most a day. A date is compared with the answer's own,
-// if it has one: two clocks need not agree.
+// AskedPause returns how long a server asks to be left alone, from 0 to a day. A Retry-After date is compared with the
+// answer's own Date, if it has one, since the two clocks may differ.
 func AskedPause(h http.Header, now time.Time) time.Duration {
 	if sent, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = sent

@@ -7,7 +7,7 @@ import (
 	"tutela/storage"
 )
 
-// registry is the names of all kinds that were declared.
+// registry holds the names of all declared kinds.
 type registry struct {
 	mu    sync.Mutex
 	names map[string]bool
@@ -20,7 +20,7 @@ func (r *registry) declare(name string, class storage.Class) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !isKindName(name) {
-		return fmt.Errorf("%q is no name for a kind of outbox entry", name)
+		return fmt.Errorf("%q is not a valid name for a kind of outbox entry", name)
 	}
 	if r.names[name] {
 		return fmt.Errorf("the kind %s of outbox entry is declared twice", name)
@@ -34,8 +34,9 @@ func (r *registry) declare(name string, class storage.Class) error {
 	}
 }
 
-// isKindName reports whether a name is made of lower-case letters, digits and underscores, and begins with a letter: so
-// it sorts behind the keys of version 0.1, which begin with a digit, and ends where a destination goes on.
+// isKindName reports whether a name consists of lower-case letters, digits and underscores, and begins with a letter.
+// So it sorts after the keys of version 0.1, which begin with a digit, and the slash of a destination cannot be part of
+// it.
 func isKindName(name string) bool {
 	for i := range len(name) {
 		c := name[i]

@@ -8,19 +8,18 @@ import (
 )
 
 const (
-	skipAfter   = 64 // pointers of a line that are of no use, before the scan jumps to the next line
+	skipAfter   = 64 // useless pointers of a line, before the scan jumps to the next line
 	damagedOnce = 64 // damaged pointers that one look sets aside
 )
 
-// seen is what a look has found.
+// seen is the result of a look.
 type seen struct {
 	wait time.Duration // until something comes due, at most idleInterval
-	due  bool          // there is something due that can be done: it was begun, is in hand, or waits for room
+	due  bool          // something is due and not blocked: it was begun, is under way, or waits for room
 	err  error
 }
 
-// look begins what is due, as far as there is room. It reads a bounded number of pointers of each line, however long
-// that is.
+// look begins the entries that are due, as far as there is room. It reads a bounded number of pointers of each line.
 func (s *Sender) look(ctx context.Context) seen {
 	if s.work.Err() != nil {
 		return seen{err: errStopped}
@@ -36,7 +35,7 @@ func (s *Sender) look(ctx context.Context) seen {
 		seen: seen{wait: idleInterval},
 	}
 
-	// From the destination whose turn it is to the last one, and then those before it.
+	// Begin with the destination whose turn it is, and wrap around.
 	l.scan(first, "")
 	if first != "" && !l.full {
 		l.scan("", first)
@@ -66,10 +65,10 @@ type look struct {
 
 	line    string // the destination whose line is being read
 	read    int    // pointers of it
-	useless bool   // the rest of the line is of no use: not due, or without room
+	useless bool   // the rest of the line need not be read: not due, or without room
 	next    string // where the scan goes on, when it jumps
 	full    bool   // nobody may have one more attempt
-	hungry  bool   // something due waits for room
+	hungry  bool   // an entry that is due waits for room
 	turn    string // where the next look begins
 
 	damaged []damagedPointer
@@ -91,13 +90,14 @@ func (l *look) scan(from, to string) {
 	}
 }
 
-// pointer looks at one pointer. It returns false to end the scan there.
+// pointer handles one pointer. It returns false to end the scan there.
 func (l *look) pointer(key string, value []byte) bool {
 	destination, due, id, ok := splitKey(key)
 	if !ok {
 		l.note(key, errKey)
 		return true
 	}
+	// A new line begins.
 	if destination != l.line {
 		l.line = destination
 		l.read = 0
@@ -124,7 +124,7 @@ func (l *look) pointer(key string, value []byte) bool {
 	return true
 }
 
-// begin tries the entry of a pointer that is due, when there is room.
+// begin starts an attempt for a pointer that is due, if there is room.
 func (l *look) begin(key string, value []byte) {
 	p, err := parsePointer(key, value)
 	if err != nil {
@@ -136,7 +136,7 @@ func (l *look) begin(key string, value []byte) {
 	case admitted:
 		l.due = true
 	case held:
-		if wait > 0 { // else a probe is out, whose end has the next look come
+		if wait > 0 { // else a probe is under way, and its end causes the next look
 			l.sooner(wait)
 		}
 		l.useless = true
@@ -148,11 +148,11 @@ func (l *look) begin(key string, value []byte) {
 	case full:
 		l.wantRoom()
 		l.full = true
-		l.turn = p.destination // it has no attempt at all, and goes before those that were crowded out
+		l.turn = p.destination // it has no attempt at all, so it goes before destinations that were only crowded out
 	}
 }
 
-// wantRoom notes that something due waits for an attempt to end.
+// wantRoom notes that an entry that is due waits for another attempt to end.
 func (l *look) wantRoom() {
 	l.due = true
 	l.hungry = true
@@ -162,7 +162,7 @@ func (l *look) wantRoom() {
 // sooner shortens the wait.
 func (l *look) sooner(wait time.Duration) { l.wait = min(l.wait, wait) }
 
-// note remembers a pointer that cannot be read. What a look does not get to is left for the next.
+// note remembers a pointer that cannot be read, up to damagedOnce; the next look finds the rest.
 func (l *look) note(key string, why error) {
 	if len(l.damaged) < damagedOnce {
 		l.damaged = append(l.damaged, damagedPointer{key, why})

@@ -1,9 +1,9 @@
-// Package outbox keeps work to do after a commit: pushes, notices, webhooks. An entry is added in the transaction
-// that wants it done, so it is done if and only if that was committed, also when the server dies in between; it may
-// be done twice.
+// Package outbox keeps work to do after a commit: pushes, notices, webhooks. An entry is added in the transaction that
+// wants it done. So it is done if and only if that transaction was committed, even when the server dies in between. It
+// may be done twice.
 //
-// An entry is a payload among its owner's rows and a pointer in a log. A purge takes the payload; the sender drops a
-// pointer to nothing.
+// An entry is a payload among its owner's rows and a pointer in a log. A purge removes the payload; the sender then
+// drops the pointer.
 //
 // Pointers wait in one line for each destination: a kind of entry, or the service or host through which entries of a
 // kind go. A [Sender] works on all lines at once, and gives each a share of its attempts: a destination that is slow
@@ -26,16 +26,16 @@ import (
 type Kind[P any] struct {
 	name  string
 	class storage.Class
-	fault error // what is wrong with the declaration; each use returns it
+	fault error // the declaration was wrong; every use returns this error
 }
 
 // Declare makes a kind. It is called once for each, from a package-level variable. name is made of lower-case letters,
 // digits and underscores, begins with a letter, and never changes once released.
 //
-// class says what removes an entry that waits: with MFA a reset of its owner, with Account only the owner's deletion,
-// with Evidence nothing. What reports a reset is Account or Evidence, and its payload must hold nothing that the reset
-// removes: it names what to report by an id that stays, and the handler reads the rest when it sends. An entry of the
-// House is removed by nothing, whatever its class.
+// class says what removes a waiting entry: with MFA a reset of its owner, with Account only the owner's deletion, with
+// Evidence nothing. An entry that reports a reset has class Account or Evidence. Its payload must hold nothing that the
+// reset removes: it holds an id that stays, and the handler reads the rest when it sends. Nothing removes an entry of
+// the House, whatever its class.
 func Declare[P any](name string, class storage.Class) *Kind[P] {
 	return &Kind[P]{name: name, class: class, fault: kinds.declare(name, class)}
 }
@@ -46,11 +46,11 @@ type Entry[P any] struct {
 	Owner    storage.UID // whose row the payload is: a user's, or the House
 	Payload  P
 	Expires  time.Time // not worth doing after it
-	Attempts int       // that failed
+	Attempts int       // failed ones so far
 }
 
-// Then is what a handler leaves to be written in the transaction that removes its entry, or puts it off. It writes the
-// owner's rows and no other user's.
+// Then runs in the transaction that removes the entry, or postpones it. A handler returns it to write down its results.
+// It may write the owner's rows, but no other user's.
 type Then func(tx *storage.Tx) error
 
 // Handler does the entries of one kind. It is made by [Kind.Handler].
@@ -60,15 +60,15 @@ type Handler struct {
 	do    func(ctx context.Context, row *stored, attempts int) (Then, error)
 }
 
-// Handler makes the handler of the kind. do does the work of an entry, outside any transaction, and is called by many
-// goroutines at once. It looks at the store again first: what the entry speaks of may be over.
+// Handler makes the handler of the kind. do does the work of one entry, outside of any transaction, and is called by
+// many goroutines at once. It must first read the store again: what the entry is about may be over.
 //
-// An error of do has the entry tried again later, with growing pauses, until it expires; so does a panic. An error
-// with a RetryAfter ([storage.Error]) is not tried earlier than it says. [ErrGone] removes the entry at once.
-// [ErrUnreachable] says that the destination is in trouble and not this entry: see [Unreachable].
+// When do fails or panics, the entry is tried again later, with growing pauses, until it expires, and not before the
+// error's RetryAfter ([storage.Error]). [ErrGone] removes the entry at once. [ErrUnreachable] says that the destination
+// is in trouble and not this entry: see [Unreachable].
 //
-// The Then that do returns, which may be nil, runs in each of these cases, unless the entry was purged meanwhile. It
-// may run again with another attempt when it fails. To write another user's rows, do calls [Entry.Once].
+// The Then that do returns (it may be nil) runs in each of these cases, unless the entry was purged meanwhile. If it
+// fails, it may run again with another attempt. To write another user's rows, do calls [Entry.Once].
 //
 // ctx ends after a few seconds ([AttemptTime]), and soon after the sender was told to stop. do must heed it.
 func (k *Kind[P]) Handler(do func(ctx context.Context, e Entry[P]) (Then, error)) Handler {
@@ -87,8 +87,8 @@ func (k *Kind[P]) Handler(do func(ctx context.Context, e Entry[P]) (Then, error)
 	return Handler{kind: k.name, fault: k.fault, do: decodeAndDo}
 }
 
-// Add adds an entry for owner, a user or the House, due at once, with the kind itself as its destination. payload is
-// kept as JSON. The entry is dropped when it was not done by expires.
+// Add adds an entry for owner (a user or the House), due at once, with the kind itself as its destination. payload is
+// stored as JSON. If the entry is not done by expires, it is dropped.
 func (k *Kind[P]) Add(tx *storage.Tx, owner storage.UID, payload P, expires time.Time) error {
 	return k.AddTo(tx, owner, "", payload, expires)
 }
@@ -129,8 +129,8 @@ func (k *Kind[P]) AddTo(tx *storage.Tx, owner storage.UID, where string, payload
 // whereBytes bounds what Add keeps of where an entry goes: longer names that begin alike share a destination.
 const whereBytes = 100
 
-// destinationName joins a kind and where its entry goes. What is no printable ASCII becomes a dot: where may come from
-// outside, and becomes part of keys, log lines and figures.
+// destinationName joins a kind and where its entry goes. It replaces characters that are not printable ASCII by dots:
+// where may come from outside, and becomes part of keys, log lines and figures.
 func destinationName(kind, where string) string {
 	if where == "" {
 		return kind

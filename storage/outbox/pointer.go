@@ -13,8 +13,8 @@ import (
 	"tutela/storage"
 )
 
-// pointer is what the log holds of an entry: where it goes, when it is due, and whose row holds its payload. It holds
-// nothing personal, for no purge removes it.
+// pointer is an entry in the log: where the entry goes, when it is due, and whose row holds its payload. No purge
+// removes it, so it holds nothing personal.
 //
 // Its key is destination ‖ 0 ‖ due (19 digits, Unix nanoseconds) ‖ id, so the pointers of a destination are a line in
 // the order in which they are due. Version 0.1 wrote due ‖ id alone: those make a line of their own, the destination
@@ -60,8 +60,8 @@ func (p *pointer) put(tx *storage.Tx) error {
 	return pointers.Append(tx, p.Owner, p.key(), value)
 }
 
-// there reports whether the pointer still lies where it was found: the entry was neither settled nor taken by another
-// sender.
+// there reports whether the pointer is still where it was found, so that the entry was neither settled nor taken by
+// another sender.
 func (p *pointer) there(tx *storage.Tx) (bool, error) {
 	value, err := pointers.Get(tx, p.Owner, p.key())
 	return value != nil, err
@@ -69,7 +69,7 @@ func (p *pointer) there(tx *storage.Tx) (bool, error) {
 
 func (p *pointer) remove(tx *storage.Tx) error { return pointers.Delete(tx, p.Owner, p.key()) }
 
-// table is where the payload lies.
+// table returns the table that holds the payload.
 func (p *pointer) table() *storage.Table[stored] {
 	switch {
 	case p.Owner.IsZero():
@@ -83,7 +83,7 @@ func (p *pointer) table() *storage.Table[stored] {
 	}
 }
 
-// splitKey takes a pointer's key apart. ok is false for a key that no version has written.
+// splitKey splits a pointer's key. ok is false for a key that no version has written.
 func splitKey(key string) (destination string, due time.Time, id string, ok bool) {
 	rest := key
 	if before, after, found := strings.Cut(key, "\x00"); found {
@@ -103,7 +103,7 @@ func splitKey(key string) (destination string, due time.Time, id string, ok bool
 	return destination, time.Unix(0, ns), rest[dueDigits:], true
 }
 
-// afterLine is the least key behind all pointers of a destination.
+// afterLine returns the smallest key after all pointers of a destination.
 func afterLine(destination string) string {
 	if destination == "" {
 		return ":" // follows the digits
@@ -111,7 +111,7 @@ func afterLine(destination string) string {
 	return destination + "\x01"
 }
 
-var errKey = errors.New("the key is no pointer's")
+var errKey = errors.New("the key is not a pointer's")
 
 // parsePointer reads a pointer as the log holds it.
 //

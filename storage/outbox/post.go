@@ -39,7 +39,7 @@ const (
 	PostUnreachable = "unreachable" // there was no connection, or it does not speak HTTP
 )
 
-// Answer is what came of posting a message. Of what the receiver says it holds the status and Retry-After, and nothing else.
+// Answer is the result of posting a message. Of the receiver's answer it holds only the status and Retry-After.
 type Answer struct {
 	Status int           // 0: there was none
 	Word   string        // why there was none: one of the Post words; "" with an Err that is our own trouble
@@ -48,7 +48,7 @@ type Answer struct {
 	what   string
 }
 
-// maxAnswerBytes is how much of an answer's body is read, so that the connection can be used again. Nothing of it is kept.
+// maxAnswerBytes is how much of an answer's body is read and thrown away, so that the connection can be used again.
 const maxAnswerBytes = 16 << 10
 
 // Post posts a body. It follows no redirect. now is the wall's time, with which a Retry-After is compared.
@@ -72,7 +72,7 @@ func (p *Poster) Post(ctx context.Context, url string, header http.Header, body 
 		return a
 	}
 	defer func() { _ = answer.Body.Close() }()
-	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswerBytes) // its end may never come: the status has said it all
+	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswerBytes) // bounded: the body may never end, and the status is enough
 	a.Status = answer.StatusCode
 	a.After = AskedPause(answer.Header, now)
 	return a
@@ -89,11 +89,11 @@ func postWord(err error) string {
 	}
 }
 
-// Taken reports whether the receiver has the message.
+// Taken reports whether the receiver has accepted the message.
 func (a Answer) Taken() bool { return a.Status >= 200 && a.Status < 300 }
 
-// Verdict is what the outbox makes of an attempt: nothing more to do, this entry again later, or the whole destination again
-// later. before is how many attempts failed before.
+// Verdict turns the answer into the error for the outbox: nil when the message is done, an error to try this entry
+// later, or one of Unreachable to try the whole destination later. before is how many attempts failed before.
 func (a Answer) Verdict(before int) error {
 	switch {
 	case a.Taken():
@@ -106,12 +106,12 @@ func (a Answer) Verdict(before int) error {
 		err := storage.NewError(storage.Unavailable, fmt.Sprintf("the %s answers %d", a.what, a.Status)).After(a.After)
 		return UnreachableSaying(strconv.Itoa(a.Status), err)
 	default:
-		// The receiver refuses this message. It may take it later, and others now.
+		// The receiver refuses this message. It may accept it later, and may accept others now.
 		return storage.NewError(storage.Unavailable, fmt.Sprintf("the %s answers %d", a.what, a.Status)).After(max(a.After, refusedPause(before)))
 	}
 }
 
-// refusedPause is how long a message waits that was refused: 10 s, doubled each time up to an hour.
+// refusedPause is how long a refused message waits: 10 s, doubled each time up to an hour.
 func refusedPause(before int) time.Duration {
 	const (
 		first   = 10 * time.Second

@@ -14,9 +14,9 @@ import (
 const AttemptTime = 5 * time.Second
 
 const (
-	idleInterval = 5 * time.Second // a look at the outbox without a wake: for entries that other servers added
+	idleInterval = 5 * time.Second // between looks without a wake, for entries that other servers added
 
-	lastWords = 2 * time.Second // for an attempt to end whose time is over, when the sender was told to stop
+	lastWords = 2 * time.Second // for an attempt to return after its context has ended, when the sender stops
 )
 
 // Options says how a sender works.
@@ -24,21 +24,22 @@ type Options struct {
 	Handlers []Handler    // one for each kind; entries of other kinds wait for a program that knows them
 	Log      *slog.Logger // default: slog.Default()
 
-	// Shared is for a store that other processes send from, too: each entry is claimed in the store before it is tried,
-	// for one more commit. Without it this sender must be the only one.
+	// Shared is for a store that other processes send from, too: each entry is claimed in the store before it is
+	// tried, which costs one more commit. Without it this sender must be the only one.
 	Shared bool
 
-	// Pace is the least time from the beginning of a look at the outbox to that of the next, so that one look takes
-	// along what many callers add at the same time. After a quiet moment an entry waits for nothing. Default: none.
+	// Pace is the least time between the beginnings of two looks at the outbox, so that one look serves many
+	// callers. After a quiet moment an entry is looked at without delay. Default: none.
 	Pace time.Duration
 
-	// Provider names the push provider that entries go through, by the name of where they go, and Providers lists all the
-	// words that it returns. Figures are divided by it. Default: figures are not divided.
+	// Provider returns the push provider for a where of [Kind.AddTo], and Providers lists all words that it
+	// returns. Figures are divided by it. Default: they are not divided.
 	Provider  func(where string) string
 	Providers []string
 
-	// Great says, by where entries go, that this is a great service: one of few, each of which takes many entries at once.
-	// Others may be hosts of strangers, and have a smaller share of the attempts. Default: none is great.
+	// Great reports whether a where of [Kind.AddTo] is a great service: one of few, each of which takes many
+	// entries at once. The others may be hosts of strangers, and have a smaller share of the attempts. Default:
+	// none is great.
 	Great func(where string) bool
 }
 
@@ -51,7 +52,7 @@ type Sender struct {
 	pace     time.Duration
 
 	provider  func(where string) string
-	providers []string // its words, and that for none
+	providers []string // the words of provider, and noProvider
 
 	work context.Context // of all attempts; ends an AttemptTime after the sender was told to stop
 	cut  context.CancelFunc
@@ -59,8 +60,8 @@ type Sender struct {
 	mu      sync.Mutex          // guards what follows
 	inHand  map[string]struct{} // ids of the entries that are being tried
 	roster  *roster
-	hungry  bool          // there may be something due that the last look could not begin
-	turn    string        // where the next look begins: a destination that the last one left out, for want of room
+	hungry  bool          // the last look may have left something due for want of room
+	turn    string        // the destination with which the next look begins, since the last one had no room for it
 	changed chan struct{} // closed, and replaced, when an attempt ends
 	idle    []chan<- job  // of the workers that wait for one; none while nothing is in hand
 }
@@ -101,8 +102,8 @@ func NewSender(store *storage.Store, o Options) (*Sender, error) {
 	return s, nil
 }
 
-// Run does entries as they become due, those of before first, until ctx is done. Then it begins nothing more and waits
-// for the attempts in hand, a few seconds at most. It is called once.
+// Run works on entries as they become due, until ctx is done. Then it begins no more and waits for the attempts under
+// way, a few seconds at most. Call it once.
 func (s *Sender) Run(ctx context.Context) {
 	woken, stop := s.store.Watch(storage.House)
 	defer stop()
@@ -119,7 +120,7 @@ func (s *Sender) Run(ctx context.Context) {
 	s.finishUp()
 }
 
-// keepPace waits out what is left of a pace since a look had begun.
+// keepPace waits until Pace has passed since a look began.
 func (s *Sender) keepPace(ctx context.Context, begun time.Time) {
 	left := s.pace - time.Since(begun)
 	if left <= 0 {
@@ -133,8 +134,8 @@ func (s *Sender) keepPace(ctx context.Context, begun time.Time) {
 	}
 }
 
-// pause returns when there is a reason to look again: a wake, an attempt that has ended and left something to do, or
-// the end of wait or of ctx.
+// pause returns when there is a reason to look again: a wake, an attempt that ended and left something to do, or the
+// end of wait or ctx.
 func (s *Sender) pause(ctx context.Context, woken, changed <-chan struct{}, wait time.Duration) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -158,14 +159,14 @@ func (s *Sender) pause(ctx context.Context, woken, changed <-chan struct{}, wait
 	}
 }
 
-// Drain does what is due, and what comes due by it, until nothing is due or in hand any more. What was put off, and
-// what waits for a destination whose breaker is open, is not due. It may be called beside Run, or without it: a server
-// that stops and a test use it.
+// Drain works on what is due, and on what that makes due, until nothing is due or under way. Entries that were
+// postponed, or that wait for an open breaker, are not due. It may be called beside Run or without it. A server that
+// stops uses it, and tests.
 //
 // Errors: ctx's, and then attempts may go on; those of the store.
 func (s *Sender) Drain(ctx context.Context) error {
 	for {
-		// Nothing that ended before the look is missed by it. What ends later has an outcome that a next look must see.
+		// Take the channel before the look: an attempt that ends after this point causes another look.
 		changed := s.change()
 		quiet := s.attempts() == 0
 		seen := s.look(ctx)
@@ -183,7 +184,7 @@ func (s *Sender) Drain(ctx context.Context) error {
 	}
 }
 
-// change returns a channel that is closed when an attempt ends that has not ended yet.
+// change returns a channel that is closed when the next attempt ends.
 func (s *Sender) change() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,8 +198,8 @@ func (s *Sender) attempts() int {
 	return s.roster.inHand
 }
 
-// finishUp waits for the attempts in hand. When their time is over it ends their context: a handler that ignores it is
-// left behind, and what could not be written down is done again after the next start.
+// finishUp waits for the attempts under way. When their time is over it ends their context. A handler that ignores that
+// is left behind, and an outcome that could not be stored means that the entry is done again after the next start.
 func (s *Sender) finishUp() {
 	defer s.cut()
 	cut := time.AfterFunc(AttemptTime, s.cut)
@@ -220,7 +221,7 @@ func (s *Sender) finishUp() {
 	}
 }
 
-// has reports whether an entry is in hand.
+// has reports whether an attempt of an entry is under way.
 func (s *Sender) has(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -228,8 +229,8 @@ func (s *Sender) has(id string) bool {
 	return has
 }
 
-// begin takes an entry in hand and tries it, when its destination may have one more attempt. It returns what the
-// roster says, and after held how long; an entry that is in hand already is admitted.
+// begin starts an attempt for an entry if its destination may have one more. It returns the roster's verdict, and with
+// held how long to wait. An entry with an attempt under way counts as admitted.
 func (s *Sender) begin(p pointer) (v verdict, wait time.Duration) {
 	now := s.store.Now()
 	s.mu.Lock()
@@ -247,14 +248,14 @@ func (s *Sender) begin(p pointer) (v verdict, wait time.Duration) {
 	return v, 0
 }
 
-// try makes an attempt, and counts it out whatever becomes of it.
+// try makes an attempt and counts its end, whatever its outcome.
 func (s *Sender) try(p pointer, probe bool) {
 	var o outcome
 	defer func() { s.end(p, probe, o) }()
 	o = s.attempt(p)
 }
 
-// end lets an entry go, and says in the log when its destination has failed or is well again.
+// end counts the end of an attempt, and logs when its destination has failed or works again.
 func (s *Sender) end(p pointer, probe bool, o outcome) {
 	s.mu.Lock()
 	delete(s.inHand, p.ID)

@@ -18,9 +18,9 @@ const (
 	longestPause = time.Minute
 )
 
-// settle writes down what became of an attempt: it removes the entry, or puts it off when failed says so, and runs
-// then. When then fails, the entry is put off without it. What the handler did is done, so settle insists. It reports
-// whether the entry is there still.
+// settle stores the outcome of an attempt: it removes the entry, or postpones it when failed says so, and runs then.
+// When then fails, the entry is postponed without it. The handler's work is done and cannot be undone, so settle
+// retries until the store takes the outcome. It returns again when the entry is still there.
 func (s *Sender) settle(p pointer, row *stored, then Then, failed error) (again bool) {
 	removed := failed == nil || errors.Is(failed, ErrGone)
 	attempts := row.Attempts + p.Attempts + 1
@@ -39,7 +39,7 @@ func (s *Sender) settle(p pointer, row *stored, then Then, failed error) (again 
 	switch {
 	case errors.As(err, &thenFailed):
 		return s.settle(p, row, nil, thenFailed.err)
-	case err != nil: // the sender was told to stop before the store was well
+	case err != nil: // the sender was stopped while the store was failing
 		return true
 	case !removed:
 		s.log.Warn("outbox: an attempt failed", "destination", p.destination, "entry", p.ID, "attempts", attempts, "err", failed)
@@ -47,8 +47,9 @@ func (s *Sender) settle(p pointer, row *stored, then Then, failed error) (again 
 	return !removed
 }
 
-// settle runs then, and what removes the entry or puts it off. When the pointer has moved, another sender has the entry
-// and nothing is done. When the payload was purged, the pointer is removed and what then would write belongs to nobody.
+// settle runs then, and finish, which removes the entry or postpones it. When the pointer has moved, another sender has
+// the entry and settle does nothing. When the payload was purged, settle only removes the pointer: then would write
+// rows of nobody.
 func (p *pointer) settle(tx *storage.Tx, then Then, finish func() error) error {
 	there, err := p.there(tx)
 	if err != nil || !there {
@@ -67,7 +68,7 @@ func (p *pointer) settle(tx *storage.Tx, then Then, finish func() error) error {
 	return finish()
 }
 
-// run runs then, if there is one. A panic in it is an error, and rolls the transaction back.
+// run runs then, if there is one. It turns a panic into an error, which rolls the transaction back.
 //
 // Errors: a *thenError.
 func run(then Then, tx *storage.Tx) (err error) {
@@ -85,13 +86,13 @@ func run(then Then, tx *storage.Tx) (err error) {
 	return nil
 }
 
-// thenError is an error of a Then, which the store has nothing to do with.
+// thenError is an error of a Then, as opposed to one of the store.
 type thenError struct{ err error }
 
 func (e *thenError) Error() string { return e.err.Error() }
 func (e *thenError) Unwrap() error { return e.err }
 
-// putOff makes the entry due after wait; one that expires before is removed. The payload is not written again.
+// putOff postpones the entry by wait, or removes it if it expires before. It does not rewrite the payload.
 func (p *pointer) putOff(tx *storage.Tx, row *stored, wait time.Duration) error {
 	later := *p
 	later.due = tx.Now().Add(wait)
@@ -106,15 +107,15 @@ func (p *pointer) putOff(tx *storage.Tx, row *stored, wait time.Duration) error 
 	return later.put(tx)
 }
 
-// retryAfter is how long to wait after so many attempts that failed: hint, which the destination asked for, and on top
-// anything up to a pause that doubles with every attempt, so that entries which failed together do not come back
+// retryAfter returns how long to wait after a number of failed attempts: hint, which the destination asked for, plus a
+// random part of a pause that doubles with every attempt, so that entries that failed together do not come back
 // together ("full jitter": Marc Brooker, AWS Architecture Blog, 2015). It is never 0.
 func retryAfter(attempts int, hint time.Duration) time.Duration {
 	pause := min(firstRetry<<min(attempts-1, 10), longestRetry)
 	return hint + 1 + rand.N(pause) //nolint:gosec // it spreads attempts, and guards nothing
 }
 
-// drop removes the pointer of an entry that was purged. It reports whether the pointer is there still.
+// drop removes the pointer of a purged entry. It returns again when the pointer is still there.
 func (s *Sender) drop(p pointer) (again bool) {
 	err := s.insist("drop a purged entry", func() error {
 		return s.store.Update(s.work, p.remove)
@@ -122,9 +123,9 @@ func (s *Sender) drop(p pointer) (again bool) {
 	return err != nil
 }
 
-// insist does something with the store until the store takes it, with growing pauses. The entry is in hand meanwhile,
-// so while the store is ill no more are tried than may be in hand, and none is done again since its outcome could not
-// be written.
+// insist runs do until the store takes it, with growing pauses. The entry counts as under way meanwhile. So while the
+// store fails, the number of attempts stays bounded, and no entry is done again only because its outcome could not be
+// stored.
 //
 // Errors: those that say how the entry is (errNotHere, errPurged, storage.ErrDamaged, *thenError); the store's, when
 // the sender was told to stop.
@@ -145,7 +146,7 @@ func (s *Sender) insist(what string, do func() error) error {
 	}
 }
 
-// isOfEntry reports whether an error says how an entry is, and not how the store is.
+// isOfEntry reports whether an error is about the entry and not about the store.
 func isOfEntry(err error) bool {
 	var thenFailed *thenError
 	return errors.Is(err, errNotHere) || errors.Is(err, errPurged) || errors.Is(err, storage.ErrDamaged) || errors.As(err, &thenFailed)

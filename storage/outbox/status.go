@@ -10,14 +10,14 @@ import (
 	"tutela/storage"
 )
 
-// Status says how a sender does.
+// Status is the state of a sender.
 type Status struct {
 	Destinations []DestinationStatus // those in use or in trouble, by name
 	Providers    []ProviderStatus    // the services and hosts behind them, by name
 	Aside        int                 // entries that could not be read, and lie aside
 }
 
-// Status says how the sender does.
+// Status returns the state of the sender.
 //
 // Errors: those of the store.
 func (s *Sender) Status(ctx context.Context) (Status, error) {
@@ -32,16 +32,16 @@ func (s *Sender) Status(ctx context.Context) (Status, error) {
 	}, err
 }
 
-// ErrTrouble reports what a person should know of the outbox. The server works on.
+// ErrTrouble reports trouble of the outbox that a person should know of. The server works on.
 var ErrTrouble = storage.NewError(storage.Unavailable, "the outbox is in trouble")
 
 // mostNamed bounds the providers that Trouble names.
 const mostNamed = 8
 
-// Trouble says what a person should know: which services do not answer, since when and with which word of theirs, and how
-// many entries lie aside. Anybody may read it: it has nothing of an entry. A provider whose name has a slash is one of many
-// hosts, which persons chose: of those it says how many, since a hash of a host that somebody guesses can be compared. It
-// returns nil when all is well.
+// Trouble returns ErrTrouble with what a person should know: which services do not answer, since when and with which
+// word of theirs, and how many entries lie aside. It returns nil when all is well. Anybody may read the message, so it
+// holds nothing of an entry. A provider whose name has a slash is one of many hosts, chosen by persons and named by a
+// hash. Of those it gives only the number, since a hash can be compared with that of a guessed host.
 //
 // Errors: ErrTrouble; those of the store.
 func (s *Sender) Trouble(ctx context.Context) error {
@@ -80,7 +80,7 @@ func (s *Sender) Trouble(ctx context.Context) error {
 	return ErrTrouble.With("%s", strings.Join(troubles, "; "))
 }
 
-// trouble says that the provider does not take entries.
+// trouble describes the provider's trouble for people.
 func (p ProviderStatus) trouble() string {
 	word := ""
 	if p.Word != "" {

@@ -13,8 +13,8 @@ const (
 	tidyBatch    = 256
 )
 
-// tidy removes what no attempt comes to, until ctx is done: entries that expire behind others while their destination
-// does not answer, and what the log says of purged entries that lay aside.
+// tidy removes, until ctx is done, what no attempt would reach: entries that have expired while their destination does
+// not answer, and log entries of purged asides.
 func (s *Sender) tidy(ctx context.Context) {
 	ticker := time.NewTicker(tidyInterval)
 	defer ticker.Stop()
@@ -53,7 +53,7 @@ func (s *Sender) dropExpired(ctx context.Context) error {
 	err := pointers.Peek(ctx, s.store, "", "", false, func(key string, value []byte) bool {
 		p, err := parsePointer(key, value)
 		if err != nil || p.Expires.IsZero() || now.Before(p.Expires) {
-			return true // a look sets aside what cannot be read; what does not say when it expires is read when it is due
+			return true // a look handles pointers that cannot be read, and those that do not say when they expire
 		}
 		if batch = append(batch, p); len(batch) == tidyBatch {
 			failed = drop()
@@ -69,6 +69,6 @@ func (p *pointer) expire(tx *storage.Tx) error {
 	if err != nil || !there {
 		return err
 	}
-	_, err = p.table().Uproot(tx, p.Owner, p.ID) // it may be one that cannot be read, and need not be
+	_, err = p.table().Uproot(tx, p.Owner, p.ID) // without decoding it, since it may be damaged
 	return errors.Join(err, p.remove(tx))
 }

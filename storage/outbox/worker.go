@@ -6,10 +6,10 @@ type job struct {
 	probe bool
 }
 
-// employ gives a job to a worker that waits for one, or to a new one. s.mu is held.
+// employ gives a job to a waiting worker, or to a new one. The caller holds s.mu.
 //
-// A worker makes one attempt after the other, because its stack has grown by then to what an attempt needs: to grow it again
-// for each attempt was a sixteenth of the CPU of a push.
+// Workers are reused because their stacks have already grown: to grow a new stack for each attempt took a sixteenth of
+// the CPU of a push.
 func (s *Sender) employ(j job) {
 	last := len(s.idle) - 1
 	if last < 0 {
@@ -21,8 +21,8 @@ func (s *Sender) employ(j job) {
 	s.idle = s.idle[:last]
 }
 
-// labour makes attempts until nothing is in hand. A worker whose handler ends its goroutine is not in the list, and gets no
-// other job.
+// labour makes attempts until nothing is under way. If a handler ends the worker's goroutine (runtime.Goexit), the
+// worker is not in the list and gets no other job.
 func (s *Sender) labour(j job) {
 	jobs := make(chan job, 1)
 	for more := true; more; j, more = <-jobs {
@@ -33,8 +33,8 @@ func (s *Sender) labour(j job) {
 	}
 }
 
-// wantsMore puts a worker that has made its attempt into the list, unless nothing is in hand: a quiet sender has no
-// workers.
+// wantsMore puts a worker that has made its attempt into the list of idle workers. When no attempt is under way it does
+// not: a quiet sender keeps no workers.
 func (s *Sender) wantsMore(jobs chan<- job) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +45,7 @@ func (s *Sender) wantsMore(jobs chan<- job) bool {
 	return true
 }
 
-// dismiss ends the workers that wait. s.mu is held.
+// dismiss ends the idle workers. The caller holds s.mu.
 func (s *Sender) dismiss() {
 	for _, jobs := range s.idle {
 		close(jobs)

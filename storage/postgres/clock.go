@@ -14,15 +14,15 @@ const (
 	// clockPause is how often the database is asked for its time.
 	clockPause = 10 * time.Second
 
-	// clockTries is how often it is asked in a row; the quickest answer tells most.
+	// clockTries is how often it is asked in a row; the quickest answer is the most precise.
 	clockTries = 3
 )
 
 // Clock is a machine's clock, corrected by the database's, so that all servers over one database have one time. It is a
 // [storage.Clock]. Safe for concurrent use.
 //
-// The database is asked now and then, in the background. Its answer is as uncertain as it took long. As long as the time that
-// is shown lies within what an answer allows it stays as it is, so that machines whose clocks are right use their own.
+// It asks the database now and then, in the background. An answer is as uncertain as the time it took. The clock is
+// corrected only when its time lies outside of that uncertainty, so machines whose clocks are right use their own.
 type Clock struct {
 	storage.Clock // the machine's
 
@@ -50,7 +50,8 @@ func (c *Clock) Wall() time.Time { return c.Clock.Wall().Add(c.Offset()) }
 // Offset is how far the database's clock is ahead of the machine's.
 func (c *Clock) Offset() time.Duration { return time.Duration(c.offset.Load()) }
 
-// Run asks the database again and again until ctx ends. While it does not answer the clock goes on as it was.
+// Run asks the database again and again until ctx ends. While the database does not answer, the clock keeps its last
+// correction.
 func (c *Clock) Run(ctx context.Context) {
 	ticker := time.NewTicker(clockPause)
 	defer ticker.Stop()
@@ -66,7 +67,7 @@ func (c *Clock) Run(ctx context.Context) {
 	}
 }
 
-// look asks the database, and corrects the clock when it is certainly off.
+// look asks the database, and corrects the clock if it is certainly wrong.
 func (c *Clock) look(ctx context.Context) error {
 	var best measurement
 	for try := range clockTries {
@@ -87,7 +88,7 @@ func (c *Clock) look(ctx context.Context) error {
 	return nil
 }
 
-// measurement is how far the database's clock is ahead of the machine's, give or take around.
+// measurement is how far the database's clock is ahead of the machine's, plus or minus around.
 type measurement struct{ offset, around time.Duration }
 
 func (c *Clock) measure(ctx context.Context) (measurement, error) {

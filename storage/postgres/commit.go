@@ -12,9 +12,9 @@ import (
 	"tutela/storage"
 )
 
-// commit sends what a transaction writes and its COMMIT in one journey.
+// commit sends a transaction's writes and its COMMIT in one round trip.
 //
-// Errors: *againError, when nothing was kept; *doubtError, when that is to be looked up; Unavailable;
+// Errors: *againError, when nothing was kept; *doubtError, when the outcome must be looked up; Unavailable;
 // [storage.ErrOutcomeUnknown].
 func (e *Engine) commit(ctx context.Context, r *reader, ws *storage.WriteSet) error {
 	w := writing{number: rand.Int64()} //nolint:gosec // tells transactions apart, and guards nothing
@@ -41,7 +41,8 @@ func (e *Engine) commit(ctx context.Context, r *reader, ws *storage.WriteSet) er
 	if err == nil {
 		return nil
 	}
-	// An answer with an error that leaves the connection standing says that it was undone. Else nothing is known.
+	// If the database answered with an error and the connection still works, the transaction was rolled back.
+	// Otherwise its outcome is not known.
 	var answer *pgconn.PgError
 	if errors.As(err, &answer) && !isLost(err) {
 		if isConflict(err) {
@@ -57,7 +58,7 @@ func (e *Engine) commit(ctx context.Context, r *reader, ws *storage.WriteSet) er
 	}
 }
 
-// doubtError is for a COMMIT whose answer was lost.
+// doubtError reports a COMMIT whose answer was lost.
 type doubtError struct {
 	pid   uint32 // of the connection's process
 	w     writing
@@ -67,18 +68,18 @@ type doubtError struct {
 func (d *doubtError) Error() string { return d.cause.Error() }
 func (d *doubtError) Unwrap() error { return d.cause }
 
-// errUnsynced is for a commit that did not wait for the synchronous standby.
+// errUnsynced reports a commit that did not wait for the synchronous standby.
 var errUnsynced = errors.New("the synchronous standby has not confirmed it")
 
-// writing is what a transaction writes.
+// writing holds the writes of a transaction.
 type writing struct {
-	number  int64 // that its rows bear
+	number  int64 // identifies the transaction; stored with each row that it writes
 	keys    [][]byte
 	values  [][]byte
 	deleted [][]byte
 }
 
-// check refuses what no engine takes.
+// check returns an error for keys that no engine takes.
 func (w writing) check() error {
 	for _, keys := range [][][]byte{w.keys, w.deleted} {
 		for _, key := range keys {
@@ -115,10 +116,10 @@ func (w writing) send(ctx context.Context, r *reader) error {
 // unknown is [storage.ErrOutcomeUnknown] with its cause, which is for the log.
 func unknown(cause error) error { return fmt.Errorf("%w: %w", storage.ErrOutcomeUnknown, cause) }
 
-// lookUp finds out what became of a COMMIT whose answer was lost: a row that bears the transaction's number is there only when
-// it was kept. It asks when the old connection's process is gone, or the server is another.
+// lookUp finds out the outcome of a COMMIT whose answer was lost. If a row has the transaction's number, the
+// transaction was kept. It asks once the old connection's process has ended, or another database server has taken over.
 //
-// Errors: [storage.ErrOutcomeUnknown], when no row bears it: later ones may have taken its place.
+// Errors: [storage.ErrOutcomeUnknown], when no row has it: later transactions may have overwritten its rows.
 func (e *Engine) lookUp(d *doubtError) error {
 	ctx, cancel := context.WithTimeout(context.Background(), e.options.Patience)
 	defer cancel()
@@ -133,7 +134,7 @@ func (e *Engine) lookUp(d *doubtError) error {
 	}
 }
 
-// wasKept looks for rows that bear the number. over says that it will not be kept any more.
+// wasKept looks for rows with the transaction's number. over means that the transaction cannot be committed any more.
 func (e *Engine) wasKept(ctx context.Context, pid uint32, w writing) (kept, over bool, err error) {
 	conn, err := e.pool.Acquire(ctx)
 	if err != nil {
@@ -155,8 +156,9 @@ func (e *Engine) wasKept(ctx context.Context, pid uint32, w writing) (kept, over
 	return true, true, synced(ctx, conn.Conn())
 }
 
-// synced waits until everything that was committed so far is on the synchronous standby too: what a row tells is that it was
-// committed here, perhaps by a process that was ended while it waited for the standby. A commit of its own waits for all before it.
+// synced waits until everything committed so far is on the synchronous standby, too. A visible row only shows that it
+// was committed here, perhaps by a process that ended while it waited for the standby. synced makes a commit of its
+// own, which waits for all earlier ones.
 //
 // Errors: the database's; one that says that this commit did not wait either.
 func synced(ctx context.Context, c *pgx.Conn) error {

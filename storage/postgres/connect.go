@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// The statements, by the names under which each connection has them ready.
+// The statements, by the names under which each connection prepares them.
 const (
 	beginSerializable = "tutela_begin"
 	beginReading      = "tutela_read"
@@ -44,8 +44,9 @@ var statements = map[string]string{
 	writtenBy: `select count(*) from tutela_kv where k = any($1::bytea[]) and w = $2`,
 }
 
-// settings are of each connection. A plan that reads the whole table would make a serializable transaction conflict with
-// every other; the planner likes it while the table is small. What a database does not know of these it may refuse.
+// settings are made on each connection. A plan that reads the whole table, which the planner prefers while the table is
+// small, would make a serializable transaction conflict with every other. A database may refuse settings that it does
+// not know.
 var settings = []string{
 	`set enable_seqscan = off`,
 	`set plan_cache_mode = force_generic_plan`,
@@ -67,9 +68,9 @@ func (e *Engine) config(url string) (*pgxpool.Config, error) {
 		config.MaxConns = connections
 	}
 	if e.options.Alone {
-		config.MaxConns = 2 // that a lost one may be looked after
+		config.MaxConns = 2 // a second one to look up what a lost one did
 	} else {
-		config.MinConns = 1 // that holds the lock also while nobody calls
+		config.MinConns = 1 // it holds the lock even while nobody calls
 	}
 	if config.ConnConfig.ConnectTimeout == 0 {
 		config.ConnConfig.ConnectTimeout = 5 * time.Second
@@ -92,7 +93,7 @@ func Describe(url string) string {
 	return fmt.Sprintf("the database %s at %s:%d", config.Database, config.Host, config.Port)
 }
 
-// connected makes a new connection ready.
+// connected prepares a new connection.
 //
 // Errors: errOldPrimary; [ErrInUse]; the database's.
 func (e *Engine) connected(ctx context.Context, c *pgx.Conn) error {
@@ -121,13 +122,14 @@ func ready(ctx context.Context, c *pgx.Conn) error {
 	return nil
 }
 
-// fence refuses a server on a timeline below one that was seen: a promotion begins a new one, and a primary that was promoted
-// over and comes back is on the old. When a higher one is seen, the connections to the old are given up.
+// fence refuses a database server on a lower timeline than one that was seen before. A promotion begins a new timeline,
+// so an old primary that comes back is on a lower one. When fence sees a higher timeline, it gives up the connections
+// to the old primary.
 func (e *Engine) fence(ctx context.Context, c *pgx.Conn) error {
 	var now int64
 	err := c.QueryRow(ctx, `select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int8`).Scan(&now)
 	if codeOf(err) != "" {
-		return nil // a database without timelines, or one that is recovering and takes no writes anyway
+		return nil // a database without timelines, or one in recovery, which takes no writes anyway
 	}
 	if err != nil {
 		return err
@@ -152,7 +154,7 @@ type unsynced struct{ n atomic.Int64 }
 
 const unsyncedKey = "tutela.unsynced"
 
-// noticed takes a notice of the database. PostgreSQL tells by a warning alone that a commit is not on the standby
+// noticed handles a notice of the database. PostgreSQL says only by a warning that a commit is not on the standby
 // (SyncRepWaitForLSN).
 func noticed(c *pgconn.PgConn, notice *pgconn.Notice) {
 	if !strings.Contains(notice.Message, "synchronous replication") && notice.Code != "57014" {

@@ -13,7 +13,7 @@ import (
 	"tutela/storage"
 )
 
-// The codes of PostgreSQL that decide what becomes of a transaction. Source: PostgreSQL, appendix A.
+// The error codes of PostgreSQL that decide how a transaction goes on. Source: PostgreSQL, appendix A.
 const (
 	serializationFailure = "40001"
 	deadlockDetected     = "40P01"
@@ -24,7 +24,7 @@ const (
 	tooManyConnections   = "53300"
 )
 
-// errOldPrimary is for a server that was a primary once, and is behind another that this server has written to.
+// errOldPrimary reports a former primary: another database server was promoted in its place and has been written to.
 var errOldPrimary = errors.New("this database server is behind the one that was promoted in its place")
 
 func codeOf(err error) string {
@@ -35,7 +35,8 @@ func codeOf(err error) string {
 	return ""
 }
 
-// isConflict reports whether the database has undone a transaction since others were in its way: it may be run again at once.
+// isConflict reports whether the database rolled a transaction back because of concurrent ones: it may be run again at
+// once.
 func isConflict(err error) bool {
 	code := codeOf(err)
 	return code == serializationFailure || code == deadlockDetected
@@ -47,8 +48,8 @@ func isCollision(err error) bool {
 	return code == uniqueViolation || code == duplicateTable || code == duplicateObject || isConflict(err)
 }
 
-// isLost reports whether an error says that the connection is of no more use: it broke, the server is stopping or is no
-// primary any more, or has no room for another. Nothing is wrong with the transaction.
+// isLost reports whether the connection cannot be used any more: it broke, the database server is stopping or is no
+// longer the primary, or has too many connections. The transaction is not at fault.
 func isLost(err error) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) {
@@ -57,7 +58,7 @@ func isLost(err error) bool {
 	return strings.HasPrefix(e.Code, "08") || strings.HasPrefix(e.Code, "57P") || e.Code == readOnlyTransaction || e.Code == tooManyConnections
 }
 
-// unavailable turns an error of the database into one of the store. What is the store's already, or nil, stays as it is.
+// unavailable turns an error of the database into one of the store. It returns nil and errors of the store unchanged.
 func unavailable(err error) error {
 	if err == nil || storage.CodeOf(err) != "" {
 		return err
@@ -81,16 +82,15 @@ const (
 	longestPause = 250 * time.Millisecond
 )
 
-// drop gives up a connection that is of no more use, so that the pool makes another: to a server that can be written, where
-// there are several.
+// drop gives up a broken connection, so that the pool makes another: to a writable server, where there are several.
 func drop(c *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_ = c.Close(ctx)
 }
 
-// pause waits before another attempt: anything up to a time that doubles with each, so that those who collided do not
-// collide again. It reports whether ctx has not ended.
+// pause waits before another attempt, for a random part of a time that doubles with each attempt, so that transactions
+// that collided do not collide again. It returns false when ctx has ended.
 func pause(ctx context.Context, attempt int) bool {
 	most := min(firstPause<<min(attempt, 10), longestPause)
 	timer := time.NewTimer(rand.N(most)) //nolint:gosec // it spreads attempts, and guards nothing

@@ -8,17 +8,17 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrInUse reports a database that is in use: by servers or commands, when it is wanted alone; or by somebody who has it
-// alone.
+// ErrInUse reports a database that cannot be opened now: it was to be opened alone while others have it open, or
+// another has it open alone.
 var ErrInUse = errors.New("the database is in use")
 
-// lockClass is the upper half of the number of the advisory lock of a database; the lower half is the number of its table.
-// Each connection holds the lock: shared, or alone when [Options].Alone asks for it. So nobody has a connection while
-// another has the database alone, and whoever loses that connection has lost the lock with it.
+// lockClass is the upper half of the number of the database's advisory lock; the lower half is the number of its table.
+// Each connection holds the lock: shared, or exclusively with [Options].Alone. So nobody else has a connection while
+// one process has the database alone, and that process loses the lock together with its connection.
 const lockClass = 0x74757465
 
-// lock takes the lock of the database for a connection. exists is false before the tables were made. A database that knows no
-// such locks gives it to everybody.
+// lock takes the lock of the database for a connection. exists is false while there are no tables yet. On a database
+// without advisory locks it always succeeds.
 //
 // Errors: [ErrInUse]; the database's.
 func (e *Engine) lock(ctx context.Context, c *pgx.Conn) (exists bool, err error) {

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// oldestOpen counts the transactions of our programs alone: what another holds open, a dump say, writes nothing of ours. A
-// transaction that waits for the synchronous standby is open too.
+// oldestOpen looks at transactions of our own programs only: others, such as a dump, write none of our rows. A
+// transaction that waits for the synchronous standby counts as open.
 const oldestOpen = `select coalesce(extract(epoch from clock_timestamp() - min(xact_start)), 0)::float8 from pg_stat_activity
 	where application_name = current_setting('application_name') and datname = current_database() and xact_start is not null and pid <> pg_backend_pid()`
 
-// OldestOpen returns for how long the oldest transaction of a server that is open has been so; 0 when none is.
+// OldestOpen returns the age of the oldest open transaction of any of our servers; 0 when none is open.
 //
-// Errors: Unavailable; a database that does not tell is one that has none open.
+// Errors: Unavailable. A database that does not tell counts as one with none open.
 func (e *Engine) OldestOpen(ctx context.Context) (time.Duration, error) {
 	done, err := e.begin()
 	if err != nil {
@@ -33,9 +33,9 @@ func (e *Engine) OldestOpen(ctx context.Context) (time.Duration, error) {
 	return time.Duration(seconds * float64(time.Second)), nil
 }
 
-// unbegun is how long a closure may run before the database knows of its transaction. Whoever follows what is ordered by the
-// time of transactions counts on it (storage.Store, Settled).
+// unbegun is how long a closure may run before the database knows of its transaction. [storage.Store.Settled] relies on
+// it.
 const unbegun = time.Second
 
-// errStale is for a transaction of which the database did not know in time.
+// errStale reports a transaction that reached the database too late (see unbegun).
 var errStale = errors.New("the transaction was held up before it began")

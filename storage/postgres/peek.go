@@ -8,14 +8,14 @@ import (
 	"tutela/storage"
 )
 
-// Peek scans part by part, each part on a state of its own.
+// Peek scans part by part; each part shows a state of its own.
 //
 // Errors: ctx's; Unavailable.
 func (e *Engine) Peek(ctx context.Context, in storage.Range, fn func(key, value []byte) bool) error {
 	return scan(in, func(name string, args []any, take func(pgx.Rows) error) error { return e.peek(ctx, name, args, take) }, fn)
 }
 
-// peek fetches a part, and holds no connection afterwards: fn may call the engine.
+// peek fetches one part and gives its connection back, so that fn may call the engine.
 func (e *Engine) peek(ctx context.Context, name string, args []any, take func(pgx.Rows) error) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -8,11 +8,11 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrPooler reports a pooler that gives each transaction whichever connection to the database is free. Prepared statements, LISTEN
-// and the locks of a server belong to a connection.
-var ErrPooler = errors.New("a pooler in transaction mode stands before the database: connect to PostgreSQL itself, or set the pooler to session mode (PgBouncer: pool_mode = session)")
+// ErrPooler reports a pooler in transaction mode, which gives each transaction any free connection to the database.
+// That does not work, because prepared statements, LISTEN and the locks of a server belong to one connection.
+var ErrPooler = errors.New("there is a pooler in transaction mode in front of the database: connect to PostgreSQL itself, or set the pooler to session mode (PgBouncer: pool_mode = session)")
 
-// refusePooler looks as [refusePoolerAt] does, within the engine's patience.
+// refusePooler is [refusePoolerAt] within the engine's patience.
 //
 // Errors: [ErrPooler]; Unavailable.
 func (e *Engine) refusePooler(ctx context.Context, config *pgx.ConnConfig) error {
@@ -25,7 +25,8 @@ func (e *Engine) refusePooler(ctx context.Context, config *pgx.ConnConfig) error
 	return unavailable(err)
 }
 
-// refusePoolerAt looks whether two transactions of one connection are sure to be on one connection to the database.
+// refusePoolerAt returns ErrPooler when two transactions of one client connection can run on different connections to
+// the database.
 //
 // Errors: [ErrPooler]; the database's.
 func refusePoolerAt(ctx context.Context, config *pgx.ConnConfig) error {
@@ -39,7 +40,7 @@ func refusePoolerAt(ctx context.Context, config *pgx.ConnConfig) error {
 		if codeOf(err) != "" {
 			return nil // a database without processes
 		}
-		return err // the database itself has answered, and not one that speaks for it
+		return err // the database itself has answered, not a pooler
 	}
 	mark := rand.Text()
 	if _, err := mine.Exec(ctx, `select set_config('tutela.session', $1, false)`, pgx.QueryExecModeSimpleProtocol, mark); err != nil {
@@ -48,8 +49,8 @@ func refusePoolerAt(ctx context.Context, config *pgx.ConnConfig) error {
 	return askAnother(ctx, config, mine, mark)
 }
 
-// askAnother opens a transaction on another connection, which takes the free connection to the database when a pooler gives it, and
-// then asks for what was set on the first.
+// askAnother opens a transaction on a second client connection and then asks mine for the mark. Behind a pooler the
+// second takes the free connection to the database, so that mine gets another one, without the mark.
 func askAnother(ctx context.Context, config *pgx.ConnConfig, mine *pgx.Conn, mark string) error {
 	other, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {

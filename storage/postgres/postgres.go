@@ -3,18 +3,19 @@
 //
 // What always holds, and who keeps it so:
 //
-//   - A transaction is alone: it runs at isolation level SERIALIZABLE, and is run again when the database finds that it was
-//     not ([Engine.Update]). An error of a closure counts only when what the closure has read was serializable: so its
-//     transaction is committed too, without its writes.
-//   - Acknowledged means committed, and on the synchronous standby where there is one: a COMMIT that did not wait for it
-//     is no success (commit.go).
-//   - Nothing is done twice. A transaction is run again only when it is certain that nothing of it was kept. Where the
-//     connection broke while COMMIT was on its way, the rows themselves are asked: each bears a number of the transaction
-//     that wrote it. What they cannot tell is [storage.ErrOutcomeUnknown].
-//   - An old primary that comes back is not written to: a server remembers the highest timeline that it has seen
-//     (connect.go).
+//   - A transaction is isolated: it runs at isolation level SERIALIZABLE, and runs again when the database finds a
+//     conflict ([Engine.Update]). A closure's error counts only when the closure's reads were serializable. So its
+//     transaction is committed, too, without its writes.
+//   - Acknowledged means committed, and on the synchronous standby where there is one: a COMMIT that did not wait for
+//     the standby is not a success (commit.go).
+//   - Nothing is done twice. A transaction runs again only when it is certain that nothing of it was kept. If the
+//     connection broke during COMMIT, the rows are looked up: each holds the number of the transaction that wrote it.
+//     If they do not tell, the result is [storage.ErrOutcomeUnknown].
+//   - An old primary that comes back is not written to, because a server remembers the highest timeline that it has
+//     seen (connect.go).
 //
-// The SQL is of the part that CockroachDB and YugabyteDB document too: one table, found by its primary key alone.
+// The SQL is limited to what CockroachDB and YugabyteDB document, too: one table, whose rows are found by the primary
+// key only.
 package postgres
 
 import (
@@ -35,13 +36,14 @@ import (
 // Options says how to open a database. The zero value is right for production.
 type Options struct {
 	Logger *slog.Logger // default: slog.Default()
-	Meter  *meter.Set   // what is counted of this server; nil: nothing is
+	Meter  *meter.Set   // this server's figures; nil: nothing is counted
 
-	// Patience is how long a call tries before it is Unavailable: for a connection, and for a transaction that others
-	// are in the way of. Default: 10 s.
+	// Patience is how long a call tries before it returns Unavailable: to get a connection, and to run a
+	// transaction that conflicts with others. Default: 10 s.
 	Patience time.Duration
 
-	// Alone has the database for this process alone: no server has it open meanwhile. One goroutine uses the engine then.
+	// Alone opens the database for this process only: no server may have it open meanwhile. Only one goroutine may
+	// use the engine then.
 	Alone bool
 }
 
@@ -51,13 +53,13 @@ type Engine struct {
 	options  Options
 	timeline atomic.Int64 // the highest that was seen
 
-	// turn lets one that has failed often run alone among those of this server: it is held to write then, and to read by
-	// all others.
+	// turn lets a transaction that has failed often run alone at this server: that one holds it for writing, all
+	// others for reading.
 	turn sync.RWMutex
 
 	mu     sync.Mutex
 	closed bool           // guarded by mu
-	calls  sync.WaitGroup // those that were taken up; added to under mu
+	calls  sync.WaitGroup // calls that have begun; added to under mu
 }
 
 var errClosed = storage.ErrUnavailable.With("the store is closed")
@@ -92,7 +94,7 @@ func Open(ctx context.Context, url string, o Options) (*Engine, error) {
 	return e, nil
 }
 
-// schema is run by each server that opens the database: it changes nothing where it is there.
+// schema is run by each server that opens the database. It changes nothing that exists.
 //
 // v is bytea, not jsonb, which takes no U+0000. w is the number of the transaction that wrote the row.
 var schema = []string{
@@ -104,8 +106,8 @@ var schema = []string{
 // layout is the newest form of the tables that this program knows.
 const layout = 1
 
-// prepare makes the tables, and learns the highest timeline. Two servers may do it at once: PostgreSQL refuses one of them then,
-// which tries again.
+// prepare makes the tables and reads the highest timeline. If two servers do it at once, PostgreSQL refuses one of
+// them, which tries again.
 //
 // Errors: Invalid, when a newer program made the tables; Unavailable.
 func (e *Engine) prepare(ctx context.Context) error {
@@ -114,13 +116,13 @@ func (e *Engine) prepare(ctx context.Context) error {
 	for attempt := 0; ; attempt++ {
 		err := e.makeTables(ctx)
 		if err == nil {
-			e.pool.Reset() // those that were there before the tables have no statements ready
+			e.pool.Reset() // connections from before the tables have no prepared statements
 			err = e.pool.QueryRow(ctx, `select value from tutela_engine where name = 'layout'`).Scan(&made)
 		}
 		if err == nil {
 			break
 		}
-		// Another makes them too, or has the database still, which is about to end.
+		// Another server is making the tables, too, or a command that has the database open is about to end.
 		again := isCollision(err) && attempt < 10 || errors.Is(err, ErrInUse) && time.Now().Before(deadline)
 		switch {
 		case again && pause(ctx, attempt):
@@ -145,10 +147,11 @@ func (e *Engine) makeTables(ctx context.Context) error {
 	return nil
 }
 
-// shards spreads appended keys, so that two transactions that append seldom touch the same page of the index.
+// shards is over how many shards appended keys are spread, so that two transactions that append seldom touch the same
+// page of the index.
 const shards = 64
 
-// Shards is over how many places appended keys are spread.
+// Shards is the number of shards over which appended keys are spread.
 func (e *Engine) Shards() int { return shards }
 
 // Healthy reports whether the database answers.
@@ -165,7 +168,7 @@ func (e *Engine) Healthy() error {
 	return unavailable(e.pool.Ping(ctx))
 }
 
-// begin takes up a call. done ends it.
+// begin counts a call that begins; done counts its end.
 //
 // Errors: Unavailable, when the engine is closed.
 func (e *Engine) begin() (done func(), err error) {
@@ -178,7 +181,7 @@ func (e *Engine) begin() (done func(), err error) {
 	return e.calls.Done, nil
 }
 
-// Close waits for what was taken up, and closes all connections.
+// Close waits for the calls that have begun, and closes all connections.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	e.closed = true
@@ -188,7 +191,7 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// ErrURL is for a connection string that cannot be read.
-var ErrURL = errors.New("this names no database")
+// ErrURL reports a connection string that cannot be read.
+var ErrURL = errors.New("this is not the address of a database")
 
 func urlError(err error) error { return fmt.Errorf("%w: %w", ErrURL, err) }

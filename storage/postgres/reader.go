@@ -11,18 +11,18 @@ import (
 	"tutela/storage"
 )
 
-// reader is one transaction's state of the database. It begins with the first read, in the same journey. For the goroutine
-// that runs the closure alone.
+// reader is a transaction on the database. The transaction begins with the first read, in the same round trip. Only the
+// goroutine that runs the closure may use it.
 type reader struct {
 	ctx   context.Context
 	conn  *pgx.Conn
 	start string // the statement that begins it
 	begun bool
 	made  time.Time
-	err   error // the first of the database's: nothing that was read counts
+	err   error // the first error of the database: nothing that was read counts any more
 }
 
-// ask sends a statement, and lets take have each row. The first also begins the transaction.
+// ask sends a statement and calls take for each row of the answer. The first statement also begins the transaction.
 func (r *reader) ask(name string, args []any, take func(pgx.Rows) error) error {
 	if r.err != nil {
 		return r.err
@@ -42,6 +42,7 @@ func (r *reader) send(name string, args []any, take func(pgx.Rows) error) error 
 	if r.stale() {
 		return errStale
 	}
+	// BEGIN travels with the first statement.
 	r.begun = true
 	batch := new(pgx.Batch)
 	batch.Queue(r.start)
@@ -61,7 +62,7 @@ func (r *reader) send(name string, args []any, take func(pgx.Rows) error) error 
 	return answers.Close()
 }
 
-// stale reports whether a transaction that is about to begin has been held up for too long.
+// stale reports whether too much time has passed for the transaction to begin (see unbegun).
 func (r *reader) stale() bool { return !r.made.IsZero() && time.Since(r.made) > unbegun }
 
 func each(rows pgx.Rows, take func(pgx.Rows) error) error {
@@ -83,7 +84,7 @@ func (r *reader) Get(key []byte) (value []byte, err error) {
 	return value, err
 }
 
-// GetMany returns the values of several keys, in one journey.
+// GetMany returns the values of several keys, in one round trip.
 func (r *reader) GetMany(keys [][]byte) (values [][]byte, err error) {
 	found := make(map[string][]byte, len(keys))
 	err = r.ask(getMany, []any{keys}, func(rows pgx.Rows) error {
@@ -101,7 +102,7 @@ func (r *reader) GetMany(keys [][]byte) (values [][]byte, err error) {
 	return values, nil
 }
 
-// copied is a copy of what lies in the connection's buffer. An empty value is not nil.
+// copied copies a value out of the connection's buffer. An empty value is not nil.
 func copied(raw []byte) []byte { return append(make([]byte, 0, len(raw)), raw...) }
 
 // row is a key and its value.
@@ -111,7 +112,7 @@ type row struct{ key, value []byte }
 const (
 	firstRows = 32
 	mostRows  = 512
-	mostBytes = 1 << 20 // after so many it fetches no more at a time than before
+	mostBytes = 1 << 20 // a part of this size or more is not followed by a larger one
 )
 
 // Scan calls fn for the keys of in, in order.
@@ -136,6 +137,7 @@ func scan(in storage.Range, ask func(name string, args []any, take func(pgx.Rows
 		if len(part) < n {
 			return nil
 		}
+		// Go on after the last key, with a larger part unless this one was large already.
 		last := part[len(part)-1].key
 		if in.Reverse {
 			in.To = slices.Clone(last)
@@ -153,6 +155,7 @@ func fetch(in storage.Range, n int, ask func(name string, args []any, take func(
 	if in.To != nil && bytes.Compare(in.From, in.To) >= 0 {
 		return nil, nil
 	}
+	// Choose the statement by the direction and whether the range has an end.
 	from := in.From
 	if from == nil {
 		from = []byte{}

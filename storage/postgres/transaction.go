@@ -11,14 +11,15 @@ import (
 	"tutela/storage"
 )
 
-// patient is how often a transaction yields to others before it runs alone among those of this server.
+// patient is how often a transaction yields to others before it runs alone at this server.
 const patient = 3
 
-// Update runs fn in a serializable transaction, on the caller's goroutine, and again as long as the database undoes it for
-// others or is lost before anything was kept.
+// Update runs fn in a serializable transaction, on the caller's goroutine. It runs fn again while the database rolls
+// the transaction back for concurrent ones, or is lost before anything was kept.
 //
-// Errors: those of fn; ctx's, when it ended before fn ran first; Unavailable, with nothing done, when the database is not
-// reached in time; [storage.ErrOutcomeUnknown], when its answer to COMMIT was lost and the rows do not tell.
+// Errors: those of fn; ctx's, when it ended before the first run of fn; Unavailable, with nothing done, when the
+// database is not reached in time; [storage.ErrOutcomeUnknown], when the answer to COMMIT was lost and the rows do not
+// tell.
 func (e *Engine) Update(ctx context.Context, fn func(storage.Reader) (*storage.WriteSet, error)) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -32,7 +33,7 @@ func (e *Engine) Update(ctx context.Context, fn func(storage.Reader) (*storage.W
 	for attempt := 0; ; attempt++ {
 		err := e.attempt(ctx, attempt >= patient, deadline, fn)
 		var doubt *doubtError
-		if errors.As(err, &doubt) { // its connection has been given back: all may be in doubt at once
+		if errors.As(err, &doubt) { // after its connection was given back, since all connections may be in doubt at once
 			err = e.lookUp(doubt)
 			e.count(time.Now(), err)
 		}
@@ -55,10 +56,10 @@ func (e *Engine) Update(ctx context.Context, fn func(storage.Reader) (*storage.W
 	}
 }
 
-// againError is for an attempt of which nothing was kept, and which may be made again.
+// againError reports an attempt that kept nothing and may be repeated.
 type againError struct {
 	cause error
-	taken bool // fn has run: whoever called it waits for the outcome
+	taken bool // fn has run, so the caller waits for the outcome
 }
 
 func (a *againError) Error() string { return a.cause.Error() }
@@ -80,7 +81,7 @@ func (e *Engine) attempt(ctx context.Context, alone bool, deadline time.Time, fn
 		return err
 	}
 	defer release(conn)
-	// Once fn has begun its outcome counts, whether or not the caller still waits.
+	// Once fn has begun, the transaction goes on to its outcome even when the caller gives up.
 	taken, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.options.Patience)
 	defer cancel()
 	r := &reader{
@@ -102,7 +103,7 @@ func (e *Engine) attempt(ctx context.Context, alone bool, deadline time.Time, fn
 	began := time.Now()
 	err = e.commit(taken, r, ws)
 	var doubt *doubtError
-	if !errors.As(err, &doubt) { // what is in doubt is counted when it is known
+	if !errors.As(err, &doubt) { // an outcome in doubt is counted when it is known
 		e.count(began, err)
 	}
 	return err
@@ -119,7 +120,7 @@ func (r *reader) beforeCommit(err error) error {
 	return unavailable(fmt.Errorf("before the commit: %w", err))
 }
 
-// validate commits a transaction that writes nothing. When it succeeds, what was read was serializable.
+// validate commits a transaction that writes nothing. If that succeeds, its reads were serializable.
 func (r *reader) validate() error {
 	if !r.begun {
 		return nil
@@ -144,7 +145,7 @@ func (e *Engine) acquire(ctx context.Context, deadline time.Time) (*pgxpool.Conn
 	return nil, &againError{cause: err}
 }
 
-// connect takes a connection for a call that is not made again.
+// connect takes a connection for a call that is not repeated.
 //
 // Errors: ctx's; Unavailable.
 func (e *Engine) connect(ctx context.Context) (*pgxpool.Conn, error) {
@@ -166,9 +167,9 @@ func release(conn *pgxpool.Conn) {
 	}
 }
 
-// View runs fn on one state of the database, which holds every commit that was acknowledged before. It is a snapshot, and
-// no serializable transaction: what it shows is never wrong, but two views may see two transactions that did not meet in
-// an order that a third has not. Whoever acts on it does so in an Update, which looks again.
+// View runs fn on one state of the database, which holds every commit that was acknowledged before. It is a snapshot
+// (repeatable read) and not a serializable transaction: each View is consistent, but two Views may see two independent
+// commits in different orders. To act on what it shows, read it again in an Update.
 //
 // Errors: those of fn; ctx's; Unavailable.
 func (e *Engine) View(ctx context.Context, fn func(storage.Reader) error) error {
@@ -185,6 +186,7 @@ func (e *Engine) View(ctx context.Context, fn func(storage.Reader) error) error 
 		return err
 	}
 	defer release(conn)
+	// An error of the database counts more than fn's: fn may have seen too little.
 	r := &reader{
 		ctx:   ctx,
 		conn:  conn.Conn(),

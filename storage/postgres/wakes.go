@@ -14,23 +14,24 @@ import (
 	"tutela/storage"
 )
 
-// channel is where servers tell each other of whom something has changed.
+// channel is the NOTIFY channel on which servers name the users whose rows have changed.
 const channel = "tutela_wake"
 
 const (
 	// mostUIDs is how many users a message names: PostgreSQL takes less than 8 000 bytes.
 	mostUIDs = 240
 
-	// lookPause is how often those who wait look again while the link is down.
+	// lookPause is how often waiting callers look again while the link is down.
 	lookPause = 250 * time.Millisecond
 
-	// quietLink is how long the link may be silent before it is tried: a connection that a firewall has forgotten says nothing.
+	// quietLink is how long the link may be silent before it is tested: when a firewall has dropped a connection,
+	// it is just silent.
 	quietLink = 20 * time.Second
 )
 
-// Wakes carries wakes between the servers over one database, by LISTEN and NOTIFY on connections of its own. Those of this
-// process come at once. While the link is down everybody who waits looks again four times a second. It is a [storage.Wakes].
-// Safe for concurrent use.
+// Wakes carries wakes between the servers over one database, by LISTEN and NOTIFY on connections of its own. Wakes
+// inside this process arrive at once. While the link is down, everybody who waits looks again four times a second. It
+// is a [storage.Wakes]. Safe for concurrent use.
 type Wakes struct {
 	storage.Wakes // of this process
 
@@ -38,11 +39,11 @@ type Wakes struct {
 	log    *slog.Logger
 	stop   context.CancelFunc
 	done   sync.WaitGroup
-	kick   chan struct{} // holds one: there is something to tell
+	kick   chan struct{} // holds one: pending is not empty
 
 	mu      sync.Mutex
-	pending map[storage.UID]bool // to be told to the other servers
-	waited  map[storage.UID]int  // how many wait for whom
+	pending map[storage.UID]bool // users to name to the other servers
+	waited  map[storage.UID]int  // how many callers wait for each user
 }
 
 // Wakes begins to carry wakes. Close ends it, before the engine is closed.
@@ -97,11 +98,11 @@ func (w *Wakes) Wake(uid storage.UID) {
 	w.mu.Unlock()
 	select {
 	case w.kick <- struct{}{}:
-	default: // it will be taken along
+	default: // a tell is due already, and will take this along
 	}
 }
 
-// wakeAll wakes everybody who waits here: something may have happened to any.
+// wakeAll wakes everybody who waits at this server, since wakes may have been lost.
 func (w *Wakes) wakeAll() {
 	w.mu.Lock()
 	uids := make([]storage.UID, 0, len(w.waited))
@@ -114,8 +115,8 @@ func (w *Wakes) wakeAll() {
 	}
 }
 
-// tell sends what is pending, all that has come together in one journey. What cannot be sent stays pending, by user, until it can:
-// the others look by themselves meanwhile if their link is down too, and if it is not, they are told late rather than never.
+// tell sends all pending users in one round trip. If it fails, they stay pending until it succeeds. Other servers whose
+// link is down, too, look by themselves meanwhile; the rest learn of it late rather than never.
 func (w *Wakes) tell(ctx context.Context) {
 	for attempt := 0; ; {
 		select {
@@ -178,7 +179,7 @@ func (w *Wakes) notify(ctx context.Context, uids []storage.UID) error {
 	return w.engine.pool.SendBatch(bounded, batch).Close()
 }
 
-// listen hears of users until ctx ends, and looks after the link.
+// listen receives other servers' messages until ctx ends, and restores the link.
 func (w *Wakes) listen(ctx context.Context) {
 	for down := false; ctx.Err() == nil; {
 		err := w.hear(ctx, func() {
@@ -186,7 +187,7 @@ func (w *Wakes) listen(ctx context.Context) {
 				w.log.Info("postgres: the link between the servers stands again")
 				down = false
 			}
-			w.wakeAll() // what came in between was not heard
+			w.wakeAll() // messages sent while the link was down are lost
 		})
 		if err != nil && ctx.Err() == nil && !down {
 			w.log.Warn("postgres: the link between the servers is down; whoever waits looks again every quarter of a second", "err", err)
@@ -200,7 +201,7 @@ func (w *Wakes) listen(ctx context.Context) {
 	}
 }
 
-// hear listens on a connection of its own. It calls stands when the link stands.
+// hear listens on a connection of its own. It calls stands when the link is up.
 func (w *Wakes) hear(ctx context.Context, stands func()) error {
 	bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -235,7 +236,7 @@ func (w *Wakes) hear(ctx context.Context, stands func()) error {
 	}
 }
 
-// wake wakes those that a message names. What is no name is left out: it is another program's.
+// wake wakes the users that a message names. It ignores anything else, which another program may have sent.
 func (w *Wakes) wake(names string) {
 	raw, err := hex.DecodeString(names)
 	if err != nil {

@@ -8,11 +8,11 @@ import (
 	"sync/atomic"
 )
 
-// leastSubtrees is into how many parts a tree is cut, at least, for the processors to share.
+// leastSubtrees is the least number of parts into which a tree is cut, for the processors to share.
 const leastSubtrees = 64
 
-// Walk reads every page that can be reached, on all processors, and returns which they are. The list of free pages, if
-// the file keeps one, is checked against them.
+// Walk reads every reachable page, on all processors, and returns the set of these pages. It checks the list of free
+// pages, if the file has one, against them.
 //
 // Errors: a [*Flaw]; one that wraps [ErrForeign]; ctx's; those of reading.
 func (s *State) Walk(ctx context.Context) (Pages, error) {
@@ -31,15 +31,14 @@ func (s *State) Walk(ctx context.Context) (Pages, error) {
 	return w.reached, w.freePages(free)
 }
 
-// walker is what the goroutines that go through the trees of one state share. Its errors are those of reading, flaws,
-// and [ErrForeign].
+// walker is the state that the goroutines of one walk share. Its errors are those of reading, flaws, and [ErrForeign].
 type walker struct {
 	*State
 	ctx     context.Context
-	reached Pages // nil: it is not kept which pages were
+	reached Pages // the pages read so far; nil when they are not recorded
 }
 
-// rootBucket reads the root bucket, and returns where the entry of tutela's bucket lies: the only one.
+// rootBucket reads the root bucket and returns its only entry, which is tutela's bucket.
 func (w *walker) rootBucket() (entry []byte, err error) {
 	t := w.tree(new(atomic.Int64), func(p *page, e element) error {
 		key, err := p.bytes(e.key, e.keySize)
@@ -65,7 +64,7 @@ func (w *walker) rootBucket() (entry []byte, err error) {
 	return entry, nil
 }
 
-// bucket goes through tutela's bucket: a small one lies in its entry, any other in a tree of its own.
+// bucket walks tutela's bucket. A small bucket lies inside its entry, any other has a tree of its own.
 func (w *walker) bucket(entry []byte) error {
 	root := order.Uint64(entry)
 	if root != 0 {
@@ -78,7 +77,7 @@ func (w *walker) bucket(entry []byte) error {
 	return w.tree(new(atomic.Int64), plainEntry).leaf(p, subtree{})
 }
 
-// plainEntry sees that an entry of tutela's bucket is no bucket itself.
+// plainEntry checks that an entry of tutela's bucket is not a bucket itself.
 func plainEntry(p *page, e element) error {
 	if e.flags != 0 {
 		return flaw("page %d: an entry has flags %#x", p.id, e.flags)
@@ -86,11 +85,10 @@ func plainEntry(p *page, e element) error {
 	return nil
 }
 
-// share goes through the pages below root on all processors. Of several flaws it returns the one that comes first in the
-// order of keys.
+// share walks the pages below root on all processors. Of several flaws it returns the first in the order of keys.
 func (w *walker) share(root subtree) error {
 	leafDepth := new(atomic.Int64)
-	// The top is opened here, level by level, until there are parts enough.
+	// Open the top of the tree here, level by level, until there are enough parts.
 	top := w.tree(leafDepth, plainEntry)
 	level := []subtree{root}
 	for len(level) > 0 && len(level) < leastSubtrees {
@@ -106,7 +104,7 @@ func (w *walker) share(root subtree) error {
 		}
 		level = below
 	}
-	// Parts are taken in their order: when one has a flaw, those before it are done or being gone through.
+	// Workers take the parts in order: when one finds a flaw, all parts before it are done or being walked.
 	var next atomic.Int64
 	var mu sync.Mutex
 	first := len(level)
@@ -132,5 +130,5 @@ func (w *walker) share(root subtree) error {
 	return failed
 }
 
-// printable shortens what a foreign file holds for a message.
+// printable shortens a foreign file's content for a message.
 func printable(key []byte) []byte { return key[:min(len(key), 32)] }
