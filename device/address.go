@@ -10,7 +10,7 @@ import (
 type Route struct {
 	To       push.Address
 	Unproven bool // only the device token has named it
-	Lost     bool // it is lost, and tried once more
+	Lost     bool // a push service has said that it is gone; it is tried once more
 }
 
 // Routes returns the addresses to which messages to the phone go: the last that its key has proven, and the newest that
@@ -60,8 +60,8 @@ func (e *Enrollment) nameAddress(to push.Address, byToken bool, now time.Time) {
 	}
 }
 
-// named returns an address that the app names as a row keeps it. One that is lost stays so until a push reaches it: that the
-// app names it again says that the app believes in it, and no more.
+// named returns the stored form of an address that the app names. A lost address stays lost until a push reaches it:
+// naming it again only shows that the app believes in it.
 func (e *Enrollment) named(to push.Address, now time.Time) push.KeptAddress {
 	kept := to.Keep()
 	for _, unproven := range []bool{false, true} {

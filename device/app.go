@@ -9,7 +9,7 @@ import (
 	"tutela/storage/setting"
 )
 
-// App is what the enrolment page says of the organisation's app. What is not set is "".
+// App is what the enrolment page says about the organisation's app. A field that is not set is "".
 type App struct {
 	Name   string
 	Apple  string // where an iPhone gets it
@@ -34,16 +34,16 @@ func AppSettings() (name, apple, google string) {
 	return appName.Name(), appApple.Name(), appGoogle.Name()
 }
 
-// checkLink takes https alone: what else a link may do in a browser is not for a page of ours.
+// checkLink accepts https only: other schemes can do things in a browser that our pages must not offer.
 func checkLink(text string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || len(text) > maxAppLink {
-		return "", errors.New("it is no https URL")
+		return "", errors.New("it is not an https URL")
 	}
 	return u.String(), nil
 }
 
-// ReadApp returns what is set.
+// ReadApp returns the app's settings.
 func ReadApp(tx *storage.Tx) (app App, err error) {
 	var errs [3]error
 	app.Name, errs[0] = appName.Get(tx)

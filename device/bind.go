@@ -17,7 +17,7 @@ type Binding struct {
 	Reserved        // set when a QR code holds them already
 	Restores bool   // it replaces only the enrollment Retiring, whatever identifier it names
 	Retiring string // an enrollment's id; the caller retires it in the same transaction
-	Via      Via    // how the enrollment comes about
+	Via      Via    // how the enrollment is made
 }
 
 // Reserved is the id and one-time-code secret of a future enrollment. With the zero value Bind draws both.
@@ -127,7 +127,7 @@ const maxEnrollments = 50
 // replaced. An enrollment that Left and has the same key is replaced too, or else it could come back beside the new one.
 // When there are too many, those that left longest ago make room: so a thief of tokens cannot fill the list.
 //
-// Whatever is bound, the browsers that the user had remembered are forgotten: she proves herself otherwise now.
+// It also forgets the user's remembered browsers, since she now has another way to prove herself.
 func replace(tx *storage.Tx, uid storage.UID, in Installation, b Binding, successor string, actor audit.Actor) error {
 	if _, err := recovery.ForgetBrowsers(tx, uid); err != nil {
 		return err

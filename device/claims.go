@@ -47,7 +47,7 @@ func (c *Claims) Life(longest time.Duration) (issued, expires time.Time, err err
 	}
 	for _, t := range []float64{*c.Issued, *c.Expires} {
 		if !isDate(t) {
-			return issued, expires, ErrClaims.With("iat or exp is no time")
+			return issued, expires, ErrClaims.With("iat or exp is not a time")
 		}
 	}
 	life := time.Duration((*c.Expires - *c.Issued) * float64(time.Second))

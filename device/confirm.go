@@ -12,13 +12,13 @@ import (
 	"tutela/storage/audit"
 )
 
-// otpName is what people read of an app that shows one-time codes and does no more: it says nothing about itself.
+// otpName is the name that people read for an app that only shows one-time codes: such an app tells no name.
 const otpName = "One-time code app"
 
-// ConfirmOTP spends a ticket by a one-time code of the secret that is reserved for it, and binds the app that shows the code,
-// which does no more. The first reply may be lost: so a repeat with the same ticket and the same code gets the same reply, as
-// long as that is kept, but for the recovery code: six digits are too few to show it for. A wrong code writes nothing and counts
-// nothing: whoever has the ticket can enrol anyway.
+// ConfirmOTP spends a ticket by a one-time code of the ticket's reserved secret, and binds an app that only shows such
+// codes. The first reply may be lost, so a repeat with the same ticket and code gets the same reply while that is kept,
+// but without the recovery code: six digits are too weak a proof for it. A wrong code writes and counts nothing, since
+// whoever has the ticket can enrol anyway.
 //
 // Errors: otp.ErrTypo; ErrTicket; ErrFactorOff; ErrWrongOTP; ErrTooMany.
 func (s *Service) ConfirmOTP(ctx context.Context, ticket, typed string, actor audit.Actor) (enrolled *Enrolled, err error) {
@@ -30,8 +30,8 @@ func (s *Service) ConfirmOTP(ctx context.Context, ticket, typed string, actor au
 	return enrolled, err
 }
 
-// ConfirmOTPIn does what ConfirmOTP does in the open transaction, for a code as [otp.Parse] returned it with its error typo. It
-// also returns the enrollment, whose code is spent.
+// ConfirmOTPIn is ConfirmOTP in an open transaction. code and typo are the results of [otp.Parse]. It also returns the
+// enrollment, whose code is spent.
 //
 // Errors: those of ConfirmOTP.
 func (s *Service) ConfirmOTPIn(tx *storage.Tx, ticket string, code otp.Code, typo error, actor audit.Actor) (*Enrollment, *Enrolled, error) {
@@ -103,7 +103,7 @@ func (s *Service) bindOTP(tx *storage.Tx, uid storage.UID, codes OneTimeCodes, b
 		return nil, nil, err
 	}
 	tx.Count(Enrollments, string(b.Via))
-	// It has no key and names no phone, so it replaces none by itself; only the bound on their number counts.
+	// It has no key and names no phone, so it replaces no other enrollment; replace only checks the bound.
 	if err := replace(tx, uid, Installation{}, b, b.ID, actor); err != nil {
 		return nil, nil, err
 	}
@@ -134,7 +134,7 @@ func (s *Service) bindOTP(tx *storage.Tx, uid storage.UID, codes OneTimeCodes, b
 // Errors: ErrTicket.
 func (s *Service) confirmedBefore(tx *storage.Tx, t *foundTicket, code otp.Code) (*Enrollment, *Enrolled, error) {
 	if t.Record.SpentBy == nil {
-		return nil, nil, ErrTicket // another ticket of the same root has
+		return nil, nil, ErrTicket // another ticket of the same root was spent
 	}
 	kept, err := keptFor(tx, t)
 	if err != nil {

@@ -15,11 +15,12 @@ type NewPasskey struct {
 	Passkey Passkey
 }
 
-// ConfirmOfferByPasskey confirms the user's offer with a key by a passkey whose registration was just spent, and returns its
-// enrollment.
+// ConfirmOfferByPasskey confirms the offer under the given key of the user by a passkey, whose registration the caller
+// has just spent. It returns the passkey's enrollment.
 //
 // Errors: ErrTicket; ErrFactorOff; ErrRegistered; ErrTooMany.
 func (s *Service) ConfirmOfferByPasskey(tx *storage.Tx, uid storage.UID, key string, made NewPasskey, actor audit.Actor) (*Enrollment, error) {
+	// The offer must still be open, and take a passkey of this type.
 	record, err := tickets.Get(tx, uid, key)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, ErrTicket
@@ -37,6 +38,7 @@ func (s *Service) ConfirmOfferByPasskey(tx *storage.Tx, uid storage.UID, key str
 	if err := s.mayEnroll(tx, t); err != nil {
 		return nil, err
 	}
+	// Bind the passkey, and end the enrollment that it replaces.
 	before, err := All(tx, uid)
 	if err != nil {
 		return nil, err
@@ -59,7 +61,8 @@ func (s *Service) ConfirmOfferByPasskey(tx *storage.Tx, uid storage.UID, key str
 	})
 }
 
-// PasskeyTicket returns whose a ticket is, and its key among hers, if a passkey of a type can enrol with it now.
+// PasskeyTicket returns the user of a ticket and the ticket's key, if a passkey of the given type can enrol with it
+// now.
 //
 // Errors: ErrTicket; ErrFactorOff.
 func (s *Service) PasskeyTicket(tx *storage.Tx, ticket string, typ Type) (uid storage.UID, key string, err error) {
@@ -76,8 +79,8 @@ func (s *Service) PasskeyTicket(tx *storage.Tx, ticket string, typ Type) (uid st
 	return t.UID, t.Key, RequireFactor(tx, FactorOf(typ))
 }
 
-// ConfirmedBy returns the enrollment of the passkey that has confirmed the user's offer with a key, if it is the one with this id: its
-// answer may have been lost.
+// ConfirmedBy returns the enrollment of the passkey that has confirmed the user's offer under a key, if that passkey
+// has this credential id. A page whose first answer was lost asks for it.
 //
 // Errors: ErrTicket.
 func ConfirmedBy(tx *storage.Tx, uid storage.UID, key string, credentialID []byte) (*Enrollment, error) {
@@ -91,7 +94,7 @@ func ConfirmedBy(tx *storage.Tx, uid storage.UID, key string, credentialID []byt
 	return nil, ErrTicket
 }
 
-// WaitingOffer returns the user's offer with a key, which nobody has confirmed.
+// WaitingOffer returns the user's offer under a key, if nobody has confirmed it yet.
 //
 // Errors: ErrTicket.
 func WaitingOffer(tx *storage.Tx, uid storage.UID, key string) (Offer, error) {

@@ -2,10 +2,11 @@ package device
 
 import "tutela/storage"
 
-// CountingPasskeys returns the passkeys that are proof enough for another authenticator to enrol, where the user has one: nothing that
-// can be relayed does then. A passkey counts from the time that its addition set, and not while it was unused for approval.stale: so a
-// relayed number cannot disarm the owner, and a dead laptop does not lock her out. Its caller has left out what nobody could use here: a
-// passkey of another domain, or of a factor that is switched off.
+// CountingPasskeys returns the passkeys that count when the user adds another authenticator. If there is one, only a
+// passkey is proof enough, since other proofs can be relayed (phished). A passkey counts from its CountsFrom on, so
+// that a thief who relayed a number cannot at once shut the owner out. It does not count after approval.stale without
+// use, so that a dead laptop does not lock her out. The caller has already left out passkeys that cannot be used here:
+// those of another domain, or of a factor that is switched off.
 func (s Set) CountingPasskeys(tx *storage.Tx) (Set, error) {
 	stale, err := Stale(tx)
 	if err != nil {

@@ -29,13 +29,13 @@ type Passkey struct {
 	PRF            Outcome   `json:"prf,omitempty"`          // whether it can derive secrets
 	Discoverable   Outcome   `json:"discoverable,omitempty"` // whether it is found without its id
 	AddedBy        AddedBy   `json:"added_by,omitempty"`
-	CountsFrom     time.Time `json:"counts_from,omitzero"` // from then on it counts where nothing weaker lets another enrol; zero: at once
-	Warned         time.Time `json:"warned,omitzero"`      // when its person was last told that it may have a copy
+	CountsFrom     time.Time `json:"counts_from,omitzero"` // when it begins to count as the required proof for adding another (CountingPasskeys); zero: at once
+	Warned         time.Time `json:"warned,omitzero"`      // when its user was last told that it may have a copy
 	Attestation    []byte    `json:"-"`                    // the attestation object; in a row of its own
-	ClientData     []byte    `json:"-"`                    // what the attestation is over
+	ClientData     []byte    `json:"-"`                    // the client data that the attestation signs
 }
 
-// Outcome is what came of an extension that a registration has asked for.
+// Outcome is the result of an extension that a registration has asked for.
 type Outcome string
 
 // The outcomes.
@@ -48,7 +48,7 @@ const (
 // AddedBy is the proof by which a passkey was added.
 type AddedBy string
 
-// The proofs. The zero value is one that nobody has noted.
+// The proofs. The zero value means that it is not known.
 const (
 	AddedAtSetup    AddedBy = "setup" // the user had nothing enrolled, or an admin's ticket let her
 	AddedByPasskey  AddedBy = "passkey"
@@ -57,8 +57,8 @@ const (
 	AddedByOTP      AddedBy = "otp"
 )
 
-// probation is how long a passkey that was added by a proof that a page in the middle can relay stands for nothing but itself:
-// until then the factors from before may remove it.
+// probation is how long a passkey does not count as a required proof, if it was added by a proof that a page in the
+// middle can relay. Until then the user's earlier factors can remove it.
 const probation = 7 * 24 * time.Hour
 
 // IsPasskey reports whether a type is that of a passkey.
@@ -77,9 +77,9 @@ func (e *Enrollment) Survives() bool {
 	return e.Type.IsPasskey() && e.Answers() && (e.Type == TypeRoaming || e.WebAuthn.BackedUp)
 }
 
-// countsFrom returns from when on a passkey that is added now counts where nothing weaker lets another authenticator enrol: after its
-// probation, or at once when what has added it cannot be relayed. One that a passkey has added counts from when that does, which
-// BindPasskey is told.
+// countsFrom returns when a passkey that is added now begins to count (see CountingPasskeys): at once if the proof that
+// added it cannot be relayed, else after its probation. A passkey that was added by another passkey counts from the
+// same time as that one; the caller of BindPasskey passes it on.
 //
 // Source: login-api.md §2 "An enrolment token".
 func countsFrom(by AddedBy, now time.Time) time.Time {
@@ -91,13 +91,13 @@ func countsFrom(by AddedBy, now time.Time) time.Time {
 	}
 }
 
-// CredentialKey returns what stands for a credential's id where its length has a bound.
+// CredentialKey returns a short text that stands for a credential's id in keys, whose length has a bound.
 func CredentialKey(credentialID []byte) string {
 	sum := sha256.Sum256(credentialID)
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// credentialIndex is by what nobody else can register the credential.
+// credentialIndex returns the unique index value by which nobody else can register the same credential.
 func (e *Enrollment) credentialIndex() []string {
 	if len(e.WebAuthn.CredentialID) == 0 {
 		return nil
@@ -105,7 +105,7 @@ func (e *Enrollment) credentialIndex() []string {
 	return []string{CredentialKey(e.WebAuthn.CredentialID)}
 }
 
-// anyPasskey is the one value of the index by which it is found out whether there is a passkey at all.
+// anyPasskey is the only value of the index that shows whether anybody has a passkey.
 const anyPasskey = "any"
 
 func (e *Enrollment) passkeyIndex() []string {
@@ -121,7 +121,7 @@ func HasPasskeys(tx *storage.Tx) (bool, error) {
 	return len(rows) > 0, err
 }
 
-// attestation is what an authenticator said of itself when it registered a passkey, as it was given.
+// attestation is the attestation that an authenticator gave when it registered a passkey, unchanged.
 type attestation struct {
 	Object     []byte `json:"object"`
 	ClientData []byte `json:"client_data"`
@@ -129,8 +129,8 @@ type attestation struct {
 
 var attestations = storage.Declare(storage.Spec[attestation]{Name: "passkey_attestation", Class: storage.MFA, Most: MostEnrollments})
 
-// AttestationOf returns what the authenticator of a passkey said of itself: the attestation object, and the client data that it
-// is over. Both are nil for an enrollment that has none.
+// AttestationOf returns the attestation object of a passkey and the client data that it signs. Both are nil for an
+// enrollment without one.
 func AttestationOf(tx *storage.Tx, uid storage.UID, id string) (object, clientData []byte, err error) {
 	a, err := attestations.Get(tx, uid, id)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -154,15 +154,15 @@ func (e *Enrollment) endPasskey(tx *storage.Tx, uid storage.UID) error {
 // ErrRegistered reports a passkey that somebody has registered already.
 var ErrRegistered = storage.NewError(storage.Conflict, "this passkey is registered already")
 
-// BindPasskey makes an enrollment of a passkey for a user, and returns it with the answer for whoever asked. Its caller has
-// checked, in the same transaction, that the passkey may be added. An empty name gets one by the type. Its CountsFrom is the earliest
-// time; probation may make it later.
+// BindPasskey makes an enrollment of a passkey for a user and returns it. The caller has checked, in the same
+// transaction, that the passkey may be added. An empty name is replaced by a name for the type. p.CountsFrom is the
+// earliest time; probation may make it later.
 //
 // Errors: ErrRegistered; ErrTooMany.
 func (s *Service) BindPasskey(tx *storage.Tx, uid storage.UID, typ Type, name string, p Passkey, b Binding, actor audit.Actor) (*Enrollment, error) {
 	r := b.orNew()
 	tx.Count(Enrollments, string(b.Via))
-	// It has no key of an app and names no phone, so it replaces none by itself; only the bound on their number counts.
+	// It has no app's key and names no phone, so it replaces no other enrollment; replace only checks the bound.
 	if err := replace(tx, uid, Installation{}, b, r.ID, actor); err != nil {
 		return nil, err
 	}
@@ -192,11 +192,11 @@ func (s *Service) BindPasskey(tx *storage.Tx, uid storage.UID, typ Type, name st
 		audit.Record(tx, actor, audit.Event{Type: audit.EnrollComplete, UID: uid, Facts: audit.Facts{audit.FactFactor: audit.Word(e.Type)}}, e.Detail()))
 }
 
-// passkeyNames are what people read of a passkey that nobody has named.
+// passkeyNames are the names of passkeys that nobody has named.
 var passkeyNames = map[Type]string{
 	TypeRoaming:  "Security key",
 	TypePlatform: "Passkey",
 }
 
-// OfPasskeys returns those of the enrollments that are passkeys, whatever their status.
+// OfPasskeys returns the enrollments that are passkeys, whatever their status.
 func (s Set) OfPasskeys() Set { return s.where(func(e *Enrollment) bool { return e.Type.IsPasskey() }) }

@@ -18,23 +18,25 @@ type Dispatch struct {
 	UID        storage.UID
 	Enrollment string
 	To         push.Address
-	Lost       bool // the address is lost, and tried once more
+	Lost       bool // a push service has said that the address is gone; it is tried once more
 	Message    push.Message
-	Attempts   int // that failed
+	Attempts   int // failed ones so far
 }
 
-// Delivery is what came of a dispatch.
+// Delivery is the result of a dispatch.
 type Delivery struct {
-	// Err is what the outbox is to do: nothing more (nil, or outbox.ErrGone when the message is not carried), or to try again.
+	// Err tells the outbox what to do: nothing more (nil, or outbox.ErrGone when no service carries the message),
+	// or to try again.
 	Err error
 
-	// Failure says why the message was not taken, for an event; nil when it was, or is not carried.
+	// Failure says why the service did not accept the message, for an event; nil when it did, or when no service
+	// carries it.
 	Failure audit.Facts
 
 	note func(tx *storage.Tx) error
 }
 
-// Note writes down what the push service has said of the address, in the transaction that settles the outbox entry.
+// Note stores what the push service has said about the address, in the transaction that settles the outbox entry.
 func (d Delivery) Note(tx *storage.Tx) error {
 	if d.note == nil {
 		return nil
@@ -42,15 +44,16 @@ func (d Delivery) Note(tx *storage.Tx) error {
 	return d.note(tx)
 }
 
-// Deliver brings a message to an address, and settles what the push service says of it. Only a word about this very address
-// retires it: it is lost then, for all enrollments that have it. What the service says of this server is its own trouble or
-// ours: the message is tried again until its outbox entry expires. Safe for concurrent use.
+// Deliver sends a message to an address and handles the push service's answer. Only an answer about this very address
+// makes it lost, for all enrollments that have it. After any other trouble, of the service or of our set-up, the
+// message is tried again until its outbox entry expires. Safe for concurrent use.
 func (s *Service) Deliver(ctx context.Context, d Dispatch) Delivery {
 	begun := s.store.Now()
 	err := s.deliver.Deliver(ctx, d.To, d.Message)
 	if err == nil {
 		return s.taken(ctx, d)
 	}
+	// Get the service's refusal, if it has answered at all.
 	var r *push.Refusal
 	switch {
 	case errors.Is(err, push.ErrNotCarried):
@@ -61,6 +64,7 @@ func (s *Service) Deliver(ctx context.Context, d Dispatch) Delivery {
 	default:
 		return Delivery{Err: outbox.Unreachable(err), Failure: d.failure(audit.WhyUnreachable, "")}
 	}
+	// Who is at fault: the address, our set-up, the app, the message or the service?
 	word := r.Word(d.To.Service)
 	switch r.Verdict {
 	case push.Gone:
@@ -83,7 +87,7 @@ func (s *Service) Deliver(ctx context.Context, d Dispatch) Delivery {
 	}
 }
 
-// failure is what an event says of a message that was not taken.
+// failure returns the facts of an event about a message that was not accepted.
 func (d Dispatch) failure(why audit.Word, word string) audit.Facts {
 	facts := audit.Facts{
 		audit.FactService: audit.Word(d.To.Service.Provider()),
@@ -95,29 +99,29 @@ func (d Dispatch) failure(why audit.Word, word string) audit.Facts {
 	return facts
 }
 
-// The pauses of a message that its service has refused: asking again soon would not help.
+// The pauses of a message that its service has refused: trying again soon would not help.
 const (
 	firstSlow   = 30 * time.Second
 	longestSlow = time.Hour
 )
 
-// slowly marks an error as one after which the message is tried again late.
+// slowly adds a long pause to an error, which grows with the attempts.
 func (d Dispatch) slowly(err error) error {
 	pause := min(firstSlow<<min(d.Attempts, 10), longestSlow)
 	return fmt.Errorf("%w: %w", push.ErrRefused.After(pause), err)
 }
 
-// Words and answers that are about some addresses of a service and not all: others who use the service are not to wait for them. A host
-// of Web Push answers 401 and 403 for a subscription that was made with another server's VAPID key.
+// Answers that are about some addresses of a service only, so that other users of the service must not wait for them.
+// (A host of Web Push also answers 401 and 403 for a subscription that was made with another server's VAPID key.)
 const (
-	ofOneToken = "TooManyRequests"        // APNs', for a phone, and not a server, that is sent too much
-	ofSomeApps = "THIRD_PARTY_AUTH_ERROR" // FCM's, for iPhones and browsers: Android phones get their messages all the same
+	ofOneToken = "TooManyRequests"        // of APNs: too many messages to one phone (not from one server)
+	ofSomeApps = "THIRD_PARTY_AUTH_ERROR" // of FCM: about iPhones and browsers; Android phones still get their messages
 )
 
-// busy leaves the service alone for as long as it asks. When it may be one phone that is sent too much, or whose distributor is
-// away, this message alone waits so long, until several users' have been answered so.
+// busy leaves the service alone for as long as it asks. If the cause may be a single phone (too many messages, or its
+// distributor is away), only this message waits, until several users' messages have got the same answer.
 //
-// Source: ntfy answers 507 for a topic of UnifiedPush that nobody has read lately.
+// Source: ntfy answers 507 for a UnifiedPush topic that nobody has read lately.
 func (d Dispatch) busy(r *push.Refusal, word string, err error) Delivery {
 	failure := d.failure(audit.WhyBusy, word)
 	if r.Status != http.StatusTooManyRequests && r.Status != http.StatusInsufficientStorage {
@@ -132,7 +136,7 @@ func (d Dispatch) busy(r *push.Refusal, word string, err error) Delivery {
 	return Delivery{Err: err, Failure: failure}
 }
 
-// taken notes that a message was taken. An address that was lost is well again, for all enrollments that have it.
+// taken handles an accepted message. If the address was lost, it is good again, for all enrollments that have it.
 func (s *Service) taken(ctx context.Context, d Dispatch) Delivery {
 	s.traffic.count(d.To.Through(), s.store.Now(), false)
 	if !d.Lost {
@@ -142,14 +146,14 @@ func (s *Service) taken(ctx context.Context, d Dispatch) Delivery {
 	return Delivery{Err: err, note: func(tx *storage.Tx) error { return NotePush(tx, d.UID, d.Enrollment, d.To, Said{}) }}
 }
 
-// gone settles the word of a service that nobody uses the address any more. It knows that as of some time; what the app has
-// named since then is tried again.
+// gone handles the answer that nobody uses the address any more. The service knows that as of some time; an address
+// that the app has named since then is tried again.
 func (s *Service) gone(ctx context.Context, d Dispatch, r *push.Refusal, begun time.Time) Delivery {
 	through := d.To.Through()
 	s.traffic.count(through, s.store.Now(), true)
 	word := r.Word(d.To.Service)
 	asOf := begun
-	if !r.Since.IsZero() { // by their clock, as our wall has it
+	if !r.Since.IsZero() { // a time by the service's clock; compare it with our wall clock
 		asOf = begun.Add(r.Since.Sub(s.store.Wall()))
 	}
 	var kept push.KeptAddress
@@ -187,8 +191,8 @@ func (s *Service) gone(ctx context.Context, d Dispatch, r *push.Refusal, begun t
 	}
 }
 
-// tellHolders notes what the service has said of the address with all other enrollments that have it, each in a transaction
-// of its own, since none writes two users' rows. Done again it changes nothing.
+// tellHolders stores what the service has said about the address at all other enrollments that have it. Each has a
+// transaction of its own, since no transaction writes two users' rows. A repeat changes nothing.
 func (s *Service) tellHolders(ctx context.Context, d Dispatch, said Said) error {
 	var all []holder
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
@@ -207,7 +211,7 @@ func (s *Service) tellHolders(ctx context.Context, d Dispatch, said Said) error 
 	return err
 }
 
-// keptOf returns where an address is kept; nil when the phone no longer has it.
+// keptOf returns the stored address that equals to; nil when the phone no longer has it.
 func (e *Enrollment) keptOf(to push.Address) *push.KeptAddress {
 	for _, unproven := range []bool{false, true} {
 		if kept := e.slot(unproven); kept.Open() == to {
@@ -217,10 +221,10 @@ func (e *Enrollment) keptOf(to push.Address) *push.KeptAddress {
 	return nil
 }
 
-// setupWindow is how often a wrong set-up is recorded.
+// setupWindow is the least time between two events about a wrong set-up.
 const setupWindow = time.Hour
 
-// recordSetup records that a service takes nothing from this server as it is set up.
+// recordSetup records that a service refuses everything from this server because of its set-up.
 func (s *Service) recordSetup(ctx context.Context, d Dispatch, word string) error {
 	facts := audit.Facts{audit.FactService: audit.Word(d.To.Service.Provider())}
 	if word != "" {

@@ -13,7 +13,7 @@ import (
 	"tutela/storage/legible"
 )
 
-// Service is the use cases of enrollments. Safe for concurrent use.
+// Service has the use cases of enrollments. Safe for concurrent use.
 type Service struct {
 	store    *storage.Store
 	ring     *keyring.Ring

@@ -11,18 +11,19 @@ import (
 	"tutela/storage/audit"
 )
 
-// disownableFor is how long after its enrolment an authenticator is suspended by its user's word alone.
+// disownableFor is how long after its enrolment a user can suspend an authenticator just by saying that it is not hers.
 const disownableFor = 7 * 24 * time.Hour
 
-// Disownable reports whether the enrollment is suspended when its user says that it is not hers: it is younger than seven days and
-// newer than since, when she got the factor that she has proven to say so, and no login by recovery code has spoken for it. So
-// whoever has an older phone of hers stops at most what is a week old, once, and not what she had before.
+// Disownable reports whether the enrollment is suspended when its user says that it is not hers. It must be younger
+// than seven days, newer than since (when she got the factor by which she is signed in), and not confirmed by a login
+// with the recovery code. So a thief of an older phone of hers can suspend only what is at most a week old, only once,
+// and nothing that she had before that phone.
 func (e *Enrollment) Disownable(since, now time.Time) bool {
 	return e.Answers() && e.Vouched.IsZero() && e.Enrolled.After(since) && now.Before(e.Enrolled.Add(disownableFor))
 }
 
-// Disown suspends an enrollment because its user says that it is not hers, and tells its phone. [Vouch] takes that back, and so
-// does an admin.
+// Disown suspends an enrollment because its user says that it is not hers, and notifies its phone. [Vouch] or an admin
+// can undo it.
 func Disown(tx *storage.Tx, uid storage.UID, e *Enrollment, actor audit.Actor) error {
 	if err := SetStatus(tx, uid, e, Suspended); err != nil {
 		return err
@@ -39,9 +40,9 @@ func Disown(tx *storage.Tx, uid storage.UID, e *Enrollment, actor audit.Actor) e
 		audit.Record(tx, actor, event, e.Detail()))
 }
 
-// Vouch brings back what was suspended because somebody had said on the user's own page that it is not hers. Its caller has just
-// seen her recovery code in a login: whoever has that is believed before whoever had a phone or a passkey. What came back is not
-// suspended so again. All phones are told.
+// Vouch resumes the enrollments that were suspended by Disown. Call it after a login with the user's recovery code: the
+// holder of the code is believed more than somebody with a phone or passkey. An enrollment that came back cannot be
+// disowned again. All phones are notified.
 func Vouch(tx *storage.Tx, uid storage.UID, actor audit.Actor) error {
 	set, err := All(tx, uid)
 	if err != nil {
@@ -74,7 +75,7 @@ func Vouch(tx *storage.Tx, uid storage.UID, actor audit.Actor) error {
 // maxGivenNameCharacters bounds the name that a person gives to an authenticator.
 const maxGivenNameCharacters = 64
 
-// RenameBy gives an enrollment another name, by its user's word. Blanks at its edges do not count. The event keeps the name before.
+// RenameBy gives an enrollment another name that its user has typed. It trims blanks. The event keeps the old name.
 //
 // Errors: ErrName; ErrNoEnrollment.
 func RenameBy(tx *storage.Tx, uid storage.UID, id, typed string, actor audit.Actor) error {

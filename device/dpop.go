@@ -25,8 +25,8 @@ type Call struct {
 	Token  string // the access token that the call carries beside the proof
 }
 
-// possession are the claims of a proof of possession. Its iat is compared with no clock: a phone's clock is never trusted, and jti
-// and the life of the token decide freshness.
+// possession holds the claims of a proof of possession. iat is not compared with a clock, because a phone's clock is
+// never trusted: jti and the life of the access token decide whether the proof is fresh.
 type possession struct {
 	URL    string   `json:"htu"`
 	Method string   `json:"htm"`
@@ -35,8 +35,8 @@ type possession struct {
 	Issued *float64 `json:"iat"` // iOS sends fractions of a second
 }
 
-// Possession verifies a proof, by the key that is enrolled, for a call, and returns the jti of the proof. Each jti counts once; to see to
-// that is the caller's business. The header must hold the same key: apps send it with a leading zero byte in n, as at the
+// Possession verifies a proof for a call by the enrolled key, and returns the proof's jti. The caller must accept each
+// jti only once. The proof's header must hold the same key; apps may send it with a leading zero byte in n, as at the
 // enrolment.
 //
 // Errors: ErrPossession.
@@ -54,13 +54,14 @@ func (b Bases) Possession(k Key, proof string, call Call) (id string, err error)
 	if err := json.Unmarshal(payload, &p); err != nil {
 		return "", ErrPossession
 	}
+	// Compare each claim with the call.
 	hash := sha256.Sum256([]byte(call.Token))
 	bound := subtle.ConstantTimeCompare([]byte(strings.TrimRight(p.Token, "=")), []byte(base64.RawURLEncoding.EncodeToString(hash[:]))) == 1
 	switch {
 	case !bound:
 		return "", ErrPossession.With("the proof's ath is not the hash of the token")
 	case p.Method != call.Method || !b.Names([]string{withoutQuery(p.URL)}, call.Path):
-		return "", ErrPossession.With("the proof's htm and htu are not those of this call")
+		return "", ErrPossession.With("the proof's htm and htu do not match this call")
 	case p.ID == "" || len(p.ID) > maxProofIDBytes:
 		return "", ErrPossession.With("the proof lacks a jti")
 	case p.Issued == nil || !isDate(*p.Issued):
@@ -79,8 +80,8 @@ func withoutQuery(address string) string {
 	return address
 }
 
-// checkProofHeader returns an error unless the header of a proof says that it is one, by this key and its algorithm. What it says is
-// only compared: the key that verifies is the enrolled one.
+// checkProofHeader returns an error unless the header of a proof has the right typ, this key and its algorithm. The
+// header's key is only compared: the enrolled key verifies the signature.
 func (k Key) checkProofHeader(proof string) error {
 	if len(proof) > MaxTokenBytes {
 		return ErrPossession
@@ -99,7 +100,7 @@ func (k Key) checkProofHeader(proof string) error {
 		Key  json.RawMessage `json:"jwk"`
 	}
 	if err := json.Unmarshal(decoded, &header); err != nil || !strings.EqualFold(header.Type, "dpop+jwt") || len(signed.Signatures) != 1 {
-		return ErrPossession.With("the proof is no dpop+jwt")
+		return ErrPossession.With("the proof's typ is not dpop+jwt")
 	}
 	named, err := ParseKey([]byte(header.Key))
 	if err != nil || !named.Same(k) {

@@ -11,8 +11,8 @@ import (
 	"tutela/storage/audit"
 )
 
-// Enroll spends a ticket and binds an installation to the ticket's user. The first reply may be lost: so a repeat with the
-// same ticket and the same key gets the same reply, as long as that is kept.
+// Enroll spends a ticket and binds an installation to the ticket's user. The first reply may be lost, so a repeat with
+// the same ticket and key gets the same reply while that is kept.
 //
 // Errors: ErrInstallation; ErrTicket; ErrFactorOff; ErrKeyInUse; ErrTooMany.
 func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, actor audit.Actor) (*Enrolled, error) {
@@ -65,17 +65,17 @@ func (s *Service) enroll(tx *storage.Tx, t *foundTicket, in Installation, actor 
 	})
 }
 
-// enrolment is a ticket that has enrolled: what was there before, what was made, and what its caller is told.
+// enrolment describes an enrolment for complete: the enrollments before, the new one, and the reply for the caller.
 type enrolment struct {
 	before Set
 	made   *Enrollment
 	reply  *Enrolled
-	key    Key    // that has spent the ticket; none of a one-time code
-	code   string // keyed hash of the one-time code that has spent it; empty of a key
+	key    Key    // the key that has spent the ticket; zero after a one-time code
+	code   string // keyed hash of the one-time code that has spent the ticket; empty after a key
 }
 
-// complete does what every enrolment does, whatever it binds: it tells the user's other phones, issues the recovery code, spends
-// the ticket and keeps the reply.
+// complete does what all kinds of enrolment have in common: it notifies the user's other phones, issues the recovery
+// code, spends the ticket and keeps the reply.
 func (s *Service) complete(tx *storage.Tx, t *foundTicket, done enrolment) error {
 	if err := tellOthers(tx, t, done.before, done.made); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (s *Service) complete(tx *storage.Tx, t *foundTicket, done enrolment) error
 	done.reply.RecoveryCode = string(code)
 	kept := *done.reply
 	if done.code != "" {
-		kept.RecoveryCode = "" // a million guesses find the code that a repeat must show
+		kept.RecoveryCode = "" // a repeat only shows six digits, which a million guesses find
 	}
 	body, err := json.Marshal(kept)
 	if err != nil {
@@ -102,8 +102,7 @@ func (s *Service) complete(tx *storage.Tx, t *foundTicket, done enrolment) error
 		s.spend(tx, t, done.key, done.made.ID))
 }
 
-// via returns the way of an enrollment with the ticket. A page has made the ticket from one that was handed out, or because a
-// login system let it.
+// via returns how an enrollment with the ticket is made.
 func (t *foundTicket) via() Via {
 	switch {
 	case t.Record.Grant.Cause != "":
@@ -131,7 +130,7 @@ func takePlace(tx *storage.Tx, uid storage.UID, id string, e *Enrollment, in Ins
 		e.Push.BackupID = backup
 		old.Push.BackupID = ""
 	}
-	old.dropAddress(in.Push) // the person who enrols sees it there
+	old.dropAddress(in.Push) // the new enrollment has this address now: no notice to it is needed
 	why := audit.Facts{audit.FactWhy: audit.WhyTicket, audit.FactFactor: audit.Word(old.Type)}
 	if e.Via == ViaEnrolmentToken {
 		why[audit.FactWhy] = audit.WhyEnrolmentToken
@@ -150,10 +149,10 @@ func takePlace(tx *storage.Tx, uid storage.UID, id string, e *Enrollment, in Ins
 	return errors.Join(err, audit.Record(tx, actor, audit.Event{Type: audit.DeviceMoved, UID: uid, Facts: why}, moved))
 }
 
-// codeFor issues the recovery code that an enrolment brings; "" when the user keeps the one that she has. A user without a
-// code gets one with any app. A code that perhaps nobody holds is replaced only where the new one will be shown: on the
-// page that drew the QR code, or by an app that shows it. A page of the browser client was told its code before, and shows that
-// one in any case: so it is issued in any case.
+// codeFor issues the recovery code that comes with an enrolment; it returns "" when the user keeps the code that she
+// has. A user without a code gets one with any app. A code that may have been lost is replaced only where the new one
+// will be shown: on the page that drew the QR code, or by an app that shows codes. A page of the browser client already
+// has its code and will show it, so that code is always issued.
 func (s *Service) codeFor(tx *storage.Tx, t *foundTicket, e *Enrollment) (recovery.Code, error) {
 	holding, err := recovery.HoldingOf(tx, t.UID)
 	if err != nil {
@@ -197,15 +196,15 @@ func CarryCode(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	return recovery.Carried(tx, uid, e.ID)
 }
 
-// tellOthers tells the user's earlier phones about the one that has enrolled. When she had none, it removes everything else
-// that could enrol her.
+// tellOthers notifies the user's earlier phones of the new one. If she had none, it removes everything else that could
+// enrol a phone for her.
 func tellOthers(tx *storage.Tx, t *foundTicket, before Set, e *Enrollment) error {
 	var err error
 	if len(before.Active()) == 0 {
 		err = spendOthers(tx, t)
 	}
 	if len(before.Phones()) == 0 {
-		return err // nobody is there to be told
+		return err // there is no other phone to notify
 	}
 	notice := recovery.NoticeDeviceAdded
 	if e.Type.IsPasskey() {

@@ -16,8 +16,8 @@ type Type string
 
 // The types of enrollments.
 const (
-	TypePush     Type = "push"              // an app on a phone, which signs its answers; it shows one-time codes as well
-	TypeOTP      Type = "otp"               // an app that shows one-time codes and does no more
+	TypePush     Type = "push"              // an app on a phone, which signs its answers; it may also show one-time codes
+	TypeOTP      Type = "otp"               // an app that only shows one-time codes
 	TypeRoaming  Type = "webauthn-roaming"  // a security key
 	TypePlatform Type = "webauthn-platform" // a passkey that a phone or computer keeps
 )
@@ -70,15 +70,15 @@ type Enrollment struct {
 	Name     string    `json:"name"`
 	Status   Status    `json:"status"`
 	Enrolled time.Time `json:"enrolled"`
-	Was      Status    `json:"was,omitempty"`      // Suspended, when it was that before it was retired
-	Changed  time.Time `json:"changed"`            // of Status
-	LastAuth time.Time `json:"last_auth,omitzero"` // of the last login that it satisfied
+	Was      Status    `json:"was,omitempty"`      // Suspended, if it was suspended before it was retired
+	Changed  time.Time `json:"changed"`            // when Status last changed
+	LastAuth time.Time `json:"last_auth,omitzero"` // when it last satisfied a login
 	Via      Via       `json:"via,omitempty"`      // how it was made; "" for a row of an earlier release
 
 	Succession Succession `json:"succession,omitzero"` // what has replaced it, when it is retired
 
-	Disowned time.Time `json:"disowned,omitzero"` // of Suspended: when its user said on her own page that it is not hers
-	Vouched  time.Time `json:"vouched,omitzero"`  // when a login by recovery code took that back: it is not said again
+	Disowned time.Time `json:"disowned,omitzero"` // if Suspended: when its user said on her own page that it is not hers
+	Vouched  time.Time `json:"vouched,omitzero"`  // when a login by recovery code undid that: it cannot be disowned again
 
 	Push     PushBinding  `json:"push,omitzero"`     // of TypePush
 	OTP      OneTimeCodes `json:"otp,omitzero"`      // of TypePush and TypeOTP
@@ -88,7 +88,7 @@ type Enrollment struct {
 // PushBinding is the part of a push enrollment: one installation of an app, with the addresses of its phone.
 type PushBinding struct {
 	Identifier   string           `json:"identifier"`                  // the app's own id of the phone, as it was named last
-	ProvenAs     string           `json:"proven_identifier,omitempty"` // the identifier before, when only the device token named Identifier
+	ProvenAs     string           `json:"proven_identifier,omitempty"` // the identifier before, if only the device token named Identifier
 	Key          Key              `json:"key"`
 	Token        string           `json:"token"`                // keyed hash of the device token
 	NextToken    []byte           `json:"next_token,omitempty"` // the token that replaces Token once it is used; until then Token deletes nothing
@@ -101,7 +101,7 @@ type PushBinding struct {
 	BackupID     string           `json:"backup_id,omitempty"`    // the backup that it writes to
 	NoticesAfter time.Time        `json:"notices_after,omitzero"` // it reads only notices after this time
 	NoticesUntil time.Time        `json:"notices_until,omitzero"` // and, once retired, none after this time
-	Platform     string           `json:"platform,omitempty"`     // what the app says that it runs on
+	Platform     string           `json:"platform,omitempty"`     // the system it runs on, as the app says
 }
 
 // Can reports whether the app has a capability.
@@ -187,5 +187,5 @@ func Put(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	return enrollments.Put(tx, uid, e.ID, e)
 }
 
-// Detail returns what an event about the enrollment says about its phone.
+// Detail returns the detail for an event about the enrollment.
 func (e *Enrollment) Detail() audit.Detail { return audit.Detail{Device: e.Name, Enrollment: e.ID} }

@@ -8,7 +8,7 @@ import (
 // Factor is a kind of factor that an installation may offer, as the Management API names it.
 type Factor string
 
-// The factors. The recovery code is no authenticator, but is switched as one is.
+// The factors. The recovery code is not an authenticator, but is switched on and off like one.
 const (
 	FactorPush     Factor = "push-notification"
 	FactorOTP      Factor = "otp"
@@ -17,7 +17,7 @@ const (
 	FactorCode     Factor = "recovery-code"
 )
 
-// FactorOf returns the factor that enrollments of a type are of.
+// FactorOf returns the factor that a type of enrollment belongs to.
 func FactorOf(t Type) Factor {
 	if t == TypePush {
 		return FactorPush
@@ -25,8 +25,8 @@ func FactorOf(t Type) Factor {
 	return Factor(t)
 }
 
-// A factor that is off is neither offered nor asked at a login, and nobody enrols it. What is enrolled stays, and counts again
-// when the factor is on.
+// factors holds the setting of each factor. A factor that is off is not offered or asked at a login, and cannot be
+// enrolled. Its enrollments stay, and count again once the factor is on.
 var factors = map[Factor]*setting.Setting[string]{
 	FactorPush:     setting.OneOf("factor.push", "whether logins ask phones, and phones may enrol", on, off),
 	FactorOTP:      setting.OneOf("factor.otp", "whether logins take one-time codes, and apps that show codes may enrol", on, off),
@@ -60,7 +60,7 @@ func FactorValue(enabled bool) string {
 	return off
 }
 
-// FactorOn reports whether a factor is switched on. A factor that there is not is off.
+// FactorOn reports whether a factor is switched on. An unknown factor is off.
 func FactorOn(tx *storage.Tx, f Factor) (bool, error) {
 	s, known := factors[f]
 	if !known {

@@ -6,8 +6,8 @@ import (
 	"tutela/device/push"
 )
 
-// flat is what an enrollment of schema 1 had beside the members that all types have. There was no type: every enrollment
-// was an app.
+// flat holds the members that an enrollment of schema 1 had besides those of all types. There was no type then: every
+// enrollment was an app.
 type flat struct {
 	Identifier   string       `json:"identifier"`
 	Key          Key          `json:"key"`

@@ -21,21 +21,22 @@ type Offer struct {
 	ID      string        // of the future enrollment
 	Secret  string        // of its one-time codes, in base32
 	TxID    string        // enrollment_tx_id, which the QR code carries
-	Code    recovery.Code // counts from the moment of the confirmation; "" when the user keeps the one that she has
-	Factor  string        // what alone may be enrolled, as CheckFactor accepts it; "" means any
+	Code    recovery.Code // valid once the enrolment is confirmed; "" when the user keeps the code that she has
+	Factor  string        // the only factor that may be enrolled, as CheckFactor accepts it; "" means any
 	Expires time.Time
 }
 
-// offered is what only the page was told. A page that has lost the answer gets it again.
+// offered is what only the page was told. It is stored so that a page whose answer was lost gets it again.
 type offered struct {
 	TxID string        `json:"tx_id"`
 	Code recovery.Code `json:"code,omitempty"`
 }
 
-// ofFlow reports whether the ticket was made by a page of the browser client.
+// ofFlow reports whether a page of the browser client made the ticket.
 func (t *ticket) ofFlow() bool { return len(t.Flow) > 0 }
 
-// started reports whether the ticket was made by a page. All others were handed out, and a page can start from them.
+// started reports whether a page made the ticket. Any other ticket was handed out to a person, and a page can start
+// from it.
 func (t *ticket) started() bool { return t.Root != "" || t.ofFlow() }
 
 // offerOf reads the offer of a ticket that a page of the browser client has made.
@@ -63,24 +64,25 @@ func (t *foundTicket) drawnCode() (recovery.Code, error) {
 	return o.Code, err
 }
 
-// told is the Flow of a ticket that was used: its page is told nothing again.
+// told replaces the Flow of a used ticket: its page gets no answer again.
 const told = `{}`
 
-// flowsKept bounds the enrolments that logins of a user offer at a time. Beyond it the oldest goes.
+// flowsKept bounds the open offers of a user's logins. Beyond it the oldest is removed.
 const flowsKept = 32
 
-// Offer offers an enrolment to a login, until it is over. The same key gets the same offer again, for what it replaces now. With a
-// root the enrolment is that ticket's, and spends it. Without one, and unless it is granted by a proof, it is refused once the user
-// has an active enrollment.
+// Offer makes an offer to enrol for a login, valid until f.Until. The same f.Key gets the same offer again, with the
+// present f.Replaces. With f.Root the enrolment spends that ticket. Without f.Root, and without a proof
+// (f.Grant.Cause), it is refused once the user has an active enrollment.
 //
-// Errors: ErrTicket, when the ticket can enrol nobody any more, or the offer was used; ErrNoEnrollment, when the enrollment to be
-// replaced is not the user's, or is retired.
+// Errors: ErrTicket, when the ticket cannot enrol any more or the offer was used; ErrNoEnrollment, when the enrollment
+// to be replaced is not the user's, or is retired.
 func (s *Service) Offer(tx *storage.Tx, uid storage.UID, f OfferFor) (Offer, error) {
 	if f.Replaces != "" {
 		if _, err := replaceable(tx, uid, f.Replaces); err != nil {
 			return Offer{}, err
 		}
 	}
+	// Is there an offer under this key already?
 	before, err := tickets.Get(tx, uid, f.Key)
 	switch {
 	case err == nil && before.SpentBy == nil && tx.Now().Before(before.Expires):
@@ -116,7 +118,7 @@ func (s *Service) Offer(tx *storage.Tx, uid storage.UID, f OfferFor) (Offer, err
 	})
 }
 
-// offeredBefore returns an offer again that is not used, for what it replaces now.
+// offeredBefore returns an unused offer again, with the present f.Replaces.
 func offeredBefore(tx *storage.Tx, uid storage.UID, f OfferFor, before *ticket) (Offer, error) {
 	if before.Replaces != f.Replaces && f.Grant.Cause != "" {
 		before.Replaces = f.Replaces
@@ -152,7 +154,7 @@ func (s *Service) OfferByTicket(tx *storage.Tx, secret string) (storage.UID, Off
 	return t.UID, o, err
 }
 
-// rootByKey reads a ticket that was handed out and can enrol now.
+// rootByKey reads a handed-out ticket that can enrol now.
 //
 // Errors: ErrTicket.
 func (s *Service) rootByKey(tx *storage.Tx, uid storage.UID, key string) (*foundTicket, error) {
@@ -170,8 +172,8 @@ func (s *Service) rootByKey(tx *storage.Tx, uid storage.UID, key string) (*found
 	return t, s.mayEnroll(tx, t)
 }
 
-// offer completes the ticket of an offer and writes it. The recovery code is drawn here and issued when the enrolment is
-// confirmed: until then it opens nothing.
+// offer completes the ticket of an offer and writes it. It draws the recovery code; the code is issued, and opens
+// something, only when the enrolment is confirmed.
 func (s *Service) offer(tx *storage.Tx, uid storage.UID, key string, t *ticket) (Offer, error) {
 	o := offered{TxID: storage.NewID("", ticketLength)}
 	holding, err := recovery.HoldingOf(tx, uid)
@@ -247,15 +249,15 @@ func (s *Service) MayStillEnroll(tx *storage.Tx, uid storage.UID, key string) (b
 	return err == nil, err
 }
 
-// Taken is what has become of an offer.
+// Taken is the present state of an offer.
 type Taken struct {
 	Expires    time.Time   // of the offer
 	Open       bool        // nobody has confirmed it yet
-	Enrollment *Enrollment // that has confirmed the offer, and answers; nil while there is none
-	Unseen     bool        // its page does not know of the confirmation yet, and has a recovery code to show
+	Enrollment *Enrollment // the enrollment that has confirmed the offer, while it answers; else nil
+	Unseen     bool        // the page has a recovery code to show and does not know yet that the offer was confirmed
 }
 
-// TakenOffer returns what has become of the user's offer with a key.
+// TakenOffer returns the state of the user's offer under a key.
 //
 // Errors: ErrTicket, when there is no such offer.
 func TakenOffer(tx *storage.Tx, uid storage.UID, key string) (Taken, error) {
@@ -280,7 +282,7 @@ func TakenOffer(tx *storage.Tx, uid storage.UID, key string) (Taken, error) {
 	return Taken{Expires: t.Expires, Enrollment: e, Unseen: unseen}, err
 }
 
-// ConfirmOffer confirms the user's offer with a key by a one-time code, as ConfirmOTPIn confirms a ticket.
+// ConfirmOffer confirms the user's offer under a key by a one-time code, as ConfirmOTPIn confirms a ticket.
 //
 // Errors: those of ConfirmOTPIn.
 func (s *Service) ConfirmOffer(tx *storage.Tx, uid storage.UID, key string, code otp.Code, typo error, actor audit.Actor) (*Enrollment, error) {
@@ -299,7 +301,8 @@ func (s *Service) ConfirmOffer(tx *storage.Tx, uid storage.UID, key string, code
 	return e, err
 }
 
-// unseen reports whether the user still has the recovery code that the ticket's page was told, and nobody has said that it arrived.
+// unseen reports whether the recovery code that the ticket's page was told is still valid, and not known to have
+// arrived.
 func (t *ticket) unseen(tx *storage.Tx, uid storage.UID) (bool, error) {
 	if t.Mark == "" {
 		return false, nil
@@ -312,7 +315,7 @@ func (t *ticket) unseen(tx *storage.Tx, uid storage.UID) (bool, error) {
 	return !holding.Arrived, err
 }
 
-// SawTaken notes that the page of an offer knows of the confirmation, and so shows the recovery code that it was told.
+// SawTaken notes that the page of an offer knows of the confirmation, and so shows its recovery code.
 func SawTaken(tx *storage.Tx, uid storage.UID, key string) error {
 	t, err := TakenOffer(tx, uid, key)
 	if err != nil || !t.Unseen {

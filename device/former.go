@@ -20,7 +20,7 @@ type formerAddress struct {
 // formerKept bounds the former addresses of an enrollment that wait for their notice. The first ones stay: they are the owner's.
 const formerKept = 4
 
-// formerLife is as long as a notice is worth delivering.
+// formerLife is how long the notice is worth delivering.
 const formerLife = 24 * time.Hour
 
 var formerAddresses = storage.Declare(storage.Spec[formerAddress]{

@@ -14,17 +14,17 @@ import (
 
 // OfferFor says what an enrolment is offered for.
 type OfferFor struct {
-	Key      string    // of the offer, among the user's tickets
-	Root     string    // key of the ticket that the login system has shown for the user, as TicketKey returns it; "": none
+	Key      string    // key of the offer among the user's tickets
+	Root     string    // key of the ticket that the login system has given, as TicketKey returns it; "": none
 	Replaces string    // id of the enrollment that the new one replaces; only with a proof
 	Until    time.Time // when it is over
 	Grant    GrantedBy
 }
 
-// GrantedBy is what an enrolment stands on that a login system let: with all of it, it can be confirmed, and else no more. One by an
-// enrolment token stands on a proof, and has a Cause; any other only on the client.
+// GrantedBy lists what an enrolment that a login system allowed depends on. It can be confirmed only while all of that
+// exists. An enrolment by an enrolment token depends on a proof and has a Cause; any other depends only on the client.
 type GrantedBy struct {
-	Client     string `json:"client,omitempty"`     // it must still be registered
+	Client     string `json:"client,omitempty"`     // the login system, which must still be registered
 	Cause      string `json:"cause,omitempty"`      // id of the enrolment token: phones that it retires dispute that by this id
 	Enrollment string `json:"enrollment,omitempty"` // the authenticator that has proven the user; it must still answer
 	CodeMark   string `json:"code_mark,omitempty"`  // of the recovery code that followed the one that has proven her; it must still be hers
@@ -35,7 +35,7 @@ type grantedBy = GrantedBy
 // ErrLastFactor refuses to remove the authenticator without which a user could not log in.
 var ErrLastFactor = storage.NewError(storage.Denied, "this is the user's last authenticator that opens a login, and no recovery code of hers does: enrol another first")
 
-// Stands returns an error unless all is there that an enrolment stands on.
+// Stands returns an error unless everything in g still exists.
 //
 // Errors: ErrTicket.
 func (s *Service) Stands(tx *storage.Tx, uid storage.UID, g GrantedBy) error {
@@ -67,15 +67,15 @@ func (s *Service) Stands(tx *storage.Tx, uid storage.UID, g GrantedBy) error {
 	return err
 }
 
-// standsFor is Stands for what a ticket stands on.
+// standsFor is Stands for the grant of a ticket.
 func (s *Service) standsFor(tx *storage.Tx, t *foundTicket) error {
 	return s.Stands(tx, t.UID, t.Record.Grant)
 }
 
-// association reports whether the ticket is one that a login system has let, and that no other ticket is the root of.
+// association reports whether a login system allowed the ticket and no other ticket is its root.
 func (t *ticket) association() bool { return (t.ofFlow() || t.ofHosted()) && t.Root == "" }
 
-// endAssociations removes the other associations of the user that nobody has confirmed: the first that is confirmed ends them.
+// endAssociations removes the user's other unconfirmed associations, since only the first to be confirmed counts.
 func endAssociations(tx *storage.Tx, t *foundTicket) error {
 	rows, err := tickets.All(tx, t.UID)
 	for _, row := range rows {
@@ -86,8 +86,8 @@ func endAssociations(tx *storage.Tx, t *foundTicket) error {
 	return err
 }
 
-// succeedRemoved names the new enrollment as the successor of those that its enrolment token has removed before: their phones may
-// dispute that.
+// succeedRemoved names the new enrollment as the successor of those that its enrolment token has removed before, so
+// that their phones can dispute it.
 func succeedRemoved(tx *storage.Tx, t *foundTicket, made *Enrollment) error {
 	cause := t.Record.Grant.Cause
 	if cause == "" {
@@ -106,9 +106,10 @@ func succeedRemoved(tx *storage.Tx, t *foundTicket, made *Enrollment) error {
 	return err
 }
 
-// RemoveBy retires an enrollment by an enrolment token, whose cause and own enrollment ("" when it has made none) are given. Its
-// phone is told, and may dispute that for a day. The last authenticator that opens a login now stays, unless the user has a recovery code
-// that does. passkeys are those of the user's that let her in here.
+// RemoveBy retires an enrollment by an enrolment token. cause is the token's id, and made the enrollment that it has
+// made ("" for none). The retired phone is notified and may dispute it for a day. The last authenticator that opens a
+// login cannot be removed, unless the user's recovery code opens one. passkeys are the user's passkeys that can be used
+// here.
 //
 // Errors: ErrNoEnrollment; ErrLastFactor.
 func RemoveBy(tx *storage.Tx, uid storage.UID, id, cause, made string, passkeys Set, actor audit.Actor) error {
@@ -135,8 +136,8 @@ func RemoveBy(tx *storage.Tx, uid storage.UID, id, cause, made string, passkeys 
 		audit.Record(tx, actor, event, e.Detail()))
 }
 
-// mayLose returns an error unless something opens a login when an enrollment is gone: another that is active and of a factor that is on, or
-// the recovery code. One that has left is none: its phone may never come back.
+// mayLose returns an error unless the user can still log in without the enrollment: by another active one of a factor
+// that is on, or by the recovery code. One that has left does not count, since its phone may never come back.
 //
 // Errors: ErrLastFactor.
 func mayLose(tx *storage.Tx, uid storage.UID, set Set, id string, passkeys Set) error {
@@ -161,8 +162,8 @@ func mayLose(tx *storage.Tx, uid storage.UID, set Set, id string, passkeys Set) 
 	return err
 }
 
-// AssociationURI returns the text of an offer's QR code: for an app that enrols itself, or for one that shows one-time codes and does
-// no more.
+// AssociationURI returns the text of an offer's QR code: for an app that enrols by itself, or for one that only shows
+// one-time codes.
 func (s *Service) AssociationURI(u *user.User, o Offer, t Type) string {
 	if t == TypePush {
 		return s.appURI(AccountLabel(u), o.TxID, o.ID, o.Secret)
@@ -170,7 +171,7 @@ func (s *Service) AssociationURI(u *user.User, o Offer, t Type) string {
 	return s.codesURI(AccountLabel(u), o.Secret)
 }
 
-// codesURI is the text of the QR code for an app that shows one-time codes and does no more.
+// codesURI is the text of the QR code for an app that only shows one-time codes.
 func (s *Service) codesURI(account, secret string) string {
 	return s.labelled(account, [][2]string{
 		{"secret", secret}, {"issuer", ""}, {"algorithm", otp.Algorithm}, {"digits", "6"}, {"period", "30"},

@@ -9,9 +9,9 @@ import (
 	"tutela/storage"
 )
 
-// history is the push addresses that an enrollment has had: those that its app named last, by keyed hashes. The hashes are
-// alike for all users, so that one address at two users is found; and an address that comes back after another was named
-// shows later that a phone was cloned.
+// history holds keyed hashes of the push addresses that an enrollment's app named last. The same address has the same
+// hash for all users, so that an address at two users is found. An address that comes back after another one is a sign
+// of a cloned phone.
 type history struct {
 	Addresses []formerlyNamed `json:"addresses"`
 }
@@ -43,7 +43,7 @@ var historyByHash = histories.Plain("hash", func(h *history) []string {
 
 const addressPurpose = "push-address"
 
-// addressParts is what is hashed of an address.
+// addressParts returns the parts of an address that are hashed.
 func addressParts(to push.Address) [][]byte {
 	return [][]byte{[]byte(to.Service.Provider()), []byte(to.Token)}
 }
@@ -87,7 +87,7 @@ type holder struct {
 	id  string
 }
 
-// mostHolders bounds how many enrollments are told what a service says of one address.
+// mostHolders bounds how many enrollments one answer of a push service is applied to.
 const mostHolders = 64
 
 // holders returns the enrollments whose apps have named an address lately: two accounts in one app have one address.

@@ -10,15 +10,15 @@ import (
 // HostedPrefix begins the id of the request of a hosted page.
 const HostedPrefix = "hrq_"
 
-// hostedKept bounds the tickets of a user that her logins by hosted pages have made. Beyond it the oldest goes.
+// hostedKept bounds the tickets that hosted pages have made for a user. Beyond it the oldest is removed.
 const hostedKept = 8
 
-// ofHosted reports whether the ticket was made for a login by a hosted page. One that was handed out, and that such a login uses, is
-// none.
+// ofHosted reports whether the ticket was made for a login by a hosted page. It is false for a handed-out ticket that
+// such a login uses.
 func (t *ticket) ofHosted() bool { return t.Hosted != "" && !t.HandedOut }
 
-// HostedTicket makes a ticket for a login by a hosted page, until it is over. f.Key is the key of the login. The ticket enrols once, by
-// the rules of [Service.Offer]; its enrolment page leads back to the login.
+// HostedTicket makes a ticket for a login by a hosted page, valid until f.Until. f.Key is the key of the login. The
+// ticket enrols once, by the rules of [Service.Offer]. Its enrolment page leads back to the login.
 //
 // Errors: ErrNoEnrollment, when the enrollment to be replaced is not the user's, or is retired.
 func (s *Service) HostedTicket(tx *storage.Tx, uid storage.UID, f OfferFor) (secret, key string, err error) {
@@ -27,6 +27,7 @@ func (s *Service) HostedTicket(tx *storage.Tx, uid storage.UID, f OfferFor) (sec
 			return "", "", err
 		}
 	}
+	// Make room: the oldest tickets of hosted pages go.
 	all, err := tickets.All(tx, uid)
 	if err != nil {
 		return "", "", err
@@ -52,7 +53,7 @@ func (s *Service) HostedTicket(tx *storage.Tx, uid storage.UID, f OfferFor) (sec
 	})
 }
 
-// Replace has a ticket of a login by a hosted page replace another enrollment, or none for "", while nobody has used it.
+// Replace changes which enrollment an unused ticket of a hosted page will replace; "" means none.
 //
 // Errors: ErrTicket; ErrNoEnrollment.
 func (s *Service) Replace(tx *storage.Tx, uid storage.UID, key, replaces string) error {
@@ -72,7 +73,7 @@ func (s *Service) Replace(tx *storage.Tx, uid storage.UID, key, replaces string)
 	return tickets.Put(tx, uid, key, t)
 }
 
-// LeadBack has the enrolment page of a ticket that was handed out lead back to a login by a hosted page.
+// LeadBack makes the enrolment page of a handed-out ticket lead back to a login by a hosted page.
 //
 // Errors: ErrTicket.
 func LeadBack(tx *storage.Tx, uid storage.UID, key, login string) error {
@@ -88,7 +89,7 @@ func LeadBack(tx *storage.Tx, uid storage.UID, key, login string) error {
 	return tickets.Put(tx, uid, key, t)
 }
 
-// hostedID returns the id of the request of the hosted page that the ticket's page leads back to; "" for none.
+// hostedID returns the id of the hosted page's request to which the ticket's page leads back; "" for none.
 func (s *Service) hostedID(t *foundTicket) string {
 	var random storage.UID
 	if t.Record.Hosted == "" || random.UnmarshalText([]byte(t.Record.Hosted)) != nil {

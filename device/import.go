@@ -15,14 +15,14 @@ import (
 // ErrName reports a name that an enrollment cannot have.
 var ErrName = storage.NewError(storage.Invalid, "the name of the enrollment is not valid")
 
-// Imported is an app that shows one-time codes, as another system knows it.
+// Imported is an app that shows one-time codes, as another system has stored it.
 type Imported struct {
 	Secret otp.Secret
-	Name   string // "": a name of ours
+	Name   string // "": the default name
 }
 
-// Import enrols an app that shows one-time codes and has its secret already. The enrollment is confirmed at once, and brings no
-// recovery code. The user's phones are told. A secret that is enrolled already is not enrolled twice: Import returns that
+// Import enrols an app that shows one-time codes and already has its secret. The enrollment is confirmed at once and
+// brings no recovery code. The user's phones are notified. If the secret is enrolled already, Import returns that
 // enrollment.
 //
 // Errors: ErrFactorOff; ErrName; ErrTooMany.
@@ -34,6 +34,7 @@ func Import(tx *storage.Tx, uid storage.UID, in Imported, actor audit.Actor) (*E
 	if err != nil {
 		return nil, err
 	}
+	// A repeat of the import only renames.
 	if at := slices.IndexFunc(set.Shown(), in.Is); at >= 0 {
 		e := set.Shown()[at]
 		return e, Rename(tx, uid, e, in.Name)

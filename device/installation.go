@@ -75,8 +75,8 @@ func ClipName(name string) string { return legible.Clean(name, maxNameBytes) }
 // ClipPlatform does for the app's platform what ClipName does for a name.
 func ClipPlatform(platform string) string { return legible.Clean(platform, maxPlatformBytes) }
 
-// mayAnswer returns an error unless the presence policy lets the app enrol, because approvals could ask it. The rule is for
-// apps: approvals ask no other type of authenticator.
+// mayAnswer returns an error if the presence policy forbids the app to enrol. The rule is for apps only, since
+// approvals ask no other type of authenticator.
 //
 // Errors: ErrInstallation.
 func mayAnswer(tx *storage.Tx, in Installation) error {

@@ -14,8 +14,8 @@ import (
 // than seven days ago. So a stolen token takes no phone away, and does not turn MFA off.
 func (e *Enrollment) Answers() bool { return e.Status == Active || e.Status == Left }
 
-// lapse retires an enrollment that left seven days ago, and leaves out what is lost for too long. Nothing runs at that moment: every read of the row calls lapse, and
-// the next write stores the result.
+// lapse retires an enrollment that left seven days ago, and erases addresses that were lost too long ago. There is no
+// background job for that: every read of the row calls lapse, and the next write stores the result.
 func (e *Enrollment) lapse(now time.Time) {
 	e.lapseLost(now)
 	end := e.Changed.Add(reviveFor)
@@ -37,12 +37,12 @@ func (e *Enrollment) endPush() {
 	e.Push.NextToken = nil
 }
 
-// leave deletes an enrollment by its device token alone. A token can do that once; leave tells the phone.
+// leave deletes an enrollment by its device token alone, and notifies the phone. A token can do that once.
 //
 // Errors: ErrUnsigned, for a token that has done so before.
 func leave(tx *storage.Tx, uid storage.UID, e *Enrollment) error {
 	if e.Status == Left || len(e.Push.NextToken) > 0 {
-		return ErrUnsigned.With("the device token deletes this enrollment no more: sign the call with the device key")
+		return ErrUnsigned.With("the device token cannot delete this enrollment again: sign the call with the device key")
 	}
 	told, err := recovery.WriteNotice(tx, uid, recovery.NoticePayload{Notice: recovery.NoticeLeft, Enrollment: e.ID})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// lostKept is how long a lost address is kept, since services say of live ones too that they are gone.
+// lostKept is how long a lost address is kept, since services sometimes report live addresses as gone.
 const lostKept = 30 * 24 * time.Hour
 
 // PushState says whether pushes reach a phone.
@@ -20,7 +20,7 @@ type PushState string
 const (
 	PushOK   PushState = "ok"
 	PushLost PushState = "lost" // the push service has said that the address is gone
-	PushNone PushState = "none" // the app has named none
+	PushNone PushState = "none" // the app has named no address
 )
 
 // Reach is how a phone is reached by pushes.
@@ -49,16 +49,16 @@ func (e *Enrollment) Reach() Reach {
 // PushState returns whether pushes reach the phone, as Reach does.
 func (e *Enrollment) PushState() PushState { return e.Reach().State }
 
-// Said is what a push service has said of an address.
+// Said is what a push service has said about an address.
 type Said struct {
-	Gone    bool      // else it has taken a message
-	AsOf    time.Time // with Gone: until when it knows; an address that the app has named later is kept
+	Gone    bool      // false: it has accepted a message
+	AsOf    time.Time // with Gone: the time for which it says so; an address that the app has named later is kept
 	Why     string    // with Gone: its own word
-	Counted bool      // with Gone: it counts towards a wave; false for what others with the same address are told
+	Counted bool      // with Gone: it counts towards a wave; false at the other enrollments with the same address
 }
 
-// NotePush notes what the push service has said of an address. A gone address is lost: it is not used until the app asks for
-// it, and erased after 30 days. An address that the app has named since stays as it is.
+// NotePush stores what the push service has said about an address. A gone address becomes lost: it is not used until
+// the app calls again, and is erased after 30 days. An address that the app has named since then stays as it is.
 func NotePush(tx *storage.Tx, uid storage.UID, id string, to push.Address, said Said) error {
 	e, err := Get(tx, uid, id)
 	if err != nil {
@@ -119,16 +119,16 @@ func lossKey(id string, unproven bool) string {
 	return id + "/" + routeProven
 }
 
-// eraseLost erases what is lost for too long, when the row of a loss is swept.
+// eraseLost erases an address that was lost too long ago. It runs when the row of its loss is swept.
 func eraseLost(tx *storage.Tx, uid storage.UID, key string) error {
 	e, err := Get(tx, uid, key[:min(len(key), IDCharacters)])
 	if err != nil {
 		return ignoreGone(err)
 	}
-	return Put(tx, uid, e) // Get leaves out what is over
+	return Put(tx, uid, e) // Get has left the address out
 }
 
-// lapseLost leaves out the addresses that are lost for too long. What was said of them stays.
+// lapseLost erases the addresses that were lost too long ago. When and why they were lost stays.
 func (e *Enrollment) lapseLost(now time.Time) {
 	for _, unproven := range []bool{false, true} {
 		kept := e.slot(unproven)
@@ -139,8 +139,8 @@ func (e *Enrollment) lapseLost(now time.Time) {
 	}
 }
 
-// followAddresses keeps the rows of losses in step with an enrollment's addresses, and records when pushes reach its phone no
-// more or again.
+// followAddresses updates the rows of losses after a change of an enrollment's addresses, and records when pushes stop
+// or start to reach its phone.
 func followAddresses(tx *storage.Tx, uid storage.UID, before, e *Enrollment, counted bool) error {
 	var err error
 	for _, unproven := range []bool{false, true} {
@@ -186,7 +186,7 @@ func recordReach(tx *storage.Tx, uid storage.UID, before, e *Enrollment) error {
 	return audit.Record(tx, audit.Actor{}, audit.Event{Type: audit.PushLost, UID: uid, Facts: facts}, e.Detail())
 }
 
-// reachedBy is the service of an address of the phone that is not lost.
+// reachedBy returns the push service of an address of the phone that is not lost.
 func (e *Enrollment) reachedBy() push.Service {
 	for _, unproven := range []bool{false, true} {
 		if kept := e.slot(unproven); !kept.IsZero() && !kept.Lost {

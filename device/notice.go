@@ -10,9 +10,9 @@ import (
 	"tutela/storage/outbox"
 )
 
-// DeliverNotice is the handler of recovery.Notice: it sends a notice to the address that the notice names. A notice that names
-// no address becomes one notice for each address of each phone that it is for: so an address that cannot be reached does
-// not make the others get the notice again.
+// DeliverNotice is the outbox handler of recovery.Notice: it sends a notice to the address that the notice names. It
+// first splits a notice without an address into one for each address of each phone. So a retry for one address does not
+// send the notice to the others again.
 func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery.NoticePayload]) (outbox.Then, error) {
 	notice := entry.Payload
 	if notice.At.IsZero() { // queued by an earlier release
@@ -52,8 +52,8 @@ func (s *Service) DeliverNotice(ctx context.Context, entry outbox.Entry[recovery
 	return func(tx *storage.Tx) error { return afterNotice(tx, entry.Owner, notice, to.To, d) }, nil
 }
 
-// noticeMessage returns a notice as a phone gets it, pushed or pulled. It has the time of its row, by which an app recognises a
-// notice that comes twice.
+// noticeMessage returns a notice as a phone gets it, pushed or pulled. It has the time of its row, by which an app
+// recognises a repeated notice.
 func (s *Service) noticeMessage(enrollment string, n recovery.NoticePayload, name string) push.Message {
 	return push.Message{
 		Enrollment: enrollment,
@@ -74,7 +74,7 @@ func fanOut(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) erro
 	}
 	all := set.Phones()
 	if notice.Enrollment != "" {
-		all = set // also one that is retired
+		all = set // including retired ones
 	}
 	for _, e := range all {
 		if !e.meant(notice) {
@@ -132,7 +132,7 @@ func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (Ro
 		if err != nil {
 			return Route{}, err
 		}
-		return Route{To: a.Open(), Lost: true}, nil // it may be, at an enrollment that has it still
+		return Route{To: a.Open(), Lost: true}, nil // it may be lost at an enrollment that still has it
 	}
 	e, err := Get(tx, uid, notice.Enrollment)
 	if errors.Is(err, ErrNoEnrollment) {
@@ -151,7 +151,7 @@ func whereTo(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload) (Ro
 // afterNotice notes how the push went, and forgets a former address, which was kept only for its notice.
 func afterNotice(tx *storage.Tx, uid storage.UID, notice recovery.NoticePayload, to push.Address, went Delivery) error {
 	if notice.Address != "" {
-		// The address may still be in use: a proven address is told what the token alone has named.
+		// The address may still be in use: a change by the token alone is also announced to the proven address.
 		return errors.Join(formerAddresses.Delete(tx, uid, notice.Address), went.Note(tx))
 	}
 	e, err := Get(tx, uid, notice.Enrollment)

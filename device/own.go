@@ -28,11 +28,11 @@ type Change struct {
 	Identifier   *string
 	Name         *string
 	Push         push.Address
-	Capabilities *[]string // only by a call signed by its key
+	Capabilities *[]string // only by a call that the device key signs
 }
 
-// Patch changes the caller's enrollment. It records a new push token or identifier, and the loss of a capability, as an
-// event, and tells the old push addresses. A push token or identifier that only the device token names is unproven.
+// Patch changes the caller's enrollment. For a new push token or identifier, or the loss of a capability, it records an
+// event and notifies the old push addresses. A push token or identifier that only the device token names is unproven.
 //
 // Errors: those of Check; ErrInstallation; ErrUnsigned, for capabilities by the device token; ErrTooOften.
 func (s *Service) Patch(ctx context.Context, p Proof, c Change, actor audit.Actor) (e *Enrollment, err error) {
@@ -68,7 +68,7 @@ func (s *Service) patch(tx *storage.Tx, p Proof, e *Enrollment, c Change, actor 
 		Put(tx, p.UID, e))
 }
 
-// changed records each part of a change that matters, and tells the phone at its old addresses.
+// changed records each important part of a change, and notifies the phone at its old addresses.
 func changed(tx *storage.Tx, uid storage.UID, before, e *Enrollment, actor audit.Actor) error {
 	var err error
 	record := func(what audit.Word) {
@@ -102,9 +102,9 @@ func (c Change) apply(e *Enrollment, byToken bool, now time.Time) {
 	}
 }
 
-// Leave deletes the caller's enrollment. A call with the device token alone may come from a thief of a platform backup: then
-// the enrollment has only left. Its phone is told and still asked, and any call that its key signs within seven days
-// brings it back. A token can do that once.
+// Leave deletes the caller's enrollment. A call with the device token alone may come from a thief of a platform backup,
+// so it only marks the enrollment as left. Its phone is notified and still asked, and any call that its key signs
+// within seven days brings it back. A token can do that once.
 //
 // Errors: those of Check; ErrUnsigned, for a token that has done so before.
 func (s *Service) Leave(ctx context.Context, p Proof, actor audit.Actor) error {

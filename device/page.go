@@ -21,7 +21,7 @@ const pageCodeLife = 10 * time.Minute
 // ErrCodeEnd reports that what was typed is not the end of the recovery code.
 var ErrCodeEnd = storage.NewError(storage.Invalid, "these are not the last four characters of the recovery code")
 
-// TicketPage is what the enrolment page shows of a ticket.
+// TicketPage is what the enrolment page shows for a ticket.
 type TicketPage struct {
 	Account string    // the user of the ticket, as people write it
 	Expires time.Time // until then the ticket can be used
@@ -29,10 +29,10 @@ type TicketPage struct {
 	Started *StartedTicket // the ticket that this browser has started; nil: none
 	Factors []Factor       // what it can enrol
 	App     App            // the organisation's app
-	Hosted  string         // id of the request of a hosted page that goes on when the ticket has enrolled; "": none
+	Hosted  string         // id of the hosted page's request that continues after the enrolment; "": none
 
 	// Holding is what is known about the user's recovery code. Before the phone has enrolled, it decides whether a code will
-	// be shown. Afterwards, when no code can be shown, it decides what the page says about the existing one.
+	// be shown. Afterwards, if no code can be shown, it decides what the page says about the existing one.
 	Holding recovery.Holding
 }
 
@@ -48,7 +48,7 @@ type StartedTicket struct {
 	Enrolled bool
 	Phone    string // the name of the phone that has enrolled
 	Type     Type   // of what has enrolled; "" until then
-	CodeKept bool   // the page can show its recovery code
+	CodeKept bool   // the page can show the recovery code of the enrolment
 }
 
 // OpenTicket returns what the page shows. It changes nothing, because mail scanners open links. session is the browser's
@@ -91,7 +91,8 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 	return page, err
 }
 
-// shownFactors are the factors that the page can enrol with a ticket for a factor, or "" for any: a browser makes passkeys too.
+// shownFactors returns the factors that the page can enrol with a ticket for the given factor ("" for any). Passkeys
+// are included, since the browser can make them.
 func shownFactors(tx *storage.Tx, factor string) ([]Factor, error) {
 	enabled, err := FactorsOn(tx, FactorPush, FactorOTP, FactorPlatform, FactorRoaming)
 	return slices.DeleteFunc(enabled, func(f Factor) bool { return !TicketTakes(factor, f) }), err
@@ -128,7 +129,7 @@ func (s *Service) startedBy(tx *storage.Tx, t *foundTicket, session string) (dra
 		}
 		found := &foundTicket{Row: row, root: t.Record}
 		if r.SpentBy != nil {
-			return found, nil // the only one: with it the root was spent
+			return found, nil // at most one ticket below a root is spent
 		}
 		if s.ring.MatchesIn(tx, r.Hash, ticketPurpose, []byte(txID)) {
 			drawn = found
@@ -212,7 +213,7 @@ func (s *Service) StartTicket(ctx context.Context, secret, before, session strin
 			Expires:    tx.Now().Add(startedLife),
 		}
 		if t.Record.ofHosted() && t.Record.Expires.Before(child.Expires) {
-			child.Expires = t.Record.Expires // with the login that it is for
+			child.Expires = t.Record.Expires // it ends together with its login
 		}
 		started = StartedTicket{URI: s.EnrollmentURI(AccountLabel(u), txID, r), TxID: txID, Expires: child.Expires}
 		return errors.Join(forgetStarts(tx, t), s.moveStarts(tx, t, before, session),

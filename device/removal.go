@@ -9,8 +9,8 @@ import (
 	"tutela/storage"
 )
 
-// Retire ends an enrollment of any type: it can authenticate nothing any more. Retire erases its secrets and the user's kept
-// replies, and wakes waiting calls. It sends notice to the enrollment's phone, unless notice is nil.
+// Retire ends an enrollment of any type, so that it cannot authenticate any more. It erases its secrets and the user's
+// kept replies, and wakes waiting calls. It sends notice to the enrollment's phone, unless notice is nil.
 func Retire(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.NoticePayload) error {
 	tx.Count(EnrollmentsEnded, endedForAll)
 	if e.Status == Suspended {
@@ -46,9 +46,9 @@ func tellLast(tx *storage.Tx, uid storage.UID, e *Enrollment, notice *recovery.N
 	return pushTo(tx, uid, e, told)
 }
 
-// SetStatus gives an enrollment that has not ended another status, and wakes waiting calls. An enrollment that an admin makes
-// active again gets another device token, because a stolen token may have been the reason for its suspension. One that is suspended is shown no reply again that
-// was kept for it, nor the recovery code in it.
+// SetStatus changes the status of an enrollment that has not ended, and wakes waiting calls. An enrollment that becomes
+// active again gets another device token, because a stolen token may have been the reason for its suspension. For one
+// that is suspended it erases the kept replies and the recovery code in them.
 func SetStatus(tx *storage.Tx, uid storage.UID, e *Enrollment, is Status) error {
 	var forgotten error
 	switch is {
@@ -59,7 +59,7 @@ func SetStatus(tx *storage.Tx, uid storage.UID, e *Enrollment, is Status) error 
 		forgotten = errors.Join(forgotten, recovery.ForgetRepliesOf(tx, uid, e.ID))
 	}
 	e.Status = is
-	e.Disowned = time.Time{} // an admin's word takes the place of hers
+	e.Disowned = time.Time{} // an admin's decision replaces the user's
 	e.Changed = tx.Now()
 	tx.Wake(uid)
 	return errors.Join(forgotten, Put(tx, uid, e))

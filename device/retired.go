@@ -13,7 +13,8 @@ const (
 	MostRetired     = 64
 )
 
-// forgetRetired removes the retired enrollments past the newest MostRetired, which say that their user is not new.
+// forgetRetired removes all but the newest MostRetired of the retired enrollments. Those that stay show that their user
+// is not new.
 func forgetRetired(tx *storage.Tx, uid storage.UID) error {
 	set, err := All(tx, uid)
 	if err != nil {

@@ -27,7 +27,8 @@ func All(tx *storage.Tx, uid storage.UID) (Set, error) {
 	return set, nil
 }
 
-// Named returns how many authenticators of each kind the user has, those that are retired among them, by the names that people know.
+// Named returns how many authenticators of each kind the user has, retired ones included, by the names that people
+// know.
 func Named(tx *storage.Tx, uid storage.UID) (list []recovery.Named, err error) {
 	set, err := All(tx, uid)
 	for _, kind := range []struct {
@@ -105,7 +106,7 @@ func (s Set) State(tx *storage.Tx, uid storage.UID) (user.State, error) {
 		EverEnrolled: len(s) > 0,
 	}
 	var err error
-	if !facts.EverEnrolled { // else the code changes nothing
+	if !facts.EverEnrolled { // otherwise the code makes no difference
 		facts.CodeIssued, err = recovery.CodeIssued(tx, uid)
 	}
 	return user.MFAState(facts), err

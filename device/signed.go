@@ -2,8 +2,8 @@ package device
 
 import "time"
 
-// signedEvery is how exactly the store knows the time of an installation's last signature: a call writes the time only when
-// the stored one is older than this.
+// signedEvery is the precision with which the time of an installation's last signature is stored: a call writes the
+// time only when the stored one is older than this.
 const signedEvery = time.Hour
 
 // SignedWithin reports whether the installation's key has signed a call or an answer within d before now. Its enrolment

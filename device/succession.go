@@ -11,7 +11,7 @@ import (
 type Succession struct {
 	By        Via       `json:"by"`                // how the successor came about
 	Successor string    `json:"successor"`         // its id
-	Cause     string    `json:"cause"`             // the id by which the retired phone disputes it: the restore's, else the successor's
+	Cause     string    `json:"cause"`             // the id by which the retired phone disputes it: that of the restore, or of the successor
 	Disputed  time.Time `json:"disputed,omitzero"` // when the retired phone said that a stranger had replaced it
 	Against   string    `json:"against,omitempty"` // with Disputed: id of the installation that had its place then
 }
@@ -29,9 +29,9 @@ func (e *Enrollment) Disputable(cause string, now time.Time) bool {
 	return e.Status == Retired && e.Succession.Cause != "" && e.Succession.Cause == cause && now.Before(e.Changed.Add(disputeFor))
 }
 
-// LastSuccessor follows the successors of an enrollment to the one that no restore has taken the place of; nil when there is
-// none. A thief who restores twice hides the second installation behind no first. A phone that a ticket has put there is
-// another matter: for that an admin has looked at who asks, and it may be the owner who comes back.
+// LastSuccessor returns the successor of an enrollment or, if that was replaced in turn, the last one in the chain; nil
+// when there is none. So a thief cannot hide an installation by restoring twice. The chain ends at a successor that a
+// ticket has replaced: for a ticket an admin has checked who asks, and it may be the owner who comes back.
 func LastSuccessor(tx *storage.Tx, uid storage.UID, e *Enrollment) (*Enrollment, error) {
 	var last *Enrollment
 	seen := map[string]bool{e.ID: true}
@@ -46,7 +46,7 @@ func LastSuccessor(tx *storage.Tx, uid storage.UID, e *Enrollment) (*Enrollment,
 	return last, nil
 }
 
-// restoredBy is the id of the enrollment that has taken the place of e by itself, without an admin; "" when none has.
+// restoredBy returns the id of the enrollment that has replaced e without an admin; "" when none has.
 func (e *Enrollment) restoredBy() string {
 	if e.Succession.By == ViaTicket || e.Succession.By == ViaPage {
 		return ""

@@ -10,11 +10,11 @@ import (
 	"tutela/storage/outbox"
 )
 
-// Trial is what a push service has answered to a test.
+// Trial is a push service's answer to a test message.
 type Trial struct {
 	Service push.Service
 	Outcome TrialOutcome
-	Word    string // the service's own; "": it gave none
+	Word    string // the service's own word; "": it gave none
 }
 
 // TrialOutcome is a verdict of package push, or one of these.
@@ -22,16 +22,16 @@ type TrialOutcome string
 
 // The outcomes beside the verdicts.
 const (
-	TrialTaken       TrialOutcome = "taken"       // the service brings the message to the phone
+	TrialTaken       TrialOutcome = "taken"       // the service has accepted the message
 	TrialNotCarried  TrialOutcome = "not_carried" // this server has no credentials for the service
 	TrialUnreachable TrialOutcome = "unreachable" // the service did not answer, or not in time
 )
 
-// ErrNoPushAddress reports a phone that no push service reaches: its app asks by itself.
+// ErrNoPushAddress reports a phone without a push address: its app asks by itself.
 var ErrNoPushAddress = storage.NewError(storage.Conflict, "no push service reaches this phone: its app asks by itself")
 
-// TestPush sends a message that asks nothing to an enrollment's phone, at once and past the outbox, and returns what the push service says.
-// Whatever that is, the phone's address stays as it is. Safe for concurrent use.
+// TestPush sends a test message to an enrollment's phone, at once and without the outbox, and returns the push
+// service's answer. It never changes the phone's address. Safe for concurrent use.
 //
 // Errors: ErrNoEnrollment; ErrNoPushAddress; those of the store.
 func (s *Service) TestPush(ctx context.Context, uid storage.UID, enrollment string) (Trial, error) {
@@ -58,7 +58,7 @@ func (s *Service) TestPush(ctx context.Context, uid storage.UID, enrollment stri
 	return trialOf(to.Service, s.deliver.Deliver(ctx, to, m)), nil
 }
 
-// trialOf says what the answer of a service means.
+// trialOf returns what the answer of a service means.
 func trialOf(of push.Service, err error) Trial {
 	t := Trial{Service: of}
 	var r *push.Refusal

@@ -9,15 +9,15 @@ import (
 // maxVerified bounds how many signatures are remembered: 32 bytes each, and the map around them.
 const maxVerified = 1 << 14
 
-// verified remembers which device JWTs each key has verified. An app uses one JWT for up to two hours of polling, and to
-// check a P-256 signature takes 95 µs, most of what a poll costs. It remembers only the signature, which stays valid for
-// ever; every call still checks claims and times. Safe for concurrent use.
+// verified remembers which device JWTs have a valid signature by which key. An app polls with one JWT for up to two
+// hours, and checking a P-256 signature takes 95 µs, most of the cost of a poll. Only the signature is remembered,
+// which stays valid for ever; every call still checks claims and times. Safe for concurrent use.
 type verified struct {
 	mu   sync.Mutex
 	seen map[[sha256.Size]byte]struct{}
 }
 
-// payload does what Key.Verify does, quickly for a JWT that has verified before.
+// payload is Key.Verify, but fast for a JWT that has verified before.
 //
 // Errors: ErrSignature.
 func (v *verified) payload(k Key, token string) ([]byte, error) {

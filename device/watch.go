@@ -6,7 +6,7 @@ import (
 	"tutela/storage"
 )
 
-// Watch is a restore's wish to know whether the old phone still calls.
+// Watch records for a restore whether the old phone still calls.
 type Watch struct {
 	Restore string    `json:"restore"`
 	Until   time.Time `json:"until"`
@@ -28,7 +28,7 @@ func WatchCalls(tx *storage.Tx, uid storage.UID, e *Enrollment, restore string, 
 		}
 	}
 	if len(kept) >= watchesKept {
-		kept = kept[1:] // for it CalledDuring assumes that the phone called
+		kept = kept[1:] // for a watch that is gone, CalledDuring assumes that the phone called
 	}
 	kept = append(kept, Watch{Restore: restore, Until: until})
 	e.Push.Watches = kept

@@ -11,20 +11,19 @@ import (
 	"tutela/storage/audit"
 )
 
-// A wave is a push service that says of many addresses in a short time that they are gone. That is more likely a fault of the
-// service, or of what lies between, than the truth: so past a bound nothing that it says so retires an address, until it
-// has become quiet.
+// A wave means that a push service reports many addresses as gone in a short time. More likely the service, or
+// something on the way, is at fault. So beyond a bound its reports retire no address until it has become quiet.
 const (
 	waveWindow      = 10 * time.Minute
-	waveRetirements = 20 // in the window, and
-	waveShare       = 10 // more than one in so many sends
+	waveRetirements = 20 // more than this many in the window, and
+	waveShare       = 10 // more than one in this many sends
 	waveStep        = time.Minute
 )
 
-// wave is the row of a wave of a service, whose key is the service as push.Address.Through names it.
+// wave is the row of a service's wave. Its key is the service, as push.Address.Through names it.
 type wave struct {
 	Since time.Time `json:"since"`
-	Until time.Time `json:"until"` // it is over, unless the service goes on so
+	Until time.Time `json:"until"` // its end, unless the service goes on
 }
 
 var waves = storage.Declare(storage.Spec[wave]{
@@ -33,9 +32,10 @@ var waves = storage.Declare(storage.Spec[wave]{
 	Expires: func(w *wave) time.Time { return w.Until },
 })
 
-// mayRetire reports whether the word of a service that an address is gone retires the address. It is no transaction: when
-// several servers ask at once, a few more are retired.
+// mayRetire reports whether an address that the service reports as gone may be retired, or whether there is a wave. It
+// is no transaction: when several servers ask at once, a few more addresses are retired.
 func (s *Service) mayRetire(ctx context.Context, through string) (bool, error) {
+	// While a wave runs nothing is retired. It is extended while the service goes on.
 	now := s.store.Now()
 	var running *wave
 	err := s.store.View(ctx, func(tx *storage.Tx) (err error) {
@@ -50,6 +50,7 @@ func (s *Service) mayRetire(ctx context.Context, through string) (bool, error) {
 	case running != nil:
 		return false, s.beginWave(ctx, through)
 	}
+	// Compare with what was retired in the window. Count again in the store when the count is too old.
 	for {
 		may, counted := s.traffic.retire(through, now)
 		switch {
@@ -78,7 +79,7 @@ func (s *Service) countLosses(ctx context.Context, through string, now time.Time
 	return n, err
 }
 
-// beginWave writes down that a wave runs, and records one that begins.
+// beginWave stores that a wave runs, and records an event if it has just begun.
 func (s *Service) beginWave(ctx context.Context, through string) error {
 	return s.store.Update(ctx, func(tx *storage.Tx) error {
 		w, err := waves.Get(tx, storage.House, through)
@@ -102,10 +103,10 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// traffic counts what this server has sent to each service in the window. It is in memory: what is counted for each push in
-// the store would be a row that all of them write. Of several servers each knows its own sends alone, and one that has just
-// started knows none: then a wave is seen earlier than it is one, and never later. Retirements are counted in the store.
-// Safe for concurrent use. The zero value is ready.
+// traffic counts what this server has sent to each service in the window. It counts in memory, since a count in the
+// store would be one row that every push writes. Retirements are counted in the store. Each of several servers knows
+// only its own sends, and one that has just started knows none. So a wave is detected too early at times, but never too
+// late. Safe for concurrent use. The zero value is ready.
 type traffic struct {
 	mu        sync.Mutex
 	byService map[string]*minutes
@@ -113,15 +114,15 @@ type traffic struct {
 
 // minutes counts sends to one service, by the minute.
 type minutes struct {
-	at   [waveWindow / waveStep]int64 // the minute that is counted, since 1970
+	at   [waveWindow / waveStep]int64 // which minute the count is for, since 1970
 	sent [waveWindow / waveStep]int
 	gone [waveWindow / waveStep]int
 
-	retired   int // in the window, when it was counted, and since then by this server
+	retired   int // in the window at countedAt, plus those of this server since
 	countedAt time.Time
 }
 
-// recount is how long a count of retirements in the store is good.
+// recount is how long a count of the retirements in the store is used.
 const recount = time.Second
 
 // mostServices bounds the services that are counted: each host of Web Push is one.
@@ -136,7 +137,7 @@ func (t *traffic) of(through string) *minutes {
 		t.byService = make(map[string]*minutes)
 	}
 	if len(t.byService) >= mostServices {
-		for name := range t.byService { // any: its wave is seen earlier then
+		for name := range t.byService { // forget any other: its wave may then be detected too early
 			delete(t.byService, name)
 			break
 		}
@@ -176,7 +177,7 @@ func (m *minutes) sums(now time.Time) (sent, gone int) {
 	return sent, gone
 }
 
-// tooMany reports whether a service goes on to say of too many addresses that they are gone.
+// tooMany reports whether a service still reports too many addresses as gone.
 func (t *traffic) tooMany(through string, now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -184,8 +185,8 @@ func (t *traffic) tooMany(through string, now time.Time) bool {
 	return gone > waveRetirements && gone*waveShare > sent
 }
 
-// retire counts a retirement that is about to be written, and reports whether it may be. counted is false when it is too long
-// since those in the store were counted.
+// retire counts a retirement that is about to be written, and reports whether it may be. When counted is false, the
+// count from the store is too old: the caller counts again and asks again.
 func (t *traffic) retire(through string, now time.Time) (may, counted bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -5,8 +5,8 @@ import (
 	"tutela/storage"
 )
 
-// goodFor returns what the enrollment is good for when another is lost. One that left is in use only until its phone says otherwise,
-// or does not.
+// goodFor returns what the enrollment can be used for when another one is lost. One that has left does not count as in
+// use.
 func (e *Enrollment) goodFor() ways.Device {
 	switch {
 	case e == nil, e.Status != Active:
@@ -20,7 +20,7 @@ func (e *Enrollment) goodFor() ways.Device {
 	}
 }
 
-// GoodFor returns what each of the user's enrollments in use is good for when another is lost, by their ids.
+// GoodFor returns, by id, what each of the user's enrollments in use can be used for when another one is lost.
 func GoodFor(tx *storage.Tx, uid storage.UID) (map[string]ways.Device, error) {
 	set, err := All(tx, uid)
 	good := make(map[string]ways.Device, len(set))

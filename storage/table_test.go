@@ -775,7 +775,7 @@ func TestDeclare_WhatIsWrongIsAnErrorOfOpen(t *testing.T) {
 			storage.Declare(spec{Name: "t", Class: storage.MFA})
 			storage.Declare(spec{Name: "t", Class: storage.Account})
 		},
-		"has no class":        func() { storage.Declare(spec{Name: "t"}) },
+		"has no class":                 func() { storage.Declare(spec{Name: "t"}) },
 		"not a valid name for a table": func() { storage.Declare(spec{Name: "t.x", Class: storage.MFA}) },
 		"not a valid name for a log":   func() { storage.DeclareLog("t\x00") },
 		"log l is declared": func() {

@@ -160,8 +160,8 @@ func Text(name, about, accepts string, check func(string) (string, error)) *Sett
 	})
 }
 
-// Guard has check asked in the transaction that changes the setting from one value to another, unless whoever changes it forces
-// it. Guard is called where the setting is declared.
+// Guard sets a check that may refuse a change of the setting. It runs in the transaction of the change, unless the
+// change is forced. Call Guard where the setting is declared.
 func (s *Setting[T]) Guard(check func(tx *storage.Tx, from, to T) error) *Setting[T] {
 	declared.Lock()
 	defer declared.Unlock()
@@ -211,8 +211,8 @@ func short(d time.Duration) string {
 // Name returns the name by which the setting is set.
 func (s *Setting[T]) Name() string { return s.name }
 
-// Get returns the setting's value, its default when it was never set. So it is when what was set is no longer a value
-// that it takes, since an earlier version had other bounds.
+// Get returns the setting's value, or its default when it was never set. It also returns the default when the stored
+// value is not valid any more, because an earlier version had other bounds.
 func (s *Setting[T]) Get(tx *storage.Tx) (T, error) {
 	stored, err := table.Get(tx, storage.House, s.name)
 	if storage.CodeOf(err) == storage.NotFound {
@@ -227,7 +227,7 @@ func (s *Setting[T]) Get(tx *storage.Tx) (T, error) {
 	return s.fallback, nil
 }
 
-// ShapeOf returns what a setting takes; the zero value for a name that there is not.
+// ShapeOf returns what a setting takes; the zero value for an unknown name.
 func ShapeOf(name string) Shape {
 	declared.RLock()
 	defer declared.RUnlock()
@@ -279,7 +279,7 @@ func get(tx *storage.Tx, name string) (Info, error) {
 // Errors: ErrUnknown; ErrValue; those of its guard.
 func Set(tx *storage.Tx, name, to string) error { return set(tx, name, to, false) }
 
-// Force does what Set does, and asks no guard.
+// Force is Set without the guard.
 //
 // Errors: ErrUnknown; ErrValue.
 func Force(tx *storage.Tx, name, to string) error { return set(tx, name, to, true) }

@@ -1,6 +1,6 @@
-// Package tally keeps some of a server's figures in the store, by day. A server counts in memory, and adds what it has counted
-// to the day's row once a minute and when it stops: so no transaction of a login writes a row that all others write too. A
-// server that is killed loses what it has counted since, a minute at most. Several servers over one store add to the same row.
+// Package tally keeps some of a server's figures in the store, by day. A server counts in memory, and adds its counts
+// to the day's row once a minute and when it stops. So no login has to write a row that all logins write. A server that
+// is killed loses the counts of a minute at most. Several servers over one store add to the same row.
 //
 // A day is one of UTC. What is counted in the last minute of a day may be added to the next.
 package tally
@@ -22,7 +22,7 @@ import (
 const (
 	interval   = time.Minute // between two times that what was counted is written
 	keepDays   = 400
-	foldsKept  = 8 // of a day, by which a server finds out whether a write of doubtful outcome was kept
+	foldsKept  = 8 // ids of additions kept in a day's row, so that a server can look up whether a write of unknown outcome was kept
 	lastMoment = 5 * time.Second
 )
 
@@ -42,29 +42,29 @@ var days = storage.Declare(storage.Spec[row]{
 	Expires: func(r *row) time.Time { return r.Until },
 })
 
-// Folder adds what one server counts to the rows of the days. Safe for concurrent use.
+// Folder adds one server's counts to the rows of the days. Safe for concurrent use.
 type Folder struct {
 	store    *storage.Store
 	counters []*meter.Counter
 
 	mu     sync.Mutex        // held while a fold is written
-	added  map[string]uint64 // of what this server has counted, that which the rows hold
-	doubts []fold            // that followed, and may have been written
+	added  map[string]uint64 // this server's counts that are in the rows for certain
+	doubts []fold            // later additions of unknown outcome
 }
 
 // fold is one addition to a day's row.
 type fold struct {
 	id   string
 	date string
-	upTo map[string]uint64 // what the server had counted
+	upTo map[string]uint64 // the server's counts at that time
 }
 
-// NewFolder makes a folder for what a store's server counts by these counters.
+// NewFolder makes a folder for these counters of the store's server.
 func NewFolder(store *storage.Store, counters ...*meter.Counter) *Folder {
 	return &Folder{store: store, counters: counters, added: map[string]uint64{}}
 }
 
-// Run adds what was counted every minute, and a last time when ctx is done.
+// Run adds the counts every minute, and a last time when ctx is done.
 func (f *Folder) Run(ctx context.Context, log *slog.Logger) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -81,7 +81,7 @@ func (f *Folder) Run(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// Fold adds what was counted since the last Fold. When nothing was, it writes nothing.
+// Fold adds what was counted since the last Fold. If that is nothing, it writes nothing.
 //
 // Errors: those of the store. What could not be added is added by the next Fold, and nothing is added twice.
 func (f *Folder) Fold(ctx context.Context) error {
@@ -91,6 +91,7 @@ func (f *Folder) Fold(ctx context.Context) error {
 	if len(f.doubts) == 0 && maps.Equal(now, f.added) {
 		return nil
 	}
+	// Add what the rows lack. After an unknown outcome the next Fold looks up whether this one was kept.
 	this := fold{id: storage.NewID("", 12), upTo: now}
 	err := f.store.Update(ctx, func(tx *storage.Tx) error {
 		this.date = tx.Now().UTC().Format(dateFormat)
@@ -111,7 +112,7 @@ func (f *Folder) Fold(ctx context.Context) error {
 	return err
 }
 
-// counted is what this server has counted, by the names of the series; those that are zero are left out.
+// counted returns this server's counts by the names of the series, without those that are zero.
 func (f *Folder) counted() map[string]uint64 {
 	all := map[string]uint64{}
 	for _, c := range f.counters {
@@ -124,8 +125,8 @@ func (f *Folder) counted() map[string]uint64 {
 	return all
 }
 
-// base is what the rows hold of what this server has counted: as far as the last fold is known to have come, or as the newest
-// of the doubtful ones that was kept.
+// base returns the part of this server's counts that the rows hold: those of the newest doubtful fold that was kept, or
+// else those of the last certain one.
 func (f *Folder) base(tx *storage.Tx) (map[string]uint64, error) {
 	base := f.added
 	for _, d := range f.doubts {

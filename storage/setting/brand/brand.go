@@ -1,7 +1,8 @@
-// Package brand keeps how an organisation presents itself to people: its name, its logo, its colour, and the telephone number of its
-// help desk. They are policies, and on every page.
+// Package brand keeps how an organisation presents itself to people: its name, logo and colour, and the telephone
+// number of its help desk. They are policies, and every page shows them.
 //
-// Nothing that is set makes a page harder to read: a colour with too little contrast is refused, with one that passes.
+// No setting can make a page harder to read: a colour with too little contrast is refused, and the message suggests one
+// that passes.
 package brand
 
 import (
@@ -78,7 +79,7 @@ const (
 	maxPhone     = 40 // characters, with what stands between the digits
 )
 
-// checkPhone accepts digits, and between them what people write in telephone numbers.
+// checkPhone accepts digits and the signs that people write between them in telephone numbers.
 func checkPhone(s string) (string, error) {
 	digits := 0
 	for i, r := range s {
@@ -87,7 +88,7 @@ func checkPhone(s string) (string, error) {
 			digits++
 		case r == '+' && i == 0, strings.ContainsRune(" -/().", r):
 		default:
-			return "", errors.New("it has something else than digits, blanks and the signs + - . / and brackets")
+			return "", errors.New("it has characters other than digits, blanks, brackets and the signs + - . /")
 		}
 	}
 	if digits < fewestDigits || digits > mostDigits || len(s) > maxPhone {

@@ -49,7 +49,7 @@ func parse(s string) (c colour, err error) {
 	}
 	n, err := strconv.ParseUint(digits, 16, 32)
 	if !found || len(digits) != 6 || err != nil {
-		return c, fmt.Errorf("%q is no colour", s)
+		return c, fmt.Errorf("%q is not a colour such as #0b6156", s)
 	}
 	return colour{uint8(n >> 16), uint8(n >> 8 & 0xff), uint8(n & 0xff)}, nil
 }
@@ -75,7 +75,7 @@ func luminance(c colour) float64 {
 	return 0.2126*linear[0] + 0.7152*linear[1] + 0.0722*linear[2]
 }
 
-// mix is so many parts of 100 of to, and the rest of c.
+// mix returns a colour of parts percent of to and the rest of c.
 func mix(c, to colour, parts int) (m colour) {
 	for i := range c {
 		m[i] = uint8((int(c[i])*(100-parts) + int(to[i])*parts + 50) / 100)
@@ -83,7 +83,7 @@ func mix(c, to colour, parts int) (m colour) {
 	return m
 }
 
-// towards mixes as much of to into c as it needs to be read on paper.
+// towards mixes to into c until c can be read on paper.
 func towards(c, to, paper colour) colour {
 	for parts := range 101 {
 		if m := mix(c, to, parts); contrast(m, paper) >= leastContrast {
@@ -93,7 +93,7 @@ func towards(c, to, paper colour) colour {
 	return to
 }
 
-// must parses a colour of ours.
+// must parses a colour that is written in this package.
 func must(s string) colour {
 	c, _ := parse(s)
 	return c

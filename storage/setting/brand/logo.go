@@ -36,7 +36,7 @@ func DataURL(content []byte) (string, error) {
 func checkLogo(s string) (string, error) {
 	kind, encoded, found := strings.Cut(strings.TrimPrefix(s, dataHead), ";base64,")
 	if !found || !strings.HasPrefix(s, dataHead) {
-		return "", errors.New("it is no data: URL (tutela policy set brand.logo @logo.svg makes one of a file)")
+		return "", errors.New("it is not a data: URL (tutela policy set brand.logo @logo.svg makes one from a file)")
 	}
 	if base64.StdEncoding.DecodedLen(len(encoded)) > maxLogo+2 {
 		return "", errTooLarge
@@ -71,8 +71,8 @@ func checkPicture(kind string, content []byte) error {
 	return errors.New("it is neither SVG nor PNG")
 }
 
-// unwanted are the elements that run something or bring something from elsewhere. Pages show the logo as an image, in which browsers
-// run nothing; somebody who opens the logo itself is protected by its Content-Security-Policy. This is the third fence.
+// unwanted are the elements that can run code or load something. It is the third defence: pages show the logo as an
+// image, in which browsers run nothing, and its Content-Security-Policy protects somebody who opens the logo itself.
 var unwanted = map[string]bool{"script": true, "foreignobject": true, "iframe": true, "image": true, "use": true, "a": true, "animate": true, "set": true}
 
 // checkSVG accepts an SVG that has no script, no handler and no reference to elsewhere.
