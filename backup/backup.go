@@ -50,7 +50,7 @@ type Backup struct {
 	Changed    time.Time       `json:"changed"`              // when it was last put, moved or undeleted
 	Deleted    time.Time       `json:"deleted,omitzero"`     // it is hidden, until it is undeleted or gone for good
 	DeletedBy  string          `json:"deleted_by,omitempty"` // the enrollment that deleted it
-	Undeleted  bool            `json:"undeleted,omitempty"`  // and not put since: another Undelete is a repeat
+	Undeleted  bool            `json:"undeleted,omitempty"`  // undeleted, and not put since: another Undelete is a repeat
 }
 
 const (

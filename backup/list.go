@@ -23,7 +23,7 @@ type Tracked struct {
 	Updated          time.Time // when the latest version was put
 	Enrollment       string    // id of the one that writes to it, or did last
 	Device           string    // that phone's name
-	Orphaned         bool      // its installation is gone; it is restorable by its handle all the same
+	Orphaned         bool      // its installation is gone; its handle still restores it
 	Deleted          time.Time // it can be undeleted until UndeleteFor after; zero: it is not deleted
 }
 

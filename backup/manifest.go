@@ -35,7 +35,7 @@ type manifest struct {
 	Provider         Provider `json:"provider"`
 	AutomaticRestore bool     `json:"automatic_restore"`
 	Shrink           bool     `json:"shrink"`
-	Issued           *float64 `json:"iat"` // a phone's clock is never trusted: it says nothing here
+	Issued           *float64 `json:"iat"` // not used: a phone's clock is never trusted
 	Opaque
 }
 
@@ -80,7 +80,7 @@ func accountsIn(keptBy Provider, size, claimed int64) int {
 func parseManifest(compact string) (*manifest, error) {
 	parts := strings.Split(compact, ".")
 	if len(compact) > maxManifestBytes || len(parts) != 3 {
-		return nil, ErrInvalid.With("the manifest is no compact JWS")
+		return nil, ErrInvalid.With("the manifest is not a compact JWS")
 	}
 	// The header must only be JSON: the key decides the algorithm.
 	var header map[string]any

@@ -11,8 +11,8 @@ import (
 	"tutela/storage"
 )
 
-// Besides the newest versions, a backup keeps the newest version of each of so many days and weeks. So a broken app, or a thief
-// of the phone's key, cannot push all good versions out within an hour.
+// Besides the newest versions, a backup keeps the newest version of each of these days and weeks. So a broken app, or a
+// thief of the phone's key, cannot displace all good versions within an hour.
 const (
 	keepDays  = 7
 	keepWeeks = 4
@@ -92,8 +92,9 @@ func boundGenerations(tx *storage.Tx, uid storage.UID) error {
 // MostOrphans is how many backups a user can have to which none of her phones writes. She can have as many deleted ones.
 const MostOrphans = 4
 
-// MostBackups is how many backups a user has: one an enrollment, and what no enrollment writes to. Enrollments that retire at
-// once leave more orphans than MostOrphans until the next backup begins, and are as many enrollments less.
+// MostBackups is how many backups a user has at most: one for each enrollment, plus orphaned and deleted ones. When
+// many enrollments retire at once there may be more than MostOrphans orphans until the next backup begins, but then
+// there are as many enrollments less.
 const MostBackups = device.MostEnrollments + 2*MostOrphans
 
 // boundOrphans removes orphaned backups beyond the newest MostOrphans. A person whose phone is gone needs the newest.
@@ -102,6 +103,7 @@ func boundOrphans(tx *storage.Tx, uid storage.UID) error {
 	if err != nil || len(all) <= MostOrphans {
 		return err
 	}
+	// Find the orphans, and drop all but the newest of them.
 	var orphans []*Backup
 	for _, row := range all {
 		if row.Record.deleted() {

@@ -7,8 +7,8 @@ import (
 	"tutela/storage"
 )
 
-// putOn returns the day on which the backup was put last, or moved to the phone that puts it from then on; zero when it brings nothing
-// back.
+// putOn returns the day of the backup's last put, or of its last move to another phone; zero when the backup cannot be
+// restored.
 func (b *Backup) putOn() time.Time {
 	if b == nil || b.deleted() {
 		return time.Time{}
@@ -16,7 +16,7 @@ func (b *Backup) putOn() time.Time {
 	return ways.Day(b.Changed)
 }
 
-// PutOn returns the days on which the user's backups were put last, by their ids.
+// PutOn returns putOn for each of the user's backups, by their ids.
 func PutOn(tx *storage.Tx, uid storage.UID) (map[string]time.Time, error) {
 	rows, err := backups.All(tx, uid)
 	days := make(map[string]time.Time, len(rows))

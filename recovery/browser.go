@@ -38,11 +38,11 @@ func OfferToRemember(tx *storage.Tx) (offer, ticked bool, err error) {
 	return offered == "on", offered == "on" && tick == "on", err
 }
 
-// mostBrowsers bounds the browsers that are remembered of a user. Past it the one goes that was used longest ago.
+// mostBrowsers bounds a user's remembered browsers. Beyond it the one that was used longest ago is forgotten.
 const mostBrowsers = 64
 
-// Browser is a browser that a user has told a client to remember: for a time the client asks her for no second factor there. Whatever
-// changes how she proves herself ends all of them.
+// Browser is a remembered browser: for a time the client does not ask its user for a second factor there. Any change of
+// her factors or codes forgets all of them.
 type Browser struct {
 	Client string    `json:"client"`
 	Hash   string    `json:"hash"`   // keyed, of the token that the browser keeps
@@ -59,7 +59,7 @@ var browsers = storage.Declare(storage.Spec[Browser]{
 	Expires: func(b *Browser) time.Time { return b.Until },
 })
 
-// Remember writes down a browser under a key. The same key replaces it.
+// Remember stores a browser under a key. It replaces a browser under the same key.
 func Remember(tx *storage.Tx, uid storage.UID, key string, b Browser) error {
 	rows, err := browsers.All(tx, uid)
 	if err != nil {
@@ -78,7 +78,8 @@ func Remember(tx *storage.Tx, uid storage.UID, key string, b Browser) error {
 	return errors.Join(err, browsers.Put(tx, uid, key, &b))
 }
 
-// RememberAgain is Remember for a repeat: it replaces the browser under a key, and remembers none where that was forgotten since.
+// RememberAgain is Remember for a repeat: it replaces the browser under a key, but stores nothing if that browser was
+// forgotten since.
 func RememberAgain(tx *storage.Tx, uid storage.UID, key string, b Browser) (done bool, err error) {
 	there, err := browsers.Has(tx, uid, key)
 	if err != nil || !there {
@@ -87,7 +88,7 @@ func RememberAgain(tx *storage.Tx, uid storage.UID, key string, b Browser) (done
 	return true, Remember(tx, uid, key, b)
 }
 
-// Remembered returns the browser under a key, if it is remembered still, and notes that it was used.
+// Remembered returns the browser under a key, if it is still remembered, and notes that it was used.
 //
 // Errors: storage.ErrNotFound.
 func Remembered(tx *storage.Tx, uid storage.UID, key string, matches func(b *Browser) bool) (*Browser, error) {
@@ -122,7 +123,7 @@ func ForgetBrowsers(tx *storage.Tx, uid storage.UID) (had bool, err error) {
 	return len(rows) > 0, err
 }
 
-// forgetBrowsers is ForgetBrowsers for what else ends.
+// forgetBrowsers is ForgetBrowsers without the report.
 func forgetBrowsers(tx *storage.Tx, uid storage.UID) error {
 	_, err := ForgetBrowsers(tx, uid)
 	return err

@@ -8,11 +8,11 @@ import (
 	"tutela/storage/audit"
 )
 
-// ErrNoFile reports a store that keeps no file of its own to write anew.
+// ErrNoFile reports a store without a data file of its own.
 var ErrNoFile = storage.NewError(storage.Invalid, "this store has no data file to compact")
 
-// Compact writes the data file anew while the server runs. The new file holds nothing that was removed before, and receipts
-// then say so (no residue).
+// Compact rewrites the data file while the server runs. The new file holds nothing that was removed before, and
+// receipts then say so (no residue).
 //
 // Errors: ErrNoFile; those of the engine, with the old file still in use.
 func (s *Service) Compact(ctx context.Context) (storage.Compaction, error) {
@@ -33,8 +33,8 @@ func (s *Service) Compact(ctx context.Context) (storage.Compaction, error) {
 	return sizes, s.store.Update(ctx, func(tx *storage.Tx) error { return Compacted(tx, began) })
 }
 
-// CompactionDue reports whether a user was reset or deleted since the file was last written anew. In a store without a file it
-// is never due.
+// CompactionDue reports whether a user was reset or deleted since the last compaction. In a store without a file it is
+// never due.
 func (s *Service) CompactionDue(ctx context.Context) (bool, error) {
 	if _, ok := s.store.Engine().(storage.Compacter); !ok {
 		return false, nil

@@ -22,11 +22,11 @@ const (
 // codeChannels are the channels of the recovery code.
 var codeChannels = []Channel{LoginChannel, RestoreChannel, PracticeChannel}
 
-// The limits on guessing. Those on the recovery code apply only to wrong codes; a right code always passes. A recovery code has
-// 115 bits, so no number of guesses finds one, and to lock the owner out would be the greater harm. The waits keep the log and
-// the phones quiet. A one-time code has 20 bits: its channel closes for right codes as well.
+// The limits on guessing. Those on the recovery code apply only to wrong codes; a right code always passes. A recovery
+// code has 115 bits, so guessing cannot succeed, and locking the owner out would be the greater harm. The waits only
+// keep the log and the phones quiet. A one-time code has 20 bits, so its channel closes for right codes, too.
 //
-// Source: NIST SP 800-63B-4 §3.2.2 (throttling), from which a right recovery code is free on purpose: docs/security.md says why.
+// Source: NIST SP 800-63B-4 §3.2.2 (throttling). A right recovery code is exempt on purpose: docs/security.md says why.
 const (
 	freeFailures  = 9 // wrong codes in a row without a wait
 	firstWait     = 30 * time.Second
@@ -63,7 +63,7 @@ func countWrong(tx *storage.Tx, uid storage.UID, ch Channel) (limit, error) {
 	if err != nil {
 		return limit{}, err
 	}
-	if err := l.waits(tx); err != nil {
+	if err := l.refuse(tx); err != nil {
 		return limit{}, err
 	}
 	l.Failures++
@@ -74,8 +74,8 @@ func countWrong(tx *storage.Tx, uid storage.UID, ch Channel) (limit, error) {
 	return l, err
 }
 
-// waits returns ErrLimited, with the time to wait, while the channel waits.
-func (l limit) waits(tx *storage.Tx) error {
+// refuse returns ErrLimited, with the time to wait, while the channel takes no codes.
+func (l limit) refuse(tx *storage.Tx) error {
 	if wait := l.Until.Sub(tx.Now()); wait > 0 {
 		return ErrLimited.After(wait)
 	}
@@ -101,9 +101,8 @@ func OpenAll(tx *storage.Tx, uid storage.UID) error {
 	return open(tx, uid, append([]Channel{OTPChannel}, codeChannels...))
 }
 
-// OpenCode forgets the failures of the channels of the recovery code. Callers use it after a right code, or an approval that the
-// user has signed. The channel of one-time codes stays as it is: a guesser who has the recovery code, or the user at her phone,
-// has not shown one.
+// OpenCode forgets the failures of the channels of the recovery code. Call it after a right code, or an approval that
+// the user has signed. It leaves the channel of one-time codes as it is, since neither proves a one-time code.
 func OpenCode(tx *storage.Tx, uid storage.UID) error { return open(tx, uid, codeChannels) }
 
 func open(tx *storage.Tx, uid storage.UID, channels []Channel) error {

@@ -16,10 +16,10 @@ type NoticePayload struct {
 	Notice     NoticeWord    `json:"notice"`
 	At         time.Time     `json:"at,omitzero"`          // Notify sets it: no two notices of a user have the same
 	Restore    string        `json:"restore,omitempty"`    // id of the restore; for a replaced phone the id by which it disputes that
-	Enrollment string        `json:"enrollment,omitempty"` // only this one is told, even when it is retired; empty: all active ones
+	Enrollment string        `json:"enrollment,omitempty"` // the only enrollment that gets it, even when retired; empty: all active ones
 	Route      string        `json:"route,omitempty"`      // which of its push addresses: a word of package device's; "": all
 	Address    string        `json:"address,omitempty"`    // the former push address to tell: a key of package device's
-	About      string        `json:"about,omitempty"`      // the enrollment that the notice names; it is not told itself
+	About      string        `json:"about,omitempty"`      // the enrollment that the notice is about; that one does not get it
 	Life       time.Duration `json:"-"`                    // how long its row is kept; 0: NoticeLife
 }
 
@@ -44,11 +44,11 @@ const (
 	NoticePasskeyAdded        NoticeWord = "passkey_added"         // a passkey has enrolled
 	NoticePasskeyCopied       NoticeWord = "passkey_copied"        // a passkey's count did not advance: there may be a copy of it
 	NoticePushTokenChanged    NoticeWord = "push_token_changed"    // the phone's push token or identifier was changed
-	NoticeReplaced            NoticeWord = "replaced"              // the same phone, or its key, has enrolled anew, or a ticket has put another in its place
+	NoticeReplaced            NoticeWord = "replaced"              // the same phone, or its key, has enrolled again, or a ticket has replaced it
 	NoticeRestored            NoticeWord = "restored"              // another phone has taken over
 	NoticeRestoreDisputed     NoticeWord = "restore_disputed"      // the phone that was retired says that it was not its person
 	NoticeRestoreStarted      NoticeWord = "restore_started"       // another phone wants to take over
-	NoticeTest                NoticeWord = "test"                  // an admin tries whether a message reaches the phone; no row is written of it
+	NoticeTest                NoticeWord = "test"                  // an admin tests whether a message reaches the phone; it is not stored
 	NoticeVetoLifted          NoticeWord = "veto_lifted"           // an admin has ended a veto on a restore
 	NoticeVouched             NoticeWord = "vouched"               // a phone that was suspended as not hers is back, by a login with the recovery code
 )
@@ -71,12 +71,12 @@ var noticeTexts = map[NoticeWord]string{
 	NoticePasskeyCopied:       "A passkey of yours was used in a way that a copy of it would be. Was it not you? Tell an admin.",
 	NoticePushTokenChanged:    "Where this phone gets its messages was changed. Was it not you? Open this app, and tell an admin.",
 	NoticeHandleChanged:       "The backup of one of your phones has a new restore handle. Was it not you? Tell an admin.",
-	NoticeReplaced:            "This phone is enrolled no longer: it enrolled anew, or another took its place. Was it not you? Tell an admin.",
+	NoticeReplaced:            "This phone is no longer enrolled: it enrolled again, or another took its place. Was it not you? Tell an admin.",
 	NoticeRestored:            "Another phone has taken over with your recovery code. Was it not you? Tell an admin at once.",
 	NoticeRestoreDisputed:     "The phone that was replaced says that the new one is not yours. Is that so? Tell an admin at once.",
 	NoticeRestoreStarted:      "Another phone wants to take over from one of yours. Is it not you? Open this app and stop it.",
 	NoticeTest:                "A test: an admin tries whether messages reach this phone. There is nothing to do.",
-	NoticeVetoLifted:          "An admin lets another phone take over again, which was stopped. Was that not asked for by you? Tell an admin.",
+	NoticeVetoLifted:          "An admin has allowed a restore that was stopped. Did you not ask for that? Tell an admin.",
 	NoticeVouched:             "A phone that was stopped counts again: you logged in with your recovery code. Was it not you? Tell an admin.",
 }
 
@@ -91,8 +91,8 @@ func Notify(tx *storage.Tx, uid storage.UID, notice NoticePayload) error {
 	return NotifyThrough(tx, uid, "", notice)
 }
 
-// NotifyThrough does what Notify does, for one phone. service names the push service that reaches it, so that a service that
-// does not answer delays only its own phones.
+// NotifyThrough is Notify for one phone. service names the push service that reaches it, so that a service that does
+// not answer delays only its own phones.
 func NotifyThrough(tx *storage.Tx, uid storage.UID, service string, notice NoticePayload) error {
 	told, err := WriteNotice(tx, uid, notice)
 	return errors.Join(err, PushNotice(tx, uid, service, told))

@@ -7,11 +7,11 @@ import (
 	"tutela/storage/audit"
 )
 
-// The limits on one-time codes. Their channel is apart from those of the recovery code: a one-time code has 20 bits, so the
-// limits close it for right codes as well. Only a right one-time code, or an admin, opens it.
+// The limits on one-time codes. Their channel is separate from those of the recovery code: a one-time code has 20 bits,
+// so the limits close it for right codes, too. Only a right one-time code, or an admin, opens it.
 
-// MayTryOTP returns an error while the user's one-time codes wait. Callers ask it first: then they look at nothing and count
-// nothing, whatever the code.
+// MayTryOTP returns an error while the channel of one-time codes is closed. Call it first: after an error compare no
+// code and count nothing.
 //
 // Errors: ErrLimited, with the time to wait.
 func MayTryOTP(tx *storage.Tx, uid storage.UID) error {
@@ -19,7 +19,7 @@ func MayTryOTP(tx *storage.Tx, uid storage.UID) error {
 	if err != nil {
 		return err
 	}
-	err = l.waits(tx)
+	err = l.refuse(tx)
 	if errors.Is(err, ErrLimited) {
 		tx.CountTry(otpTried, codeLimited)
 	}
@@ -32,9 +32,9 @@ func OTPRight(tx *storage.Tx, uid storage.UID) error {
 	return open(tx, uid, []Channel{OTPChannel})
 }
 
-// OTPWrong counts a wrong one-time code. The tenth in a row, and each from the hundredth on, is recorded as an event; the
-// tenth and the hundredth are told to the user's phones, for whoever tries codes may know her password. The caller returns its
-// refusal by [storage.Kept], so that the count is kept.
+// OTPWrong counts a wrong one-time code. The tenth in a row, and each from the hundredth on, is recorded as an event;
+// the tenth and the hundredth are announced to the user's phones, since whoever tries codes may know her password. The
+// caller returns its refusal by [storage.Kept], so that the count is kept.
 //
 // Errors: ErrLimited, while the channel waits.
 func OTPWrong(tx *storage.Tx, uid storage.UID, actor audit.Actor) error {

@@ -8,8 +8,8 @@ import (
 	"tutela/storage"
 )
 
-// mostReceipts bounds the receipts of a user, and what stays of them for ever. A program that resets without end pushes out
-// first those that removed nothing.
+// mostReceipts bounds the receipts of a user, which stay for ever. Receipts of resets that removed nothing are dropped
+// first, so a program that resets in a loop does not displace the others.
 const mostReceipts = 64
 
 // forgetReceipts makes room for one more receipt.
@@ -23,7 +23,7 @@ func forgetReceipts(tx *storage.Tx, uid storage.UID) error {
 		}))
 }
 
-// forgetOldest removes the first rows of a table, in an order, until there is room for one more.
+// forgetOldest removes the first rows of a table, in the given order, until there is room for one more.
 func forgetOldest[T any](tx *storage.Tx, uid storage.UID, in *storage.Table[T], order func(a, b *T) int) error {
 	rows, err := in.All(tx, uid)
 	if err != nil || len(rows) < mostReceipts {

@@ -46,8 +46,8 @@ var codes = storage.Declare(storage.Spec[saved]{
 	},
 })
 
-// standing returns how the code stands as a way back, and until when. A code that was declared lost still opens, but is none to count
-// on.
+// standing returns how the code stands as a way back, and until when. A code that was declared lost still opens, but
+// must not be counted on.
 func (s *saved) standing() (is ways.Code, until time.Time) {
 	switch {
 	case s == nil, s.Removed:

@@ -55,7 +55,8 @@ func ForgetReplies(tx *storage.Tx, uid storage.UID) error {
 	return forgetReplies(tx, uid, func(*Reply) bool { return true })
 }
 
-// ForgetRepliesOf erases the replies kept about an enrollment, which is suspended: whoever has its phone is told nothing again.
+// ForgetRepliesOf erases the replies kept about a suspended enrollment, so that whoever has its phone cannot get them
+// again.
 func ForgetRepliesOf(tx *storage.Tx, uid storage.UID, enrollment string) error {
 	return forgetReplies(tx, uid, func(r *Reply) bool { return r.Enrollment == enrollment })
 }

@@ -110,7 +110,7 @@ type receiptEvidence struct {
 	Digest  string         `json:"digest"`
 }
 
-// compaction says when the file was last written anew.
+// compaction says when the file was last compacted.
 type compaction struct {
 	At time.Time `json:"at"`
 }

@@ -312,7 +312,7 @@ func TestTx_IsRefusedOutsideItsClosure(t *testing.T) {
 				getErr, scanErr, findErr, purgeErr, notes.Put(tx, uid, "a", &note{}), notes.Delete(tx, uid, "a"),
 				diary.Append(tx, uid, "a", nil),
 			} {
-				if err == nil || !strings.Contains(err.Error(), "carried out") {
+				if err == nil || !strings.Contains(err.Error(), "outside of the closure") {
 					t.Errorf("call %d of a carried Tx: %v", i, err)
 				}
 			}

@@ -788,7 +788,7 @@ func TestDeclare_WhatIsWrongIsAnErrorOfOpen(t *testing.T) {
 			table.Plain("i", values)
 			table.Unique("i", values)
 		},
-		"is raw, and holds more": func() { storage.Declare(spec{Name: "t", Class: storage.MFA, Raw: true}) },
+		"is raw, but its records are not": func() { storage.Declare(spec{Name: "t", Class: storage.MFA, Raw: true}) },
 	} {
 		err := storage.Faults(declare)
 		if err == nil || !strings.Contains(err.Error(), name) {

@@ -12,10 +12,10 @@ import (
 
 // The bounds on a user's restores: a thief of a platform backup can start many.
 const (
-	mostOpen    = 24 // that are not over
-	mostOver    = 48 // that are kept for an admin to see
-	mostHandles = 16 // by which starts are counted
-	mostKeys    = 64 // that the starts of a handle named within the hour
+	mostOpen    = 24 // open restores
+	mostOver    = 48 // ended restores, kept for an admin to see
+	mostHandles = 16 // handles whose starts are counted
+	mostKeys    = 64 // keys that the starts of one handle named within the hour
 )
 
 // makeRoom removes restores of the user until one more is within the bounds. Among restores that are over, the oldest go,
@@ -30,6 +30,7 @@ func makeRoom(tx *storage.Tx, uid storage.UID) error {
 	slices.SortFunc(rows, func(a, b row) int {
 		return cmp.Or(a.Record.Started.Compare(b.Record.Started), cmp.Compare(a.Key, b.Key))
 	})
+	// Restores that are over have a bound of their own, so they displace no open one.
 	var open, over []row
 	for _, r := range rows {
 		if r.Record.over(tx) {
@@ -100,8 +101,8 @@ func evictable(tx *storage.Tx, uid storage.UID, open []row) (row, error) {
 	}), nil
 }
 
-// forgetHandles removes what was counted of the user's handles that were used longest ago, until one more is within the bound.
-// Each of her backups has some handles: a thief of a platform backup has one of them, and makes none.
+// forgetHandles removes the counts of the handles that were used longest ago, until one more is within the bound.
+// Handles exist only for the user's backups: a thief of a platform backup has one of them and cannot make others.
 func forgetHandles(tx *storage.Tx, uid storage.UID) error {
 	counts, err := startTable.All(tx, uid)
 	if err != nil || len(counts) < mostHandles {

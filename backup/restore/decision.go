@@ -35,13 +35,13 @@ type Decision struct {
 	Reason Reason `json:"reason,omitempty"`
 }
 
-// Facts are the inputs of a decision. The transaction that acts on the decision gathers them anew.
+// Facts are the inputs of a decision. The transaction that acts on the decision gathers them again.
 type Facts struct {
 	Done      bool      // a right code was given
 	Chosen    bool      // first-time setup was chosen
 	NoHandle  bool      // the restore came without a handle
 	Disabled  bool      // it said that automatic_restore is false
-	Found     bool      // there is a backup under the handle now
+	Found     bool      // there is now a backup under the handle
 	Blocked   bool      // the user is blocked
 	Vetoed    bool      // a restore of this backup was vetoed in the last 24 hours
 	HasCode   bool      // the user has a recovery code that counts
@@ -51,7 +51,7 @@ type Facts struct {
 	Now       time.Time
 }
 
-// Decide is the rule: the first line that holds decides. It has no input but the facts.
+// Decide is the rule for the next step: the first case that holds decides. It depends on the facts only.
 //
 // Source: app-api.md "Restore after a reinstall".
 func Decide(f Facts) Decision {

@@ -11,8 +11,8 @@ import (
 	"tutela/storage/setting"
 )
 
-// disputePolicy says what a dispute by a retired phone does. The person who holds that phone may be a thief who was locked out:
-// so by default a dispute is reported and decides nothing.
+// disputePolicy says what a dispute by a retired phone does. The person with that phone may be a thief who was locked
+// out, so by default a dispute is only reported.
 var disputePolicy = setting.OneOf("restore.dispute", "what the word of a phone that was taken over does", disputeTell, disputeSuspend)
 
 // The values of restore.dispute.
@@ -21,11 +21,13 @@ const (
 	disputeSuspend = "suspend" // the new installation
 )
 
-// Dispute has the phone of an enrollment that was retired say that whoever took its place was not its person: by a restore
-// with handle and code, by a ticket or by an enrolment token, within 24 hours. id is what it was told with that: the restore's
-// id, else its successor's. Admins see an event, and all of the user's phones are told. With the policy suspend the
-// installation that has taken its place is suspended, also when that was taken over in turn by another restore. Once more is
-// no error, and does no more than the first time, unless somebody has taken over since.
+// Dispute records that a retired phone says that a stranger has replaced it. It is possible for 24 hours after a
+// replacement by a restore, a ticket or an enrolment token. id is the id that the phone got with the notice: that of
+// the restore, or of its successor. Admins see an event, and all of the user's phones are notified. With the policy
+// suspend the installation that has the phone's place is suspended, even if another restore has replaced the first
+// successor. A repeat does nothing, unless somebody has taken over since.
+//
+// It also forgets the user's remembered browsers.
 //
 // p is as device.Service.ProveReader makes it.
 //
@@ -40,6 +42,7 @@ func (s *Service) Dispute(ctx context.Context, p device.Proof, id string, actor 
 		if !e.Disputable(id, tx.Now()) {
 			return ErrNone.With("nothing of that name has retired this phone in the last 24 hours")
 		}
+		// Against whom? A repeat against the same installation changes nothing.
 		last, err := device.LastSuccessor(tx, p.UID, e)
 		if err != nil {
 			return err
@@ -77,7 +80,7 @@ func (s *Service) markDisputed(tx *storage.Tx, uid storage.UID, e *device.Enroll
 	return put(tx, f)
 }
 
-// actOn treats the installation that has replaced e as the policy says, and records the dispute.
+// actOn suspends the installation that has replaced e, if the policy says so, and records the dispute.
 func (s *Service) actOn(tx *storage.Tx, uid storage.UID, e, last *device.Enrollment, actor audit.Actor) error {
 	policy, err := disputePolicy.Get(tx)
 	if err != nil {

@@ -40,7 +40,7 @@ type Listed struct {
 	End        End
 	Disputed   bool // the retired phone says that a stranger has replaced it
 	Vetoed     bool // a veto bars restores of the backup now
-	MayAllow   bool // in a phone's list: a word of the caller's ends its wait, for it has the caller's backup
+	MayAllow   bool // in a phone's list: the caller's phone writes to the backup and may end the wait
 }
 
 // Await returns the open restores of the caller's user (neither done, nor given up, expired or closed by another), newest

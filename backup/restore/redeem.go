@@ -21,10 +21,10 @@ type Outcome struct {
 	Backup        backup.Version `json:"backup"`         // the latest, to be read with the new enrollment
 }
 
-// RestoreWithCode lets the new installation take over by the user's recovery code, in one step: the code is spent and the
-// next one issued, pending approvals are asked of the new installation, the old one is retired, the backup moves to the
-// new one, and every other open restore of it is closed. The same call again, with the same code, gets the same answer
-// until the new installation's first authenticated call, for at most 15 minutes.
+// RestoreWithCode lets the new installation take over by the user's recovery code, in one transaction: it spends the
+// code and issues the next one, retires the old installation, moves the backup and pending approvals to the new one,
+// and closes every other open restore of the backup. A repeat with the same code gets the same answer until the new
+// installation's first authenticated call, for at most 15 minutes.
 //
 // typed is the code as a person typed it; a typo costs no attempt.
 //
@@ -85,7 +85,7 @@ var errBlockedReply = ErrNotReady.With("the user is blocked")
 func (s *Service) again(tx *storage.Tx, f row, code recovery.Code, typo error) (*Outcome, error) {
 	kept, err := recovery.KeptReply(tx, f.UID, replyKey(f))
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, ErrNotReady.With("the restore is done, and its reply is kept no longer")
+		return nil, ErrNotReady.With("the restore is done, and its reply is no longer kept")
 	}
 	if err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func (s *Service) takeOver(tx *storage.Tx, f row, sc *scene, e *device.Enrollmen
 	f.Record.Done = tx.Now()
 	f.Record.Enrollment = e.ID
 	f.Record.Kept = tx.Now().Add(keptDecided)
-	f.Record.Push = push.KeptAddress{} // the enrollment has it now
+	f.Record.Push = push.KeptAddress{} // the new enrollment holds it now
 	tx.Wake(f.UID)
 	return errors.Join(put(tx, f), recovery.Notify(tx, f.UID, notice))
 }

@@ -16,7 +16,8 @@ import (
 	"tutela/storage/audit"
 )
 
-// After a lost answer is no longer kept, the new installation's key gets a new one, as long as the restore's row is kept.
+// When a lost answer is no longer kept, the new installation can get a new one by proving its key, while the restore's
+// row is kept.
 const (
 	proofFor     = 5 * time.Minute // how far its iat may be from our time
 	repeatWindow = time.Hour
@@ -26,8 +27,8 @@ const (
 // ErrOften reports that a lost answer was asked for too often, with the time to wait.
 var ErrOften = storage.NewError(storage.Limited, "the answer was asked for too often; wait before you ask again")
 
-// repeated is a time at which the answer was made anew. Proof is the hash of the signed bytes: each proof works once, and is
-// remembered for longer than it is fresh.
+// repeated is one repeat of the answer. Proof is the hash of the signed bytes: each proof works once, and is remembered
+// for longer than it is fresh.
 type repeated struct {
 	At    time.Time `json:"at"`
 	Proof string    `json:"proof"`
@@ -103,7 +104,7 @@ func repeatable(tx *storage.Tx, f row) (*device.Enrollment, error) {
 	}
 }
 
-// countRepeat notes that an answer is made anew.
+// countRepeat notes a repeat of the answer.
 //
 // Errors: ErrProof, for a proof that was used before; ErrOften.
 func (r *restore) countRepeat(p proof, now time.Time) error {
@@ -130,6 +131,7 @@ func (s *Service) makeAnew(tx *storage.Tx, f row, e *device.Enrollment, handle s
 	if err != nil {
 		return nil, err
 	}
+	// The backup may have been deleted meanwhile.
 	b, latest, err := backup.Of(tx, f.UID, e)
 	if errors.Is(err, backup.ErrNone) {
 		err = ErrNone
@@ -138,6 +140,7 @@ func (s *Service) makeAnew(tx *storage.Tx, f row, e *device.Enrollment, handle s
 		return nil, err
 	}
 	event := audit.Event{Type: audit.RestoreRepeated, UID: f.UID}
+	// If the code of this restore is still the user's, nobody has received it: replace it.
 	stored, err := recovery.MarkOf(tx, f.UID)
 	if err != nil {
 		return nil, err

@@ -92,7 +92,7 @@ type restore struct {
 	Disputed   time.Time  `json:"disputed,omitzero"`    // by the phone that it has retired
 	Enrollment string     `json:"enrollment,omitempty"` // the new installation's, when done
 	Code       string     `json:"code,omitempty"`       // when done: the mark of the recovery code that it issued last
-	Repeats    []repeated `json:"repeats,omitempty"`    // when done: the answers that were made anew within the hour
+	Repeats    []repeated `json:"repeats,omitempty"`    // when done: the repeated answers of the last hour
 }
 
 // veto bars the restores of one backup; its key is the backup's id.
@@ -291,9 +291,9 @@ func (sc *scene) readUser(tx *storage.Tx, uid storage.UID) error {
 	return err
 }
 
-// closed reports whether something else has decided who has the backup since the restore began: another restore of it has
-// succeeded, or a ticket has put another phone in the place of the old one. Whoever still wants to take over begins anew, so
-// that the phone that has it now is asked and told.
+// closed reports whether something else has decided who has the backup since the restore began: another restore of it
+// has succeeded, or a ticket has replaced the old phone. A caller who still wants to take over must start again, so
+// that the phone that has the backup now is asked and notified.
 func (sc *scene) closed(r *restore) bool {
 	if !r.Done.IsZero() || sc.backup == nil {
 		return false
@@ -310,9 +310,9 @@ func (sc *scene) of(r *restore) Facts {
 	f.NoHandle = r.NoHandle
 	f.Disabled = r.Disabled
 	f.Found = sc.backup != nil && sc.backup.Finds(r.Handle, f.Now)
-	// The word of a phone that an admin has suspended counts no longer; what it has vetoed stands.
+	// An allowance by a phone that an admin has suspended does not count any more; its vetoes do.
 	f.Allowed = !r.Allowed.IsZero() && (sc.old == nil || sc.old.Status != device.Suspended)
-	if r.Asked && sc.old != nil { // one that was retired since is asked no longer
+	if r.Asked && sc.old != nil { // an installation that was retired since is not asked any more
 		f.Asked = true
 		f.WaitUntil = r.waitFor(sc.old, f.Now)
 	}

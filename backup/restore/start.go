@@ -23,8 +23,8 @@ const (
 	startWindow = time.Hour
 )
 
-// toldStarts is how many starts of a handle the phones are told about one by one, in an hour. After that they are told once
-// that there are more.
+// toldStarts is how many starts of a handle in an hour are announced to the phones one by one. After that they get one
+// notice that there are more.
 const toldStarts = 6
 
 // starts are the latest starts under one handle; the key is the handle's.
@@ -93,7 +93,7 @@ func (s *Service) Start(ctx context.Context, req StartRequest, actor audit.Actor
 		return err
 	}
 	err := s.store.Update(ctx, begin)
-	if errors.Is(err, errUnverified) { // others have started since it was foreseen
+	if errors.Is(err, errUnverified) { // other starts came in between: now the proof is needed after all
 		b.verify()
 		err = s.store.Update(ctx, begin)
 	}
@@ -138,8 +138,8 @@ func (b *beginning) verify() {
 	b.verified = true
 }
 
-// foresee verifies the start's proof if the start will need it. To check a signature is a fifth of the work of a start, and
-// the first starts of an hour need none. It runs outside the transaction, so nobody waits for it.
+// foresee verifies the start's proof if the start will need one. The first starts of an hour need none, and checking a
+// signature is a fifth of the work of a start. It runs outside of the transaction, so that nobody waits for it.
 func (s *Service) foresee(ctx context.Context, b *beginning) error {
 	if b.Handle == "" || b.Proof == "" {
 		b.verified = true
@@ -213,9 +213,11 @@ func (s *Service) start(tx *storage.Tx, b *beginning, actor audit.Actor) (*Start
 			return nil, err
 		}
 	}
+	// Rows that anybody can cause are not kept for admins.
 	if count.flooded || f.UID == b.stranger {
 		f.Record.Kept = f.Record.Expires
 	}
+	// Decide what comes next, and whether the old installation is asked.
 	sc, err := s.scene(tx, f.UID, f.Record.Backup)
 	if err != nil {
 		return nil, err
@@ -351,7 +353,7 @@ type telling int
 const (
 	tellNothing telling = iota // they were told about its key, or that there are more, within the hour
 	tellStart
-	tellMore // that there are more than they are told of one by one
+	tellMore // that there are more starts than are announced one by one
 )
 
 // startCount says where a start stands among those of its handle.
@@ -360,7 +362,7 @@ type startCount struct {
 	flooded bool // it needed its proof
 }
 
-// count counts a start under its handle.
+// count counts a start under its handle. Beyond the limit the start must prove a key that was not named before.
 //
 // Errors: ErrProof; errUnverified.
 func (s *Service) count(tx *storage.Tx, uid storage.UID, b *beginning) (startCount, error) {

@@ -13,10 +13,10 @@ import (
 // vetoWindow is how long, after its first, a phone's vetoes on a restore are counted and recorded as one event.
 const vetoWindow = time.Hour
 
-// Veto stops a restore because the person says, on any active phone of the user, that the restore is not hers. For 24 hours no
-// restore of that backup goes on, whatever the policy says and the old installation has allowed, unless an admin lifts the
-// veto. It may come at any step until a right code came. Another call renews it. It still holds when its phone is suspended
-// later.
+// Veto stops a restore because the person says, on any active phone of the user, that the restore is not hers. For 24
+// hours no restore of that backup can go on, regardless of the policy and of the old installation's allowance, unless
+// an admin lifts the veto. A veto is possible until the restore is done. Another call renews it. It still holds when
+// its phone is suspended later.
 //
 // Errors: those of device.Service.Check; ErrNone, also for a restore of another user; ErrNotReady, when the restore is done.
 func (s *Service) Veto(ctx context.Context, p device.Proof, id string, actor audit.Actor) error {

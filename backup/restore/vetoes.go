@@ -9,11 +9,11 @@ import (
 	"tutela/storage"
 )
 
-// voice is the word of one phone in a veto.
+// voice is one phone's part in a veto.
 type voice struct {
 	Enrollment string    `json:"enrollment"`
 	Restores   []string  `json:"restores"` // ids, the latest last: namedKept at most
-	At         time.Time `json:"at"`       // it stands as long as the veto would by it alone
+	At         time.Time `json:"at"`       // when the phone last vetoed; it counts for vetoLife from then
 }
 
 // The bounds of a veto's row. A user has no more phones at a time than voices are kept.
@@ -22,7 +22,7 @@ const (
 	namedKept  = 8
 )
 
-// raise has a phone veto a restore: a veto is made, or renewed.
+// raise makes or renews the veto of a phone on a restore.
 func raise(tx *storage.Tx, f row, enrollment string) error {
 	v, err := vetoes.Get(tx, f.UID, f.Record.Backup)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -50,8 +50,8 @@ func raise(tx *storage.Tx, f row, enrollment string) error {
 	return vetoes.Put(tx, f.UID, f.Record.Backup, v)
 }
 
-// VetoedBy returns the ids of the restores that a phone's veto keeps closed now. Its suspension lifts none: an admin who
-// suspends a stolen phone is told, and decides.
+// VetoedBy returns the ids of the restores that a phone's vetoes keep closed now. Suspending the phone lifts none: the
+// admin who suspends a stolen phone sees them and decides.
 func VetoedBy(tx *storage.Tx, uid storage.UID, enrollment string) ([]string, error) {
 	rows, err := vetoes.All(tx, uid)
 	var ids []string
@@ -81,7 +81,7 @@ func LiftVetoes(tx *storage.Tx, uid storage.UID) error {
 		recovery.Notify(tx, uid, recovery.NoticePayload{Notice: recovery.NoticeVetoLifted}))
 }
 
-// forgetTold forgets of which starts the user's phones were told.
+// forgetTold forgets which starts were announced to the user's phones.
 func forgetTold(tx *storage.Tx, uid storage.UID) error {
 	counts, err := startTable.All(tx, uid)
 	for _, row := range counts {

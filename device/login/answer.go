@@ -36,7 +36,7 @@ type answerClaims struct {
 	Number   string `json:"tutela_number"`
 }
 
-// signedAnswer is an answer whose signature holds.
+// signedAnswer is an answer with a valid signature.
 type signedAnswer struct {
 	uid        storage.UID
 	key        string // key of the login's row
@@ -84,6 +84,7 @@ func (s *Service) verify(ctx context.Context, txtkn, response string) (signedAns
 	if err := s.ring.VerifyToken(keyring.TransactionToken, txtkn, &t); err != nil {
 		return a, err
 	}
+	// Read the login, and the key of the phone that the token was made for.
 	var challenge string
 	err := s.store.View(ctx, func(tx *storage.Tx) error {
 		l, err := s.find(tx, transactionPrefix, t.ID)
@@ -110,6 +111,7 @@ func (s *Service) verify(ctx context.Context, txtkn, response string) (signedAns
 	if err != nil {
 		return a, err
 	}
+	// Check the signature and the claims outside of a transaction.
 	payload, err := a.signedBy.Verify(response)
 	if err != nil {
 		return a, err
@@ -191,7 +193,7 @@ func (l *Login) wrongNumber(a signedAnswer) bool {
 
 // decide writes the phone's decision.
 //
-// A yes is none while phones are switched off; a no counts.
+// While the factor push is switched off, a yes is refused but a no counts.
 //
 // Errors: ErrNumberMissing and device.ErrFactorOff, which decide nothing; ErrNumber (kept).
 func (s *Service) decide(tx *storage.Tx, a signedAnswer, found row, e *device.Enrollment, actor audit.Actor) error {
@@ -200,6 +202,7 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, found row, e *device.En
 	if accepted && l.Number != "" && a.claims.Number == "" {
 		return ErrNumberMissing
 	}
+	// What the event of the answer will say, whatever the answer is.
 	l.Wrong = l.wrongNumber(a)
 	d := decision{
 		login:  found,
@@ -231,6 +234,7 @@ func (s *Service) decide(tx *storage.Tx, a signedAnswer, found row, e *device.En
 		}
 		return d.deny(tx, actor, audit.AuthRejected, notMe)
 	}
+	// Approved. A tap without a number gets an event of its own.
 	if l.Number == "" {
 		if err := audit.Record(tx, actor, eventOf(found, audit.TapApproval, d.facts), audit.Detail{Device: e.Name, Enrollment: e.ID}); err != nil {
 			return err

@@ -22,7 +22,7 @@ var approvals = outbox.Declare[sending]("approval", storage.MFA)
 type sending struct {
 	Login      string `json:"login"` // key of the login's row
 	Enrollment string `json:"enrollment"`
-	Unproven   bool   `json:"unproven,omitempty"` // to the address that the device token alone has named
+	Unproven   bool   `json:"unproven,omitempty"` // send to the address that only the device token has named
 }
 
 // transactionClaims are the claims of a txtkn. Its payload has exp and txid, which apps may read.
@@ -114,7 +114,7 @@ func (s *Service) deliverApproval(ctx context.Context, entry outbox.Entry[sendin
 	return func(tx *storage.Tx) error { return sent(tx, l, e, d) }, d.Err
 }
 
-// failuresWindow is how often it is recorded that a phone's pushes fail as they have failed before.
+// failuresWindow is the least time between two events about the same failure of a phone's pushes.
 const failuresWindow = time.Hour
 
 // sent records how a push went.

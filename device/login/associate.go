@@ -31,8 +31,8 @@ type Associated struct {
 	Code    recovery.Code   // the user's recovery code from the moment of the confirmation; "" when she keeps the one that she has
 }
 
-// Associate offers the enrolment of an authenticator to whoever holds a pass, and to nobody else. The same pass gets the same offer
-// again, whatever the type: whichever app confirms it first is enrolled. The recovery code opens nothing before that.
+// Associate offers the enrolment of an authenticator to the holder of a pass. The same pass gets the same offer again,
+// whatever the type: the app that confirms it first is enrolled. The recovery code is not valid before that.
 //
 // Errors: ErrMFATokenExpired; ErrGrant, when the login is decided; ErrBlocked; ErrEnrolled; ErrTicketRequired; ErrFlow, when the offer was
 // used; ErrEnrolment; device.ErrNoEnrollment, for a Replaces that is not the user's; device.ErrFactor; device.ErrFactorOff.
@@ -108,7 +108,8 @@ func (s *Service) associateMore(tx *storage.Tx, a Association) (l row, u *user.U
 	if err != nil {
 		return l, u, o, err
 	}
-	// The answer that brought the token brought the next recovery code too: so it has arrived, and is not drawn anew.
+	// The answer with the token also held the next recovery code. So that code has arrived, and no new one is
+	// drawn.
 	if l.Record.CodeMark != "" {
 		if err := recovery.Arrived(tx, l.UID); err != nil {
 			return l, u, o, err
@@ -126,8 +127,9 @@ func (s *Service) associateMore(tx *storage.Tx, a Association) (l row, u *user.U
 	return l, u, o, err
 }
 
-// confirmByOTP confirms the association of an enrolment token by the first code that the new app shows. It logs nobody in: the outcome
-// is that of the proof before. The first answer may be lost: a repeat with the same code gets the same.
+// confirmByOTP confirms the association of an enrolment token by the first code that the new app shows. It does not log
+// in: it returns the outcome of the earlier proof. The first answer may be lost: a repeat with the same code gets the
+// same.
 //
 // Errors: ErrEnrolment; ErrBlocked; ErrGrant, when nothing is associated; otp.ErrTypo; device.ErrWrongOTP; device.ErrTooMany.
 func (s *Service) confirmByOTP(tx *storage.Tx, g Grant, code otp.Code, typo error) (Outcome, error) {
@@ -211,7 +213,7 @@ func factorsOf(tx *storage.Tx, e *device.Enrollment) (list []Authenticator, err 
 	return list, nil
 }
 
-// holder returns the user of a pass that counts.
+// holder returns the user of a valid pass.
 func (s *Service) holder(tx *storage.Tx, p Pass) (storage.UID, error) {
 	if p.Enrols {
 		l, _, err := s.enrolling(tx, p)
@@ -233,7 +235,7 @@ func (s *Service) RemoveAuthenticator(ctx context.Context, p Pass, id string, ac
 // Errors: those of RemoveAuthenticator.
 func (s *Service) RemoveAuthenticatorIn(tx *storage.Tx, p Pass, id string, actor audit.Actor) error {
 	if !p.Enrols {
-		return ErrEnrolment.With("an mfa_token removes nothing: an enrolment token does")
+		return ErrEnrolment.With("an mfa_token cannot remove an authenticator: use an enrolment token")
 	}
 	l, _, err := s.enrolling(tx, p)
 	if err != nil {

@@ -32,8 +32,8 @@ type Request struct {
 	LoginID  string        // one per browser session; a repeat gets the same login
 	Life     time.Duration // at most MaxLife
 
-	Ping      string // the URL that is told when the login is decided; empty: the client polls
-	PingToken string // sent there as Bearer
+	Ping      string // the URL to call when the login is decided; empty: the client polls
+	PingToken string // sent to that URL as Bearer token
 }
 
 // Begun is a login that waits for its answer.
@@ -53,6 +53,7 @@ func (s *Service) Begin(ctx context.Context, req Request) (Begun, error) {
 	if req.Life <= 0 || req.Life > MaxLife {
 		return Begun{}, ErrLife
 	}
+	// Draw outside of the closure, which may run more than once.
 	params := req.hash()
 	random := storage.NewUID()
 	challenge := newChallenge()
@@ -172,7 +173,7 @@ func (r Request) hash() string {
 	r.PingToken = "" // each request has a new one
 	encoded, err := json.Marshal(r)
 	if err != nil {
-		return "" // only for Details that are no JSON, which the edge has refused
+		return "" // cannot happen: it would need Details that are not JSON, which the edge has refused
 	}
 	sum := sha256.Sum256(encoded)
 	return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -216,7 +217,7 @@ func (s *Service) idOf(prefix string, uid storage.UID, key string) string {
 type asking struct {
 	tapOnly    bool   // the client cannot show a number
 	concurrent bool   // other logins of the user are pending
-	only       string // of the phones that may answer, the one that is asked, by enrollment; "": all
+	only       string // id of the only enrollment to ask; "": all
 }
 
 // ask completes the approval: which phones are asked, with which number, and how they learn of it.
@@ -226,6 +227,7 @@ func (s *Service) ask(tx *storage.Tx, begun row, b *budget, phones device.Set, h
 	if err != nil {
 		return err
 	}
+	// Whom to ask, with which number.
 	asked = asked.Only(how.only)
 	if matching {
 		if l.Number, err = newNumber(tx); err != nil {
@@ -238,6 +240,7 @@ func (s *Service) ask(tx *storage.Tx, begun row, b *budget, phones device.Set, h
 	if err := s.send(tx, begun, b, asked); err != nil {
 		return err
 	}
+	// Record it. A silent approval costs no budget, so it may be caused any number of times.
 	often := l.Delivery == Silent
 	if how.concurrent {
 		if err := note(tx, audit.Actor{}, eventOf(begun, audit.ConcurrentLogin, nil), l.IP, often); err != nil {
@@ -249,8 +252,8 @@ func (s *Service) ask(tx *storage.Tx, begun row, b *budget, phones device.Set, h
 	return note(tx, browser, eventOf(begun, audit.StartAuth, facts), l.IP, often)
 }
 
-// note records an event about a login that begins. With often, somebody may cause many such events: then note records the
-// first of an hour from each network, and counts the others.
+// note records an event about a login that begins. With often, somebody may cause many such events. Then note records
+// only the first of an hour from each network and counts the others.
 func note(tx *storage.Tx, actor audit.Actor, e audit.Event, ip string, often bool) error {
 	if often {
 		return audit.FoldRepeats(tx, actor, e, audit.Detail{}, Network(ip), time.Hour)
@@ -274,6 +277,7 @@ func choose(tx *storage.Tx, phones device.Set, tapOnly bool) (asked device.Set, 
 	if tapOnly {
 		return nil, false, ErrTapOnly
 	}
+	// Which phones match numbers, and is one of them in use?
 	stale, err := device.Stale(tx)
 	if err != nil {
 		return nil, false, err

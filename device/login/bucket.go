@@ -17,7 +17,7 @@ type bucket struct {
 const (
 	firstReturn   = 30 * time.Minute
 	longestReturn = 24 * time.Hour
-	deepest       = 5 // how far below empty denials may take a bucket
+	deepest       = 5 // how far below empty a bucket may fall by denials
 )
 
 // returnAfter returns the wait for a push to come back when n have come back since the last success.

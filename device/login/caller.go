@@ -101,14 +101,15 @@ const (
 	CallerSilent   CallerState = "no_answer" // nobody answered in time, or somebody typed a wrong number
 )
 
-// AskCaller asks the proven phones of a user who rings: those that are active, match numbers, and have signed something. It
-// asks at the addresses that their keys have proven alone.
+// AskCaller asks the proven phones of a user whether it is she who rings: those that are active, match numbers, and
+// have signed something. It uses only addresses that their keys have proven.
 //
 // Errors: ErrNote; ErrBlocked; ErrNoCallerPhone; ErrCallersOften.
 func (s *Service) AskCaller(tx *storage.Tx, u *user.User, q CallerQuestion) (CallerAsked, error) {
 	if err := legible.Check("note", q.Note, maxNoteBytes); err != nil && q.Note != "" {
 		return CallerAsked{}, ErrNote.With("%v", err)
 	}
+	// Which phones can answer, and were they asked too often?
 	phones, err := callable(tx, u)
 	if err != nil {
 		return CallerAsked{}, err
@@ -120,6 +121,7 @@ func (s *Service) AskCaller(tx *storage.Tx, u *user.User, q CallerQuestion) (Cal
 	if err := c.admit(tx.Now()); err != nil {
 		return CallerAsked{}, err
 	}
+	// Make an approval that lets nobody in, and queue its pushes.
 	random := storage.NewUID()
 	l := row{UID: u.UID, Key: random.String(), Record: &Login{
 		Purpose:    purposeCaller,
@@ -230,8 +232,8 @@ func pendingCallers(tx *storage.Tx, uid storage.UID) (list []row, err error) {
 	return list, nil
 }
 
-// decideCaller writes the answer of a phone to a caller check. A denial is remembered; a wrong number is none, since whoever
-// types one has not said no.
+// decideCaller writes the answer of a phone to a caller check. It remembers a denial. A wrong number is not a denial,
+// since the person has not said no.
 //
 // Errors: ErrNumber (kept).
 func (s *Service) decideCaller(tx *storage.Tx, a signedAnswer, d decision, actor audit.Actor) error {
@@ -285,8 +287,8 @@ func denyCaller(tx *storage.Tx, uid storage.UID, enrollment string) error {
 	return callers.Put(tx, uid, theCallerCheck, c)
 }
 
-// CallerDeniedUntil returns until when a denied caller check stops what an admin does to the user; the zero time when none
-// does. What a phone has said counts for nothing while it is suspended, and never again when it was taken away as that.
+// CallerDeniedUntil returns until when a denied caller check stops an admin's changes to the user; the zero time when
+// none does. A denial does not count while its phone is suspended, nor after the phone was removed while suspended.
 func CallerDeniedUntil(tx *storage.Tx, uid storage.UID) (last time.Time, err error) {
 	c, err := callersOf(tx, uid)
 	if err != nil || len(c.Denied) == 0 {

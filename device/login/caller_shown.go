@@ -17,8 +17,8 @@ type CallerShown struct {
 	Counts      bool // a reset may name it
 }
 
-// LatestCaller returns the latest caller check of a user that an actor has asked, while it is kept: that is for as long as it may be
-// answered and, approved, as long as it counts. there is false without any.
+// LatestCaller returns the latest caller check that an actor has asked of a user. A check is kept while it can be
+// answered and, when approved, while it counts. there is false when there is none.
 func (s *Service) LatestCaller(tx *storage.Tx, by string, uid storage.UID) (shown CallerShown, there bool, err error) {
 	c, err := callersOf(tx, uid)
 	if err != nil {

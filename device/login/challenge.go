@@ -11,7 +11,7 @@ import (
 	"tutela/storage"
 )
 
-// Challenge is what a client asks for to have a user prove herself.
+// Challenge is a client's request that a user prove herself.
 type Challenge struct {
 	Pass     Pass   // an mfa_token
 	Push     bool   // an approval will do
@@ -36,9 +36,9 @@ var (
 	ErrTapEnrols   = storage.NewError(storage.Denied, "an approval that is tapped lets no other phone enrol: use the recovery code")
 )
 
-// Challenge asks for one of the user's factors: her phones for an approval if it may, by the same rules as Begin, else for a one-time
-// code. The same challenge again rings for the same approval, with the same number. An approval that is to let another phone enrol
-// says so, and is not asked for where it would only be tapped.
+// Challenge asks for one of the user's factors: for a passkey if it can, else for an approval on her phones by the
+// rules of Begin, else for a one-time code. A repeat rings for the same approval again, with the same number. An
+// approval that lets another phone enrol says so on the phone, and is refused where it would only be tapped.
 //
 // Errors: ErrMFAToken; ErrMFATokenExpired; ErrBlocked; ErrGrant, when the login is decided; ErrNoChallenge; ErrPresence; ErrTapOnly;
 // ErrTooMany; ErrTapEnrols; ErrWeakProof.
@@ -111,10 +111,10 @@ func (c *Challenge) leaveOutWhatIsOff(tx *storage.Tx) error {
 	return err
 }
 
-// addDeviceMessage is what an app shows of an approval that lets another phone enrol, if it knows of no purposes.
+// addDeviceMessage is what an app that does not know purposes shows for an approval that lets another phone enrol.
 const addDeviceMessage = "Add a new phone to your account"
 
-// phones returns the user's phones, if an approval is to be asked of them; none when a one-time code is.
+// phones returns the phones to ask for an approval; none when a one-time code is to be asked for instead.
 //
 // Errors: ErrNoChallenge; ErrPresence; ErrTapOnly; ErrTapEnrols; ErrWeakProof.
 func (c Challenge) phones(tx *storage.Tx, s *Service, l row, set device.Set) (device.Set, error) {

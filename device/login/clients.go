@@ -9,8 +9,8 @@ import (
 	"tutela/storage"
 )
 
-// mostClients bounds the clients that a user has push budgets with. Past it the budget goes that keeps least from her: a new one
-// is as good.
+// mostClients bounds the clients with which a user has push budgets. Beyond it, the budget that holds back the least is
+// dropped, since a new one differs least from it.
 const mostClients = 64
 
 // put writes the budget of a client, and makes room when it is a new one.
@@ -35,7 +35,7 @@ func forgetBudgets(tx *storage.Tx, uid storage.UID) error {
 	return err
 }
 
-// worth is the more, the more the budget keeps from the user: what is muted, and then what of it is used.
+// worth grows with what the budget holds back: muted networks count most, then used pushes.
 func (b *budget) worth(now time.Time) int {
 	for _, until := range b.Muted {
 		if now.Before(until) {

@@ -30,7 +30,7 @@ type MFAStart struct {
 	IP      string    // of the browser that logs in; empty: unknown
 	Agent   string    // of that browser
 	Ticket  string    // lets a new user set up where the policy asks for one; her enrolment spends it
-	Browser string    // the token of a browser that is remembered, or ""
+	Browser string    // the token of a remembered browser, or ""
 	Actor   audit.Actor
 }
 
@@ -41,12 +41,12 @@ type MFAStarted struct {
 	Phones   bool            // the user has a phone that answers approvals
 	Passkeys []device.Factor // of the user's passkeys that let her in here, each once
 	OTP      bool            // the user has an authenticator whose one-time codes count
-	Codes    bool            // the user has a valid recovery code, and the code is no factor that is switched off
-	AskCode  bool            // the recovery code is asked for: of whoever has one, and of whoever has nothing else
+	Codes    bool            // the user has a valid recovery code, and that factor is switched on
+	AskCode  bool            // the recovery code is asked for: if the user has one, or has nothing else
 	Created  bool            // StartMFA has made the user
 	Enroll   []device.Factor // what a new user may enrol; nothing for any other
 
-	Remembered *Remembered // a login that needs nothing: there is no mfa_token
+	Remembered *Remembered // a login that needs no factor; there is no mfa_token then
 }
 
 // StartMFA begins a login that a grant will satisfy. It makes the user when no user has that id.
@@ -257,7 +257,7 @@ type redeeming struct {
 	actor  audit.Actor
 }
 
-// redeem satisfies a pending login with the recovery code, and keeps the code that replaces it for whoever repeats the call.
+// redeem satisfies a pending login with the recovery code, and keeps the next code for a repeat of the call.
 //
 // Errors: device.ErrFactorOff; recovery.ErrLimited; recovery.ErrWrongCode (kept).
 func (s *Service) redeem(tx *storage.Tx, l row, code recovery.Code, how redeeming) (recovery.Code, error) {
@@ -275,6 +275,7 @@ func (s *Service) redeem(tx *storage.Tx, l row, code recovery.Code, how redeemin
 	if how.enrols {
 		l.Record.EnrolUntil = tx.Now().Add(enrolFor)
 	}
+	// Note in the login what an enrolment token or a page may later rely on.
 	l.Record.CodeSince = since
 	if l.Record.CodeMark, err = recovery.MarkOf(tx, l.UID); err != nil {
 		return "", err

@@ -20,7 +20,8 @@ import (
 // consentPrefix begins the id by which a phone asks for the details of a login.
 const consentPrefix = "cns_"
 
-// consentsKept bounds how often a phone is shown the details of one login: that many proofs are remembered, since each counts once.
+// consentsKept bounds how often a phone is shown the details of one login: each proof counts once, so all of them are
+// remembered.
 const consentsKept = 20
 
 // Errors of consents.
@@ -78,8 +79,9 @@ func (s *Service) consentID(l row) string {
 	return s.idOf(consentPrefix, l.UID, l.Key)
 }
 
-// Consent shows the details of a login to a phone that is asked, by the txtkn of its message and a proof that it holds the enrolled
-// key. Each proof counts once. What is shown is noted in the login, and told by the event of the phone's answer.
+// Consent returns the details of a login to a phone that is asked, for the txtkn of its message and a proof that it
+// holds the enrolled key. Each proof counts once. It notes in the login what was shown; the event of the phone's answer
+// will say so.
 //
 // Errors: keyring.ErrToken, for a txtkn that this server did not make; device.ErrPossession; ErrNoLogin, also when the login is
 // decided or over; device.ErrSuspended; ErrNoConsent, for another id or a login without details; ErrConsentOften.
@@ -164,6 +166,7 @@ func (s *Service) show(tx *storage.Tx, found row, e *device.Enrollment, jti stri
 	if err != nil {
 		return Consent{}, err
 	}
+	// Each proof once, and not too many.
 	was := l.Shown[e.ID]
 	used := shortHash([]byte(jti))
 	if slices.Contains(was.Proofs, used) {
@@ -181,6 +184,7 @@ func (s *Service) show(tx *storage.Tx, found row, e *device.Enrollment, jti stri
 		Digest: base64.RawURLEncoding.EncodeToString(digest[:]),
 		Proofs: append(was.Proofs, used),
 	}
+	// Times for the phone are by the wall clock.
 	wall := tx.Wall()
 	c := Consent{
 		Created:   wall.Add(l.Created.Sub(tx.Now())),
@@ -190,7 +194,7 @@ func (s *Service) show(tx *storage.Tx, found row, e *device.Enrollment, jti stri
 	return c, logins.Put(tx, found.UID, found.Key, l)
 }
 
-// shortHash returns 12 bytes of a hash, which tell the few proofs of a login apart.
+// shortHash returns 12 bytes of a hash, enough to tell the few proofs of a login apart.
 func shortHash(b []byte) string {
 	sum := sha256.Sum256(b)
 	return base64.RawURLEncoding.EncodeToString(sum[:12])

@@ -15,11 +15,11 @@ import (
 // enrolFor is how long after a proof an enrolment token counts.
 const enrolFor = 20 * time.Minute
 
-// Pass is what lets its holder satisfy a login, or look after a user's authenticators: an mfa_token, or an enrolment token, which is a
-// JWT that the edge verifies.
+// Pass lets its holder satisfy a login or manage a user's authenticators. It is an mfa_token, or an enrolment token (a
+// JWT that the edge has verified).
 type Pass struct {
 	Login  string // id of the login that it is for
-	Client string // whose it is
+	Client string // the client that it was given to
 	Enrols bool   // it is an enrolment token
 }
 
@@ -61,8 +61,8 @@ func (s *Service) ReadMFAToken(token string) (Pass, error) {
 	return Pass{Login: t.ID, Client: t.Client}, nil
 }
 
-// mayEnrolBy returns an error unless a method gives an enrolment token. A number and a one-time code can be relayed by a page in the
-// middle, so they give none where the user has something that cannot.
+// mayEnrolBy returns an error unless a proof by the method gives an enrolment token. A page in the middle can relay a
+// number or a one-time code, so they give none when the user has a factor that cannot be relayed.
 //
 // Errors: ErrWeakProof.
 func (s *Service) mayEnrolBy(tx *storage.Tx, uid storage.UID, method Method) error {
@@ -94,8 +94,8 @@ func (s *Service) mayEnrolBy(tx *storage.Tx, uid storage.UID, method Method) err
 	return err
 }
 
-// mayEnrolByPasskey returns an error unless a passkey that has just signed gives an enrolment token. While it is on probation it stands
-// for no more than what has added it.
+// mayEnrolByPasskey returns an error unless a passkey that has just signed gives an enrolment token. During its
+// probation it counts only as much as the proof by which it was added.
 //
 // Errors: ErrWeakProof.
 func (s *Service) mayEnrolByPasskey(tx *storage.Tx, uid storage.UID, p device.Passkey) error {
@@ -127,8 +127,8 @@ func matchesNumbers(tx *storage.Tx, set device.Set) (bool, error) {
 	}), nil
 }
 
-// letEnrolByOTP has a pending login give an enrolment token with the one-time code that satisfies it, if the grant asks for one. The
-// code that confirms an association gives none.
+// letEnrolByOTP makes a pending login give an enrolment token when a one-time code satisfies it, if the grant asks for
+// one. A code that confirms an association gives none.
 //
 // Errors: ErrWeakProof.
 func (s *Service) letEnrolByOTP(tx *storage.Tx, g Grant, l row) error {
@@ -143,8 +143,8 @@ func (s *Service) letEnrolByOTP(tx *storage.Tx, g Grant, l row) error {
 	return s.mayEnrolBy(tx, l.UID, ByOTP)
 }
 
-// enrolling reads the login of an enrolment token that counts, and its user. A token ends with the client, with the user's block, and
-// with what has proven her.
+// enrolling reads the login and the user of a valid enrolment token. A token ends when its client is removed, its user
+// is blocked, or the factor that has proven her is gone.
 //
 // Errors: ErrEnrolment; ErrBlocked.
 func (s *Service) enrolling(tx *storage.Tx, p Pass) (row, *user.User, error) {
@@ -179,7 +179,7 @@ func (s *Service) enrolment(tx *storage.Tx, p Pass) (row, *user.User, error) {
 	return l, u, err
 }
 
-// proofOf returns what the enrolment token of a login stands on.
+// proofOf returns what the enrolment token of a login depends on.
 func (s *Service) proofOf(l row) device.GrantedBy {
 	return device.GrantedBy{
 		Client:     l.Record.Client,

@@ -56,7 +56,7 @@ func (s *Service) Exchange(ctx context.Context, e Exchange) ([]byte, error) {
 	return s.exchange(context.WithoutCancel(ctx), e, answer)
 }
 
-// exchangeable is what a read of a login found: the kept answer, or what is needed to make one.
+// exchangeable is the result of reading a login: the kept answer, or what is needed to make one.
 type exchangeable struct {
 	kept    []byte
 	outcome Outcome

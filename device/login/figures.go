@@ -5,7 +5,7 @@ import (
 	"tutela/storage/meter"
 )
 
-// What figures say of a login that no word of its own says.
+// Words of figures for logins, besides those of their states and methods.
 const (
 	startedByGrant = "grant"        // no phone is asked: a code is to satisfy it
 	OutcomeWrong   = "wrong_number" // somebody typed another number than the login shows

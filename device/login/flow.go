@@ -39,7 +39,7 @@ const (
 	WayPlatform Way = "webauthn-platform" // of an authenticator: a passkey of a phone or computer
 )
 
-// Account is what a page of the browser client is told of an enrolled user.
+// Account is what a page of the browser client learns about an enrolled user.
 type Account struct {
 	ID      string // of the enrollment that was used last; "" for a user who has none
 	Name    string // of its phone or app
@@ -47,7 +47,7 @@ type Account struct {
 	Types   []Way  // all that the user can log in with, the default first
 }
 
-// Flow is what a page of the browser client is told when it starts.
+// Flow is what a page of the browser client learns when it starts.
 type Flow struct {
 	Token   string        // the transaction token
 	Offer   *device.Offer // for a user who must enrol
@@ -188,7 +188,8 @@ func (s *Service) CheckFlow(token string) (client string, err error) {
 	return t.Client, err
 }
 
-// flowToken makes a transaction token. It outlives what it is for by the time in which an outcome can be collected.
+// flowToken makes a transaction token. It lives until the end of its flow plus the time in which an outcome can be
+// collected.
 func (s *Service) flowToken(t flowClaims, until time.Time) (string, error) {
 	left := until.Add(collectFor).Sub(s.store.Now())
 	t.Expires = s.store.Wall().Add(left).Unix()

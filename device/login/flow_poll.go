@@ -42,7 +42,7 @@ func newFlowPolls(store *storage.Store) *flowPolls {
 	return &flowPolls{now: store.Now, wall: store.Wall, byID: make(map[string]counted)}
 }
 
-// take counts a poll of a flow. One that is refused is not counted.
+// take counts a poll of a flow. It does not count a refused poll.
 //
 // Errors: ErrTooManyPolls.
 func (p *flowPolls) take(id string) (Polls, error) {

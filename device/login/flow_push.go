@@ -10,7 +10,7 @@ import (
 	"tutela/storage"
 )
 
-// Asked is what a page of the browser client is told of an approval that it has asked for.
+// Asked is what a page of the browser client learns about an approval that it has asked for.
 type Asked struct {
 	Number   string // the digits to show; empty when the approval is tapped
 	Delivery Delivery
@@ -75,7 +75,7 @@ func approvalOf(tx *storage.Tx, l row) (a row, known bool, err error) {
 	return a, err == nil, err
 }
 
-// stillAskedBy returns those of the phones that an approval asks.
+// stillAskedBy returns the phones that an approval asks.
 func stillAskedBy(a *Login, phones device.Set) (asked device.Set) {
 	for _, e := range phones {
 		if a != nil && slices.Contains(a.Asked, e.ID) {
@@ -165,8 +165,8 @@ func (s *Service) askAgain(tx *storage.Tx, l, a row, asked device.Set) error {
 		logins.Put(tx, l.UID, a.Key, a.Record))
 }
 
-// passOn passes a decision on inside of a flow: an approval satisfies its login, and a login that is satisfied otherwise ends the
-// approval that its page has asked for.
+// passOn carries a decision over between the two logins of a flow: a decided approval satisfies its login, and a login
+// that was satisfied in another way ends its approval.
 //
 // Errors: ErrNoLogin, when the login of an approval is decided, or gone.
 func passOn(tx *storage.Tx, decided row) error {
@@ -196,7 +196,7 @@ func satisfy(tx *storage.Tx, a row) error {
 	return errors.Join(logins.Put(tx, l.UID, l.Key, l.Record), settle(tx, l))
 }
 
-// endApproval ends the approval of a login that needs it no more: no phone is asked, and none can answer.
+// endApproval ends the approval of a login that does not need it any more: no phone is asked, and none can answer.
 func endApproval(tx *storage.Tx, l row) error {
 	a, known, err := approvalOf(tx, l)
 	if err != nil || !known || !a.Record.pending(tx.Now()) {

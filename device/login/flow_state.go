@@ -10,7 +10,7 @@ import (
 	"tutela/storage"
 )
 
-// FlowState is what a page of the browser client is told when it asks how things stand.
+// FlowState is what a page of the browser client learns when it asks for the state of its flow.
 //
 // Source: guardian-wire.md §5.4.
 type FlowState struct {
@@ -34,9 +34,9 @@ type Result struct {
 // ResultLife is how long a result token lives, and how long a page that asks again gets the same one.
 const ResultLife = keptFor
 
-// LookAtFlow returns how a flow stands. A login that was approved is collected by the first page that asks: sign makes the result
-// token. The answer may be lost on its way, so for ResultLife every page of the flow gets the same token. polls says how often
-// the flow may ask; it is there with ErrTooManyPolls too.
+// LookAtFlow returns the state of a flow. The first page that asks collects an approved login: sign makes the result
+// token. The answer may be lost on its way, so for ResultLife every page of the flow gets the same token. polls says
+// how often the flow may ask; it is set with ErrTooManyPolls, too.
 //
 // Errors: keyring.ErrToken; ErrFlow, also when the token was told and is over; ErrBlocked; ErrTooManyPolls; those of sign.
 func (s *Service) LookAtFlow(ctx context.Context, token string, sign func(Result) (string, error)) (state FlowState, polls Polls, err error) {
@@ -133,8 +133,8 @@ func (s *Service) seeOffer(tx *storage.Tx, seen seenFlow, uid storage.UID, key s
 	return seen, err
 }
 
-// enrolment reads what has become of the enrolment that was offered to the page of a login, and until when it can be taken. isOTP
-// reports whether an app has taken it that shows one-time codes and does no more.
+// enrolment reads the state of the enrolment that was offered to the page of a login, and until when it can be
+// confirmed. isOTP reports whether an app that only shows one-time codes has confirmed it.
 //
 // Errors: device.ErrTicket, when none was offered.
 func (seen *seenFlow) enrolment(tx *storage.Tx, l row) (until time.Time, isOTP bool, err error) {
@@ -150,7 +150,7 @@ func (seen *seenFlow) enrolment(tx *storage.Tx, l row) (until time.Time, isOTP b
 	return taken.Expires, taken.Enrollment.Type == device.TypeOTP, err
 }
 
-// approval reads how the approval stands that the page of an undecided login has asked for.
+// approval reads the state of the approval that the page of an undecided login has asked for.
 func (seen *seenFlow) approval(tx *storage.Tx, l row) error {
 	a, known, err := approvalOf(tx, l)
 	switch {

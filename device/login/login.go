@@ -83,7 +83,7 @@ const (
 	mfaTokenLife = 10 * time.Minute
 )
 
-// Purpose is what an approval lets, beyond a login.
+// Purpose is what an approval allows beyond a login.
 type Purpose string
 
 // The purposes.
@@ -139,18 +139,18 @@ type Login struct {
 	Collected time.Time `json:"collected,omitzero"`
 	ByOOB     bool      `json:"by_oob,omitempty"` // of a login by grant: its client has collected an approval or an enrolment by a grant
 
-	Ping       string `json:"ping,omitempty"`        // the URL that is told when it is decided: see ping.go
+	Ping       string `json:"ping,omitempty"`        // the URL to call when it is decided: see ping.go
 	PingSealed []byte `json:"ping_sealed,omitempty"` // the token that names the login's client there; sealed
 
-	Page       *page  `json:"page,omitempty"`        // of a login by a hosted page: how that stands
-	PageSealed []byte `json:"page_sealed,omitempty"` // what of it is secret, as pageSecrets; sealed
+	Page       *page  `json:"page,omitempty"`        // of a login by a hosted page: the state of that page
+	PageSealed []byte `json:"page_sealed,omitempty"` // the secret part of Page, as pageSecrets; sealed
 
 	// Of a login by grant that has given an enrolment token, or that a recovery code has satisfied.
 	EnrolUntil time.Time `json:"enrol_until,omitzero"` // when that is over
 	CodeMark   string    `json:"code_mark,omitempty"`  // of the recovery code that followed the one that has proven the user
 
-	CodeSince time.Time `json:"code_since,omitzero"` // when the recovery code that has proven the user was issued
-	StepUp    bool      `json:"step_up,omitempty"`   // of a user who has opened her own page, and proves more there: it logs her in nowhere
+	CodeSince time.Time `json:"code_since,omitzero"` // when the recovery code was issued that has satisfied the login
+	StepUp    bool      `json:"step_up,omitempty"`   // of a user who proves more on her own page; it logs her in nowhere
 }
 
 var logins = storage.Declare(storage.Spec[Login]{
