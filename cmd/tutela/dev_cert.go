@@ -91,7 +91,7 @@ func selfSigned(hosts []string, until time.Time) (cert, key []byte, err error) {
 			continue
 		}
 		if host == "" || strings.ContainsAny(host, "/: ") {
-			return nil, nil, notUnderstood("--host %q is no name or address, such as mfa.lan or 192.168.1.20", host)
+			return nil, nil, notUnderstood("--host %q is not a name or address, such as mfa.lan or 192.168.1.20", host)
 		}
 		template.DNSNames = append(template.DNSNames, host)
 	}

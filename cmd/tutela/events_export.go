@@ -50,7 +50,7 @@ func (c *eventsExportCmd) Run(ctx context.Context) error {
 	}{{"--from", c.From, &q.Since}, {"--to", c.To, &q.Before}} {
 		at, ok := readInstant(bound.given)
 		if !ok {
-			return notUnderstood("%s %q is no time: write 2026-03-01, or 2026-03-01T08:00:00Z", bound.name, bound.given)
+			return notUnderstood("%s %q is not a time: write 2026-03-01, or 2026-03-01T08:00:00Z", bound.name, bound.given)
 		}
 		*bound.to = at
 	}

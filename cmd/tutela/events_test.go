@@ -178,6 +178,6 @@ func TestEventsExport_PrintsAllAndGoesOnAfterTheLast(t *testing.T) {
 	check()
 	c.serve()
 	check()
-	c.try("events", "export", "--from", "noon").notUnderstood(`--from "noon" is no time: write 2026-03-01, or 2026-03-01T08:00:00Z`)
+	c.try("events", "export", "--from", "noon").notUnderstood(`--from "noon" is not a time: write 2026-03-01, or 2026-03-01T08:00:00Z`)
 	c.try("events", "export", "--type", "gd_nothing").notUnderstood(`there is no type of event "gd_nothing"`)
 }

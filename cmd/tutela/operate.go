@@ -41,7 +41,7 @@ type installation struct {
 // when none does, in this process. The lock of the data file keeps everybody else off meanwhile.
 func (f dataFlags) operate(ctx context.Context, i installation, do func(operator.Service) error) error {
 	if info, err := os.Stat(f.Data.path); err == nil && !info.IsDir() {
-		return fmt.Errorf("%s is no folder: give the server's folder by --data", f.Data)
+		return fmt.Errorf("%s is not a folder: give the server's folder by --data", f.Data)
 	}
 	deadline := time.NewTimer(inUseWait)
 	defer deadline.Stop()

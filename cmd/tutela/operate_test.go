@@ -331,7 +331,7 @@ func TestPhoneNotices_ShowWhatAPhoneWithoutAPushServiceWasTold(t *testing.T) {
 	if r := phone(first, "--json", "notices", "--since", told[0]["d"].(string)); strings.TrimSpace(r.stdout) != "[]" {
 		t.Errorf("after the last: %q", r.stdout)
 	}
-	c.tryWith(nil, "phone", "--phone", first, "notices", "--since", "yesterday").refused("--since yesterday is no time of a notice: take the d that tutela phone notices --json shows")
+	c.tryWith(nil, "phone", "--phone", first, "notices", "--since", "yesterday").refused("--since yesterday is not the time of a notice: take the d that tutela phone notices --json shows")
 	shown := c.run("user", "show", "maria")
 	if !strings.Contains(shown, " by a ticket, last used") {
 		t.Errorf("how the phones came about is not shown: %s", shown)
@@ -404,8 +404,8 @@ func TestReset_PrintsAReceiptThatVerifies(t *testing.T) {
 		c.run("receipt", "verify", write("signature", receipt["signature"].(string)+"\n"))
 		c.run("receipt", "verify", write("marked.json", "\uFEFF"+r.stdout))
 		c.try("receipt", "verify", write("changed.json", strings.Replace(r.stdout, `"lost"`, `"found"`, 1))).refused("reason is not what was signed")
-		c.try("receipt", "verify", write("cut.json", r.stdout[:40])).refused("this is no receipt")
-		c.try("receipt", "verify", write("text", "hello")).refused("this is no receipt")
+		c.try("receipt", "verify", write("cut.json", r.stdout[:40])).refused("this is not a receipt")
+		c.try("receipt", "verify", write("text", "hello")).refused("this is not a receipt")
 		c.try("receipt", "verify", filepath.Join(dir, "nosuch")).refused("no such file")
 	})
 }
@@ -552,7 +552,7 @@ func TestRestoreDB_LeavesEverythingWhenTheCopyIsNoDataFile(t *testing.T) {
 	before := c.file()
 	bad := filepath.Join(t.TempDir(), "bad.db")
 	must(t, os.WriteFile(bad, bytes.Repeat([]byte("nonsense"), 4096), 0o600))
-	c.try("restore-db", bad).refused("no data file of tutela")
+	c.try("restore-db", bad).refused("not a data file of tutela")
 	if !bytes.Equal(before, c.file()) {
 		t.Error("the data file was changed")
 	}

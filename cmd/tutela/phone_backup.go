@@ -173,7 +173,7 @@ func accountOf(text string) (phone.Account, error) {
 	for name, field := range map[string]*int{"digits": &account.Digits, "period": &account.Period} {
 		if text := q.Get(name); text != "" {
 			if *field, err = strconv.Atoi(text); err != nil {
-				return phone.Account{}, notUnderstood("%s of the account is no number: %q", name, text)
+				return phone.Account{}, notUnderstood("%s of the account is not a number: %q", name, text)
 			}
 		}
 	}

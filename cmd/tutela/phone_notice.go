@@ -29,7 +29,7 @@ func (n *phoneNoticesCmd) Run(c *phoneCmd) error {
 	if n.Since != "" {
 		var err error
 		if since, err = time.Parse(time.RFC3339Nano, n.Since); err != nil {
-			return fmt.Errorf("--since %s is no time of a notice: take the d that tutela phone notices --json shows", plain(n.Since))
+			return fmt.Errorf("--since %s is not the time of a notice: take the d that tutela phone notices --json shows", plain(n.Since))
 		}
 	}
 	p, err := c.open(phone.Options{})

@@ -110,7 +110,7 @@ func TestWebPush_DoesNotCallThisMachineForAStranger(t *testing.T) {
 func TestServe_RefusesAContactThatIsNone(t *testing.T) {
 	c := newCommandLineOnNothing(t)
 	c.try("serve", "--push-contact", "ops@example.com").notUnderstood(`"ops@example.com" is no contact for push services, such as mailto:ops@example.com or https://example.com/contact`)
-	c.try("serve", "--push-allow", "inside").notUnderstood(`"inside" is no address range`)
+	c.try("serve", "--push-allow", "inside").notUnderstood(`"inside" is not an address range`)
 }
 
 // TestKeyRotate_LeavesTheKeyOfWebPush: a new one would take Web Push from every phone.

@@ -41,7 +41,7 @@ func (c *requestCmd) Run() error {
 		return r
 	}, c.ID))
 	if len(reference) < fewestReference || strings.Trim(reference, "0123456789abcdefghijklmnopqrstuvwxyz") != "" {
-		return notUnderstood("%q is no reference: it is at least %d letters and digits", c.ID, fewestReference)
+		return notUnderstood("%q is not a reference: it is at least %d letters and digits", c.ID, fewestReference)
 	}
 	files := c.Files
 	if len(files) == 0 {

@@ -166,7 +166,7 @@ func (p *proxyRange) UnmarshalText(text []byte) error {
 	}
 	prefix, err := netip.ParsePrefix(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is no address range, such as 10.0.0.0/8", text)
+		return fmt.Errorf("%q is not an address range, such as 10.0.0.0/8", text)
 	}
 	p.Prefix = prefix
 	return nil

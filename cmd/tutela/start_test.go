@@ -40,7 +40,7 @@ var spoiled = map[string]struct {
 		spoil: func(t *testing.T, c *commandLine) {
 			must(t, os.WriteFile(filepath.Join(c.data, "tutela.db"), bytes.Repeat([]byte("SQLite format 3\x00"), 4096), 0o600))
 		},
-		says: "is no data file of tutela",
+		says: "is not a data file of tutela",
 	},
 	"empty": {
 		spoil: func(t *testing.T, c *commandLine) {
@@ -185,7 +185,7 @@ func TestServe_LeavesAFolderOfOthersAlone(t *testing.T) {
 func TestServe_MakesNothingWhenThePublicURLOrTheNameIsNone(t *testing.T) {
 	c := newCommandLineOnNothing(t)
 	for _, args := range [][]string{{"serve", "--dev", "--listen", "127.0.0.1:0"}, {"ticket", "maria"}} {
-		c.try(append(args, "--public-url", "mfa.example.com")...).notUnderstood(`"mfa.example.com" is no public URL`)
+		c.try(append(args, "--public-url", "mfa.example.com")...).notUnderstood(`"mfa.example.com" is not a public URL`)
 		for _, name := range []string{strings.Repeat("漢", 65), " Hafenlicht", "Hafen\nlicht"} {
 			c.try(append(args, "--name", name)...).notUnderstood(fmt.Sprintf("%q is not a valid name for an organisation", name))
 		}

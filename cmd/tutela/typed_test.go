@@ -142,7 +142,7 @@ func TestData_ThatIsAFileIsSaid(t *testing.T) {
 	c := newCommandLineOnNothing(t)
 	must(t, os.WriteFile(c.data, nil, 0o600))
 	for _, args := range installationCommands(t) {
-		c.try(args...).refused(c.data + " is no folder: give the server's folder by --data")
+		c.try(args...).refused(c.data + " is not a folder: give the server's folder by --data")
 	}
 }
 

@@ -279,6 +279,6 @@ func TestRequest_FindsAReferenceInTheLog(t *testing.T) {
 		t.Errorf("a log of JSON: %v\n%s", err, out)
 	}
 	c.tryWith(nil, "request", "0123456789ab", log.Name()).refused("no line names a request that begins with 0123456789ab")
-	c.tryWith(nil, "request", "12", log.Name()).notUnderstood(`"12" is no reference`)
+	c.tryWith(nil, "request", "12", log.Name()).notUnderstood(`"12" is not a reference`)
 	c.tryWith(nil, "request", reference, "nosuch.log").refused("open nosuch.log: no such file")
 }

@@ -90,7 +90,7 @@ var (
 	ErrCeremony = storage.NewError(storage.Expired, "the challenge for a passkey is unknown, used or too old: ask for a new one")
 
 	// ErrResponse reports what is no answer of an authenticator.
-	ErrResponse = storage.NewError(storage.Invalid, "this is no credential as a browser makes it")
+	ErrResponse = storage.NewError(storage.Invalid, "this is not a credential as browsers make them")
 
 	// ErrRefused reports an answer that is not accepted. It does not say whether the passkey is unknown or the signature wrong.
 	ErrRefused = storage.NewError(storage.Denied, "the passkey is not accepted")

@@ -85,7 +85,7 @@ func ticketOf(text string) (ticket, baseURL string, err error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return "", "", errors.New("this is no address that can be read")
+		return "", "", errors.New("this address cannot be read")
 	}
 	q := u.Query()
 	if ticket := q.Get("enrollment_tx_id"); ticket != "" {

@@ -24,7 +24,7 @@ func TestSuspend_TakesAnEnrollmentOutOfUseUntilItIsResumed(t *testing.T) {
 		if err := h.Admins.Suspend(ctx, id, audit.ByUser()); !errors.Is(err, admin.ErrRefused) {
 			h.t.Fatal(err)
 		}
-		// Once more is no error.
+		// A repeat is no error.
 		for range 2 {
 			must(h.t, h.Admins.Suspend(ctx, id, from))
 		}

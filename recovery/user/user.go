@@ -236,7 +236,7 @@ func checkMetadata(name string, metadata, before map[string]any) error {
 func ValidateEmail(email string) error {
 	parsed, err := mail.ParseAddress(email)
 	if err != nil || parsed.Address != email {
-		return ErrProfile.With("email is no email address")
+		return ErrProfile.With("email is not an email address")
 	}
 	if err := legible.CheckIdentity("email", email, maxEmailBytes); err != nil {
 		return ErrProfile.With("%v", err)

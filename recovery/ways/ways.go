@@ -56,7 +56,7 @@ func ParseRisk(typed string) (Risk, error) {
 	if risk := Risk(typed); slices.Contains(Risks, risk) {
 		return risk, nil
 	}
-	return "", ErrRisk.With("%q is no risk: one is no_recovery_code, unconfirmed_code, no_backup, stale_backup or one_device", typed)
+	return "", ErrRisk.With("%q is not a risk: one is no_recovery_code, unconfirmed_code, no_backup, stale_backup or one_device", typed)
 }
 
 // Code is how a user's recovery code stands.

@@ -85,7 +85,7 @@ func New(ctx context.Context, store *storage.Store, ring *keyring.Ring, o Option
 func CheckPublicURL(public string) error {
 	u, err := url.Parse(public)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		return ErrPublicURL.With("%q is no public URL: it is http or https, a host, and no query", public)
+		return ErrPublicURL.With("%q is not a public URL: it is http or https, a host, and no query", public)
 	}
 	return nil
 }

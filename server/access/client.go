@@ -238,7 +238,7 @@ func (c *Client) completeURLs() error {
 	}
 	for _, uri := range c.RedirectURIs {
 		if !validRedirect(uri) {
-			return ErrNewClient.With("%q is no redirect URI: it is absolute, has no fragment, and is http, https, "+
+			return ErrNewClient.With("%q is not a redirect URI: it is absolute, has no fragment, and is http, https, "+
 				"or of a private-use scheme with a dot", uri)
 		}
 	}
@@ -246,7 +246,7 @@ func (c *Client) completeURLs() error {
 	for _, given := range c.WebOrigins {
 		origin, ok := webOrigin(given)
 		if !ok {
-			return ErrNewClient.With("%q is no web origin: it is http or https, a host, and no path", given)
+			return ErrNewClient.With("%q is not a web origin: it is http or https, a host, and no path", given)
 		}
 		origins = append(origins, origin)
 	}

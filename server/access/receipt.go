@@ -41,11 +41,11 @@ func VerifyReceipt(jws string, jwks []byte) (payload []byte, err error) {
 	}
 	signed, err := jose.ParseSignedCompact(jws, []jose.SignatureAlgorithm{edDSA})
 	if err != nil {
-		return nil, ErrReceipt.With("this is no receipt: it is not a compact JWS by EdDSA")
+		return nil, ErrReceipt.With("this is not a receipt: it is not a compact JWS by EdDSA")
 	}
 	header := signed.Signatures[0].Protected
 	if typ, _ := header.ExtraHeaders[jose.HeaderType].(string); typ != typReceipt {
-		return nil, ErrReceipt.With("this is no receipt: what was signed is something else")
+		return nil, ErrReceipt.With("this is not a receipt: what was signed is something else")
 	}
 	for _, candidate := range set.Key(header.KeyID) {
 		public, ok := candidate.Key.(ed25519.PublicKey)
@@ -70,7 +70,7 @@ func CheckReceipt(content, jwks []byte) (receipt recovery.Receipt, signed []byte
 	signature := string(content)
 	if len(content) > 0 && content[0] == '{' {
 		if err := json.Unmarshal(content, &beside); err != nil {
-			return receipt, nil, ErrReceipt.With("this is no receipt: the JSON cannot be read")
+			return receipt, nil, ErrReceipt.With("this is not a receipt: the JSON cannot be read")
 		}
 		signature, _ = beside["signature"].(string)
 		if signature == "" {
@@ -82,7 +82,7 @@ func CheckReceipt(content, jwks []byte) (receipt recovery.Receipt, signed []byte
 	}
 	var members map[string]any
 	if err := errors.Join(json.Unmarshal(signed, &receipt), json.Unmarshal(signed, &members)); err != nil {
-		return receipt, nil, ErrReceipt.With("what was signed is no receipt")
+		return receipt, nil, ErrReceipt.With("what was signed is not a receipt")
 	}
 	for name, value := range beside {
 		if name != "signature" && name != "residue" && !reflect.DeepEqual(value, members[name]) {

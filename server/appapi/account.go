@@ -97,7 +97,7 @@ func (a *api) mountAccount() {
 		Path:          path + "/recovery-code/lost",
 		DefaultStatus: http.StatusNoContent,
 		Summary:       "Say that the recovery code is lost",
-		Description:   "It stays valid until another takes its place: at the next enrolment where one is shown. Once more is no error.",
+		Description:   "It stays valid until another takes its place: at the next enrolment where one is shown. A repeat is no error.",
 	}, a.loseCode)
 }
 

@@ -18,7 +18,7 @@ import (
 // Errors of the browser client's calls.
 var (
 	errTransport = storage.NewError(storage.Invalid, "state_transport is polling: there is no socket here; leave stateCheckingMechanism out")
-	errMethod    = storage.NewError(storage.Invalid, "SMS is no factor here: use push, otp or recovery-code")
+	errMethod    = storage.NewError(storage.Invalid, "SMS is not a factor here: use push, otp or recovery-code")
 )
 
 // The guards of the browser client's calls: its page shows a request token or a ticket first, and then the transaction token that
@@ -69,8 +69,8 @@ func (a *api) mountBrowser() {
 		"The code that confirms an enrolment is spent for the login too. The same call again has the same outcome.")
 	otp.DefaultStatus = http.StatusNoContent
 	register(a, byFlow, otp, a.verifyOTP)
-	register(a, byFlow, post("send-sms", "send-sms", "Refused: SMS is no factor here", ""), refuseSMS[struct{}])
-	register(a, byFlow, post("sms-enroll", "device-accounts/{id}/sms-enroll", "Refused: SMS is no factor here", ""), refuseSMS[AccountPath])
+	register(a, byFlow, post("send-sms", "send-sms", "Refused: SMS is not a factor here", ""), refuseSMS[struct{}])
+	register(a, byFlow, post("sms-enroll", "device-accounts/{id}/sms-enroll", "Refused: SMS is not a factor here", ""), refuseSMS[AccountPath])
 }
 
 // refuseSMS answers the calls for a factor that there is not.

@@ -55,7 +55,7 @@ func (a *API) bearer(ctx context.Context, field string) (holder, error) {
 	}
 	pass, scopes, err := a.pass(ctx, strings.TrimSpace(token))
 	if errors.Is(err, login.ErrMFAToken) {
-		return holder{}, a.charged(ctx, noBearer("the token is no mfa_token and no enrolment token, or it has expired"))
+		return holder{}, a.charged(ctx, noBearer("the token is neither an mfa_token nor an enrolment token, or it has expired"))
 	}
 	return holder{pass, scopes}, err
 }

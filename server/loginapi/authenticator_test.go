@@ -160,7 +160,7 @@ func TestAssociate_RefusesWhatItCannot(t *testing.T) {
 	} {
 		wantError(t, h.with(token, "POST", "/mfa/associate", body), 400, "invalid_request", types)
 	}
-	wantError(t, h.with(token, "POST", "/mfa/associate", `{"authenticator_types":7}`), 400, "invalid_request", "authenticator_types is no list of texts")
+	wantError(t, h.with(token, "POST", "/mfa/associate", `{"authenticator_types":7}`), 400, "invalid_request", "authenticator_types is not a list of texts")
 	inside := `{"authenticator_types":["otp"],"client_id":"` + c.ID + `","client_secret":`
 	wantError(t, h.with(token, "POST", "/mfa/associate", inside+`"wrong"}`), 401, "invalid_client", "the client is unknown, or its secret is wrong")
 	want(t, h.with(token, "POST", "/mfa/associate", inside+`"`+c.secret+`"}`), 200, "")

@@ -223,7 +223,7 @@ func (p params) text(name string, limit int) (string, error) {
 	}
 	var s string
 	if err := json.Unmarshal(raw, &s); err != nil {
-		return "", badRequest(name + " is no text")
+		return "", badRequest(name + " is not a text")
 	}
 	if len(s) > limit {
 		return "", badRequest(name + " is longer than " + strconv.Itoa(limit) + " bytes")
@@ -243,7 +243,7 @@ func (p params) texts(name string) ([]string, error) {
 	}
 	var text string
 	if json.Unmarshal(raw, &text) != nil || len(text) > maxShortBytes {
-		return nil, badRequest(name + " is no list of texts")
+		return nil, badRequest(name + " is not a list of texts")
 	}
 	if json.Unmarshal([]byte(text), &list) == nil {
 		return list, nil

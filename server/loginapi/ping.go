@@ -24,7 +24,7 @@ func pingOf(p params, client access.Client, req *login.Request) error {
 		return err
 	}
 	if !bearerToken.MatchString(token) {
-		return badRequest("client_notification_token is no bearer token: letters, digits, . _ ~ + / - and = at its end")
+		return badRequest("client_notification_token is not a bearer token: letters, digits, . _ ~ + / - and = at its end")
 	}
 	req.Ping = client.NotifyAt
 	req.PingToken = token

@@ -243,7 +243,7 @@ func parseDate(s string) (at time.Time, width time.Duration, err error) {
 			return at, form.width, nil
 		}
 	}
-	return at, 0, errQuery.With("%q is no date: it is 2006-01-02 or 2006-01-02T15:04:05Z", s)
+	return at, 0, errQuery.With("%q is not a date: write 2006-01-02 or 2006-01-02T15:04:05Z", s)
 }
 
 // show adds to events what is known of their users and clients.

@@ -252,7 +252,7 @@ func readDay(name, given string, fallback time.Time) (time.Time, error) {
 			return day.UTC().Truncate(24 * time.Hour), nil
 		}
 	}
-	return time.Time{}, errQuery.With("%s is no day: write 2026-03-01", name)
+	return time.Time{}, errQuery.With("%s is not a day: write 2026-03-01", name)
 }
 
 func dayOf(date string, d admin.DayStats) dayStats {

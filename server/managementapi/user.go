@@ -179,7 +179,7 @@ func (a *api) mountUsers() {
 		Path:        "/users/{id}",
 		Summary:     "Delete a User",
 		Status:      http.StatusNoContent,
-		Description: "Everything of the user goes but the events. For nobody it is no error.",
+		Description: "Everything of the user goes but the events. For an unknown user it is no error.",
 		Scopes:      []string{"delete:users"},
 	}, a.deleteUser)
 	register(a, call{
@@ -229,7 +229,7 @@ func (a *api) usersByEmail(ctx context.Context, _ audit.Actor, in *struct {
 		return nil, errQuery.With("email is missing")
 	}
 	if _, err := mail.ParseAddress(in.Email); err != nil {
-		return nil, errBody.With("email is no email address")
+		return nil, errBody.With("email is not an email address")
 	}
 	found, err := a.Admins.SearchUsers(ctx, []user.Term{{Field: user.Email, Value: in.Email}}, maxPaged)
 	if err != nil {

@@ -26,7 +26,7 @@ func CheckFolder(dir string) error {
 	}
 	switch mode := info.Mode(); {
 	case !mode.IsDir():
-		return ErrFolder.With("%s is no folder: choose another --data", dir)
+		return ErrFolder.With("%s is not a folder: choose another --data", dir)
 	case mode&fs.ModeSticky != 0:
 		return ErrFolder.With("%s is shared by all users of this machine: choose a --data folder of its own", dir)
 	case mode.Perm()&othersBits == 0:

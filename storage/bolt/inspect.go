@@ -46,7 +46,7 @@ func inspect(ctx context.Context, path string, f *os.File) (s *boltfile.State, u
 	case err == nil:
 		return s, used, nil
 	case errors.Is(err, boltfile.ErrForeign):
-		return nil, nil, storage.ErrForeign.With("%s is no data file of tutela: %s", path, err)
+		return nil, nil, storage.ErrForeign.With("%s is not a data file of tutela: %s", path, err)
 	case errors.As(err, &flaw):
 		return nil, nil, ErrDamaged.With("%s is damaged: %s; restore it from a backup with `tutela restore-db`", path, flaw)
 	default:

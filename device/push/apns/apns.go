@@ -133,7 +133,7 @@ func (c Credentials) provider() (*provider, error) {
 	case err != nil:
 		return nil, errors.New("the key is no .p8 file with a key of P-256, as Apple gives it")
 	case key.Params().BitSize != 256:
-		return nil, errors.New("the key is no key of P-256")
+		return nil, errors.New("the key is not a key on P-256")
 	case !id.MatchString(c.KeyID):
 		return nil, errors.New("the key id must be 10 capital letters and digits, as in the name of the .p8 file")
 	case !id.MatchString(c.TeamID):

@@ -126,7 +126,7 @@ func readAccount(file []byte) (project string, config *jwt.Config, err error) {
 	}
 	config, err = google.JWTConfigFromJSON(file, scope)
 	if err != nil {
-		return "", nil, errors.New("they are no key file of a service account")
+		return "", nil, errors.New("they are not the key file of a service account")
 	}
 	return a.ProjectID, config, nil
 }

@@ -29,7 +29,7 @@ type keyFile struct {
 }
 
 // errNoKeyFile says what a text is not; it quotes nothing of it.
-var errNoKeyFile = errors.New("server_credentials is no key file of a service account, from the Firebase console")
+var errNoKeyFile = errors.New("server_credentials is not the key file of a service account, from the Firebase console")
 
 // SetFCM keeps a service account's key file, whatever it is: one that cannot be used is told by an event, the log and /readyz, and FCM
 // counts as not set up. nil keeps what was set.
