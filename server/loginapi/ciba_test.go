@@ -211,7 +211,7 @@ func TestAuthorize_TakesNumbersAsTextAndLeavesOutNullInJSON(t *testing.T) {
 	}
 	for _, name := range []string{"scope", "login_hint", "audience", "ip", "user_agent", "login_id", "client_id", "client_secret"} {
 		for _, value := range []any{7, true, []string{"maria"}, map[string]any{"sub": "maria"}} {
-			wantError(t, h.json("/bc-authorize", body(name, value)), 400, "invalid_request", name+" is no text")
+			wantError(t, h.json("/bc-authorize", body(name, value)), 400, "invalid_request", name+" is not a text")
 		}
 	}
 	for _, value := range []any{true, []int{60}, 1.5, map[string]any{}, "", -1, 1e300} {

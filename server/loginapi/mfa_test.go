@@ -299,7 +299,7 @@ func TestRecoveryCode_WantsTheMFATokenOfThisClient(t *testing.T) {
 	wantError(t, h.redeem(c, token, ""), 400, "invalid_request", "recovery_code is missing")
 	wantError(t, h.redeem(c, strings.Repeat("x", 5000), "x"), 400, "invalid_request", "mfa_token is longer than 4096 bytes")
 	body := map[string]any{"client_id": c.ID, "client_secret": c.secret, "grant_type": access.GrantRecoveryCode, "mfa_token": token, "recovery_code": 7}
-	wantError(t, h.json("/oauth/token", body), 400, "invalid_request", "recovery_code is no text")
+	wantError(t, h.json("/oauth/token", body), 400, "invalid_request", "recovery_code is not a text")
 	body["recovery_code"] = p.RecoveryCode
 	want(t, h.json("/oauth/token", body), 200, "")
 }
