@@ -181,6 +181,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	}); err != nil {
 		return err
 	}
+	// Keys first: sealed fields can be read only once the ring is open.
 	if h.ring, err = keyring.Open(ctx, h.store, master); err != nil {
 		return err
 	}
@@ -190,6 +191,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	if h.webPush, err = webpush.OpenKeys(ctx, h.store); err != nil {
 		return err
 	}
+	// Then the services, each after those that it uses.
 	h.push = push.NewGateway(nil)
 	h.push.CountIn(h.meter)
 	h.direct = provider.New(h.store, provider.Options{Log: o.Log})
@@ -218,6 +220,7 @@ func (h *house) wire(ctx context.Context, master []byte, o houseOptions) (err er
 	})
 	h.own = own.New(h.store, h.ring, h.codes, h.devices, h.logins, h.restores)
 	h.tally = tally.NewFolder(h.store, admin.KeptByDay()...)
+	// The sender last: it has the handlers of all of them.
 	h.outbox, err = outbox.NewSender(h.store, outbox.Options{
 		Handlers:  []outbox.Handler{recovery.Notice.Handler(h.devices.DeliverNotice), h.logins.Handler(), h.logins.PingHandler(), h.hooks.Handler(), h.hooks.MailHandler(), h.signals.Handler()},
 		Log:       o.Log,

@@ -57,13 +57,13 @@ func TestFlags_EachHasAnEnvironmentVariableOfItsOwn(t *testing.T) {
 func TestCommandLine_SaysInOneLineWhatItCannotRun(t *testing.T) {
 	c := newCommandLine(t)
 	for says, args := range map[string][]string{
-		`tutela: --trusted-proxy: "x" is not an address range, such as 10.0.0.0/8: see tutela serve --help`:   {"serve", "--trusted-proxy", "x"},
-		`tutela: expected one of "list", "get", "set": see tutela policy --help`:                          {"policy"},
-		`tutela: --key must be one of "p256","ed25519","rsa" but got "x": see tutela phone enroll --help`: {"phone", "enroll", "--key", "x", "y"},
-		`tutela: missing flags: --reason=TEXT: see tutela user reset --help`:                              {"user", "reset", "maria"},
-		`tutela: unexpected argument nosuch: see tutela --help`:                                           {"nosuch"},
-		`tutela: --listen "8080" is no HOST:PORT, such as localhost:8080 or :443`:                         {"serve", "--listen", "8080", "--data", c.data},
-		`tutela: "mfa.example.com" is not a public URL: it is http or https, a host, and no query`:           {"ticket", "x", "--public-url", "mfa.example.com", "--data", c.data},
+		`tutela: --trusted-proxy: "x" is not an address range, such as 10.0.0.0/8: see tutela serve --help`: {"serve", "--trusted-proxy", "x"},
+		`tutela: expected one of "list", "get", "set": see tutela policy --help`:                            {"policy"},
+		`tutela: --key must be one of "p256","ed25519","rsa" but got "x": see tutela phone enroll --help`:   {"phone", "enroll", "--key", "x", "y"},
+		`tutela: missing flags: --reason=TEXT: see tutela user reset --help`:                                {"user", "reset", "maria"},
+		`tutela: unexpected argument nosuch: see tutela --help`:                                             {"nosuch"},
+		`tutela: --listen "8080" is not a HOST:PORT, such as localhost:8080 or :443`:                        {"serve", "--listen", "8080", "--data", c.data},
+		`tutela: "mfa.example.com" is not a public URL: it is http or https, a host, and no query`:          {"ticket", "x", "--public-url", "mfa.example.com", "--data", c.data},
 	} {
 		if r := c.tryWith(nil, args...); r.status != statusUsage || r.stdout != "" || r.stderr != says+"\n" {
 			t.Errorf("%v: status %d\n%s%swant %s", args, r.status, r.stdout, r.stderr, says)

@@ -168,5 +168,5 @@ func TestServe_OperatorsPortInUseIsRefusedBeforeAnythingIsMade(t *testing.T) {
 	if _, err := os.Stat(c.data); !os.IsNotExist(err) {
 		t.Errorf("a data folder was made: %v", err)
 	}
-	c.try("serve", "--ops-listen", "9090", "--data", c.data).notUnderstood(`--ops-listen "9090" is no HOST:PORT, such as localhost:9090`)
+	c.try("serve", "--ops-listen", "9090", "--data", c.data).notUnderstood(`--ops-listen "9090" is not a HOST:PORT, such as localhost:9090`)
 }

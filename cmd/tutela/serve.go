@@ -187,10 +187,10 @@ func (c *serveCmd) validate(ctx context.Context) error {
 	}
 	host, err := hostOf(ctx, c.Listen)
 	if err != nil {
-		return notUnderstood("--listen %q is no HOST:PORT, such as localhost:8080 or :443", c.Listen)
+		return notUnderstood("--listen %q is not a HOST:PORT, such as localhost:8080 or :443", c.Listen)
 	}
 	if _, err := hostOf(ctx, c.OpsListen); err != nil && c.OpsListen != "" {
-		return notUnderstood("--ops-listen %q is no HOST:PORT, such as localhost:9090", c.OpsListen)
+		return notUnderstood("--ops-listen %q is not a HOST:PORT, such as localhost:9090", c.OpsListen)
 	}
 	if c.Dev && !loopback(host) {
 		return notUnderstood("--dev is for this machine alone, and --listen %s is not: use localhost", c.Listen)
@@ -213,7 +213,7 @@ func (c *serveCmd) validate(ctx context.Context) error {
 
 // hostOf returns the host of an address to listen on.
 //
-// Errors: that the address is no HOST:PORT.
+// Errors: that the address is not a HOST:PORT.
 func hostOf(ctx context.Context, address string) (string, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err == nil {

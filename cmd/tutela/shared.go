@@ -45,6 +45,7 @@ func openShared(ctx context.Context, o houseOptions) (h *house, err error) {
 			err = errors.Join(err, database.Close())
 		}
 	}()
+	// An empty database may begin an installation only when the operator means it: --store may name the wrong one.
 	isNew, err := isEmpty(ctx, database)
 	if err != nil {
 		return nil, err
@@ -62,6 +63,7 @@ func openShared(ctx context.Context, o houseOptions) (h *house, err error) {
 		return nil, err
 	}
 	o.warnOfMasterKey()
+	// Servers over one database share wakes and one time.
 	o.share = true
 	links := database.Wakes()
 	h.links = links

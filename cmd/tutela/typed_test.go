@@ -40,7 +40,7 @@ var complaints = []complaint{
 	{[]string{"events", "--type", "nonsense"}, 2, `there is no type of event "nonsense": tutela events --help lists them`},
 	{[]string{"events", "--last", "0"}, 2, "--last 0: it is a number of events, from 1"},
 	{[]string{"serve", "--log-level", "loud"}, 2, `--log-level: "loud" is none of debug, info, warn, error`},
-	{[]string{"serve", "--listen", "localhost:99999"}, 2, `--listen "localhost:99999" is no HOST:PORT`},
+	{[]string{"serve", "--listen", "localhost:99999"}, 2, `--listen "localhost:99999" is not a HOST:PORT`},
 	{[]string{"serve", "--dev", "--listen", ":80"}, 2, "--dev is for this machine alone, and --listen :80 is not: use localhost"},
 	{[]string{"policy", "set", "nosuch", "1"}, 1, `there is no policy "nosuch": see tutela policy list`},
 	{[]string{"policy", "get", "nosuch"}, 1, `there is no policy "nosuch": see tutela policy list`},

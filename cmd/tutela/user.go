@@ -69,6 +69,7 @@ func (c *userListCmd) Run(ctx context.Context) error {
 			Search: c.Search,
 			Risk:   back.Risk(c.Risk),
 		}
+		// Page by page, each printed before the next is read: there may be millions of users.
 		for {
 			users, err := operator.ListUsers.Do(ctx, s, page)
 			if err != nil {

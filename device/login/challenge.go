@@ -65,6 +65,7 @@ func (s *Service) challenge(tx *storage.Tx, c Challenge, random storage.UID, non
 	if err != nil {
 		return asked, err
 	}
+	// Which of the requested factors are on, and does the user have any?
 	if err := c.leaveOutWhatIsOff(tx); err != nil {
 		return asked, err
 	}
@@ -79,6 +80,7 @@ func (s *Service) challenge(tx *storage.Tx, c Challenge, random storage.UID, non
 	if err != nil {
 		return asked, err
 	}
+	// A passkey comes first, then an approval, then a one-time code.
 	if made, is, err := c.byPasskey(tx, s, l, set); err != nil || is {
 		return made, err
 	}

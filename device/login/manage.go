@@ -34,8 +34,8 @@ func (p Proof) StandsOn() device.GrantedBy {
 // ErrTapped refuses a proof that was only tapped.
 var ErrTapped = storage.NewError(storage.Denied, "an approval that is tapped opens no page of one's own: match the number, or use another factor")
 
-// ProofOf returns what a login by grant has proven of its user, once it is satisfied. Where an enrolment token might have been asked
-// for, the login lets the same as one.
+// ProofOf returns what a satisfied login by grant has proven about its user. If the proof is strong enough for an
+// enrolment token, the login allows the same as such a token.
 //
 // Errors: ErrUndecided; ErrExpired; ErrTapped, also when nobody knows any more how it was approved.
 func (s *Service) ProofOf(tx *storage.Tx, uid storage.UID, key string) (Proof, error) {
@@ -52,6 +52,7 @@ func (s *Service) ProofOf(tx *storage.Tx, uid storage.UID, key string) (Proof, e
 	if err != nil {
 		return Proof{}, err
 	}
+	// An approval must have matched a number: a mere tap is too weak.
 	if l.Record.Method == ByKey && !setUp {
 		a, known, err := approvalOf(tx, l)
 		if err != nil {
@@ -70,6 +71,7 @@ func (s *Service) ProofOf(tx *storage.Tx, uid storage.UID, key string) (Proof, e
 		Since:    l.Record.CodeSince,
 		At:       l.Record.Decided,
 	}
+	// Since when the user has had the factor that has proven her.
 	if p.By != "" {
 		e, err := device.Get(tx, uid, p.By)
 		if err != nil {

@@ -169,6 +169,7 @@ func (s *Service) RequestPage(ctx context.Context, r PageRequest) (id string, er
 		if err := maySetUp(tx, u, can.State, ticket != ""); err != nil {
 			return err
 		}
+		// Begin the login, with what the page needs later. The client's state and a ticket are secret.
 		l := row{UID: u.UID, Key: random.String(), Record: start.login(tx.Now(), ticket)}
 		l.Record.Message = r.Message
 		l.Record.Page = &page{

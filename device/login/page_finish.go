@@ -24,8 +24,8 @@ type Finished struct {
 	Remember string // the token of the browser, when it is to be remembered
 }
 
-// FinishPage sends the browser of a page back, with a code for the login that was satisfied. The answer may be lost: so until the code is
-// exchanged the browser gets another one, and the one before ends.
+// FinishPage returns where the browser of a page goes next, with a code for the satisfied login. The answer may be
+// lost, so until the code is exchanged another call gives another code, and the one before ends.
 //
 // Errors: ErrPage, also when the code was exchanged; ErrPageTaken; ErrUndecided; ErrUnsaved; ErrBlocked; ErrDenied.
 func (s *Service) FinishPage(ctx context.Context, v Visit) (f Finished, err error) {
@@ -49,6 +49,7 @@ func (s *Service) FinishPage(ctx context.Context, v Visit) (f Finished, err erro
 		if f.Remember, err = s.rememberPage(tx, l); err != nil {
 			return err
 		}
+		// Fill in the answer, and note the code in the login.
 		secrets, err := l.Record.pageSecrets()
 		if err != nil {
 			return err

@@ -115,7 +115,7 @@ func (s *Service) AwaitAdded(ctx context.Context, token string, wait time.Durati
 	return a, err
 }
 
-// ConfirmApp confirms an app that shows one-time codes and does no more, by the first code that it shows.
+// ConfirmApp confirms an app that only shows one-time codes, by the first code that it shows.
 //
 // Errors: ErrSession; ErrStepUp; otp.ErrTypo; device.ErrWrongOTP; device.ErrTooMany; device.ErrFactorOff.
 func (s *Service) ConfirmApp(ctx context.Context, token, typed string, actor audit.Actor) error {

@@ -12,7 +12,7 @@ import (
 // shownLines is how many lines a page has. Further back they are read page by page.
 const shownLines = 20
 
-// Line is something that happened to the user lately: an event, as its person is told.
+// Line is a recent event as the page shows it to its user.
 type Line struct {
 	ID     string // of the event
 	At     time.Time
@@ -28,7 +28,7 @@ type Line struct {
 	Denied bool // she has said in this visit that it was not she
 }
 
-// told are the types of events of which a user is told. What only the log of an admin needs is not among them.
+// told lists the types of events that a user is shown. Types that only an admin's log needs are not among them.
 var told = []audit.Type{
 	audit.EnrollComplete, audit.UpdateDevice, audit.Unenroll, audit.DeviceMoved, audit.PasskeyChanged,
 	audit.AuthSucceed, audit.AuthFailed, audit.AuthRejected, audit.OTPRateLimit, audit.CallerChecked,
@@ -38,20 +38,20 @@ var told = []audit.Type{
 	audit.Reset, audit.ManagementCall, audit.OwnPageOpened, audit.NotMe,
 }
 
-// Told returns the types of events of which a user is told.
+// Told returns the types of events that a user is shown.
 func Told() []audit.Type { return slices.Clone(told) }
 
-// ofAdmins are the calls of admins of which a user is told: those that change how she gets in.
+// ofAdmins lists the calls of admins that a user is shown: those that change how she gets in.
 var ofAdmins = []audit.Word{
 	audit.CallBlock, audit.CallUnblock, audit.CallRegenerateCode, audit.CallDeleteMethod, audit.CallDeleteMethods, audit.CallReplaceMethods,
 	audit.CallCreateMethod, audit.CallSuspendEnrollment, audit.CallResumeEnrollment, audit.CallDeleteEnrollment, audit.CallDeleteAuthenticators,
 	audit.CallCreateTicket, audit.CallUnlock, audit.CallUnlockBy, audit.CallUpdateUser,
 }
 
-// ToldCalls returns the calls of admins of which a user is told.
+// ToldCalls returns the calls of admins that a user is shown.
 func ToldCalls() []audit.Word { return slices.Clone(ofAdmins) }
 
-// isTold reports whether a user is told of an event of a type that is told.
+// isTold reports whether an event, whose type is shown to users, is itself shown.
 func isTold(e audit.Entry) bool {
 	return e.Type != audit.ManagementCall || slices.Contains(ofAdmins, e.Facts[audit.FactCall])
 }

@@ -15,7 +15,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// mostDenied bounds the lines of which a user says in one visit that it was not she: each tells admins and all her phones.
+// mostDenied bounds how many lines a user can deny in one visit, since each denial tells admins and all her phones.
 const mostDenied = 20
 
 // Denial is what came of it when a user said of a line that it was not she.
@@ -26,7 +26,7 @@ type Denial struct {
 	Reported []Suspect `json:"reported,omitempty"` // only told to admins and all phones: it goes on
 }
 
-// Suspect is an authenticator of which a user says that it is not hers.
+// Suspect is an authenticator that a user says is not hers.
 type Suspect struct {
 	ID       string    `json:"id"`
 	Name     string    `json:"name"`

@@ -91,9 +91,9 @@ func (s *Service) OpenFor(ctx context.Context, v login.Visit, actor audit.Actor)
 	return s.Open(ctx, finished, actor)
 }
 
-// Open opens the page for the browser that has finished a hosted request with purpose manage, and returns the secret by which that
-// browser is known from then on. finished reads the request in the transaction, and spends it. The same login opened again has a new
-// secret, and the one before ends.
+// Open opens a session of the person's own page for the browser that has finished a hosted request with purpose manage.
+// It returns the session's token, which only that browser has. finished reads and spends the request in the
+// transaction. Opening the same login again gives a new token and ends the one before.
 //
 // Errors: those of finished; login.ErrTapped; login.ErrUndecided; login.ErrExpired; ErrSession, when what was proven does not stand.
 func (s *Service) Open(ctx context.Context, finished func(tx *storage.Tx) (Finished, error), actor audit.Actor) (token string, err error) {
@@ -104,6 +104,7 @@ func (s *Service) Open(ctx context.Context, finished func(tx *storage.Tx) (Finis
 		if err != nil {
 			return err
 		}
+		// What has the login proven, and is it recent enough?
 		p, err := s.logins.ProofOf(tx, m.UID, m.Login)
 		if err != nil {
 			return err

@@ -13,7 +13,8 @@ import (
 	"tutela/storage/audit"
 )
 
-// stepUp returns the login by which the session steps up. It begins one when there is none under way; random is drawn for it.
+// stepUp returns the login by which the session steps up. If there is none under way it begins one, whose key is
+// random.
 //
 // Errors: login.ErrTooManyStarts.
 func (s *Service) stepUp(tx *storage.Tx, h *held, random storage.UID, actor audit.Actor) (login.StepUp, error) {

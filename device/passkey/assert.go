@@ -102,7 +102,7 @@ type Assertion struct {
 	challenge string
 }
 
-// answer is what an assertion says of its passkey.
+// answer is the content of an assertion.
 type answer struct {
 	credentialID []byte
 	verified     bool // it has verified its user

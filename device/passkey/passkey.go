@@ -75,7 +75,7 @@ func originOf(of string) (origin, host string) {
 	return origin, host
 }
 
-// isDomain reports whether browsers take a host as a relying party: an address is none.
+// isDomain reports whether browsers take a host as a relying party: an IP address is not a domain.
 func isDomain(host string) bool { return protocol.ValidateRPID(host) == nil }
 
 // Errors of passkeys.

@@ -42,7 +42,7 @@ const handleBytes = 32
 
 func handleKey(h []byte) string { return base64.RawURLEncoding.EncodeToString(h) }
 
-// handleOf returns the user's handle of a kind, and makes it when there is none.
+// handleOf returns the user's handle of a kind. If there is none it makes one.
 func handleOf(tx *storage.Tx, uid storage.UID, k kind) ([]byte, error) {
 	h, err := handles.Get(tx, uid, string(k))
 	if err == nil {

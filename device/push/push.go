@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Message is what a phone is told. Empty keys are left out.
+// Message is the content of a message to a phone. Empty keys are left out.
 //
 // Source: guardian-wire.md §3; nm, pu, notice, rst, name and text are tutela's.
 type Message struct {

@@ -82,7 +82,7 @@ func (s *Service) changeUser(ctx context.Context, userID string, actor audit.Act
 			_, forgotten := recovery.ForgetBrowsers(tx, target.UID)
 			err = errors.Join(err, forgotten)
 		}
-		tx.Wake(target.UID) // who waits for a login of the user looks again
+		tx.Wake(target.UID) // callers that wait for a login of the user look again
 		e := audit.Event{Type: audit.ManagementCall, UID: target.UID, Facts: facts}
 		return errors.Join(err, audit.RecordAccount(tx, actor, e, audit.Detail{}))
 	})

@@ -7,11 +7,10 @@
 //	how she gets in    NewTicket  Suspend  Resume  RemoveEnrollment  ImportMethod  ReplaceMethods  RemoveMethod  …
 //	how she gets back  Regenerate  Unlock  CheckCaller  Reset
 //	what is known      ReadUser  PageUsers  SearchUsers  StandingOf  DetailOf  EnrollmentsOf  Backups  Restores  …
+//	what a signed-in admin sees              ListUsers  CountedUsers  SeenBy  WhoMay  HistoryOf  ReceiptOf  LatestCallerCheck
 //
-//	what an admin sees who is signed in      ListUsers  CountedUsers  SeenBy  WhoMay  HistoryOf  ReceiptOf  LatestCallerCheck
-//
-// Reads do not ask May: the scopes of the call, or access to the operator's socket, have allowed them. Those of an admin who is signed
-// in ask whether he is one still.
+// Reads do not ask May: the scopes of the call, or access to the operator's socket, have allowed them. Reads by a
+// signed-in admin check that he is still an admin.
 package admin
 
 import (

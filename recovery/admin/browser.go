@@ -9,8 +9,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// ForgetBrowsers forgets the remembered browsers of a user: each is asked again at its next login. For a user who has none it does
-// nothing more.
+// ForgetBrowsers forgets the remembered browsers of a user: each is asked again at its next login.
 //
 // Errors: user.ErrUnknown; ErrRefused.
 func (s *Service) ForgetBrowsers(ctx context.Context, userID string, actor audit.Actor) error {

@@ -11,7 +11,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// UserChange is what to change of a user's record. What is nil stays as it is; an empty text takes the member away.
+// UserChange says what to change in a user's record. A nil field stays as it is; an empty text removes the member.
 type UserChange struct {
 	Email      *string
 	Verified   *bool
@@ -32,9 +32,9 @@ type UserChange struct {
 	DropUser     bool
 }
 
-// ChangeUser changes a user's record, and returns the profile. Naming a member as it is changes nothing, and asks for nothing.
-// Another email is not verified unless Verified says so; the user's phones are told, and the event's detail keeps the old one,
-// since it may be the only way to the person.
+// ChangeUser changes a user's record, and returns the profile. A member that keeps its value needs no permission. A new
+// email is not verified unless Verified says so. The user's phones are told of it, and the event's detail keeps the old
+// one, since it may be the only way to reach the person.
 //
 // Errors: user.ErrUnknown; ErrRefused; user.ErrProfile; user.ErrExists.
 func (s *Service) ChangeUser(ctx context.Context, userID string, c UserChange, actor audit.Actor) (p Profile, err error) {
@@ -54,7 +54,7 @@ func (s *Service) ChangeUser(ctx context.Context, userID string, c UserChange, a
 			return err
 		}
 		p = Profile{User: *after}
-		tx.Wake(after.UID) // who waits for a login of the user looks again
+		tx.Wake(after.UID) // callers that wait for a login of the user look again
 		return errors.Join(
 			p.readState(tx, after.UID),
 			recordChange(tx, actor, before, after))
@@ -62,7 +62,7 @@ func (s *Service) ChangeUser(ctx context.Context, userID string, c UserChange, a
 	return p, err
 }
 
-// may asks the rule for each member that the change would make another.
+// may asks the rule on admins for each member that the change would change.
 //
 // Errors: ErrRefused.
 func (c UserChange) may(tx *storage.Tx, actor audit.Actor, u *user.User) error {
@@ -79,7 +79,7 @@ func (c UserChange) may(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 	return errors.Join(err, c.keepsOwner(tx, actor, u))
 }
 
-// keepsOwner asks [KeepsOwner] for a change that makes the user somebody else than an owner who is not blocked.
+// keepsOwner asks [KeepsOwner] if the change would block an owner or take the role away.
 //
 // Errors: ErrRefused.
 func (c UserChange) keepsOwner(tx *storage.Tx, actor audit.Actor, u *user.User) error {
@@ -151,7 +151,7 @@ func recordChange(tx *storage.Tx, actor audit.Actor, before, after *user.User) e
 	return err
 }
 
-// recordBlock records that a user was blocked, or is blocked no more.
+// recordBlock records that a user was blocked or unblocked.
 func recordBlock(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 	facts := audit.Facts{audit.FactCall: audit.CallUnblock}
 	if u.Blocked {
@@ -163,7 +163,7 @@ func recordBlock(tx *storage.Tx, actor audit.Actor, u *user.User) error {
 	return audit.RecordAccount(tx, actor, audit.Event{Type: audit.ManagementCall, UID: u.UID, Facts: facts}, audit.Detail{})
 }
 
-// tellOldAddress has a mail sent to the address that a user had until now, where some webhook mails.
+// tellOldAddress queues a mail to the user's previous address, if a webhook sends mails.
 func tellOldAddress(tx *storage.Tx, before *user.User) error {
 	err := webhook.QueueMail(tx, before.UID, webhook.Mail{Type: webhook.MailEmailChanged, Address: before.Email})
 	if errors.Is(err, webhook.ErrNoMailer) {

@@ -11,7 +11,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// ErrCodeChanged reports a code that was to take the place of one that another code has taken already.
+// ErrCodeChanged reports that the code to be replaced was already replaced by another one.
 var ErrCodeChanged = storage.NewError(storage.Conflict, "the user has another recovery code since you looked; a code is shown once")
 
 // Regenerate gives the user a new recovery code that an admin sees, and notifies her phones. The code is marked as seen by an
@@ -23,7 +23,8 @@ func (s *Service) Regenerate(ctx context.Context, userID string, actor audit.Act
 	return s.regenerate(ctx, userID, actor, func(*storage.Tx, storage.UID) error { return nil })
 }
 
-// RegenerateOnce is Regenerate in the place of the code that CodeMark marks as mark. A page that is sent again does it once.
+// RegenerateOnce is Regenerate, but only while the user's code still has the given mark ([Seen], CodeMark). So a page
+// that is sent twice makes one code.
 //
 // Errors: user.ErrUnknown; ErrRefused; ErrCodeChanged.
 func (s *Service) RegenerateOnce(ctx context.Context, userID, mark string, actor audit.Actor) (code recovery.Code, err error) {
@@ -56,7 +57,7 @@ func (s *Service) regenerate(
 	return code, err
 }
 
-// codeMark returns what tells the user's present code from any other of hers, and opens nothing; "" when she has no valid one.
+// codeMark returns a mark that differs for each of the user's codes and opens nothing; "" when she has no valid code.
 func codeMark(tx *storage.Tx, uid storage.UID) (string, error) {
 	mark, err := recovery.MarkOf(tx, uid)
 	if err != nil || mark == "" {

@@ -71,8 +71,8 @@ func (s *Service) Suspend(ctx context.Context, id string, actor audit.Actor) err
 	return s.setStatus(ctx, id, device.Suspended, actor, Suspend, device.Active, device.Left)
 }
 
-// VetoedBy returns the ids of the restores that a phone has vetoed and that stay closed by its word, though it is suspended:
-// [Service.Unlock] lifts that. A suspended phone vetoes nothing more, so after Suspend this is all.
+// VetoedBy returns the ids of the restores that a phone's vetoes keep closed, even after its suspension;
+// [Service.Unlock] lifts them. A suspended phone cannot veto again, so after Suspend the list is complete.
 //
 // Errors: device.ErrNoEnrollment.
 func (s *Service) VetoedBy(ctx context.Context, id string) (vetoed []string, err error) {
@@ -98,7 +98,7 @@ func (s *Service) Resume(ctx context.Context, id string, actor audit.Actor) erro
 // setStatus gives an enrollment the status is, if its present status is one of from.
 func (s *Service) setStatus(ctx context.Context, id string, is device.Status, actor audit.Actor, action Action, from ...device.Status) error {
 	return s.changeEnrollment(ctx, id, actor, action, func(tx *storage.Tx, u *user.User, e *device.Enrollment) error {
-		// What its user has disowned an admin suspends too: then her recovery code does not bring it back.
+		// An admin may also suspend what its user has disowned: then her recovery code does not bring it back.
 		disowned := is == device.Suspended && e.Status == device.Suspended && !e.Disowned.IsZero()
 		if !slices.Contains(from, e.Status) && !disowned {
 			return nil
@@ -129,7 +129,8 @@ func (s *Service) RemoveEnrollment(ctx context.Context, id string, actor audit.A
 	})
 }
 
-// remove retires enrollments of a user, of those that admins see. When no other is left, it resets her MFA, with a receipt.
+// remove retires some of the user's enrollments that admins see. When no other is left, it resets her MFA, with a
+// receipt.
 //
 // Errors: ErrRefused, for the last owner's last that is active.
 func (s *Service) remove(ctx context.Context, tx *storage.Tx, u *user.User, gone device.Set, actor audit.Actor) error {

@@ -7,7 +7,7 @@ import (
 	"tutela/storage/audit"
 )
 
-// The types of events that receivers are told of. Sources: CAEP 1.0, RISC Profile 1.0; the last is ours.
+// The types of events that receivers get. Sources: CAEP 1.0, RISC Profile 1.0; the last is ours.
 const (
 	CredentialChange = "https://schemas.openid.net/secevent/caep/event-type/credential-change"
 	SessionRevoked   = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
@@ -18,7 +18,8 @@ const (
 	MFAReset         = "urn:tutela:params:secevent:mfa-reset"
 )
 
-// The types of what a stream says of itself. A receiver need not ask for them. Source: SSF 1.0, "Verification", "Stream Updated Event".
+// The types of events about a stream itself. A receiver need not ask for them. Source: SSF 1.0, "Verification", "Stream
+// Updated Event".
 const (
 	Verification  = "https://schemas.openid.net/secevent/ssf/event-type/verification"
 	StreamUpdated = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated"
@@ -79,7 +80,7 @@ var rules = []rule{
 	{audit.Reset, nil, []said{{MFAReset, "", ""}, {ChangeRequired, "", ""}}},
 }
 
-// saidOf returns what receivers are told of an event.
+// saidOf returns what receivers get for an event.
 func saidOf(e audit.Event) (list []said) {
 	for _, r := range rules {
 		if r.fits(e) {
@@ -133,7 +134,7 @@ type content struct {
 	At         int64  `json:"event_timestamp,omitempty"`   // seconds since 1970
 }
 
-// contentOf says what a SET says of an event.
+// contentOf returns the content of the SET for an event.
 func (s said) contentOf(e audit.Event) content {
 	c := content{
 		Change:     s.change,

@@ -24,17 +24,17 @@ type Delivery struct {
 	Authorization *string // the header of a push; nil: none, or as it was for the same URL
 }
 
-// Change is what a receiver says of a stream. What is nil stays as it is.
+// Change is what a receiver changes about a stream. A nil field stays as it is.
 type Change struct {
 	Delivery    *Delivery
 	Requested   *[]string // nil in it: all types
 	Description *string
 
-	// Whole says that what is nil goes back to what it is without a word of the receiver, and so does the header of a push.
+	// Whole says that nil fields, and the header of a push, go back to their defaults.
 	Whole bool
 }
 
-// Add makes a stream for the client that acts. Without a word on delivery it is polled.
+// Add makes a stream for the acting client. Without a Delivery it is polled.
 //
 // Errors: ErrRefused; ErrInvalid, which says what is wrong; ErrTooMany.
 func (s *Service) Add(ctx context.Context, actor audit.Actor, c Change) (added Stream, err error) {
@@ -47,6 +47,7 @@ func (s *Service) Add(ctx context.Context, actor audit.Actor, c Change) (added S
 	if err := s.Ready(ctx); err != nil {
 		return Stream{}, err
 	}
+	// Draw the id outside of the closure, which may run more than once.
 	made := Stream{
 		ID:     storage.NewID("str_", idLength),
 		Client: actor.Client(),
@@ -63,6 +64,7 @@ func (s *Service) Add(ctx context.Context, actor audit.Actor, c Change) (added S
 		if err != nil {
 			return err
 		}
+		// Room for one more?
 		mine := 0
 		for _, one := range present {
 			if one.Client == actor.Client() {

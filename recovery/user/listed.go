@@ -116,7 +116,7 @@ func putListed(tx *storage.Tx, u *User, counted bool) error {
 	})
 }
 
-// relist lists a user anew who was changed from before.
+// relist updates the list for a user who was changed; before is the user's earlier record.
 func relist(tx *storage.Tx, before, u *User) error {
 	if before.Email == u.Email && before.Username == u.Username && before.Name == u.Name {
 		return nil
@@ -128,7 +128,7 @@ func relist(tx *storage.Tx, before, u *User) error {
 	return putListed(tx, u, counted)
 }
 
-// unlist counts a user no more who is to be removed.
+// unlist removes a user who is about to be deleted from the counts.
 func unlist(tx *storage.Tx, uid storage.UID) error {
 	counted, err := isCounted(tx, uid)
 	if err != nil || !counted {

@@ -112,7 +112,8 @@ var (
 // record is the key of the one row that a user has in each table.
 const record = ""
 
-// judge is the rule: which ways back a user has, what makes them thin, and when time alone changes that (zero: never).
+// judge is the rule: which ways back a user has, which risks there are, and when that changes by time alone (due; zero:
+// never).
 //
 // Source: management-api.md "Calls", on recoverability.
 func judge(f *facts, now time.Time) (ways []Way, risks []Risk, due time.Time) {
@@ -121,6 +122,7 @@ func judge(f *facts, now time.Time) (ways []Way, risks []Risk, due time.Time) {
 			due = at
 		}
 	}
+	// A code that an admin made expires.
 	code := f.Code
 	if code != CodeNone && !f.CodeUntil.IsZero() {
 		if now.Before(f.CodeUntil) {
@@ -133,6 +135,7 @@ func judge(f *facts, now time.Time) (ways []Way, risks []Risk, due time.Time) {
 	for _, is := range f.Devices {
 		count[is]++
 	}
+	// The ways that need no admin.
 	if code == CodeConfirmed {
 		ways = append(ways, ByCode)
 	}
@@ -142,6 +145,7 @@ func judge(f *facts, now time.Time) (ways []Way, risks []Risk, due time.Time) {
 	if count[Survivor] > 0 {
 		ways = append(ways, ByPasskey)
 	}
+	// The risks: of the code, of the backups, and of having one device only.
 	switch code {
 	case CodeConfirmed:
 	case CodeUnconfirmed:

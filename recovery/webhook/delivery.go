@@ -172,7 +172,8 @@ func noteAt(tx *storage.Tx, w *Webhook, r outbox.Answer) error {
 	}
 }
 
-// park has a webhook told of nothing until somebody enables it again, and records that. What waits for it is dropped.
+// park stops the deliveries of a webhook until somebody enables it again, and records that. Waiting messages are
+// dropped.
 func park(tx *storage.Tx, w *Webhook, why audit.Word) error {
 	if !w.Parked.IsZero() {
 		return nil

@@ -57,7 +57,7 @@ func add(tx *storage.Tx, id string, e audit.Event) error {
 	return queued.AddTo(tx, e.UID, where(id), t, tx.Now().Add(Life))
 }
 
-// wants reports whether a webhook is told of events of a type now.
+// wants reports whether a webhook now gets events of a type.
 func (w *Webhook) wants(t audit.Type) bool {
 	return w.active() && (slices.Contains(w.Events, t) || slices.Contains(w.Events, audit.EveryType))
 }

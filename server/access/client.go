@@ -166,6 +166,7 @@ func (c *Client) complete() error {
 			return ErrNewClient.With("there is no grant %q: a grant is one of %s", grant, strings.Join(grants, ", "))
 		}
 	}
+	// Without grants, the scopes say which ones the client needs.
 	c.Scopes = distinct(c.Scopes)
 	c.Grants = distinct(c.Grants)
 	if len(c.Grants) == 0 {
@@ -177,6 +178,7 @@ func (c *Client) complete() error {
 	if len(c.Grants) == 0 {
 		return ErrNewClient.With("a client with no scope and no grant could do nothing: give it a scope")
 	}
+	// How its logins and tokens look.
 	switch c.IDTokenAlg {
 	case "":
 		c.IDTokenAlg = string(es256)

@@ -145,6 +145,7 @@ func (s *Service) ManagementToken(ctx context.Context, c Client, audience string
 	if len(requested) > 0 {
 		scopes = c.Granted(requested)
 	}
+	// Is it refused? If not, sign outside of the transaction.
 	refused := c.MayUse(GrantClientCredentials)
 	if refused == nil && !s.isManagement(audience) {
 		refused = ErrManagementAudience.With("the audience of a token for management calls is %s", s.ManagementAudience())
@@ -154,6 +155,7 @@ func (s *Service) ManagementToken(ctx context.Context, c Client, audience string
 			return "", nil, err
 		}
 	}
+	// Check the client again, and record the outcome, a refusal too.
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		now, err := client(tx, c.ID)
 		if errors.Is(err, ErrNoClient) || err == nil && now.TokenVersion != c.Tokens {

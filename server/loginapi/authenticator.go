@@ -316,8 +316,8 @@ type challenged struct {
 	PublicKey json.RawMessage `json:"publicKey,omitempty"` // of a passkey: the request options
 }
 
-// challenge asks for one of the user's factors. Whoever has the mfa_token may: a browser that cannot keep a secret gives its client's
-// id alone.
+// challenge asks for one of the user's factors. The holder of the mfa_token may call it: a browser that cannot keep a
+// secret gives only its client's id.
 func (a *API) challenge(c *fiber.Ctx) error {
 	ctx := c.UserContext()
 	p, client, err := a.readAnyhow(c)
@@ -338,6 +338,7 @@ func (a *API) challenge(c *fiber.Ctx) error {
 	if err := a.checkHolder(c, p, pass); err != nil {
 		return err
 	}
+	// Read what is asked for, and ask.
 	asked, err := readChallenge(p, pass)
 	if err != nil {
 		return err
@@ -351,6 +352,7 @@ func (a *API) challenge(c *fiber.Ctx) error {
 	if err != nil {
 		return err
 	}
+	// The answer depends on the factor that was chosen.
 	answer := challenged{Type: "otp"}
 	if made.By == login.WayPasskey {
 		answer = challenged{Type: string(login.WayPasskey), PublicKey: made.Options}

@@ -50,8 +50,9 @@ func readPageRequest(p params, client access.Client) (r login.PageRequest, err e
 		return r, err
 	}
 	if !slices.Contains(client.RedirectURIs, r.Redirect) {
-		return r, badRequest("redirect_uri is none that the client has registered")
+		return r, badRequest("redirect_uri is not registered for this client")
 	}
+	// PKCE, and what the page is for.
 	method, err := p.text("code_challenge_method", maxShortBytes)
 	if err != nil {
 		return r, err
@@ -66,6 +67,7 @@ func readPageRequest(p params, client access.Client) (r login.PageRequest, err e
 	if purpose != "" {
 		r.Purpose = login.PagePurpose(purpose)
 	}
+	// What else the client may say about the user and the browser.
 	for name, to := range map[string]*string{
 		"email":          &r.User.Email,
 		"name":           &r.User.Name,

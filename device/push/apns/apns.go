@@ -110,7 +110,7 @@ func (c Credentials) host() (string, error) {
 // idleTime is how long a connection stays open that is not used. Apple takes rapid connecting and disconnecting for an attack.
 const idleTime = 15 * time.Minute
 
-// newTransport returns a transport that speaks HTTP/2 alone.
+// newTransport returns a transport that speaks only HTTP/2.
 func newTransport(roots *x509.CertPool) *http.Transport {
 	t := wire.NewTransport()
 	t.Protocols = new(http.Protocols)

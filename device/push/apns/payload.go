@@ -95,7 +95,8 @@ func question(m push.Message) alert {
 // maxCollapseBytes bounds the header apns-collapse-id.
 const maxCollapseBytes = 64
 
-// collapseID returns what two copies of one message have in common, and no two messages: the phone shows the newer copy alone.
+// collapseID returns an id that is the same for copies of one message and differs between messages: the phone shows
+// only the newest copy.
 func collapseID(m push.Message) string {
 	name := m.Challenge + m.Enrollment
 	if m.Notice != "" {

@@ -1,7 +1,7 @@
 // Package fcm brings messages to Android phones by Firebase Cloud Messaging, HTTP v1.
 //
-// It uses Google's SDK for the form of the messages alone. What the SDK does by itself is kept from it: each delivery is one request,
-// or two when the access token has been revoked. It makes no other, whatever the answer.
+// It uses Google's SDK only for the form of the messages. What the SDK does by itself is kept from it: each delivery is
+// one request, or two when the access token has been revoked. It makes no other, whatever the answer.
 package fcm
 
 import (

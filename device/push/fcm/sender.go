@@ -216,7 +216,7 @@ func (r report) ofInvalidArgument() push.Verdict {
 	return push.Unfit
 }
 
-// tokenRefusal returns what it means when the token endpoint gives no access token.
+// tokenRefusal returns the meaning of the token endpoint's refusal.
 func tokenRefusal(answer wire.Answer, now time.Time) *push.Refusal {
 	var said struct {
 		Error string `json:"error"`

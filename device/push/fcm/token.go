@@ -96,7 +96,7 @@ func (t *tokens) join() (usable *token, c *coming, first bool) {
 	return nil, t.coming, first
 }
 
-// renewalPause is the least time between two access tokens of which FCM accepts neither.
+// renewalPause is the least time between two requests for an access token when FCM accepts none.
 const renewalPause = time.Minute
 
 // drop reports whether it is worth trying again with the token that get returns now: FCM did not accept used, which is then not
@@ -155,7 +155,7 @@ func (t *tokens) ask(ctx context.Context) (*token, error) {
 
 func followNone(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// witness is a transport for one request, of which it keeps what happened.
+// witness is a transport for one request. It records what happened to it.
 type witness struct {
 	by     http.RoundTripper
 	ctx    context.Context // of the delivery, which the library does not give its request

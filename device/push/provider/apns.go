@@ -19,7 +19,8 @@ type APNs struct {
 	Enabled bool // there is a certificate, and messages can go by it
 }
 
-// APNsChange changes what is set for APNs. nil keeps what was set, but for Replace, which sets it back.
+// APNsChange changes what is set for APNs. A nil field keeps the present value, unless Replace says that it goes back
+// to its default.
 type APNsChange struct {
 	Bundle  *string
 	Sandbox *bool
@@ -62,7 +63,8 @@ func (s *Service) SetAPNs(ctx context.Context, actor audit.Actor, change APNsCha
 // errMoved reports that somebody has set another certificate since it was read.
 var errMoved = errors.New("another certificate was set meanwhile")
 
-// trySetAPNs opens the certificate that will be set before the transaction, of which there is one at a time: it may take seconds.
+// trySetAPNs changes what is set for APNs. It opens the certificate before the transaction, since that may take seconds
+// and would keep all other writers waiting.
 //
 // Errors: ErrCertificate; ErrRole; errMoved.
 func (s *Service) trySetAPNs(ctx context.Context, actor audit.Actor, change APNsChange) (of APNs, err error) {
@@ -83,6 +85,7 @@ func (s *Service) trySetAPNs(ctx context.Context, actor audit.Actor, change APNs
 		}
 		return APNs{}, ErrCertificate
 	}
+	// Write the change, unless another certificate was set meanwhile: then the caller tries again with that one.
 	var c *credential
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
 		if err := maySet(tx, actor); err != nil {
@@ -137,7 +140,8 @@ func (c *credential) apply(change APNsChange) {
 	}
 }
 
-// use notes what is known of the credentials' certificate, once it was opened; nil when there is none, or it does not open.
+// use notes what is known about the credentials' certificate after opening it. opened is nil when there is none, or
+// when it cannot be opened.
 func (c *credential) use(opened *tls.Certificate, fault error) {
 	c.Fault = ""
 	if len(c.P12) == 0 {

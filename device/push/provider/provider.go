@@ -286,7 +286,7 @@ func (s *Service) Trouble(ctx context.Context) error {
 	return errors.Join(append(said, err)...)
 }
 
-// ErrTrouble reports credentials that count, and are of no use.
+// ErrTrouble reports credentials that are selected but cannot be used.
 var ErrTrouble = storage.NewError(storage.Unavailable, "the push credentials are of no use")
 
 // Describe says how each service is set up, when the credentials that are set count; nil when those of the command line do.

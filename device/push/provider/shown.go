@@ -55,8 +55,8 @@ func (s *Service) Kept(ctx context.Context) (of map[push.Service]Kept, rules boo
 // ErrRole reports an admin whose role sets no credentials.
 var ErrRole = storage.NewError(storage.Denied, "push credentials are set with role admin or owner")
 
-// maySet returns ErrRole for an admin who is signed in and is none any more, or has a lower role. Scopes have decided before what a client
-// may call.
+// maySet returns ErrRole for a signed-in admin who is no longer one, or has a lower role. Scopes have decided before
+// what a client may call.
 //
 // Errors: ErrRole.
 func maySet(tx *storage.Tx, actor audit.Actor) error {

@@ -8,7 +8,7 @@ import (
 	"tutela/storage"
 )
 
-// ErrContact reports a contact that is none.
+// ErrContact reports an invalid contact.
 var ErrContact = storage.NewError(storage.Invalid, "the contact for push services is not valid")
 
 // CheckContact returns nil for a contact that push services take: mailto: with an address, or an https URL.

@@ -1,8 +1,8 @@
 // Package webpush brings messages to browsers and to UnifiedPush distributors: it encrypts each to its subscription, signs who
 // sends it, and posts it to the subscription's endpoint.
 //
-// A stranger chose the endpoint. So the package connects to addresses of the internet alone, over https, unless the operator
-// allows others; it follows no redirect, reads 64 KiB of an answer, and says nothing of an answer but what it means.
+// A stranger chose the endpoint. So the package connects only to public addresses, over https, unless the operator
+// allows others. It follows no redirect, reads at most 64 KiB of an answer, and repeats nothing of it.
 //
 // Source: RFC 8030, RFC 8188, RFC 8291, RFC 8292; app-api.md "Web Push".
 package webpush
