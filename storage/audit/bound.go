@@ -166,7 +166,7 @@ func foldOne(tx *storage.Tx, uid storage.UID, id string, into map[Type]Folded) e
 	return found.remove(tx)
 }
 
-// earlier returns the earlier of two times, ignoring a zero one.
+// earlier returns the earlier of two times; b when a is zero.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || b.Before(a) {
 		return b

@@ -35,7 +35,7 @@ func RunFolds(ctx context.Context, s *storage.Store, log *slog.Logger) {
 	}
 }
 
-// closeWhenLeading is CloseFolds for one of the servers that share the store.
+// closeWhenLeading is CloseFolds at the one server that leads this job; at the others it does nothing.
 func closeWhenLeading(ctx context.Context, s *storage.Store) (closed int, wait time.Duration, err error) {
 	if !s.Leads(ctx, "folds") {
 		return 0, closeInterval, nil
