@@ -53,9 +53,9 @@ func TestColour_ThatCannotBeReadIsRefusedWithOneThatCan(t *testing.T) {
 	for given, says := range map[string][]string{
 		"#ff8800": {"2.3:1", "#b35f00"},
 		"#ffffff": {"1.0:1", "#757575"},
-		"red":     {"no colour"},
-		"#12345":  {"no colour"},
-		"#gggggg": {"no colour"},
+		"red":     {"not a colour"},
+		"#12345":  {"not a colour"},
+		"#gggggg": {"not a colour"},
 	} {
 		err := set(g, t, "brand.colour", given)
 		if !errors.Is(err, setting.ErrValue) {

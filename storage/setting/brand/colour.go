@@ -49,7 +49,7 @@ func parse(s string) (c colour, err error) {
 	}
 	n, err := strconv.ParseUint(digits, 16, 32)
 	if !found || len(digits) != 6 || err != nil {
-		return c, fmt.Errorf("%q is not a colour such as #0b6156", s)
+		return c, fmt.Errorf("%q is not a colour", s)
 	}
 	return colour{uint8(n >> 16), uint8(n >> 8 & 0xff), uint8(n & 0xff)}, nil
 }
