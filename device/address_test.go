@@ -16,6 +16,7 @@ import (
 	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -94,6 +95,7 @@ func (m *addresses) state() device.PushState {
 // TestAddresses_AreAsTheModelHasThem takes random steps: changes by the key and by the token, messages, and a service that
 // says of some addresses that they are gone, in any order.
 func TestAddresses_AreAsTheModelHasThem(t *testing.T) {
+	check.WithoutRace(t)
 	for _, chaos := range []bool{false, true} {
 		t.Run(fmt.Sprint("chaos ", chaos), func(t *testing.T) {
 			h := newHouse(t, ground.Options{Chaos: chaos})

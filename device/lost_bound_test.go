@@ -8,11 +8,13 @@ import (
 
 	"tutela/device"
 	"tutela/device/push"
+	"tutela/storage/storagetest/check"
 )
 
 // TestForgetRetired_TakesTheRowsOfLostAddressesWithIt: a phone that is enrolled again and again, each time with an address that is
 // gone, leaves no more rows than its enrollments do.
 func TestForgetRetired_TakesTheRowsOfLostAddressesWithIt(t *testing.T) {
+	check.WithoutRace(t)
 	onEveryEngine(t, func(h *house) {
 		h.sent.Fail = func(push.Address) error {
 			return &push.Refusal{Verdict: push.Gone, Status: 404, Reason: "UNREGISTERED"}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tutela/backup/restore"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -34,6 +35,7 @@ func (s *started) isThere(t *testing.T) bool {
 
 // A flood of starts from one network evicts itself, the oldest first: what somebody else began stays, and comes through.
 func TestStart_AFloodEvictsItselfAndNotTheOwner(t *testing.T) {
+	check.WithoutRace(t)
 	onEveryEngine(t, func(t *testing.T, h *house) {
 		old := h.enroll(t, "ada").backUp(t, "body")
 		owner := h.startFrom(t, old.handle, "203.0.113.5")
@@ -73,6 +75,7 @@ func TestStart_AFloodFromEverywhereEvictsNotWhatIsHers(t *testing.T) {
 
 // What is kept for admins to see has a bound too, and one that was done goes last: it repeats its answer.
 func TestStart_KeepsABoundedNumberOfRestoresThatAreOver(t *testing.T) {
+	check.WithoutRace(t)
 	h := openHouse(t, ground.Options{})
 	old := h.enroll(t, "ada").backUp(t, "body")
 	done := h.start(t, old.handle)
@@ -94,6 +97,7 @@ func TestStart_KeepsABoundedNumberOfRestoresThatAreOver(t *testing.T) {
 
 // So have the keys that starts named.
 func TestStart_RemembersABoundedNumberOfKeys(t *testing.T) {
+	check.WithoutRace(t)
 	h := openHouse(t, ground.Options{})
 	old := h.enroll(t, "ada").backUp(t, "body")
 	for range 150 {
@@ -107,6 +111,7 @@ func TestStart_RemembersABoundedNumberOfKeys(t *testing.T) {
 // What is counted of starts has a bound for each user, also when many of her handles are used: each backup has four that find
 // it, and of each the starts and the keys are counted apart.
 func TestStart_OfManyHandlesIsCountedWithinABound(t *testing.T) {
+	check.WithoutRace(t)
 	h := openHouse(t, ground.Options{})
 	newest := ""
 	for range 5 {

@@ -19,6 +19,7 @@ import (
 	"tutela/recovery"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -271,6 +272,7 @@ func TestRestoreWithCode_ShowsNoKeptReplyOfABlockedUser(t *testing.T) {
 
 // A thief of a platform backup has the handle alone. His guesses must not send the owner to an admin.
 func TestRestoreWithCode_AFloodOfWrongCodesKeepsNoOwnerOut(t *testing.T) {
+	check.WithoutRace(t)
 	h := openHouse(t, ground.Options{})
 	old := h.enroll(t, "ada").backUp(t, "body")
 	h.guess(t, old, 120)

@@ -18,10 +18,12 @@ import (
 	"tutela/device/devicetest"
 	"tutela/storage/audit"
 	"tutela/storage/storagetest"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
 func TestStart_DecidesByEveryLineOfTheTable(t *testing.T) {
+	check.WithoutRace(t)
 	cases := []struct {
 		name    string
 		prepare func(t *testing.T, h *house, old *phone, req *restore.StartRequest)

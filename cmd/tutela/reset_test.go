@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"tutela/device/phone"
+	"tutela/storage/storagetest/check"
 )
 
 // idOfMFA matches the id of something that a reset removes: an enrollment, a backup, a restore, a login.
 var idOfMFA = regexp.MustCompile(`(dev|bkp|rst|arq|txn|mfa)_[0-9A-Za-z_-]{16,}`)
 
 func TestReset_LeavesNoIDOfTheUsersMFAInTheFile(t *testing.T) {
+	check.WithoutRace(t)
 	s := startLive(t)
 	liveALittle(t, s)
 	if found := idOfMFA.Find(dataFile(t, s)); found == nil {

@@ -17,6 +17,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -97,6 +98,7 @@ type modelLogin struct {
 
 // TestUser_LivesAsTheModelDoes takes random steps through a user's life.
 func TestUser_LivesAsTheModelDoes(t *testing.T) {
+	check.WithoutRace(t)
 	for _, chaos := range []bool{false, true} {
 		t.Run(fmt.Sprint("chaos ", chaos), func(t *testing.T) {
 			h := newHouse(t, ground.Options{Chaos: chaos})

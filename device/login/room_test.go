@@ -8,6 +8,7 @@ import (
 
 	"tutela/device/login"
 	"tutela/recovery/user"
+	"tutela/storage/storagetest/check"
 )
 
 // logins is how many logins there are of a user's.
@@ -16,6 +17,7 @@ func (h *house) logins() int { return len(h.home.Rows("login")) }
 // Somebody who has her password asks through many clients, from many networks. What there is of her logins has a bound, and he
 // forgets his own: hers waits for its answer, and her login by code goes on.
 func TestBegin_AFloodThroughManyClientsForgetsItsOwn(t *testing.T) {
+	check.WithoutRace(t)
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		home := request("ada")

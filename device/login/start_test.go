@@ -12,6 +12,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/check"
 )
 
 // startFrom starts a login by grant from an address.
@@ -81,6 +82,7 @@ func TestStartMFA_SixtyFromANetworkInAny60Seconds(t *testing.T) {
 
 // A flood from many networks forgets its own logins: what one network has started waits, and so does its answer.
 func TestStartMFA_AFloodForgetsItsOwn(t *testing.T) {
+	check.WithoutRace(t)
 	onEveryEngine(t, func(h *house) {
 		p := h.enroll("ada", "a")
 		hers, err := h.startFrom("198.51.100.7")
@@ -187,6 +189,7 @@ func TestBegin_AStaleAppKeepsNoTapPhoneFromBeingAsked(t *testing.T) {
 
 // What somebody with the password can cause as often as he likes is one event an hour, with a count.
 func TestBegin_EventsOfAFloodAreFolded(t *testing.T) {
+	check.WithoutRace(t)
 	onEveryEngine(t, func(h *house) {
 		h.enroll("ada", "a")
 		thief := request("ada")

@@ -21,6 +21,7 @@ import (
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage"
+	"tutela/storage/storagetest/check"
 )
 
 // TestLife_OfAUserFollowsTheRules lives random lives of a user, with a thief in them who has her password, and a copy of the
@@ -28,6 +29,7 @@ import (
 // things hold at all times: nothing of the thief's is ever let in; and whoever has a handle and the code, or password and
 // code, or a working phone, gets in at the end. With -rapid.checks=3000 -rapid.steps=60 it lives thousands of longer ones.
 func TestLife_OfAUserFollowsTheRules(t *testing.T) {
+	check.WithoutRace(t)
 	onEveryEngine(t, func(h *house) {
 		n := 0
 		rapid.Check(h.t, func(r *rapid.T) {

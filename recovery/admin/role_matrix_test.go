@@ -14,6 +14,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
+	"tutela/storage/storagetest/check"
 	"tutela/storage/storagetest/ground"
 )
 
@@ -159,6 +160,7 @@ var ranks = []user.Role{user.NoRole, user.Viewer, user.Helpdesk, user.Admin, use
 
 // Each change is tried by each role, by the operator and by programs, on a user, an admin, an owner and oneself.
 func TestRoleMatrix_EachChangeByEachRoleOnEachTarget(t *testing.T) {
+	check.WithoutRace(t)
 	if testing.Short() {
 		t.Skip("tries every change by everybody on everybody: run it without -short")
 	}

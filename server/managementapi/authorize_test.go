@@ -10,6 +10,7 @@ import (
 
 	"tutela/server/access"
 	"tutela/storage"
+	"tutela/storage/storagetest/check"
 )
 
 // operations are the calls of this API with their scopes, from /openapi.json.
@@ -50,6 +51,7 @@ var (
 var pathParameter = regexp.MustCompile(`\{[a-z]+\}`)
 
 func TestEveryCall_IsRefusedBeforeItsBodyIsReadOrAnythingIsLookedUp(t *testing.T) {
+	check.WithoutRace(t)
 	h := newHouse(t)
 	known := "auth0|known"
 	h.call("POST", "/users", `{"user_id":"auth0|known"}`).is(http.StatusCreated)
