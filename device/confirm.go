@@ -46,14 +46,8 @@ func (s *Service) confirmOTP(tx *storage.Tx, t *foundTicket, code otp.Code, typo
 	if t.spent() {
 		return s.confirmedBefore(tx, t, code)
 	}
-	if err := s.mayEnroll(tx, t); err != nil {
+	if err := s.takes(tx, t, FactorOTP); err != nil {
 		return nil, nil, err
-	}
-	if err := RequireFactor(tx, FactorOTP); err != nil {
-		return nil, nil, err
-	}
-	if t.Record.Factor != "" {
-		return nil, nil, ErrTicket.With("the ticket is for an app on a phone, which enrols by itself: ask for one that names no factor")
 	}
 	if typo != nil {
 		return nil, nil, typo

@@ -32,10 +32,10 @@ func (s *Service) ConfirmOfferByPasskey(tx *storage.Tx, uid storage.UID, key str
 	if err != nil {
 		return nil, err
 	}
-	if t.spent() || !TicketTakes(t.Record.Factor, FactorOf(made.Type)) {
+	if t.spent() {
 		return nil, ErrTicket
 	}
-	if err := s.mayEnroll(tx, t); err != nil {
+	if err := s.takes(tx, t, FactorOf(made.Type)); err != nil {
 		return nil, err
 	}
 	// Bind the passkey, and end the enrollment that it replaces.
@@ -70,13 +70,10 @@ func (s *Service) PasskeyTicket(tx *storage.Tx, ticket string, typ Type) (uid st
 	if err != nil {
 		return uid, "", err
 	}
-	if t.spent() || !TicketTakes(t.Record.Factor, FactorOf(typ)) {
+	if t.spent() {
 		return uid, "", ErrTicket
 	}
-	if err := s.mayEnroll(tx, t); err != nil {
-		return uid, "", err
-	}
-	return t.UID, t.Key, RequireFactor(tx, FactorOf(typ))
+	return t.UID, t.Key, s.takes(tx, t, FactorOf(typ))
 }
 
 // ConfirmedBy returns the enrollment of the passkey that has confirmed the user's offer under a key, if that passkey

@@ -29,10 +29,7 @@ func (s *Service) Enroll(ctx context.Context, ticket string, in Installation, ac
 			enrolled, err = s.enrolledBefore(tx, t, in.Key)
 			return err
 		}
-		if err := s.mayEnroll(tx, t); err != nil {
-			return err
-		}
-		if err := RequireFactor(tx, FactorPush); err != nil {
+		if err := s.takes(tx, t, FactorPush); err != nil {
 			return err
 		}
 		enrolled, err = s.enroll(tx, t, in, actor)

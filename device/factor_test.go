@@ -22,6 +22,10 @@ func TestFactor_ThatIsOffEnrolsNobody(t *testing.T) {
 
 		h.home.Set("factor.otp", "off")
 		_, err = h.home.Devices.ConfirmOTP(ctx, ticket, "123456", audit.ByUser())
+		expect(h.t, "an app of codes, while passkeys may enrol", err, device.ErrFactorOff)
+		h.home.Set("factor.webauthn_roaming", "off")
+		h.home.Set("factor.webauthn_platform", "off")
+		_, err = h.home.Devices.ConfirmOTP(ctx, ticket, "123456", audit.ByUser())
 		expect(h.t, "an app of codes, with nothing left to enrol", err, device.ErrTicket)
 		_, err = h.home.Admins.NewTicket(ctx, admin.TicketRequest{User: user.User{ID: "ada"}}, audit.ByOperator(0))
 		expect(h.t, "a ticket for nothing", err, device.ErrFactor)

@@ -63,7 +63,7 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 		}
 		page = TicketPage{Account: AccountLabel(u), Expires: t.Record.Expires, Spent: t.spent()}
 		page.Hosted = s.hostedID(t)
-		page.Factors, err = shownFactors(tx, t.Record.Factor)
+		page.Factors, err = EnrollableBy(tx, t.Record.Factor)
 		if err != nil {
 			return err
 		}
@@ -89,13 +89,6 @@ func (s *Service) OpenTicket(ctx context.Context, secret, session string) (page 
 		return nil
 	})
 	return page, err
-}
-
-// shownFactors returns the factors that the page can enrol with a ticket for the given factor ("" for any). Passkeys
-// are included, since the browser can make them.
-func shownFactors(tx *storage.Tx, factor string) ([]Factor, error) {
-	enabled, err := FactorsOn(tx, FactorPush, FactorOTP, FactorPlatform, FactorRoaming)
-	return slices.DeleteFunc(enabled, func(f Factor) bool { return !TicketTakes(factor, f) }), err
 }
 
 // rootTicket finds a ticket that was handed out. It does not find tickets that a page has started.
@@ -144,7 +137,7 @@ func (s *Service) showStarted(tx *storage.Tx, t *foundTicket, session, account s
 	if !shown.Enrolled {
 		shown.TxID = txIDOf(t.Record.Root, session)
 		shown.Secret = otp.Secret(t.Record.Secret).String()
-		shown.URI = s.EnrollmentURI(account, shown.TxID, t.reserved())
+		shown.URI = s.startedURI(account, shown.TxID, t.Record.Factor, t.reserved())
 		return shown, nil
 	}
 	e, err := Get(tx, t.UID, t.Record.Enrollment)
@@ -160,6 +153,15 @@ func (s *Service) showStarted(tx *storage.Tx, t *foundTicket, session, account s
 		err = nil
 	}
 	return shown, err
+}
+
+// startedURI returns the text of the QR code of a started ticket for a factor, or "" for any. Where apps that show codes alone may enrol
+// it names no ticket, which an app that enrols itself would use in vain.
+func (s *Service) startedURI(account, txID, factor string, r Reserved) string {
+	if TicketTakes(factor, FactorPush) {
+		return s.EnrollmentURI(account, txID, r)
+	}
+	return s.codesURI(account, otp.Secret(r.Secret).String())
 }
 
 // startsKept bounds how many tickets started from one may wait at a time, because everybody with the link can press Start.
@@ -215,7 +217,7 @@ func (s *Service) StartTicket(ctx context.Context, secret, before, session strin
 		if t.Record.ofHosted() && t.Record.Expires.Before(child.Expires) {
 			child.Expires = t.Record.Expires // it ends together with its login
 		}
-		started = StartedTicket{URI: s.EnrollmentURI(AccountLabel(u), txID, r), TxID: txID, Expires: child.Expires}
+		started = StartedTicket{URI: s.startedURI(AccountLabel(u), txID, child.Factor, r), TxID: txID, Expires: child.Expires}
 		return errors.Join(forgetStarts(tx, t), s.moveStarts(tx, t, before, session),
 			tickets.Insert(tx, t.UID, storage.NewUID().String(), child))
 	})

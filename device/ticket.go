@@ -76,8 +76,8 @@ var (
 //
 // Errors: ErrFactor.
 func CheckFactor(tx *storage.Tx, factor string) error {
-	if factor != "" && Factor(factor) != FactorPush {
-		return ErrFactor.With("this factor is not available here; push-notification is")
+	if factor != "" && !slices.Contains(enrollable, Factor(factor)) {
+		return ErrFactor.With("this factor is not available here; push-notification, otp, webauthn-roaming and webauthn-platform are")
 	}
 	ways, err := EnrollableBy(tx, factor)
 	if err == nil && len(ways) == 0 {
@@ -86,10 +86,29 @@ func CheckFactor(tx *storage.Tx, factor string) error {
 	return err
 }
 
+// enrollable are the factors that tickets enrol.
+var enrollable = []Factor{FactorPush, FactorOTP, FactorPlatform, FactorRoaming}
+
 // EnrollableBy returns the factors that a ticket for a factor, or "" for any, can enrol now.
 func EnrollableBy(tx *storage.Tx, factor string) ([]Factor, error) {
-	enabled, err := FactorsOn(tx, FactorPush, FactorOTP)
+	enabled, err := FactorsOn(tx, enrollable...)
 	return slices.DeleteFunc(enabled, func(f Factor) bool { return !TicketTakes(factor, f) }), err
+}
+
+// FactorOfTicket returns the factor that alone the user's ticket with a key enrols, as [Service.TicketKey] returned the key; "" for any,
+// and for no ticket.
+func FactorOfTicket(tx *storage.Tx, uid storage.UID, key string) (string, error) {
+	if key == "" {
+		return "", nil
+	}
+	t, err := tickets.Get(tx, uid, key)
+	if errors.Is(err, storage.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return t.Factor, nil
 }
 
 // TicketFor says what a ticket is made for.
@@ -181,6 +200,7 @@ type OpenTicket struct {
 	Expires  time.Time
 	Via      Via    // how it would enrol a phone now
 	Replaces string // id of the enrollment that it will replace; empty: none
+	Factor   string // what alone it enrols; empty: any
 }
 
 // OpenTickets returns the user's tickets that are neither spent nor expired, oldest first. It leaves out tickets that a page
@@ -207,6 +227,7 @@ func OpenTickets(tx *storage.Tx, uid storage.UID) ([]OpenTicket, error) {
 			Expires:  t.Expires,
 			Via:      ViaTicket,
 			Replaces: t.Replaces,
+			Factor:   t.Factor,
 		}
 		if onPage[row.Key] {
 			open.Via = ViaPage
@@ -324,6 +345,19 @@ func (s *Service) mayEnroll(tx *storage.Tx, t *foundTicket) error {
 		err = ErrTicket.With("the user is enrolled already: ask for a ticket that lets another phone enrol")
 	}
 	return err
+}
+
+// takes returns an error unless a ticket that is not spent can enrol a factor now.
+//
+// Errors: ErrTicket; ErrFactorOff.
+func (s *Service) takes(tx *storage.Tx, t *foundTicket, f Factor) error {
+	if err := s.mayEnroll(tx, t); err != nil {
+		return err
+	}
+	if !TicketTakes(t.Record.Factor, f) {
+		return ErrTicket.With("the ticket is for %s alone: ask for another one", t.Record.Factor)
+	}
+	return RequireFactor(tx, f)
 }
 
 // CheckTicket returns an error unless a ticket is still of use: it can enrol now, or it is spent and its reply is kept. It
@@ -445,7 +479,8 @@ const ellipsis = "…"
 // understands; + means a space only in forms.
 func escapePart(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
-// TicketURI returns the text of the QR code of a bare ticket, for a terminal.
+// TicketURI returns the text of the QR code of a bare ticket, for a terminal; "" for a ticket that no app on a phone enrols with, which
+// needs its page.
 //
 // Errors: ErrTicket.
 func (s *Service) TicketURI(ctx context.Context, secret string) (uri string, err error) {
@@ -453,6 +488,9 @@ func (s *Service) TicketURI(ctx context.Context, secret string) (uri string, err
 		t, err := s.findTicket(tx, secret)
 		if err != nil {
 			return err
+		}
+		if !TicketTakes(t.Record.Factor, FactorPush) {
+			return nil
 		}
 		u, err := user.Get(tx, t.UID)
 		if err == nil {

@@ -35,6 +35,45 @@ func TestTicket_ReplacesALostPhone(t *testing.T) {
 	}
 }
 
+// A ticket for one factor enrols nothing else; no terminal draws a code that no app could use.
+func TestTicket_ForOneFactor(t *testing.T) {
+	c := newCommandLine(t)
+	c.serve()
+	c.try("ticket", "maria", "--factor", "sms").
+		refused("this factor is not available here; push-notification, otp, webauthn-roaming and webauthn-platform are")
+	for factor, drawn := range map[string]bool{"push-notification": true, "otp": false, "webauthn-platform": false} {
+		made := decode(t, c.run("ticket", "maria", "--factor", factor, "--json"))
+		if _, has := made["uri"]; has != drawn {
+			t.Errorf("of a ticket for %s is printed %v", factor, made)
+		}
+	}
+	shown := c.run("user", "show", "maria")
+	for _, want := range []string{", for otp alone", ", for push-notification alone", ", for webauthn-platform alone"} {
+		if !strings.Contains(shown, want) {
+			t.Errorf("shown without %q:\n%s", want, shown)
+		}
+	}
+	link := strings.TrimSpace(c.run("ticket", "maria", "--factor", "otp"))
+	r := c.tryWith(nil, "phone", "--phone", filepath.Join(t.TempDir(), "phone"), "enroll", link)
+	if r.status == 0 || !strings.Contains(r.stderr, "the ticket is for otp alone") {
+		t.Errorf("an app enrols with a ticket for codes: %d %s", r.status, r.stderr)
+	}
+}
+
+// The server sends no mail: it says so, unless somebody else mails for it.
+func TestTicket_IsMailedByAWebhookThatMailsAlone(t *testing.T) {
+	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
+		c.try("ticket", "maria", "--email", "maria@example.com", "--send-mail").
+			refused("send_mail needs a webhook that mails, and there is none: send the link yourself")
+		c.try("ticket", "maria", "--email-locale", "de").refused("--email-locale is the language of the mail: name --send-mail too")
+		c.run("webhook", "add", "https://mail.example.com/", "--mails")
+		c.try("ticket", "maria", "--send-mail").refused("the user has no email address: name one")
+		if link := c.run("ticket", "maria", "--email", "maria@example.com", "--send-mail", "--email-locale", "de"); !strings.Contains(link, "/mfa/enrollment?ticket=") {
+			t.Errorf("printed: %s", link)
+		}
+	})
+}
+
 // A code is declared lost by a phone, or by a ticket: the next phone gets another, and the old one counts until then.
 func TestTicket_WithANewCode(t *testing.T) {
 	for name, lose := range map[string]func(c *commandLine, phone string) []string{

@@ -140,8 +140,11 @@ func named(e operator.Enrollment) string {
 	return plain(e.Name) + " (" + plain(e.Platform) + ")"
 }
 
-// ticketNote says what a ticket does besides enrolling a phone, and that its page is open.
+// ticketNote says what a ticket enrols when not anything, what it does besides, and that its page is open.
 func ticketNote(t operator.OpenTicket) (note string) {
+	if t.Factor != "" {
+		note += ", for " + t.Factor + " alone"
+	}
 	if t.Via == device.ViaPage {
 		note += ", its page shows a QR code"
 	}

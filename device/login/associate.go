@@ -56,8 +56,8 @@ func (s *Service) AssociateIn(tx *storage.Tx, a Association) (made Associated, e
 	if err != nil {
 		return made, err
 	}
-	if a.Type == device.TypeOTP && o.Factor != "" {
-		return made, device.ErrFactor.With("the ticket is for an app on a phone: associate oob")
+	if !device.TicketTakes(o.Factor, device.FactorOf(a.Type)) {
+		return made, device.ErrFactor.With("the ticket is for %s alone", o.Factor)
 	}
 	prefix := setUpPrefix
 	if a.Pass.Enrols {

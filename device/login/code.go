@@ -71,6 +71,9 @@ func (s *Service) StartMFA(ctx context.Context, start MFAStart) (MFAStarted, err
 		if err := maySetUp(tx, u, started.State, ticket != ""); err != nil {
 			return err
 		}
+		if err := started.limitTo(tx, u.UID, ticket); err != nil {
+			return err
+		}
 		if err := startMFA(tx, row{UID: u.UID, Key: random.String(), Record: start.login(tx.Now(), ticket)}, start); err != nil {
 			return err
 		}
@@ -144,6 +147,16 @@ func (m *MFAStarted) requirements(tx *storage.Tx, uid storage.UID, set device.Se
 	if err == nil && nothingElse && !m.AskCode {
 		err = ErrNoFactor
 	}
+	return err
+}
+
+// limitTo has a new user enrol no other factor than her ticket, which is "" for none.
+func (m *MFAStarted) limitTo(tx *storage.Tx, uid storage.UID, ticket string) error {
+	factor, err := device.FactorOfTicket(tx, uid, ticket)
+	if err != nil || factor == "" || m.State != user.New {
+		return err
+	}
+	m.Enroll, err = device.EnrollableBy(tx, factor)
 	return err
 }
 

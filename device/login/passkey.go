@@ -55,9 +55,9 @@ func addedBy(p Pass, l *Login) device.AddedBy {
 
 // beginPasskey returns the creation options of a passkey that is to confirm an association.
 //
-// Errors: device.ErrFactor, when a ticket is for something else; those of passkey.Service.BeginRegistration.
+// Errors: device.ErrFactor; those of passkey.Service.BeginRegistration.
 func (s *Service) beginPasskey(tx *storage.Tx, l row, o device.Offer, t device.Type) (json.RawMessage, error) {
-	if s.passkeys == nil || !device.TicketTakes(o.Factor, device.FactorOf(t)) {
+	if s.passkeys == nil {
 		return nil, device.ErrFactor
 	}
 	return s.passkeys.BeginRegistration(tx, l.UID, o.Key, t)
@@ -270,6 +270,17 @@ func (s *Service) passkeyBefore(tx *storage.Tx, l row, r passkey.Response) (Outc
 		return Outcome{}, ErrGrant
 	}
 	return s.outcomeBefore(tx, l, recovery.Code(device.CredentialKey(r)))
+}
+
+// CheckPasskeys returns an error unless browsers can make passkeys for this installation.
+//
+// Errors: passkey.ErrNoDomain.
+func (s *Service) CheckPasskeys(tx *storage.Tx) error {
+	if s.passkeys == nil {
+		return passkey.ErrNoDomain
+	}
+	_, err := s.passkeys.RelyingParty(tx)
+	return err
 }
 
 // RelatedOrigins returns the origins whose pages may use the installation's passkeys, of the public URLs and of registered ones.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"tutela/device"
+	"tutela/device/passkey"
 	"tutela/recovery"
 	"tutela/recovery/user"
 	"tutela/recovery/webhook"
@@ -47,7 +48,7 @@ var ErrEnrolled = storage.NewError(storage.Conflict,
 // not this user's, or is retired.
 func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.Actor) (secret string, err error) {
 	err = s.store.Update(ctx, func(tx *storage.Tx) error {
-		if err := device.CheckFactor(tx, req.Factor); err != nil {
+		if err := s.checkFactor(tx, req.Factor); err != nil {
 			return err
 		}
 		// A user who is made here is undone when the rest fails.
@@ -82,6 +83,23 @@ func (s *Service) NewTicket(ctx context.Context, req TicketRequest, actor audit.
 			audit.RecordCall(tx, actor, u.UID))
 	})
 	return secret, err
+}
+
+// checkFactor is device.CheckFactor, which also asks whether browsers can make passkeys for this installation, if the ticket is for one.
+//
+// Errors: device.ErrFactor.
+func (s *Service) checkFactor(tx *storage.Tx, factor string) error {
+	if err := device.CheckFactor(tx, factor); err != nil {
+		return err
+	}
+	if f := device.Factor(factor); f != device.FactorRoaming && f != device.FactorPlatform {
+		return nil
+	}
+	err := s.logins.CheckPasskeys(tx)
+	if errors.Is(err, passkey.ErrNoDomain) {
+		err = device.ErrFactor.With("%v", err)
+	}
+	return err
 }
 
 // mailTicket has the link of a ticket mailed.

@@ -7,11 +7,26 @@ import (
 	"testing"
 
 	"tutela/device"
+	"tutela/device/login"
+	"tutela/device/passkey"
+	"tutela/device/push"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/storage"
 	"tutela/storage/audit"
 )
+
+// At an address that is a number no browser makes passkeys: a link for one would lead nowhere.
+func TestNewTicket_ForAPasskeyNeedsADomain(t *testing.T) {
+	onEveryEngine(t, func(h *house) {
+		bare := admin.New(h.Store, h.Codes, h.Devices, h.Restores, login.New(h.Store, h.Ring, h.Devices, h.Codes, h.Bases, push.NewGateway(h.Sent)).
+			WithPasskeys(passkey.New(h.Store, h.Ring, passkey.Options{Bases: device.NewBases([]string{"https://192.0.2.7"})})))
+		for factor, want := range map[string]error{"webauthn-roaming": device.ErrFactor, "webauthn-platform": device.ErrFactor, "otp": nil, "": nil} {
+			_, err := bare.NewTicket(context.Background(), admin.TicketRequest{User: user.User{ID: "ada"}, Factor: factor}, audit.ByOperator(0))
+			expect(h.t, "a ticket for "+factor, err, want)
+		}
+	})
+}
 
 func TestNewTicket_IsRefusedForTheReasonThatHolds(t *testing.T) {
 	onEveryEngine(t, func(h *house) {

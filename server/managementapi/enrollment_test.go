@@ -60,6 +60,22 @@ func TestCreateTicket_RefusesWhatCannotBe(t *testing.T) {
 	h.call("POST", "/guardian/enrollments/ticket", `{"user_id":"enrolled","allow_multiple_enrollments":true,"factor":"push-notification"}`).is(http.StatusOK)
 }
 
+func TestCreateTicket_IsForOneFactorAlone(t *testing.T) {
+	h := newHouse(t)
+	for _, factor := range []string{"push-notification", "otp", "webauthn-roaming", "webauthn-platform"} {
+		ticket, _ := h.call("POST", "/guardian/enrollments/ticket", `{"user_id":"u1","factor":"`+factor+`"}`).is(http.StatusOK).object()["ticket_id"].(string)
+		page, err := h.devices.OpenTicket(t.Context(), ticket, "")
+		if err != nil || len(page.Factors) != 1 || string(page.Factors[0]) != factor {
+			t.Errorf("the page of a ticket for %s offers %v: %v", factor, page.Factors, err)
+		}
+	}
+	for _, factor := range []string{"sms", "duo", "voice", "recovery-code", "OTP", "push", " otp"} {
+		h.call("POST", "/guardian/enrollments/ticket", `{"user_id":"u2","factor":"`+factor+`"}`).refused(http.StatusBadRequest, "method_not_available")
+	}
+	h.call("POST", "/guardian/enrollments/ticket", `{"user_id":"u2","factor":7}`).refused(http.StatusBadRequest, "invalid_body")
+	h.call("GET", "/users/u2", "").refused(http.StatusNotFound, "inexistent_user")
+}
+
 func TestEnrollment_IsShownAsTheClientsExpect(t *testing.T) {
 	h := newHouse(t)
 	id := h.enroll("u1")

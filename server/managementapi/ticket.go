@@ -17,7 +17,7 @@ type ticketRequest struct {
 		Email         string `json:"email,omitempty" nullable:"true" doc:"Of a user not seen before; with send_mail also where the link goes, by default to the user's address."`
 		SendMail      bool   `json:"send_mail,omitempty" doc:"Needs a webhook that mails."`
 		EmailLocale   string `json:"email_locale,omitempty"`
-		Factor        string `json:"factor,omitempty" doc:"push-notification"`
+		Factor        string `json:"factor,omitempty" doc:"push-notification, otp, webauthn-roaming or webauthn-platform: what alone it enrols."`
 		AllowMultiple bool   `json:"allow_multiple_enrollments,omitempty" doc:"Also for a user who is enrolled."`
 		Replaces      string `json:"replaces,omitempty" nullable:"true" maxLength:"64" doc:"The user's enrollment that is retired when this ticket enrols; its backup goes to the new one."`
 		NewCode       bool   `json:"new_code,omitempty" doc:"The user's recovery code counts as lost: where the ticket enrols, a new one is shown."`

@@ -122,6 +122,7 @@ type OpenTicket struct {
 	Expires  time.Time  `json:"expires"`
 	Via      device.Via `json:"via"`                // page: its QR code is shown now; else ticket
 	Replaces string     `json:"replaces,omitempty"` // id of the enrollment that it replaces
+	Factor   string     `json:"factor,omitempty"`   // what alone it enrols; empty: any
 }
 
 // Mute is a place whose logins ring none of the user's phones for a while.
@@ -175,16 +176,19 @@ type Reset struct {
 // TicketRequest says for whom a ticket is.
 type TicketRequest struct {
 	UserID   string `json:"user_id"`
-	Email    string `json:"email,omitempty"`    // of an unknown user
+	Email    string `json:"email,omitempty"`    // of an unknown user; with Mail also where the link goes
 	Multiple bool   `json:"multiple,omitempty"` // also for a user who is enrolled
 	Replaces string `json:"replaces,omitempty"` // id of the enrollment that the new phone replaces
 	NewCode  bool   `json:"new_code,omitempty"` // the user has lost the recovery code
+	Factor   string `json:"factor,omitempty"`   // what alone it enrols; empty: any
+	Mail     bool   `json:"mail,omitempty"`     // has the link mailed, to Email or the user's address
+	Locale   string `json:"locale,omitempty"` // of the mail
 }
 
 // Ticket is a ticket to enrol with.
 type Ticket struct {
 	URL string `json:"url"` // of the page
-	URI string `json:"uri"` // the text of its QR code, for an app
+	URI string `json:"uri,omitempty"` // the text of its QR code, for an app; empty when no app enrols with it
 }
 
 // ofUser makes an error about a user name the id as the operator typed it, and say what to do.
@@ -382,12 +386,17 @@ func (l *Local) resetUser(ctx context.Context, r Reset) (recovery.Receipt, error
 }
 
 func (l *Local) makeTicket(ctx context.Context, r TicketRequest) (Ticket, error) {
-	secret, err := l.Admins.NewTicket(ctx, admin.TicketRequest{
+	asked := admin.TicketRequest{
 		User:          user.User{ID: r.UserID, Email: r.Email},
+		Factor:        r.Factor,
 		AllowMultiple: r.Multiple,
 		Replaces:      r.Replaces,
 		NewCode:       r.NewCode,
-	}, l.actor)
+	}
+	if r.Mail {
+		asked.Mail = &admin.TicketMail{Address: r.Email, Locale: r.Locale}
+	}
+	secret, err := l.Admins.NewTicket(ctx, asked, l.actor)
 	if errors.Is(err, device.ErrNoEnrollment) {
 		err = device.ErrNoEnrollment.With("%q has no phone %q that could be replaced: tutela device list %s shows the ids",
 			r.UserID, r.Replaces, r.UserID)

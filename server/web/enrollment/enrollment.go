@@ -100,6 +100,31 @@ func (e enrollment) Passkey() bool {
 	return e.Started != nil && (e.Started.Type == device.TypePlatform || e.Started.Type == device.TypeRoaming)
 }
 
+// OfCodes reports whether an app has enrolled that shows one-time codes and does no more.
+func (e enrollment) OfCodes() bool { return e.Started != nil && e.Started.Type == device.TypeOTP }
+
+// ByApp reports whether the ticket enrols an app, of whatever kind.
+func (e enrollment) ByApp() bool { return e.Takes(device.FactorPush) || e.Takes(device.FactorOTP) }
+
+// ByPasskey reports whether the ticket enrols a passkey, of whatever kind.
+func (e enrollment) ByPasskey() bool { return e.Takes(device.FactorPlatform) || e.Takes(device.FactorRoaming) }
+
+// Kind names what the page asks the person to connect: phone, codes, passkey or key.
+func (e enrollment) Kind() string {
+	switch {
+	case e.Takes(device.FactorPush):
+		return "phone"
+	case e.Takes(device.FactorOTP):
+		return "codes"
+	case e.Takes(device.FactorPlatform):
+		return "passkey"
+	case e.Takes(device.FactorRoaming):
+		return "key"
+	default:
+		return "phone"
+	}
+}
+
 func (p *pages) open(c *page.Call) (page.Reply, error) {
 	return p.show(c, c.Query("ticket"))
 }
@@ -223,11 +248,17 @@ func (p *pages) showScan(c *page.Call, ticket string, shown scanning) (page.Repl
 		return p.show(c, ticket)
 	}
 	e := enrollment{Frame: c.Frame(), TicketPage: state, Ticket: ticket}
-	if !p.Now().Before(started.Expires) {
+	switch {
+	case !p.Now().Before(started.Expires):
 		return page.Reply{Template: "old.html", Data: e}, nil
+	case !e.ByApp() && !e.ByPasskey():
+		return page.Reply{}, device.ErrTicket // what it enrols was switched off
+	case !e.ByApp():
+		return goTo(c, "mfa/enrollment/passkey", ticket), nil
 	}
 	e.Body = "person wide"
 	shown.enrollment = e
+	shown.Typed = shown.Typed && state.Takes(device.FactorPush)
 	shown.Codes = state.Takes(device.FactorOTP) && (shown.Codes || !state.Takes(device.FactorPush))
 	shown.URI = page.Link(started.URI)
 	shown.Key = started.TxID

@@ -39,9 +39,13 @@ func (p *pages) passkey(c *page.Call) (page.Reply, error) {
 	if started == nil || started.Enrolled || !p.Now().Before(started.Expires) {
 		return p.show(c, ticket)
 	}
+	e := enrollment{Frame: c.Frame(), TicketPage: state, Ticket: ticket}
+	if !e.ByPasskey() {
+		return p.showScan(c, ticket, scanning{Again: page.Soon})
+	}
 	key := c.Query("key") != "" && state.Takes(device.FactorRoaming) || !state.Takes(device.FactorPlatform)
 	shown := passkeyed{
-		enrollment: enrollment{Frame: c.Frame(), TicketPage: state, Ticket: ticket},
+		enrollment: e,
 		Key:        key,
 		Other:      state.Takes(device.FactorRoaming) && state.Takes(device.FactorPlatform),
 	}

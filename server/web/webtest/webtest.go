@@ -258,10 +258,21 @@ func (c *Tab) Speaks(language string) {
 // Passkeys gives the browser an authenticator with a fingerprint that is always right, and returns its id.
 func (c *Tab) Passkeys() (authenticator string) {
 	c.t.Helper()
+	return c.authenticator("internal")
+}
+
+// SecurityKey gives the browser a security key that is touched at once, and returns its id.
+func (c *Tab) SecurityKey() (authenticator string) {
+	c.t.Helper()
+	return c.authenticator("usb")
+}
+
+func (c *Tab) authenticator(transport string) string {
+	c.t.Helper()
 	c.Call("WebAuthn.enable", nil)
 	made := c.Call("WebAuthn.addVirtualAuthenticator", map[string]any{"options": map[string]any{
 		"protocol":                    "ctap2",
-		"transport":                   "internal",
+		"transport":                   transport,
 		"hasResidentKey":              true,
 		"hasUserVerification":         true,
 		"isUserVerified":              true,
