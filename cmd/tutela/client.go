@@ -143,9 +143,10 @@ func (c *clientListCmd) Run(ctx context.Context) error {
 			return nil
 		}
 		table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-		say(table, "CLIENT ID\tNAME\tADDED\tSCOPES\n")
+		say(table, "CLIENT ID\tNAME\tADDED\tLAST USED\tSCOPES\n")
 		for _, client := range clients {
-			say(table, "%s\t%s\t%s\t%s\n", client.ID, plain(client.Name), shortTime(client.Created), strings.Join(client.Scopes, " "))
+			say(table, "%s\t%s\t%s\t%s\t%s\n", client.ID, plain(client.Name), shortTime(client.Created), shortTime(client.LastUsed),
+				strings.Join(client.Scopes, " "))
 		}
 		return table.Flush()
 	})
@@ -190,10 +191,10 @@ func (c *clientRemoveCmd) Run(ctx context.Context) error {
 }
 
 // find returns the client that is to go. Who types a client's name is told its id: several may have one name.
-func (c *clientRemoveCmd) find(ctx context.Context, s operator.Service) (access.Client, error) {
+func (c *clientRemoveCmd) find(ctx context.Context, s operator.Service) (operator.ListedClient, error) {
 	clients, err := operator.ListClients.Do(ctx, s, operator.None{})
 	if err != nil {
-		return access.Client{}, err
+		return operator.ListedClient{}, err
 	}
 	hint := "see tutela client list"
 	for _, client := range clients {
@@ -204,5 +205,5 @@ func (c *clientRemoveCmd) find(ctx context.Context, s operator.Service) (access.
 			hint = "that is the name of " + client.ID
 		}
 	}
-	return access.Client{}, access.ErrNoClient.With("there is no client with the id %q: %s", c.ID, hint)
+	return operator.ListedClient{}, access.ErrNoClient.With("there is no client with the id %q: %s", c.ID, hint)
 }

@@ -244,6 +244,7 @@ func (h *house) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), closingFold)
 	defer cancel()
 	_ = h.tally.Fold(ctx) // what cannot be written now is lost; nothing else hangs on it
+	_ = h.access.WriteUses(ctx)
 	if h.links != nil {
 		h.links.Close()
 	}

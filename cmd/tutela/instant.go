@@ -7,7 +7,6 @@ import (
 	"tutela/device/phone"
 	"tutela/recovery"
 	"tutela/recovery/admin"
-	"tutela/server/access"
 	"tutela/server/operator"
 	"tutela/storage"
 )
@@ -27,8 +26,9 @@ func (i instant) IsZero() bool { return time.Time(i).IsZero() }
 // hides the one of the same name in the embedded struct.
 type (
 	clientJSON struct {
-		access.Client
-		Created instant `json:"created"`
+		operator.ListedClient
+		Created  instant `json:"created"`
+		LastUsed instant `json:"last_used,omitzero"`
 	}
 	userJSON struct {
 		admin.Profile
@@ -102,7 +102,9 @@ type (
 	}
 )
 
-func clientForScripts(c access.Client) clientJSON { return clientJSON{c, instant(c.Created)} }
+func clientForScripts(c operator.ListedClient) clientJSON {
+	return clientJSON{c, instant(c.Created), instant(c.LastUsed)}
+}
 
 func userForScripts(u admin.Profile) userJSON {
 	return userJSON{u, instant(u.Created), instant(u.Updated), instant(u.LastLogin)}

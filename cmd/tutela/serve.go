@@ -333,12 +333,13 @@ func (h *house) run(ctx context.Context, s *server.Server, also listeningFor, lo
 	if h.clock != nil {
 		group.Go(func() { h.clock.Run(work) })
 	}
-	group.Go(func() { h.trimEvents(work, log) })
+	group.Go(func() { h.trimEvents(work) })
 	group.Go(func() { audit.RunFolds(work, h.store, log) })
 	group.Go(func() { h.compactNightly(work, log) })
 	group.Go(func() { h.tally.Run(work, log) })
-	group.Go(func() { h.hooks.Run(work, log) })
-	group.Go(func() { h.signals.Run(work, log) })
+	group.Go(func() { h.hooks.Run(work) })
+	group.Go(func() { h.signals.Run(work) })
+	group.Go(func() { h.access.RunUses(work) })
 	group.Go(func() { h.countEveryone(work, log) })
 	group.Go(func() {
 		if err := operator.Serve(work, also.admin, h.operators(), log); err != nil {
@@ -375,30 +376,26 @@ func (h *house) sendWhatIsDue(ctx context.Context, log *slog.Logger) {
 }
 
 // trimEvents removes events past their retention, every trimInterval.
-func (h *house) trimEvents(ctx context.Context, log *slog.Logger) {
-	ticker := time.NewTicker(trimInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if !h.store.Leads(ctx, "trim") {
-			continue
-		}
-		var keep time.Duration
-		err := h.store.View(ctx, func(tx *storage.Tx) (err error) {
-			keep, err = retention.Get(tx)
-			return err
-		})
-		for n := trimBatch; err == nil && n == trimBatch; {
-			n, err = audit.Trim(ctx, h.store, h.store.Now().Add(-keep), trimBatch)
-		}
-		if err != nil && ctx.Err() == nil {
-			log.Warn("trim events", "err", err)
-		}
+func (h *house) trimEvents(ctx context.Context) {
+	h.store.Rounds(ctx, storage.Round{
+		Every: trimInterval,
+		Job:   "trim",
+		What:  "trim events",
+		Do:    h.trimOnce,
+	})
+}
+
+// trimOnce removes the events that are past their retention now.
+func (h *house) trimOnce(ctx context.Context) error {
+	var keep time.Duration
+	err := h.store.View(ctx, func(tx *storage.Tx) (err error) {
+		keep, err = retention.Get(tx)
+		return err
+	})
+	for n := trimBatch; err == nil && n == trimBatch; {
+		n, err = audit.Trim(ctx, h.store, h.store.Now().Add(-keep), trimBatch)
 	}
+	return err
 }
 
 // allowsOrigin reports whether a page from an origin may call the APIs that browsers call.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -15,22 +14,13 @@ import (
 const tidyInterval = time.Minute
 
 // Run looks after what waits for streams, until ctx is done. Any number of servers may run it over one store.
-func (s *Service) Run(ctx context.Context, log *slog.Logger) {
-	ticker := time.NewTicker(tidyInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if !s.store.Leads(ctx, "signal") {
-			continue
-		}
-		if err := s.Tidy(ctx, mostWaiting); err != nil && ctx.Err() == nil {
-			log.Warn("look at what waits for streams", "err", err)
-		}
-	}
+func (s *Service) Run(ctx context.Context) {
+	s.store.Rounds(ctx, storage.Round{
+		Every: tidyInterval,
+		Job:   "signal",
+		What:  "look at what waits for streams",
+		Do:    func(ctx context.Context) error { return s.Tidy(ctx, mostWaiting) },
+	})
 }
 
 // Tidy removes the streams of clients that are no more, disables those for which more than most waits, or which nobody has polled for

@@ -3,7 +3,6 @@ package webhook
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"tutela/storage"
@@ -16,19 +15,13 @@ const mostWaiting = 100_000
 const backlogInterval = time.Minute
 
 // Run parks the webhooks for which too much waits, until ctx is done. Any number of servers may run it over one store.
-func (s *Service) Run(ctx context.Context, log *slog.Logger) {
-	ticker := time.NewTicker(backlogInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if err := s.ParkBacklogs(ctx, mostWaiting); err != nil && ctx.Err() == nil {
-			log.Warn("look at what waits for webhooks", "err", err)
-		}
-	}
+func (s *Service) Run(ctx context.Context) {
+	s.store.Rounds(ctx, storage.Round{
+		Every: backlogInterval,
+		Job:   "webhook",
+		What:  "look at what waits for webhooks",
+		Do:    func(ctx context.Context) error { return s.ParkBacklogs(ctx, mostWaiting) },
+	})
 }
 
 // ParkBacklogs parks the webhooks for which more than most entries wait.

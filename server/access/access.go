@@ -40,6 +40,8 @@ type Service struct {
 	decoy     *registered
 	callers   *storage.Memo[registered] // the clients that call
 
+	uses    uses
+
 	loading sync.Mutex // held while reading the keys from the store
 	keys    atomic.Pointer[keySet]
 }

@@ -301,6 +301,7 @@ func (s *Service) useAssertion(ctx context.Context, found Client, signed *jose.J
 	if err != nil {
 		return Client{}, err
 	}
+	s.uses.note(authenticated.ID, s.store.Now())
 	return authenticated, nil
 }
 

@@ -43,7 +43,7 @@ type registered struct {
 	SecretHash   string    `json:"secret_hash"`             // keyed, over id and secret
 	Formers      []former  `json:"formers,omitempty"`       // secrets before, the oldest first; at most maxFormers
 	TokenVersion int       `json:"token_version,omitempty"` // of its management tokens: earlier ones are ended
-	LastUsed     time.Time `json:"last_used,omitzero"`      // when it was given a management token, to the hour
+	LastUsed     time.Time `json:"last_used,omitzero"`      // when it was there last, as far as that is written down: see WriteUses
 
 	Behind []storage.UID `json:"behind,omitempty"` // persons who can act as it: whose session made it, or who saw a secret of it
 }
@@ -461,6 +461,7 @@ func (s *Service) Authenticate(ctx context.Context, id, secret string) (Client, 
 	if !s.matches(found, id, secret) || !known {
 		return Client{}, ErrClient
 	}
+	s.uses.note(id, s.store.Now())
 	authenticated := found.Client
 	authenticated.Tokens = found.TokenVersion
 	return authenticated, nil

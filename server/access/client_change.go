@@ -80,21 +80,6 @@ func (change ClientChange) Client() (c Client) {
 	return c
 }
 
-// LastUses returns when each client was given a management token last, to the hour, by its id. One that never was is left out.
-func (s *Service) LastUses(ctx context.Context) (at map[string]time.Time, err error) {
-	at = map[string]time.Time{}
-	err = s.store.View(ctx, func(tx *storage.Tx) error {
-		rows, err := clients.All(tx, storage.House)
-		for _, row := range rows {
-			if !row.Record.LastUsed.IsZero() {
-				at[row.Record.ID] = row.Record.LastUsed
-			}
-		}
-		return err
-	})
-	return at, err
-}
-
 // ChangeClient changes a client and returns it. What it can do no more, its tokens cannot either, from the next call on; and the tokens
 // that were issued before end when one of its keys is taken away, or its secret.
 //

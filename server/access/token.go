@@ -161,9 +161,6 @@ func (s *Service) ManagementToken(ctx context.Context, c Client, audience string
 		if errors.Is(err, ErrNoClient) || err == nil && now.TokenVersion != c.Tokens {
 			return ErrClient
 		}
-		if err == nil {
-			err = used(tx, now)
-		}
 		if err != nil {
 			return err
 		}
@@ -180,15 +177,6 @@ func (s *Service) ManagementToken(ctx context.Context, c Client, audience string
 		return "", nil, err
 	}
 	return token, scopes, nil
-}
-
-// used notes that a client was given a token, once an hour.
-func used(tx *storage.Tx, c *registered) error {
-	if tx.Now().Sub(c.LastUsed) < time.Hour {
-		return nil
-	}
-	c.LastUsed = tx.Now().Truncate(time.Hour)
-	return clients.Put(tx, storage.House, c.ID, c)
 }
 
 func (s *Service) signManagement(k *key, clientID, audience string, scopes []string, version int) (string, error) {
@@ -242,6 +230,9 @@ func (s *Service) VerifyManagement(ctx context.Context, token string) (audit.Act
 	})
 	if errors.Is(err, ErrNoClient) || errors.Is(err, ErrGrant) || errors.Is(err, user.ErrUnknown) {
 		return audit.Actor{}, ErrToken
+	}
+	if err == nil {
+		s.uses.note(claims.ClientID, s.store.Now())
 	}
 	return caller, err
 }

@@ -31,7 +31,7 @@ type apiClient struct {
 	ActsAs       string          `json:"acts_as,omitempty" doc:"Id of the user for whom it makes management calls."`
 	Keys         json.RawMessage `json:"jwks,omitempty" doc:"A JWK Set: it authenticates by a JWT that one of them has signed, and has no secret."`
 	Created      instant         `json:"created_at"`
-	LastUsed     *instant        `json:"last_used,omitempty" doc:"When it was last given a management token, to the hour."`
+	LastUsed     *instant        `json:"last_used,omitempty" doc:"When it last showed its secret, signed by one of its keys, or called with a management token."`
 	Secret       string          `json:"client_secret,omitempty" doc:"Shown once: when the client is made, or its secret rotated."`
 }
 

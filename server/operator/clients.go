@@ -70,8 +70,23 @@ func (l *Local) addClient(ctx context.Context, c NewClient) (Credentials, error)
 	return Credentials{ClientID: added.ID, ClientSecret: secret}, err
 }
 
-func (l *Local) listClients(ctx context.Context, _ None) ([]access.Client, error) {
-	return l.Access.ListClients(ctx)
+// ListedClient is a client, and when it was there last.
+type ListedClient struct {
+	access.Client
+	LastUsed time.Time `json:"last_used,omitzero"` // see access.Service.LastUses
+}
+
+func (l *Local) listClients(ctx context.Context, _ None) ([]ListedClient, error) {
+	all, err := l.Access.ListClients(ctx)
+	if err != nil {
+		return nil, err
+	}
+	used, err := l.Access.LastUses(ctx)
+	list := make([]ListedClient, 0, len(all))
+	for _, c := range all {
+		list = append(list, ListedClient{c, used[c.ID]})
+	}
+	return list, err
 }
 
 // Rotation says whose secret is rotated, and for how long the secret before counts.

@@ -16,22 +16,17 @@ const (
 // tidy removes, until ctx is done, what no attempt would reach: entries that have expired while their destination does
 // not answer, and log entries of purged asides.
 func (s *Sender) tidy(ctx context.Context) {
-	ticker := time.NewTicker(tidyInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		err := s.tidyAside(ctx)
-		if s.anyOpen() {
-			err = errors.Join(err, s.dropExpired(ctx))
-		}
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("outbox: tidy up", "err", err)
-		}
-	}
+	s.store.Rounds(ctx, storage.Round{
+		Every: tidyInterval,
+		What:  "outbox: tidy up",
+		Do: func(ctx context.Context) error {
+			err := s.tidyAside(ctx)
+			if s.anyOpen() {
+				err = errors.Join(err, s.dropExpired(ctx))
+			}
+			return err
+		},
+	})
 }
 
 func (s *Sender) anyOpen() bool {

@@ -32,7 +32,7 @@ type clientsPage struct {
 // shownClient is a client with when it was used last.
 type shownClient struct {
 	access.Client
-	Used time.Time // last, to the hour; zero: not known
+	Used time.Time // last; zero: never
 }
 
 // Lines returns texts as a field of several lines has them.

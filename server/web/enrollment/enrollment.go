@@ -151,12 +151,14 @@ func (p *pages) show(c *page.Call, ticket string) (page.Reply, error) {
 // backAfter is after how many seconds the last page goes back to the login that has led here.
 const backAfter = "4"
 
-// look returns what the page shows of a ticket. It returns an error for a ticket that another browser has spent.
+// look returns what the page shows of a ticket. It returns an error for a ticket that another browser has spent, and for one whose factors
+// are all switched off.
 //
 // Errors: device.ErrTicket.
 func (p *pages) look(ctx context.Context, ticket, browser string) (device.TicketPage, error) {
 	state, err := p.Devices.OpenTicket(ctx, ticket, browser)
-	if err == nil && state.Spent && (state.Started == nil || !state.Started.Enrolled) {
+	enrolled := state.Started != nil && state.Started.Enrolled
+	if err == nil && !enrolled && (state.Spent || len(state.Factors) == 0) {
 		err = device.ErrTicket
 	}
 	return state, err
@@ -251,8 +253,6 @@ func (p *pages) showScan(c *page.Call, ticket string, shown scanning) (page.Repl
 	switch {
 	case !p.Now().Before(started.Expires):
 		return page.Reply{Template: "old.html", Data: e}, nil
-	case !e.ByApp() && !e.ByPasskey():
-		return page.Reply{}, device.ErrTicket // what it enrols was switched off
 	case !e.ByApp():
 		return goTo(c, "mfa/enrollment/passkey", ticket), nil
 	}

@@ -47,7 +47,7 @@ func TestFactor_OfATicketIsAllThatItsPagesOffer(t *testing.T) {
 		b := h.browser()
 		ticket := h.ticketFor("user of "+string(of), of)
 		offers := map[device.Factor]string{
-			device.FactorPush:     "Cannot scan?",
+			device.FactorPush:     "Type a key into the app instead",
 			device.FactorOTP:      "Type the code that the app shows",
 			device.FactorRoaming:  "Insert your security key",
 			device.FactorPlatform: "Your browser asks for your fingerprint",
@@ -81,7 +81,7 @@ func TestFactor_OfATicketRefusesTheFormsOfOthers(t *testing.T) {
 	b.do("POST", "/mfa/enrollment/passkey", url.Values{"ticket": {otp}, "key": {"1"}, "credential": {"{}"}}.Encode())
 	b.shows(b.open(otp), 200, "Connect an app with one-time codes")
 	h.clock.Advance(10 * time.Minute)
-	b.shows(b.do("GET", "/mfa/enrollment/passkey?ticket="+ticket, ""), 200, "This page is ten minutes old")
+	b.shows(b.scan(ticket, ""), 200, "This page is ten minutes old")
 	h.Set("factor.webauthn_roaming", "off")
 	b.shows(b.start(ticket), 404, "works no longer")
 }
