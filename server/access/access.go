@@ -40,7 +40,7 @@ type Service struct {
 	decoy     *registered
 	callers   *storage.Memo[registered] // the clients that call
 
-	uses    uses
+	uses uses
 
 	loading sync.Mutex // held while reading the keys from the store
 	keys    atomic.Pointer[keySet]

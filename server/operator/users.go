@@ -182,12 +182,12 @@ type TicketRequest struct {
 	NewCode  bool   `json:"new_code,omitempty"` // the user has lost the recovery code
 	Factor   string `json:"factor,omitempty"`   // what alone it enrols; empty: any
 	Mail     bool   `json:"mail,omitempty"`     // has the link mailed, to Email or the user's address
-	Locale   string `json:"locale,omitempty"` // of the mail
+	Locale   string `json:"locale,omitempty"`   // of the mail
 }
 
 // Ticket is a ticket to enrol with.
 type Ticket struct {
-	URL string `json:"url"` // of the page
+	URL string `json:"url"`           // of the page
 	URI string `json:"uri,omitempty"` // the text of its QR code, for an app; empty when no app enrols with it
 }
 

@@ -107,7 +107,9 @@ func (e enrollment) OfCodes() bool { return e.Started != nil && e.Started.Type =
 func (e enrollment) ByApp() bool { return e.Takes(device.FactorPush) || e.Takes(device.FactorOTP) }
 
 // ByPasskey reports whether the ticket enrols a passkey, of whatever kind.
-func (e enrollment) ByPasskey() bool { return e.Takes(device.FactorPlatform) || e.Takes(device.FactorRoaming) }
+func (e enrollment) ByPasskey() bool {
+	return e.Takes(device.FactorPlatform) || e.Takes(device.FactorRoaming)
+}
 
 // Kind names what the page asks the person to connect: phone, codes, passkey or key.
 func (e enrollment) Kind() string {
