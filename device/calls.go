@@ -17,6 +17,7 @@ const (
 	PatchByKey   CallKind = "patch_by_key"
 	AcceptBackup CallKind = "backup" // repeated and refused calls do not count
 	MakeHandle   CallKind = "handle"
+	TestedPush   CallKind = "test_push" // by an admin, not by the phone
 )
 
 // perHour bounds the calls of each kind in any hour.
@@ -25,6 +26,7 @@ var perHour = map[CallKind]int{
 	PatchByKey:   60,
 	AcceptBackup: 60,
 	MakeHandle:   6,
+	TestedPush:   10,
 }
 
 // callWindow is the time in which calls are counted.

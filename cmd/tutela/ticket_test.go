@@ -40,7 +40,7 @@ func TestTicket_ForOneFactor(t *testing.T) {
 	c := newCommandLine(t)
 	c.serve()
 	c.try("ticket", "maria", "--factor", "sms").
-		refused("this factor is not available here; push-notification, otp, webauthn-roaming and webauthn-platform are")
+		notUnderstood("this factor is not available here; push-notification, otp, webauthn-roaming and webauthn-platform are")
 	for factor, drawn := range map[string]bool{"push-notification": true, "otp": false, "webauthn-platform": false} {
 		made := decode(t, c.run("ticket", "maria", "--factor", factor, "--json"))
 		if _, has := made["uri"]; has != drawn {
@@ -64,10 +64,10 @@ func TestTicket_ForOneFactor(t *testing.T) {
 func TestTicket_IsMailedByAWebhookThatMailsAlone(t *testing.T) {
 	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
 		c.try("ticket", "maria", "--email", "maria@example.com", "--send-mail").
-			refused("send_mail needs a webhook that mails, and there is none: send the link yourself")
+			notUnderstood("send_mail needs a webhook that mails, and there is none: send the link yourself")
 		c.try("ticket", "maria", "--email-locale", "de").refused("--email-locale is the language of the mail: name --send-mail too")
 		c.run("webhook", "add", "https://mail.example.com/", "--mails")
-		c.try("ticket", "maria", "--send-mail").refused("the user has no email address: name one")
+		c.try("ticket", "maria", "--send-mail").notUnderstood("the user has no email address: name one")
 		if link := c.run("ticket", "maria", "--email", "maria@example.com", "--send-mail", "--email-locale", "de"); !strings.Contains(link, "/mfa/enrollment?ticket=") {
 			t.Errorf("printed: %s", link)
 		}

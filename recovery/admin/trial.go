@@ -10,10 +10,13 @@ import (
 	"tutela/storage/audit"
 )
 
+// ErrTestsOften reports a phone to which as many tests were sent as may be in an hour, with the time to wait.
+var ErrTestsOften = storage.NewError(storage.Limited, "this phone was sent ten tests within an hour: wait before the next")
+
 // TestPush sends a test to a phone of a user, and returns what the push service says. It changes nothing of hers, so an admin may send one
 // to his own phone. The call is recorded before the message leaves.
 //
-// Errors: ErrRefused, for whoever is no admin or owner; user.ErrUnknown; those of device.Service.TestPush.
+// Errors: ErrRefused, for whoever is no admin or owner; user.ErrUnknown; ErrTestsOften; those of device.Service.TestPush.
 func (s *Service) TestPush(ctx context.Context, userID, enrollment string, actor audit.Actor) (device.Trial, error) {
 	var uid storage.UID
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
@@ -25,7 +28,14 @@ func (s *Service) TestPush(ctx context.Context, userID, enrollment string, actor
 			return err
 		}
 		uid = u.UID
-		if _, err := device.Get(tx, u.UID, enrollment); err != nil {
+		e, err := device.Get(tx, u.UID, enrollment)
+		if err == nil {
+			err = device.CountCall(tx, u.UID, e, device.TestedPush)
+		}
+		if errors.Is(err, device.ErrTooOften) {
+			err = ErrTestsOften.After(storage.RetryAfter(err))
+		}
+		if err != nil {
 			return err
 		}
 		return audit.RecordCall(tx, actor.In(audit.CallTestPush), uid)

@@ -63,8 +63,11 @@ func (change ClientChange) apply(c *Client) {
 	if change.DeliveryMode != nil {
 		c.DeliveryMode = *change.DeliveryMode
 	}
-	if change.NotifyAt != nil {
+	switch {
+	case change.NotifyAt != nil:
 		c.NotifyAt = *change.NotifyAt
+	case change.DeliveryMode != nil && *change.DeliveryMode != DeliveryPing:
+		c.NotifyAt = "" // who polls is not called
 	}
 	if change.ActsAs != nil {
 		c.ActsAs = *change.ActsAs

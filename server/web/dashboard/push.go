@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"encoding/base64"
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -139,6 +141,11 @@ func (p *pages) refusedPush(c *Call, shown pushPage, err error) (page.Reply, err
 	case errors.Is(err, provider.ErrRole), errors.Is(err, admin.ErrRefused):
 		shown.Fault = "role"
 		status = http.StatusForbidden
+	case errors.Is(err, admin.ErrTestsOften):
+		shown.Fault = "often"
+		r, pageErr := p.pushPage(c, shown, http.StatusTooManyRequests)
+		r.Header = map[string]string{"Retry-After": strconv.Itoa(int(math.Ceil(storage.RetryAfter(err).Seconds())))}
+		return r, pageErr
 	default:
 		return page.Reply{}, err
 	}

@@ -165,6 +165,15 @@ func TestPush_IsAnAdminsToChangeAndTest(t *testing.T) {
 			t.Errorf("%v: %d", says, a.Status)
 		}
 	}
+	often := 0
+	for range 11 {
+		if a := c.Post("/admin/push/test", url.Values{"user": {"maria"}, "phone": {phone}}); a.Status == http.StatusTooManyRequests && a.Header.Get("Retry-After") != "" && strings.Contains(a.Body, "ten tests within an hour") {
+			often++
+		}
+	}
+	if often == 0 || often == 11 {
+		t.Errorf("of eleven tests more %d are refused", often)
+	}
 	h.state = outbox.Status{Providers: []outbox.ProviderStatus{{Name: "FCM", State: outbox.Open, Since: h.Store.Now(), Word: "UNAVAILABLE"}}}
 	if a := c.Get("/admin/push"); !strings.Contains(a.Body, "In trouble") || !strings.Contains(a.Body, "UNAVAILABLE") {
 		t.Error("an open breaker is not shown")

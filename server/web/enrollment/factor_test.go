@@ -113,6 +113,7 @@ func TestBrowser_ConnectsAnAppOfCodesWhereTheTicketIsForOne(t *testing.T) {
 	c.PressNamed("Connect this app")
 	c.Sees("Your app is connected")
 	c.PressNamed("Show my recovery code")
+	c.Sees("Save your recovery code")
 	code := c.Text(`document.querySelector("#code").textContent.replace(/\s/g, "")`)
 	c.confirm(code[20:])
 	c.Says("When you sign in, you type the six digits")
