@@ -124,7 +124,8 @@ func TestLastUses_OfAServerThatIsKilledAreThoseOfItsLastRound(t *testing.T) {
 func TestLastUses_OfTwoServersAreTheNewest(t *testing.T) {
 	h := newHouse(t)
 	c, secret := h.client(Client{Scopes: []string{"read:users"}})
-	one, other := h.Service, h.server()
+	one := h.Service
+	other := h.server()
 	_, err := one.Authenticate(h.ctx(), c.ID, secret)
 	must(t, err)
 	h.clock.Advance(30 * time.Second)
