@@ -29,6 +29,7 @@ func installationCommands(t *testing.T) [][]string {
 		{"device", "resume", "dev_x"}, {"device", "remove", "dev_x", "--yes"},
 		{"webhook", "add", "https://example.com/"}, {"webhook", "list"}, {"webhook", "set", "whk_x", "--enable", "off"}, {"webhook", "test", "whk_x"},
 		{"webhook", "rotate", "whk_x"}, {"webhook", "deliveries", "whk_x"}, {"webhook", "remove", "whk_x"},
+		{"stream", "list"}, {"stream", "show", "str_x"}, {"stream", "add", "x"}, {"stream", "change", "str_x", "--poll"}, {"stream", "remove", "str_x"}, {"stream", "verify", "str_x"},
 		{"damage", "list"}, {"damage", "drop", "--yes"}, {"clock"},
 	}
 }

@@ -33,6 +33,7 @@ type commands struct {
 	Admin        adminCmd        `cmd:"" group:"Operate an installation" help:"Invite admins to the dashboard."`
 	Device       deviceCmd       `cmd:"" group:"Operate an installation" help:"Show, suspend and remove users' phones."`
 	Webhook      webhookCmd      `cmd:"" group:"Operate an installation" help:"Register, try and remove webhooks: programs that are told what happens."`
+	Stream       streamCmd       `cmd:"" group:"Operate an installation" help:"Make, show, change and remove streams of shared signals: clients that are told what happens to accounts."`
 	Policy       policyCmd       `cmd:"" group:"Operate an installation" help:"Show and set policies."`
 	Events       eventsCmd       `cmd:"" group:"Operate an installation" help:"Show what happened."`
 	Stats        statsCmd        `cmd:"" group:"Operate an installation" help:"Show what happened, in numbers a day."`

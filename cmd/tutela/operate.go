@@ -118,6 +118,7 @@ func (h *house) operators() operator.Services {
 		Store:   h.store,
 
 		Webhooks: h.hooks,
+		Signals:  h.signals,
 	}
 }
 

@@ -24,8 +24,9 @@ type Delivery struct {
 	Authorization *string // the header of a push; nil: none, or as it was for the same URL
 }
 
-// Change is what a receiver changes about a stream. A nil field stays as it is.
+// Change is what a receiver, or the operator, changes about a stream. A nil field stays as it is.
 type Change struct {
+	Client      string // of a new stream that the operator makes: its receiver
 	Delivery    *Delivery
 	Requested   *[]string // nil in it: all types
 	Description *string
@@ -34,9 +35,9 @@ type Change struct {
 	Whole bool
 }
 
-// Add makes a stream for the acting client. Without a Delivery it is polled.
+// Add makes a stream for the acting client, or for the one that the operator names. Without a Delivery it is polled.
 //
-// Errors: ErrRefused; ErrInvalid, which says what is wrong; ErrTooMany.
+// Errors: ErrRefused; ErrInvalid, which says what is wrong, also for a client without the scopes; ErrTooMany.
 func (s *Service) Add(ctx context.Context, actor audit.Actor, c Change) (added Stream, err error) {
 	if err := may(actor, ScopeManage); err != nil {
 		return Stream{}, err
@@ -50,7 +51,7 @@ func (s *Service) Add(ctx context.Context, actor audit.Actor, c Change) (added S
 	// Draw the id outside of the closure, which may run more than once.
 	made := Stream{
 		ID:     storage.NewID("str_", idLength),
-		Client: actor.Client(),
+		Client: c.receiver(actor),
 		Method: Poll,
 		Status: Enabled,
 		Line:   storage.NewUID(),
@@ -64,10 +65,13 @@ func (s *Service) Add(ctx context.Context, actor audit.Actor, c Change) (added S
 		if err != nil {
 			return err
 		}
+		if err := s.mayReceive(tx, actor, made.Client); err != nil {
+			return err
+		}
 		// Room for one more?
 		mine := 0
 		for _, one := range present {
-			if one.Client == actor.Client() {
+			if one.Client == made.Client {
 				mine++
 			}
 		}
@@ -80,6 +84,28 @@ func (s *Service) Add(ctx context.Context, actor audit.Actor, c Change) (added S
 			record(tx, actor, added.ID, audit.ChangeStream, "added"))
 	})
 	return added, err
+}
+
+// receiver is the client of a new stream.
+func (c Change) receiver(actor audit.Actor) string {
+	if actor.IsOperator() {
+		return c.Client
+	}
+	return actor.Client()
+}
+
+// mayReceive returns an error unless the client that the operator names may have a stream. Whoever makes one himself has shown that.
+//
+// Errors: ErrInvalid.
+func (s *Service) mayReceive(tx *storage.Tx, actor audit.Actor, client string) error {
+	if !actor.IsOperator() {
+		return nil
+	}
+	there, err := s.Receives(tx, client, ScopeRead, ScopeManage)
+	if err == nil && !there {
+		err = ErrInvalid.With("there is no client %q with the scope %s or %s: see tutela client list", client, ScopeManage, ScopeRead)
+	}
+	return err
 }
 
 // Change changes a stream of the client that acts. What waits is delivered as the stream is then.

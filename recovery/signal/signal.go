@@ -85,7 +85,7 @@ var (
 var (
 	ErrNone     = storage.NewError(storage.NotFound, "there is no such stream")
 	ErrInvalid  = storage.NewError(storage.Invalid, "the stream cannot be so")
-	ErrRefused  = storage.NewError(storage.Denied, "streams are for clients with the scope ssf.manage")
+	ErrRefused  = storage.NewError(storage.Denied, "streams are for clients with the scope ssf.manage, and for the operator")
 	ErrTooMany  = storage.NewError(storage.Conflict, "there are too many streams")
 	ErrSubject  = storage.NewError(storage.NotFound, "there is no such subject")
 	ErrDisabled = storage.NewError(storage.Invalid, "the stream is disabled")
@@ -182,7 +182,7 @@ func get(tx *storage.Tx, id string) (*Stream, error) {
 	return s, err
 }
 
-// own returns a stream of the client that acts.
+// own returns a stream of the client that acts; the operator's are all.
 //
 // Errors: ErrRefused; ErrNone, also for another client's.
 func own(tx *storage.Tx, actor audit.Actor, id string, scopes ...string) (*Stream, error) {
@@ -190,17 +190,20 @@ func own(tx *storage.Tx, actor audit.Actor, id string, scopes ...string) (*Strea
 		return nil, err
 	}
 	s, err := get(tx, id)
-	if err == nil && s.Client != actor.Client() {
+	if err == nil && !isOf(actor, s) {
 		err = ErrNone
 	}
 	return s, err
 }
 
-// may is the rule on who has streams: clients with one of the scopes.
+// isOf reports whether a stream is there for an actor: it is the client's own, or he is the operator.
+func isOf(actor audit.Actor, s *Stream) bool { return actor.IsOperator() || s.Client == actor.Client() }
+
+// may is the rule on who has streams: clients with one of the scopes, and the operator.
 //
 // Errors: ErrRefused.
 func may(actor audit.Actor, scopes ...string) error {
-	if !actor.IsClient() || !slices.ContainsFunc(scopes, actor.Has) {
+	if !actor.IsOperator() && (!actor.IsClient() || !slices.ContainsFunc(scopes, actor.Has)) {
 		return ErrRefused
 	}
 	return nil
@@ -212,7 +215,7 @@ func put(tx *storage.Tx, s *Stream) error {
 	return errors.Join(streams.Put(tx, storage.House, s.ID, s), follow(tx))
 }
 
-// Streams returns the streams of the client that acts, the oldest first.
+// Streams returns the streams of the client that acts, and to the operator all, the oldest first.
 //
 // Errors: ErrRefused.
 func (s *Service) Streams(ctx context.Context, actor audit.Actor) (list []Stream, err error) {
@@ -223,7 +226,7 @@ func (s *Service) Streams(ctx context.Context, actor audit.Actor) (list []Stream
 		found, err := all(tx)
 		list = []Stream{}
 		for _, one := range found {
-			if one.Client == actor.Client() {
+			if isOf(actor, one) {
 				list = append(list, *one)
 			}
 		}

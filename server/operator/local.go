@@ -8,6 +8,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/admin"
 	"tutela/recovery/admin/signin"
+	"tutela/recovery/signal"
 	"tutela/recovery/webhook"
 	"tutela/server/access"
 	"tutela/storage"
@@ -26,6 +27,7 @@ type Services struct {
 	Store   *storage.Store // only for the event log, the clock and the copy
 
 	Webhooks *webhook.Service
+	Signals  *signal.Service
 }
 
 // Local makes the operator's calls in this process. Safe for concurrent use.
