@@ -66,6 +66,7 @@ type PageView struct {
 	OnlyCode  bool // the user has nothing else that opens a login
 	Offers    bool // it offers to remember the browser
 	Remember  bool
+	Waits     Waits
 	NeedsLink bool // who was reset sets up with a link that the help desk makes; else alone
 
 	Ticket string        // of a page that enrols: what the enrolment page is opened with
@@ -376,6 +377,9 @@ func (s *Service) viewAsking(tx *storage.Tx, l row, v *PageView) error {
 		return err
 	}
 	v.NeedsLink = policy != "open"
+	if v.Waits, err = s.waits(tx, l); err != nil {
+		return err
+	}
 	return v.approval(tx, l)
 }
 

@@ -26,6 +26,8 @@ type Page struct {
 	Strong   bool      // what was proven lets her add and remove authenticators now
 	Enrolled bool      // and it has added one already: another asks for another proof
 	StepUp   login.StepUpWays
+	Waits    login.Waits // of the ways to prove more, where codes are typed
+	Practise time.Time   // until then wrong codes of practice are not looked at; zero: they are
 	Proven   login.Proof
 
 	Devices  []Device // in the order in which they were added
@@ -127,6 +129,9 @@ func (s *Service) page(tx *storage.Tx, h *held) (p Page, err error) {
 	if p.StepUp, err = s.logins.StepUpWays(tx, h.uid); err != nil {
 		return p, err
 	}
+	if err := p.waits(tx, h.uid); err != nil {
+		return p, err
+	}
 	if p.Enrolled, err = login.HasEnrolled(tx, h.uid, h.Proven.Login); err != nil {
 		return p, err
 	}
@@ -147,6 +152,20 @@ func (s *Service) page(tx *storage.Tx, h *held) (p Page, err error) {
 	}
 	p.Browsers, err = recovery.CountBrowsers(tx, h.uid)
 	return p, err
+}
+
+// waits reads what waits since too many wrong codes were typed.
+func (p *Page) waits(tx *storage.Tx, uid storage.UID) (err error) {
+	if p.Waits, err = login.CodeWaits(tx, uid); err != nil {
+		return err
+	}
+	blocks, err := recovery.Blocks(tx, uid)
+	for _, b := range blocks {
+		if b.Channel == recovery.PracticeChannel {
+			p.Practise = b.Until
+		}
+	}
+	return err
 }
 
 func (h *held) devices(set device.Set) []Device {

@@ -269,6 +269,7 @@ func (s *Service) actStrongly(ctx context.Context, token string, change func(tx 
 func (s *Service) SignOut(ctx context.Context, token string) (out Exit, err error) {
 	err = s.act(ctx, token, func(tx *storage.Tx, h *held) error {
 		out = Exit{Redirect: h.Back, State: string(h.State)}
+		tx.Wake(h.uid) // a page of another tab may wait for something
 		return sessions.Delete(tx, h.uid, h.key)
 	})
 	return out, err

@@ -3,7 +3,7 @@
 //
 // One address shows whatever is next: the number to type on the phone, another way, the next recovery code, a new phone. When it is
 // over, it sends the browser back. It belongs to the first browser that opens it, which a cookie knows again. A program that only reads
-// links keeps no cookies, and so neither takes the page away nor makes a phone ring.
+// links keeps no cookies, and so neither takes the page away nor makes a phone ring; nor does a browser that loads the page ahead.
 package challenge
 
 import (
@@ -101,7 +101,6 @@ type shown struct {
 	login.PageView
 	Request   string
 	Wrong     string // why what was typed does not count: a key of the catalogue below challenge.wrong; "": nothing was typed
-	Wait      string // how long to wait before the next try
 	Again     int    // seconds until the page asks again
 	Options   string // of a passkey, as JSON
 	Saves     page.Code
@@ -110,20 +109,11 @@ type shown struct {
 	Reference []string
 }
 
-// Digits are the groups in which a number is read.
-func (s shown) Digits() []string {
-	half := (len(s.Number) + 1) / 2
-	if len(s.Number) < 5 {
-		return []string{s.Number}
-	}
-	return []string{s.Number[:half], s.Number[half:]}
-}
-
-// Spelt is a number as a screen reader says it: digit by digit.
-func (s shown) Spelt() string { return strings.Join(strings.Split(s.Number, ""), " ") }
-
 // show shows what is next of a request.
 func (p *pages) show(c *page.Call) (page.Reply, error) {
+	if c.Ahead() {
+		return c.NotYet(), nil
+	}
 	if c.Kept(BrowserCookie) == "" {
 		return p.meet(c)
 	}
@@ -145,7 +135,7 @@ func (p *pages) show(c *page.Call) (page.Reply, error) {
 	}
 	s := shown{Again: again}
 	if c.Query("wait") == "" {
-		s.Wrong, s.Wait = told(c)
+		s.Wrong = told(c)
 	}
 	return p.showView(c, view, s)
 }

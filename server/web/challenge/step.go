@@ -4,8 +4,6 @@ import (
 	"errors"
 	"net/url"
 	"slices"
-	"strconv"
-	"time"
 
 	"tutela/device"
 	"tutela/device/login"
@@ -13,7 +11,6 @@ import (
 	"tutela/device/passkey"
 	"tutela/recovery"
 	"tutela/server/web/page"
-	"tutela/storage"
 )
 
 // mistakes are what the page says of what was typed, below challenge.wrong.
@@ -54,8 +51,7 @@ func (p *pages) done(c *page.Call, err error) (page.Reply, error) {
 		if !errors.Is(err, m.err) {
 			continue
 		}
-		minutes := int((storage.RetryAfter(err) + time.Minute - 1) / time.Minute)
-		c.Tell(about(c), m.says, strconv.Itoa(minutes))
+		c.Tell(about(c), m.says)
 		to := url.Values{"request": {c.Query("request")}}
 		if way := c.Query("way"); slices.Contains(ways, way) {
 			to.Set("way", way)
@@ -73,19 +69,19 @@ func (p *pages) done(c *page.Call, err error) (page.Reply, error) {
 // about names the page of a request.
 func about(c *page.Call) string { return "challenge " + c.Query("request") }
 
-// told returns what the page says of the form before: what is wrong, below challenge.wrong, and how long to wait before the next try.
-func told(c *page.Call) (wrong, wait string) {
+// told returns what the page says of the form before: what is wrong, below challenge.wrong; "": nothing. What waits since it was tried
+// too often, the page says by itself.
+func told(c *page.Call) (wrong string) {
 	words := c.Told(about(c))
-	if len(words) != 2 {
-		return "", ""
+	if len(words) != 1 {
+		return ""
 	}
 	for _, m := range mistakes {
 		if m.says == words[0] {
-			minutes, _ := strconv.Atoi(words[1]) // none, where nobody waits
-			return m.says, c.T("challenge.minutes", minutes)
+			return m.says
 		}
 	}
-	return "", ""
+	return ""
 }
 
 func (p *pages) newNumber(c *page.Call) (page.Reply, error) {

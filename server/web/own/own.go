@@ -119,6 +119,9 @@ func (p *pages) trouble(c *page.Call, err error) (page.Reply, error) {
 // open shows the first page. A browser that comes from a finished request gets its session first.
 func (p *pages) open(c *page.Call) (page.Reply, error) {
 	if c.Query("request") != "" {
+		if c.Ahead() {
+			return c.NotYet(), nil
+		}
 		opened, err := p.Own.OpenFor(c.UserContext(), p.Visit(c), actor(c))
 		if err == nil {
 			c.Keep(sessionCookie, opened, sessionLife)

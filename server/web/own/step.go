@@ -303,6 +303,9 @@ func (p *pages) adding(c *page.Call, shown adding) (page.Reply, error) {
 		shown.Adding = begun
 		shown.Begun = true
 	case err == nil, errors.Is(err, own.ErrStepUp):
+		if c.Query("waits") != "" && err != nil && state.Enrolled {
+			return c.GoTo("mfa/me", nil), nil // another tab has said that it is there: this page shows it
+		}
 		if !state.Strong || state.Enrolled {
 			return proveFor(c, "add", shown.What), nil
 		}
@@ -323,7 +326,7 @@ func (p *pages) adding(c *page.Call, shown adding) (page.Reply, error) {
 		shown.Link = page.Link(shown.URI)
 		shown.QR, err = page.NewQR(shown.URI, c.T("own.add.qr", shown.Account))
 		if shown.What == "phone" {
-			shown.Wait = "mfa/me/add?" + url.Values{"what": {"phone"}, "wait": {"1"}}.Encode()
+			shown.Wait = "mfa/me/add?" + url.Values{"what": {"phone"}, "wait": {"1"}, "waits": {"1"}}.Encode()
 			r.Live = &page.Live{Address: shown.Wait, Again: shown.Again}
 		}
 	}

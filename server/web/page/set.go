@@ -55,6 +55,8 @@ func (k *Kit) Set(files fs.FS, options ...SetOption) *Set {
 func Templates(files fs.FS) *template.Template {
 	t := template.Must(template.New("").Funcs(template.FuncMap{
 		"groups": Groups,
+		"digits": Digits,
+		"spelt":  Spelt,
 		"short":  Short,
 		"part":   part,
 	}).ParseFS(parts, "parts/*.html"))

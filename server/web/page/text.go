@@ -1,5 +1,7 @@
 package page
 
+import "strings"
+
 // shortest is how many characters of a name fit into the narrowest line.
 const shortest = 40
 
@@ -21,6 +23,18 @@ func Groups(code string) []string {
 	}
 	return append(list, code)
 }
+
+// Digits cuts a number that is to be typed into the groups in which it is read.
+func Digits(number string) []string {
+	if len(number) < 5 {
+		return []string{number}
+	}
+	half := (len(number) + 1) / 2
+	return []string{number[:half], number[half:]}
+}
+
+// Spelt is a number as a screen reader is to say it: digit by digit.
+func Spelt(number string) string { return strings.Join(strings.Split(number, ""), " ") }
 
 // part names the parts of a value that a shared template takes: {{template "x" part "Name" .Name "Frame" .Frame}}.
 func part(pairs ...any) map[string]any {

@@ -53,7 +53,7 @@ func (c *Call) troubleOf(err error) Reply {
 	case errors.Is(err, ErrOldForm):
 		return c.Trouble(http.StatusForbidden, "old_form")
 	case errors.Is(err, server.ErrTooManyCalls):
-		return c.later(c.Trouble(http.StatusTooManyRequests, "busy"), storage.RetryAfter(err)+time.Second)
+		return c.later(c.Trouble(http.StatusTooManyRequests, "often"), storage.RetryAfter(err)+time.Second)
 	case storage.CodeOf(err) == storage.Unavailable:
 		return c.later(c.Trouble(http.StatusServiceUnavailable, "busy"), 5*time.Second)
 	case storage.CodeOf(err) == storage.OutcomeUnknown:
