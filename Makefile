@@ -77,8 +77,8 @@ assets: ## fetch anew what pages load of others, pinned in server/web/page/asset
 
 screenshots: go chromium ## take the pictures of pages in docs/images/ anew, in a real browser
 	@command -v chromium >/dev/null || { echo "no chromium here: apt-get install chromium"; exit 1; }; \
-	TUTELA_PICTURES="$$PWD/docs/images" go test -count 1 -p 1 -timeout 20m -run '^Test(Browser|Challenge)_' \
-		./server/web/enrollment ./server/web/challenge ./server/web/own ./server/web/dashboard
+	TUTELA_PICTURES="$$PWD/docs/images" go test -count 1 -p 1 -timeout 20m -run '^Test(Browser|States)_' \
+		./server/web ./server/web/dashboard
 
 demo: build ## the whole story, with real processes: enrol, approve, back up, reinstall, recover, reset
 	@exec $(TUTELA) demo $(ARGS)

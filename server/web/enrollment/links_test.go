@@ -17,9 +17,9 @@ var linkIn = regexp.MustCompile(`(href|src|action)="([^"#][^"]*)"`)
 // Base URLs that end in a slash make two, and the SDKs append a mount of their own. The links of a page are relative, so
 // they lead back through whatever stood before it.
 func TestPages_RelativeLinksHoldUnderAnyMountAndDoubledSlashes(t *testing.T) {
+	h := newHouse(t)
 	for _, base := range []string{"", "/", "//", "/appliance-mfa", "//appliance-mfa", "/appliance-mfa/", "//appliance-mfa///"} {
 		for _, end := range []string{"", "/"} {
-			h := newHouse(t)
 			b := h.browser()
 			ticket := h.ticket(user.User{ID: "maria"})
 			at := base + "/mfa/enrollment" + end + "?ticket=" + ticket

@@ -9,6 +9,7 @@ import (
 	"tutela/recovery/user"
 	"tutela/server/servertest"
 	"tutela/server/web/webtest"
+	"tutela/storage/storagetest/check"
 )
 
 // atLocalhost opens a house to which browsers come by a name, as passkeys need: http://localhost and a port.
@@ -22,6 +23,7 @@ func atLocalhost(t *testing.T, change ...func(*servertest.Options)) *house {
 }
 
 func TestBrowser_ConnectsAPasskeyAndSavesTheCode(t *testing.T) {
+	check.WithoutRace(t)
 	h := atLocalhost(t)
 	c := openTab(t)
 	c.Passkeys()
@@ -31,7 +33,6 @@ func TestBrowser_ConnectsAPasskeyAndSavesTheCode(t *testing.T) {
 	c.PressNamed("Start")
 	c.PressNamed("A passkey")
 	c.Sees("Connect a passkey")
-	c.Looks("passkey")
 	c.PressNamed("Make a passkey")
 	c.Sees("Your passkey is connected")
 	c.PressNamed("Show my recovery code")
@@ -39,7 +40,6 @@ func TestBrowser_ConnectsAPasskeyAndSavesTheCode(t *testing.T) {
 	code := c.Text(`document.querySelector("#code").textContent.replace(/\s/g, "")`)
 	c.confirm(code[20:])
 	c.Says("You are all set")
-	c.Looks("passkey-connected")
 	// Back shows no code, and neither does the passkey's page make another.
 	c.Back()
 	c.Sees("Your passkey is connected")
@@ -84,6 +84,7 @@ func TestPasskey_ThatNoBrowserMadeIsRefused(t *testing.T) {
 
 // Every step speaks the reader's language, and says which it is.
 func TestBrowser_SpeaksGerman(t *testing.T) {
+	check.WithoutRace(t)
 	h := newHouse(t)
 	h.Set("brand.name", "Hafenlicht Bank")
 	h.Set("brand.helpdesk_phone", "+49 40 5550 120")
@@ -94,25 +95,19 @@ func TestBrowser_SpeaksGerman(t *testing.T) {
 	c.Go(h.link(ticket))
 	c.Sees("Verbinden Sie Ihr Telefon")
 	c.Says("Helpdesk: +49 40 5550 120")
-	c.Looks("start-de")
 	c.Press("button.wide")
 	c.Sees("Scannen Sie den Code mit der App")
-	c.Looks("scan-de")
 	uri := c.Text(`document.querySelector(".on-phone a").href`)
 	code := h.enroll(uri)
 	c.Sees("Ihr Telefon ist verbunden")
 	c.Press("main a.button")
 	c.Sees("Bewahren Sie Ihren Wiederherstellungscode auf")
-	c.Looks("code-de")
 	c.confirm("ZZZZ")
 	c.Says("Das sind nicht die letzten vier Zeichen.")
-	c.Looks("code-wrong-de")
 	c.confirm(code[20:])
 	c.Says("Alles ist eingerichtet")
-	c.Looks("connected-de")
 	c.Go(h.link("nosuch"))
 	c.Sees("Dieser Link gilt nicht mehr")
-	c.Looks("gone-de")
 	if c.Text(`document.documentElement.lang`) != "de" {
 		t.Error("the page does not say that it is German")
 	}

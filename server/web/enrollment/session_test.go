@@ -42,66 +42,82 @@ func (h *house) browserAt(public string) *browser {
 	return b
 }
 
-// everywhere runs a test under each way in which people come: http and https, at the root and below a path, by both of
-// the server's mounts.
-func everywhere(t *testing.T, test func(h *house, public string)) {
+// People come by http and https, to the root and below a path, and by either of the server's mounts.
+func TestSession_HoldsWhereverPeopleComeFrom(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		for _, path := range []string{"", "/tutela"} {
-			for _, mount := range []string{"", "/appliance-mfa"} {
-				t.Run(scheme+path+mount, func(t *testing.T) {
-					h, public := behind(t, scheme, path)
-					test(h, public+mount)
-				})
-			}
+			t.Run(scheme+path, func(t *testing.T) {
+				h, public := behind(t, scheme, path)
+				for _, mount := range []string{"", "/appliance-mfa"} {
+					h.aSecondClickFindsItAgain(public + mount)
+					h.eachTicketHasItsOwn(public + mount)
+					h.aStolenLinkShowsNothing(public + mount)
+					h.aBrowserWithoutCookiesIsToldAtStart(public + mount)
+				}
+			})
 		}
 	}
 }
 
-func TestSession_ASecondClickOnTheLinkFindsItAgain(t *testing.T) {
-	everywhere(t, func(h *house, public string) {
-		b := h.browserAt(public)
-		ticket := h.ticket(user.User{ID: "maria"})
-		b.shows(b.open(ticket), 200, "Start")
-		code := h.enroll(b.start(ticket).uri())
-		b.shows(b.open(ticket), 200, "Your phone is connected")
-		b.shows(b.scan(ticket, ""), 200, "Show my recovery code")
-		if got := b.code(ticket).recoveryCode(); got != code {
-			h.t.Errorf("shown is %q, want %q", got, code)
-		}
-		b.shows(b.open(ticket), 200, "Your phone is connected")
-	})
+func (h *house) aSecondClickFindsItAgain(public string) {
+	h.t.Helper()
+	b := h.browserAt(public)
+	ticket := h.ticket(user.User{ID: "maria at " + public})
+	b.shows(b.open(ticket), 200, "Start")
+	code := h.enroll(b.start(ticket).uri())
+	b.shows(b.open(ticket), 200, "Your phone is connected")
+	b.shows(b.scan(ticket, ""), 200, "Show my recovery code")
+	if got := b.code(ticket).recoveryCode(); got != code || code == "" {
+		h.t.Errorf("%s: shown is %q, want %q", public, got, code)
+	}
+	b.shows(b.open(ticket), 200, "Your phone is connected")
 }
 
-func TestSession_EachTicketInABrowserHasItsOwn(t *testing.T) {
-	everywhere(t, func(h *house, public string) {
-		b := h.browserAt(public)
-		codes := map[string]string{}
-		for _, id := range []string{"maria", "otto", "ida"} {
-			ticket := h.ticket(user.User{ID: id})
-			b.open(ticket)
-			codes[ticket] = h.enroll(b.start(ticket).uri())
-		}
-		for ticket, code := range codes {
-			if got := b.code(ticket).recoveryCode(); got != code {
-				h.t.Errorf("shown is %q, want %q", got, code)
-			}
-		}
-	})
-}
-
-func TestSession_AStolenLinkShowsNothingInAnotherBrowser(t *testing.T) {
-	everywhere(t, func(h *house, public string) {
-		b := h.browserAt(public)
-		thief := h.browserAt(public)
-		ticket := h.ticket(user.User{ID: "maria"})
+func (h *house) eachTicketHasItsOwn(public string) {
+	h.t.Helper()
+	b := h.browserAt(public)
+	codes := map[string]string{}
+	for _, id := range []string{"ada", "otto", "ida"} {
+		ticket := h.ticket(user.User{ID: id + " at " + public})
 		b.open(ticket)
-		thief.open(ticket)
-		thief.shows(thief.start(ticket), 200, "Scan the code")
-		h.enroll(b.start(ticket).uri())
-		thief.shows(thief.open(ticket), 404, "works no longer")
-		thief.shows(thief.code(ticket), 404, "works no longer")
-		thief.shows(thief.scan(ticket, ""), 404, "works no longer")
-	})
+		codes[ticket] = h.enroll(b.start(ticket).uri())
+	}
+	for ticket, code := range codes {
+		if got := b.code(ticket).recoveryCode(); got != code || code == "" {
+			h.t.Errorf("%s: shown is %q, want %q", public, got, code)
+		}
+	}
+}
+
+func (h *house) aStolenLinkShowsNothing(public string) {
+	h.t.Helper()
+	b := h.browserAt(public)
+	thief := h.browserAt(public)
+	ticket := h.ticket(user.User{ID: "bert at " + public})
+	b.open(ticket)
+	thief.open(ticket)
+	thief.shows(thief.start(ticket), 200, "Scan the code")
+	h.enroll(b.start(ticket).uri())
+	thief.shows(thief.open(ticket), 404, "works no longer")
+	thief.shows(thief.code(ticket), 404, "works no longer")
+	thief.shows(thief.scan(ticket, ""), 404, "works no longer")
+}
+
+func (h *house) aBrowserWithoutCookiesIsToldAtStart(public string) {
+	h.t.Helper()
+	b := h.browserAt(public)
+	jar := b.HTTP.Jar
+	b.HTTP.Jar = nil
+	ticket := h.ticket(user.User{ID: "clara at " + public})
+	b.shows(b.open(ticket), 200, "Start")
+	before := h.Dump()
+	b.shows(b.start(ticket), 400, "This page needs cookies")
+	if len(before) != len(h.Dump()) {
+		h.t.Errorf("%s: a Start that led nowhere has changed the store", public)
+	}
+	b.HTTP.Jar = jar // it allows them, and tries again
+	b.shows(b.open(ticket), 200, "Start")
+	b.shows(b.start(ticket), 200, "Scan the code")
 }
 
 // press presses Start, and goes nowhere.
@@ -138,24 +154,6 @@ func TestSession_IsMintedAnewAtEveryStart(t *testing.T) {
 		thief.keep(nameOf(ticket), known)
 		thief.shows(thief.code(ticket), 404, "works no longer")
 	}
-}
-
-func TestSession_ABrowserWithoutCookiesIsToldAtStart(t *testing.T) {
-	everywhere(t, func(h *house, public string) {
-		b := h.browserAt(public)
-		jar := b.HTTP.Jar
-		b.HTTP.Jar = nil
-		ticket := h.ticket(user.User{ID: "maria"})
-		b.shows(b.open(ticket), 200, "Start")
-		before := h.Dump()
-		b.shows(b.start(ticket), 400, "This page needs cookies")
-		if len(before) != len(h.Dump()) {
-			h.t.Error("a Start that led nowhere has changed the store")
-		}
-		b.HTTP.Jar = jar // it allows them, and tries again
-		b.shows(b.open(ticket), 200, "Start")
-		b.shows(b.start(ticket), 200, "Scan the code")
-	})
 }
 
 func TestSession_OfManyTicketsTheNewestAreKept(t *testing.T) {

@@ -476,11 +476,11 @@ func TestEnrollment_ChargesTheAddressThatGuesses(t *testing.T) {
 		b.shows(b.open("guess"), 404, "works no longer")
 	}
 	p := b.open("guess")
-	b.shows(p, 429, "Wait a moment")
+	b.shows(p, 429, "A link that works opens even now.")
 	if p.header.Get("Retry-After") == "" {
 		t.Error("Retry-After is missing")
 	}
-	b.shows(b.scan("guess", ""), 429, "Wait a moment")
+	b.shows(b.scan("guess", ""), 429, "Too many tries")
 	b.shows(b.open(h.ticket(user.User{ID: "maria"})), 200, "Start")
 }
 

@@ -1,6 +1,8 @@
 package webtest
 
 import (
+	"io"
+	"log"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
@@ -19,10 +21,13 @@ func Localhost(t testing.TB) (public string, lead func(to string)) {
 	return public, func(to string) {
 		target, err := url.Parse(to)
 		check.Must(t, err)
-		proxy.Config.Handler = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			r.Out.Host = r.In.Host
-		}}
+		proxy.Config.Handler = &httputil.ReverseProxy{
+			ErrorLog: log.New(io.Discard, "", 0), // of calls that a page has left
+			Rewrite: func(r *httputil.ProxyRequest) {
+				r.SetURL(target)
+				r.Out.Host = r.In.Host
+			},
+		}
 		proxy.Start()
 		t.Cleanup(proxy.Close)
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,8 +29,8 @@ type Tab struct {
 	forms   atomic.Int64 // that were sent to a page
 }
 
-// Open starts a browser of its own, with an empty profile. Outside of CI, a test on a machine without one is skipped: a browser is too
-// large for the suite to install.
+// Open opens a tab with cookies of its own, as in a browser that was never used. Outside of CI, a test on a machine without a browser is
+// skipped: a browser is too large for the suite to install.
 func Open(t testing.TB) *Tab {
 	t.Helper()
 	if testing.Short() {
@@ -42,24 +41,10 @@ func Open(t testing.TB) *Tab {
 		t.Skip("there is no chromium here: the pages are tested without a browser alone (apt-get install chromium)")
 	}
 	check.Must(t, err)
-	profile, err := os.MkdirTemp("", "chromium")
+	browser, err := theBrowser(t, path)
 	check.Must(t, err)
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(path),
-		chromedp.NoSandbox, // as root there is none
-		chromedp.Flag("headless", "new"),
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("hide-scrollbars", true),
-		chromedp.Flag("lang", "en"),
-		chromedp.UserDataDir(profile),
-		chromedp.WSURLReadTimeout(time.Minute))
-	allocated, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
-	tab, leave := chromedp.NewContext(allocated)
-	t.Cleanup(func() {
-		leave()
-		stop()
-		_ = os.RemoveAll(profile) // it may still write: then the machine's own sweeping takes the rest
-	})
+	tab, leave := chromedp.NewContext(browser, chromedp.WithNewBrowserContext())
+	t.Cleanup(leave)
 	return newTab(t, tab)
 }
 
@@ -75,6 +60,7 @@ func newTab(t testing.TB, tab context.Context) *Tab { //nolint:revive // t comes
 	c.Call("Network.enable", nil)
 	c.Go("about:blank")
 	c.Call("Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true})
+	c.media("light")
 	return c
 }
 
@@ -139,11 +125,30 @@ func (c *Tab) Text(expression string) string {
 // Until waits until an expression is true in the page. It gives up, and says what the page says, just before the suite would.
 func (c *Tab) Until(expression string) {
 	c.t.Helper()
-	for c.Eval(expression) != true {
+	for !c.comes(expression) {
 		if c.t.Context().Err() != nil || c.Context.Err() != nil || c.isLate() {
 			c.t.Fatalf("it never came: %s\nthe page says: %s", expression, c.Text(`document.body.innerText`))
 		}
 	}
+}
+
+// comes reports whether an expression is true in the page now, or soon. The page looks again and again by itself, since a question to the
+// browser takes the time away in which it would load pages. One that is left meanwhile answers nothing.
+func (c *Tab) comes(expression string) bool {
+	c.t.Helper()
+	if c.silent { // no timer runs in the page
+		select {
+		case <-c.t.Context().Done():
+		case <-time.After(5 * time.Millisecond):
+		}
+		return c.Eval(expression) == true
+	}
+	return c.Eval(fmt.Sprintf(`(async () => {
+		for (const end = performance.now() + 1000; performance.now() < end;) {
+			try { if ((%s) === true) return true } catch {}
+			await new Promise((next) => setTimeout(next, 10));
+		}
+	})()`, expression)) == true
 }
 
 // isLate reports whether the time of the suite is nearly over.
@@ -285,6 +290,15 @@ func (c *Tab) authenticator(transport string) string {
 	return id
 }
 
+// AllowClipboard lets the page copy to the clipboard, and read it.
+func (c *Tab) AllowClipboard() {
+	c.t.Helper()
+	c.Call("Browser.grantPermissions", map[string]any{
+		"permissions":      []string{"clipboardReadWrite", "clipboardSanitizedWrite"},
+		"browserContextId": chromedp.FromContext(c.Context).BrowserContextID,
+	})
+}
+
 // Size makes the window as wide as a screen, in a scheme: "light" or "dark".
 func (c *Tab) Size(width int, scheme string) {
 	c.t.Helper()
@@ -295,9 +309,16 @@ func (c *Tab) Size(width int, scheme string) {
 		"mobile":            width < 700,
 	})
 	c.Call("Emulation.setTouchEmulationEnabled", map[string]any{"enabled": width < 700})
+	c.media(scheme)
+}
+
+// media has pages come in a scheme, and nothing in them move: what breathes is drawn again and again, and axe may look at a colour on its
+// way to another.
+func (c *Tab) media(scheme string) {
+	c.t.Helper()
 	c.Call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]any{
 		{"name": "prefers-color-scheme", "value": scheme},
-		{"name": "prefers-reduced-motion", "value": "reduce"}, // else axe may look at a colour on its way to another
+		{"name": "prefers-reduced-motion", "value": "reduce"},
 	}})
 }
 

@@ -1,0 +1,9 @@
+package challenge
+
+import (
+	"testing"
+
+	"tutela/server/web/webtest"
+)
+
+func TestMain(m *testing.M) { webtest.Main(m) }

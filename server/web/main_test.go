@@ -1,0 +1,9 @@
+package web
+
+import (
+	"testing"
+
+	"tutela/server/web/webtest"
+)
+
+func TestMain(m *testing.M) { webtest.Main(m) }

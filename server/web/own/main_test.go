@@ -1,0 +1,9 @@
+package own
+
+import (
+	"testing"
+
+	"tutela/server/web/webtest"
+)
+
+func TestMain(m *testing.M) { webtest.Main(m) }
