@@ -149,6 +149,25 @@ func TestAssociate_IsBoundToItsTokenAndTheFirstEndsTheOthers(t *testing.T) {
 	wantError(t, h.with(thief, "POST", "/mfa/associate", associateApp), 403, "access_denied", "the user is enrolled already: only an enrolment token adds another authenticator")
 }
 
+// A code that an admin made is one that nobody holds: an association shows the one that takes its place once a phone has enrolled.
+func TestAssociate_ShowsTheCodeThatReplacesOneNobodyHolds(t *testing.T) {
+	h := newHouse(t)
+	c := h.client("openid")
+	show := h.giveCodes("maria")
+	admins, err := h.Admins.Regenerate(t.Context(), "maria", audit.ByOperator(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := h.associate(h.redeemScope(c, h.started(c, "maria"), show(0), "enroll"), associateApp)
+	if len(a.codes()) != 1 || a.codes()[0] == string(admins) {
+		t.Fatalf("answer %s", a.raw)
+	}
+	wantError(t, h.redeem(c, h.started(c, "maria"), a.codes()[0]), 403, "invalid_grant", "the recovery code is not right")
+	h.enrollBy("maria", a.param(t, "enrollment_tx_id"))
+	wantError(t, h.redeem(c, h.started(c, "maria"), string(admins)), 403, "invalid_grant", "the recovery code is not right")
+	want(t, h.redeem(c, h.started(c, "maria"), a.codes()[0]), 200, "")
+}
+
 func TestAssociate_RefusesWhatItCannot(t *testing.T) {
 	h := newHouse(t)
 	c := h.client("openid")
