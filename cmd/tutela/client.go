@@ -60,6 +60,7 @@ type clientAddCmd struct {
 	Delivery    string   `name:"delivery-mode" default:"poll" enum:"poll,ping" placeholder:"poll|ping" help:"How it learns that an approval is decided (CIBA): it polls, or is told at its notification endpoint."`
 	NotifyAt    string   `name:"notification-endpoint" placeholder:"URL" help:"With --delivery-mode ping: the URL that is told."`
 	JWKS        string   `name:"jwks" placeholder:"FILE|JSON" help:"Its public keys, a JWK Set or one JWK: it signs a JWT (private_key_jwt) in place of a secret."`
+	RequestAlg  string   `name:"request-alg" placeholder:"ALG" help:"With --jwks: it signs its authentication requests too (CIBA), by this algorithm of one of its keys, such as ES256; unsigned ones are refused."`
 	ActsAs      string   `name:"acts-as" placeholder:"USER" help:"Id of the user for whom it makes management calls: nobody changes his own factors."`
 }
 
@@ -69,6 +70,7 @@ func (clientAddCmd) Help() string {
 
   tutela client add shop --scope openid                                    a login system
   tutela client add idp --scope openid --jwks public-keys.json             one that signs, and has no secret
+  tutela client add bank --scope openid --jwks public-keys.json --request-alg PS256   one that signs what it asks, too
   tutela client add vpn --scope openid --presence tap                      one that cannot show digits
   tutela client add mail --scope openid --delivery-mode ping --notification-endpoint https://mail.example.org/ping
   tutela client add helpdesk --scope "read:users reset:mfa read:logs"      an admin's program
@@ -86,6 +88,7 @@ func (c *clientAddCmd) Run(ctx context.Context) error {
 		Presence:     device.Presence(c.Presence),
 		DeliveryMode: c.Delivery,
 		NotifyAt:     c.NotifyAt,
+		RequestAlg:   c.RequestAlg,
 		ActsAs:       c.ActsAs,
 	}
 	var err error

@@ -152,7 +152,7 @@ func (e *example) isAllowedByTheOldPhone(m *mounted, code string) {
 func TestExample_TheLoginsOfLibrariesWork(t *testing.T) {
 	program := node(t)
 	modules := t.TempDir()
-	for _, name := range []string{"package.json", "package-lock.json", "login.mjs", "login.go.txt"} {
+	for _, name := range []string{"package.json", "package-lock.json", "login.mjs", "signed.mjs", "login.go.txt"} {
 		content, err := os.ReadFile(examplePath(t, name))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(modules, strings.TrimSuffix(name, ".txt")), content, 0o600)
@@ -172,12 +172,20 @@ func TestExample_TheLoginsOfLibrariesWork(t *testing.T) {
 	m.must(err)
 	_, err = p.Enroll(t.Context(), m.ticket("zoe"))
 	m.must(err)
+	private, public := clientKey(t)
+	m.must(os.WriteFile(filepath.Join(modules, "private-key.pem"), []byte(private), 0o600))
+	bank := m.loginClient(access.Client{
+		Name:       "bank",
+		Scopes:     []string{"openid"},
+		Keys:       public,
+		RequestAlg: "ES256",
+	})
 	for name, login := range map[string]example{
-		"openid-client": {t: t, program: []string{program, "login.mjs", m.url + "/"}, folder: modules},
-		"x/oauth2":      {t: t, program: []string{"go", "run", filepath.Join(modules, "login.go"), m.url}, folder: "../.."},
+		"openid-client": {t: t, program: []string{program, "login.mjs", m.url + "/", m.client.id, m.client.secret}, folder: modules},
+		"signed":        {t: t, program: []string{program, "signed.mjs", m.url + "/", bank["id"], "private-key.pem"}, folder: modules},
+		"x/oauth2":      {t: t, program: []string{"go", "run", filepath.Join(modules, "login.go"), m.url, m.client.id, m.client.secret}, folder: "../.."},
 	} {
 		t.Run(name, func(t *testing.T) {
-			login.program = append(login.program, m.client.id, m.client.secret)
 			wants := regexp.MustCompile(`Welcome, zoe|ID token, to be verified: eyJ`)
 			if output, err := login.approved(m, p, "zoe", true); err != nil || !wants.MatchString(output) {
 				t.Errorf("approved: %v\n%s", err, output)

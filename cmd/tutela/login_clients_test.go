@@ -65,6 +65,7 @@ func clientKey(t *testing.T) (private string, public json.RawMessage) {
 // wantSaid are what the driver says that it has done, with each client.
 var wantSaid = []string{
 	"openid-client: CIBA by secret and by private_key_jwt",
+	"openid-client and jose: CIBA by signed requests",
 	"auth0/legacy: CIBA by secret and by private_key_jwt, client credentials",
 	"@auth0/auth0-auth-js: CIBA",
 	"@auth0/auth0-auth-js: CIBA by private_key_jwt",
@@ -90,6 +91,12 @@ func TestLoginClients_WorkAsTheyAre(t *testing.T) {
 			Scopes:   []string{"openid"},
 			Presence: device.PresenceTap,
 			Keys:     public,
+		}),
+		"requester": m.loginClient(access.Client{
+			Name:       "requester",
+			Scopes:     []string{"openid"},
+			Keys:       public,
+			RequestAlg: "ES256",
 		}),
 		"admin":        map[string]string{"id": m.client.id, "secret": m.client.secret},
 		"pem":          private,

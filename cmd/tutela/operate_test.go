@@ -178,6 +178,13 @@ func TestClient_IsAddedListedAndRemoved(t *testing.T) {
 		c.run("client", "remove", id, "--yes")
 		c.try("client", "remove", id, "--yes").refused("there is no client with the id \"" + id + "\": see tutela client list")
 		c.try("client", "add", "x", "--scope", "openid", "--delivery-mode", "ping").notUnderstood("delivery mode ping wants a notification endpoint")
+		c.try("client", "add", "x", "--scope", "openid", "--request-alg", "ES256").notUnderstood("requests are signed by a key of the client, and it has none for ES256")
+		_, jwks := clientKey(t)
+		signs := decode(t, c.run("client", "add", "bank", "--scope", "openid", "--jwks", string(jwks), "--request-alg", "ES256"))
+		must(t, json.Unmarshal([]byte(c.run("client", "list", "--json")), &clients))
+		if clients[0]["client_id"] != signs["client_id"] || clients[0]["request_alg"] != "ES256" {
+			t.Errorf("clients %v", clients)
+		}
 		c.try("client", "add", "x", "--scope", "no:such").notUnderstood(`there is no scope "no:such"`)
 	})
 }

@@ -43,9 +43,9 @@ var assertionAlgs = []jose.SignatureAlgorithm{
 	jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jose.PS256, jose.PS384, jose.PS512, jose.RS256, jose.RS384, jose.RS512,
 }
 
-// usedAssertion is the jti of an assertion, which counts once.
+// usedAssertion is the jti of an assertion or of a signed request, which counts once.
 type usedAssertion struct {
-	Until time.Time `json:"until"` // the assertion is refused from then on
+	Until time.Time `json:"until"` // what has the jti is refused from then on
 }
 
 var usedAssertions = storage.Declare(storage.Spec[usedAssertion]{
@@ -164,7 +164,7 @@ func (s *Service) AuthenticateByAssertion(ctx context.Context, id, assertion str
 		return Client{}, ErrClient
 	}
 	signed, err := jose.ParseSignedCompact(assertion, assertionAlgs)
-	if err != nil || !isAssertion(signed) {
+	if err != nil || !isOfType(signed, "JWT", "client-authentication+jwt") {
 		return Client{}, ErrClient
 	}
 	var named assertionClaims
@@ -182,27 +182,36 @@ func (s *Service) AuthenticateByAssertion(ctx context.Context, id, assertion str
 	if err != nil {
 		return Client{}, err
 	}
-	return s.useAssertion(ctx, found, signed, named.ID, until)
+	return s.use(ctx, found, signed, jti{
+		key:   keyOfJTI(found.ID, named.ID),
+		until: until,
+		twice: ErrClient.With("the client assertion was used before: sign another, with a jti of its own"),
+	})
 }
 
-// isAssertion reports whether the header says nothing that an assertion cannot be: a JWT of another kind by the same key is none.
-func isAssertion(signed *jose.JSONWebSignature) bool {
+// isOfType reports whether the header of a JWT has one of the types, or none: a JWT of another kind by the same key is refused.
+func isOfType(signed *jose.JSONWebSignature, types ...string) bool {
 	if len(signed.Signatures) != 1 {
 		return false
 	}
 	typ, there := signed.Signatures[0].Protected.ExtraHeaders[jose.HeaderType]
 	name, _ := typ.(string)
-	return !there || strings.EqualFold(name, "JWT") || strings.EqualFold(name, "client-authentication+jwt")
+	return !there || slices.ContainsFunc(types, func(one string) bool { return strings.EqualFold(name, one) })
+}
+
+// keys returns the client's keys; none of a client with a secret.
+func (c Client) keys() []jose.JSONWebKey {
+	var set jose.JSONWebKeySet
+	if len(c.Keys) == 0 || json.Unmarshal(c.Keys, &set) != nil {
+		return nil
+	}
+	return set.Keys
 }
 
 // hasSigned reports whether one of the client's keys has signed: the ones that kid names, or without a kid each that fits the alg.
 func (c Client) hasSigned(signed *jose.JSONWebSignature) bool {
-	var set jose.JSONWebKeySet
-	if len(c.Keys) == 0 || json.Unmarshal(c.Keys, &set) != nil {
-		return false
-	}
 	header := signed.Signatures[0].Protected
-	for _, key := range set.Keys {
+	for _, key := range c.keys() {
 		if header.KeyID != "" && header.KeyID != key.KeyID || !slices.Contains(algsOf(key), jose.SignatureAlgorithm(header.Algorithm)) {
 			continue
 		}
@@ -242,7 +251,12 @@ func (s *Service) checkAssertion(c assertionClaims) (until time.Time, err error)
 	case c.NotBefore != nil && instantOf(*c.NotBefore).After(now.Add(assertionSkew)):
 		return refuse("nbf is in the future: set the clock")
 	}
-	return s.store.Now().Add(expires.Sub(now) + assertionSkew + assertionReserve), nil
+	return s.rememberUntil(expires, now), nil
+}
+
+// rememberUntil returns until when, by the house's time, the jti of a JWT is kept that expires at an instant of the wall; now is the wall's time.
+func (s *Service) rememberUntil(expires, now time.Time) time.Time {
+	return s.store.Now().Add(expires.Sub(now) + assertionSkew + assertionReserve)
 }
 
 // instantOf returns a NumericDate as an instant; one that no clock shows becomes one that is out of every bound.
@@ -258,26 +272,44 @@ func instantOf(seconds float64) time.Time {
 
 // isForUs reports whether an aud has one value that names us, as text or in an array.
 func (s *Service) isForUs(raw json.RawMessage) bool {
-	var one string
-	if json.Unmarshal(raw, &one) != nil {
-		var list []string
-		if json.Unmarshal(raw, &list) != nil || len(list) != 1 {
-			return false
-		}
-		one = list[0]
-	}
-	return slices.ContainsFunc(s.public, func(public string) bool {
-		return one == public+"/" || one == public+tokenPath || one == public+backchannelPath
+	list := valuesOf(raw)
+	return len(list) == 1 && slices.ContainsFunc(s.public, func(public string) bool {
+		return list[0] == public+"/" || list[0] == public+tokenPath || list[0] == public+backchannelPath
 	})
 }
 
-// useAssertion notes the jti of a client's assertion until it is too old to count, and returns the client as it is then: it may have been
+// valuesOf returns the values of an aud, which is text or an array of texts; none of what is neither.
+//
+// Source: RFC 7519 §4.1.3.
+func valuesOf(aud json.RawMessage) (list []string) {
+	var one string
+	if json.Unmarshal(aud, &one) == nil {
+		return []string{one}
+	}
+	if json.Unmarshal(aud, &list) != nil {
+		return nil
+	}
+	return list
+}
+
+// jti is the id of a JWT that a client has signed, and counts once.
+type jti struct {
+	key   string    // of the row that remembers it
+	until time.Time // it is remembered
+	twice error     // what a client is told that uses it again
+}
+
+// keyOfJTI returns the key of the row of a jti; whose is what tells it from those of others.
+func keyOfJTI(whose ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(whose, "\x00")))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// use notes the jti of what a client has signed until that is too old to count, and returns the client as it is then: it may have been
 // removed since found was read, or have lost the key.
 //
-// Errors: ErrClient.
-func (s *Service) useAssertion(ctx context.Context, found Client, signed *jose.JSONWebSignature, jti string, until time.Time) (Client, error) {
-	sum := sha256.Sum256([]byte(found.ID + "\x00" + jti))
-	key := base64.RawURLEncoding.EncodeToString(sum[:])
+// Errors: ErrClient; that of a jti that was used before.
+func (s *Service) use(ctx context.Context, found Client, signed *jose.JSONWebSignature, id jti) (Client, error) {
 	var authenticated Client
 	err := s.store.Update(ctx, func(tx *storage.Tx) error {
 		now, err := client(tx, found.ID)
@@ -289,14 +321,14 @@ func (s *Service) useAssertion(ctx context.Context, found Client, signed *jose.J
 		}
 		authenticated = now.Client
 		authenticated.Tokens = now.TokenVersion
-		used, err := usedAssertions.Has(tx, storage.House, key)
+		used, err := usedAssertions.Has(tx, storage.House, id.key)
 		if err == nil && used {
-			err = ErrClient.With("the client assertion was used before: sign another, with a jti of its own")
+			err = id.twice
 		}
 		if err != nil {
 			return err
 		}
-		return usedAssertions.Insert(tx, storage.House, key, &usedAssertion{Until: until})
+		return usedAssertions.Insert(tx, storage.House, id.key, &usedAssertion{Until: id.until})
 	})
 	if err != nil {
 		return Client{}, err
@@ -315,11 +347,7 @@ func lacksKeyOf(now, before json.RawMessage) bool {
 //
 // Source: RFC 7638 §3.
 func thumbprints(keys json.RawMessage) (prints []string) {
-	var set jose.JSONWebKeySet
-	if len(keys) == 0 || json.Unmarshal(keys, &set) != nil {
-		return nil
-	}
-	for _, key := range set.Keys {
+	for _, key := range (Client{Keys: keys}).keys() {
 		sum, err := key.Thumbprint(crypto.SHA256)
 		if err == nil {
 			prints = append(prints, string(sum))

@@ -226,8 +226,8 @@ func TestAssertion_CountsOnlyWhileItsClientHasTheKey(t *testing.T) {
 	must(t, err)
 	signed, err := jose.ParseSignedCompact(h.assertion(s, c.ID, nil), assertionAlgs)
 	must(t, err)
-	use := func(jti string) (Client, error) {
-		return h.useAssertion(h.ctx(), found, signed, jti, h.store.Now().Add(time.Hour))
+	use := func(id string) (Client, error) {
+		return h.use(h.ctx(), found, signed, jti{key: keyOfJTI(found.ID, id), until: h.store.Now().Add(time.Hour), twice: ErrClient})
 	}
 	_, err = h.ChangeClient(h.ctx(), operator, c.ID, ClientChange{Keys: ptr(keysOf(t, other, s))})
 	must(t, err)

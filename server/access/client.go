@@ -32,6 +32,7 @@ type Client struct {
 	DeliveryMode string          `json:"delivery_mode,omitempty"`         // how it learns that an approval is decided: ping; empty: it polls
 	NotifyAt     string          `json:"notification_endpoint,omitempty"` // the URL of a ping
 	ActsAs       storage.UID     `json:"acts_as,omitzero"`                // the user for whom it makes management calls
+	RequestAlg   string          `json:"request_alg,omitempty"`           // by which it signs its authentication requests (CIBA), every one; empty: it signs none
 	Keys         json.RawMessage `json:"jwks,omitempty"`                  // a JWK Set: it authenticates by a JWT that one of them has signed, and has no secret
 	Created      time.Time       `json:"created"`
 	Tokens       int             `json:"-"` // version of its management tokens, as Authenticate has read it
@@ -199,6 +200,9 @@ func (c *Client) complete() error {
 	if err := c.completeDelivery(); err != nil {
 		return err
 	}
+	if err := c.completeRequestAlg(); err != nil {
+		return err
+	}
 	return c.completeURLs()
 }
 
@@ -331,6 +335,9 @@ func (c Client) facts() audit.Facts {
 	}
 	if c.DeliveryMode != "" {
 		facts[audit.FactDeliveryMode] = audit.DeliveryPing
+	}
+	if c.RequestAlg != "" {
+		facts[audit.FactRequestAlg] = audit.Word(c.RequestAlg)
 	}
 	if !c.ActsAs.IsZero() {
 		facts[audit.FactActsAs] = audit.Word(c.ActsAs.String())

@@ -39,6 +39,7 @@ type ClientChange struct {
 	Presence     *device.Presence
 	DeliveryMode *string
 	NotifyAt     *string
+	RequestAlg   *string          // "": it signs no requests
 	ActsAs       *storage.UID     // zero: it acts for nobody
 	Keys         *json.RawMessage // a JWK Set or one JWK: its secret ends, if it has one
 }
@@ -68,6 +69,9 @@ func (change ClientChange) apply(c *Client) {
 		c.NotifyAt = *change.NotifyAt
 	case change.DeliveryMode != nil && *change.DeliveryMode != DeliveryPing:
 		c.NotifyAt = "" // who polls is not called
+	}
+	if change.RequestAlg != nil {
+		c.RequestAlg = *change.RequestAlg
 	}
 	if change.ActsAs != nil {
 		c.ActsAs = *change.ActsAs
@@ -164,6 +168,7 @@ func (c Client) differsIn(other Client) (members []string) {
 		{"id_token_alg", c.IDTokenAlg == other.IDTokenAlg},
 		{"delivery_mode", c.DeliveryMode == other.DeliveryMode},
 		{"notification_endpoint", c.NotifyAt == other.NotifyAt},
+		{"request_alg", c.RequestAlg == other.RequestAlg},
 		{"presence", c.Presence == other.Presence},
 		{"acts_as", c.ActsAs == other.ActsAs},
 		{"jwks", bytes.Equal(c.Keys, other.Keys)},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
 	"tutela/device"
@@ -242,6 +243,24 @@ func TestAddClient_RefusesWhatCannotBe(t *testing.T) {
 		"a ping with a fragment":  func(c *Client) { *c = pinged(*c, "https://x/#") },
 		"a ping without CIBA": func(c *Client) {
 			*c = pinged(*c, "https://x/")
+			c.Grants = []string{GrantOTP}
+		},
+		"signed requests without keys": func(c *Client) { c.RequestAlg = "ES256" },
+		"signed requests by a shared secret": func(c *Client) {
+			c.Keys = keysOf(t, newSigning(t, jose.ES256, ""))
+			c.RequestAlg = "HS256"
+		},
+		"signed requests that are not": func(c *Client) {
+			c.Keys = keysOf(t, newSigning(t, jose.ES256, ""))
+			c.RequestAlg = "none"
+		},
+		"signed requests by a key that there is not": func(c *Client) {
+			c.Keys = keysOf(t, newSigning(t, jose.ES256, ""))
+			c.RequestAlg = "PS256"
+		},
+		"signed requests without CIBA": func(c *Client) {
+			c.Keys = keysOf(t, newSigning(t, jose.ES256, ""))
+			c.RequestAlg = "ES256"
 			c.Grants = []string{GrantOTP}
 		},
 		"a relative redirect":    func(c *Client) { c.RedirectURIs = []string{"/cb"} },

@@ -51,9 +51,10 @@ type discovery struct {
 	AssertionAlgs       []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 	Claims              []string `json:"claims_supported"`
 	DeliveryModes       []string `json:"backchannel_token_delivery_modes_supported"`
+	RequestAlgs         []string `json:"backchannel_authentication_request_signing_alg_values_supported"`
 	UserCode            bool     `json:"backchannel_user_code_parameter_supported"`
 	ClaimsParameter     bool     `json:"claims_parameter_supported"`
-	RequestParameter    bool     `json:"request_parameter_supported"`
+	RequestParameter    bool     `json:"request_parameter_supported"`     // of an authorization endpoint, which there is none of
 	RequestURIParameter bool     `json:"request_uri_parameter_supported"` // without it, the default is true
 }
 
@@ -74,5 +75,6 @@ func discoveryOf(public string) discovery {
 		AssertionAlgs:       AssertionAlgs(),
 		Claims:              []string{"iss", "sub", "aud", "iat", "exp", "auth_time", "amr"},
 		DeliveryModes:       []string{DeliveryPoll, DeliveryPing},
+		RequestAlgs:         AssertionAlgs(),
 	}
 }

@@ -28,8 +28,11 @@ func TestDiscovery_DescribesTheLoginAPI(t *testing.T) {
 		},
 		"claims_supported":                           []any{"iss", "sub", "aud", "iat", "exp", "auth_time", "amr"},
 		"backchannel_token_delivery_modes_supported": []any{"poll", "ping"},
-		"backchannel_user_code_parameter_supported":  false,
-		"claims_parameter_supported":                 false,
+		"backchannel_authentication_request_signing_alg_values_supported": []any{
+			"ES256", "ES384", "ES512", "EdDSA", "PS256", "PS384", "PS512", "RS256", "RS384", "RS512",
+		},
+		"backchannel_user_code_parameter_supported": false,
+		"claims_parameter_supported":                false,
 
 		"authorization_response_iss_parameter_supported": true,
 		"request_parameter_supported":                    false,

@@ -51,6 +51,9 @@ func (a *API) authorize(c *fiber.Ctx) error {
 	if err := client.MayUse(access.GrantCIBA); err != nil {
 		return err
 	}
+	if p, err = a.signedParams(c.UserContext(), p, client); err != nil {
+		return err
+	}
 	req, err := a.cibaRequest(c, p, client)
 	if err != nil {
 		return err

@@ -45,14 +45,15 @@ var operations = []operation{
 		path:    "/bc-authorize",
 		id:      "backchannel-authorize",
 		summary: "Ask a user's phones for an approval",
-		about:   "CIBA Core 1.0 §7, poll and ping mode. client_notification_token is of a client that is pinged. number is to be shown to the person; delivery is push, pull or silent.",
+		about: "CIBA Core 1.0 §7, poll and ping mode. client_notification_token is of a client that is pinged. number is to be shown to the person; delivery is push, pull or silent. " +
+			"scope and login_hint are required. A client with request_alg sends request, a JWT that has all parameters as claims (§7.1.1), and beside it nothing but what it authenticates by.",
 		parameters: []string{
-			"*scope", "*login_hint", "binding_message", "requested_expiry", "audience", "authorization_details",
+			"scope", "login_hint", "request", "binding_message", "requested_expiry", "audience", "authorization_details",
 			"ip", "user_agent", "login_id", "client_notification_token", "client_id", "client_secret", "client_assertion", "client_assertion_type",
 		},
 		answer: reflect.TypeFor[authorized](),
 		refuses: []error{
-			access.ErrGrant, access.ErrAudience, login.ErrUnknownUser, login.ErrRecovery, login.ErrNoPhone, login.ErrBlocked,
+			access.ErrGrant, access.ErrAudience, access.ErrRequest, login.ErrUnknownUser, login.ErrRecovery, login.ErrNoPhone, login.ErrBlocked,
 		},
 		codes: []server.Refusal{
 			{Status: http.StatusBadRequest, Code: "invalid_binding_message"},

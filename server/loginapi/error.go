@@ -70,6 +70,7 @@ var wireErrors = []struct {
 	{device.ErrWrongOTP, http.StatusForbidden, "invalid_grant", ""},
 	{recovery.ErrTypo, http.StatusForbidden, "invalid_grant", ""},
 	{recovery.ErrWrongCode, http.StatusForbidden, "invalid_grant", ""},
+	{access.ErrRequest, http.StatusBadRequest, "invalid_request", ""},
 	{access.ErrAudience, http.StatusBadRequest, "invalid_request", ""},
 	{access.ErrManagementAudience, http.StatusForbidden, "access_denied", ""},
 	{access.ErrGrant, http.StatusBadRequest, "unauthorized_client", ""},

@@ -28,6 +28,7 @@ type apiClient struct {
 	Presence     device.Presence `json:"presence,omitempty" enum:"number,tap" doc:"Left out: the policy decides."`
 	DeliveryMode string          `json:"delivery_mode" enum:"poll,ping" doc:"How it learns that an approval is decided (CIBA)."`
 	NotifyAt     string          `json:"notification_endpoint,omitempty" doc:"The URL of a ping."`
+	RequestAlg   string          `json:"request_alg,omitempty" doc:"By which it signs its authentication requests (CIBA), every one. Left out: it signs none."`
 	ActsAs       string          `json:"acts_as,omitempty" doc:"Id of the user for whom it makes management calls."`
 	Keys         json.RawMessage `json:"jwks,omitempty" doc:"A JWK Set: it authenticates by a JWT that one of them has signed, and has no secret."`
 	Created      instant         `json:"created_at"`
@@ -55,6 +56,7 @@ type clientFields struct {
 	Presence     *device.Presence `json:"presence,omitempty" nullable:"true" doc:"tap is set by the operator."`
 	DeliveryMode *string          `json:"delivery_mode,omitempty" nullable:"true" doc:"poll or ping. ping wants a notification_endpoint."`
 	NotifyAt     *string          `json:"notification_endpoint,omitempty" nullable:"true"`
+	RequestAlg   *string          `json:"request_alg,omitempty" nullable:"true" doc:"By which it signs its authentication requests (CIBA): an algorithm of one of its keys, or empty when it signs none."`
 	ActsAs       *string          `json:"acts_as,omitempty" nullable:"true" doc:"Set by the operator."`
 	Keys         *map[string]any  `json:"jwks,omitempty" nullable:"true" doc:"Its public keys, a JWK Set or one JWK. They end its secret, and a key that is taken away ends its tokens."`
 }
@@ -180,6 +182,7 @@ func (a *api) showClients(ctx context.Context, clients []access.Client) ([]apiCl
 			Presence:     c.Presence,
 			DeliveryMode: cmp.Or(c.DeliveryMode, access.DeliveryPoll),
 			NotifyAt:     c.NotifyAt,
+			RequestAlg:   c.RequestAlg,
 			ActsAs:       users[c.ActsAs].ID,
 			Keys:         c.Keys,
 			Created:      instant{c.Created},
@@ -224,6 +227,7 @@ func (a *api) changeOf(ctx context.Context, in clientFields) (access.ClientChang
 		Presence:     in.Presence,
 		DeliveryMode: in.DeliveryMode,
 		NotifyAt:     in.NotifyAt,
+		RequestAlg:   in.RequestAlg,
 	}
 	if in.Keys != nil {
 		keys, err := json.Marshal(*in.Keys)

@@ -143,3 +143,26 @@ func TestClients_SayHowTheyLearnOfADecision(t *testing.T) {
 		t.Errorf("changed %v", polls)
 	}
 }
+
+func TestClients_SignTheirRequestsByOneOfTheirKeys(t *testing.T) {
+	h := newHouse(t)
+	h.token = h.tokenFor("openid", "manage:clients")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	jwk, err := json.Marshal(jose.JSONWebKey{Key: key.Public()})
+	must(t, err)
+	h.call("POST", "/clients", `{"name":"bank","scopes":["openid"],"request_alg":"ES256"}`).refused(http.StatusBadRequest, "invalid_body")
+	h.call("POST", "/clients", `{"name":"bank","scopes":["openid"],"request_alg":"PS256","jwks":`+string(jwk)+`}`).refused(http.StatusBadRequest, "invalid_body")
+	made := h.call("POST", "/clients", `{"name":"bank","scopes":["openid"],"request_alg":"ES256","jwks":`+string(jwk)+`}`).is(http.StatusCreated).object()
+	if made["request_alg"] != "ES256" || made["client_secret"] != nil {
+		t.Errorf("made %v", made)
+	}
+	path := "/clients/" + made["client_id"].(string)
+	h.call("PATCH", path, `{"request_alg":"none"}`).refused(http.StatusBadRequest, "invalid_body")
+	if kept := h.call("PATCH", path, `{"request_alg":null,"name":"bank 2"}`).is(http.StatusOK).object(); kept["request_alg"] != "ES256" {
+		t.Errorf("changed %v", kept)
+	}
+	if ended := h.call("PATCH", path, `{"request_alg":""}`).is(http.StatusOK).object(); ended["request_alg"] != nil {
+		t.Errorf("changed %v", ended)
+	}
+}

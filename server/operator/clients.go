@@ -36,6 +36,7 @@ type NewClient struct {
 	Presence     device.Presence `json:"presence,omitempty"`
 	DeliveryMode string          `json:"delivery_mode,omitempty"`
 	NotifyAt     string          `json:"notification_endpoint,omitempty"`
+	RequestAlg   string          `json:"request_alg,omitempty"`
 	ActsAs       string          `json:"acts_as,omitempty"` // a user's id
 	Keys         json.RawMessage `json:"jwks,omitempty"`
 }
@@ -57,6 +58,7 @@ func (l *Local) addClient(ctx context.Context, c NewClient) (Credentials, error)
 		Presence:     c.Presence,
 		DeliveryMode: c.DeliveryMode,
 		NotifyAt:     c.NotifyAt,
+		RequestAlg:   c.RequestAlg,
 		Keys:         c.Keys,
 	}
 	if c.ActsAs != "" {

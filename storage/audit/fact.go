@@ -31,6 +31,7 @@ const (
 	FactProvider     Fact = "provider"      // that keeps a backup
 	FactReason       Fact = "reason"        // of a restore's step; of a push that was not taken, the service's own word
 	FactReceipt      Fact = "receipt"       // id of a reset's receipt
+	FactRequestAlg   Fact = "request_alg"   // by which a client signs its authentication requests
 	FactRing         Fact = "ring"          // version of the ring of keys
 	FactRole         Fact = "role"          // that a user was given; empty: none
 	FactSHA256       Fact = "sha256"        // hash of the signed content of a reset's receipt, in hex

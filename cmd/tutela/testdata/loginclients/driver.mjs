@@ -5,15 +5,18 @@ import { createInterface } from "node:readline";
 import { createPrivateKey } from "node:crypto";
 import { AuthClient } from "@auth0/auth0-auth-js";
 import * as legacy from "auth0/legacy";
+import { SignJWT } from "jose";
 import * as openid from "openid-client";
 
-const { domain, tap, number, signer, admin, pem, user, recoveryCode, oldPhone } = JSON.parse(process.argv[2]);
+const { domain, tap, number, signer, requester, admin, pem, user, recoveryCode, oldPhone } = JSON.parse(process.argv[2]);
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const ask = async (...what) => {
   console.log(JSON.stringify(what));
   return JSON.parse((await answers.next()).value);
 };
 const said = (what) => console.log(JSON.stringify(["said", what]));
+const importKey = () => crypto.subtle.importKey("pkcs8", createPrivateKey(pem).export({ type: "pkcs8", format: "der" }),
+  { name: "ECDSA", namedCurve: "P-256" }, false, ["sign"]);
 const base = `https://${domain}`;
 const audience = `${base}/mfa/`;
 
@@ -143,8 +146,7 @@ async function byLegacy() {
 
 async function byOpenID() {
   const secret = await openid.discovery(new URL(base + "/"), number.id, undefined, openid.ClientSecretBasic(number.secret));
-  const key = await crypto.subtle.importKey("pkcs8", createPrivateKey(pem).export({ type: "pkcs8", format: "der" }),
-    { name: "ECDSA", namedCurve: "P-256" }, false, ["sign"]);
+  const key = await importKey();
   const signing = await openid.discovery(new URL(base + "/"), signer.id, undefined, openid.PrivateKeyJwt({ key, kid: "one" }));
   for (const [name, config] of [["by secret", secret], ["by a key", signing]]) {
     openid.enableNonRepudiationChecks(config); // it verifies the ID token's signature
@@ -162,7 +164,31 @@ async function byOpenID() {
   said("openid-client: CIBA by secret and by private_key_jwt");
 }
 
+// A client that signs what it asks. openid-client sends the parameter request as it is given; jose makes it.
+async function bySignedRequests() {
+  const key = await importKey();
+  const config = await openid.discovery(new URL(base + "/"), requester.id, undefined, openid.PrivateKeyJwt({ key, kid: "one" }));
+  const server = config.serverMetadata();
+  assert.ok(server.backchannel_authentication_request_signing_alg_values_supported.includes("ES256"));
+  assert.ok(!server.backchannel_authentication_request_signing_alg_values_supported.some((alg) => alg === "none" || alg.startsWith("HS")));
+  const sign = (claims) => new SignJWT({ scope: "openid", login_hint: user, ...claims })
+    .setProtectedHeader({ alg: "ES256", kid: "one", typ: "oauth-authz-req+jwt" })
+    .setIssuer(requester.id).setAudience(server.issuer).setJti(crypto.randomUUID())
+    .setIssuedAt().setNotBefore(new Date()).setExpirationTime("5m").sign(key);
+  const request = await sign({ binding_message: "signed request" });
+  const asked = await openid.initiateBackchannelAuthentication(config, { request });
+  await ask("approve", "signed request", asked.number);
+  const tokens = await openid.pollBackchannelAuthenticationGrant(config, { ...asked, interval: 0 });
+  assert.equal(tokens.claims().sub, user);
+  assert.equal(await refused(() => openid.initiateBackchannelAuthentication(config, { request })), "invalid_request"); // it counts once
+  assert.equal(await refused(() => openid.initiateBackchannelAuthentication(config, { scope: "openid", login_hint: user })), "invalid_request");
+  const beside = { request: await sign(), login_hint: "somebody else" };
+  assert.equal(await refused(() => openid.initiateBackchannelAuthentication(config, beside)), "invalid_request");
+  said("openid-client and jose: CIBA by signed requests");
+}
+
 await byOpenID();
+await bySignedRequests();
 await byLegacy();
 const auth = await authJS();
 await mfa(auth);
