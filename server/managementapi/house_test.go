@@ -34,7 +34,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 // house is the API served over HTTP on loopback, over a real data file, with a clock that the test owns.
 type house struct {
 	*servertest.House
-	t       *testing.T
+	t       testing.TB
 	clock   *storage.FakeClock
 	store   *storage.Store
 	access  *access.Service
@@ -54,7 +54,7 @@ var allScopes = []string{
 	"read:recoverability", "read:stats",
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{t: t}
 	h.House = servertest.Open(t, servertest.Options{
@@ -116,7 +116,7 @@ func (h *house) tokenFor(scopes ...string) string {
 
 // answer is what came back for a call.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	body   string
