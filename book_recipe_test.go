@@ -20,7 +20,7 @@ func TestBook_PagesQuoteTheProgramsThatAreRun(t *testing.T) {
 		}
 		found = append(found, quoted.FindAllStringSubmatch(string(page), -1)...)
 	}
-	if len(found) != 6 {
+	if len(found) != 10 {
 		t.Errorf("the pages quote %d programs", len(found))
 	}
 	for _, quote := range found {
