@@ -160,7 +160,7 @@ func TestSignedRequest_IsRefusedWithNothingAsked(t *testing.T) {
 		"a parameter twice":         {request: r.signText(twiceIn(r.payload())), description: "a parameter is there twice"},
 		"no scope":                  {request: r.request(map[string]any{"scope": nil}), description: "openid scope must be requested"},
 		"no hint":                   {request: r.request(map[string]any{"login_hint": nil}), description: "login_hint is missing"},
-		"a hint that is no text":    {request: r.request(map[string]any{"login_hint": map[string]any{"sub": "maria"}}), description: "login_hint is no text"},
+		"a hint that is no text":    {request: r.request(map[string]any{"login_hint": map[string]any{"sub": "maria"}}), description: "login_hint is not a text"},
 		"too long":                  {request: strings.Repeat("x", 30_000), description: "request is longer than 24576 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
