@@ -160,3 +160,11 @@ func (c *certificate) config() *tls.Config {
 		},
 	}
 }
+
+// CertificateEnd returns until when the server's TLS certificate counts; the zero time of a server without TLS.
+func (s *Server) CertificateEnd() time.Time {
+	if s.certificate == nil {
+		return time.Time{}
+	}
+	return s.certificate.current.Load().Leaf.NotAfter
+}

@@ -37,6 +37,7 @@ import (
 // Options says how to build a house. With the zero value its one public URL is the address on which it listens.
 type Options struct {
 	Ground ground.Options
+	Beside *House                // the house over whose store it is opened; nil: over one of its own
 	Public []string              // public URLs that come before the address on which it listens; the first makes the issuer
 	Push   push.Carrier          // nil: apps pull
 	Config func(*server.Config)  // changes how it serves
@@ -73,7 +74,12 @@ func Open(t testing.TB, o Options) *House {
 	if o.Ground.Log == nil {
 		o.Ground.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &House{Ground: ground.Open(t, o.Ground), t: t}
+	h := &House{t: t}
+	if o.Beside != nil {
+		h.Ground = o.Beside.Ground.Beside()
+	} else {
+		h.Ground = ground.Open(t, o.Ground)
+	}
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	check.Must(t, err)
 	h.URL = "http://" + listener.Addr().String()

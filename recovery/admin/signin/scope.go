@@ -20,7 +20,7 @@ var scopes = map[user.Role][]string{
 	user.Admin: {
 		"create:users", "delete:users", "update:users_app_metadata", "delete:guardian_enrollments", "create:authentication_methods",
 		"update:authentication_methods", "delete:authentication_methods", "update:guardian_factors", "update:prompts",
-		"manage:clients",
+		"manage:clients", "manage:webhooks",
 	},
 	user.Owner: {"update:mfa_policies", "manage:policies"},
 }

@@ -248,6 +248,7 @@ func TestScopes_AreThoseOfTheRole(t *testing.T) {
 		{"delete:users", user.Admin, false},
 		{"update:guardian_factors", user.Admin, false},
 		{"manage:clients", user.Admin, false},
+		{"manage:webhooks", user.Admin, false},
 		{"manage:policies", user.Owner, false},
 		{"reset:admin_mfa", user.Owner, true},
 	} {

@@ -23,6 +23,7 @@ import (
 	"tutela/recovery/admin"
 	"tutela/recovery/admin/signin"
 	"tutela/recovery/user"
+	"tutela/recovery/webhook"
 	"tutela/server/access"
 	"tutela/server/web/page"
 	"tutela/storage"
@@ -42,8 +43,10 @@ type Services struct {
 	Checks  func() map[string]string // what the server looks at, by name: "ok", or what is wrong
 	Push    *provider.Service        // credentials for push services
 	Gateway *push.Gateway            // only for which services the command line has credentials
+	Hooks   *webhook.Service
 	Outbox  func(context.Context) (outbox.Status, error)
-	Store   *storage.Store   // only for the event log
+	TLSEnd  func() time.Time // until when the server's certificate counts; the zero time: there is none
+	Store   *storage.Store   // only for the event log, and how it stands
 	Now     func() time.Time // the store's time
 }
 
@@ -65,6 +68,7 @@ func Mount(kit *page.Kit, services Services) {
 	p.mountUsers()
 	p.mountEvents()
 	p.mountClients()
+	p.mountWebhooks()
 	p.mountSettings()
 	p.mountPush()
 	p.mountTeam()
@@ -152,7 +156,9 @@ func from(c *page.Call) audit.Actor { return audit.ByUser().WithOrigin(c.Address
 // refusal is the page about what an admin may not do.
 type refusal struct {
 	Shell
-	Why string
+	Why     string
+	English bool // it is in the domain's words, which are English
+	May     bool // the admin may do such things, but not this
 }
 
 // trouble shows errors of the domain that admins meet on every page.
@@ -183,17 +189,31 @@ func (p *pages) trouble(c *page.Call, err error) (page.Reply, error) {
 	switch code := storage.CodeOf(err); {
 	case errors.Is(err, access.ErrScope):
 		return call.refused(http.StatusForbidden, c.T("admin_frame.no_scope", c.T("admin_frame.role."+string(s.User.Role)))), nil
-	case errors.Is(err, admin.ErrRefused), errors.Is(err, access.ErrBeyondCaller):
-		return call.refused(http.StatusForbidden, err.Error()), nil
+	case errors.Is(err, admin.ErrRefused), errors.Is(err, access.ErrBeyondCaller), errors.Is(err, webhook.ErrRefused):
+		return call.refusedAs(http.StatusForbidden, err), nil
 	case errors.Is(err, user.ErrUnknown):
 		return call.refused(http.StatusNotFound, c.T("admin_frame.no_user")), nil
 	case code == storage.Invalid, code == storage.Conflict, code == storage.NotFound:
-		return call.refused(http.StatusBadRequest, err.Error()), nil
+		return call.refusedAs(http.StatusBadRequest, err), nil
 	}
 	return page.Reply{}, err
 }
 
 // refused says why something was not done.
 func (c *Call) refused(status int, why string) page.Reply {
-	return page.Reply{Status: status, Template: "refused.html", Data: refusal{c.Shell(""), why}}
+	return page.Reply{Status: status, Template: "refused.html", Data: refusal{Shell: c.Shell(""), Why: why, May: status != http.StatusForbidden}}
+}
+
+// refusedAs says why something was not done, as the domain says it.
+func (c *Call) refusedAs(status int, err error) page.Reply {
+	return page.Reply{
+		Status:   status,
+		Template: "refused.html",
+		Data: refusal{
+			Shell:   c.Shell(""),
+			Why:     err.Error(),
+			English: true,
+			May:     status != http.StatusForbidden,
+		},
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tutela/device/devicetest"
 	"tutela/recovery/admin/signin"
@@ -18,8 +19,11 @@ import (
 	"tutela/storage/storagetest/check"
 )
 
-// signedIn returns a client that is signed in as an admin.
-func (h *house) signedIn(id string, role user.Role) *webtest.Client {
+// ageOfProof is when a passkey that was shown counts no longer.
+const ageOfProof = 6 * time.Minute
+
+// session makes an admin, and returns the secret of a session of his.
+func (h *house) session(id string, role user.Role) string {
 	h.t.Helper()
 	a := devicetest.NewAuthenticator(h.t)
 	a.Party.Origin = h.Base
@@ -32,8 +36,15 @@ func (h *house) signedIn(id string, role user.Role) *webtest.Client {
 		Browser:  browser,
 		Name:     "A laptop",
 		Response: a.Create(options),
-	}, audit.ByUser())
+	}, audit.ByUser().WithOrigin("192.0.2.17", "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"))
 	check.Must(h.t, err)
+	return session
+}
+
+// signedIn returns a client that is signed in as an admin.
+func (h *house) signedIn(id string, role user.Role) *webtest.Client {
+	h.t.Helper()
+	session := h.session(id, role)
 	c := webtest.NewClient(h.t, h.Base, nil)
 	u, err := url.Parse(h.Base)
 	check.Must(h.t, err)

@@ -20,7 +20,6 @@ const (
 	eventsPath  = "admin/events"
 	eventsShown = 50
 	eventsRead  = 20_000 // looked at for a page, however few fit
-	tailSeconds = 5      // between two looks at what is new
 )
 
 func (p *pages) mountEvents() {
@@ -129,7 +128,9 @@ type eventsPage struct {
 	Older  string // the id after which older ones follow; "": there are none
 	Live   bool
 	Paused bool
-	At     time.Time
+	Again  int        // seconds until the page asks for what is new
+	Mark   audit.Mark // how far it has seen everything
+	Shown  string     // what it shows, as digestOf says it
 }
 
 // shownEvent is an event with who it is about, in the words of people.
@@ -152,21 +153,33 @@ func (p *pages) events(c *Call) (page.Reply, error) {
 		Shell:  c.Shell(eventsPath),
 		Filter: f,
 		Paused: c.Query("pause") != "",
-		At:     p.Now(),
+		Again:  page.Soon,
 	}
+	shown.Live = before == "" && f.From == "" && f.To == "" && !shown.Paused
 	for _, k := range kinds {
 		shown.Kinds = append(shown.Kinds, k.name)
 	}
-	list, older, err := p.find(c.UserContext(), f, before)
+	ctx := c.UserContext()
+	var err error
+	if shown.Live {
+		if shown.Again, err = p.awaitEvents(c, f); err != nil {
+			return page.Reply{}, err
+		}
+		// The mark comes first: what is recorded after it is shown, or is news.
+		if shown.Mark, err = audit.MarkOf(ctx, p.Store); err != nil {
+			return page.Reply{}, err
+		}
+	}
+	list, older, err := p.find(ctx, f, before)
 	if err != nil {
 		return page.Reply{}, err
 	}
 	shown.Older = older
-	shown.Live = before == "" && f.From == "" && f.To == "" && !shown.Paused
-	shown.List, err = p.show(c.UserContext(), list)
+	shown.Shown = digestOf(list)
+	shown.List, err = p.show(ctx, list)
 	reply := page.Reply{Template: "events.html", Data: shown}
 	if shown.Live {
-		reply.Live = &page.Live{Address: eventsPath + f.With("live", "1"), Again: tailSeconds}
+		reply.Live = &page.Live{Address: eventsPath + f.With("live", "1"), Again: page.Later}
 	}
 	return reply, err
 }

@@ -2,9 +2,12 @@ package dashboard
 
 import (
 	"context"
+	"maps"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"tutela/device"
 	"tutela/device/passkey"
@@ -12,6 +15,7 @@ import (
 	"tutela/recovery"
 	"tutela/recovery/admin/signin"
 	"tutela/recovery/user"
+	"tutela/recovery/webhook"
 	"tutela/server/servertest"
 	"tutela/server/web/page"
 	"tutela/server/web/webtest"
@@ -20,17 +24,22 @@ import (
 	"tutela/storage/outbox"
 	"tutela/storage/setting/brand"
 	"tutela/storage/storagetest/check"
+	"tutela/storage/storagetest/ground"
 )
 
 // house serves the dashboard, at a name and at an address.
 type house struct {
 	*servertest.House
 	SignIn *signin.Service
+	hooks  *webhook.Service
 	Base   string // the public URL
 
+	known   map[string]string // ids of what was furnished, by a name in braces
 	gateway *push.Gateway
-	postman *postman      // the push services
-	state   outbox.Status // of the outbox, as the page is told
+	postman *postman          // the push services
+	state   outbox.Status     // of the outbox, as the page is told
+	tlsEnd  time.Time         // of the certificate, as the page is told
+	wrong   map[string]string // of what the server looks at, as the page is told
 	t       *testing.T
 }
 
@@ -42,22 +51,40 @@ func newHouse(t *testing.T) *house {
 // houseAt serves a house whose public URL has a host.
 func houseAt(t *testing.T, host string) *house {
 	t.Helper()
-	h := &house{t: t, postman: &postman{}}
-	h.House = servertest.Open(t, servertest.Options{
-		Push:   h.postman,
-		Device: func(o *device.Options) { h.gateway = o.Deliver },
-		Mount: func(home *servertest.House) {
-			h.House = home
-			h.Base = strings.Replace(home.URL, "127.0.0.1", host, 1)
-			h.mount()
-		},
-	})
+	return openHouse(t, host, servertest.Options{})
+}
+
+// houseSince serves a house that is opened at an instant.
+func houseSince(t *testing.T, opened time.Time) *house {
+	t.Helper()
+	return openHouse(t, "localhost", servertest.Options{Ground: ground.Options{Clock: storage.NewFakeClock(opened)}})
+}
+
+// neighbour serves another house over the same store, at another port.
+func (h *house) neighbour() *house {
+	h.t.Helper()
+	return openHouse(h.t, "localhost", servertest.Options{Beside: h.House})
+}
+
+func openHouse(t *testing.T, host string, o servertest.Options) *house {
+	t.Helper()
+	h := &house{t: t, postman: &postman{}, known: map[string]string{}}
+	o.Push = h.postman
+	o.Device = func(o *device.Options) { h.gateway = o.Deliver }
+	o.Mount = func(home *servertest.House) {
+		h.House = home
+		h.Base = strings.Replace(home.URL, "127.0.0.1", host, 1)
+		h.mount()
+	}
+	h.House = servertest.Open(t, o)
 	return h
 }
 
 func (h *house) mount() {
 	bases := device.NewBases([]string{h.Base})
 	passkeys := passkey.New(h.Store, h.Ring, passkey.Options{Bases: bases, Issuer: "Hafenlicht"})
+	h.hooks = webhook.New(h.Store, webhook.Options{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	h.t.Cleanup(h.hooks.Close)
 	h.SignIn = signin.New(h.Store, h.Ring, passkeys, bases)
 	kit := page.New(h.Server, page.Options{
 		Name:      "Hafenlicht",
@@ -70,13 +97,23 @@ func (h *house) mount() {
 		Admins:  h.Admins,
 		Access:  h.Access,
 		Devices: h.Devices,
-		Checks:  h.Server.Checks,
+		Checks:  h.checks,
 		Push:    h.Direct,
 		Gateway: h.gateway,
+		Hooks:   h.hooks,
 		Outbox:  func(context.Context) (outbox.Status, error) { return h.state, nil },
+		TLSEnd:  func() time.Time { return h.tlsEnd },
 		Store:   h.Store,
 		Now:     h.Store.Now,
 	})
+}
+
+// checks are those of the server, but for what the test says is wrong.
+func (h *house) checks() map[string]string {
+	all := map[string]string{"store": "ok", "disk": "ok", "clock": "ok"}
+	maps.Copy(all, h.Server.Checks())
+	maps.Copy(all, h.wrong)
+	return all
 }
 
 // invite returns the link by which a user becomes an admin.

@@ -2,6 +2,10 @@ package dashboard
 
 import (
 	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
@@ -9,10 +13,12 @@ import (
 	"strings"
 	"time"
 
+	"tutela/device/push"
 	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/recovery/ways"
 	"tutela/server/web/page"
+	"tutela/storage"
 )
 
 const (
@@ -37,7 +43,9 @@ type overview struct {
 	Returns  chart
 	Sum      admin.DayStats
 	Push     []pushed
-	Checks   []health
+	System   system
+	Again    int    // seconds until the page asks for what is new
+	Shown    string // what it shows, as digest says it
 }
 
 // todo is something that needs doing.
@@ -73,33 +81,67 @@ type pushed struct {
 	Percent            int
 }
 
-// health is a thing that the server looks at.
-type health struct{ Name, Says string }
-
-// OK reports whether nothing is wrong with it.
-func (h health) OK() bool { return h.Says == "ok" }
+// overviewAgain is how many seconds the page is read before a browser without script loads it again.
+const overviewAgain = 60
 
 func (p *pages) overview(c *Call) (page.Reply, error) {
-	now := p.Now()
-	o := overview{Shell: c.Shell(overviewPath), At: now}
-	first := now.UTC().AddDate(0, 0, 1-overviewDays)
-	stats, err := p.Admins.Stats(c.UserContext(), first, now)
+	again, err := p.hold(c, "overview", overviewEvery, func(context.Context) (bool, error) {
+		now, err := p.gather(c)
+		return now.digest() != c.Query("shown"), err
+	})
 	if err != nil {
 		return page.Reply{}, err
 	}
+	o, err := p.gather(c)
+	if err != nil {
+		return page.Reply{}, err
+	}
+	o.Again = again
+	o.Shown = o.digest()
+	o.draw(c)
+	return page.Reply{
+		Template: "overview.html",
+		Data:     o,
+		Live:     &page.Live{Address: overviewPath + "?live=1", Again: overviewAgain},
+	}, nil
+}
+
+// Address is what the page asks, from the root of the server, until it would show something else.
+func (o overview) Address() string { return overviewPath + "?live=1&wait=1&shown=" + o.Shown }
+
+// gather reads what the page shows.
+func (p *pages) gather(c *Call) (o overview, err error) {
+	ctx := c.UserContext()
+	now := p.Now()
+	o = overview{Shell: c.Shell(overviewPath), At: now}
+	first := now.UTC().AddDate(0, 0, 1-overviewDays)
+	stats, err := p.Admins.Stats(ctx, first, now)
+	if err != nil {
+		return o, err
+	}
 	o.fill(first, stats)
 	if o.Back, err = p.recoverable(c); err != nil {
-		return page.Reply{}, err
+		return o, err
 	}
-	checks := p.Checks()
-	for _, name := range slices.Sorted(maps.Keys(checks)) {
-		o.Checks = append(o.Checks, health{name, checks[name]})
+	if o.System, err = p.standing(ctx); err != nil {
+		return o, err
 	}
-	o.draw(c)
-	if o.Todo, err = p.todo(c, o); err != nil {
-		return page.Reply{}, err
+	o.Todo, err = p.todo(c, o)
+	return o, err
+}
+
+// digest names what the page shows, but for the time.
+func (o overview) digest() string {
+	if len(o.Names) == 0 {
+		return ""
 	}
-	return page.Reply{Template: "overview.html", Data: o}, nil
+	o.System.Clock = storage.ClockState{}
+	shown, err := json.Marshal([]any{o.Todo, o.Back, o.Days, o.System, o.Names[0].Format(time.DateOnly)})
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(shown)
+	return hex.EncodeToString(sum[:8])
 }
 
 // fill puts the days in order, those on which nothing happened too, and adds them up.
@@ -202,10 +244,13 @@ const (
 
 // todo returns what needs doing, what is most urgent first.
 func (p *pages) todo(c *Call, o overview) (list []todo, err error) {
-	for _, h := range o.Checks {
+	for _, h := range o.System.Checks {
 		if !h.OK() {
 			list = append(list, todo{"alert", c.T("admin_overview.todo.check", h.Name), h.Says, ""})
 		}
+	}
+	if o.System.Soon {
+		list = append(list, todo{"alert", c.T("admin_overview.todo.certificate", o.Day(o.System.Ends)), c.T("admin_overview.todo.certificate_why"), ""})
 	}
 	usual := slices.Sorted(slices.Values(o.figures(func(d admin.DayStats) uint64 { return d.Denied })))[overviewDays/2]
 	for i, d := range slices.Backward(o.Days) {
@@ -216,7 +261,7 @@ func (p *pages) todo(c *Call, o overview) (list []todo, err error) {
 	}
 	for _, s := range o.Push {
 		if s.Sent+s.Failed > 0 && s.Percent < 90 {
-			list = append(list, todo{"bell", c.T("admin_overview.todo.push", s.Provider, s.Failed+s.Lost), c.T("admin_overview.todo.push_why"), "admin/push"})
+			list = append(list, todo{"bell", c.T("admin_overview.todo.push", o.NameOf(s.Provider), s.Failed+s.Lost), c.T("admin_overview.todo.push_why"), "admin/push"})
 		}
 	}
 	if len(o.Back.Causes) > 0 && o.Back.Causes[0].Count > 0 {
@@ -264,6 +309,16 @@ func (p *pages) mounted(path string) string {
 		}
 	}
 	return ""
+}
+
+// NameOf is how people call a push provider.
+func (o overview) NameOf(provider string) string {
+	for _, service := range []push.Service{push.APNs, push.FCM, push.WebPush} {
+		if push.ProviderOf(string(service)) == provider {
+			return o.T("admin_push.name." + string(service))
+		}
+	}
+	return provider
 }
 
 // HasUsers reports whether there are pages of users.

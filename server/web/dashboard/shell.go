@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"tutela/recovery/webhook"
 	"tutela/server/web/page"
 )
 
@@ -21,6 +22,7 @@ var allSections = []link{
 	{Path: "admin/users", Name: "users", Scope: "read:users"},
 	{Path: "admin/events", Name: "events", Scope: "read:logs"},
 	{Path: "admin/clients", Name: "clients", Scope: "read:clients"},
+	{Path: "admin/webhooks", Name: "webhooks", Scope: webhook.ScopeManage},
 	{Path: "admin/settings", Name: "settings", Scope: "read:mfa_policies"},
 	{Path: "admin/push", Name: "push", Scope: "read:guardian_factors"},
 	{Path: "admin/team", Name: "team"},

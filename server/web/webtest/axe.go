@@ -31,6 +31,15 @@ var axe = sync.OnceValue(func() string {
 // since it waits for timers.
 func (c *Tab) Axe(name string) {
 	c.t.Helper()
+	c.axe(name, "")
+}
+
+// ofColours are axe-core's rules that look at colours. No other says anything else of a page in the dark than of the same in the light.
+const ofColours = `"color-contrast", "link-in-text-block"`
+
+// axe is Axe by the named rules alone, each in quotation marks; "" is all.
+func (c *Tab) axe(name, rules string) {
+	c.t.Helper()
 	if c.silent {
 		return
 	}
@@ -38,7 +47,11 @@ func (c *Tab) Axe(name string) {
 	if c.Eval(`typeof axe`) != "object" {
 		c.Eval(axe())
 	}
-	found := c.Text(`axe.run().then((r) => JSON.stringify(r.violations.map((v) => ({ id: v.id, help: v.help, nodes: v.nodes.map((n) => n.html.slice(0, 300) + " " + n.failureSummary) }))))`)
+	options := `{ resultTypes: ["violations"] }`
+	if rules != "" {
+		options = `{ resultTypes: ["violations"], runOnly: { type: "rule", values: [` + rules + `] } }`
+	}
+	found := c.Text(`axe.run(` + options + `).then((r) => JSON.stringify(r.violations.map((v) => ({ id: v.id, help: v.help, nodes: v.nodes.map((n) => n.html.slice(0, 300) + " " + n.failureSummary) }))))`)
 	var violations []struct {
 		ID    string
 		Help  string
@@ -70,8 +83,12 @@ func (c *Tab) Looks(name string) {
 			if scheme == "light" { // nothing is wider in the dark
 				c.fits(where, width)
 			}
-			if width != Widths[0] {
+			switch {
+			case width == Widths[0]:
+			case scheme == "light":
 				c.Axe(where)
+			default:
+				c.axe(where, ofColours)
 			}
 			if folder != "" && width != Widths[0] {
 				c.Shoot(filepath.Join(folder, fmt.Sprintf("%s.%d-%s.png", name, width, scheme)))
@@ -114,4 +131,38 @@ func (c *Tab) twice(name string) {
 	c.Eval(`document.documentElement.style.setProperty("font-size", "200%", "important")`)
 	c.fits(name+" with letters twice as large", 1280)
 	c.Eval(`document.documentElement.style.removeProperty("font-size")`)
+}
+
+// LooksIn looks at a page that is looked at in two languages, as [Tab.Looks] does, but for this: axe looks at it in the light at one width
+// and in the dark at the other, and the other way round in the other language. Two languages together show axe all that Looks does.
+func (c *Tab) LooksIn(name string, second bool) {
+	c.t.Helper()
+	if c.pictures(name) {
+		return
+	}
+	phone := Widths[1]
+	desk := Widths[2]
+	light := desk
+	dark := phone
+	if second {
+		light = phone
+		dark = desk
+	}
+	c.Size(Widths[0], "light")
+	c.fits(fmt.Sprintf("%s at %d px", name, Widths[0]), Widths[0])
+	for _, at := range []struct {
+		width  int
+		scheme string
+		rules  string
+	}{{dark, "dark", ofColours}, {light, "light", ""}} {
+		c.Size(at.width, at.scheme)
+		where := fmt.Sprintf("%s at %d px, %s", name, at.width, at.scheme)
+		c.fits(where, at.width)
+		c.axe(where, at.rules)
+		if folder := os.Getenv("TUTELA_SHOTS"); folder != "" {
+			c.Shoot(filepath.Join(folder, fmt.Sprintf("%s.%d-%s.png", name, at.width, at.scheme)))
+		}
+	}
+	c.twice(name)
+	c.Size(desk, "light")
 }

@@ -49,7 +49,7 @@ var Shots = []Shot{
 	{"overview", "page-dashboard-overview-dark.png", 1280, "dark"},
 	{"overview", "page-dashboard-overview-phone.png", 390, "light"},
 	{"admin-users", "page-dashboard-users.png", 1280, "light"},
-	{"admin-user-mfa.en", "page-dashboard-user-mfa.png", 1280, "light"},
+	{"admin-user-mfa", "page-dashboard-user-mfa.png", 1280, "light"},
 	{"admin-user-reset", "page-dashboard-reset.png", 1280, "light"},
 	{"admin-user-reset", "page-dashboard-reset-phone.png", 390, "light"},
 	{"admin-user-receipt", "page-dashboard-receipt.png", 1280, "light"},

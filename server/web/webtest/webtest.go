@@ -80,14 +80,22 @@ func (c *Tab) Private() *Tab {
 	return newTab(c.t, tab)
 }
 
+// For has what goes wrong from now on be a failure of t: of a test within the one that has opened the tab.
+func (c *Tab) For(t testing.TB) { c.t = t }
+
 // Call makes a call of the protocol and returns its result; nil when the browser refused it. Reference:
 // https://chromedevtools.github.io/devtools-protocol.
 func (c *Tab) Call(method string, params map[string]any) map[string]any {
 	c.t.Helper()
+	return c.call(c.Context, method, params)
+}
+
+func (c *Tab) call(ctx context.Context, method string, params map[string]any) map[string]any { //nolint:revive // of chromedp
+	c.t.Helper()
 	if params == nil {
 		params = map[string]any{}
 	}
-	result, err := chromedp.Run(c.Context, func(ctx context.Context, t *chromedp.Target) (map[string]any, error) {
+	result, err := chromedp.Run(ctx, func(ctx context.Context, t *chromedp.Target) (map[string]any, error) {
 		var result map[string]any
 		err := t.Call(ctx, method, params, &result)
 		return result, err
@@ -105,7 +113,12 @@ func (c *Tab) Call(method string, params map[string]any) map[string]any {
 // scripts do not run.
 func (c *Tab) Eval(expression string) any {
 	c.t.Helper()
-	result := c.Call("Runtime.evaluate", map[string]any{
+	return c.eval(c.Context, expression)
+}
+
+func (c *Tab) eval(ctx context.Context, expression string) any { //nolint:revive // of chromedp
+	c.t.Helper()
+	result := c.call(ctx, "Runtime.evaluate", map[string]any{
 		"expression":    expression,
 		"returnByValue": true,
 		"awaitPromise":  true,
@@ -132,8 +145,11 @@ func (c *Tab) Until(expression string) {
 	}
 }
 
+// mostFrozen is how long a page may take to answer that looks for a second: one that the browser keeps for Back answers never.
+const mostFrozen = 5 * time.Second
+
 // comes reports whether an expression is true in the page now, or soon. The page looks again and again by itself, since a question to the
-// browser takes the time away in which it would load pages. One that is left meanwhile answers nothing.
+// browser takes the time away in which it would load pages. One that is left meanwhile answers nothing, or false.
 func (c *Tab) comes(expression string) bool {
 	c.t.Helper()
 	if c.silent { // no timer runs in the page
@@ -143,12 +159,18 @@ func (c *Tab) comes(expression string) bool {
 		}
 		return c.Eval(expression) == true
 	}
-	return c.Eval(fmt.Sprintf(`(async () => {
-		for (const end = performance.now() + 1000; performance.now() < end;) {
-			try { if ((%s) === true) return true } catch {}
-			await new Promise((next) => setTimeout(next, 10));
-		}
-	})()`, expression)) == true
+	ctx, cancel := context.WithTimeout(c.Context, mostFrozen)
+	defer cancel()
+	return c.eval(ctx, fmt.Sprintf(`new Promise((done) => {
+		addEventListener("pagehide", () => done(false), { once: true });
+		const end = performance.now() + 1000;
+		const look = () => {
+			let is = false;
+			try { is = (%s) === true } catch {}
+			if (is || performance.now() > end) done(is); else setTimeout(look, 10);
+		};
+		look();
+	})`, expression)) == true
 }
 
 // isLate reports whether the time of the suite is nearly over.

@@ -51,6 +51,7 @@ type Ground struct {
 	t      testing.TB
 	o      Options
 	master []byte
+	wakes  storage.Wakes // of all stores over the engine
 
 	database string // its connection string, when it is no file
 }
@@ -82,6 +83,7 @@ func Open(t testing.TB, o Options) *Ground {
 		t:      t,
 		o:      o,
 		master: make([]byte, keyring.KeyBytes),
+		wakes:  storage.NewWakes(),
 	}
 	_, _ = rand.Read(g.master)
 	g.open()
@@ -118,10 +120,24 @@ func (g *Ground) open() {
 		engine = g.o.Wrap(engine)
 	}
 	var err error
-	g.Store, err = storage.Open(ctx, engine, storage.Options{Clock: g.Clock, Logger: g.o.Log})
+	g.Store, err = storage.Open(ctx, engine, storage.Options{Clock: g.Clock, Logger: g.o.Log, Wakes: g.wakes})
 	check.Must(g.t, err)
 	g.Ring, err = keyring.Open(ctx, g.Store, g.master)
 	check.Must(g.t, err)
+}
+
+// Beside opens another store over the same engine, as another server does: what is written by one is seen by the other, and wakes go to
+// both. It lasts as long as g.
+func (g *Ground) Beside() *Ground {
+	g.t.Helper()
+	other := *g
+	ctx := context.Background()
+	var err error
+	other.Store, err = storage.Open(ctx, g.Store.Engine(), storage.Options{Clock: g.Clock, Logger: g.o.Log, Wakes: g.wakes})
+	check.Must(g.t, err)
+	other.Ring, err = keyring.Open(ctx, other.Store, g.master)
+	check.Must(g.t, err)
+	return &other
 }
 
 // engine opens the data file, or where the tests run beside a PostgreSQL, the database.

@@ -84,14 +84,37 @@ function swap(here, next, page) {
   return replace(here, next);
 }
 
-// The keyboard stays where it was, or goes to the heading of what has come.
+// The keyboard stays where it was, or goes to the heading of what has come. What was opened stays open.
 function replace(old, now) {
-  const focused = old.contains(document.activeElement);
+  if ("keyed" in old.dataset) return merge(old, now);
+  const active = old.contains(document.activeElement) ? document.activeElement : null;
+  const open = [...old.querySelectorAll("details")].map((it) => it.open);
   const fresh = document.importNode(now, true);
+  fresh.querySelectorAll("details").forEach((it, i) => { it.open = open[i] || it.open; });
   old.replaceWith(fresh);
   enliven(fresh);
-  if (focused) (fresh.querySelector("h1, h2, [tabindex]") || fresh).focus();
+  if (!active) return fresh;
+  const same = [...fresh.querySelectorAll(active.localName)].find((it) => it.isEqualNode(active));
+  (same || fresh.querySelector("h1, h2, [tabindex]") || fresh).focus();
   return fresh;
+}
+
+// Brings a list up to date by the ids of its items. What stays is not touched: neither the keyboard in it nor what is selected.
+function merge(list, now) {
+  list.hidden = now.hidden;
+  const stays = new Set([...now.children].map((item) => item.id));
+  for (const item of [...list.children]) if (!stays.has(item.id)) item.remove();
+  let at = list.firstElementChild;
+  for (const item of now.children) {
+    if (at && at.id === item.id) {
+      at = at.nextElementSibling;
+      continue;
+    }
+    const fresh = document.importNode(item, true);
+    list.insertBefore(fresh, at);
+    enliven(fresh);
+  }
+  return list;
 }
 
 // Copies a text. Browsers offer a clipboard to secure pages alone; elsewhere what is selected can be copied.
