@@ -209,7 +209,7 @@ func (s *siege) settle() {
 	s.caller.CloseIdleConnections()
 	deadline := time.Now().Add(20 * time.Second)
 	for runtime.NumGoroutine() > s.goroutines && time.Now().Before(deadline) {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	if n := runtime.NumGoroutine(); n > s.goroutines {
 		stacks := make([]byte, 1<<20)

@@ -118,7 +118,7 @@ func (f *fuzzed) refill(t *testing.T) {
 		"redirect":       redirect,
 		"mfa_token":      f.started(f.client, "maria"),
 		"new_token":      f.started(f.client, storage.NewID("new-", 12)),
-		"recovery_code":  string(f.phone.RecoveryCode),
+		"recovery_code":  f.phone.RecoveryCode,
 		"otp":            f.showOTP(f.phone.TOTP.Secret, 0),
 		"ticket":         f.ticket,
 		"remember_token": "none",

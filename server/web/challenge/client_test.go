@@ -20,7 +20,8 @@ func (h *house) opened(link string) (*webtest.Client, webtest.Answer) {
 	transport := &http.Transport{}
 	h.t.Cleanup(transport.CloseIdleConnections)
 	c := webtest.NewClient(h.t, h.URL, transport)
-	return c, c.Get(strings.TrimPrefix(link, h.URL))
+	shown := c.Get(strings.TrimPrefix(link, h.URL))
+	return c, shown
 }
 
 // step posts a form of the page of a request.

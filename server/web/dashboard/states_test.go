@@ -126,11 +126,6 @@ func sends(form string, fields url.Values) func(l *lane) {
 	return func(l *lane) { l.send(form, fields) }
 }
 
-// presses has something pressed.
-func presses(selector string) func(l *lane) {
-	return func(l *lane) { l.tab.Press(selector) }
-}
-
 const (
 	mainForm = "main form[method=post]"
 	someNote = "main .note.bad, main .note.warn"

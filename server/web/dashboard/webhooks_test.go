@@ -67,7 +67,7 @@ func TestWebhooks_AreAddedTriedPausedAndRemoved(t *testing.T) {
 		t.Errorf("it does not go on: %s", a.Body)
 	}
 	second := drawnSecret.FindStringSubmatch(c.Post(at+"/secret", url.Values{"overlap": {"day"}}).Body)
-	if second == nil || second[1] == first[1] {
+	if len(second) == 0 || second[1] == first[1] {
 		t.Errorf("secrets %v, %v", first, second)
 	}
 	if a := c.Get(at + "/remove"); !strings.Contains(a.Body, "Yes, remove it") {

@@ -1,7 +1,5 @@
 package webtest
 
-import "fmt"
-
 // Keep gives the tab a cookie of a host, as a page of that host would by script: a name with a prefix is kept as browsers keep it.
 func (c *Tab) Keep(base, name, value string) {
 	c.t.Helper()
@@ -16,6 +14,6 @@ func (c *Tab) Keep(base, name, value string) {
 		"sourceScheme": "Secure",
 	})
 	if set["success"] != true {
-		c.t.Fatal(fmt.Sprintf("the browser keeps no cookie %s of %s: %v", name, base, set))
+		c.t.Fatalf("the browser keeps no cookie %s of %s: %v", name, base, set)
 	}
 }

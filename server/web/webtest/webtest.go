@@ -90,7 +90,7 @@ func (c *Tab) Call(method string, params map[string]any) map[string]any {
 	return c.call(c.Context, method, params)
 }
 
-func (c *Tab) call(ctx context.Context, method string, params map[string]any) map[string]any { //nolint:revive // of chromedp
+func (c *Tab) call(ctx context.Context, method string, params map[string]any) map[string]any {
 	c.t.Helper()
 	if params == nil {
 		params = map[string]any{}
@@ -116,7 +116,7 @@ func (c *Tab) Eval(expression string) any {
 	return c.eval(c.Context, expression)
 }
 
-func (c *Tab) eval(ctx context.Context, expression string) any { //nolint:revive // of chromedp
+func (c *Tab) eval(ctx context.Context, expression string) any {
 	c.t.Helper()
 	result := c.call(ctx, "Runtime.evaluate", map[string]any{
 		"expression":    expression,
