@@ -27,7 +27,7 @@ GO_TEST = go test -vet=off -p 3 -timeout 40m
 # What tests write lies in memory, where there is room and programs may run: each of their data files is synced many times.
 IN_MEMORY = room=$$(df --output=avail /dev/shm 2>/dev/null | tail -1) || true; \
 	if [ -z "$${TMPDIR:-}" ] && [ "$${room:-0}" -gt 6000000 ]; then \
-		memory=$$(mktemp -d -p /dev/shm tutela-XXXX) && trap 'rm -rf "$$memory"' EXIT; \
+		memory=$$(mktemp -d -p /dev/shm tutela-XXXX) && chmod 711 "$$memory" && trap 'rm -rf "$$memory"' EXIT; \
 		if cp "$$(type -P true)" "$$memory/true" && "$$memory/true"; then export TMPDIR="$$memory"; fi; \
 	fi 2>/dev/null;
 

@@ -196,6 +196,9 @@ func (r *reader) goOn(shown shownCommand, stdout string) {
 		added := decode(r.t, stdout)
 		r.know("ID:SECRET", added["client_id"].(string)+":"+added["client_secret"].(string))
 	}
+	if strings.HasPrefix(shown.typed, "tutela client add receiver") {
+		r.know("cR7uLwX2nBq8ZkT5vYp1HdGs6JmAe4fQ", decode(r.t, stdout)["client_id"].(string))
+	}
 	if strings.Contains(shown.typed, "/bc-authorize") {
 		begun := decode(r.t, stdout)
 		r.know("auth_req_id=…", "auth_req_id="+begun["auth_req_id"].(string))

@@ -10,7 +10,7 @@ func TestStream_IsMadeShownChangedAndRemoved(t *testing.T) {
 	withAndWithoutServer(t, func(t *testing.T, c *commandLine) {
 		client, _ := decode(t, c.run("client", "add", "bank", "--scope", "ssf.manage"))["client_id"].(string)
 		other, _ := decode(t, c.run("client", "add", "shop", "--scope", "openid"))["client_id"].(string)
-		c.try("stream", "add", other).notUnderstood("ssf.manage or ssf.read")
+		c.try("stream", "add", other).refused("ssf.manage or ssf.read")
 		c.try("stream", "add", client, "--authorization-header", "Bearer mine").notUnderstood("--authorization-header is of a push")
 		c.try("stream", "add", client, "--push", "ftp://bank.example/").notUnderstood("https://")
 		polled := decode(t, c.run("stream", "add", client, "--event", "urn:tutela:params:secevent:mfa-reset"))

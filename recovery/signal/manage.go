@@ -37,7 +37,7 @@ type Change struct {
 
 // Add makes a stream for the acting client, or for the one that the operator names. Without a Delivery it is polled.
 //
-// Errors: ErrRefused; ErrInvalid, which says what is wrong, also for a client without the scopes; ErrTooMany.
+// Errors: ErrRefused; ErrReceiver; ErrInvalid, which says what is wrong; ErrTooMany.
 func (s *Service) Add(ctx context.Context, actor audit.Actor, c Change) (added Stream, err error) {
 	if err := may(actor, ScopeManage); err != nil {
 		return Stream{}, err
@@ -96,14 +96,14 @@ func (c Change) receiver(actor audit.Actor) string {
 
 // mayReceive returns an error unless the client that the operator names may have a stream. Whoever makes one himself has shown that.
 //
-// Errors: ErrInvalid.
+// Errors: ErrReceiver.
 func (s *Service) mayReceive(tx *storage.Tx, actor audit.Actor, client string) error {
 	if !actor.IsOperator() {
 		return nil
 	}
 	there, err := s.Receives(tx, client, ScopeRead, ScopeManage)
 	if err == nil && !there {
-		err = ErrInvalid.With("there is no client %q with the scope %s or %s: see tutela client list", client, ScopeManage, ScopeRead)
+		err = ErrReceiver.With("there is no client %q with the scope %s or %s: see tutela client list", client, ScopeManage, ScopeRead)
 	}
 	return err
 }

@@ -84,6 +84,7 @@ var (
 // Errors of this package.
 var (
 	ErrNone     = storage.NewError(storage.NotFound, "there is no such stream")
+	ErrReceiver = storage.NewError(storage.NotFound, "there is no such receiver")
 	ErrInvalid  = storage.NewError(storage.Invalid, "the stream cannot be so")
 	ErrRefused  = storage.NewError(storage.Denied, "streams are for clients with the scope ssf.manage, and for the operator")
 	ErrTooMany  = storage.NewError(storage.Conflict, "there are too many streams")

@@ -69,8 +69,7 @@ func TestMasterKey_OfAnotherFormIsRefusedWithoutShowingIt(t *testing.T) {
 		_, envErr := keyring.MasterKey(text, path, true)
 		_, fileErr := keyring.MasterKey("", path, true)
 		for _, err := range []error{envErr, fileErr} {
-			if !errors.Is(err, keyring.ErrMasterKey) || strings.Contains(err.Error(), strings.TrimSpace(text)+"x") ||
-				len(text) > 1 && strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "\n") {
+			if !errors.Is(err, keyring.ErrMasterKey) || len(text) > 1 && strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
