@@ -1,6 +1,8 @@
 package web
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"time"
 
@@ -53,11 +55,16 @@ func (h *people) challenges() []webtest.State {
 			h.at(c, request, "")
 			c.Send(`form[action*="challenge/number"]`, nil)
 		}),
-		h.ofPhone("challenge-approved", func(c *webtest.Tab, request string, p *phone, _ user.User) {
+		{Name: "challenge-approved", Reach: func(c *webtest.Tab) {
+			u := h.somebody()
+			p := h.phone(u, "Pixel 9")
+			nothing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+			h.t.Cleanup(nothing.Close)
+			// A login system that has nothing to show: else the browser would leave the page by itself.
+			request := h.request(u, func(r *login.PageRequest) { r.Redirect = nothing.URL })
 			p.Approve(h.opened(request).Number)
 			h.at(c, request, "&wait=1&mark=x")
-			c.Eval(`stop()`) // else the browser goes back by itself
-		}),
+		}},
 		h.ofPhone("challenge-taken", func(c *webtest.Tab, request string, _ *phone, _ user.User) {
 			c.Visit(h.public + "/mfa/challenge?request=" + request)
 		}),

@@ -1,11 +1,13 @@
 package web
 
 import (
+	"slices"
 	"time"
 
 	"tutela/device"
 	"tutela/device/devicetest"
 	"tutela/recovery"
+	"tutela/recovery/admin"
 	"tutela/recovery/user"
 	"tutela/server/servertest"
 	"tutela/server/web/webtest"
@@ -108,7 +110,7 @@ func (h *people) enrollments() []webtest.State {
 			c.Send("form.confirm", map[string]string{"end": p.Enrolled.RecoveryCode[20:]})
 			c.Eval(`stop()`) // else the page goes on by itself
 		}},
-	}, append(h.enrollmentPasskeys(at), h.enrollmentSettings(at)...)...)
+	}, slices.Concat(h.enrollmentPasskeys(at), h.enrollmentFactors(at), h.enrollmentSettings(at))...)
 }
 
 // other is a code of six digits that another one is not.
@@ -161,6 +163,41 @@ func (h *people) enrollmentPasskeys(at func(c *webtest.Tab, path, ticket, more s
 			h.started(c, ticket)
 			at(c, "/passkey", ticket, "")
 		}},
+	}
+}
+
+// enrollmentFactors are the states of tickets that are for one kind of authenticator.
+func (h *people) enrollmentFactors(at func(c *webtest.Tab, path, ticket, more string)) []webtest.State {
+	ticketFor := func(f device.Factor) string {
+		ticket, err := h.Admins.NewTicket(h.ctx(), admin.TicketRequest{User: h.somebody(), Factor: string(f)}, servertest.Operator)
+		check.Must(h.t, err)
+		return ticket
+	}
+	of := func(name string, f device.Factor, more func(c *webtest.Tab, ticket string)) webtest.State {
+		return webtest.State{Name: name, Reach: func(c *webtest.Tab) {
+			ticket := ticketFor(f)
+			h.started(c, ticket)
+			more(c, ticket)
+		}}
+	}
+	return []webtest.State{
+		{Name: "enrollment-start-codes", Reach: func(c *webtest.Tab) { c.Visit(h.link(ticketFor(device.FactorOTP))) }},
+		{Name: "enrollment-start-key", Reach: func(c *webtest.Tab) { c.Visit(h.link(ticketFor(device.FactorRoaming))) }},
+		{Name: "enrollment-start-passkey", Reach: func(c *webtest.Tab) { c.Visit(h.link(ticketFor(device.FactorPlatform))) }},
+		of("enrollment-codes-connected", device.FactorOTP, func(c *webtest.Tab, ticket string) {
+			secret := c.Text(`document.querySelector(".secret").textContent.replace(/\s/g, "")`)
+			c.Send(`form[action*="enrollment/otp"]`, map[string]string{"otp": webtest.OTPOf(h.t, h.House, secret)})
+			at(c, "/code", ticket, "")
+			code := c.Text(`document.querySelector("#code").textContent.replace(/\s/g, "")`)
+			c.Send("form.confirm", map[string]string{"end": code[20:]})
+		}),
+		of("enrollment-passkey-alone", device.FactorPlatform, func(*webtest.Tab, string) {}),
+		of("enrollment-key-alone", device.FactorRoaming, func(*webtest.Tab, string) {}),
+		of("enrollment-passkey-old", device.FactorPlatform, func(c *webtest.Tab, ticket string) {
+			h.Clock.Advance(10 * time.Minute)
+			at(c, "/scan", ticket, "")
+		}),
+		{Name: "enrollment-passkey-alone-without-script", Silent: true, Reach: func(c *webtest.Tab) { h.started(c, ticketFor(device.FactorPlatform)) }},
 	}
 }
 
