@@ -1,10 +1,9 @@
 package main
 
 import (
-	"crypto/rand"
 	"errors"
 	"io"
-	random "math/rand/v2"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -114,11 +113,15 @@ func (c *crowd) hostedPage(b *testing.B, i int, more ...string) string {
 	return asked.URL
 }
 
-// challengePage begins a login of a user, and returns the request of a browser that comes to its page.
+// challengePage begins a login of a user, opens its page in a browser, and returns that browser's request for it.
 func (c *crowd) challengePage(b *testing.B, i int) *http.Request {
 	b.Helper()
 	r := c.get(b, c.hostedPage(b, i))
-	r.AddCookie(&http.Cookie{Name: "__Host-tutela_browser", Value: rand.Text()}) // a browser that was here before
+	browser := webtest.NewClient(b, c.public, c.http.Transport)
+	browser.Get(r.URL.RequestURI())
+	for _, cookie := range browser.HTTP.Jar.Cookies(r.URL) {
+		r.AddCookie(cookie)
+	}
 	return r
 }
 
@@ -126,7 +129,7 @@ func (c *crowd) challengePage(b *testing.B, i int) *http.Request {
 func (c *crowd) measureOwnPages(b *testing.B) {
 	b.Helper()
 	opened := make([]*webtest.Client, min(b.N, 20))
-	first := random.IntN(c.users)
+	first := rand.IntN(c.users)
 	for k := range opened {
 		opened[k] = c.openOwnPage(b, (first+k)%c.users)
 	}
