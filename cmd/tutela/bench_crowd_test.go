@@ -37,7 +37,7 @@ const (
 	keptVariable = "TUTELA_USERS_KEPT"
 )
 
-// smallCrowd is the size when nobody names one. A million users take ten minutes to make, and 7 GB.
+// smallCrowd is the size when nobody names one. A million users take eight minutes to make, and 8.5 GB.
 const smallCrowd = "10000"
 
 // crowd is a server with many users, an admin's program that may read, a login system with hosted pages, and an admin who is signed in.
